@@ -1,0 +1,70 @@
+"""Everything that can go wrong, as one tree.
+
+    DreamMotionError
+      InputError (ValueError)        what the caller passed cannot be used
+        VideoError                   a clip that cannot be read or edited
+        MaskError                    a mask that does not fit its clip
+        PromptError                  a prompt that is missing, too long or changes nothing
+        ConfigError                  a setting out of its range
+      BackendError (RuntimeError)    the model cannot do its part
+        ModelLoadError               weights missing, incomplete, unknown or unreachable
+        OutOfMemoryError             the device ran out of memory
+        KeySiteError                 attention keys could not be captured
+        KeyLayoutError               captured keys have an unexpected shape
+      NumericsError (ArithmeticError)  a non-finite direction or gradient
+      OutputError (OSError)          a result could not be written; nothing half-written is left
+
+Every message says what was received, what is accepted, and what to do next.
+"""
+
+
+class DreamMotionError(Exception):
+    """Root of all errors this library raises on purpose."""
+
+
+class InputError(DreamMotionError, ValueError):
+    """What the caller passed cannot be used."""
+
+
+class VideoError(InputError):
+    """A clip that cannot be read or edited."""
+
+
+class MaskError(InputError):
+    """A mask that does not fit its clip."""
+
+
+class PromptError(InputError):
+    """A prompt that is missing, too long or changes nothing."""
+
+
+class ConfigError(InputError):
+    """A setting out of its range, or an unknown setting."""
+
+
+class BackendError(DreamMotionError, RuntimeError):
+    """The model cannot do its part."""
+
+
+class ModelLoadError(BackendError):
+    """Weights are missing, incomplete, unknown or unreachable."""
+
+
+class OutOfMemoryError(BackendError):
+    """The device ran out of memory."""
+
+
+class KeySiteError(BackendError):
+    """Attention keys could not be captured at the named sites."""
+
+
+class KeyLayoutError(BackendError):
+    """Captured keys do not have the shape that their layout promises."""
+
+
+class NumericsError(DreamMotionError, ArithmeticError):
+    """A direction or gradient became infinite or not a number."""
+
+
+class OutputError(DreamMotionError, OSError):
+    """A result could not be written. Nothing half-written is left behind."""

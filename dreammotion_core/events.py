@@ -1,0 +1,80 @@
+"""What happens during an edit, as typed values.
+
+`DreamMotionPipeline.stream` yields these; the page, the command line and the Python call all
+consume the same stream. Every event is frozen and picklable and holds only CPU values. Failure is
+an exception, never an event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dreammotion_core.values import EditConfig, EditOutput, Frames, Notice, StepLosses
+
+
+@dataclass(frozen=True)
+class Started:
+    """The first event: what is about to run.
+
+    Attributes:
+        config: the settings with the drawn seed filled in.
+        model: name or path of the model.
+        num_steps: optimisation steps to come.
+        latent_shape: (1, C, F, h, w) of the optimised variable.
+        key_sites: full module names whose keys are matched.
+    """
+
+    config: EditConfig
+    model: str
+    num_steps: int
+    latent_shape: tuple[int, ...]
+    key_sites: tuple[str, ...]
+
+    @property
+    def seed(self) -> int:
+        """The seed that reproduces this run."""
+        return self.config.seed
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimisation step is over.
+
+    Attributes:
+        step: 1-based number of the step.
+        num_steps: steps in all.
+        timestep: the diffusion timestep drawn for this step.
+        losses: the three losses of this step.
+        gradient_norm: RMS length of the update before the learning rate.
+        seconds: wall time of this step.
+    """
+
+    step: int
+    num_steps: int
+    timestep: int
+    losses: StepLosses
+    gradient_norm: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """The clip as it looks after some step, already composited: any preview is a usable result.
+
+    Attributes:
+        step: the step it shows.
+        frames: (F, H, W, 3) uint8 RGB at the source's size.
+    """
+
+    step: int
+    frames: Frames
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """The last event: the result."""
+
+    output: EditOutput
+
+
+EditEvent = Started | StepDone | Preview | Notice | Finished
