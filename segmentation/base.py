@@ -1,0 +1,113 @@
+"""What every segmenter promises: slow work once per clip, fast answers per click, streamed propagation.
+
+Deliberately absent: any model. Frames go in and masks come out as plain arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmentation.clicks import Selection
+from segmentation.errors import FramesError
+
+Frame = NDArray[np.uint8]
+"""(H, W, 3) RGB, values in [0, 255]."""
+
+Frames = NDArray[np.uint8]
+"""(F, H, W, 3) RGB, values in [0, 255]."""
+
+FrameMask = NDArray[np.bool_]
+"""(H, W), True where the object is."""
+
+
+@dataclass(frozen=True)
+class SegmenterSpec:
+    """What a user should know before choosing a segmenter.
+
+    Attributes:
+        name: short stable identifier, as `load_segmenter` takes it.
+        label: name for people.
+        licence: of the weights; of the code where there are none.
+        size_bytes: of the download; 0 where there is none.
+        source: where it comes from, an address or plain words.
+        description: what it is good at, in plain words.
+        checkpoint: the file that holds its weights; None where it needs none.
+    """
+
+    name: str
+    label: str
+    licence: str
+    size_bytes: int
+    source: str
+    description: str
+    checkpoint: Path | None = None
+
+    def is_ready(self) -> bool:
+        """Whether it runs without a download."""
+        return self.checkpoint is None or self.checkpoint.is_file()
+
+
+class SegmentationSession(Protocol):
+    """One clip, opened for clicking. Safe to use from several threads."""
+
+    def mask_at(self, selection: Selection) -> FrameMask:
+        """The object on the frame that was clicked.
+
+        Returns:
+            (H, W) bool. It may be empty or full: `describe_problem` says so in plain words.
+
+        Raises:
+            SelectionError: if the selection is empty or does not fit the clip.
+        """
+        ...
+
+    def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
+        """The object on every frame, as the masks become known.
+
+        The clicked frame comes first, then the frames after it in order, then those before it backwards.
+        An object that is lost leaves empty masks. Closing the iterator cancels the work.
+
+        Yields:
+            (0-based frame number, (H, W) bool mask); every frame exactly once.
+
+        Raises:
+            SelectionError: on the call, not on the first step, as in `mask_at`.
+        """
+        ...
+
+
+class Segmenter(Protocol):
+    """Something that turns clicks into masks."""
+
+    spec: SegmenterSpec
+
+    def open(self, frames: Frames) -> SegmentationSession:
+        """Prepare a clip.
+
+        Args:
+            frames: (F, H, W, 3) uint8 RGB; not copied, must not change while the session is in use.
+
+        Raises:
+            FramesError: if the frames have another shape or type, or there are none.
+        """
+        ...
+
+
+def check_frames(frames: Frames) -> None:
+    """Refuse what is no clip.
+
+    Raises:
+        FramesError: unless `frames` is a non-empty (F, H, W, 3) uint8 array.
+    """
+    shape, dtype = np.shape(frames), getattr(frames, "dtype", type(frames).__name__)
+    if len(shape) != 4 or shape[-1] != 3 or dtype != np.uint8 or 0 in shape:
+        raise FramesError(
+            f"frames have shape {shape} and type {dtype}; "
+            "pass a non-empty (frames, height, width, 3) uint8 RGB array"
+        )

@@ -1,0 +1,30 @@
+"""Everything that can go wrong while an object is being selected, as one tree.
+
+    SegmentationError
+      SelectionError (ValueError)          clicks or a box that cannot be used
+      FramesError (ValueError)             frames of a wrong shape, type or count
+      UnknownSegmenterError (ValueError)   a name or device that is not offered
+      CheckpointError (RuntimeError)       weights missing, damaged or unreachable
+
+Every message says what was received, what is accepted, and what to do next.
+"""
+
+
+class SegmentationError(Exception):
+    """Root of all errors this package raises on purpose."""
+
+
+class SelectionError(SegmentationError, ValueError):
+    """Clicks or a box that cannot be used."""
+
+
+class FramesError(SegmentationError, ValueError):
+    """Frames of a wrong shape, type or count."""
+
+
+class UnknownSegmenterError(SegmentationError, ValueError):
+    """A segmenter that is not in the list, or an option it does not have."""
+
+
+class CheckpointError(SegmentationError, RuntimeError):
+    """Weights that are missing, damaged or could not be downloaded."""
