@@ -41,4 +41,5 @@ def written_atomically(path: str | Path) -> Iterator[Path]:
             f"{target} could not be written ({reason}); free space or choose another place"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()

@@ -1,0 +1,46 @@
+# make app    set everything up and open the page
+# make test   set everything up and pass the tests
+# make lint   style and types only
+# make clean  remove what the commands above created
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := app.py dreammotion_core segmentation web training benchmarks tests
+CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
+
+.PHONY: app test lint clean
+
+app: $(VENV)/.ready
+	$(BIN)/python app.py
+
+test: lint
+ifeq ($(CHROMIUM),)
+	@echo "No Chromium found: the browser tests are skipped. To run them: sudo apt-get install chromium"
+endif
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || \
+		{ echo "$(PYTHON) was not found. Install it: sudo apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "The virtual environment could not be made. Install it: sudo apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.ready: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	@touch $@
+
+$(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	@touch $@

@@ -1,0 +1,114 @@
+"""The receipt of an edit: all it takes to repeat it, and what came out, as plain JSON values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from dreammotion_core.atomic_files import written_atomically
+from dreammotion_core.errors import VideoError
+from dreammotion_core.values import EditOutput, Mask, StepLosses
+from dreammotion_core.version import __version__
+
+RECEIPT_FORMAT = 1
+_PACKAGES = ("torch", "diffusers", "transformers", "numpy", "av")
+
+
+def build_receipt(
+    output: EditOutput,
+    *,
+    source_path: str | Path | None = None,
+    selection: Mapping[str, Any] | None = None,
+    **extra: Any,
+) -> dict[str, Any]:
+    """Describe an edit so that it can be repeated and checked.
+
+    Args:
+        output: the finished edit.
+        source_path: the file that was edited; its name, size and SHA-256 are noted, not its folder.
+        selection: the clicks or box the mask came from, as plain JSON values.
+        extra: more entries of plain JSON values, such as ``segmenter`` or ``start_frame``; one that
+            bears the name of an entry made here replaces it.
+
+    Returns:
+        Plain JSON values only: settings, seed, prompts, selection, mask, versions, time and date,
+        losses of the first and last step and their means, and ``max_difference_outside`` in 8-bit levels.
+
+    Raises:
+        VideoError: if the source file is gone.
+    """
+    height, width = output.video.size
+    return {
+        "format": RECEIPT_FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": output.model,
+        "source_prompt": output.source_prompt,
+        "target_prompt": output.target_prompt,
+        "seed": output.config.seed,
+        "settings": output.config.to_dict(),
+        "source": None if source_path is None else _describe_file(Path(source_path)),
+        "clip": {"frames": len(output.video), "width": width, "height": height, "fps": output.video.fps},
+        "selection": None if selection is None else dict(selection),
+        "mask": _describe_mask(output.mask),
+        "notices": [asdict(notice) for notice in output.video.notices],
+        "losses": _summarise(output.losses),
+        "max_difference_outside": output.max_difference_outside,
+        "seconds": round(output.seconds, 3),
+        "versions": _versions(),
+        **extra,
+    }
+
+
+def write_receipt(receipt: Mapping[str, Any], path: str | Path) -> Path:
+    """Write a receipt as indented JSON.
+
+    Returns:
+        The path written; its folder is made if missing.
+
+    Raises:
+        OutputError: if the file cannot be written; nothing is left behind.
+    """
+    target = Path(path)
+    text = json.dumps(receipt, indent=2, ensure_ascii=False, allow_nan=False)
+    with written_atomically(target) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return target
+
+
+def _describe_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return {"name": path.name, "bytes": file.tell(), "sha256": digest}
+    except OSError as error:
+        raise VideoError(
+            f"{path} can no longer be read ({error.strerror}); pass the file that was edited"
+        ) from error
+
+
+def _describe_mask(mask: Mask) -> dict[str, Any]:
+    digest = hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()
+    return {"share": round(float(mask.mean()), 6), "sha256": digest}
+
+
+def _summarise(losses: Sequence[StepLosses]) -> dict[str, Any]:
+    if not losses:
+        return {"steps": 0}
+    steps = [asdict(step) for step in losses]
+    mean = {name: fmean(step[name] for step in steps) for name in steps[0]}
+    return {"steps": len(steps), "first": steps[0], "last": steps[-1], "mean": mean}
+
+
+def _versions() -> dict[str, str]:
+    ours = {"dreammotion": __version__, "python": platform.python_version(), "system": platform.system()}
+    return ours | {package: metadata.version(package) for package in _PACKAGES}
