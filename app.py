@@ -1,0 +1,236 @@
+"""The page: which components there are, what happens on which event, and how it is served.
+
+Run ``python app.py`` and open the address it prints. Everything that is more than layout or wiring
+lives in `web`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from dreammotion_core import DreamMotionPipeline, EditConfig
+from segmentation import Segmenter, load_segmenter
+from web import (
+    CLIP_OUTPUTS,
+    CSS_FILES,
+    EDIT_OUTPUTS,
+    FORM_FIELDS,
+    Clips,
+    DeviceQueue,
+    Editor,
+    Edits,
+    Endpoints,
+    Example,
+    LazyEditor,
+    Selections,
+    VisitorStore,
+    Wiring,
+    click_canvas,
+    examples_row,
+    load_examples,
+    losses_plot,
+    masthead,
+    page_theme,
+    player,
+    preset_fields,
+    preset_names,
+)
+
+EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
+
+
+def build_app(editor: Editor, segmenter: Segmenter, examples: Sequence[Example] = ()) -> gr.Blocks:
+    """The whole page over an editor, a segmenter and some examples; nothing is loaded by it."""
+    visitors, device = VisitorStore(), DeviceQueue()
+    clips = Clips(visitors=visitors, editor=editor, segmenter=segmenter, examples=examples)
+    selections = Selections(visitors=visitors)
+    edits = Edits(visitors=visitors, device=device, editor=editor)
+    endpoints = Endpoints(editor=editor, segmenter=segmenter, device=device)
+    with gr.Blocks(title="DreamMotion", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        token = gr.State(None)
+        masthead(editor.spec, segmenter.spec)
+        parts: dict[str, Component] = {"token": token, **_clip_row(examples)}
+        with gr.Row(equal_height=False):
+            with gr.Column(min_width=320):
+                parts |= _selection_column(selections) | _prompt_column() | _advanced_drawer(editor)
+            with gr.Column(min_width=320, elem_classes="dm-right"):
+                parts |= _result_column()
+        _connect(page, Wiring(parts), parts, clips, selections, edits)
+        gr.api(endpoints.segment, api_name="segment", concurrency_limit=2)
+        gr.api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
+    return page
+
+
+def _clip_row(examples: Sequence[Example]) -> dict[str, Component]:
+    with gr.Row(equal_height=True, elem_classes="dm-source"):
+        with gr.Column(scale=5, min_width=280):
+            row = examples_row(examples)
+        with gr.Column(scale=1, min_width=160):
+            upload = gr.UploadButton("Upload a video", file_types=["video"], elem_id="upload", size="md")
+    return {"example": row, "upload": upload}
+
+
+def _selection_column(selections: Selections) -> dict[str, Component]:
+    _heading("Click the object")
+    canvas = click_canvas(selections.segment)
+    notes = gr.HTML("", elem_id="clip-notes")
+    propagate = gr.Button("Propagate through the clip", elem_id="propagate")
+    return {"canvas": canvas, "clip_notes": notes, "propagate": propagate}
+
+
+def _prompt_column() -> dict[str, Component]:
+    _heading("Say what it becomes")
+    source = gr.Textbox(label="What the clip shows", placeholder="a red car, road", elem_id="source-prompt")
+    target = gr.Textbox(label="What it should show", placeholder="a blue car, road", elem_id="target-prompt")
+    suggestions = gr.Radio(
+        choices=[], show_label=False, container=False, visible=False, elem_id="suggestions", elem_classes="dm-chips"
+    )
+    with gr.Row():
+        preset = gr.Radio(preset_names(), value=preset_names()[0], label="Preset", elem_id="preset")
+        seed = gr.Textbox("-1", label="Seed", info="-1 draws one", elem_id="seed")
+    with gr.Row():
+        edit = gr.Button("Edit", variant="primary", elem_id="edit", scale=3)
+        stop = gr.Button("Stop", elem_id="stop", scale=1)
+    return {
+        "source_prompt": source,
+        "target_prompt": target,
+        "suggestions": suggestions,
+        "preset": preset,
+        "seed": seed,
+        "edit": edit,
+        "stop": stop,
+    }
+
+
+def _advanced_drawer(editor: Editor) -> dict[str, Component]:
+    spec, usual = editor.spec, EditConfig()
+    low, high = usual.timestep_range
+    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+        with gr.Row():
+            steps = gr.Slider(1, 500, usual.num_optimization_steps, step=1, label="Steps", elem_id="steps")
+            learning_rate = gr.Number(usual.learning_rate, label="Learning rate")
+        with gr.Row():
+            optimizer = gr.Radio(["sgd", "adam"], value=usual.optimizer, label="Optimiser")
+            guidance = gr.Slider(0, 30, usual.guidance_scale, step=0.5, label="Guidance scale")
+        with gr.Row():
+            timestep_low = gr.Slider(0, 999, low, step=1, label="Lowest timestep")
+            timestep_high = gr.Slider(1, 1000, high, step=1, label="Highest timestep")
+        with gr.Row():
+            appearance = gr.Number(usual.appearance_weight, label="Appearance weight", info="0 switches it off")
+            spatial = gr.Number(usual.spatial_weight, label="Spatial weight", info="0 switches it off")
+            temporal = gr.Number(usual.temporal_weight, label="Temporal weight", info="0 switches it off")
+        use_mask = gr.Checkbox(usual.use_mask, label="Change only what is selected", elem_id="use-mask")
+        with gr.Row():
+            grow = gr.Slider(-32, 32, usual.mask_grow, step=1, label="Grow the mask (pixels)")
+            feather = gr.Slider(0, 32, usual.mask_feather, step=1, label="Feather the rim (pixels)")
+        interval = gr.Slider(0, 50, usual.preview_interval, step=1, label="Steps between previews", elem_id="interval")
+        with gr.Row():
+            start = gr.Number(0, label="Start frame", precision=0, minimum=0, elem_id="start-frame")
+            count = gr.Slider(2, spec.max_frames, spec.num_frames, step=1, label="Number of frames")
+    return {
+        "steps": steps,
+        "learning_rate": learning_rate,
+        "optimizer": optimizer,
+        "guidance_scale": guidance,
+        "timestep_low": timestep_low,
+        "timestep_high": timestep_high,
+        "appearance_weight": appearance,
+        "spatial_weight": spatial,
+        "temporal_weight": temporal,
+        "use_mask": use_mask,
+        "mask_grow": grow,
+        "mask_feather": feather,
+        "preview_interval": interval,
+        "start_frame": start,
+        "num_frames": count,
+    }
+
+
+def _result_column() -> dict[str, Component]:
+    _heading("Watch it change")
+    screen = player()
+    losses = losses_plot()
+    facts = gr.HTML("", elem_id="facts")
+    with gr.Row():
+        movie = gr.DownloadButton("Download the MP4", visible=False, elem_id="movie")
+        receipt = gr.DownloadButton("Download the receipt", visible=False, elem_id="receipt")
+    return {"player": screen, "losses": losses, "facts": facts, "movie": movie, "receipt": receipt}
+
+
+def _heading(text: str) -> None:
+    gr.HTML(f"<h2>{text}</h2>", elem_classes="dm-step")
+
+
+def _connect(
+    page: gr.Blocks, wiring: Wiring, parts: dict[str, Any], clips: Clips, selections: Selections, edits: Edits
+) -> None:
+    span = ("start_frame", "num_frames")
+    light = {"concurrency_limit": None}
+    arrived = page.load(clips.arrive, None, parts["token"], api_visibility="private", show_progress="hidden")
+    wiring.connect(arrived.then, clips.greet, takes=("token",), gives=CLIP_OUTPUTS, **light)
+    page.unload(clips.leave)
+    wiring.connect(
+        parts["upload"].upload, clips.open_upload, takes=("token", "upload", *span), gives=CLIP_OUTPUTS, **light
+    )
+    wiring.connect(
+        parts["example"].select, clips.open_example, takes=("token", "example", *span), gives=CLIP_OUTPUTS, **light
+    )
+    for part in (parts["start_frame"].submit, parts["num_frames"].release):
+        wiring.connect(part, clips.reopen, takes=("token", *span), gives=CLIP_OUTPUTS, **light)
+    wiring.connect(
+        parts["propagate"].click, selections.propagate, takes=("token",), gives=("player",), concurrency_limit=2
+    )
+    wiring.connect(
+        parts["edit"].click,
+        edits.run,
+        takes=("token", "source_prompt", "target_prompt", *FORM_FIELDS),
+        gives=EDIT_OUTPUTS,
+        **light,
+    )
+    parts["stop"].click(edits.stop, parts["token"], None, queue=False, api_visibility="private")
+    wiring.connect(
+        parts["preset"].input,
+        preset_fields,
+        takes=("preset",),
+        gives=("steps", "learning_rate", "optimizer", "preview_interval"),
+        queue=False,
+    )
+    parts["suggestions"].input(
+        None, parts["suggestions"], parts["target_prompt"], js="(text) => text", api_visibility="private"
+    )
+
+
+def launch_options() -> dict[str, Any]:
+    """What `launch` needs besides the address."""
+    return {
+        "theme": page_theme(),
+        "css_paths": list(CSS_FILES),
+        "run_history": False,
+        "max_file_size": "100mb",
+        "state_session_capacity": 200,
+        "footer_links": ["api"],
+    }
+
+
+def main() -> None:
+    """Serve the page."""
+    parser = argparse.ArgumentParser(description="Edit the appearance of a clicked object in a video.")
+    parser.add_argument("--model", default="toybox", help="name, hub id or folder of the model (default: toybox)")
+    parser.add_argument("--segmenter", default="embedded", help="what answers clicks (default: embedded)")
+    parser.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
+    options = parser.parse_args()
+    editor = LazyEditor(options.model)
+    page = build_app(editor, load_segmenter(options.segmenter), load_examples(EXAMPLES_FOLDER))
+    page.queue(max_size=32, default_concurrency_limit=1)
+    page.launch(server_name=options.host, server_port=options.port, **launch_options())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The browser components: each is a `gr.HTML` whose markup and script are files in static/.
+
+The markup has no placeholders for values, because Gradio would rebuild it, and wipe the canvases, at
+every update; the scripts watch the value instead.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from dreammotion_core import ModelSpec, read_video
+from segmentation import SegmenterSpec
+from web.encoding import encode_loop
+from web.examples import Example
+
+_STATIC = Path(__file__).parent / "static"
+
+CSS_FILES = tuple(sorted(_STATIC.glob("*.css")))
+"""For `launch(css_paths=...)`."""
+
+
+def click_canvas(answer: Callable[[Any], dict[str, Any]], *, elem_id: str = "canvas") -> gr.HTML:
+    """The first frame, to be clicked on. Takes `web.views.canvas_view`.
+
+    Args:
+        answer: gives the mask for some clicks; called past the queue, with one JSON argument.
+        elem_id: in the page.
+    """
+
+    # Gradio marks the function that it is given, which a bound method does not allow.
+    def segment(payload: Any) -> dict[str, Any]:
+        return answer(payload)
+
+    return gr.HTML(
+        value=None,
+        html_template=_read("click_canvas.html"),
+        js_on_load=_read("click_canvas.js"),
+        server_functions=[segment],
+        elem_id=elem_id,
+    )
+
+
+def player(*, elem_id: str = "player") -> gr.HTML:
+    """A looping clip with filmstrip and wipe compare. Takes `web.views.player_view`."""
+    return gr.HTML(
+        value=None, html_template=_read("player.html"), js_on_load=_read("player.js"), elem_id=elem_id
+    )
+
+
+def losses_plot(*, elem_id: str = "losses") -> gr.HTML:
+    """Three small live curves. Takes `web.views.losses_view`."""
+    return gr.HTML(
+        value=None, html_template=_read("losses.html"), js_on_load=_read("losses.js"), elem_id=elem_id
+    )
+
+
+def examples_row(examples: Sequence[Example], *, elem_id: str = "examples") -> gr.HTML:
+    """Moving pictures of the examples. Its value is the name of the one that was clicked (event ``select``)."""
+    cards = "".join(_example_card(example) for example in examples)
+    return gr.HTML(
+        value=None,
+        html_template=f'<div class="dm-examples" role="group" aria-label="Examples">{cards}</div>',
+        js_on_load=_read("examples.js"),
+        elem_id=elem_id,
+        visible=bool(examples),
+    )
+
+
+def masthead(model: ModelSpec, segmenter: SegmenterSpec) -> gr.HTML:
+    """What this is, which model is active, and what that model knows."""
+    words = ", ".join(model.vocabulary or ())
+    vocabulary = f"<details><summary>The words it knows</summary><p>{html.escape(words)}</p></details>"
+    return gr.HTML(
+        _read("masthead.html").format(
+            model=html.escape(model.label),
+            description=html.escape(model.description),
+            vocabulary=vocabulary if words else "",
+            segmenter=html.escape(segmenter.label),
+        ),
+        elem_id="masthead",
+    )
+
+
+def _example_card(example: Example) -> str:
+    video = read_video(example.path)
+    title = html.escape(example.source_prompt)
+    moving, still = (encode_loop(frames, fps=video.fps, side=160) for frames in (video.frames, video.frames[:1]))
+    return (
+        f'<button type="button" data-name="{html.escape(example.name)}" aria-label="Try the example: {title}">'
+        f'<picture><source srcset="{still}" media="(prefers-reduced-motion: reduce)">'
+        f'<img src="{moving}" alt="" draggable="false"></picture><span>{title}</span></button>'
+    )
+
+
+def _read(name: str) -> str:
+    return (_STATIC / name).read_text(encoding="utf-8")

@@ -1,0 +1,135 @@
+"""The edit itself: wait for the device, stream the events to the page, keep a result in any case."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from dreammotion_core import MaskError
+from segmentation import Selection
+from web.device import DeviceQueue, Ticket
+from web.editor import Editor
+from web.encoding import encode_frames
+from web.failures import told_to_visitor
+from web.jobs import EditJob, EditProgress
+from web.results import write_result
+from web.selecting import follow, require_clip
+from web.settings import read_prompts, read_settings
+from web.views import facts_view, losses_view, player_view
+from web.visitors import Clip, VisitorStore
+from web.wiring import Update
+
+EDIT_OUTPUTS = ("player", "losses", "facts", "movie", "receipt")
+"""Names of the components that an edit changes."""
+
+_SECONDS_BETWEEN_UPDATES = 0.3
+
+
+class Edits:
+    """Runs edits for visitors, one at a time on the device.
+
+    Args:
+        visitors: who is here.
+        device: the line before the device.
+        editor: runs the edits.
+    """
+
+    def __init__(self, *, visitors: VisitorStore, device: DeviceQueue, editor: Editor) -> None:
+        self._visitors = visitors
+        self._device = device
+        self._editor = editor
+
+    def run(self, *, token: str, source_prompt: Any, target_prompt: Any, **form: Any) -> Iterator[Update]:
+        """Edit the selected object. Follows the selection through the clip first if nobody did."""
+        visitor = self._visitors.get(token)
+        clip = require_clip(visitor)
+        prompts = read_prompts(source_prompt, target_prompt)
+        config = read_settings(form)
+        if config.use_mask and visitor.selection.is_empty:
+            raise MaskError("nothing is selected; click the object that you want to change first")
+        stop = visitor.begin_job()
+        yield _cleared()
+        if config.use_mask and visitor.masks is None:
+            yield from follow(visitor, clip, stop)
+            if visitor.masks is None:
+                return
+        job = EditJob(clip, *prompts, visitor.masks if config.use_mask else None, config)
+        with self._device.enter() as ticket:
+            yield from _wait(ticket, clip, stop)
+            if not stop.is_set():
+                yield from self._edit(job, Path(visitor.folder.name), visitor.selection, stop)
+
+    def stop(self, token: str) -> None:
+        """End the visitor's running job within one step."""
+        with told_to_visitor():
+            self._visitors.get(token).stop.set()
+
+    def _edit(self, job: EditJob, folder: Path, selection: Selection, stop: threading.Event) -> Iterator[Update]:
+        progress = EditProgress()
+        frames, preview, shown_at = job.clip.source_uris, None, time.monotonic()
+        yield _running(job, progress, frames)
+        with closing(job.events(self._editor)) as events:
+            for event in events:
+                progress.accept(event)
+                if stop.is_set():
+                    break
+                if progress.preview is not preview:
+                    preview = progress.preview
+                    frames = tuple(encode_frames(preview.frames))
+                elif time.monotonic() - shown_at < _SECONDS_BETWEEN_UPDATES:
+                    continue
+                shown_at = time.monotonic()
+                yield _running(job, progress, frames)
+        yield _finished(job, progress, folder, selection)
+
+
+def _cleared() -> Update:
+    hidden = gr.DownloadButton(visible=False)
+    return {"losses": None, "facts": "", "movie": hidden, "receipt": hidden}
+
+
+def _wait(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterator[Update]:
+    told = 0
+    # Short waits keep the line cancellable: a closed tab is noticed at the next yield.
+    while not stop.is_set() and not ticket.wait(seconds=0.5):
+        if ticket.place != told:
+            told = ticket.place
+            others = "one edit is" if told == 1 else f"{told} edits are"
+            caption = f"Waiting for the device: {others} before yours. Stop leaves the line."
+            yield {"player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption, progress=0)}
+        else:
+            yield {}
+    if stop.is_set():
+        caption = "You left the line. Nothing was changed."
+        yield {"player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption)}
+
+
+def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Update:
+    view = player_view(
+        job.clip, stage="preview", frames=frames, caption=progress.caption, progress=progress.fraction
+    )
+    return {"player": view, "losses": losses_view(progress.losses, num_steps=progress.num_steps)}
+
+
+def _finished(job: EditJob, progress: EditProgress, folder: Path, selection: Selection) -> Update:
+    output = progress.output or job.stopped_output(progress)
+    if output is None:
+        caption = "Stopped before the first preview. Nothing was changed."
+        return {"player": player_view(job.clip, stage="source", frames=job.clip.source_uris, caption=caption)}
+    movie, receipt = write_result(output, job, folder=folder, selection=selection, num_steps=progress.num_steps)
+    done = "Done" if progress.output else f"Stopped after step {len(output.losses)}; this is the latest preview"
+    caption = f"{done}. Drag the line to compare with the source."
+    frames = encode_frames(output.frames, quality=90)
+    return {
+        "player": player_view(job.clip, stage="result", frames=frames, caption=caption),
+        "losses": losses_view(output.losses, num_steps=progress.num_steps),
+        "facts": facts_view(output, num_steps=progress.num_steps, notices=progress.notices),
+        "movie": gr.DownloadButton(value=str(movie), visible=True),
+        "receipt": gr.DownloadButton(value=str(receipt), visible=True),
+    }

@@ -1,0 +1,72 @@
+"""What the page needs of the editing library, and a way to have it without waiting for weights."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreammotion_core import DreamMotionPipeline, EditConfig, EditEvent, ModelSpec, Video, list_models
+
+
+class Editor(Protocol):
+    """Runs edits. `DreamMotionPipeline` is one."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The active model."""
+        ...
+
+    def stream(
+        self,
+        video: Video,
+        *,
+        source_prompt: str,
+        target_prompt: str,
+        mask: NDArray[np.bool_] | None,
+        config: EditConfig,
+    ) -> Iterator[EditEvent]:
+        """Run one edit. Closing the iterator stops it within one step."""
+        ...
+
+
+class LazyEditor:
+    """An editor whose weights are loaded by the first edit, if its model is one of `list_models`.
+
+    Args:
+        model: name, hub id or folder, as `DreamMotionPipeline.from_pretrained` takes it.
+
+    Raises:
+        ModelLoadError: if the model is none of the registry's and cannot be loaded.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._pipeline: DreamMotionPipeline | None = None
+        self._lock = threading.Lock()
+        known = next((spec for spec in list_models() if spec.name == model), None)
+        self.spec = known or self.pipeline().spec
+
+    def stream(
+        self,
+        video: Video,
+        *,
+        source_prompt: str,
+        target_prompt: str,
+        mask: NDArray[np.bool_] | None,
+        config: EditConfig,
+    ) -> Iterator[EditEvent]:
+        """Run one edit, after loading the weights if nobody did before."""
+        yield from self.pipeline().stream(
+            video, source_prompt=source_prompt, target_prompt=target_prompt, mask=mask, config=config
+        )
+
+    def pipeline(self) -> DreamMotionPipeline:
+        """The loaded pipeline."""
+        with self._lock:
+            if self._pipeline is None:
+                self._pipeline = DreamMotionPipeline.from_pretrained(self._model)
+            return self._pipeline

@@ -1,0 +1,106 @@
+"""The same work without the page: two endpoints for programs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from dreammotion_core import EditConfig, write_video
+from segmentation import Click, Segmenter, Selection
+from web.device import DeviceQueue
+from web.editor import Editor
+from web.failures import told_to_visitor
+from web.jobs import EditJob, EditProgress
+from web.opening import read_clip
+from web.settings import read_prompts, read_seed, whole_number
+from web.visitors import Clip
+
+
+class Endpoints:
+    """What `gr.api` publishes.
+
+    Args:
+        editor: runs the edits.
+        segmenter: answers the click.
+        device: the line before the device, shared with the page.
+    """
+
+    def __init__(self, *, editor: Editor, segmenter: Segmenter, device: DeviceQueue) -> None:
+        self._editor = editor
+        self._segmenter = segmenter
+        self._device = device
+
+    def segment(self, video: gr.FileData, x: float, y: float) -> Iterator[gr.FileData]:
+        """Select the object at one point of the first frame.
+
+        Args:
+            video: an uploaded clip.
+            x: pixels from the left edge of the frame.
+            y: pixels from the top edge of the frame.
+
+        Yields:
+            A PNG of the frame's size: white on the object, black elsewhere.
+        """
+        with told_to_visitor(), tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
+            mask = self._open(video).session.mask_at(_at(x, y))
+            path = Path(folder) / "mask.png"
+            Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+            yield gr.FileData(path=str(path))
+
+    def edit_video(
+        self,
+        video: gr.FileData,
+        x: float,
+        y: float,
+        source_prompt: str,
+        target_prompt: str,
+        steps: int = 100,
+        seed: int = -1,
+    ) -> Iterator[gr.FileData | None]:
+        """Edit the object at one point of the first frame.
+
+        Args:
+            video: an uploaded clip.
+            x: pixels from the left edge of the frame.
+            y: pixels from the top edge of the frame.
+            source_prompt: what the clip shows.
+            target_prompt: what it should show.
+            steps: of the optimisation.
+            seed: of all randomness; -1 draws one.
+
+        Yields:
+            Nothing while it waits and works, so that it can be cancelled; the edited MP4 at the end.
+        """
+        with told_to_visitor(), tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
+            prompts = read_prompts(source_prompt, target_prompt)
+            config = EditConfig(num_optimization_steps=whole_number("steps", steps), seed=read_seed(seed))
+            clip = self._open(video)
+            mask = np.zeros(clip.video.frames.shape[:3], bool)
+            for index, frame_mask in clip.session.propagate(_at(x, y)):
+                mask[index] = frame_mask
+                yield None
+            progress = EditProgress()
+            with self._device.enter() as ticket:
+                while not ticket.wait(seconds=0.5):
+                    yield None
+                with closing(EditJob(clip, *prompts, mask, config).events(self._editor)) as events:
+                    for event in events:
+                        progress.accept(event)
+                        yield None
+            if progress.output is not None:
+                yield gr.FileData(path=str(write_video(progress.output.video, Path(folder) / "edit.mp4")))
+
+    def _open(self, upload: gr.FileData) -> Clip:
+        path = Path(upload["path"])
+        video = read_clip(path, editor=self._editor, start_frame=0, num_frames=None)
+        return Clip(path=path, video=video, session=self._segmenter.open(video.frames))
+
+
+def _at(x: float, y: float) -> Selection:
+    return Selection(clicks=(Click(x, y),))

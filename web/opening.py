@@ -1,0 +1,130 @@
+"""Arrivals, departures, and opening a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from dreammotion_core import Video, VideoError, read_video
+from segmentation import Segmenter
+from web.editor import Editor
+from web.examples import Example
+from web.settings import whole_number
+from web.views import canvas_view, notices_html, player_view
+from web.visitors import Clip, Visitor, VisitorStore
+from web.wiring import Update
+
+CLIP_OUTPUTS = ("canvas", "player", "clip_notes", "source_prompt", "target_prompt", "suggestions")
+"""Names of the components that opening a clip changes."""
+
+
+class Clips:
+    """Opens clips for visitors.
+
+    Args:
+        visitors: who is here.
+        editor: gives the frame rate and length that its model wants.
+        segmenter: prepares the clip for clicks.
+        examples: that may be opened by name.
+    """
+
+    def __init__(
+        self, *, visitors: VisitorStore, editor: Editor, segmenter: Segmenter, examples: Sequence[Example]
+    ) -> None:
+        self._visitors = visitors
+        self._editor = editor
+        self._segmenter = segmenter
+        self._examples = {example.name: example for example in examples}
+
+    def arrive(self, request: gr.Request) -> str:
+        """Admit a visitor; gives the token of the page."""
+        return self._visitors.admit(request.session_hash)
+
+    def leave(self, request: gr.Request) -> None:
+        """The tab was closed: stop what runs and forget the visitor."""
+        self._visitors.leave(request.session_hash)
+
+    def greet(self, *, token: str) -> Update:
+        """Open the first example, so that a newcomer has something to click."""
+        for name in self._examples:
+            return self.open_example(token=token, example=name, start_frame=0, num_frames=None)
+        return {}
+
+    def open_upload(self, *, token: str, upload: str | None, start_frame: Any, num_frames: Any) -> Update:
+        """Open a file that the visitor sent."""
+        if not upload:
+            raise VideoError("no file arrived; choose a video, for example an MP4")
+        visitor = self._visitors.get(token)
+        clip = self._open(visitor, Path(upload), start_frame, num_frames)
+        return self._shown(token, clip) | {
+            "source_prompt": "", "target_prompt": "", "suggestions": gr.Radio(choices=[], value=None, visible=False)
+        }
+
+    def open_example(self, *, token: str, example: str, start_frame: Any, num_frames: Any) -> Update:
+        """Open an example and suggest its prompts."""
+        chosen = self._examples.get(example)
+        if chosen is None:
+            raise VideoError(f"there is no example {example!r}; choose one of: {', '.join(self._examples)}")
+        clip = self._open(self._visitors.get(token), chosen.path, start_frame, num_frames)
+        prompts = list(chosen.target_prompts)
+        return self._shown(token, clip, hint=chosen.click) | {
+            "source_prompt": chosen.source_prompt,
+            "target_prompt": prompts[0] if prompts else "",
+            "suggestions": gr.Radio(choices=prompts, value=prompts[0] if prompts else None, visible=bool(prompts)),
+        }
+
+    def reopen(self, *, token: str, start_frame: Any, num_frames: Any) -> Update:
+        """Read another part of the clip that is open."""
+        visitor = self._visitors.get(token)
+        if visitor.clip is None:
+            return {}
+        return self._shown(token, self._open(visitor, visitor.clip.path, start_frame, num_frames))
+
+    def _open(self, visitor: Visitor, path: Path, start_frame: Any, num_frames: Any) -> Clip:
+        video = read_clip(path, editor=self._editor, start_frame=start_frame, num_frames=num_frames)
+        visitor.stop.set()
+        clip = Clip(
+            path=path,
+            video=video,
+            session=self._segmenter.open(video.frames),
+            number=visitor.clip.number + 1 if visitor.clip else 1,
+        )
+        visitor.open(clip)
+        return clip
+
+    def _shown(self, token: str, clip: Clip, *, hint: tuple[float, float] | None = None) -> Update:
+        height, width = clip.video.size
+        caption = f"{len(clip.video)} frames of {width}×{height} at {clip.video.fps:g} a second."
+        return {
+            "canvas": canvas_view(clip, token=token, hint=hint),
+            "player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption),
+            "clip_notes": notices_html([notice.text for notice in clip.video.notices]),
+        }
+
+
+def read_clip(path: Path, *, editor: Editor, start_frame: Any, num_frames: Any) -> Video:
+    """Read the part of a clip that the model can take.
+
+    Args:
+        path: a video file.
+        editor: whose model sets frame rate and length.
+        start_frame: 0-based, counted at the model's frame rate.
+        num_frames: None takes the model's usual length.
+
+    Raises:
+        VideoError: if the file cannot be used.
+        ConfigError: if the range makes no sense.
+    """
+    spec = editor.spec
+    count = spec.num_frames
+    if num_frames is not None:
+        count = whole_number("the number of frames", num_frames, low=2, high=spec.max_frames)
+    return read_video(
+        path,
+        start_frame=whole_number("the start frame", start_frame, low=0),
+        max_frames=count,
+        fps=spec.fps,
+    )

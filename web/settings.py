@@ -1,0 +1,123 @@
+"""Reads the form. The page's own limits can be bypassed, so everything is checked again here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dreammotion_core import PRESETS, ConfigError, EditConfig, PromptError
+
+MAX_PROMPT_CHARACTERS = 1000
+
+FORM_FIELDS = (
+    "steps",
+    "learning_rate",
+    "optimizer",
+    "guidance_scale",
+    "timestep_low",
+    "timestep_high",
+    "appearance_weight",
+    "spatial_weight",
+    "temporal_weight",
+    "use_mask",
+    "mask_grow",
+    "mask_feather",
+    "seed",
+    "preview_interval",
+)
+"""Names of the form's components that make up an `EditConfig`."""
+
+
+def read_settings(form: Mapping[str, Any]) -> EditConfig:
+    """The checked settings of an edit.
+
+    Args:
+        form: values of `FORM_FIELDS` as the browser sent them.
+
+    Raises:
+        ConfigError: if one is missing, of a wrong type or out of its range.
+    """
+    return EditConfig(
+        num_optimization_steps=whole_number("steps", form["steps"]),
+        optimizer=form["optimizer"],
+        learning_rate=form["learning_rate"],
+        guidance_scale=form["guidance_scale"],
+        timestep_range=(
+            whole_number("the lowest timestep", form["timestep_low"]),
+            whole_number("the highest timestep", form["timestep_high"]),
+        ),
+        appearance_weight=form["appearance_weight"],
+        spatial_weight=form["spatial_weight"],
+        temporal_weight=form["temporal_weight"],
+        use_mask=form["use_mask"],
+        mask_grow=whole_number("mask grow", form["mask_grow"]),
+        mask_feather=whole_number("mask feather", form["mask_feather"]),
+        seed=read_seed(form["seed"]),
+        preview_interval=whole_number("the preview interval", form["preview_interval"]),
+    )
+
+
+def preset_fields(preset: str) -> dict[str, Any]:
+    """Values of the form's fields that a preset sets.
+
+    Raises:
+        ConfigError: if there is no such preset.
+    """
+    config = EditConfig.preset(preset)
+    return {
+        "steps": config.num_optimization_steps,
+        "learning_rate": config.learning_rate,
+        "optimizer": config.optimizer,
+        "preview_interval": config.preview_interval,
+    }
+
+
+def preset_names() -> list[str]:
+    """Names of all presets, the default first."""
+    return list(PRESETS)
+
+
+def whole_number(name: str, value: Any, *, low: int = -(2**63), high: int = 2**63 - 1) -> int:
+    """A whole number out of whatever the browser sent.
+
+    Raises:
+        ConfigError: if it is none, or not within [low, high].
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or value % 1 != 0 or not low <= value <= high:
+        raise ConfigError(f"{name} is {value!r}; enter a whole number from {low:,} to {high:,}")
+    return int(value)
+
+
+def read_seed(value: Any) -> int:
+    """A seed out of text.
+
+    Raises:
+        ConfigError: if it is no whole number.
+    """
+    # The field is text: a number field would round seeds beyond 2**53.
+    try:
+        return int(str(value).strip())
+    except ValueError as error:
+        raise ConfigError(f"the seed is {value!r}; enter a whole number, or -1 to draw one") from error
+
+
+def read_prompts(source_prompt: Any, target_prompt: Any) -> tuple[str, str]:
+    """The two prompts, without blanks at their ends.
+
+    Raises:
+        PromptError: if one is missing or too long, or they are the same.
+    """
+    source, target = (_prompt(name, value) for name, value in (("source", source_prompt), ("target", target_prompt)))
+    if source.casefold() == target.casefold():
+        raise PromptError("source and target prompt are the same; say in the target prompt what should change")
+    return source, target
+
+
+def _prompt(name: str, value: Any) -> str:
+    text = value.strip() if isinstance(value, str) else ""
+    if not text:
+        raise PromptError(f"the {name} prompt is empty; describe the clip in a few words")
+    if len(text) > MAX_PROMPT_CHARACTERS:
+        raise PromptError(f"the {name} prompt has {len(text):,} characters; use at most {MAX_PROMPT_CHARACTERS:,}")
+    return text

@@ -1,0 +1,77 @@
+"""Colours and type of the page: warm paper, ink, one accent. The details are in static/page.css."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+_INK, _PAPER, _CARD, _LINE = "#1f1c18", "#f7f4ee", "#fffdf9", "#e4ddd1"
+_INK_DARK, _PAPER_DARK, _CARD_DARK, _LINE_DARK = "#efe9df", "#15130f", "#1e1b16", "#37322a"
+_MUTED, _MUTED_DARK = "#6c655a", "#a79f91"
+_ACCENT, _ACCENT_HOVER, _ACCENT_DARK = "#b01e55", "#8f1443", "#ff7aa5"
+
+
+def page_theme() -> gr.themes.Base:
+    """The theme for `launch`. Light and dark follow the visitor's system; no font is fetched."""
+    sans = ("Inter", "ui-sans-serif", "system-ui", "Segoe UI", "Helvetica Neue", "Liberation Sans", "sans-serif")
+    mono = ("ui-monospace", "SF Mono", "Menlo", "Liberation Mono", "monospace")
+    theme = gr.themes.Base(font=sans, font_mono=mono, radius_size=gr.themes.sizes.radius_md)
+    return theme.set(
+        body_background_fill=_PAPER,
+        body_background_fill_dark=_PAPER_DARK,
+        body_text_color=_INK,
+        body_text_color_dark=_INK_DARK,
+        body_text_color_subdued=_MUTED,
+        body_text_color_subdued_dark=_MUTED_DARK,
+        background_fill_primary=_CARD,
+        background_fill_primary_dark=_CARD_DARK,
+        background_fill_secondary=_PAPER,
+        background_fill_secondary_dark=_PAPER_DARK,
+        border_color_primary=_LINE,
+        border_color_primary_dark=_LINE_DARK,
+        border_color_accent=_ACCENT,
+        border_color_accent_dark=_ACCENT_DARK,
+        color_accent=_ACCENT,
+        block_background_fill=_CARD,
+        block_background_fill_dark=_CARD_DARK,
+        block_border_color=_LINE,
+        block_border_color_dark=_LINE_DARK,
+        block_label_text_color=_MUTED,
+        block_label_text_color_dark=_MUTED_DARK,
+        block_shadow="none",
+        block_title_text_color=_INK,
+        block_title_text_color_dark=_INK_DARK,
+        block_title_text_weight="600",
+        input_background_fill="#ffffff",
+        input_background_fill_dark="#262219",
+        input_border_color=_LINE,
+        input_border_color_dark=_LINE_DARK,
+        input_border_color_focus=_ACCENT,
+        input_border_color_focus_dark=_ACCENT_DARK,
+        slider_color=_ACCENT,
+        slider_color_dark=_ACCENT_DARK,
+        checkbox_background_color_selected=_ACCENT,
+        checkbox_background_color_selected_dark=_ACCENT_DARK,
+        checkbox_border_color_selected=_ACCENT,
+        checkbox_border_color_selected_dark=_ACCENT_DARK,
+        checkbox_label_background_fill="transparent",
+        checkbox_label_background_fill_dark="transparent",
+        button_primary_background_fill=_ACCENT,
+        button_primary_background_fill_dark=_ACCENT_DARK,
+        button_primary_background_fill_hover=_ACCENT_HOVER,
+        button_primary_background_fill_hover_dark="#ff9dbd",
+        button_primary_border_color=_ACCENT,
+        button_primary_border_color_dark=_ACCENT_DARK,
+        button_primary_text_color="#ffffff",
+        button_primary_text_color_dark=_PAPER_DARK,
+        button_secondary_background_fill=_CARD,
+        button_secondary_background_fill_dark=_CARD_DARK,
+        button_secondary_background_fill_hover=_PAPER,
+        button_secondary_background_fill_hover_dark="#2a251e",
+        button_secondary_border_color=_LINE,
+        button_secondary_border_color_dark=_LINE_DARK,
+        button_secondary_text_color=_INK,
+        button_secondary_text_color_dark=_INK_DARK,
+        button_large_text_weight="600",
+        link_text_color=_ACCENT,
+        link_text_color_dark=_ACCENT_DARK,
+    )

@@ -1,0 +1,110 @@
+"""What the components of the page show, as plain JSON values."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from dreammotion_core import EditOutput, StepLosses
+from web.encoding import encode_frame
+from web.visitors import Clip
+
+Stage = Literal["source", "mask", "preview", "result"]
+
+
+def canvas_view(
+    clip: Clip, *, token: str, hint: tuple[float, float] | None = None
+) -> dict[str, Any]:
+    """The first frame, ready for clicks.
+
+    Args:
+        clip: the open clip.
+        token: by which the canvas finds its visitor again.
+        hint: (x, y) in pixels, where a first click would be good.
+    """
+    height, width = clip.video.size
+    image = encode_frame(clip.video.frames[0], quality=90, side=1280)
+    return {"token": token, "clip": clip.number, "image": image, "width": width, "height": height, "hint": hint}
+
+
+def player_view(
+    clip: Clip,
+    *,
+    stage: Stage,
+    frames: Sequence[str],
+    caption: str,
+    progress: float | None = None,
+    show: int | None = None,
+) -> dict[str, Any]:
+    """A looping clip with a caption.
+
+    Args:
+        clip: the open clip; previews and results are compared with its frames.
+        stage: what the frames are.
+        frames: data URIs.
+        caption: one sentence for everyone, read aloud by screen readers.
+        progress: from 0 to 1 while something runs.
+        show: the frame to stand still on; None plays.
+    """
+    height, width = clip.video.size
+    compared = stage in ("preview", "result")
+    return {
+        "stage": stage,
+        "frames": list(frames),
+        "before": list(clip.source_uris) if compared else [],
+        "fps": clip.video.fps,
+        "width": width,
+        "height": height,
+        "caption": caption,
+        "progress": progress,
+        "show": show,
+    }
+
+
+def losses_view(losses: Sequence[StepLosses], *, num_steps: int) -> dict[str, Any]:
+    """The three losses of every step so far."""
+    return {
+        "numSteps": num_steps,
+        "series": {
+            "appearance": [_rounded(entry.appearance) for entry in losses],
+            "spatial": [_rounded(entry.spatial) for entry in losses],
+            "temporal": [_rounded(entry.temporal) for entry in losses],
+        },
+    }
+
+
+def facts_view(output: EditOutput, *, num_steps: int, notices: Sequence[str]) -> str:
+    """What a visitor should know about a result, as HTML."""
+    difference = output.max_difference_outside
+    if difference is None:
+        outside = "The whole frame was edited"
+    elif difference == 0:
+        outside = "Outside the mask: unchanged (max difference 0 of 255)"
+    else:
+        outside = f"Outside the mask: max difference {difference} of 255"
+    rows = {
+        "Seed": str(output.config.seed),
+        "Steps": f"{len(output.losses)} of {num_steps}",
+        "Time": format_seconds(output.seconds),
+        "Model": output.model,
+    }
+    items = "".join(f"<div><dt>{name}</dt><dd>{html.escape(text)}</dd></div>" for name, text in rows.items())
+    return f'<p class="dm-outside">{outside}</p><dl class="dm-facts">{items}</dl>{notices_html(notices)}'
+
+
+def notices_html(notices: Sequence[str]) -> str:
+    """Notices as a list; nothing where there are none."""
+    if not notices:
+        return ""
+    return f'<ul class="dm-notices">{"".join(f"<li>{html.escape(text)}</li>" for text in notices)}</ul>'
+
+
+def format_seconds(seconds: float) -> str:
+    """For example ``48 s`` or ``3 min 20 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")

@@ -1,0 +1,144 @@
+"""What the page remembers of each visitor, found by a token that nobody can guess.
+
+It lives on the server because the click canvas calls past the page's own session state.
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreammotion_core import Video
+from segmentation import SegmentationSession, Selection
+from web.encoding import encode_frames
+
+
+class VisitorGoneError(Exception):
+    """The page's state has been dropped, after a long pause or a restart of the server."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """An opened clip.
+
+    Attributes:
+        path: the file that it was read from.
+        video: its frames.
+        session: the segmenter's side of it.
+        number: grows with every clip that this visitor opens, so that late answers can be told apart.
+    """
+
+    path: Path
+    video: Video
+    session: SegmentationSession
+    number: int = 1
+
+    @cached_property
+    def source_uris(self) -> tuple[str, ...]:
+        """Its frames as the player shows them."""
+        return tuple(encode_frames(self.video.frames))
+
+
+@dataclass(eq=False)
+class Visitor:
+    """One open page.
+
+    Attributes:
+        session_hash: the page's connection, which ends when the tab is closed.
+        clip: the clip that is open, if any.
+        selection: the clicks on its first frame.
+        masks: (F, H, W) bool of that selection, once it has been followed through the clip.
+        stop: set to end the running job within one step.
+        folder: holds results until the visitor leaves.
+        last_seen: monotonic seconds.
+    """
+
+    session_hash: str | None
+    clip: Clip | None = None
+    selection: Selection = field(default_factory=Selection)
+    masks: NDArray[np.bool_] | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    folder: tempfile.TemporaryDirectory[str] = field(
+        default_factory=lambda: tempfile.TemporaryDirectory(prefix="dreammotion-")
+    )
+    last_seen: float = field(default_factory=time.monotonic)
+
+    def select(self, selection: Selection) -> None:
+        """Take a new selection; masks of the earlier one no longer count."""
+        if selection != self.selection:
+            self.selection, self.masks = selection, None
+
+    def open(self, clip: Clip) -> None:
+        """Take a new clip, with nothing selected on it."""
+        self.clip, self.selection, self.masks = clip, Selection(), None
+
+    def begin_job(self) -> threading.Event:
+        """A fresh stop flag. The job before it, if it still runs, is told to stop."""
+        self.stop.set()
+        self.stop = threading.Event()
+        return self.stop
+
+
+class VisitorStore:
+    """All visitors of this server. Safe to use from several threads.
+
+    Args:
+        time_to_live: seconds without any action after which a visitor is forgotten.
+    """
+
+    def __init__(self, *, time_to_live: float = 3600.0) -> None:
+        self._visitors: dict[str, Visitor] = {}
+        self._lock = threading.Lock()
+        self._time_to_live = time_to_live
+
+    def __len__(self) -> int:
+        return len(self._visitors)
+
+    def admit(self, session_hash: str | None = None) -> str:
+        """Make room for a new visitor, and forget those who have been away too long.
+
+        Returns:
+            The token by which `get` finds the visitor.
+        """
+        token = secrets.token_urlsafe(16)
+        with self._lock:
+            self._visitors[token] = Visitor(session_hash)
+            expired = time.monotonic() - self._time_to_live
+            stale = [other for other, visitor in self._visitors.items() if visitor.last_seen < expired]
+        self._forget(stale)
+        return token
+
+    def get(self, token: object) -> Visitor:
+        """The visitor behind a token.
+
+        Raises:
+            VisitorGoneError: if the token is unknown or was dropped.
+        """
+        with self._lock:
+            visitor = self._visitors.get(token) if isinstance(token, str) else None
+            if visitor is None:
+                raise VisitorGoneError("This page was idle for too long. Reload it to start again.")
+            visitor.last_seen = time.monotonic()
+            return visitor
+
+    def leave(self, session_hash: str | None) -> None:
+        """Stop and forget the visitors of a closed page."""
+        with self._lock:
+            gone = [token for token, visitor in self._visitors.items() if visitor.session_hash == session_hash]
+        self._forget(gone)
+
+    def _forget(self, tokens: list[str]) -> None:
+        for token in tokens:
+            with self._lock:
+                visitor = self._visitors.pop(token, None)
+            if visitor is not None:
+                visitor.stop.set()
+                visitor.folder.cleanup()

@@ -1,0 +1,73 @@
+"""Connects named components with handlers that know names only.
+
+Handlers take keyword arguments and give ``{name: value}``; so they can be tested without a page, and
+no tuple has to match an order that is written down elsewhere.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
+
+from web.failures import told_to_visitor
+
+Update = Mapping[str, Any]
+"""New values, or Gradio updates, of some components by name."""
+
+
+class Wiring:
+    """Event table over named components.
+
+    Args:
+        components: everything that a handler may read or change, by name.
+    """
+
+    def __init__(self, components: Mapping[str, Component]) -> None:
+        self._components = components
+
+    def connect(
+        self,
+        event: Callable[..., Dependency],
+        handler: Callable[..., Update | Iterator[Update]],
+        *,
+        takes: Sequence[str] = (),
+        gives: Sequence[str] = (),
+        **options: Any,
+    ) -> Dependency:
+        """Run a handler on an event.
+
+        Args:
+            event: for example ``button.click``.
+            handler: function or generator; takes `takes` by keyword, gives updates of `gives`.
+            takes: names of the components it reads.
+            gives: names of the components it may change.
+            **options: passed on to Gradio.
+        """
+        defaults = {"api_visibility": "private", "show_progress": "hidden"}
+        return event(
+            self._adapt(handler, takes),
+            [self._components[name] for name in takes],
+            [self._components[name] for name in gives],
+            **(defaults | options),
+        )
+
+    def _adapt(self, handler: Callable[..., Any], takes: Sequence[str]) -> Callable[..., Any]:
+        def call(*values: Any) -> Any:
+            with told_to_visitor():
+                return self._by_component(handler(**dict(zip(takes, values, strict=True))))
+
+        def stream(*values: Any) -> Iterator[Any]:
+            with told_to_visitor():
+                for update in handler(**dict(zip(takes, values, strict=True))):
+                    yield self._by_component(update)
+
+        return stream if inspect.isgeneratorfunction(handler) else call
+
+    def _by_component(self, update: Update) -> dict[Component, Any] | dict[str, Any]:
+        # Gradio takes an empty dictionary for a value.
+        return {self._components[name]: value for name, value in update.items()} or gr.skip()
