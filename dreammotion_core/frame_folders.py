@@ -17,27 +17,35 @@ from PIL import Image, UnidentifiedImageError
 from dreammotion_core.atomic_files import written_atomically
 from dreammotion_core.errors import InputError, MaskError, OutputError, VideoError
 from dreammotion_core.frame_conversion import MAX_SIDE, check_size, size_notices
+from dreammotion_core.frame_range import cut_notices, frame_range
 from dreammotion_core.values import Frames, Mask, Notice, Video
 
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 
 
-def read_frames(folder: str | Path, *, fps: float) -> Video:
+def read_frames(
+    folder: str | Path, *, fps: float, start_frame: int = 0, max_frames: int | None = None
+) -> Video:
     """Read a folder of PNG files as a clip, in the order of the numbers in their names.
 
     Args:
         folder: holds at least two PNG files of one size, 8 bits a channel.
         fps: frames a second to play them at.
+        start_frame: first file to read, counted from 0.
+        max_frames: most files to read; None reads to the last.
 
     Returns:
-        The clip; transparent parts are laid over black, with a notice.
+        The clip; a cut, and transparent parts laid over black, are in its notices.
 
     Raises:
-        VideoError: if there are too few files, one is unreadable, or sizes differ or are not accepted.
+        VideoError: if there are too few files, one is unreadable, sizes differ or are not accepted, or
+            the range lies outside the folder.
     """
-    paths = _png_files(Path(folder), VideoError)
-    if len(paths) < 2:
+    available = _png_files(Path(folder), VideoError)
+    if len(available) < 2:
         raise VideoError(f"{folder} holds one PNG file; a clip needs at least two")
+    selected = frame_range(len(available), start_frame=start_frame, max_frames=max_frames)
+    paths = available[selected.start : selected.stop]
     pictures: list[NDArray[np.uint8]] = []
     is_transparent = False
     for path in paths:
@@ -50,7 +58,9 @@ def read_frames(folder: str | Path, *, fps: float) -> Video:
                 )
             is_transparent |= image.has_transparency_data
             pictures.append(_over_black(image))
-    notices = (Notice("alpha", "Its transparent parts were laid over black."),) if is_transparent else ()
+    notices = list(cut_notices(selected, len(available)))
+    if is_transparent:
+        notices.append(Notice("alpha", "Its transparent parts were laid over black."))
     frames = np.stack(pictures)
     return Video(frames, fps=fps, notices=(*notices, *size_notices(*frames.shape[1:3])))
 

@@ -6,6 +6,7 @@ Decoding and encoding use the libraries inside PyAV; no program needs to be inst
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,9 +22,10 @@ from numpy.typing import NDArray
 
 from dreammotion_core.atomic_files import written_atomically
 from dreammotion_core.audio_io import MAX_AUDIO_SECONDS, add_audio_stream, audio_frame, read_audio
-from dreammotion_core.errors import VideoError
+from dreammotion_core.errors import OutputError, VideoError
 from dreammotion_core.frame_conversion import FrameConverter, check_size
 from dreammotion_core.frame_decoding import decode_frames, guarded_stream
+from dreammotion_core.frame_range import cut_notices, frame_range
 from dreammotion_core.values import AudioTrack, Notice, Video
 from dreammotion_core.video_timeline import MAX_FPS, MIN_FPS, Timeline, damaged, measure_timeline, opened_clip
 
@@ -103,23 +105,19 @@ def read_video(
         VideoError: if the file is no readable video, is cut off, has one frame, sides below 16 or
             above 4096 pixels or beyond 8:1, or the range lies outside the clip.
     """
-    _check_range(start_frame, max_frames, fps)
+    if fps is not None and not (math.isfinite(fps) and MIN_FPS <= fps <= MAX_FPS):
+        raise VideoError(f"fps is {fps}; pass {MIN_FPS:g} to {MAX_FPS:g} frames a second")
     source = Path(path)
     timeline = measure_timeline(source)
     rate = fps if fps is not None else timeline.fps
     keeps_frames = not timeline.is_variable and _is_same_rate(rate, timeline.fps)
     available = np.arange(len(timeline)) if keeps_frames else timeline.sampled_at(rate)
-    if start_frame >= len(available):
-        raise VideoError(
-            f"start_frame is {start_frame}, but the clip has {len(available)} frames at {rate:.6g} a second; "
-            f"pass 0 to {len(available) - 1}"
-        )
-    stop = len(available) if max_frames is None else min(len(available), start_frame + max_frames)
-    frames, changes = decode_frames(source, timeline, available[start_frame:stop])
+    selected = frame_range(len(available), start_frame=start_frame, max_frames=max_frames)
+    frames, changes = decode_frames(source, timeline, available[selected.start : selected.stop])
     begin = float(timeline.ticks[0] * timeline.tick) + start_frame / rate
-    audio, losses = _sound(source, begin, (stop - start_frame) / rate)
-    timing = _timing_notices(timeline, rate, start_frame, stop, len(available))
-    return Video(frames, fps=rate, audio=audio, notices=(*timing, *changes, *losses))
+    audio, losses = _sound(source, begin, len(selected) / rate)
+    notices = (*_rate_notices(timeline, rate), *cut_notices(selected, len(available)), *changes, *losses)
+    return Video(frames, fps=rate, audio=audio, notices=notices)
 
 
 def write_video(video: Video, path: str | Path) -> Path:
@@ -140,8 +138,7 @@ def write_video(video: Video, path: str | Path) -> Path:
         OutputError: if the file cannot be written; nothing is left behind.
     """
     target = Path(path)
-    if target.suffix.lower() != ".mp4":
-        raise VideoError(f"the output is called {target.name!r}; choose a name that ends in .mp4")
+    check_target(target)
     check_size(video.size[1], video.size[0])
     with written_atomically(target) as temporary:
         try:
@@ -152,13 +149,21 @@ def write_video(video: Video, path: str | Path) -> Path:
     return target
 
 
-def _check_range(start_frame: int, max_frames: int | None, fps: float | None) -> None:
-    if start_frame < 0:
-        raise VideoError(f"start_frame is {start_frame}; frames are counted from 0")
-    if max_frames is not None and max_frames < 1:
-        raise VideoError(f"max_frames is {max_frames}; pass at least 1, or None for all frames")
-    if fps is not None and not (math.isfinite(fps) and MIN_FPS <= fps <= MAX_FPS):
-        raise VideoError(f"fps is {fps}; pass {MIN_FPS:g} to {MAX_FPS:g} frames a second")
+def check_target(path: str | Path) -> None:
+    """Refuse early a place that `write_video` could not write to.
+
+    Raises:
+        VideoError: if the name does not end in ``.mp4``.
+        OutputError: if it is a folder, or in a folder that may not be written to.
+    """
+    target = Path(path).absolute()
+    if target.suffix.lower() != ".mp4":
+        raise VideoError(f"the output is called {target.name!r}; choose a name that ends in .mp4")
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder; choose the name of a file")
+    nearest = next(folder for folder in target.parents if folder.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        raise OutputError(f"nothing can be written in {nearest}; choose another place for {target.name}")
 
 
 def _sound(path: Path, begin: float, duration: float) -> tuple[AudioTrack | None, tuple[Notice, ...]]:
@@ -171,17 +176,13 @@ def _sound(path: Path, begin: float, duration: float) -> tuple[AudioTrack | None
         return None, (Notice("audio_dropped", "The sound was left out: it cannot be decoded."),)
 
 
-def _timing_notices(
-    timeline: Timeline, rate: float, start: int, stop: int, available: int
-) -> Iterator[Notice]:
+def _rate_notices(timeline: Timeline, rate: float) -> Iterator[Notice]:
     if timeline.is_assumed:
         yield Notice("assumed_fps", f"The file states no frame rate; {timeline.fps:g} a second are assumed.")
     if timeline.is_variable:
         yield Notice("variable_fps", f"Its frame rate varies; it was resampled to {rate:.6g} a second.")
     elif not _is_same_rate(rate, timeline.fps):
         yield Notice("resampled", f"It was resampled from {timeline.fps:.6g} to {rate:.6g} frames a second.")
-    if stop - start < available:
-        yield Notice("cut", f"Of its {available:,} frames, {start:,} to {stop - 1:,} are used.")
 
 
 def _is_same_rate(rate: float, other: float) -> bool:

@@ -25,7 +25,10 @@ MAX_SPAN_SECONDS = 24 * 3600
 ASSUMED_FPS = 24.0
 
 # Files that hold their own data. Playlists, image sequences and devices could reach beyond the file.
-CONTAINER_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,ogg,flv,asf,gif,apng,png_pipe,jpeg_pipe,h264,hevc,wav,mp3"
+CONTAINER_FORMATS = (
+    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "ogg"),
+    *("flv", "asf", "gif", "apng", "png_pipe", "jpeg_pipe", "h264", "hevc", "wav", "mp3"),
+)
 # Their decoded frames come in display order but carry no trustworthy presentation times.
 _WITHOUT_DISPLAY_TIMES = frozenset({"avi", "h264", "hevc", "png_pipe", "jpeg_pipe"})
 
@@ -81,7 +84,7 @@ def opened_clip(path: Path) -> Iterator[InputContainer]:
         raise VideoError(f"there is no file {path}; pass the path of a video file")
     if path.stat().st_size == 0:
         raise VideoError(f"{path.name} is empty; pass a video file")
-    limits = {"format_whitelist": CONTAINER_FORMATS, "protocol_whitelist": "file"}
+    limits = {"format_whitelist": ",".join(CONTAINER_FORMATS), "protocol_whitelist": "file"}
     try:
         container = av.open(str(path.resolve()), container_options=limits)
     except (av.FFmpegError, ValueError) as error:

@@ -102,7 +102,7 @@ def test_unknown_preset_lists_the_known_ones() -> None:
         np.zeros((2, 4, 4, 4), np.uint8),
         np.zeros((0, 4, 4, 3), np.uint8),
         np.zeros((2, 4, 4, 3), np.float32),
-        [[1, 2], [3]],
+        [[1, 2], [3, 4]],
     ],
 )
 def test_frames_of_another_shape_or_type_are_refused(frames: Any) -> None:
