@@ -1,0 +1,68 @@
+"""DreamMotion: rewrite the appearance of an object in a video, keeping everything else.
+
+    pipe = DreamMotionPipeline.from_pretrained("toybox")
+    output = pipe(read_video("clip.mp4"), source_prompt="a red car", target_prompt="a blue car", mask=mask)
+    write_video(output.video, "edited.mp4")
+"""
+
+from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.backends.registry import list_models
+from dreammotion_core.errors import (
+    BackendError,
+    ConfigError,
+    DreamMotionError,
+    InputError,
+    KeyLayoutError,
+    KeySiteError,
+    MaskError,
+    ModelLoadError,
+    NumericsError,
+    OutOfMemoryError,
+    OutputError,
+    PromptError,
+    VideoError,
+)
+from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepDone
+from dreammotion_core.frame_folders import read_frames, write_frames
+from dreammotion_core.frame_folders import read_frames, write_frames
+from dreammotion_core.pipeline import DreamMotionPipeline
+from dreammotion_core.receipt import build_receipt
+from dreammotion_core.values import PRESETS, AudioTrack, EditConfig, EditOutput, Notice, StepLosses, Video
+from dreammotion_core.video_io import probe_video, read_video, write_video
+
+__all__ = [
+    "PRESETS",
+    "AudioTrack",
+    "BackendError",
+    "ConfigError",
+    "DreamMotionError",
+    "DreamMotionPipeline",
+    "EditConfig",
+    "EditEvent",
+    "EditOutput",
+    "Finished",
+    "InputError",
+    "KeyLayoutError",
+    "KeySiteError",
+    "MaskError",
+    "ModelLoadError",
+    "ModelSpec",
+    "Notice",
+    "NumericsError",
+    "OutOfMemoryError",
+    "OutputError",
+    "Preview",
+    "PromptError",
+    "Started",
+    "StepDone",
+    "StepLosses",
+    "Video",
+    "VideoError",
+    "build_receipt",
+    "list_models",
+    "probe_video",
+    "read_frames",
+    "read_video",
+    "write_frames",
+    "write_video",
+]

@@ -1,0 +1,1 @@
+"""Video priors: one adapter per model family, all speaking the same protocol."""

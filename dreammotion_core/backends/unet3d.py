@@ -1,0 +1,174 @@
+"""Latent U-Net3D text-to-video models: ZeroScope, ModelScope, and the embedded `toybox`.
+
+Each part is loaded by its own class from its subfolder, because diffusers' pipeline for this family
+is deprecated and frozen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.keys import KeySite
+from dreammotion_core.parameterization import add_noise, noise_from_prediction, signal_and_noise_scale
+from dreammotion_core.values import Notice
+
+KEY_SITES = (KeySite(r"up_blocks\.\d+\.attentions\.\d+\.transformer_blocks\.\d+\.attn1\.to_k"),)
+"""Keys of the decoder's spatial self-attention, where earlier work found structure to be most explicit."""
+
+SUBFOLDERS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+class UNet3DBackend:
+    """A U-Net3D over image-VAE latents with a CLIP text encoder.
+
+    Args:
+        spec: facts about the model.
+        unet, vae, text_encoder, tokenizer, scheduler: its parts; the networks are frozen and set to
+            evaluation mode.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        unet: UNet3DConditionModel,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        scheduler: DDIMScheduler,
+    ) -> None:
+        self.denoiser = unet.eval().requires_grad_(False)
+        self.vae = vae.eval().requires_grad_(False)
+        self.text_encoder = text_encoder.eval().requires_grad_(False)
+        self.tokenizer, self.scheduler = tokenizer, scheduler
+        self.key_sites = KEY_SITES
+        vae_stride = 2 ** (len(vae.config.block_out_channels) - 1)
+        unet_stride = 2 ** (len(unet.config.block_out_channels) - 1)
+        self.spec = replace(spec, size_multiple=vae_stride * unet_stride)
+
+    @classmethod
+    def from_pretrained(cls, spec: ModelSpec, *, torch_dtype: torch.dtype = torch.float32) -> Self:
+        """Load all parts from a folder or, at the pinned revision, from the hub.
+
+        Raises:
+            ModelLoadError: if a part is missing, incomplete, damaged or unreachable.
+        """
+        if spec.is_local:
+            _check_folder(Path(spec.source))
+
+        def load(part: Callable[..., Any], subfolder: str, **options: Any) -> Any:
+            try:
+                return part(spec.source, subfolder=subfolder, revision=spec.revision, **options)
+            except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+                raise ModelLoadError(_advice(spec, subfolder, error)) from error
+
+        return cls(
+            spec,
+            unet=load(UNet3DConditionModel.from_pretrained, "unet", torch_dtype=torch_dtype),
+            vae=load(AutoencoderKL.from_pretrained, "vae", torch_dtype=torch_dtype),
+            text_encoder=load(CLIPTextModel.from_pretrained, "text_encoder", dtype=torch_dtype),
+            tokenizer=load(CLIPTokenizer.from_pretrained, "tokenizer"),
+            scheduler=load(DDIMScheduler.from_pretrained, "scheduler"),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.denoiser.device
+
+    def to(self, device: torch.device | str) -> None:
+        """Move all weights to a device."""
+        for part in (self.denoiser, self.vae, self.text_encoder):
+            part.to(device)
+
+    def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
+        """Unknown words, and words past the token limit."""
+        notices = []
+        limit = self.tokenizer.model_max_length
+        num_tokens = len(self.tokenizer(prompt).input_ids)
+        if num_tokens > limit:
+            text = f"The prompt has {num_tokens} tokens; {self.spec.label} reads the first {limit} and ignores the rest."
+            notices.append(Notice("prompt_truncated", text))
+        words = dict.fromkeys(re.findall(r"[^\W\d_]+", prompt.lower()))
+        unknown = [word for word in words if word not in (self.spec.vocabulary or words)]
+        if unknown:
+            text = f"{self.spec.label} has never seen these words and will guess: {', '.join(unknown)}."
+            notices.append(Notice("unknown_words", text))
+        return tuple(notices)
+
+    @torch.no_grad()
+    def encode_prompt(self, prompt: str) -> Tensor:
+        """(1, L, D) hidden states of the text encoder."""
+        tokens = self.tokenizer(
+            prompt,
+            padding="max_length",
+            max_length=self.tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        return self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+
+    @torch.no_grad()
+    def encode_video(self, frames: Tensor) -> Tensor:
+        """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents, frame by frame to bound memory."""
+        means = [self.vae.encode(f[None].to(self.device, self.vae.dtype)).latent_dist.mean for f in frames]
+        latents = (torch.cat(means).float() - self._latent_shift) * self.vae.config.scaling_factor
+        return latents.transpose(0, 1)[None]
+
+    @torch.no_grad()
+    def decode_video(self, latents: Tensor) -> Tensor:
+        """(1, C, F, h, w) scaled latents to (F, 3, H, W) float32 RGB, roughly in [-1, 1]."""
+        raw = latents[0].transpose(0, 1) / self.vae.config.scaling_factor + self._latent_shift
+        return torch.cat([self.vae.decode(z[None].to(self.device, self.vae.dtype)).sample.float() for z in raw])
+
+    @property
+    def _latent_shift(self) -> float:
+        return self.vae.config.shift_factor or 0.0
+
+    def add_noise(self, latents: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+        """Latents at a timestep; all (B, C, F, h, w) with `timestep` (B,)."""
+        return add_noise(latents, noise, *signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, latents))
+
+    def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
+        """Predicted noise, (B, C, F, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
+        dtype = self.denoiser.dtype
+        prediction = self.denoiser(
+            noisy_latents.to(dtype), timestep, encoder_hidden_states=prompt_embeds.to(dtype)
+        ).sample.float()
+        alpha, sigma = signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, noisy_latents)
+        return noise_from_prediction(
+            prediction, noisy_latents, alpha, sigma, self.scheduler.config.prediction_type
+        )
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ModelLoadError(f"there is no model folder {folder}; pass a model name, a hub id or an existing folder")
+    missing = [name for name in SUBFOLDERS if not (folder / name).is_dir()]
+    if missing:
+        raise ModelLoadError(
+            f"the model folder {folder} lacks {', '.join(missing)}; it needs the subfolders {', '.join(SUBFOLDERS)}. "
+            "If a download was interrupted, run it again"
+        )
+
+
+def _advice(spec: ModelSpec, subfolder: str, error: Exception) -> str:
+    reason = str(error).strip().split("\n")[0][:300]
+    if spec.is_local:
+        return f"{subfolder} in {spec.source} cannot be loaded ({reason}); the folder may be half-downloaded: fetch it again"
+    return (
+        f"{subfolder} of {spec.source} cannot be loaded ({reason}); check the network, or download the model "
+        "on another machine and pass its folder, or use the embedded model 'toybox'"
+    )

@@ -1,0 +1,37 @@
+"""The last step of every edit: only the selected object changes, and that is measured."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreammotion_core.values import Frames, Mask
+
+
+def composite(source: Frames, edited: NDArray[np.float32], alpha: NDArray[np.float32]) -> Frames:
+    """The edit over the source.
+
+    Args:
+        source: (F, H, W, 3) uint8 RGB.
+        edited: (F, H, W, 3) float RGB in [0, 255].
+        alpha: (F, H, W) opacity in [0, 1]; where it is 0 the source's bytes are kept as they are.
+
+    Returns:
+        (F, H, W, 3) uint8 RGB.
+    """
+    opacity = alpha[..., None]
+    blended = np.rint(source + opacity * (edited - source)).clip(0, 255).astype(np.uint8)
+    return np.where(opacity > 0, blended, source)
+
+
+def max_difference_outside(source: Frames, result: Frames, mask: Mask) -> int | None:
+    """Largest absolute difference in 8-bit levels outside the mask, or None if nothing is outside.
+
+    Args:
+        source, result: (F, H, W, 3) uint8 RGB.
+        mask: (F, H, W) bool.
+    """
+    outside = ~mask
+    if not outside.any():
+        return None
+    return int(np.abs(source[outside].astype(np.int16) - result[outside].astype(np.int16)).max())

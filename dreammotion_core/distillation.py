@@ -1,0 +1,37 @@
+"""Video delta denoising score: where the appearance has to go (method section 1, item 1).
+
+Pure functions: tensors in, tensors out.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def classifier_free_guidance(noise_pred_uncond: Tensor, noise_pred_text: Tensor, guidance_scale: float) -> Tensor:
+    """``uncond + s * (text - uncond)``: s = 1 is the plain conditional prediction.
+
+    Source: Ho and Salimans 2022, in the form that diffusers and the DDS authors use.
+    """
+    return noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
+
+
+def masked_direction(noise_pred: Tensor, source_noise_pred: Tensor, latent_mask: Tensor | None) -> Tensor:
+    """The V-DDS direction m * (epsilon(x_t, t, y) - epsilon(x^_t, t, y^)).
+
+    Both predictions carry the same noise, so their shared error cancels and what is left points from
+    the source prompt to the target prompt. The U-Net's Jacobian is dropped as in SDS: this *is* the
+    gradient on the latents.
+
+    Args:
+        noise_pred: (1, C, F, h, w) guided prediction of the target branch.
+        source_noise_pred: same shape, the source branch.
+        latent_mask: (1, 1, F, h, w) in [0, 1], or None for the whole frame.
+
+    Returns:
+        (1, C, F, h, w), exactly 0 where the mask is 0.
+
+    Source: DreamMotion (ECCV 2024), masked V-DDS; Hertz et al. 2023 for DDS.
+    """
+    direction = (noise_pred - source_noise_pred).detach()
+    return direction if latent_mask is None else direction * latent_mask

@@ -1,0 +1,155 @@
+"""The DreamMotion loop: one step = predict, capture keys, match, update (method section 1).
+
+Nothing is held open between two steps: no hook, no autograd mode, no lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dreammotion_core.backends.base import Backend
+from dreammotion_core.distillation import classifier_free_guidance, masked_direction
+from dreammotion_core.errors import NumericsError
+from dreammotion_core.events import StepDone
+from dreammotion_core.keys import KeyCapture, KeySite
+from dreammotion_core.similarity import spatial_matching, temporal_matching
+from dreammotion_core.values import EditConfig, StepLosses
+
+
+@dataclass(frozen=True)
+class PromptEmbeds:
+    """Text embeddings of the two branches and of the unconditional one, each (1, L, D)."""
+
+    source: Tensor
+    target: Tensor
+    negative: Tensor
+
+
+def edit_latents(
+    backend: Backend,
+    source_latents: Tensor,
+    prompt_embeds: PromptEmbeds,
+    latent_mask: Tensor | None,
+    config: EditConfig,
+    key_sites: Sequence[KeySite],
+) -> Iterator[tuple[StepDone, Tensor]]:
+    """Optimise a copy of the source latents towards the target prompt.
+
+    Args:
+        backend: the frozen video prior.
+        source_latents: (1, C, F, h, w) float32.
+        prompt_embeds: text embeddings.
+        latent_mask: (1, 1, F, h, w) in [0, 1], or None for the whole frame.
+        config: settings; `config.seed` must be drawn already.
+        key_sites: where to take the keys for matching.
+
+    Yields:
+        After every step, what happened and the latents (detached; do not change them in place).
+
+    Raises:
+        NumericsError: if the update is not finite.
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    latents = source_latents.clone()
+    optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer]([latents], lr=config.learning_rate)
+    for step in range(1, config.num_optimization_steps + 1):
+        started = time.perf_counter()
+        timestep = torch.randint(*config.timestep_range, (1,), generator=generator).to(latents.device)
+        noise = torch.randn(latents.shape, generator=generator).to(latents.device)
+        latents.grad, losses = distill_step(
+            backend, latents, source_latents, prompt_embeds, latent_mask, timestep, noise, config, key_sites
+        )
+        norm = float(latents.grad.square().mean().sqrt())
+        optimizer.step()
+        seconds = time.perf_counter() - started
+        yield (
+            StepDone(step, config.num_optimization_steps, int(timestep), losses, norm, seconds),
+            latents.detach(),
+        )
+
+
+def distill_step(
+    backend: Backend,
+    latents: Tensor,
+    source_latents: Tensor,
+    prompt_embeds: PromptEmbeds,
+    latent_mask: Tensor | None,
+    timestep: Tensor,
+    noise: Tensor,
+    config: EditConfig,
+    key_sites: Sequence[KeySite],
+) -> tuple[Tensor, StepLosses]:
+    """The gradient of L_V-DDS + lambda_s L_S + lambda_t L_T on the latents, and the losses.
+
+    Args:
+        timestep: (1,), shared with `noise` by both branches and all losses.
+        noise: (1, C, F, h, w).
+
+    The other arguments are those of `edit_latents`.
+    """
+    sites = key_sites if config.uses_matching else ()
+    num_frames = latents.shape[2]
+    variable = latents.detach().clone().requires_grad_(config.uses_matching)
+    noisy = backend.add_noise(variable, noise, timestep)
+    source_noisy = backend.add_noise(source_latents, noise, timestep)
+
+    # The three predictions that need no gradient, as one batch; the last one gives the source's keys.
+    with torch.no_grad(), KeyCapture(backend.denoiser, sites, batch_size=3, num_frames=num_frames) as capture:
+        noise_pred_uncond, source_uncond, source_text = backend.predict_noise(
+            torch.cat([noisy, source_noisy, source_noisy]),
+            timestep.expand(3),
+            torch.cat([prompt_embeds.negative, prompt_embeds.negative, prompt_embeds.source]),
+        ).split(1)
+    source_keys = {name: keys[2:] for name, keys in capture.keys().items()}
+
+    # One recorded pass gives the target's prediction and its keys; recording ends with the last key.
+    with KeyCapture(
+        backend.denoiser, sites, batch_size=1, num_frames=num_frames, stop_recording=True
+    ) as capture:
+        noise_pred_text = backend.predict_noise(noisy, timestep, prompt_embeds.target)
+
+    direction = masked_direction(
+        classifier_free_guidance(noise_pred_uncond, noise_pred_text, config.guidance_scale),
+        classifier_free_guidance(source_uncond, source_text, config.guidance_scale),
+        latent_mask,
+    )
+    spatial, temporal, matching_gradient = match_keys(capture.keys(), source_keys, variable, config)
+    if latent_mask is not None and config.mask_matching:
+        matching_gradient = matching_gradient * latent_mask
+    gradient = config.appearance_weight * direction + matching_gradient
+    if not torch.isfinite(gradient).all():
+        raise NumericsError(
+            f"the gradient is not finite at timestep {int(timestep)} (model in {backend.denoiser.dtype}); "
+            "lower the learning rate or the matching weights, or load the model in float32"
+        )
+    return gradient, StepLosses(float(direction.square().mean().sqrt()), spatial, temporal)
+
+
+def match_keys(
+    keys: Mapping[str, Tensor], source_keys: Mapping[str, Tensor], variable: Tensor, config: EditConfig
+) -> tuple[float, float, Tensor]:
+    """S-SSM and T-SSM, each the mean over the key sites, and the gradient of their weighted sum.
+
+    Args:
+        keys, source_keys: site name -> (1, F, N, C); empty when matching is off.
+        variable: the latents that the target's keys depend on.
+
+    Returns:
+        L_S and L_T before weighting (0 where the weight is 0), and the gradient, shaped like `variable`.
+    """
+    total = variable.new_zeros(())
+    values = []
+    for loss, weight in ((spatial_matching, config.spatial_weight), (temporal_matching, config.temporal_weight)):
+        if weight == 0 or not keys:
+            values.append(0.0)
+            continue
+        value = torch.stack([loss(keys[site], source_keys[site]) for site in keys]).mean()
+        values.append(value.item())
+        total = total + weight * value
+    gradient = torch.autograd.grad(total, variable)[0] if total.requires_grad else torch.zeros_like(variable)
+    return values[0], values[1], gradient

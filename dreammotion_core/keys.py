@@ -1,0 +1,154 @@
+"""Attention keys of any denoiser, taken by forward hooks on its key projections.
+
+A hook leaves the output bit-identical and the fused attention kernels in place, and works for every
+family that projects its keys with a module of its own. Works on any `nn.Module`; knows no model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from dreammotion_core.errors import KeyLayoutError, KeySiteError
+
+
+class KeyLayout(StrEnum):
+    """How a site's raw keys are laid out, for B clips of F frames and N tokens a frame."""
+
+    FRAMES_OF_TOKENS = "(B*F, N, C)"
+    """Attention within a frame."""
+    TOKENS_OF_FRAMES = "(B*N, F, C)"
+    """Attention of one position over the frames."""
+
+
+@dataclass(frozen=True)
+class KeySite:
+    """Key projections to listen to.
+
+    Attributes:
+        pattern: regular expression that a module's full dotted name must match entirely.
+        layout: how their raw output is laid out.
+    """
+
+    pattern: str
+    layout: KeyLayout = KeyLayout.FRAMES_OF_TOKENS
+
+
+def arrange(raw: Tensor, layout: KeyLayout, batch_size: int, num_frames: int) -> Tensor:
+    """Raw keys as (B, F, N, C).
+
+    Raises:
+        KeyLayoutError: if the raw shape cannot come from that many clips and frames.
+    """
+    groups = batch_size * num_frames if layout is KeyLayout.FRAMES_OF_TOKENS else batch_size
+    has_frames = layout is KeyLayout.FRAMES_OF_TOKENS or raw.shape[-2] == num_frames
+    if raw.ndim != 3 or raw.shape[0] % groups or not has_frames:
+        raise KeyLayoutError(
+            f"keys have shape {tuple(raw.shape)}, which is no {layout} for {batch_size} clips of {num_frames} frames"
+        )
+    if layout is KeyLayout.FRAMES_OF_TOKENS:
+        return raw.reshape(batch_size, num_frames, *raw.shape[1:])
+    return raw.reshape(batch_size, -1, num_frames, raw.shape[-1]).transpose(1, 2)
+
+
+def matching_modules(module: nn.Module, sites: Sequence[KeySite]) -> dict[str, tuple[nn.Module, KeyLayout]]:
+    """Full name -> (key projection, layout) of every module that a site names, in the module's order.
+
+    Raises:
+        KeySiteError: if a pattern is no regular expression or matches nothing.
+    """
+    found: dict[str, tuple[nn.Module, KeyLayout]] = {}
+    for site in sites:
+        try:
+            pattern = re.compile(site.pattern)
+        except re.error as error:
+            raise KeySiteError(f"key site {site.pattern!r} is no regular expression: {error}") from error
+        matches = {name: (m, site.layout) for name, m in module.named_modules() if pattern.fullmatch(name)}
+        if not matches:
+            projections = [name for name, _ in module.named_modules() if name.endswith("attn1.to_k")]
+            raise KeySiteError(
+                f"key site {site.pattern!r} matches no module of {type(module).__name__}; "
+                f"its self-attention key projections are: {', '.join(projections) or 'none'}"
+            )
+        found |= matches
+    return found
+
+
+class KeyCapture:
+    """Collects the keys of one forward pass.
+
+    Enter it around one call of the denoiser, read `keys()` inside or after. Nothing is detached, and
+    no hook outlives the ``with`` block.
+
+    Args:
+        module: the denoiser.
+        sites: where to listen.
+        batch_size: clips B in the forward pass.
+        num_frames: frames F of each.
+        stop_recording: switch autograd off once the last site has fired, because nothing after it can
+            reach the matching losses; the mode found on entry is restored on exit.
+
+    Raises:
+        KeySiteError: on entry if a pattern matches nothing; during the pass if a site fires twice; in
+            `keys()` if a site did not fire.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        sites: Sequence[KeySite],
+        *,
+        batch_size: int,
+        num_frames: int,
+        stop_recording: bool = False,
+    ) -> None:
+        self._projections = matching_modules(module, sites)
+        self._batch_size, self._num_frames = batch_size, num_frames
+        self._stop_recording = stop_recording
+        self._captured: dict[str, Tensor] = {}
+        self._handles: list[RemovableHandle] = []
+        self._grad_was_enabled = True
+
+    def __enter__(self) -> Self:
+        self._grad_was_enabled = torch.is_grad_enabled()
+        for name, (projection, layout) in self._projections.items():
+            self._handles.append(projection.register_forward_hook(partial(self._capture, name, layout)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        torch.set_grad_enabled(self._grad_was_enabled)
+
+    def _capture(self, name: str, layout: KeyLayout, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        if name in self._captured:
+            raise KeySiteError(f"key site {name} fired twice in one forward pass; run one pass per capture")
+        self._captured[name] = arrange(output, layout, self._batch_size, self._num_frames)
+        if self._stop_recording and len(self._captured) == len(self._projections):
+            torch.set_grad_enabled(False)
+
+    def keys(self) -> dict[str, Tensor]:
+        """Full module name -> (B, F, N, C) keys.
+
+        Raises:
+            KeySiteError: if a site was never called, as happens after `fuse_qkv_projections()`.
+        """
+        silent = [name for name in self._projections if name not in self._captured]
+        if silent:
+            raise KeySiteError(
+                f"key sites did not fire: {', '.join(silent)}; fused projections hide them "
+                "(call unfuse_qkv_projections()), or the pass was not run"
+            )
+        return self._captured

@@ -1,0 +1,107 @@
+"""From the pixels a user selected to what the loop and the composite need. No model is known here."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dreammotion_core.errors import MaskError
+from dreammotion_core.values import Mask
+
+
+def checked_mask(mask: NDArray[np.generic], num_frames: int, size: tuple[int, int]) -> Mask:
+    """A mask that fits its clip.
+
+    Args:
+        mask: (F, H, W), or (H, W) for all frames; bool, or numbers that are only 0 and 1 or 0 and 255.
+        num_frames: frames F of the clip.
+        size: (H, W) of the clip in pixels.
+
+    Returns:
+        (F, H, W) bool.
+
+    Raises:
+        MaskError: if shape, values or frame count do not fit, or if nothing is selected.
+    """
+    mask = np.asarray(mask)
+    if mask.ndim not in (2, 3):
+        raise MaskError(f"the mask has shape {mask.shape}; pass (frames, height, width) or (height, width)")
+    if mask.shape[-2:] != size:
+        raise MaskError(
+            f"the mask is {mask.shape[-1]}x{mask.shape[-2]} pixels but the clip is {size[1]}x{size[0]}; "
+            "make the mask at the clip's own size"
+        )
+    if mask.ndim == 3 and mask.shape[0] != num_frames:
+        raise MaskError(
+            f"the mask has {mask.shape[0]} frames but the clip has {num_frames}; "
+            "pass one mask per frame, or a single (height, width) mask for all"
+        )
+    if mask.dtype != np.bool_ and not np.isin(np.unique(mask), (0, 1, 255)).all():
+        raise MaskError("the mask holds values other than 0 and 1 (or 0 and 255); threshold it to yes and no first")
+    if not mask.any():
+        raise MaskError("the mask selects nothing; click the object, or switch the mask off to edit the whole frame")
+    return np.broadcast_to(mask.astype(bool), (num_frames, *size)).copy()
+
+
+def grown_mask(mask: Mask, pixels: int) -> Mask:
+    """The mask with its outline moved outwards by a number of pixels (inwards when negative).
+
+    Args:
+        mask: (F, H, W) bool.
+        pixels: Euclidean distance.
+
+    Raises:
+        MaskError: if nothing is left.
+    """
+    if pixels == 0:
+        return mask
+    grown = np.stack([_distance_to(m) <= pixels if pixels > 0 else _distance_to(~m) > -pixels for m in mask])
+    if not grown.any():
+        raise MaskError(f"shrinking the mask by {-pixels} pixels leaves nothing of it; shrink it less")
+    return grown
+
+
+def feathered_alpha(mask: Mask, width: int) -> NDArray[np.float32]:
+    """Opacity of the edit: 0 outside the mask, rising to 1 over `width` pixels inside it.
+
+    The rim lies inside so that pixels outside the mask stay exactly the source's. The frame's border
+    is no rim.
+
+    Args:
+        mask: (F, H, W) bool.
+        width: width of the rim in pixels; 0 gives a hard edge.
+
+    Returns:
+        (F, H, W) float32 in [0, 1].
+    """
+    if width == 0:
+        return mask.astype(np.float32)
+    return np.stack([np.clip(_distance_to(~m) / (width + 1), 0, 1) for m in mask]).astype(np.float32)
+
+
+def _distance_to(selected: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Euclidean distance in pixels of every pixel to the nearest selected one; infinite when there is none."""
+    if not selected.any():
+        return np.full(selected.shape, np.inf, dtype=np.float32)
+    return cv2.distanceTransform((~selected).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
+def latent_mask(mask: Mask, latent_shape: tuple[int, ...]) -> Tensor:
+    """The mask on the latent grid: 1 wherever a latent touches a selected pixel.
+
+    Taking the maximum rather than the mean lets the whole object move; the full-resolution composite
+    cuts the outline exactly afterwards.
+
+    Args:
+        mask: (F, H, W) bool.
+        latent_shape: (1, C, F, h, w) of a family with one latent frame per frame.
+
+    Returns:
+        (1, 1, F, h, w) float32, 0 or 1.
+    """
+    pooled = F.adaptive_max_pool2d(torch.from_numpy(mask).float()[:, None], latent_shape[-2:])
+    return pooled.transpose(0, 1)[None]

@@ -1,0 +1,271 @@
+"""`DreamMotionPipeline`: from a clip, a mask and two prompts to an edited clip.
+
+`stream` is the only implementation; the Python call, the command line and the page drain it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dreammotion_core.backends.base import Backend, ModelSpec
+from dreammotion_core.backends.registry import load_backend
+from dreammotion_core.composite import composite, max_difference_outside
+from dreammotion_core.editing import PromptEmbeds, edit_latents
+from dreammotion_core.errors import OutOfMemoryError, PromptError, VideoError
+from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepDone
+from dreammotion_core.keys import KeySite, matching_modules
+from dreammotion_core.masks import checked_mask, feathered_alpha, grown_mask, latent_mask
+from dreammotion_core.values import (
+    MAX_PROMPT_CHARACTERS,
+    EditConfig,
+    EditOutput,
+    Frames,
+    Notice,
+    StepLosses,
+    Video,
+)
+
+
+class DreamMotionPipeline:
+    """Rewrites the appearance of a masked object in a clip, keeping motion, structure and background.
+
+    Args:
+        backend: the loaded video prior; see `from_pretrained`.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str = "toybox", *, torch_dtype: torch.dtype = torch.float32) -> Self:
+        """Load a model.
+
+        Args:
+            name_or_path: a name from `list_models`, a folder in diffusers' layout, or
+                ``owner/name@revision`` on the hub.
+            torch_dtype: precision of the weights; the latents stay in float32.
+
+        Raises:
+            ModelLoadError: if the model is unknown, incomplete, damaged or unreachable.
+        """
+        return cls(load_backend(name_or_path, torch_dtype=torch_dtype))
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The facts about the loaded model."""
+        return self.backend.spec
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the model to a device."""
+        with _out_of_memory_explained(self.spec):
+            self.backend.to(device)
+        return self
+
+    def __call__(
+        self,
+        video: Video,
+        *,
+        source_prompt: str,
+        target_prompt: str,
+        mask: NDArray[np.generic] | None = None,
+        config: EditConfig | None = None,
+    ) -> EditOutput:
+        """Run `stream` to its end and return the result. Same arguments and errors."""
+        for event in self.stream(
+            video, source_prompt=source_prompt, target_prompt=target_prompt, mask=mask, config=config
+        ):
+            if isinstance(event, Finished):
+                return event.output
+        raise AssertionError("a stream ends with Finished or an exception")
+
+    def stream(
+        self,
+        video: Video,
+        *,
+        source_prompt: str,
+        target_prompt: str,
+        mask: NDArray[np.generic] | None = None,
+        config: EditConfig | None = None,
+    ) -> Iterator[EditEvent]:
+        """Edit a clip, telling what happens. Close the generator to stop after the current step.
+
+        Args:
+            video: the source clip, 2 to `spec.max_frames` frames.
+            source_prompt: what the clip shows.
+            target_prompt: what it shall show; the words that differ are what changes.
+            mask: (F, H, W) or (H, W) at the clip's size, True where the object is. Required unless
+                `config.use_mask` is False.
+            config: settings; None takes the defaults.
+
+        Yields:
+            `Started`, then `Notice`s, then `StepDone` for each step with a `Preview` now and then, and
+            `Finished`. Every preview is a complete result at the source's size.
+
+        Raises:
+            InputError: if clip, mask or prompts cannot be used.
+            BackendError: if the model cannot do its part, out of memory included.
+            NumericsError: if the optimisation leaves the finite numbers.
+        """
+        started = time.perf_counter()
+
+        # 1. Check everything before any work is done.
+        config = config or EditConfig()
+        if config.seed < 0:
+            config = config.with_changes(seed=secrets.randbelow(2**32))
+        _check_prompts(source_prompt, target_prompt)
+        self._check_length(video)
+        selected = _selection(mask, video, config)
+        key_sites = self._key_sites(config)
+        notices = self._notices(video, source_prompt, target_prompt)
+
+        with _out_of_memory_explained(self.spec):
+            # 2. Resize to the model's grid, encode clip and prompts.
+            grid = self.spec.fit_size(video.size)
+            source_latents = self.backend.encode_video(_to_model(video.frames, grid))
+            prompt_embeds = PromptEmbeds(
+                source=self.backend.encode_prompt(source_prompt),
+                target=self.backend.encode_prompt(target_prompt),
+                negative=self.backend.encode_prompt(config.negative_prompt),
+            )
+        yield Started(
+            config=config,
+            model=self.spec.name,
+            num_steps=config.num_optimization_steps,
+            latent_shape=tuple(source_latents.shape),
+            key_sites=tuple(matching_modules(self.backend.denoiser, key_sites)),
+        )
+        yield from notices
+
+        # 3. Optimise the latents.
+        region = latent_mask(selected, tuple(source_latents.shape)).to(source_latents.device)
+        alpha = feathered_alpha(selected, config.mask_feather)
+        steps = edit_latents(
+            self.backend, source_latents, prompt_embeds, region if config.use_mask else None, config, key_sites
+        )
+        losses: list[StepLosses] = []
+        latents = source_latents
+        while (advanced := self._advance(steps)) is not None:
+            step_done, latents = advanced
+            losses.append(step_done.losses)
+            yield step_done
+            if _preview_is_due(step_done, config):
+                yield Preview(step_done.step, self._finish(latents, video, alpha))
+
+        # 4. Decode, restore the size, keep the source outside the mask, and measure that.
+        frames = self._finish(latents, video, alpha)
+        yield Finished(
+            EditOutput(
+                video=Video(frames, video.fps, video.audio),
+                mask=selected,
+                source_prompt=source_prompt,
+                target_prompt=target_prompt,
+                config=config,
+                model=self.spec.name,
+                losses=tuple(losses),
+                seconds=time.perf_counter() - started,
+                max_difference_outside=max_difference_outside(video.frames, frames, selected),
+            )
+        )
+
+    def _advance(self, steps: Iterator[tuple[StepDone, Tensor]]) -> tuple[StepDone, Tensor] | None:
+        with _out_of_memory_explained(self.spec):
+            return next(steps, None)
+
+    def _finish(self, latents: Tensor, video: Video, alpha: NDArray[np.float32]) -> Frames:
+        """The edited clip at the source's size, composited; (F, H, W, 3) uint8 RGB."""
+        with _out_of_memory_explained(self.spec):
+            decoded = self.backend.decode_video(latents)
+        return composite(video.frames, _to_pixels(decoded, video.size), alpha)
+
+    def _key_sites(self, config: EditConfig) -> Sequence[KeySite]:
+        if config.key_sites is None:
+            return self.backend.key_sites
+        return [KeySite(pattern) for pattern in config.key_sites]
+
+    def _check_length(self, video: Video) -> None:
+        if len(video) < 2:
+            raise VideoError("the clip has one frame; a video edit needs at least 2 frames")
+        if len(video) > self.spec.max_frames:
+            raise VideoError(
+                f"the clip has {len(video)} frames; {self.spec.label} edits at most {self.spec.max_frames} at once: "
+                "choose a shorter range of frames, or a lower frame rate"
+            )
+
+    def _notices(self, video: Video, source_prompt: str, target_prompt: str) -> list[Notice]:
+        notices = list(video.notices)
+        grid = self.spec.fit_size(video.size)
+        if grid != video.size:
+            text = (
+                f"The clip is {video.size[1]}x{video.size[0]}; {self.spec.label} works at {grid[1]}x{grid[0]}, "
+                "and the edited part is scaled back to the clip's size."
+            )
+            notices.append(Notice("resized", text))
+        for prompt in (source_prompt, target_prompt):
+            notices += [n for n in self.backend.check_prompt(prompt) if n not in notices]
+        return notices
+
+
+def _check_prompts(source_prompt: str, target_prompt: str) -> None:
+    for name, prompt in (("source", source_prompt), ("target", target_prompt)):
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise PromptError(f"the {name} prompt is empty; describe in a few words what the clip shows")
+        if len(prompt) > MAX_PROMPT_CHARACTERS:
+            raise PromptError(
+                f"the {name} prompt has {len(prompt):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are accepted, "
+                "and a sentence is enough"
+            )
+    if source_prompt.split() == target_prompt.split():
+        raise PromptError("both prompts are the same, so nothing would change; say in the target prompt what to change")
+
+
+def _selection(mask: NDArray[np.generic] | None, video: Video, config: EditConfig) -> NDArray[np.bool_]:
+    """(F, H, W) bool: what may change."""
+    if not config.use_mask:
+        return np.ones(video.frames.shape[:3], dtype=bool)
+    if mask is None:
+        mask = np.zeros(video.size, dtype=bool)
+    return grown_mask(checked_mask(mask, len(video), video.size), config.mask_grow)
+
+
+def _preview_is_due(done: StepDone, config: EditConfig) -> bool:
+    interval = config.preview_interval
+    return interval > 0 and (done.step == 1 or done.step % interval == 0) and done.step < done.num_steps
+
+
+def _to_model(frames: Frames, size: tuple[int, int]) -> Tensor:
+    """(F, 3, h, w) float32 in [-1, 1] at the model's size."""
+    images = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    if images.shape[-2:] != size:
+        images = F.interpolate(images, size, mode="bicubic", antialias=True).clamp(-1, 1)
+    return images
+
+
+def _to_pixels(images: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
+    """(F, H, W, 3) float32 in [0, 255] at the clip's size."""
+    if images.shape[-2:] != size:
+        images = F.interpolate(images, size, mode="bicubic", antialias=True)
+    return ((images.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).cpu().numpy()
+
+
+@contextlib.contextmanager
+def _out_of_memory_explained(spec: ModelSpec) -> Iterator[None]:
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        ran_out = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
+        if not ran_out:
+            raise
+        raise OutOfMemoryError(
+            f"{spec.label} ran out of memory; use fewer frames, a smaller clip or a lower precision, "
+            "or close other programs on the device"
+        ) from error

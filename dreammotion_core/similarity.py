@@ -1,0 +1,92 @@
+"""Self-similarity of attention keys over space and time, and the losses that match it.
+
+Source: DreamMotion (ECCV 2024), spatial and temporal self-similarity matching (S-SSM and T-SSM).
+Pure functions on (B, F, N, C) keys: batch, frames, tokens of a frame, channels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dreammotion_core.errors import KeyLayoutError
+
+
+def _unit(keys: Tensor) -> Tensor:
+    if keys.ndim != 4:
+        raise KeyLayoutError(f"keys have shape {tuple(keys.shape)}; (batch, frames, tokens, channels) is needed")
+    return F.normalize(keys if keys.dtype == torch.float64 else keys.float(), dim=-1)
+
+
+def spatial_self_similarity(keys: Tensor) -> Tensor:
+    """Cosine similarity of every token with every other token of the same frame.
+
+    Args:
+        keys: (B, F, N, C), computed in float32 (float64 stays).
+
+    Returns:
+        (B, F, N, N) in [-1, 1] with diagonal 1. Memory grows with the square of N.
+    """
+    unit = _unit(keys)
+    return unit @ unit.mT
+
+
+def temporal_self_similarity(keys: Tensor) -> Tensor:
+    """Cosine similarity of every frame with every other, by the spatial mean of their keys.
+
+    Args:
+        keys: (B, F, N, C).
+
+    Returns:
+        (B, F, F) in [-1, 1] with diagonal 1.
+    """
+    unit = _unit(keys.mean(dim=-2, keepdim=True))[..., 0, :]
+    return unit @ unit.mT
+
+
+def spatial_matching_direct(keys: Tensor, source_keys: Tensor) -> Tensor:
+    """S-SSM as it is written: (1/F) sum over frames of the squared Frobenius norm of SS(x) - SS(x^)."""
+    difference = spatial_self_similarity(keys) - spatial_self_similarity(source_keys)
+    return difference.square().sum() / keys.shape[1]
+
+
+def spatial_matching_factored(keys: Tensor, source_keys: Tensor) -> Tensor:
+    """S-SSM without any N x N matrix: the same value in O(N C^2) time and O(C^2) memory.
+
+    With unit keys A and B, D = A - B and S = A + B, the difference of the similarities is
+    (D S' + S D') / 2, whose squared norm is (<D'D, S'S> + <S'D, D'S>) / 2: only C x C matrices. This
+    form has no cancellation when the two are close, unlike the expansion in A'A and B'B.
+    """
+    unit, source_unit = _unit(keys), _unit(source_keys)
+    difference, total = unit - source_unit, unit + source_unit
+    cross = total.mT @ difference
+    squared_norm = (difference.mT @ difference) * (total.mT @ total) + cross * cross.mT
+    return 0.5 * squared_norm.sum() / keys.shape[1]
+
+
+def spatial_matching(keys: Tensor, source_keys: Tensor) -> Tensor:
+    """S-SSM loss L_S, by whichever exact form is cheaper for these shapes.
+
+    Args:
+        keys: (B, F, N, C) target keys; carries the graph.
+        source_keys: (B, F, N, C).
+
+    Returns:
+        Scalar >= 0.
+    """
+    tokens, channels = keys.shape[-2:]
+    return (spatial_matching_factored if tokens > channels else spatial_matching_direct)(keys, source_keys)
+
+
+def temporal_matching(keys: Tensor, source_keys: Tensor) -> Tensor:
+    """T-SSM loss L_T: squared Frobenius norm of TS(x) - TS(x^).
+
+    Args:
+        keys: (B, F, N, C) target keys; carries the graph.
+        source_keys: (B, F, N, C).
+
+    Returns:
+        Scalar >= 0.
+    """
+    return (temporal_self_similarity(keys) - temporal_self_similarity(source_keys)).square().sum()

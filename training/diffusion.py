@@ -1,0 +1,206 @@
+"""The text encoder and U-Net of `toybox`, trained together on latents: pictures first, then clips too."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from training.data import random_captions
+from training.loop import Budget, Ema, RunFolder, learning_rate, plot_log
+from training.tokenizer import MAX_TOKENS, save_tokenizer
+from training.workers import average_gradients, rank
+
+PEAK_LEARNING_RATE = 1e-3
+CAPTION_DROPOUT = 0.12
+PICTURES_ONLY = 0.45
+"""Part of the run that sees single frames only; afterwards two steps in three see whole clips."""
+SHARD_SIZE = "9MB"
+"""A Space takes files of at most 10 MB without large-file storage."""
+
+
+class TextToVideo(nn.Module):
+    """The two trained parts as one module, so that one optimiser and one average serve both."""
+
+    def __init__(self, vocab_size: int, eos_token_id: int) -> None:
+        super().__init__()
+        self.text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=vocab_size,
+                hidden_size=96,
+                intermediate_size=384,
+                projection_dim=96,
+                num_hidden_layers=3,
+                num_attention_heads=4,
+                max_position_embeddings=MAX_TOKENS,
+                bos_token_id=0,
+                eos_token_id=eos_token_id,
+                pad_token_id=eos_token_id,
+            )
+        )
+        self.unet = UNet3DConditionModel(
+            sample_size=16,
+            in_channels=8,
+            out_channels=8,
+            down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+            up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+            block_out_channels=(64, 128),
+            layers_per_block=1,
+            norm_num_groups=16,
+            cross_attention_dim=96,
+            attention_head_dim=32,
+        )
+
+    def forward(self, noisy_latents: Tensor, timesteps: Tensor, input_ids: Tensor) -> Tensor:
+        """Predicted noise, (B, C, F, h, w), of noisy latents of that shape."""
+        prompt_embeds = self.text_encoder(input_ids).last_hidden_state
+        return self.unet(noisy_latents, timesteps, encoder_hidden_states=prompt_embeds).sample
+
+
+def new_scheduler() -> DDIMScheduler:
+    """The noise schedule of latent diffusion models, as ZeroScope has it."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="epsilon",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+@torch.no_grad()
+def encoded_clips(
+    clips: NDArray[np.uint8], vae: AutoencoderKL, folder: Path, device: torch.device
+) -> NDArray[np.float16]:
+    """Latents of all clips, (N, F, C, h, w) float16, encoded once and kept in `folder`."""
+    path = folder / f"latents-{clips.shape[0]}.npy"
+    if not path.exists():
+        latents = []
+        for clip in tqdm(clips, desc="encoding", mininterval=10):
+            images = torch.from_numpy(np.array(clip)).permute(0, 3, 1, 2).float().div(127.5).sub(1).to(device)
+            with torch.autocast(device.type, torch.bfloat16):
+                mean = vae.encode(images).latent_dist.mean
+            latents.append(mean.half().cpu().numpy())
+        part = path.with_suffix(".part.npy")
+        np.save(part, np.stack(latents))
+        part.replace(path)
+    return np.load(path)
+
+
+def _batch(latents: NDArray[np.float16], rng: np.random.Generator, whole: bool) -> tuple[Tensor, NDArray[np.integer]]:
+    """(B, C, F, h, w) latents and the seeds of their clips: 6 clips of 8 frames, or 48 single frames."""
+    num_clips, num_frames = latents.shape[:2]
+    seeds = rng.integers(num_clips, size=6 if whole else 48)
+    chosen = latents[seeds] if whole else latents[seeds, rng.integers(num_frames, size=48)][:, None]
+    return torch.from_numpy(chosen).float().transpose(1, 2), seeds
+
+
+def train_diffusion(
+    clips: NDArray[np.uint8],
+    vae: AutoencoderKL,
+    cache: Path,
+    out: Path,
+    run: RunFolder,
+    budget: Budget,
+    device: torch.device,
+    seed: int,
+) -> None:
+    """Train, or go on from the run's checkpoint; write text encoder, U-Net, tokenizer and scheduler to `out`."""
+    torch.manual_seed(seed)
+    latents = encoded_clips(clips, vae, cache, device)
+    tokenizer, scheduler = save_tokenizer(out / "tokenizer"), new_scheduler()
+    scheduler.save_pretrained(out / "scheduler")
+    model = TextToVideo(len(tokenizer), tokenizer.eos_token_id).to(device)
+    ema = Ema(model, 0.9985)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-2, betas=(0.9, 0.98))
+    if state := run.load():
+        model.load_state_dict(state["model"])
+        ema.module.load_state_dict(state["ema"])
+        ema.updates = state["ema_updates"]
+        optimizer.load_state_dict(state["optimizer"])
+        budget.step, budget.seconds_before = state["step"], state["seconds"]
+    bar = tqdm(desc="diffusion", initial=budget.step, total=None if budget.minutes else budget.steps, mininterval=10, disable=rank() > 0)
+    average = math.nan
+    while (progress := budget.progress) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(progress, PEAK_LEARNING_RATE)
+        whole = progress > PICTURES_ONLY and budget.step % 3 != 0
+        loss = _step_loss(model, latents, tokenizer, scheduler, whole, device, (seed, budget.step, rank()))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        average_gradients(model)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        ema.update(model)
+        budget.step += 1
+        bar.update()
+        average = loss.item() if math.isnan(average) else 0.98 * average + 0.02 * loss.item()
+        if budget.step % 50 == 0:
+            run.append(budget.step, budget.seconds, average, optimizer.param_groups[0]["lr"])
+            bar.set_postfix(loss=f"{average:.4f}")
+        if budget.step % 250 == 0:
+            _save(run, model, ema, optimizer, budget)
+            export(ema.module, out)
+    bar.close()
+    _save(run, model, ema, optimizer, budget)
+    export(ema.module, out)
+    if rank() == 0:
+        plot_log(run.log, run.log.with_suffix(".png"), "loss")
+
+
+def _step_loss(
+    model: TextToVideo,
+    latents: NDArray[np.float16],
+    tokenizer: CLIPTokenizer,
+    scheduler: DDIMScheduler,
+    whole: bool,
+    device: torch.device,
+    seed: tuple[int, ...],
+) -> Tensor:
+    """The mean squared error of the predicted noise on one batch, all drawn from `seed`."""
+    rng = np.random.default_rng(seed)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    clean, clip_seeds = _batch(latents, rng, whole)
+    captions = random_captions(clip_seeds, random.Random(int(rng.integers(2**31))), CAPTION_DROPOUT)
+    tokens = tokenizer(captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt")
+    noise = torch.randn(clean.shape, generator=generator)
+    timesteps = torch.randint(1000, (len(clean),), generator=generator)
+    noisy = scheduler.add_noise(clean, noise, timesteps)
+    with torch.autocast(device.type, torch.bfloat16):
+        noise_pred = model(noisy.to(device), timesteps.to(device), tokens.input_ids.to(device))
+    return F.mse_loss(noise_pred.float(), noise.to(device))
+
+
+def _save(run: RunFolder, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, budget: Budget) -> None:
+    run.save(
+        {
+            "model": model.state_dict(),
+            "ema": ema.module.state_dict(),
+            "ema_updates": ema.updates,
+            "optimizer": optimizer.state_dict(),
+            "step": budget.step,
+            "seconds": budget.seconds,
+        }
+    )
+
+
+def export(model: nn.Module, out: Path) -> None:
+    """Write the parts in half precision, in the folder formats of diffusers and transformers."""
+    if rank() != 0:
+        return
+    copy = TextToVideo(model.text_encoder.config.vocab_size, model.text_encoder.config.eos_token_id)
+    copy.load_state_dict(model.state_dict())
+    copy.half()
+    copy.unet.save_pretrained(out / "unet", max_shard_size=SHARD_SIZE)
+    copy.text_encoder.save_pretrained(out / "text_encoder")

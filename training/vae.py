@@ -1,0 +1,150 @@
+"""The autoencoder of `toybox`: 8x down, 8 latent channels, trained on the procedural world."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from training.loop import Budget, Ema, RunFolder, learning_rate, plot_log
+from training.workers import average_gradients, rank
+
+PEAK_LEARNING_RATE = 1.5e-3
+KL_WEIGHT = 1e-6
+CROP = 64
+"""Most of the run sees crops (more pictures for the same arithmetic); the last part whole frames."""
+CROP_PART = 0.7
+
+
+def new_vae() -> AutoencoderKL:
+    """An untrained autoencoder; narrow where the pictures are large, since that is where the time goes."""
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8, 24, 64, 128),
+        layers_per_block=1,
+        latent_channels=8,
+        norm_num_groups=4,
+        mid_block_add_attention=False,
+        sample_size=128,
+        scaling_factor=1.0,
+    )
+
+
+def _batch(clips: NDArray[np.uint8], rng: np.random.Generator, whole: bool) -> Tensor:
+    """(B, 3, h, w) in [-1, 1]: 8 whole frames or 32 crops, which cost the same."""
+    size, count = (clips.shape[2], 8) if whole else (CROP, 32)
+    pictures = []
+    for _ in range(count):
+        clip, frame = rng.integers(clips.shape[0]), rng.integers(clips.shape[1])
+        top, left = (int(rng.integers(clips.shape[2] - size + 1)) for _ in range(2))
+        pictures.append(clips[clip, frame, top : top + size, left : left + size])
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def _loss(vae: AutoencoderKL, images: Tensor, generator: torch.Generator) -> Tensor:
+    posterior = vae.encode(images).latent_dist
+    noise = torch.randn(posterior.mean.shape, generator=generator).to(images.device)
+    reconstruction = vae.decode(posterior.mean + posterior.std * noise).sample.float()
+    error = F.l1_loss(reconstruction, images) + 2.0 * F.mse_loss(reconstruction, images)
+    edges = sum(
+        F.l1_loss(reconstruction.diff(dim=d), images.diff(dim=d)) for d in (-1, -2)
+    )
+    return error + edges + KL_WEIGHT * posterior.kl().mean()
+
+
+def train_vae(
+    clips: NDArray[np.uint8], out: Path, run: RunFolder, budget: Budget, device: torch.device, seed: int
+) -> AutoencoderKL:
+    """Train, or go on from the run's checkpoint; write the averaged weights to `out` and return them."""
+    torch.manual_seed(seed)
+    vae = new_vae().to(device, memory_format=torch.channels_last)
+    ema = Ema(vae, 0.998)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-3)
+    if state := run.load():
+        vae.load_state_dict(state["model"])
+        ema.module.load_state_dict(state["ema"])
+        ema.updates = state["ema_updates"]
+        optimizer.load_state_dict(state["optimizer"])
+        budget.step, budget.seconds_before = state["step"], state["seconds"]
+    bar = tqdm(desc="vae", initial=budget.step, total=None if budget.minutes else budget.steps, mininterval=10, disable=rank() > 0)
+    average = math.nan
+    while (progress := budget.progress) < 1:
+        rng = np.random.default_rng((seed, budget.step, rank()))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(progress, PEAK_LEARNING_RATE)
+        images = _batch(clips, rng, whole=progress > CROP_PART)
+        images = images.to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = _loss(vae, images, generator)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        average_gradients(vae)
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        ema.update(vae)
+        budget.step += 1
+        bar.update()
+        average = loss.item() if math.isnan(average) else 0.98 * average + 0.02 * loss.item()
+        if budget.step % 50 == 0:
+            run.append(budget.step, budget.seconds, average, optimizer.param_groups[0]["lr"])
+            bar.set_postfix(loss=f"{average:.4f}")
+        if budget.step % 500 == 0:
+            _save(run, vae, ema, optimizer, budget)
+    bar.close()
+    _save(run, vae, ema, optimizer, budget)
+    finished = ema.module
+    whiten(finished, clips, device, seed)
+    if rank() == 0:
+        finished.half().save_pretrained(out)
+        plot_log(run.log, run.log.with_suffix(".png"), "loss")
+    return finished.float()
+
+
+def _save(run: RunFolder, vae: AutoencoderKL, ema: Ema, optimizer: torch.optim.Optimizer, budget: Budget) -> None:
+    run.save(
+        {
+            "model": vae.state_dict(),
+            "ema": ema.module.state_dict(),
+            "ema_updates": ema.updates,
+            "optimizer": optimizer.state_dict(),
+            "step": budget.step,
+            "seconds": budget.seconds,
+        }
+    )
+
+
+@torch.no_grad()
+def whiten(vae: AutoencoderKL, clips: NDArray[np.uint8], device: torch.device, seed: int) -> None:
+    """Fold a per-channel shift and scale into the 1x1 convolutions around the latents.
+
+    Afterwards every latent channel has mean 0 and variance 1 over the training set, which a single
+    scaling factor could not do; the pictures stay the same.
+    """
+    rng = np.random.default_rng(seed)
+    means = torch.cat([vae.encode(_batch(clips, rng, True).to(device)).latent_dist.mean for _ in range(32)])
+    mean, std = means.mean((0, 2, 3)), means.std((0, 2, 3))
+    channels = len(mean)
+    quant, post_quant = vae.quant_conv, vae.post_quant_conv
+    quant.weight[:channels] /= std[:, None, None, None]
+    quant.bias[:channels] = (quant.bias[:channels] - mean) / std
+    quant.bias[channels:] -= 2 * std.log()
+    post_quant.bias += torch.einsum("oc,c->o", post_quant.weight[:, :, 0, 0], mean)
+    post_quant.weight *= std[None, :, None, None]
+
+
+@torch.no_grad()
+def psnr(vae: AutoencoderKL, frames: Tensor) -> float:
+    """Mean peak signal-to-noise ratio in dB of reconstructed frames, (B, H, W, 3) uint8 RGB."""
+    images = frames.permute(0, 3, 1, 2).float().div(127.5).sub(1).to(vae.device)
+    reconstruction = vae.decode(vae.encode(images).latent_dist.mean).sample.clamp(-1, 1)
+    mse = ((reconstruction - images) / 2).square().mean((1, 2, 3))
+    return float((-10 * mse.log10()).mean())
