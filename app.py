@@ -56,11 +56,12 @@ def build_app(editor: Editor, segmenter: Segmenter, examples: Sequence[Example] 
         token = gr.State(None)
         masthead(editor.spec, segmenter.spec)
         parts: dict[str, Component] = {"token": token, **_clip_row(examples)}
-        with gr.Row(equal_height=False):
+        with gr.Row(equal_height=False, elem_classes="dm-bench"):
             with gr.Column(min_width=320):
-                parts |= _selection_column(selections) | _prompt_column() | _advanced_drawer(editor)
-            with gr.Column(min_width=320, elem_classes="dm-right"):
+                parts |= _selection_column(selections)
+            with gr.Column(min_width=320):
                 parts |= _result_column()
+        parts |= _prompt_band() | _advanced_drawer(editor)
         _connect(page, Wiring(parts), parts, clips, selections, edits)
         gr.api(endpoints.segment, api_name="segment", concurrency_limit=2)
         gr.api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
@@ -68,35 +69,34 @@ def build_app(editor: Editor, segmenter: Segmenter, examples: Sequence[Example] 
 
 
 def _clip_row(examples: Sequence[Example]) -> dict[str, Component]:
-    with gr.Row(equal_height=True, elem_classes="dm-source"):
-        with gr.Column(scale=5, min_width=280):
-            row = examples_row(examples)
-        with gr.Column(scale=1, min_width=160):
-            upload = gr.UploadButton("Upload a video", file_types=["video"], elem_id="upload", size="md")
+    with gr.Row(elem_classes="dm-source"):
+        row = examples_row(examples)
+        upload = gr.UploadButton("Upload a video", file_types=["video"], elem_id="upload", scale=0, min_width=160)
     return {"example": row, "upload": upload}
 
 
 def _selection_column(selections: Selections) -> dict[str, Component]:
-    _heading("Click the object")
+    _heading("1", "Click the object")
     canvas = click_canvas(selections.segment)
     notes = gr.HTML("", elem_id="clip-notes")
     propagate = gr.Button("Propagate through the clip", elem_id="propagate")
     return {"canvas": canvas, "clip_notes": notes, "propagate": propagate}
 
 
-def _prompt_column() -> dict[str, Component]:
-    _heading("Say what it becomes")
-    source = gr.Textbox(label="What the clip shows", placeholder="a red car, road", elem_id="source-prompt")
-    target = gr.Textbox(label="What it should show", placeholder="a blue car, road", elem_id="target-prompt")
+def _prompt_band() -> dict[str, Component]:
+    _heading("2", "Say what it becomes")
+    with gr.Row(elem_classes="dm-prompts"):
+        source = gr.Textbox(label="The clip shows", placeholder="a red car, road", elem_id="source-prompt")
+        target = gr.Textbox(label="It should show", placeholder="a blue car, road", elem_id="target-prompt")
     suggestions = gr.Radio(
-        choices=[], show_label=False, container=False, visible=False, elem_id="suggestions", elem_classes="dm-chips"
+        choices=[], label="Try", container=False, visible=False, elem_id="suggestions", elem_classes="dm-chips"
     )
-    with gr.Row():
-        preset = gr.Radio(preset_names(), value=preset_names()[0], label="Preset", elem_id="preset")
-        seed = gr.Textbox("-1", label="Seed", info="-1 draws one", elem_id="seed")
-    with gr.Row():
-        edit = gr.Button("Edit", variant="primary", elem_id="edit", scale=3)
-        stop = gr.Button("Stop", elem_id="stop", scale=1)
+    with gr.Row(elem_classes="dm-run"):
+        preset = gr.Radio(
+            preset_names(), value=preset_names()[0], label="Preset", elem_id="preset", elem_classes="dm-chips"
+        )
+        seed = gr.Textbox("-1", label="Seed (-1 draws one)", elem_id="seed")
+        edit = gr.Button("Edit", variant="primary", elem_id="edit", scale=2)
     return {
         "source_prompt": source,
         "target_prompt": target,
@@ -104,7 +104,6 @@ def _prompt_column() -> dict[str, Component]:
         "preset": preset,
         "seed": seed,
         "edit": edit,
-        "stop": stop,
     }
 
 
@@ -153,18 +152,19 @@ def _advanced_drawer(editor: Editor) -> dict[str, Component]:
 
 
 def _result_column() -> dict[str, Component]:
-    _heading("Watch it change")
+    _heading("", "Watch it change")
     screen = player()
+    stop = gr.Button("Stop", visible=False, elem_id="stop")
     losses = losses_plot()
     facts = gr.HTML("", elem_id="facts")
     with gr.Row():
-        movie = gr.DownloadButton("Download the MP4", visible=False, elem_id="movie")
+        movie = gr.DownloadButton("Download the MP4", variant="primary", visible=False, elem_id="movie")
         receipt = gr.DownloadButton("Download the receipt", visible=False, elem_id="receipt")
-    return {"player": screen, "losses": losses, "facts": facts, "movie": movie, "receipt": receipt}
+    return {"player": screen, "stop": stop, "losses": losses, "facts": facts, "movie": movie, "receipt": receipt}
 
 
-def _heading(text: str) -> None:
-    gr.HTML(f"<h2>{text}</h2>", elem_classes="dm-step")
+def _heading(number: str, text: str) -> None:
+    gr.HTML(f"<h2><span>{number}</span> {text}</h2>", elem_classes="dm-step")
 
 
 def _connect(
@@ -183,16 +183,22 @@ def _connect(
     )
     for part in (parts["start_frame"].submit, parts["num_frames"].release):
         wiring.connect(part, clips.reopen, takes=("token", *span), gives=CLIP_OUTPUTS, **light)
-    wiring.connect(
-        parts["propagate"].click, selections.propagate, takes=("token",), gives=("player",), concurrency_limit=2
+    followed = wiring.connect(
+        parts["propagate"].click,
+        selections.propagate,
+        takes=("token",),
+        gives=("player", "stop"),
+        concurrency_limit=2,
     )
-    wiring.connect(
+    edited = wiring.connect(
         parts["edit"].click,
         edits.run,
         takes=("token", "source_prompt", "target_prompt", *FORM_FIELDS),
         gives=EDIT_OUTPUTS,
         **light,
     )
+    for ended in (followed, edited):
+        wiring.connect(ended.then, edits.settle, takes=("token",), gives=("stop",), queue=False)
     parts["stop"].click(edits.stop, parts["token"], None, queue=False, api_visibility="private")
     wiring.connect(
         parts["preset"].input,
@@ -223,10 +229,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Edit the appearance of a clicked object in a video.")
     parser.add_argument("--model", default="toybox", help="name, hub id or folder of the model (default: toybox)")
     parser.add_argument("--segmenter", default="embedded", help="what answers clicks (default: embedded)")
+    parser.add_argument("--device", default=None, help="torch device (default: a GPU if there is one)")
     parser.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
     options = parser.parse_args()
-    editor = LazyEditor(options.model)
+    editor = LazyEditor(options.model, device=options.device)
     page = build_app(editor, load_segmenter(options.segmenter), load_examples(EXAMPLES_FOLDER))
     page.queue(max_size=32, default_concurrency_limit=1)
     page.launch(server_name=options.host, server_port=options.port, **launch_options())

@@ -25,7 +25,7 @@ from web.views import facts_view, losses_view, player_view
 from web.visitors import Clip, VisitorStore
 from web.wiring import Update
 
-EDIT_OUTPUTS = ("player", "losses", "facts", "movie", "receipt")
+EDIT_OUTPUTS = ("player", "losses", "facts", "movie", "receipt", "stop")
 """Names of the components that an edit changes."""
 
 _SECONDS_BETWEEN_UPDATES = 0.3
@@ -53,17 +53,21 @@ class Edits:
         config = read_settings(form)
         if config.use_mask and visitor.selection.is_empty:
             raise MaskError("nothing is selected; click the object that you want to change first")
-        stop = visitor.begin_job()
-        yield _cleared()
-        if config.use_mask and visitor.masks is None:
-            yield from follow(visitor, clip, stop)
-            if visitor.masks is None:
-                return
-        job = EditJob(clip, *prompts, visitor.masks if config.use_mask else None, config)
-        with self._device.enter() as ticket:
-            yield from _wait(ticket, clip, stop)
-            if not stop.is_set():
-                yield from self._edit(job, Path(visitor.folder.name), visitor.selection, stop)
+        with visitor.job() as stop:
+            yield _cleared()
+            if config.use_mask and visitor.masks is None:
+                yield from follow(visitor, clip, stop)
+                if visitor.masks is None:
+                    return
+            job = EditJob(clip, *prompts, visitor.masks if config.use_mask else None, config)
+            with self._device.enter() as ticket:
+                yield from _wait(ticket, clip, stop)
+                if not stop.is_set():
+                    yield from self._edit(job, Path(visitor.folder.name), visitor.selection, stop)
+
+    def settle(self, *, token: str) -> Update:
+        """Offer Stop only while there is something to stop."""
+        return {"stop": gr.Button(visible=self._visitors.get(token).is_busy)}
 
     def stop(self, token: str) -> None:
         """End the visitor's running job within one step."""
@@ -91,7 +95,7 @@ class Edits:
 
 def _cleared() -> Update:
     hidden = gr.DownloadButton(visible=False)
-    return {"losses": None, "facts": "", "movie": hidden, "receipt": hidden}
+    return {"losses": None, "facts": "", "movie": hidden, "receipt": hidden, "stop": gr.Button(visible=True)}
 
 
 def _wait(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterator[Update]:
@@ -122,14 +126,14 @@ def _finished(job: EditJob, progress: EditProgress, folder: Path, selection: Sel
     if output is None:
         caption = "Stopped before the first preview. Nothing was changed."
         return {"player": player_view(job.clip, stage="source", frames=job.clip.source_uris, caption=caption)}
-    movie, receipt = write_result(output, job, folder=folder, selection=selection, num_steps=progress.num_steps)
+    movie, receipt = write_result(output, job, folder=folder, selection=selection)
     done = "Done" if progress.output else f"Stopped after step {len(output.losses)}; this is the latest preview"
     caption = f"{done}. Drag the line to compare with the source."
     frames = encode_frames(output.frames, quality=90)
     return {
         "player": player_view(job.clip, stage="result", frames=frames, caption=caption),
         "losses": losses_view(output.losses, num_steps=progress.num_steps),
-        "facts": facts_view(output, num_steps=progress.num_steps, notices=progress.notices),
+        "facts": facts_view(output, notices=progress.notices),
         "movie": gr.DownloadButton(value=str(movie), visible=True),
         "receipt": gr.DownloadButton(value=str(receipt), visible=True),
     }

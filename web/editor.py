@@ -38,13 +38,15 @@ class LazyEditor:
 
     Args:
         model: name, hub id or folder, as `DreamMotionPipeline.from_pretrained` takes it.
+        device: torch name of the device; None takes the first GPU, or the processor where there is none.
 
     Raises:
         ModelLoadError: if the model is none of the registry's and cannot be loaded.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, device: str | None = None) -> None:
         self._model = model
+        self._device = device
         self._pipeline: DreamMotionPipeline | None = None
         self._lock = threading.Lock()
         known = next((spec for spec in list_models() if spec.name == model), None)
@@ -68,5 +70,12 @@ class LazyEditor:
         """The loaded pipeline."""
         with self._lock:
             if self._pipeline is None:
-                self._pipeline = DreamMotionPipeline.from_pretrained(self._model)
+                self._pipeline = DreamMotionPipeline.from_pretrained(self._model).to(self._device or _best_device())
             return self._pipeline
+
+
+def _best_device() -> str:
+    # Torch takes seconds to load, which the page need not wait for.
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 DISPLAY_SIDE = 640
 """Longest side of a frame as the player shows it. Results are written at full size."""
@@ -33,13 +33,22 @@ def encode_frame(frame: NDArray[np.uint8], *, quality: int = 82, side: int = DIS
     return _data_uri(image, "jpeg", quality=quality)
 
 
-def encode_overlay(mask: NDArray[np.bool_], *, side: int = 2 * DISPLAY_SIDE) -> str:
-    """A PNG data URI that tints the True pixels of an (H, W) mask and leaves the rest transparent."""
-    pixels = np.zeros((*mask.shape, 4), np.uint8)
-    pixels[mask] = (*MASK_COLOUR, 150)
-    image = Image.fromarray(pixels)
-    image.thumbnail((side, side), Image.Resampling.NEAREST)
-    return _data_uri(image, "png", compress_level=1)
+def encode_overlay(mask: NDArray[np.bool_]) -> str:
+    """A PNG data URI of an (H, W) mask: True is tinted, with a white rim; the rest is transparent.
+
+    It is drawn at about `DISPLAY_SIDE`, so that the rim of a small mask is not a staircase.
+    """
+    scale = DISPLAY_SIDE / max(mask.shape)
+    size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
+    shape = Image.fromarray(mask).convert("L").resize(size, Image.Resampling.BILINEAR)
+    if scale > 1:
+        shape = shape.filter(ImageFilter.GaussianBlur(0.7 * scale))
+    inside = shape.point(lambda level: 255 * (level >= 128))
+    core = inside.filter(ImageFilter.MinFilter(5))
+    overlay = Image.new("RGBA", size, (255, 255, 255, 0))
+    overlay.paste((255, 255, 255, 255), mask=inside)
+    overlay.paste((*MASK_COLOUR, 130), mask=core)
+    return _data_uri(overlay, "png", compress_level=1)
 
 
 def encode_loop(frames: NDArray[np.uint8], *, fps: float, side: int) -> str:

@@ -21,6 +21,8 @@ from dreammotion_core import (
     StepDone,
     StepLosses,
 )
+from dreammotion_core.composite import max_difference_outside
+from dreammotion_core.masks import grown_mask
 from web.editor import Editor
 from web.views import format_seconds
 from web.visitors import Clip
@@ -120,17 +122,16 @@ class EditJob:
         """The latest preview as a result; None if there was none yet."""
         if progress.started is None or progress.preview is None:
             return None
-        video, frames = self.clip.video, progress.preview.frames
-        mask = np.ones(frames.shape[:3], bool) if self.mask is None else self.mask
-        difference = np.abs(frames.astype(np.int16) - video.frames).max(axis=-1)
+        video, frames, config = self.clip.video, progress.preview.frames, progress.started.config
+        mask = np.ones(frames.shape[:3], bool) if self.mask is None else grown_mask(self.mask, config.mask_grow)
         return EditOutput(
             video=replace(video, frames=frames),
             mask=mask,
             source_prompt=self.source_prompt,
             target_prompt=self.target_prompt,
-            config=progress.started.config,
+            config=config,
             model=progress.started.model,
             losses=tuple(progress.losses),
             seconds=progress.seconds,
-            max_difference_outside=None if mask.all() else int(difference[~mask].max()),
+            max_difference_outside=max_difference_outside(video.frames, frames, mask),
         )

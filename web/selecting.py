@@ -6,7 +6,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import gradio as gr
 import numpy as np
+from numpy.typing import NDArray
 
 from segmentation import Segmenter, Selection, SelectionError, describe_problem, paint_mask
 from web.encoding import MASK_COLOUR, encode_frame, encode_overlay
@@ -47,11 +49,12 @@ class Selections:
         """Follow the selected object through the clip and show every mask as it becomes known."""
         visitor = self._visitors.get(token)
         clip = require_clip(visitor)
-        stop = visitor.begin_job()
-        yield from follow(visitor, clip, stop)
+        with visitor.job() as stop:
+            yield {"stop": gr.Button(visible=True)}
+            yield from follow(visitor, clip, stop)
         if visitor.masks is not None:
-            frames = painted_frames(clip, visitor)
-            caption = _followed_caption(visitor)
+            caption = _followed_caption(visitor.masks)
+            frames = [_paint(clip, index, mask) for index, mask in enumerate(visitor.masks)]
             yield {"player": player_view(clip, stage="mask", frames=frames, caption=caption)}
 
     def _segment(self, payload: Any) -> dict[str, Any]:
@@ -114,22 +117,15 @@ def follow(visitor: Visitor, clip: Clip, stop: threading.Event) -> Iterator[Upda
         visitor.masks = masks
 
 
-def painted_frames(clip: Clip, visitor: Visitor) -> list[str]:
-    """The clip with the visitor's masks painted over it, as data URIs."""
-    masks = visitor.masks if visitor.masks is not None else []
-    return [_paint(clip, index, mask) for index, mask in enumerate(masks)]
-
-
-def _paint(clip: Clip, index: int, mask: Any) -> str:
+def _paint(clip: Clip, index: int, mask: NDArray[np.bool_]) -> str:
     outline = max(1, min(clip.video.size) // 160)
     return encode_frame(paint_mask(clip.video.frames[index], mask, colour=MASK_COLOUR, outline=outline))
 
 
-def _followed_caption(visitor: Visitor) -> str:
-    masks = visitor.masks
-    lost = 0 if masks is None else int((~masks.any(axis=(1, 2))).sum())
+def _followed_caption(masks: NDArray[np.bool_]) -> str:
+    lost = int((~masks.any(axis=(1, 2))).sum())
     if lost:
-        return f"Followed, but the object was lost on {lost} of the frames. Check them below."
+        return f"Followed, but the object was lost on {lost} of {len(masks)} frames. Look through them below."
     return "The object is followed through the clip. Now say what it should become."
 
 

@@ -55,6 +55,8 @@ def page_theme() -> gr.themes.Base:
         checkbox_border_color_selected_dark=_ACCENT_DARK,
         checkbox_label_background_fill="transparent",
         checkbox_label_background_fill_dark="transparent",
+        button_border_width="1px",
+        input_border_width="1px",
         button_primary_background_fill=_ACCENT,
         button_primary_background_fill_dark=_ACCENT_DARK,
         button_primary_background_fill_hover=_ACCENT_HOVER,

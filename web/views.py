@@ -74,7 +74,7 @@ def losses_view(losses: Sequence[StepLosses], *, num_steps: int) -> dict[str, An
     }
 
 
-def facts_view(output: EditOutput, *, num_steps: int, notices: Sequence[str]) -> str:
+def facts_view(output: EditOutput, *, notices: Sequence[str]) -> str:
     """What a visitor should know about a result, as HTML."""
     difference = output.max_difference_outside
     if difference is None:
@@ -85,7 +85,7 @@ def facts_view(output: EditOutput, *, num_steps: int, notices: Sequence[str]) ->
         outside = f"Outside the mask: max difference {difference} of 255"
     rows = {
         "Seed": str(output.config.seed),
-        "Steps": f"{len(output.losses)} of {num_steps}",
+        "Steps": f"{len(output.losses)} of {output.config.num_optimization_steps}",
         "Time": format_seconds(output.seconds),
         "Model": output.model,
     }

@@ -9,6 +9,8 @@ import secrets
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -70,6 +72,7 @@ class Visitor:
         default_factory=lambda: tempfile.TemporaryDirectory(prefix="dreammotion-")
     )
     last_seen: float = field(default_factory=time.monotonic)
+    _jobs: int = 0
 
     def select(self, selection: Selection) -> None:
         """Take a new selection; masks of the earlier one no longer count."""
@@ -80,11 +83,21 @@ class Visitor:
         """Take a new clip, with nothing selected on it."""
         self.clip, self.selection, self.masks = clip, Selection(), None
 
-    def begin_job(self) -> threading.Event:
-        """A fresh stop flag. The job before it, if it still runs, is told to stop."""
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job runs or waits for its turn."""
+        return self._jobs > 0
+
+    @contextmanager
+    def job(self) -> Iterator[threading.Event]:
+        """Gives a fresh stop flag. The job before it, if it still runs, is told to stop."""
         self.stop.set()
-        self.stop = threading.Event()
-        return self.stop
+        self.stop = stop = threading.Event()
+        self._jobs += 1
+        try:
+            yield stop
+        finally:
+            self._jobs -= 1
 
 
 class VisitorStore:

@@ -267,7 +267,7 @@ function sync() {
   drag = null;
   delete element.dataset.share;
   delete element.dataset.answered;
-  stage.style.aspectRatio = `${view.width} / ${view.height}`;
+  stage.style.setProperty("--dm-aspect", view.width / view.height);
   stage.classList.add("dm-filled");
   base.src = view.image;
   overlay.removeAttribute("src");

@@ -58,7 +58,7 @@ function arrange(stageChanged) {
   if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
     canvas.width = bitmap.width;
     canvas.height = bitmap.height;
-    find(".dm-stage").style.aspectRatio = `${view.width} / ${view.height}`;
+    find(".dm-stage").style.setProperty("--dm-aspect", view.width / view.height);
   }
   find(".dm-stage").classList.add("dm-filled");
   element.dataset.stage = view.stage;
