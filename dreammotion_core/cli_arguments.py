@@ -1,0 +1,222 @@
+"""From the words of the command line to values. Deliberately absent: what is done with them."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+
+from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.errors import ConfigError
+from dreammotion_core.frame_folders import read_frames
+from dreammotion_core.values import PRESETS, EditConfig, Video
+from dreammotion_core.version import __version__
+from dreammotion_core.video_io import read_video
+
+FOLDER_FPS = 24.0
+
+_EXAMPLES = """
+examples:
+  python -m dreammotion_core edit car.mp4 --source-prompt "a red car, road" \\
+      --target-prompt "a blue car, road" --click 64,70 --out blue.mp4
+  python -m dreammotion_core segment car.mp4 --click 64,70 --out masks
+  python -m dreammotion_core edit car.mp4 --source-prompt "a red car, road" \\
+      --target-prompt "a green car, road" --mask masks --out green.mp4
+
+exit codes: 0 done, 1 the model or the disk failed, 2 the input cannot be used, 130 stopped by Ctrl-C
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a wrong argument with one sentence instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands. Settings that were not given are absent from its result."""
+    parser = _Parser(
+        prog="python -m dreammotion_core",
+        description="Edit one object of a video by text; its motion and everything else stay.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"DreamMotion {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_edit(commands.add_parser("edit", help="edit a clip", description="Edit a clip."))
+    _add_segment(
+        commands.add_parser(
+            "segment",
+            help="select an object and write its masks",
+            description="Select an object and write one mask a frame, as PNG: 0 outside, 255 on the object.",
+        )
+    )
+    commands.add_parser("models", help="list the models and the segmenters", description="List them.")
+    return parser
+
+
+def _add_edit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of PNG frames")
+    words = parser.add_argument_group("what to change")
+    words.add_argument("--source-prompt", required=True, metavar="TEXT", help="describes the clip as it is")
+    words.add_argument("--target-prompt", required=True, metavar="TEXT", help="describes it as it should be")
+    where = parser.add_argument_group("where to change it (point at the object, or give its mask)")
+    _add_pointing(where)
+    where.add_argument(
+        "--mask",
+        metavar="PATH",
+        type=Path,
+        help="a PNG for all frames, or a folder with one a frame; white = object",
+    )
+    where.add_argument(
+        "--no-mask",
+        dest="use_mask",
+        action="store_false",
+        default=argparse.SUPPRESS,
+        help="edit the whole frame",
+    )
+    _add_range(parser, "the model's own length and frame rate")
+    results = parser.add_argument_group("results")
+    results.add_argument("--out", required=True, metavar="OUT.mp4", type=Path, help="the edited clip")
+    results.add_argument(
+        "--frames-dir", metavar="DIR", type=Path, help="also write its frames as lossless PNG"
+    )
+    results.add_argument(
+        "--receipt", metavar="PATH", type=Path, help="settings and facts as JSON (next to OUT)"
+    )
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model", default="toybox", metavar="NAME", help="name, hub id or folder (%(default)s)"
+    )
+    _add_device(model)
+    _add_segmenter(model)
+    _add_settings(parser)
+
+
+def _add_segment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of PNG frames")
+    _add_pointing(parser.add_argument_group("the object, on the first frame of the range"))
+    _add_range(parser, "the whole clip; give what `edit` will be given")
+    parser.add_argument("--out", required=True, metavar="DIR", type=Path, help="an empty or new folder")
+    model = parser.add_argument_group("segmenter")
+    _add_segmenter(model)
+    _add_device(model)
+
+
+def _add_pointing(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--click", action="append", default=[], metavar="X,Y", type=_numbers("X,Y"),
+        help="a point on the object, in pixels from the top left; may be repeated",
+    )  # fmt: skip
+    group.add_argument(
+        "--negative-click", action="append", default=[], metavar="X,Y", type=_numbers("X,Y"),
+        help="a point that does not belong to it; may be repeated",
+    )  # fmt: skip
+    group.add_argument("--box", metavar="X0,Y0,X1,Y1", type=_numbers("X0,Y0,X1,Y1"), help="a box round it")
+
+
+def _add_range(parser: argparse.ArgumentParser, default: str) -> None:
+    span = parser.add_argument_group(f"which frames (default: {default})")
+    span.add_argument("--start-frame", type=int, default=0, metavar="N", help="first frame (%(default)s)")
+    span.add_argument("--num-frames", type=int, metavar="N", help="how many")
+    span.add_argument("--fps", type=float, metavar="RATE", help="resample to so many frames a second first")
+
+
+def _add_device(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (%(default)s)")
+
+
+def _add_segmenter(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--segmenter", default="embedded", metavar="NAME", help="answers clicks (%(default)s)")
+    group.add_argument("--checkpoint", metavar="PATH", type=Path, help="weights of the segmenter")
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("settings (default: those of the preset)")
+    group.add_argument("--preset", choices=tuple(PRESETS), default="fast", help="(%(default)s)")
+
+    def setting(flag: str, name: str, help_text: str, **options: Any) -> None:
+        group.add_argument(flag, dest=name, default=argparse.SUPPRESS, help=help_text, **options)
+
+    setting("--steps", "num_optimization_steps", "optimisation steps", type=int, metavar="N")
+    setting("--seed", "seed", "repeats a run; -1 draws one", type=int, metavar="N")
+    setting("--optimizer", "optimizer", "how the steps are taken", choices=("sgd", "adam"))
+    setting("--learning-rate", "learning_rate", "length of the steps", type=float, metavar="X")
+    setting("--guidance-scale", "guidance_scale", "weight of the prompts", type=float, metavar="X")
+    setting(
+        "--timestep-range",
+        "timestep_range",
+        "of the noise, in 0 to 1000",
+        type=int,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+    )
+    setting("--appearance-weight", "appearance_weight", "of the text's pull; 0: off", type=float, metavar="X")
+    setting("--spatial-weight", "spatial_weight", "of keeping the structure; 0: off", type=float, metavar="X")
+    setting("--temporal-weight", "temporal_weight", "of keeping the motion; 0: off", type=float, metavar="X")
+    setting("--no-mask-matching", "mask_matching", "match outside the mask too", action="store_false")
+    setting("--mask-grow", "mask_grow", "grow the mask (negative: shrink)", type=int, metavar="PIXELS")
+    setting("--mask-feather", "mask_feather", "soft rim of the mask", type=int, metavar="PIXELS")
+    setting("--key-sites", "key_sites", "layers whose keys are matched", nargs="+", metavar="PATTERN")
+    setting("--negative-prompt", "negative_prompt", "what to stay away from", metavar="TEXT")
+    setting("--preview-interval", "preview_interval", "steps between previews", type=int, metavar="N")
+
+
+def given_config(options: argparse.Namespace) -> EditConfig:
+    """The preset with the settings that were given.
+
+    Raises:
+        ConfigError: if one is out of its range.
+    """
+    given = {name: value for name, value in vars(options).items() if name in EditConfig.__dataclass_fields__}
+    changes = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return EditConfig.preset(options.preset, **changes)
+
+
+def given_device(options: argparse.Namespace) -> str:
+    """The device asked for; ``auto`` prefers an accelerator."""
+    if options.device != "auto":
+        return str(options.device)
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def given_clip(options: argparse.Namespace, model: ModelSpec | None = None) -> Video:
+    """The range of frames asked for; what was not asked for is as the model likes it best.
+
+    Raises:
+        ConfigError: if these are more frames than the model can edit at once.
+        VideoError: if the clip cannot be read.
+    """
+    num_frames: int | None = options.num_frames
+    fps: float | None = options.fps
+    if model is not None:
+        num_frames = model.num_frames if num_frames is None else num_frames
+        fps = model.fps if fps is None else fps
+        if num_frames > model.max_frames:
+            raise ConfigError(
+                f"--num-frames is {num_frames}; {model.name} edits at most {model.max_frames} frames at once"
+            )
+    if options.video.is_dir():
+        fps = FOLDER_FPS if fps is None else fps
+        return read_frames(options.video, fps=fps, start_frame=options.start_frame, max_frames=num_frames)
+    return read_video(options.video, start_frame=options.start_frame, max_frames=num_frames, fps=fps)
+
+
+def _numbers(form: str) -> Callable[[str], tuple[float, ...]]:
+    """Reads as many numbers as ``form`` names, separated by commas."""
+
+    def read(text: str) -> tuple[float, ...]:
+        try:
+            numbers = tuple(float(part) for part in text.split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != form.count(",") + 1 or not all(map(math.isfinite, numbers)):
+            raise argparse.ArgumentTypeError(f"{text!r} is not of the form {form}, in pixels")
+        return numbers
+
+    return read

@@ -1,0 +1,157 @@
+"""Who may import whom: the picture in the architecture, checked on the imports themselves."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("dreammotion_core", "segmentation", "web")
+
+# Modules of dreammotion_core by layer: each may import its own rows and everything it lists.
+BOTTOM = {"errors", "values", "version"}
+FILES = {"atomic_files", "audio_io", "frame_conversion", "frame_decoding", "frame_folders", "frame_range"} | {
+    "video_io",
+    "video_timeline",
+}
+MATHS = {"distillation", "similarity", "parameterization", "masks", "composite"}
+BACKENDS = {"backends", "backends.base", "backends.registry"}
+MODEL_LIBRARIES = {"diffusers", "transformers", "accelerate", "safetensors", "huggingface_hub"}
+
+ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
+    "errors": set(),
+    "version": set(),
+    "values": {"errors"},
+    "events": {"errors", "values"},
+    **{name: BOTTOM | FILES - {"video_io"} for name in FILES},
+    "receipt": BOTTOM | {"atomic_files"},
+    **{name: {"errors", "values"} for name in MATHS},
+    "keys": {"errors"},
+    "backends.base": BOTTOM | MATHS | {"keys"},
+    "editing": BOTTOM | MATHS | {"keys", "events", "backends.base"},
+    "pipeline": BOTTOM | MATHS | FILES | {"keys", "events", "editing", "backends.base", "backends.registry"},
+    "cli_arguments": BOTTOM | FILES | {"backends.base"},
+}
+FORBIDDEN_OUTSIDE: dict[str, set[str]] = {
+    **{name: MODEL_LIBRARIES | {"gradio", "cv2", "torch", "PIL", "av"} for name in BOTTOM | {"events"}},
+    **{name: MODEL_LIBRARIES | {"gradio", "torch"} for name in FILES | {"receipt"}},
+    **{name: MODEL_LIBRARIES | {"gradio", "av"} for name in MATHS | {"keys"}},
+    "editing": MODEL_LIBRARIES | {"gradio", "cv2", "av"},
+    "pipeline": MODEL_LIBRARIES | {"gradio", "av"},
+}
+
+
+def modules(package: str) -> list[Path]:
+    return sorted(path for path in (ROOT / package).rglob("*.py"))
+
+
+def name_within(package: str, path: Path) -> str:
+    """``backends.unet3d`` for ``dreammotion_core/backends/unet3d.py``; "" for the package itself."""
+    parts = path.relative_to(ROOT / package).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Full names of all modules a file imports, also within functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} uses a relative import"
+            yield str(node.module)
+
+
+def top_level(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imported(path)}
+
+
+def core_imports(path: Path) -> set[str]:
+    prefix = "dreammotion_core"
+    found = {name for name in imported(path) if name.partition(".")[0] == prefix}
+    return {name.removeprefix(prefix).removeprefix(".") for name in found}
+
+
+@pytest.mark.parametrize("path", modules("dreammotion_core"), ids=lambda path: path.stem)
+def test_core_modules_import_only_what_lies_below_them(path: Path) -> None:
+    name = name_within("dreammotion_core", path)
+
+    if name in ALLOWED_WITHIN_CORE:
+        assert core_imports(path) <= ALLOWED_WITHIN_CORE[name]
+    assert not top_level(path) & FORBIDDEN_OUTSIDE.get(name, {"gradio"})
+
+
+def test_every_core_module_has_its_place_in_the_table() -> None:
+    composition_roots = {"", "cli", "__main__"}
+    known = set(ALLOWED_WITHIN_CORE) | BACKENDS | composition_roots
+
+    names = {name_within("dreammotion_core", path) for path in modules("dreammotion_core")}
+
+    assert {name for name in names - known if not name.startswith("backends.")} == set()
+
+
+@pytest.mark.parametrize("path", modules("dreammotion_core/backends"), ids=lambda path: path.stem)
+def test_adapters_know_neither_the_loop_nor_each_other(path: Path) -> None:
+    name = name_within("dreammotion_core", path)
+    if name in BACKENDS:
+        pytest.skip("the registry sees all adapters; the others are in the table")
+
+    assert core_imports(path) <= BOTTOM | MATHS | {"keys", "backends.base"}
+
+
+@pytest.mark.parametrize("path", modules("segmentation"), ids=lambda path: path.stem)
+def test_segmentation_stands_alone(path: Path) -> None:
+    assert not top_level(path) & {"dreammotion_core", "web", "gradio", "diffusers"}
+
+
+@pytest.mark.parametrize("path", modules("dreammotion_core"), ids=lambda path: path.stem)
+def test_only_the_command_line_knows_both_packages(path: Path) -> None:
+    if path.name == "cli.py":
+        assert "segmentation" in top_level(path)
+    else:
+        assert not top_level(path) & {"segmentation", "web"}
+
+
+@pytest.mark.parametrize("path", [ROOT / "app.py", *modules("web")], ids=lambda path: path.stem)
+def test_the_page_uses_the_two_public_lists(path: Path) -> None:
+    for name in imported(path):
+        package = name.partition(".")[0]
+        assert package not in {"torch", "diffusers", "transformers", "training", "tests"}
+        if package in ("dreammotion_core", "segmentation"):
+            assert name == package, f"{path.name} reaches into {name}"
+
+
+@pytest.mark.parametrize("package", ["dreammotion_core", "segmentation"])
+def test_importing_a_library_package_loads_no_page_and_touches_no_device(package: str) -> None:
+    code = (
+        f"import sys, {package}\n"
+        "assert 'gradio' not in sys.modules\n"
+        "assert 'torch' not in sys.modules or not sys.modules['torch'].cuda.is_initialized()\n"
+    )
+
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_modules_and_functions_stay_small(package: str) -> None:
+    long = []
+    for path in modules(package):
+        text = path.read_text(encoding="utf-8")
+        if text.count("\n") > 250:
+            long.append(str(path.relative_to(ROOT)))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and body_lines(node) > 40:
+                long.append(f"{path.relative_to(ROOT)}: {node.name}")
+
+    assert long == []
+
+
+def body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    docstring = node.body[0] if ast.get_docstring(node) is not None else None
+    skipped = docstring.end_lineno - docstring.lineno + 1 if docstring and docstring.end_lineno else 0
+    return (node.end_lineno or node.lineno) - node.lineno + 1 - skipped
