@@ -6,6 +6,11 @@ lives in `web`.
 
 from __future__ import annotations
 
+try:
+    import spaces  # before torch, where GPUs are shared
+except ImportError:
+    spaces = None
+
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +19,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from dreammotion_core import DreamMotionPipeline, EditConfig
+from dreammotion_core import EditConfig
 from segmentation import Segmenter, load_segmenter
 from web import (
     CLIP_OUTPUTS,
@@ -27,6 +32,7 @@ from web import (
     Edits,
     Endpoints,
     Example,
+    HostedEditor,
     LazyEditor,
     Selections,
     VisitorStore,
@@ -58,10 +64,9 @@ def build_app(editor: Editor, segmenter: Segmenter, examples: Sequence[Example] 
         parts: dict[str, Component] = {"token": token, **_clip_row(examples)}
         with gr.Row(equal_height=False, elem_classes="dm-bench"):
             with gr.Column(min_width=320):
-                parts |= _selection_column(selections)
-            with gr.Column(min_width=320):
-                parts |= _result_column()
-        parts |= _prompt_band() | _advanced_drawer(editor)
+                parts |= _selection_part(selections) | _prompt_part() | _advanced_drawer(editor)
+            with gr.Column(min_width=320, elem_classes="dm-screen"):
+                parts |= _result_part()
         _connect(page, Wiring(parts), parts, clips, selections, edits)
         gr.api(endpoints.segment, api_name="segment", concurrency_limit=2)
         gr.api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
@@ -75,7 +80,7 @@ def _clip_row(examples: Sequence[Example]) -> dict[str, Component]:
     return {"example": row, "upload": upload}
 
 
-def _selection_column(selections: Selections) -> dict[str, Component]:
+def _selection_part(selections: Selections) -> dict[str, Component]:
     _heading("1", "Click the object")
     canvas = click_canvas(selections.segment)
     notes = gr.HTML("", elem_id="clip-notes")
@@ -83,20 +88,16 @@ def _selection_column(selections: Selections) -> dict[str, Component]:
     return {"canvas": canvas, "clip_notes": notes, "propagate": propagate}
 
 
-def _prompt_band() -> dict[str, Component]:
+def _prompt_part() -> dict[str, Component]:
     _heading("2", "Say what it becomes")
     with gr.Row(elem_classes="dm-prompts"):
-        source = gr.Textbox(label="The clip shows", placeholder="a red car, road", elem_id="source-prompt")
-        target = gr.Textbox(label="It should show", placeholder="a blue car, road", elem_id="target-prompt")
-    suggestions = gr.Radio(
-        choices=[], label="Try", container=False, visible=False, elem_id="suggestions", elem_classes="dm-chips"
-    )
-    with gr.Row(elem_classes="dm-run"):
-        preset = gr.Radio(
-            preset_names(), value=preset_names()[0], label="Preset", elem_id="preset", elem_classes="dm-chips"
-        )
-        seed = gr.Textbox("-1", label="Seed (-1 draws one)", elem_id="seed")
-        edit = gr.Button("Edit", variant="primary", elem_id="edit", scale=2)
+        source = gr.Textbox(label="The clip shows", placeholder="a red car, road", elem_id="source-prompt", min_width=200)
+        target = gr.Textbox(label="It should show", placeholder="a blue car, road", elem_id="target-prompt", min_width=200)
+    suggestions = gr.Radio([], label="Try", container=False, visible=False, elem_id="suggestions")
+    with gr.Row():
+        preset = gr.Radio(preset_names(), value=preset_names()[0], label="Preset", elem_id="preset", min_width=200)
+        seed = gr.Textbox("-1", label="Seed (-1 draws one)", elem_id="seed", min_width=120)
+    edit = gr.Button("Edit", variant="primary", elem_id="edit")
     return {
         "source_prompt": source,
         "target_prompt": target,
@@ -151,14 +152,14 @@ def _advanced_drawer(editor: Editor) -> dict[str, Component]:
     }
 
 
-def _result_column() -> dict[str, Component]:
+def _result_part() -> dict[str, Component]:
     _heading("", "Watch it change")
     screen = player()
     stop = gr.Button("Stop", visible=False, elem_id="stop")
     losses = losses_plot()
     facts = gr.HTML("", elem_id="facts")
     with gr.Row():
-        movie = gr.DownloadButton("Download the MP4", variant="primary", visible=False, elem_id="movie")
+        movie = gr.DownloadButton("Download the MP4", visible=False, elem_id="movie")
         receipt = gr.DownloadButton("Download the receipt", visible=False, elem_id="receipt")
     return {"player": screen, "stop": stop, "losses": losses, "facts": facts, "movie": movie, "receipt": receipt}
 
@@ -224,6 +225,14 @@ def launch_options() -> dict[str, Any]:
     }
 
 
+def _on_shared_gpu(editor: LazyEditor) -> Editor:
+    """Where GPUs are shared, the work runs in a forked process: it needs weights that are loaded before."""
+    if spaces is None:
+        return editor
+    editor.pipeline()
+    return HostedEditor(editor.spec, spaces.GPU(duration=300)(editor.stream))
+
+
 def main() -> None:
     """Serve the page."""
     parser = argparse.ArgumentParser(description="Edit the appearance of a clicked object in a video.")
@@ -233,7 +242,7 @@ def main() -> None:
     parser.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
     options = parser.parse_args()
-    editor = LazyEditor(options.model, device=options.device)
+    editor = _on_shared_gpu(LazyEditor(options.model, device=options.device))
     page = build_app(editor, load_segmenter(options.segmenter), load_examples(EXAMPLES_FOLDER))
     page.queue(max_size=32, default_concurrency_limit=1)
     page.launch(server_name=options.host, server_port=options.port, **launch_options())

@@ -6,7 +6,7 @@ Deliberately absent: the layout and the event table, which are `app.py`, and any
 from web.components import CSS_FILES, click_canvas, examples_row, losses_plot, masthead, player
 from web.device import DeviceQueue
 from web.editing import EDIT_OUTPUTS, Edits
-from web.editor import Editor, LazyEditor
+from web.editor import Editor, HostedEditor, LazyEditor
 from web.endpoints import Endpoints
 from web.examples import Example, load_examples
 from web.opening import CLIP_OUTPUTS, Clips
@@ -27,6 +27,7 @@ __all__ = [
     "Edits",
     "Endpoints",
     "Example",
+    "HostedEditor",
     "LazyEditor",
     "Selections",
     "VisitorStore",

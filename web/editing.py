@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -63,7 +64,7 @@ class Edits:
             with self._device.enter() as ticket:
                 yield from _wait(ticket, clip, stop)
                 if not stop.is_set():
-                    yield from self._edit(job, Path(visitor.folder.name), visitor.selection, stop)
+                    yield from self._edit(job, visitor.selection, stop)
 
     def settle(self, *, token: str) -> Update:
         """Offer Stop only while there is something to stop."""
@@ -74,7 +75,7 @@ class Edits:
         with told_to_visitor():
             self._visitors.get(token).stop.set()
 
-    def _edit(self, job: EditJob, folder: Path, selection: Selection, stop: threading.Event) -> Iterator[Update]:
+    def _edit(self, job: EditJob, selection: Selection, stop: threading.Event) -> Iterator[Update]:
         progress = EditProgress()
         frames, preview, shown_at = job.clip.source_uris, None, time.monotonic()
         yield _running(job, progress, frames)
@@ -90,7 +91,9 @@ class Edits:
                     continue
                 shown_at = time.monotonic()
                 yield _running(job, progress, frames)
-        yield _finished(job, progress, folder, selection)
+        # Gradio copies the files into its own cache before it asks for more.
+        with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
+            yield _finished(job, progress, Path(folder), selection)
 
 
 def _cleared() -> Update:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +32,19 @@ class Editor(Protocol):
     ) -> Iterator[EditEvent]:
         """Run one edit. Closing the iterator stops it within one step."""
         ...
+
+
+@dataclass(frozen=True)
+class HostedEditor:
+    """An editor whose work is done elsewhere, for example in a process that a shared GPU is lent to.
+
+    Attributes:
+        spec: the active model.
+        stream: as in `Editor`.
+    """
+
+    spec: ModelSpec
+    stream: Callable[..., Iterator[EditEvent]]
 
 
 class LazyEditor:

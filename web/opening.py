@@ -90,6 +90,7 @@ class Clips:
             path=path,
             video=video,
             session=self._segmenter.open(video.frames),
+            start_frame=int(start_frame),
             number=visitor.clip.number + 1 if visitor.clip else 1,
         )
         visitor.open(clip)

@@ -14,12 +14,12 @@ from web.jobs import EditJob
 def write_result(
     output: EditOutput, job: EditJob, *, folder: Path, selection: Selection
 ) -> tuple[Path, Path]:
-    """Write the MP4 and the receipt of an edit, replacing those of an earlier one.
+    """Write the MP4 and the receipt of an edit.
 
     Args:
         output: the result.
         job: what was asked for.
-        folder: existing, of this visitor alone.
+        folder: of this edit alone.
         selection: the clicks that the mask came from.
 
     Returns:
@@ -27,11 +27,11 @@ def write_result(
     """
     words = re.sub(r"[^a-z0-9]+", "-", output.target_prompt.lower())[:48].strip("-")
     stem = f"{words or 'edit'}-{output.config.seed}"
-    selection_facts = selection.to_dict() if job.mask is not None else None
     receipt = build_receipt(
         output,
         source_path=job.clip.path,
-        selection=selection_facts,
+        selection=selection.to_dict() if job.mask is not None else None,
+        start_frame=job.clip.start_frame,
         stopped_early=len(output.losses) < output.config.num_optimization_steps,
     )
     return (

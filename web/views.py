@@ -40,7 +40,7 @@ def player_view(
     """A looping clip with a caption.
 
     Args:
-        clip: the open clip; previews and results are compared with its frames.
+        clip: the open clip; a result is compared with its frames.
         stage: what the frames are.
         frames: data URIs.
         caption: one sentence for everyone, read aloud by screen readers.
@@ -48,11 +48,10 @@ def player_view(
         show: the frame to stand still on; None plays.
     """
     height, width = clip.video.size
-    compared = stage in ("preview", "result")
     return {
         "stage": stage,
         "frames": list(frames),
-        "before": list(clip.source_uris) if compared else [],
+        "before": list(clip.source_uris) if stage == "result" else [],
         "fps": clip.video.fps,
         "width": width,
         "height": height,

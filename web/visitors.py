@@ -6,7 +6,6 @@ It lives on the server because the click canvas calls past the page's own sessio
 from __future__ import annotations
 
 import secrets
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -35,12 +34,14 @@ class Clip:
         path: the file that it was read from.
         video: its frames.
         session: the segmenter's side of it.
+        start_frame: where in the file it begins, in frames at its own rate.
         number: grows with every clip that this visitor opens, so that late answers can be told apart.
     """
 
     path: Path
     video: Video
     session: SegmentationSession
+    start_frame: int = 0
     number: int = 1
 
     @cached_property
@@ -59,7 +60,6 @@ class Visitor:
         selection: the clicks on its first frame.
         masks: (F, H, W) bool of that selection, once it has been followed through the clip.
         stop: set to end the running job within one step.
-        folder: holds results until the visitor leaves.
         last_seen: monotonic seconds.
     """
 
@@ -68,9 +68,6 @@ class Visitor:
     selection: Selection = field(default_factory=Selection)
     masks: NDArray[np.bool_] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
-    folder: tempfile.TemporaryDirectory[str] = field(
-        default_factory=lambda: tempfile.TemporaryDirectory(prefix="dreammotion-")
-    )
     last_seen: float = field(default_factory=time.monotonic)
     _jobs: int = 0
 
@@ -154,4 +151,3 @@ class VisitorStore:
                 visitor = self._visitors.pop(token, None)
             if visitor is not None:
                 visitor.stop.set()
-                visitor.folder.cleanup()

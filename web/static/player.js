@@ -67,12 +67,12 @@ function arrange(stageChanged) {
   find(".dm-note").textContent = view.caption;
   const compares = before.length > 0;
   for (const part of [wipe, find(".dm-side-left"), find(".dm-side-right")]) part.hidden = !compares;
-  if (stageChanged) wipe.value = view.stage === "result" ? 500 : 0;
+  if (stageChanged) wipe.value = 500;
   bar.hidden = view.progress === null;
   bar.firstElementChild.style.width = `${100 * (view.progress ?? 0)}%`;
   find(".dm-transport").hidden = false;
   slider.max = frames.length - 1;
-  if (stageChanged && view.stage === "preview") bringIntoSight();
+  if (stageChanged && view.progress !== null) bringIntoSight();
   drawStrip();
   shown = -1;
 }
@@ -101,11 +101,8 @@ function drawStrip() {
 function draw(index) {
   const { width, height } = canvas;
   ink.drawImage(frames[index], 0, 0, width, height);
-  if (before.length) {
-    const edge = Math.round((wipe.value / 1000) * width);
-    if (edge > 0) ink.drawImage(before[index], 0, 0, edge, height, 0, 0, edge, height);
-  }
-  find(".dm-stage").style.setProperty("--dm-edge", `${wipe.value / 10}%`);
+  const edge = Math.round((wipe.value / 1000) * width);
+  if (before.length && edge > 0) ink.drawImage(before[index], 0, 0, edge, height, 0, 0, edge, height);
   find(".dm-strip").style.setProperty("--dm-at", `${((index + 0.5) / frames.length) * 100}%`);
   find(".dm-count").textContent = `${index + 1} / ${frames.length}`;
   slider.value = index;
