@@ -1,0 +1,71 @@
+"""Published weights on this machine: where they lie, how they arrive, how they are checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from segmentation.errors import CheckpointError
+
+CACHE_VARIABLE = "DREAMMOTION_CACHE"
+_BLOCK_BYTES = 1 << 20
+_TIMEOUT_SECONDS = 30
+
+
+def cache_folder() -> Path:
+    """Where downloaded weights are kept: ``$DREAMMOTION_CACHE``, else the user's cache folder."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "dreammotion"
+
+
+def download_checkpoint(url: str, target: Path, *, sha256: str) -> Path:
+    """Download a file once. It appears under its name only when complete and verified.
+
+    Args:
+        url: where it is published.
+        target: where to keep it; returned at once if it exists.
+        sha256: its checksum, 64 hexadecimal digits.
+
+    Returns:
+        `target`.
+
+    Raises:
+        CheckpointError: if it cannot be reached or written, or its checksum differs.
+    """
+    if target.is_file():
+        return target
+    partial: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as file:
+            partial = Path(file.name)
+            digest = hashlib.sha256()
+            with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
+                while block := answer.read(_BLOCK_BYTES):
+                    digest.update(block)
+                    file.write(block)
+        _check_digest(digest.hexdigest(), sha256, url)
+        partial.replace(target)
+    except OSError as error:
+        raise CheckpointError(
+            f"{url} could not be downloaded to {target.parent} ({error}); "
+            "check the connection and the free space, or pass checkpoint= with a file you have"
+        ) from error
+    finally:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+    return target
+
+
+def _check_digest(received: str, expected: str, url: str) -> None:
+    if received != expected:
+        raise CheckpointError(
+            f"the download of {url} has the checksum {received[:12]}…, expected {expected[:12]}…; "
+            "try again, or pass checkpoint= with a file you trust"
+        )

@@ -1,0 +1,136 @@
+"""Carry a mask from frame to frame along dense optical flow.
+
+Pure functions over arrays. Deliberately absent: any model; a segmenter passes in how it corrects the
+carried mask on each frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segmentation.base import Frame, FrameMask, Frames
+from segmentation.clicks import Box, Click, Selection
+
+Flow = NDArray[np.float32]
+"""(H, W, 2), displacement in pixels, x right then y down."""
+
+FLOW_LONG_SIDE = 480
+LOWEST_TRUST = 0.25
+_SMALLEST_FLOW_SIDE = 16
+
+
+@dataclass(frozen=True, eq=False)
+class CarriedMask:
+    """A mask as the flow brings it to the next frame.
+
+    Attributes:
+        mask: (H, W) bool.
+        trust: share of the mask's pixels whose flow there and back agree, in [0, 1]; 0 for an empty mask.
+    """
+
+    mask: FrameMask
+    trust: float
+
+
+Correct = Callable[[int, CarriedMask], FrameMask]
+"""What a segmenter makes of a carried mask: (frame number, carried mask) -> (H, W) bool."""
+
+
+def follow(
+    frames: Frames, start: int, first_mask: FrameMask, *, correct: Correct
+) -> Iterator[tuple[int, FrameMask]]:
+    """Stream the masks of a clip, from one frame outwards.
+
+    Args:
+        frames: (F, H, W, 3) uint8 RGB.
+        start: 0-based frame that `first_mask` belongs to.
+        first_mask: (H, W) bool.
+        correct: called on every carried mask that can be trusted.
+
+    Yields:
+        (frame number, (H, W) bool): first `start`, then the later frames in order, then the earlier ones
+        backwards. Once the object is lost (nothing left, or the flow contradicts itself on most of
+        it) the masks stay empty in that direction: a guess would only smear.
+    """
+    yield start, first_mask
+    for indices in (range(start + 1, len(frames)), range(start - 1, -1, -1)):
+        mask, previous = first_mask, start
+        for index in indices:
+            if mask.any():
+                carried = carry_mask(mask, previous=frames[previous], frame=frames[index])
+                is_lost = carried.trust < LOWEST_TRUST
+                mask = np.zeros_like(mask) if is_lost else correct(index, carried)
+            previous = index
+            yield index, mask
+
+
+def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame) -> CarriedMask:
+    """Where the object of the previous frame is on this one, judged by optical flow alone.
+
+    Args:
+        mask: (H, W) bool on `previous`.
+        previous: (H, W, 3) uint8 RGB.
+        frame: (H, W, 3) uint8 RGB, the neighbour in time.
+    """
+    height, width = mask.shape
+    forth, back = optical_flow(previous, frame), optical_flow(frame, previous)
+    moved = _sample(mask.astype(np.float32), back) > 0.5
+    round_trip = np.linalg.norm(back + _sample(forth, back), axis=-1)
+    tolerance = 0.02 * max(height, width) ** 0.5 + 0.1 * np.linalg.norm(back, axis=-1) + 0.5
+    trust = float((round_trip[moved] < tolerance[moved]).mean()) if moved.any() else 0.0
+    return CarriedMask(mask=moved, trust=trust)
+
+
+def optical_flow(source: Frame, target: Frame) -> Flow:
+    """Dense displacement of every pixel of `source` towards `target`, by DIS on a reduced copy.
+
+    Args:
+        source: (H, W, 3) uint8 RGB.
+        target: (H, W, 3) uint8 RGB.
+
+    Returns:
+        (H, W, 2) float32 in pixels of the frame; zero where a frame is too small to compare.
+    """
+    height, width = source.shape[:2]
+    scale = min(1.0, FLOW_LONG_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    if min(size) < _SMALLEST_FLOW_SIDE:
+        return np.zeros((height, width, 2), np.float32)
+    grey = [
+        cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        for image in (source, target)
+    ]
+    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = estimator.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
+    flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(flow * np.float32([width / size[0], height / size[1]]), dtype=np.float32)
+
+
+def selection_from_mask(mask: FrameMask, *, frame_index: int) -> Selection:
+    """The box and the clicks that point at an existing mask.
+
+    Args:
+        mask: (H, W) bool, not empty.
+        frame_index: the frame it lies on.
+
+    Returns:
+        The tight box, and one positive click at the innermost pixel of the mask.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), mask.shape)
+    return Selection(frame_index, (Click(float(x) + 0.5, float(y) + 0.5),), box)
+
+
+def _sample(values: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
+    """`values` looked up where the flow points; 0 beyond the frame."""
+    height, width = flow.shape[:2]
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    sampled = cv2.remap(values, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderValue=0)
+    return np.asarray(sampled, dtype=np.float32).reshape(values.shape)

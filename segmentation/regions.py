@@ -1,0 +1,190 @@
+"""From one point to the object under it: candidate regions at several scales, and which one to believe.
+
+A click is ambiguous, so there are two families of candidates: areas of similar colour that a flood
+from the click reaches, and colour models (GrabCut) fitted to discs of growing radius. Each is scored
+by how much its outline and its surroundings make it look like an object. Works on small images only.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segmentation.base import Frame, FrameMask
+
+FLOOD_TOLERANCES = (3, 6, 10, 16, 24, 36)
+STEP_TOLERANCES = (1, 2, 4, 7)
+DISC_RADII = (0.07, 0.11, 0.16, 0.23)
+"""Of the discs that colour models start from, as shares of the image's long side."""
+
+_DISC_SURROUNDINGS = 2.3
+_GRABCUT_ROUNDS = 2
+_HISTOGRAM_BINS = 6
+_STRONG_EDGE = 40.0
+_TYPICAL_AREA = 0.07
+
+
+def candidate_regions(image: Frame, point: tuple[int, int]) -> list[FrameMask]:
+    """Regions round a point that might be the object, holes filled.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
+        point: (x, y) in pixels of `image`.
+
+    Returns:
+        (H, W) bool masks that contain the point; at least one.
+    """
+    return [filled_component(mask, point) for mask in (*_floods(image, point), *_fitted_discs(image, point))]
+
+
+def score_region(image: Frame, mask: FrameMask) -> float:
+    """How much a region looks like a whole object; comparable within one image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool, not empty.
+    """
+    return float(np.dot(SCORE_WEIGHTS, describe_region(image, mask)))
+
+
+SCORE_WEIGHTS = np.array([1.0, 0.0, -4.0, -0.1, 0.0])
+"""Of the numbers from `describe_region`, fitted to their overlap with true objects."""
+
+
+def describe_region(image: Frame, mask: FrameMask) -> NDArray[np.float64]:
+    """What tells an object from a patch: edge, compactness, frame contact, size, colour contrast.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool, not empty.
+
+    Returns:
+        (5,): mean edge strength along the outline in [0, 1]; area over that of the convex hull; share of
+        the outline on the frame's rim; squared log of the area against a typical one; colour difference
+        to a ring round it in [0, 1].
+    """
+    region = mask.astype(np.uint8)
+    kernel = np.ones((3, 3), np.uint8)
+    padded = np.pad(region, 1)
+    rim = (region - cv2.erode(padded, kernel)[1:-1, 1:-1]) > 0
+    at_frame = np.zeros_like(mask)
+    at_frame[[0, -1], :] = at_frame[:, [0, -1]] = True
+    outline = rim & ~at_frame
+    edges = np.minimum(_edge_strength(image), _STRONG_EDGE) / _STRONG_EDGE
+    edge = float(edges[outline].mean()) if outline.any() else 0.0
+    hull = cv2.convexHull(cv2.findNonZero(region))
+    solidity = mask.sum() / max(float(cv2.contourArea(hull)), float(mask.sum()))
+    contact = float((rim & at_frame).sum() / rim.sum())
+    size = float(np.log(mask.mean() / _TYPICAL_AREA) ** 2)
+    return np.array([edge, solidity, contact, size, _contrast(image, region)])
+
+
+def filled_component(mask: FrameMask, point: tuple[int, int]) -> FrameMask:
+    """The connected part of a mask round a point, without holes; empty where the point is outside."""
+    x, y = point
+    if not mask[y, x]:
+        return np.zeros_like(mask)
+    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    part = (labels == labels[y, x]).astype(np.uint8)
+    outer, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return np.asarray(cv2.drawContours(part, outer, -1, 1, cv2.FILLED) > 0, dtype=np.bool_)
+
+
+def refine_outline(image: Frame, mask: FrameMask, *, reach: int) -> FrameMask:
+    """Draw the outline of a mask to the colour edges near it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool.
+        reach: how many pixels the outline may move either way.
+
+    Returns:
+        (H, W) bool.
+    """
+    if mask.all() or not mask.any():
+        return mask
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    margin = 4 * reach
+    window = (
+        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + 1 + margin),
+        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + 1 + margin),
+    )
+    inside = mask[window].astype(np.uint8)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    labels = np.where(inside > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    labels[cv2.dilate(inside, kernel) == 0] = cv2.GC_BGD
+    labels[cv2.erode(inside, kernel) > 0] = cv2.GC_FGD
+    refined = np.zeros_like(mask)
+    refined[window] = cut(np.ascontiguousarray(image[window]), labels)
+    return refined
+
+
+def cut(image: Frame, labels: NDArray[np.uint8], *, rounds: int = _GRABCUT_ROUNDS) -> FrameMask:
+    """GrabCut from given labels, repeatable and quiet about hopeless input.
+
+    Args:
+        image: (H, W, 3) uint8.
+        labels: (H, W) of `cv2.GC_BGD`, `GC_FGD`, `GC_PR_BGD`, `GC_PR_FGD`.
+        rounds: alternations between colour models and cut.
+
+    Returns:
+        (H, W) bool; the labels themselves where one side is empty, because nothing can be learned.
+    """
+    marked = (labels & 1) > 0
+    if marked.all() or not marked.any():
+        return np.asarray(marked, dtype=np.bool_)
+    cv2.setRNGSeed(0)
+    result, models = labels.copy(), (np.zeros((1, 65)), np.zeros((1, 65)))
+    cv2.grabCut(image, result, None, *models, rounds, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+    return np.asarray((result & 1) > 0, dtype=np.bool_)
+
+
+def _floods(image: Frame, point: tuple[int, int]) -> list[FrameMask]:
+    """Areas reached from the point: by likeness to the point itself, and by small steps."""
+    smooth = cv2.bilateralFilter(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), 5, 12, 3)
+    to_point = cv2.FLOODFILL_FIXED_RANGE
+    plans = [(t, to_point) for t in FLOOD_TOLERANCES] + [(t, 0) for t in STEP_TOLERANCES]
+    regions = []
+    for tolerance, mode in plans:
+        reached = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
+        limits = (tolerance,) * 3
+        flags = 4 | cv2.FLOODFILL_MASK_ONLY | (1 << 8) | mode
+        cv2.floodFill(smooth, reached, point, (0, 0, 0), limits, limits, flags)
+        regions.append(reached[1:-1, 1:-1] > 0)
+    return regions
+
+
+def _fitted_discs(image: Frame, point: tuple[int, int]) -> list[FrameMask]:
+    height, width = image.shape[:2]
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    distance = np.hypot(x - point[0], y - point[1]) / max(height, width)
+    regions = []
+    for radius in DISC_RADII:
+        labels = np.full((height, width), cv2.GC_PR_BGD, np.uint8)
+        labels[distance < radius] = cv2.GC_PR_FGD
+        labels[distance > _DISC_SURROUNDINGS * radius] = cv2.GC_BGD
+        labels[distance < 0.2 * radius] = cv2.GC_FGD
+        labels[point[1], point[0]] = cv2.GC_FGD
+        regions.append(cut(image, labels))
+    return regions
+
+
+def _edge_strength(image: Frame) -> NDArray[np.float32]:
+    """(H, W) colour step across each pixel, in 8-bit Lab levels."""
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    kernel = np.ones((3, 3), np.uint8)
+    step = cv2.dilate(lab, kernel).astype(np.float32) - cv2.erode(lab, kernel)
+    return np.asarray(np.linalg.norm(step, axis=-1), dtype=np.float32)
+
+
+def _contrast(image: Frame, region: NDArray[np.uint8]) -> float:
+    """1 minus the overlap of the colour histograms of a region and of the ring round it."""
+    reach = max(2, round(0.35 * float(region.sum()) ** 0.5))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    ring = cv2.dilate(region, kernel) - region
+    if not ring.any():
+        return 0.0
+    bins, ranges = [_HISTOGRAM_BINS] * 3, [0, 256] * 3
+    inside, around = (cv2.calcHist([image], [0, 1, 2], part, bins, ranges) for part in (region, ring))
+    return 1 - float(np.minimum(inside / inside.sum(), around / around.sum()).sum())

@@ -1,0 +1,222 @@
+"""Segment Anything, one image at a time; optical flow carries the object between the frames.
+
+The slow image encoder runs once per clicked frame and its result stays in the session; every click
+then costs only the mask decoder. Source: Kirillov et al., Segment Anything (ICCV 2023).
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from segment_anything import sam_model_registry
+from segment_anything.modeling import Sam
+from segment_anything.utils.transforms import ResizeLongestSide
+from torch import Tensor
+
+from segmentation.base import FrameMask, Frames, SegmenterSpec, check_frames
+from segmentation.checkpoints import cache_folder, download_checkpoint
+from segmentation.clicks import Selection, check_selection
+from segmentation.errors import CheckpointError
+from segmentation.propagation import CarriedMask, follow, selection_from_mask
+from segmentation.sam_variants import SamVariant
+
+CACHED_EMBEDDINGS = 4
+MASK_PROMPT_LOGIT = 8.0
+LOWEST_AGREEMENT = 0.4
+_PIXEL_MEAN, _PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+def load_sam(variant: SamVariant, *, checkpoint: Path | None = None, device: str = "cpu") -> SamSegmenter:
+    """Load published weights, downloading them once where no file is given.
+
+    Args:
+        variant: which size.
+        checkpoint: a file to use instead of the download.
+        device: a torch device name.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, of another size, or cannot be downloaded.
+    """
+    path = checkpoint or download_checkpoint(
+        variant.url, cache_folder() / variant.file_name, sha256=variant.sha256
+    )
+    model = build_sam(variant.registry_key)
+    load_weights(model, path)
+    return SamSegmenter(model.to(device), spec=variant.spec)
+
+
+def build_sam(registry_key: str) -> Sam:
+    """The published architecture without weights: its parameters take no memory until loaded."""
+    with torch.device("meta"):
+        model = sam_model_registry[registry_key](checkpoint=None)
+    # These constants are no part of a checkpoint, so nothing would ever fill them in.
+    for name, values in (("pixel_mean", _PIXEL_MEAN), ("pixel_std", _PIXEL_STD)):
+        model.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+    return model
+
+
+def load_weights(model: Sam, path: Path) -> None:
+    """Fill a model from a checkpoint; every tensor must be there and fit.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, or of another architecture.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint at {path}; pass the path of a .pth file")
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(weights, strict=True, assign=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or holds other weights ({str(error).splitlines()[0]}); "
+            "delete it and download it again, or choose the segmenter that it belongs to"
+        ) from error
+
+
+class SamSegmenter:
+    """A Segment Anything model, shared by all sessions.
+
+    Args:
+        model: with weights, on its device.
+        spec: what a user should know about it.
+    """
+
+    def __init__(self, model: Sam, *, spec: SegmenterSpec) -> None:
+        self.spec = spec
+        self.model = model.eval().requires_grad_(False)
+        self._resize = ResizeLongestSide(model.image_encoder.img_size)
+        self._lock = threading.Lock()
+
+    def open(self, frames: Frames) -> SamSession:
+        """Prepare a clip; see `Segmenter.open`."""
+        check_frames(frames)
+        return SamSession(self, frames)
+
+    @torch.inference_mode()
+    def embed(self, frame: NDArray[np.uint8]) -> Tensor:
+        """The image encoder's features of one frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+
+        Returns:
+            (1, C, h, w) on the model's device.
+        """
+        image = torch.as_tensor(self._resize.apply_image(frame), device=self.model.device)
+        with self._lock:
+            return self.model.image_encoder(self.model.preprocess(image.permute(2, 0, 1)[None].float()))
+
+    @torch.inference_mode()
+    def decode(
+        self, embedding: Tensor, selection: Selection, *, size: tuple[int, int], prior: FrameMask | None
+    ) -> FrameMask:
+        """The best mask for a selection.
+
+        Args:
+            embedding: of the frame, from `embed`.
+            selection: clicks and box in pixels of the frame.
+            size: (H, W) of the frame.
+            prior: (H, W) bool, the rough mask to start from; None where there is none.
+
+        Returns:
+            (H, W) bool: of the proposals, the one that the model itself scores highest.
+        """
+        is_ambiguous = selection.box is None and len(selection.clicks) == 1
+        with self._lock:
+            sparse, dense = self.model.prompt_encoder(**self._prompt(selection, size, prior))
+            logits, scores = self.model.mask_decoder(
+                image_embeddings=embedding,
+                image_pe=self.model.prompt_encoder.get_dense_pe(),
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=is_ambiguous,
+            )
+            best = logits[:, int(scores[0].argmax())][:, None]
+            inner = self._resize.get_preprocess_shape(*size, self._resize.target_length)
+            full = self.model.postprocess_masks(best, inner, size)
+        return np.asarray((full[0, 0] > self.model.mask_threshold).cpu().numpy(), dtype=np.bool_)
+
+    def _prompt(
+        self, selection: Selection, size: tuple[int, int], prior: FrameMask | None
+    ) -> dict[str, Any]:
+        device, points, boxes, masks = self.model.device, None, None, None
+        if selection.clicks:
+            spots = np.array([[click.x, click.y] for click in selection.clicks])
+            coordinates = torch.as_tensor(self._resize.apply_coords(spots, size), dtype=torch.float32)
+            labels = torch.tensor([int(click.is_positive) for click in selection.clicks])
+            points = coordinates[None].to(device), labels[None].to(device)
+        if selection.box is not None:
+            corners = np.array([[selection.box.x0, selection.box.y0, selection.box.x1, selection.box.y1]])
+            boxes = torch.as_tensor(self._resize.apply_boxes(corners, size), dtype=torch.float32).to(device)
+        if prior is not None:
+            masks = self._mask_prompt(prior).to(device)
+        return {"points": points, "boxes": boxes, "masks": masks}
+
+    def _mask_prompt(self, prior: FrameMask) -> Tensor:
+        side = self.model.prompt_encoder.mask_input_size[0]
+        height, width = self._resize.get_preprocess_shape(*prior.shape, side)
+        small = cv2.resize(prior.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+        logits = torch.full((1, 1, side, side), -MASK_PROMPT_LOGIT)
+        logits[0, 0, :height, :width] = torch.from_numpy((2 * small - 1) * MASK_PROMPT_LOGIT)
+        return logits
+
+
+class SamSession:
+    """One clip in Segment Anything; see `SegmentationSession`.
+
+    Args:
+        segmenter: the shared model.
+        frames: (F, H, W, 3) uint8 RGB.
+    """
+
+    def __init__(self, segmenter: SamSegmenter, frames: Frames) -> None:
+        self._segmenter = segmenter
+        self._frames = frames
+        self._size = int(frames.shape[1]), int(frames.shape[2])
+        self._embeddings: OrderedDict[int, Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def mask_at(self, selection: Selection) -> FrameMask:
+        """The object on the clicked frame; see `SegmentationSession.mask_at`."""
+        self._check(selection)
+        embedding = self._embedding(selection.frame_index)
+        return self._segmenter.decode(embedding, selection, size=self._size, prior=None)
+
+    def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
+        """The object on every frame; see `SegmentationSession.propagate`."""
+        self._check(selection)
+        return self._propagate(selection)
+
+    def _propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
+        first = self.mask_at(selection)
+        yield from follow(self._frames, selection.frame_index, first, correct=self._correct)
+
+    def _correct(self, index: int, carried: CarriedMask) -> FrameMask:
+        """The model's mask where it confirms the carried one, else nothing: the object is lost."""
+        selection = selection_from_mask(carried.mask, frame_index=index)
+        embedding = self._segmenter.embed(self._frames[index])
+        mask = self._segmenter.decode(embedding, selection, size=self._size, prior=carried.mask)
+        overlap, union = (mask & carried.mask).sum(), (mask | carried.mask).sum()
+        return mask if overlap >= LOWEST_AGREEMENT * union else np.zeros_like(mask)
+
+    def _check(self, selection: Selection) -> None:
+        height, width = self._size
+        check_selection(selection, num_frames=len(self._frames), height=height, width=width)
+
+    def _embedding(self, index: int) -> Tensor:
+        with self._lock:
+            if index not in self._embeddings:
+                self._embeddings[index] = self._segmenter.embed(self._frames[index])
+            self._embeddings.move_to_end(index)
+            while len(self._embeddings) > CACHED_EMBEDDINGS:
+                self._embeddings.popitem(last=False)
+            return self._embeddings[index]
