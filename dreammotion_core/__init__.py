@@ -24,7 +24,6 @@ from dreammotion_core.errors import (
 )
 from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepDone
 from dreammotion_core.frame_folders import read_frames, write_frames
-from dreammotion_core.frame_folders import read_frames, write_frames
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.receipt import build_receipt
 from dreammotion_core.values import PRESETS, AudioTrack, EditConfig, EditOutput, Notice, StepLosses, Video
