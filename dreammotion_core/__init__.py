@@ -25,7 +25,7 @@ from dreammotion_core.errors import (
 from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepDone
 from dreammotion_core.frame_folders import read_frames, write_frames
 from dreammotion_core.pipeline import DreamMotionPipeline
-from dreammotion_core.receipt import build_receipt
+from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.values import PRESETS, AudioTrack, EditConfig, EditOutput, Notice, StepLosses, Video
 from dreammotion_core.video_io import probe_video, read_video, write_video
 
@@ -63,5 +63,6 @@ __all__ = [
     "read_frames",
     "read_video",
     "write_frames",
+    "write_receipt",
     "write_video",
 ]

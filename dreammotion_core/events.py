@@ -7,9 +7,9 @@ an exception, never an event.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from dreammotion_core.values import EditConfig, EditOutput, Frames, Notice, StepLosses
+from dreammotion_core.values import EditConfig, EditOutput, Frames, Mask, Notice, StepLosses
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Started:
         num_steps: optimisation steps to come.
         latent_shape: (1, C, F, h, w) of the optimised variable.
         key_sites: full module names whose keys are matched.
+        mask: (F, H, W) bool, the mask after growing; None where the whole frame may change.
     """
 
     config: EditConfig
@@ -29,6 +30,7 @@ class Started:
     num_steps: int
     latent_shape: tuple[int, ...]
     key_sites: tuple[str, ...]
+    mask: Mask | None = field(default=None, compare=False, repr=False)
 
     @property
     def seed(self) -> int:

@@ -143,6 +143,7 @@ class DreamMotionPipeline:
             num_steps=config.num_optimization_steps,
             latent_shape=tuple(source_latents.shape),
             key_sites=tuple(matching_modules(self.backend.denoiser, key_sites)),
+            mask=selected if config.use_mask else None,
         )
         yield from notices
 
