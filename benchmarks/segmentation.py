@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from dreammotion_core.video_io import read_video
 from segmentation import Click, Selection, load_segmenter
+from segmentation.propagation import follow
 
 CLIPS = Path(os.environ.get("DREAMMOTION_CLIPS", Path(__file__).parents[2] / "shared/data/clips"))
 FIRST_EVALUATION_SEED = 10**9
@@ -76,7 +77,10 @@ def measure(case: Case, segmenter_name: str, *, from_true_mask: bool) -> tuple[f
     started = time.perf_counter()
     first = session.mask_at(selection)
     clicked = time.perf_counter()
-    walk = session.propagate_from(0, case.masks[0]) if from_true_mask else session.propagate(selection)
+    if from_true_mask:
+        walk = follow(case.frames, 0, case.masks[0], correct=session.correct)
+    else:
+        walk = session.propagate(selection)
     overlaps = [overlap(mask, case.masks[index]) for index, mask in walk if index > 0]
     seconds = (time.perf_counter() - clicked) / max(1, len(overlaps))
     return overlap(first, case.masks[0]), float(np.mean(overlaps)), clicked - started, seconds

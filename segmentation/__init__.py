@@ -4,7 +4,7 @@ Frames are uint8 (F, H, W, 3) RGB, masks bool (H, W), coordinates pixels of the 
 the right and y down. The package stands alone: it knows nothing of what the masks are for.
 """
 
-from segmentation.base import Segmenter, SegmentationSession, SegmenterSpec
+from segmentation.base import SegmentationSession, Segmenter, SegmenterSpec
 from segmentation.clicks import Box, Click, Selection
 from segmentation.errors import (
     CheckpointError,

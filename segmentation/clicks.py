@@ -82,7 +82,11 @@ class Selection:
     box: Box | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.frame_index, bool) or not isinstance(self.frame_index, int) or self.frame_index < 0:
+        if (
+            isinstance(self.frame_index, bool)
+            or not isinstance(self.frame_index, int)
+            or self.frame_index < 0
+        ):
             raise SelectionError(f"the frame number is {self.frame_index!r}; pass a whole number from 0")
 
     @property

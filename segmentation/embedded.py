@@ -14,7 +14,7 @@ import numpy as np
 from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames
 from segmentation.clicks import Box, Click, Selection, check_selection
 from segmentation.propagation import CarriedMask, follow
-from segmentation.regions import candidate_regions, cut, filled_component, refine_outline, score_region
+from segmentation.regions import candidate_regions, cut, refine_outline, score_region
 
 EMBEDDED_SPEC = SegmenterSpec(
     name="embedded",
@@ -70,9 +70,10 @@ class EmbeddedSession:
 
     def _propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         first = self.mask_at(selection)
-        yield from follow(self._frames, selection.frame_index, first, correct=self._correct)
+        yield from follow(self._frames, selection.frame_index, first, correct=self.correct)
 
-    def _correct(self, index: int, carried: CarriedMask) -> FrameMask:
+    def correct(self, index: int, carried: CarriedMask) -> FrameMask:
+        """A carried mask with its outline drawn to the colour edges of its frame."""
         return _refined(self._frames[index], carried.mask, reach=FOLLOW_REACH)
 
     def _check(self, selection: Selection) -> None:

@@ -33,7 +33,9 @@ def paint_mask(
         FramesError: if the mask does not fit the frame.
     """
     if mask.shape != frame.shape[:2]:
-        raise FramesError(f"the mask is {mask.shape} but the frame {frame.shape[:2]}; pass one of the same size")
+        raise FramesError(
+            f"the mask is {mask.shape} but the frame {frame.shape[:2]}; pass one of the same size"
+        )
     painted = frame.copy()
     tint = np.asarray(colour, dtype=np.float32)
     painted[mask] = np.rint(frame[mask] * (1 - opacity) + tint * opacity).astype(np.uint8)

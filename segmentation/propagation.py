@@ -105,10 +105,11 @@ def optical_flow(source: Frame, target: Frame) -> Flow:
         cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
         for image in (source, target)
     ]
-    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow = estimator.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
+    # Present since OpenCV 4, absent from its type stubs.
+    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
+    flow = estimator.calc(grey[0], grey[1], None)
     flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(flow * np.float32([width / size[0], height / size[1]]), dtype=np.float32)
+    return np.asarray(flow * np.array([width / size[0], height / size[1]]), dtype=np.float32)
 
 
 def selection_from_mask(mask: FrameMask, *, frame_index: int) -> Selection:

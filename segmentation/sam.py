@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -113,7 +113,8 @@ class SamSegmenter:
         """
         image = torch.as_tensor(self._resize.apply_image(frame), device=self.model.device)
         with self._lock:
-            return self.model.image_encoder(self.model.preprocess(image.permute(2, 0, 1)[None].float()))
+            features = self.model.image_encoder(self.model.preprocess(image.permute(2, 0, 1)[None].float()))
+        return cast(Tensor, features)
 
     @torch.inference_mode()
     def decode(
@@ -145,9 +146,7 @@ class SamSegmenter:
             full = self.model.postprocess_masks(best, inner, size)
         return np.asarray((full[0, 0] > self.model.mask_threshold).cpu().numpy(), dtype=np.bool_)
 
-    def _prompt(
-        self, selection: Selection, size: tuple[int, int], prior: FrameMask | None
-    ) -> dict[str, Any]:
+    def _prompt(self, selection: Selection, size: tuple[int, int], prior: FrameMask | None) -> dict[str, Any]:
         device, points, boxes, masks = self.model.device, None, None, None
         if selection.clicks:
             spots = np.array([[click.x, click.y] for click in selection.clicks])
@@ -198,9 +197,9 @@ class SamSession:
 
     def _propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         first = self.mask_at(selection)
-        yield from follow(self._frames, selection.frame_index, first, correct=self._correct)
+        yield from follow(self._frames, selection.frame_index, first, correct=self.correct)
 
-    def _correct(self, index: int, carried: CarriedMask) -> FrameMask:
+    def correct(self, index: int, carried: CarriedMask) -> FrameMask:
         """The model's mask where it confirms the carried one, else nothing: the object is lost."""
         selection = selection_from_mask(carried.mask, frame_index=index)
         embedding = self._segmenter.embed(self._frames[index])
