@@ -18,8 +18,8 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from gradio.events import api
 
-from dreammotion_core import EditConfig
 from segmentation import Segmenter, load_segmenter
 from web import (
     CLIP_OUTPUTS,
@@ -37,6 +37,7 @@ from web import (
     Selections,
     VisitorStore,
     Wiring,
+    advanced_drawer,
     click_canvas,
     examples_row,
     load_examples,
@@ -58,25 +59,28 @@ def build_app(editor: Editor, segmenter: Segmenter, examples: Sequence[Example] 
     selections = Selections(visitors=visitors)
     edits = Edits(visitors=visitors, device=device, editor=editor)
     endpoints = Endpoints(editor=editor, segmenter=segmenter, device=device)
-    with gr.Blocks(title="DreamMotion", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    page: gr.Blocks = gr.Blocks(title="DreamMotion", analytics_enabled=False, delete_cache=(600, 3600))
+    with page:
         token = gr.State(None)
         masthead(editor.spec, segmenter.spec)
         parts: dict[str, Component] = {"token": token, **_clip_row(examples)}
         with gr.Row(equal_height=False, elem_classes="dm-bench"):
             with gr.Column(min_width=320):
-                parts |= _selection_part(selections) | _prompt_part() | _advanced_drawer(editor)
+                parts |= _selection_part(selections) | _prompt_part() | advanced_drawer(editor.spec)
             with gr.Column(min_width=320, elem_classes="dm-screen"):
                 parts |= _result_part()
         _connect(page, Wiring(parts), parts, clips, selections, edits)
-        gr.api(endpoints.segment, api_name="segment", concurrency_limit=2)
-        gr.api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
+        api(endpoints.segment, api_name="segment", concurrency_limit=2)
+        api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
     return page
 
 
 def _clip_row(examples: Sequence[Example]) -> dict[str, Component]:
     with gr.Row(elem_classes="dm-source"):
         row = examples_row(examples)
-        upload = gr.UploadButton("Upload a video", file_types=["video"], elem_id="upload", scale=0, min_width=160)
+        upload = gr.UploadButton(
+            "Upload a video", file_types=["video"], elem_id="upload", scale=0, min_width=160
+        )
     return {"example": row, "upload": upload}
 
 
@@ -91,11 +95,17 @@ def _selection_part(selections: Selections) -> dict[str, Component]:
 def _prompt_part() -> dict[str, Component]:
     _heading("2", "Say what it becomes")
     with gr.Row(elem_classes="dm-prompts"):
-        source = gr.Textbox(label="The clip shows", placeholder="a red car, road", elem_id="source-prompt", min_width=200)
-        target = gr.Textbox(label="It should show", placeholder="a blue car, road", elem_id="target-prompt", min_width=200)
+        source = gr.Textbox(
+            label="The clip shows", placeholder="a red car, road", elem_id="source-prompt", min_width=200
+        )
+        target = gr.Textbox(
+            label="It should show", placeholder="a blue car, road", elem_id="target-prompt", min_width=200
+        )
     suggestions = gr.Radio([], label="Try", container=False, visible=False, elem_id="suggestions")
     with gr.Row():
-        preset = gr.Radio(preset_names(), value=preset_names()[0], label="Preset", elem_id="preset", min_width=200)
+        preset = gr.Radio(
+            preset_names(), value=preset_names()[0], label="Preset", elem_id="preset", min_width=200
+        )
         seed = gr.Textbox("-1", label="Seed (-1 draws one)", elem_id="seed", min_width=120)
     edit = gr.Button("Edit", variant="primary", elem_id="edit")
     return {
@@ -108,50 +118,6 @@ def _prompt_part() -> dict[str, Component]:
     }
 
 
-def _advanced_drawer(editor: Editor) -> dict[str, Component]:
-    spec, usual = editor.spec, EditConfig()
-    low, high = usual.timestep_range
-    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-        with gr.Row():
-            steps = gr.Slider(1, 500, usual.num_optimization_steps, step=1, label="Steps", elem_id="steps")
-            learning_rate = gr.Number(usual.learning_rate, label="Learning rate")
-        with gr.Row():
-            optimizer = gr.Radio(["sgd", "adam"], value=usual.optimizer, label="Optimiser")
-            guidance = gr.Slider(0, 30, usual.guidance_scale, step=0.5, label="Guidance scale")
-        with gr.Row():
-            timestep_low = gr.Slider(0, 999, low, step=1, label="Lowest timestep")
-            timestep_high = gr.Slider(1, 1000, high, step=1, label="Highest timestep")
-        with gr.Row():
-            appearance = gr.Number(usual.appearance_weight, label="Appearance weight", info="0 switches it off")
-            spatial = gr.Number(usual.spatial_weight, label="Spatial weight", info="0 switches it off")
-            temporal = gr.Number(usual.temporal_weight, label="Temporal weight", info="0 switches it off")
-        use_mask = gr.Checkbox(usual.use_mask, label="Change only what is selected", elem_id="use-mask")
-        with gr.Row():
-            grow = gr.Slider(-32, 32, usual.mask_grow, step=1, label="Grow the mask (pixels)")
-            feather = gr.Slider(0, 32, usual.mask_feather, step=1, label="Feather the rim (pixels)")
-        interval = gr.Slider(0, 50, usual.preview_interval, step=1, label="Steps between previews", elem_id="interval")
-        with gr.Row():
-            start = gr.Number(0, label="Start frame", precision=0, minimum=0, elem_id="start-frame")
-            count = gr.Slider(2, spec.max_frames, spec.num_frames, step=1, label="Number of frames")
-    return {
-        "steps": steps,
-        "learning_rate": learning_rate,
-        "optimizer": optimizer,
-        "guidance_scale": guidance,
-        "timestep_low": timestep_low,
-        "timestep_high": timestep_high,
-        "appearance_weight": appearance,
-        "spatial_weight": spatial,
-        "temporal_weight": temporal,
-        "use_mask": use_mask,
-        "mask_grow": grow,
-        "mask_feather": feather,
-        "preview_interval": interval,
-        "start_frame": start,
-        "num_frames": count,
-    }
-
-
 def _result_part() -> dict[str, Component]:
     _heading("", "Watch it change")
     screen = player()
@@ -161,7 +127,14 @@ def _result_part() -> dict[str, Component]:
     with gr.Row():
         movie = gr.DownloadButton("Download the MP4", visible=False, elem_id="movie")
         receipt = gr.DownloadButton("Download the receipt", visible=False, elem_id="receipt")
-    return {"player": screen, "stop": stop, "losses": losses, "facts": facts, "movie": movie, "receipt": receipt}
+    return {
+        "player": screen,
+        "stop": stop,
+        "losses": losses,
+        "facts": facts,
+        "movie": movie,
+        "receipt": receipt,
+    }
 
 
 def _heading(number: str, text: str) -> None:
@@ -177,10 +150,18 @@ def _connect(
     wiring.connect(arrived.then, clips.greet, takes=("token",), gives=CLIP_OUTPUTS, **light)
     page.unload(clips.leave)
     wiring.connect(
-        parts["upload"].upload, clips.open_upload, takes=("token", "upload", *span), gives=CLIP_OUTPUTS, **light
+        parts["upload"].upload,
+        clips.open_upload,
+        takes=("token", "upload", *span),
+        gives=CLIP_OUTPUTS,
+        **light,
     )
     wiring.connect(
-        parts["example"].select, clips.open_example, takes=("token", "example", *span), gives=CLIP_OUTPUTS, **light
+        parts["example"].select,
+        clips.open_example,
+        takes=("token", "example", *span),
+        gives=CLIP_OUTPUTS,
+        **light,
     )
     for part in (parts["start_frame"].submit, parts["num_frames"].release):
         wiring.connect(part, clips.reopen, takes=("token", *span), gives=CLIP_OUTPUTS, **light)
@@ -225,10 +206,11 @@ def launch_options() -> dict[str, Any]:
     }
 
 
-def _on_shared_gpu(editor: LazyEditor) -> Editor:
-    """Where GPUs are shared, the work runs in a forked process: it needs weights that are loaded before."""
+def _editor(model: str, device: str) -> Editor:
     if spaces is None:
-        return editor
+        return LazyEditor(model, device=device)
+    # Where GPUs are shared, the work runs in a forked process: it needs weights that are loaded before.
+    editor = LazyEditor(model, device="cuda")
     editor.pipeline()
     return HostedEditor(editor.spec, spaces.GPU(duration=300)(editor.stream))
 
@@ -236,13 +218,15 @@ def _on_shared_gpu(editor: LazyEditor) -> Editor:
 def main() -> None:
     """Serve the page."""
     parser = argparse.ArgumentParser(description="Edit the appearance of a clicked object in a video.")
-    parser.add_argument("--model", default="toybox", help="name, hub id or folder of the model (default: toybox)")
+    parser.add_argument(
+        "--model", default="toybox", help="name, hub id or folder of the model (default: toybox)"
+    )
     parser.add_argument("--segmenter", default="embedded", help="what answers clicks (default: embedded)")
-    parser.add_argument("--device", default=None, help="torch device (default: a GPU if there is one)")
+    parser.add_argument("--device", default="cpu", help="torch device, for example cuda (default: cpu)")
     parser.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
     options = parser.parse_args()
-    editor = _on_shared_gpu(LazyEditor(options.model, device=options.device))
+    editor = _editor(options.model, options.device)
     page = build_app(editor, load_segmenter(options.segmenter), load_examples(EXAMPLES_FOLDER))
     page.queue(max_size=32, default_concurrency_limit=1)
     page.launch(server_name=options.host, server_port=options.port, **launch_options())

@@ -5,6 +5,7 @@ Deliberately absent: the layout and the event table, which are `app.py`, and any
 
 from web.components import CSS_FILES, click_canvas, examples_row, losses_plot, masthead, player
 from web.device import DeviceQueue
+from web.drawer import advanced_drawer
 from web.editing import EDIT_OUTPUTS, Edits
 from web.editor import Editor, HostedEditor, LazyEditor
 from web.endpoints import Endpoints
@@ -32,6 +33,7 @@ __all__ = [
     "Selections",
     "VisitorStore",
     "Wiring",
+    "advanced_drawer",
     "click_canvas",
     "examples_row",
     "load_examples",

@@ -39,7 +39,7 @@ def click_canvas(answer: Callable[[Any], dict[str, Any]], *, elem_id: str = "can
     return gr.HTML(
         value=None,
         html_template=_read("click_canvas.html"),
-        js_on_load=_read("click_canvas.js"),
+        js_on_load=_read("click_canvas_drawing.js") + _read("click_canvas.js"),
         server_functions=[segment],
         elem_id=elem_id,
     )
@@ -60,7 +60,7 @@ def losses_plot(*, elem_id: str = "losses") -> gr.HTML:
 
 
 def examples_row(examples: Sequence[Example], *, elem_id: str = "examples") -> gr.HTML:
-    """Moving pictures of the examples. Its value is the name of the one that was clicked (event ``select``)."""
+    """Moving pictures of the examples. Its value names the one that was clicked (event ``select``)."""
     cards = "".join(_example_card(example) for example in examples)
     return gr.HTML(
         value=None,
@@ -89,11 +89,14 @@ def masthead(model: ModelSpec, segmenter: SegmenterSpec) -> gr.HTML:
 def _example_card(example: Example) -> str:
     video = read_video(example.path)
     title = html.escape(example.source_prompt)
-    moving, still = (encode_loop(frames, fps=video.fps, side=160) for frames in (video.frames, video.frames[:1]))
+    moving, still = (
+        encode_loop(frames, fps=video.fps, side=160) for frames in (video.frames, video.frames[:1])
+    )
     return (
-        f'<button type="button" data-name="{html.escape(example.name)}" aria-label="Try the example: {title}">'
+        f'<button type="button" data-name="{html.escape(example.name)}" aria-label="Try: {title}">'
         f'<picture><source srcset="{still}" media="(prefers-reduced-motion: reduce)">'
-        f'<img src="{moving}" alt="" draggable="false"></picture><span>{title}</span></button>'
+        f'<img src="{moving}" alt="" draggable="false"></picture>'
+        f"<span>{title}</span></button>"
     )
 
 

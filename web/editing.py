@@ -84,7 +84,7 @@ class Edits:
                 progress.accept(event)
                 if stop.is_set():
                     break
-                if progress.preview is not preview:
+                if progress.preview is not None and progress.preview is not preview:
                     preview = progress.preview
                     frames = tuple(encode_frames(preview.frames))
                 elif time.monotonic() - shown_at < _SECONDS_BETWEEN_UPDATES:
@@ -109,7 +109,11 @@ def _wait(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterator[Update]
             told = ticket.place
             others = "one edit is" if told == 1 else f"{told} edits are"
             caption = f"Waiting for the device: {others} before yours. Stop leaves the line."
-            yield {"player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption, progress=0)}
+            yield {
+                "player": player_view(
+                    clip, stage="source", frames=clip.source_uris, caption=caption, progress=0
+                )
+            }
         else:
             yield {}
     if stop.is_set():
@@ -130,7 +134,9 @@ def _finished(job: EditJob, progress: EditProgress, folder: Path, selection: Sel
         caption = "Stopped before the first preview. Nothing was changed."
         return {"player": player_view(job.clip, stage="source", frames=job.clip.source_uris, caption=caption)}
     movie, receipt = write_result(output, job, folder=folder, selection=selection)
-    done = "Done" if progress.output else f"Stopped after step {len(output.losses)}; this is the latest preview"
+    done = (
+        "Done" if progress.output else f"Stopped after step {len(output.losses)}; this is the latest preview"
+    )
     caption = f"{done}. Drag the line to compare with the source."
     frames = encode_frames(output.frames, quality=90)
     return {

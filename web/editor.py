@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from dreammotion_core import DreamMotionPipeline, EditConfig, EditEvent, ModelSp
 
 
 class Editor(Protocol):
-    """Runs edits. `DreamMotionPipeline` is one."""
+    """Runs edits."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -29,8 +29,8 @@ class Editor(Protocol):
         target_prompt: str,
         mask: NDArray[np.bool_] | None,
         config: EditConfig,
-    ) -> Iterator[EditEvent]:
-        """Run one edit. Closing the iterator stops it within one step."""
+    ) -> Generator[EditEvent, None, None]:
+        """Run one edit. Closing the generator stops it within one step."""
         ...
 
 
@@ -44,7 +44,7 @@ class HostedEditor:
     """
 
     spec: ModelSpec
-    stream: Callable[..., Iterator[EditEvent]]
+    stream: Callable[..., Generator[EditEvent, None, None]]
 
 
 class LazyEditor:
@@ -52,13 +52,13 @@ class LazyEditor:
 
     Args:
         model: name, hub id or folder, as `DreamMotionPipeline.from_pretrained` takes it.
-        device: torch name of the device; None takes the first GPU, or the processor where there is none.
+        device: torch name of the device.
 
     Raises:
         ModelLoadError: if the model is none of the registry's and cannot be loaded.
     """
 
-    def __init__(self, model: str, *, device: str | None = None) -> None:
+    def __init__(self, model: str, *, device: str = "cpu") -> None:
         self._model = model
         self._device = device
         self._pipeline: DreamMotionPipeline | None = None
@@ -74,7 +74,7 @@ class LazyEditor:
         target_prompt: str,
         mask: NDArray[np.bool_] | None,
         config: EditConfig,
-    ) -> Iterator[EditEvent]:
+    ) -> Generator[EditEvent, None, None]:
         """Run one edit, after loading the weights if nobody did before."""
         yield from self.pipeline().stream(
             video, source_prompt=source_prompt, target_prompt=target_prompt, mask=mask, config=config
@@ -84,12 +84,5 @@ class LazyEditor:
         """The loaded pipeline."""
         with self._lock:
             if self._pipeline is None:
-                self._pipeline = DreamMotionPipeline.from_pretrained(self._model).to(self._device or _best_device())
+                self._pipeline = DreamMotionPipeline.from_pretrained(self._model).to(self._device)
             return self._pipeline
-
-
-def _best_device() -> str:
-    # Torch takes seconds to load, which the page need not wait for.
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -58,7 +58,9 @@ def encode_loop(frames: NDArray[np.uint8], *, fps: float, side: int) -> str:
         image.thumbnail((side, side), Image.Resampling.BILINEAR)
     first, *others = images
     duration = round(1000 / fps)
-    return _data_uri(first, "webp", save_all=True, append_images=others, duration=duration, loop=0, quality=75)
+    return _data_uri(
+        first, "webp", save_all=True, append_images=others, duration=duration, loop=0, quality=75
+    )
 
 
 def _data_uri(image: Image.Image, kind: str, **options: object) -> str:

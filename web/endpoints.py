@@ -97,7 +97,7 @@ class Endpoints:
                 yield gr.FileData(path=str(write_video(progress.output.video, Path(folder) / "edit.mp4")))
 
     def _open(self, upload: gr.FileData) -> Clip:
-        path = Path(upload["path"])
+        path = Path(upload.path)
         video = read_clip(path, editor=self._editor, start_frame=0, num_frames=None)
         return Clip(path=path, video=video, session=self._segmenter.open(video.frames))
 

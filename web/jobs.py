@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -21,8 +21,6 @@ from dreammotion_core import (
     StepDone,
     StepLosses,
 )
-from dreammotion_core.composite import max_difference_outside
-from dreammotion_core.masks import grown_mask
 from web.editor import Editor
 from web.views import format_seconds
 from web.visitors import Clip
@@ -108,8 +106,8 @@ class EditJob:
     mask: NDArray[np.bool_] | None
     config: EditConfig
 
-    def events(self, editor: Editor) -> Iterator[EditEvent]:
-        """Run it. Closing the iterator stops it within one step."""
+    def events(self, editor: Editor) -> Generator[EditEvent, None, None]:
+        """Run it. Closing the generator stops it within one step."""
         return editor.stream(
             self.clip.video,
             source_prompt=self.source_prompt,
@@ -122,16 +120,17 @@ class EditJob:
         """The latest preview as a result; None if there was none yet."""
         if progress.started is None or progress.preview is None:
             return None
-        video, frames, config = self.clip.video, progress.preview.frames, progress.started.config
-        mask = np.ones(frames.shape[:3], bool) if self.mask is None else grown_mask(self.mask, config.mask_grow)
+        video, frames, mask = self.clip.video, progress.preview.frames, progress.started.mask
+        outside = np.zeros(frames.shape[:3], bool) if mask is None else ~mask
+        changes = np.abs(frames[outside].astype(np.int16) - video.frames[outside])
         return EditOutput(
             video=replace(video, frames=frames),
-            mask=mask,
+            mask=~outside,
             source_prompt=self.source_prompt,
             target_prompt=self.target_prompt,
-            config=config,
+            config=progress.started.config,
             model=progress.started.model,
             losses=tuple(progress.losses),
             seconds=progress.seconds,
-            max_difference_outside=max_difference_outside(video.frames, frames, mask),
+            max_difference_outside=int(changes.max()) if changes.size else None,
         )

@@ -59,9 +59,7 @@ class Clips:
             raise VideoError("no file arrived; choose a video, for example an MP4")
         visitor = self._visitors.get(token)
         clip = self._open(visitor, Path(upload), start_frame, num_frames)
-        return self._shown(token, clip) | {
-            "source_prompt": "", "target_prompt": "", "suggestions": gr.Radio(choices=[], value=None, visible=False)
-        }
+        return self._shown(token, clip) | _prompts("", ())
 
     def open_example(self, *, token: str, example: str, start_frame: Any, num_frames: Any) -> Update:
         """Open an example and suggest its prompts."""
@@ -69,12 +67,9 @@ class Clips:
         if chosen is None:
             raise VideoError(f"there is no example {example!r}; choose one of: {', '.join(self._examples)}")
         clip = self._open(self._visitors.get(token), chosen.path, start_frame, num_frames)
-        prompts = list(chosen.target_prompts)
-        return self._shown(token, clip, hint=chosen.click) | {
-            "source_prompt": chosen.source_prompt,
-            "target_prompt": prompts[0] if prompts else "",
-            "suggestions": gr.Radio(choices=prompts, value=prompts[0] if prompts else None, visible=bool(prompts)),
-        }
+        return self._shown(token, clip, hint=chosen.click) | _prompts(
+            chosen.source_prompt, chosen.target_prompts
+        )
 
     def reopen(self, *, token: str, start_frame: Any, num_frames: Any) -> Update:
         """Read another part of the clip that is open."""
@@ -98,12 +93,21 @@ class Clips:
 
     def _shown(self, token: str, clip: Clip, *, hint: tuple[float, float] | None = None) -> Update:
         height, width = clip.video.size
-        caption = f"{len(clip.video)} frames of {width}×{height} at {clip.video.fps:g} a second."
+        caption = f"{len(clip.video)} frames of {width}x{height} at {clip.video.fps:g} a second."
         return {
             "canvas": canvas_view(clip, token=token, hint=hint),
             "player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption),
             "clip_notes": notices_html([notice.text for notice in clip.video.notices]),
         }
+
+
+def _prompts(source: str, targets: Sequence[str]) -> Update:
+    first = targets[0] if targets else None
+    return {
+        "source_prompt": source,
+        "target_prompt": first or "",
+        "suggestions": gr.Radio(choices=list(targets), value=first, visible=bool(targets)),
+    }
 
 
 def read_clip(path: Path, *, editor: Editor, start_frame: Any, num_frames: Any) -> Video:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dreammotion_core import EditOutput, build_receipt, write_video
-from dreammotion_core.receipt import write_receipt
+from dreammotion_core import EditOutput, build_receipt, write_receipt, write_video
 from segmentation import Selection
 from web.jobs import EditJob
 

@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation import Segmenter, Selection, SelectionError, describe_problem, paint_mask
+from segmentation import Selection, SelectionError, describe_problem, paint_mask
 from web.encoding import MASK_COLOUR, encode_frame, encode_overlay
 from web.failures import message_of
 from web.views import player_view

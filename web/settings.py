@@ -108,9 +108,9 @@ def read_prompts(source_prompt: Any, target_prompt: Any) -> tuple[str, str]:
     Raises:
         PromptError: if one is missing or too long, or they are the same.
     """
-    source, target = (_prompt(name, value) for name, value in (("source", source_prompt), ("target", target_prompt)))
+    source, target = _prompt("source", source_prompt), _prompt("target", target_prompt)
     if source.casefold() == target.casefold():
-        raise PromptError("source and target prompt are the same; say in the target prompt what should change")
+        raise PromptError("both prompts are the same; say in the target prompt what should change")
     return source, target
 
 
@@ -119,5 +119,6 @@ def _prompt(name: str, value: Any) -> str:
     if not text:
         raise PromptError(f"the {name} prompt is empty; describe the clip in a few words")
     if len(text) > MAX_PROMPT_CHARACTERS:
-        raise PromptError(f"the {name} prompt has {len(text):,} characters; use at most {MAX_PROMPT_CHARACTERS:,}")
+        limit = f"{MAX_PROMPT_CHARACTERS:,}"
+        raise PromptError(f"the {name} prompt has {len(text):,} characters; use at most {limit}")
     return text

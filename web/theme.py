@@ -12,7 +12,15 @@ _ACCENT, _ACCENT_HOVER, _ACCENT_DARK = "#b01e55", "#8f1443", "#ff7aa5"
 
 def page_theme() -> gr.themes.Base:
     """The theme for `launch`. Light and dark follow the visitor's system; no font is fetched."""
-    sans = ("Inter", "ui-sans-serif", "system-ui", "Segoe UI", "Helvetica Neue", "Liberation Sans", "sans-serif")
+    sans = (
+        "Inter",
+        "ui-sans-serif",
+        "system-ui",
+        "Segoe UI",
+        "Helvetica Neue",
+        "Liberation Sans",
+        "sans-serif",
+    )
     mono = ("ui-monospace", "SF Mono", "Menlo", "Liberation Mono", "monospace")
     theme = gr.themes.Base(font=sans, font_mono=mono, radius_size=gr.themes.sizes.radius_md)
     return theme.set(

@@ -13,9 +13,7 @@ from web.visitors import Clip
 Stage = Literal["source", "mask", "preview", "result"]
 
 
-def canvas_view(
-    clip: Clip, *, token: str, hint: tuple[float, float] | None = None
-) -> dict[str, Any]:
+def canvas_view(clip: Clip, *, token: str, hint: tuple[float, float] | None = None) -> dict[str, Any]:
     """The first frame, ready for clicks.
 
     Args:
@@ -25,7 +23,14 @@ def canvas_view(
     """
     height, width = clip.video.size
     image = encode_frame(clip.video.frames[0], quality=90, side=1280)
-    return {"token": token, "clip": clip.number, "image": image, "width": width, "height": height, "hint": hint}
+    return {
+        "token": token,
+        "clip": clip.number,
+        "image": image,
+        "width": width,
+        "height": height,
+        "hint": hint,
+    }
 
 
 def player_view(

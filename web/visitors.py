@@ -142,7 +142,9 @@ class VisitorStore:
     def leave(self, session_hash: str | None) -> None:
         """Stop and forget the visitors of a closed page."""
         with self._lock:
-            gone = [token for token, visitor in self._visitors.items() if visitor.session_hash == session_hash]
+            gone = [
+                token for token, visitor in self._visitors.items() if visitor.session_hash == session_hash
+            ]
         self._forget(gone)
 
     def _forget(self, tokens: list[str]) -> None:

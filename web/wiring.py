@@ -16,7 +16,7 @@ from gradio.events import Dependency
 
 from web.failures import told_to_visitor
 
-Update = Mapping[str, Any]
+Update = dict[str, Any]
 """New values, or Gradio updates, of some components by name."""
 
 

@@ -1,0 +1,74 @@
+"""The advanced drawer: every setting of an edit, with the library's own defaults."""
+
+from __future__ import annotations
+
+import gradio as gr
+from gradio.components import Component
+
+from dreammotion_core import EditConfig, ModelSpec
+
+
+def advanced_drawer(spec: ModelSpec) -> dict[str, Component]:
+    """Every setting beyond prompts, preset and seed, by name.
+
+    Args:
+        spec: of the active model, for the length of a clip.
+    """
+    usual = EditConfig()
+    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+        return _optimisation(usual) | _losses(usual) | _mask(usual) | _span(spec)
+
+
+def _optimisation(usual: EditConfig) -> dict[str, Component]:
+    low, high = usual.timestep_range
+    with gr.Row():
+        steps = gr.Slider(1, 500, usual.num_optimization_steps, step=1, label="Steps", elem_id="steps")
+        interval = gr.Slider(
+            0, 50, usual.preview_interval, step=1, label="Steps between previews", elem_id="interval"
+        )
+    with gr.Row():
+        optimizer = gr.Radio(["sgd", "adam"], value=usual.optimizer, label="Optimiser", min_width=160)
+        learning_rate = gr.Number(usual.learning_rate, label="Learning rate", min_width=120)
+        guidance = gr.Slider(0, 30, usual.guidance_scale, step=0.5, label="Guidance scale", min_width=200)
+    with gr.Row():
+        timestep_low = gr.Slider(0, 999, low, step=1, label="Lowest timestep")
+        timestep_high = gr.Slider(1, 1000, high, step=1, label="Highest timestep")
+    return {
+        "steps": steps,
+        "preview_interval": interval,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "guidance_scale": guidance,
+        "timestep_low": timestep_low,
+        "timestep_high": timestep_high,
+    }
+
+
+def _losses(usual: EditConfig) -> dict[str, Component]:
+    with gr.Row():
+        return {
+            "appearance_weight": gr.Number(usual.appearance_weight, label="Appearance weight", min_width=120),
+            "spatial_weight": gr.Number(usual.spatial_weight, label="Spatial weight", min_width=120),
+            "temporal_weight": gr.Number(
+                usual.temporal_weight, label="Temporal weight", info="0 switches a loss off", min_width=120
+            ),
+        }
+
+
+def _mask(usual: EditConfig) -> dict[str, Component]:
+    use_mask = gr.Checkbox(usual.use_mask, label="Change only what is selected", elem_id="use-mask")
+    with gr.Row():
+        grow = gr.Slider(-32, 32, usual.mask_grow, step=1, label="Grow the mask (pixels)")
+        feather = gr.Slider(0, 32, usual.mask_feather, step=1, label="Feather its rim (pixels)")
+    return {"use_mask": use_mask, "mask_grow": grow, "mask_feather": feather}
+
+
+def _span(spec: ModelSpec) -> dict[str, Component]:
+    with gr.Row():
+        start = gr.Number(
+            0, label="Start frame", precision=0, minimum=0, elem_id="start-frame", min_width=120
+        )
+        count = gr.Slider(
+            2, spec.max_frames, spec.num_frames, step=1, label="Number of frames", elem_id="num-frames"
+        )
+    return {"start_frame": start, "num_frames": count}
