@@ -73,6 +73,7 @@ def edit_latents(
         )
 
 
+@torch.enable_grad()  # the caller may have switched it off
 def distill_step(
     backend: Backend,
     latents: Tensor,
@@ -98,16 +99,15 @@ def distill_step(
     noisy = backend.add_noise(variable, noise, timestep)
     source_noisy = backend.add_noise(source_latents, noise, timestep)
 
-    # The three predictions that need no gradient, as one batch; the last one gives the source's keys.
-    with torch.no_grad(), KeyCapture(backend.denoiser, sites, batch_size=3, num_frames=num_frames) as capture:
-        noise_pred_uncond, source_uncond, source_text = backend.predict_noise(
-            torch.cat([noisy, source_noisy, source_noisy]),
-            timestep.expand(3),
-            torch.cat([prompt_embeds.negative, prompt_embeds.negative, prompt_embeds.source]),
-        ).split(1)
-    source_keys = {name: keys[2:] for name, keys in capture.keys().items()}
+    # Each prediction is a pass of its own and of the same shape: that way equal inputs give equal bits and
+    # cancel exactly, which rows of one batch do not promise.
+    with torch.no_grad():
+        noise_pred_uncond = backend.predict_noise(noisy, timestep, prompt_embeds.negative)
+        source_uncond = backend.predict_noise(source_noisy, timestep, prompt_embeds.negative)
+        with KeyCapture(backend.denoiser, sites, batch_size=1, num_frames=num_frames) as source_capture:
+            source_text = backend.predict_noise(source_noisy, timestep, prompt_embeds.source)
 
-    # One recorded pass gives the target's prediction and its keys; recording ends with the last key.
+    # The target's pass gives its prediction and its keys; recording ends with the last key.
     with KeyCapture(
         backend.denoiser, sites, batch_size=1, num_frames=num_frames, stop_recording=True
     ) as capture:
@@ -118,7 +118,7 @@ def distill_step(
         classifier_free_guidance(source_uncond, source_text, config.guidance_scale),
         latent_mask,
     )
-    spatial, temporal, matching_gradient = match_keys(capture.keys(), source_keys, variable, config)
+    spatial, temporal, matching_gradient = match_keys(capture.keys(), source_capture.keys(), variable, config)
     if latent_mask is not None and config.mask_matching:
         matching_gradient = matching_gradient * latent_mask
     gradient = config.appearance_weight * direction + matching_gradient

@@ -1,0 +1,189 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import UNet3DConditionModel
+
+from dreammotion_core import DreamMotionPipeline, ModelLoadError, list_models
+from dreammotion_core.backends.registry import find_model, load_backend
+from dreammotion_core.backends.unet3d import UNet3DBackend
+from dreammotion_core.keys import KeyCapture, matching_modules
+from tests.tiny import save_tiny_unet3d, tiny_unet3d
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_unet3d(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def backend() -> UNet3DBackend:
+    return tiny_unet3d()
+
+
+def test_a_saved_model_answers_like_the_original(folder: Path, backend: UNet3DBackend) -> None:
+    loaded = load_backend(str(folder))
+    noisy, timestep = torch.randn(1, 4, 3, 8, 8), torch.tensor([500])
+
+    answers = [b.predict_noise(noisy, timestep, b.encode_prompt("a red car")) for b in (backend, loaded)]
+
+    torch.testing.assert_close(*answers, rtol=1e-4, atol=1e-5)
+
+
+def test_the_manifest_of_a_folder_sets_the_facts(folder: Path) -> None:
+    spec = find_model(str(folder))
+
+    assert (spec.resolution, spec.num_frames, spec.max_frames, spec.fps) == ((16, 16), 3, 6, 8.0)
+    assert spec.is_ready()
+    assert spec.size_bytes > 100_000
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_a_denoiser_that_is_right_gives_back_the_drawn_noise(prediction_type: str) -> None:
+    backend = tiny_unet3d(prediction_type)
+    latents, noise = torch.randn(2, 1, 4, 3, 8, 8)
+    timestep = torch.tensor([600])
+    alpha_bar = backend.scheduler.alphas_cumprod[600]
+    perfect = {"epsilon": noise, "v_prediction": alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * latents}
+    # The real module runs; only what leaves it is replaced by the right answer.
+    backend.denoiser.conv_out.register_forward_hook(
+        lambda *_: perfect[prediction_type].transpose(1, 2).flatten(0, 1)
+    )
+
+    answer = backend.predict_noise(
+        backend.add_noise(latents, noise, timestep), timestep, backend.encode_prompt("a car")
+    )
+
+    torch.testing.assert_close(answer, noise, rtol=1e-4, atol=1e-4)
+
+
+def test_noise_follows_the_schedulers_own_rule(backend: UNet3DBackend) -> None:
+    latents, noise = torch.randn(2, 1, 4, 3, 8, 8)
+    timestep = torch.tensor([321])
+
+    expected = backend.scheduler.add_noise(latents, noise, timestep)
+
+    torch.testing.assert_close(backend.add_noise(latents, noise, timestep), expected)
+
+
+def test_shapes_follow_the_strides(backend: UNet3DBackend) -> None:
+    latents = backend.encode_video(torch.rand(3, 3, 16, 24) * 2 - 1)
+
+    assert latents.shape == (1, 4, 3, 8, 12)
+    assert backend.decode_video(latents).shape == (3, 3, 16, 24)
+    assert backend.spec.size_multiple == 4
+
+
+def test_all_parts_are_frozen_and_in_evaluation_mode(backend: UNet3DBackend) -> None:
+    for part in (backend.denoiser, backend.vae, backend.text_encoder):
+        assert not part.training
+        assert not any(parameter.requires_grad for parameter in part.parameters())
+
+
+def test_dropout_is_off_so_that_answers_repeat(backend: UNet3DBackend) -> None:
+    arguments = (torch.randn(1, 4, 3, 8, 8), torch.tensor([500]), backend.encode_prompt("a red car"))
+
+    assert torch.equal(backend.predict_noise(*arguments), backend.predict_noise(*arguments))
+
+
+def test_the_default_key_sites_are_the_decoders_spatial_self_attention(backend: UNet3DBackend) -> None:
+    names = list(matching_modules(backend.denoiser, backend.key_sites))
+
+    assert names
+    assert all(n.startswith("up_blocks") and ".attentions." in n and n.endswith("attn1.to_k") for n in names)
+
+
+def test_key_sites_exist_in_a_model_of_zeroscopes_exact_shape() -> None:
+    with torch.device("meta"):
+        unet = UNet3DConditionModel()
+
+    assert unet.config.block_out_channels == (320, 640, 1280, 1280)
+    assert sum(p.numel() for p in unet.parameters()) == 1_411_233_860
+    capture = KeyCapture(unet, load_sites(), batch_size=1, num_frames=8)
+    assert len(capture._projections) == 9
+
+
+def load_sites() -> tuple[object, ...]:
+    return tiny_unet3d().key_sites  # type: ignore[return-value]
+
+
+def test_half_precision_weights_answer_in_single_precision(folder: Path) -> None:
+    backend = load_backend(str(folder), torch_dtype=torch.bfloat16)
+
+    answer = backend.predict_noise(torch.randn(1, 4, 3, 8, 8), torch.tensor([5]), backend.encode_prompt("a car"))
+
+    assert backend.denoiser.dtype == torch.bfloat16
+    assert answer.dtype == torch.float32
+    assert backend.encode_video(torch.zeros(2, 3, 16, 16)).dtype == torch.float32
+
+
+def test_long_prompts_are_cut_with_a_notice(backend: UNet3DBackend) -> None:
+    assert not backend.check_prompt("a red car")
+    (notice,) = backend.check_prompt("a red car on the road " * 6)
+
+    assert notice.code == "prompt_truncated"
+    assert "first 24" in notice.text
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "tokenizer", "scheduler"])
+def test_a_half_downloaded_folder_says_what_is_missing(folder: Path, tmp_path: Path, part: str) -> None:
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    shutil.rmtree(broken / part)
+
+    with pytest.raises(ModelLoadError, match=f"lacks {part}"):
+        DreamMotionPipeline.from_pretrained(str(broken))
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_truncated_weights_are_refused(folder: Path, tmp_path: Path, part: str) -> None:
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    weights = next((broken / part).glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:2000])
+
+    with pytest.raises(ModelLoadError, match=f"{part} in .*half-downloaded"):
+        load_backend(str(broken))
+
+
+def test_a_damaged_manifest_is_refused(folder: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    (broken / "model_index.json").write_text("{")
+
+    with pytest.raises(ModelLoadError, match=r"model_index\.json cannot be read"):
+        find_model(str(broken))
+
+
+def test_weights_of_another_shape_are_refused(folder: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    config = json.loads((broken / "unet" / "config.json").read_text())
+    (broken / "unet" / "config.json").write_text(json.dumps(config | {"block_out_channels": [16, 16]}))
+
+    with pytest.raises(ModelLoadError, match="unet"):
+        load_backend(str(broken))
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "owner/model", "./missing/folder"])
+def test_unknown_names_list_what_is_accepted(name: str) -> None:
+    with pytest.raises(ModelLoadError, match="pass one of toybox, zeroscope, an existing folder"):
+        find_model(name)
+
+
+def test_a_hub_model_without_a_network_is_a_clear_error() -> None:
+    with pytest.raises(ModelLoadError, match="check the network.*use the embedded model"):
+        load_backend("zeroscope")
+
+
+def test_hub_models_are_pinned_and_every_model_shows_its_licence() -> None:
+    for spec in list_models():
+        assert spec.licence
+        assert spec.is_local or len(spec.revision or "") == 40
+
+
+def test_clips_of_any_shape_keep_it_at_the_trained_area() -> None:
+    spec = find_model("toybox")
+
+    assert spec.fit_size((128, 128)) == (128, 128)
+    assert spec.fit_size((480, 854)) == (96, 176)
+    assert spec.fit_size((100, 400)) == (64, 256)
+    assert spec.fit_size((17, 8000)) == (16, 2784)

@@ -1,0 +1,50 @@
+import torch
+
+from dreammotion_core.distillation import classifier_free_guidance, masked_direction
+
+
+def test_guidance_of_one_is_the_conditional_prediction() -> None:
+    uncond, text = torch.randn(2, 1, 4, 2, 3, 3)
+
+    torch.testing.assert_close(classifier_free_guidance(uncond, text, 1.0), text)
+    assert torch.equal(classifier_free_guidance(uncond, text, 0.0), uncond)
+
+
+def test_guidance_extrapolates_from_the_unconditional_prediction() -> None:
+    guided = classifier_free_guidance(torch.tensor(1.0), torch.tensor(3.0), 7.5)
+
+    assert guided == 1.0 + 7.5 * 2.0
+
+
+def test_masked_direction_is_zero_outside_the_mask_and_the_difference_inside() -> None:
+    target, source = torch.randn(2, 1, 4, 2, 3, 3)
+    mask = torch.zeros(1, 1, 2, 3, 3)
+    mask[..., 0, :] = 1
+
+    direction = masked_direction(target, source, mask)
+
+    assert torch.equal(direction[..., 1:, :], torch.zeros(1, 4, 2, 2, 3))
+    assert torch.equal(direction[..., 0, :], (target - source)[..., 0, :])
+
+
+def test_equal_predictions_give_exactly_no_direction() -> None:
+    prediction = torch.randn(1, 4, 2, 3, 3)
+
+    assert not masked_direction(prediction, prediction.clone(), None).any()
+
+
+def test_the_direction_carries_no_graph_of_the_denoiser() -> None:
+    prediction = torch.randn(1, 4, 2, 3, 3, requires_grad=True) * 2
+
+    assert not masked_direction(prediction, torch.zeros_like(prediction), None).requires_grad
+
+
+def test_the_surrogate_loss_has_the_direction_as_its_gradient() -> None:
+    latents = torch.randn(1, 4, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    mask = (torch.rand(1, 1, 2, 3, 3) > 0.5).double()
+    direction = masked_direction(*torch.randn(2, 1, 4, 2, 3, 3, dtype=torch.float64), mask)
+    surrogate = 0.5 * (latents - (latents - direction).detach()).square().sum()
+
+    (gradient,) = torch.autograd.grad(surrogate, latents)
+
+    torch.testing.assert_close(gradient, direction)

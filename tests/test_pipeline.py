@@ -1,0 +1,184 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from dreammotion_core import (
+    DreamMotionPipeline,
+    EditConfig,
+    Finished,
+    MaskError,
+    Notice,
+    OutOfMemoryError,
+    Preview,
+    PromptError,
+    Started,
+    StepDone,
+    Video,
+    VideoError,
+)
+from dreammotion_core.events import EditEvent
+from tests.tiny import moving_square, tiny_unet3d
+
+PROMPTS = {"source_prompt": "a red car", "target_prompt": "a blue car"}
+CONFIG = EditConfig(num_optimization_steps=4, preview_interval=2, seed=11, learning_rate=0.2)
+
+
+@pytest.fixture(scope="module")
+def pipe() -> DreamMotionPipeline:
+    return DreamMotionPipeline(tiny_unet3d())
+
+
+def events_of(pipe: DreamMotionPipeline, **changes: object) -> list[EditEvent]:
+    video, mask = moving_square()
+    return list(pipe.stream(video, **{**PROMPTS, "mask": mask, "config": CONFIG, **changes}))  # type: ignore[arg-type]
+
+
+def test_events_come_in_order(pipe: DreamMotionPipeline) -> None:
+    kinds = [type(event) for event in events_of(pipe)]
+
+    assert kinds == [Started, StepDone, Preview, StepDone, Preview, StepDone, StepDone, Finished]
+
+
+def test_every_event_survives_pickling(pipe: DreamMotionPipeline) -> None:
+    for event in events_of(pipe):
+        assert type(pickle.loads(pickle.dumps(event))) is type(event)
+
+
+def test_calling_returns_what_the_stream_finishes_with(pipe: DreamMotionPipeline) -> None:
+    video, mask = moving_square()
+
+    output = pipe(video, **PROMPTS, mask=mask, config=CONFIG)
+
+    finished = events_of(pipe)[-1]
+    assert isinstance(finished, Finished)
+    assert np.array_equal(output.frames, finished.output.frames)
+    assert len(output.losses) == 4
+
+
+@pytest.mark.parametrize("size", [(16, 16), (30, 50), (17, 33)])
+def test_nothing_changes_outside_the_mask_in_any_preview_and_the_result_says_so(
+    pipe: DreamMotionPipeline, size: tuple[int, int]
+) -> None:
+    video, mask = moving_square(size=size)
+
+    events = list(pipe.stream(video, **PROMPTS, mask=mask, config=CONFIG))
+
+    output = events[-1].output  # type: ignore[union-attr]
+    for frames in [e.frames for e in events if isinstance(e, Preview)] + [output.frames]:
+        assert frames.shape == video.frames.shape
+        assert np.array_equal(frames[~mask], video.frames[~mask])
+        assert not np.array_equal(frames[mask], video.frames[mask])
+    assert output.max_difference_outside == 0
+
+
+def test_a_grown_mask_is_reported_and_measured_against(pipe: DreamMotionPipeline) -> None:
+    video, mask = moving_square()
+
+    output = pipe(video, **PROMPTS, mask=mask, config=CONFIG.with_changes(mask_grow=2))
+
+    assert output.mask.sum() > mask.sum()
+    assert output.max_difference_outside == 0
+
+
+def test_without_a_mask_the_whole_frame_may_change(pipe: DreamMotionPipeline) -> None:
+    output = events_of(pipe, mask=None, config=CONFIG.with_changes(use_mask=False))[-1].output  # type: ignore[union-attr]
+
+    assert output.max_difference_outside is None
+    assert output.mask.all()
+
+
+def test_a_drawn_seed_is_shown_and_reproduces_the_run(pipe: DreamMotionPipeline) -> None:
+    first = events_of(pipe, config=CONFIG.with_changes(seed=-1))
+    assert isinstance(first[0], Started)
+    assert first[0].seed >= 0
+
+    again = events_of(pipe, config=CONFIG.with_changes(seed=first[0].seed))
+
+    assert np.array_equal(first[-1].output.frames, again[-1].output.frames)  # type: ignore[union-attr]
+    assert first[-1].output.config == first[0].config  # type: ignore[union-attr]
+
+
+def test_a_change_of_size_is_a_notice(pipe: DreamMotionPipeline) -> None:
+    video, mask = moving_square(size=(30, 50))
+
+    notices = [e for e in pipe.stream(video, **PROMPTS, mask=mask, config=CONFIG) if isinstance(e, Notice)]
+
+    assert [n.code for n in notices] == ["resized"]
+    assert "50x30" in notices[0].text
+
+
+def test_unknown_words_and_the_videos_own_notices_are_passed_on(pipe: DreamMotionPipeline) -> None:
+    video, mask = moving_square()
+    video = Video(video.frames, video.fps, notices=(Notice("rotated", "Rotated."),))
+
+    events = list(
+        pipe.stream(video, source_prompt="a red car", target_prompt="a blue dragon", mask=mask, config=CONFIG)
+    )
+
+    notices = {e.code: e.text for e in events if isinstance(e, Notice)}
+    assert notices["rotated"] == "Rotated."
+    assert "dragon" in notices["unknown_words"]
+    assert "blue" not in notices["unknown_words"]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ({"source_prompt": ""}, "source prompt is empty"),
+        ({"target_prompt": " \n"}, "target prompt is empty"),
+        ({"target_prompt": "a  red car "}, "both prompts are the same"),
+        ({"target_prompt": "car " * 1250}, "5,000 characters"),
+    ],
+)
+def test_prompts_that_cannot_work_are_refused(
+    pipe: DreamMotionPipeline, prompts: dict[str, str], message: str
+) -> None:
+    with pytest.raises(PromptError, match=message):
+        events_of(pipe, **prompts)
+
+
+def test_a_missing_mask_is_refused_with_both_ways_out(pipe: DreamMotionPipeline) -> None:
+    with pytest.raises(MaskError, match="click the object, or switch the mask off"):
+        events_of(pipe, mask=None)
+
+
+@pytest.mark.parametrize(("num_frames", "message"), [(1, "one frame"), (7, "7 frames.*at most 6")])
+def test_clips_of_the_wrong_length_are_refused(pipe: DreamMotionPipeline, num_frames: int, message: str) -> None:
+    video, mask = moving_square(num_frames)
+
+    with pytest.raises(VideoError, match=message):
+        list(pipe.stream(video, **PROMPTS, mask=mask, config=CONFIG))
+
+
+def test_nothing_is_computed_before_the_input_is_checked(pipe: DreamMotionPipeline) -> None:
+    stream = pipe.stream(moving_square()[0], source_prompt="a", target_prompt="a")
+
+    with pytest.raises(PromptError):
+        next(iter(stream))
+
+
+def test_closing_halfway_leaves_the_model_clean(pipe: DreamMotionPipeline) -> None:
+    video, mask = moving_square()
+    stream = pipe.stream(video, **PROMPTS, mask=mask, config=CONFIG)
+    for event in stream:
+        if isinstance(event, Preview):
+            break
+    stream.close()  # type: ignore[attr-defined]
+
+    assert not any(module._forward_hooks for module in pipe.backend.denoiser.modules())
+    assert torch.is_grad_enabled()
+
+
+def test_running_out_of_memory_is_explained() -> None:
+    backend = tiny_unet3d()
+    # The allocator's own message; asking for a petabyte fails at once on any machine.
+    backend.denoiser.register_forward_pre_hook(lambda *_: torch.empty(2**50, dtype=torch.uint8))
+
+    with pytest.raises(OutOfMemoryError, match="fewer frames"):
+        events_of(DreamMotionPipeline(backend))
+
+
+def test_previews_can_be_switched_off(pipe: DreamMotionPipeline) -> None:
+    assert not any(isinstance(e, Preview) for e in events_of(pipe, config=CONFIG.with_changes(preview_interval=0)))
