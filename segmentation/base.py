@@ -81,6 +81,15 @@ class SegmentationSession(Protocol):
         """
         ...
 
+    def follow(self, start: int, mask: FrameMask) -> Iterator[tuple[int, FrameMask]]:
+        """Follow a given mask, drawn or imported, as `propagate` follows that of a selection.
+
+        Args:
+            start: 0-based frame that the mask belongs to.
+            mask: (H, W) bool.
+        """
+        ...
+
 
 class Segmenter(Protocol):
     """Something that turns clicks into masks."""

@@ -14,7 +14,14 @@ import numpy as np
 from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames
 from segmentation.clicks import Box, Click, Selection, check_selection
 from segmentation.propagation import CarriedMask, follow
-from segmentation.regions import candidate_regions, cut, refine_outline, score_region
+from segmentation.regions import (
+    ColourModels,
+    candidate_regions,
+    cut,
+    learn_colours,
+    refine_outline,
+    score_region,
+)
 
 EMBEDDED_SPEC = SegmenterSpec(
     name="embedded",
@@ -70,11 +77,22 @@ class EmbeddedSession:
 
     def _propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         first = self.mask_at(selection)
-        yield from follow(self._frames, selection.frame_index, first, correct=self.correct)
+        yield from self.follow(selection.frame_index, first)
 
-    def correct(self, index: int, carried: CarriedMask) -> FrameMask:
-        """A carried mask with its outline drawn to the colour edges of its frame."""
-        return _refined(self._frames[index], carried.mask, reach=FOLLOW_REACH)
+    def follow(self, start: int, mask: FrameMask) -> Iterator[tuple[int, FrameMask]]:
+        """Follow a given mask as `propagate` follows that of a selection.
+
+        Args:
+            start: 0-based frame that the mask belongs to.
+            mask: (H, W) bool.
+        """
+        image = _reduced(self._frames[start], OUTLINE_SIDE)
+        colours = learn_colours(image, _resized(mask, image))
+
+        def correct(index: int, carried: CarriedMask) -> FrameMask:
+            return _refined(self._frames[index], carried.mask, reach=FOLLOW_REACH, colours=colours)
+
+        return follow(self._frames, start, mask, correct=correct)
 
     def _check(self, selection: Selection) -> None:
         num_frames, height, width = self._frames.shape[:3]
@@ -137,11 +155,13 @@ def _object_in_box(image: Frame, box: Box) -> FrameMask:
     return found if found.sum() > 0.1 * (x1 - x0) * (y1 - y0) else np.asarray(middle > 0, dtype=np.bool_)
 
 
-def _refined(frame: Frame, mask: FrameMask, *, reach: float) -> FrameMask:
+def _refined(
+    frame: Frame, mask: FrameMask, *, reach: float, colours: ColourModels | None = None
+) -> FrameMask:
     """A mask of any size brought to the frame's size, its outline drawn to the nearby colour edges."""
     image = _reduced(frame, OUTLINE_SIDE)
     rough = _resized(mask, image)
-    moved = refine_outline(image, rough, reach=max(1, round(reach * max(image.shape[:2]))))
+    moved = refine_outline(image, rough, reach=max(1, round(reach * max(image.shape[:2]))), colours=colours)
     return _resized(moved, frame)
 
 

@@ -1,4 +1,4 @@
-"""Carry a mask from frame to frame along dense optical flow.
+"""Carry a mask from frame to frame along dense optical flow, or by its look where the flow fails.
 
 Pure functions over arrays. Deliberately absent: any model; a segmenter passes in how it corrects the
 carried mask on each frame.
@@ -20,7 +20,12 @@ Flow = NDArray[np.float32]
 """(H, W, 2), displacement in pixels, x right then y down."""
 
 FLOW_LONG_SIDE = 480
+SEARCH_LONG_SIDE = 160
 LOWEST_TRUST = 0.25
+SOLID_TRUST = 0.6
+STRANGE_DIFFERENCE = 48.0
+"""Root mean square difference, in 8-bit levels, at which two looks have nothing in common."""
+
 _SMALLEST_FLOW_SIDE = 16
 
 
@@ -30,7 +35,8 @@ class CarriedMask:
 
     Attributes:
         mask: (H, W) bool.
-        trust: share of the mask's pixels whose flow there and back agree, in [0, 1]; 0 for an empty mask.
+        trust: how far it can be believed, in [0, 1]: the share of its pixels whose flow there and back
+            agree, or how alike the object looks at the place where it was found again.
     """
 
     mask: FrameMask
@@ -70,13 +76,23 @@ def follow(
 
 
 def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame) -> CarriedMask:
-    """Where the object of the previous frame is on this one, judged by optical flow alone.
+    """Where the object of the previous frame is on this one.
+
+    Optical flow misses jumps longer than the object's own structure. Where it contradicts itself, the
+    object is searched for as it looked, and the better of the two answers counts.
 
     Args:
         mask: (H, W) bool on `previous`.
         previous: (H, W, 3) uint8 RGB.
         frame: (H, W, 3) uint8 RGB, the neighbour in time.
     """
+    carried = _carry_by_flow(mask, previous, frame)
+    if carried.trust >= SOLID_TRUST or not mask.any():
+        return carried
+    return max(carried, _carry_by_look(mask, previous, frame), key=lambda candidate: candidate.trust)
+
+
+def _carry_by_flow(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMask:
     height, width = mask.shape
     forth, back = optical_flow(previous, frame), optical_flow(frame, previous)
     moved = _sample(mask.astype(np.float32), back) > 0.5
@@ -84,6 +100,27 @@ def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame) -> CarriedMask
     tolerance = 0.02 * max(height, width) ** 0.5 + 0.1 * np.linalg.norm(back, axis=-1) + 0.5
     trust = float((round_trip[moved] < tolerance[moved]).mean()) if moved.any() else 0.0
     return CarriedMask(mask=moved, trust=trust)
+
+
+def _carry_by_look(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMask:
+    """The mask shifted to where the frame looks most like the object did."""
+    height, width = mask.shape
+    scale = min(1.0, SEARCH_LONG_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    old, new = (cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (previous, frame))
+    small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    if not small.any():
+        return CarriedMask(mask=np.zeros_like(mask), trust=0.0)
+    left, top, across, down = cv2.boundingRect(small)
+    weights = np.repeat(small[top : top + down, left : left + across, None], 3, axis=2)
+    look = old[top : top + down, left : left + across]
+    errors = cv2.matchTemplate(new, look, cv2.TM_SQDIFF, mask=weights)
+    smallest, _, (x, y), _ = cv2.minMaxLoc(errors)
+    difference = float(max(0.0, smallest) / weights.sum()) ** 0.5
+    shift = np.array([[1, 0, (x - left) / scale], [0, 1, (y - top) / scale]], dtype=np.float32)
+    moved = cv2.warpAffine(mask.astype(np.uint8), shift, (width, height), flags=cv2.INTER_NEAREST) > 0
+    trust = max(0.0, 1 - difference / STRANGE_DIFFERENCE) if moved.any() else 0.0
+    return CarriedMask(mask=np.asarray(moved, dtype=np.bool_), trust=trust)
 
 
 def optical_flow(source: Frame, target: Frame) -> Flow:

@@ -7,6 +7,8 @@ by how much its outline and its surroundings make it look like an object. Works 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ DISC_RADII = (0.07, 0.11, 0.16, 0.23)
 
 _DISC_SURROUNDINGS = 2.3
 _GRABCUT_ROUNDS = 2
+_NO_BOX = (0, 0, 0, 0)
 _HISTOGRAM_BINS = 6
 _STRONG_EDGE = 40.0
 _TYPICAL_AREA = 0.07
@@ -91,13 +94,17 @@ def filled_component(mask: FrameMask, point: tuple[int, int]) -> FrameMask:
     return np.asarray(cv2.drawContours(part, outer, -1, 1, cv2.FILLED) > 0, dtype=np.bool_)
 
 
-def refine_outline(image: Frame, mask: FrameMask, *, reach: int) -> FrameMask:
+def refine_outline(
+    image: Frame, mask: FrameMask, *, reach: int, colours: ColourModels | None = None
+) -> FrameMask:
     """Draw the outline of a mask to the colour edges near it.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) bool.
         reach: how many pixels the outline may move either way.
+        colours: of the object; with them every pixel must still have its colours, without them only
+            the band along the outline is in question.
 
     Returns:
         (H, W) bool.
@@ -114,19 +121,54 @@ def refine_outline(image: Frame, mask: FrameMask, *, reach: int) -> FrameMask:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     labels = np.where(inside > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     labels[cv2.dilate(inside, kernel) == 0] = cv2.GC_BGD
-    labels[cv2.erode(inside, kernel) > 0] = cv2.GC_FGD
+    if colours is None:
+        labels[cv2.erode(inside, kernel) > 0] = cv2.GC_FGD
     refined = np.zeros_like(mask)
-    refined[window] = cut(np.ascontiguousarray(image[window]), labels)
+    refined[window] = cut(np.ascontiguousarray(image[window]), labels, colours=colours)
     return refined
 
 
-def cut(image: Frame, labels: NDArray[np.uint8], *, rounds: int = _GRABCUT_ROUNDS) -> FrameMask:
+@dataclass(frozen=True, eq=False)
+class ColourModels:
+    """The colours of an object and of its surroundings, as GrabCut keeps them."""
+
+    background: NDArray[np.float64]
+    foreground: NDArray[np.float64]
+
+
+def learn_colours(image: Frame, mask: FrameMask) -> ColourModels | None:
+    """The colours of an object and of everything else.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool.
+
+    Returns:
+        None where one side is empty, because nothing can be learned.
+    """
+    if mask.all() or not mask.any():
+        return None
+    cv2.setRNGSeed(0)
+    models = ColourModels(np.zeros((1, 65)), np.zeros((1, 65)))
+    labels = np.where(mask, cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)
+    cv2.grabCut(image, labels, _NO_BOX, models.background, models.foreground, 1, cv2.GC_INIT_WITH_MASK)
+    return models
+
+
+def cut(
+    image: Frame,
+    labels: NDArray[np.uint8],
+    *,
+    rounds: int = _GRABCUT_ROUNDS,
+    colours: ColourModels | None = None,
+) -> FrameMask:
     """GrabCut from given labels, repeatable and quiet about hopeless input.
 
     Args:
         image: (H, W, 3) uint8.
         labels: (H, W) of `cv2.GC_BGD`, `GC_FGD`, `GC_PR_BGD`, `GC_PR_FGD`.
         rounds: alternations between colour models and cut.
+        colours: to cut by, once, instead of learning them from the labels.
 
     Returns:
         (H, W) bool; the labels themselves where one side is empty, because nothing can be learned.
@@ -135,8 +177,13 @@ def cut(image: Frame, labels: NDArray[np.uint8], *, rounds: int = _GRABCUT_ROUND
     if marked.all() or not marked.any():
         return np.asarray(marked, dtype=np.bool_)
     cv2.setRNGSeed(0)
-    result, models = labels.copy(), (np.zeros((1, 65)), np.zeros((1, 65)))
-    cv2.grabCut(image, result, None, *models, rounds, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+    result = labels.copy()
+    if colours is None:
+        models, mode = (np.zeros((1, 65)), np.zeros((1, 65))), cv2.GC_INIT_WITH_MASK
+    else:
+        models, mode = (colours.background.copy(), colours.foreground.copy()), cv2.GC_EVAL
+        rounds = 1
+    cv2.grabCut(image, result, _NO_BOX, models[0], models[1], rounds, mode)
     return np.asarray((result & 1) > 0, dtype=np.bool_)
 
 

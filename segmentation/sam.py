@@ -75,7 +75,15 @@ def load_weights(model: Sam, path: Path) -> None:
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(weights, strict=True, assign=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, OSError) as error:
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        TypeError,
+        LookupError,
+        ValueError,
+        OSError,
+    ) as error:
         raise CheckpointError(
             f"{path} is damaged or holds other weights ({str(error).splitlines()[0]}); "
             "delete it and download it again, or choose the segmenter that it belongs to"
@@ -197,9 +205,18 @@ class SamSession:
 
     def _propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         first = self.mask_at(selection)
-        yield from follow(self._frames, selection.frame_index, first, correct=self.correct)
+        yield from self.follow(selection.frame_index, first)
 
-    def correct(self, index: int, carried: CarriedMask) -> FrameMask:
+    def follow(self, start: int, mask: FrameMask) -> Iterator[tuple[int, FrameMask]]:
+        """Follow a given mask as `propagate` follows that of a selection.
+
+        Args:
+            start: 0-based frame that the mask belongs to.
+            mask: (H, W) bool.
+        """
+        return follow(self._frames, start, mask, correct=self._correct)
+
+    def _correct(self, index: int, carried: CarriedMask) -> FrameMask:
         """The model's mask where it confirms the carried one, else nothing: the object is lost."""
         selection = selection_from_mask(carried.mask, frame_index=index)
         embedding = self._segmenter.embed(self._frames[index])
