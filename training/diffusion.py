@@ -18,7 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from training.data import random_captions
 from training.loop import Budget, Ema, RunFolder, learning_rate, plot_log
 from training.tokenizer import MAX_TOKENS, save_tokenizer
-from training.workers import average_gradients, rank
+from training.workers import agree, average_gradients, rank
 
 PEAK_LEARNING_RATE = 1e-3
 CAPTION_DROPOUT = 0.12
@@ -99,10 +99,10 @@ def encoded_clips(
 
 
 def _batch(latents: NDArray[np.float16], rng: np.random.Generator, whole: bool) -> tuple[Tensor, NDArray[np.integer]]:
-    """(B, C, F, h, w) latents and the seeds of their clips: 6 clips of 8 frames, or 48 single frames."""
+    """(B, C, F, h, w) latents and the seeds of their clips: 4 clips of 8 frames, or 32 single frames."""
     num_clips, num_frames = latents.shape[:2]
-    seeds = rng.integers(num_clips, size=6 if whole else 48)
-    chosen = latents[seeds] if whole else latents[seeds, rng.integers(num_frames, size=48)][:, None]
+    seeds = rng.integers(num_clips, size=4 if whole else 32)
+    chosen = latents[seeds] if whole else latents[seeds, rng.integers(num_frames, size=32)][:, None]
     return torch.from_numpy(chosen).float().transpose(1, 2), seeds
 
 
@@ -118,11 +118,14 @@ def train_diffusion(
 ) -> None:
     """Train, or go on from the run's checkpoint; write text encoder, U-Net, tokenizer and scheduler to `out`."""
     torch.manual_seed(seed)
+    if rank() == 0:
+        encoded_clips(clips, vae, cache, device)
+    agree(0.0)  # the others wait until the file is there
     latents = encoded_clips(clips, vae, cache, device)
     tokenizer, scheduler = save_tokenizer(out / "tokenizer"), new_scheduler()
     scheduler.save_pretrained(out / "scheduler")
     model = TextToVideo(len(tokenizer), tokenizer.eos_token_id).to(device)
-    ema = Ema(model, 0.9985)
+    ema = Ema(model, 0.998)
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-2, betas=(0.9, 0.98))
     if state := run.load():
         model.load_state_dict(state["model"])

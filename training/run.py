@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     out, cache, logs = options.out, options.cache, options.logs
     if rank() == 0:
         rendered_clips(cache, options.clips)
-    agree(0.0)
+    agree(0.0)  # the others wait until the file is there
     clips = rendered_clips(cache, options.clips)
     vae_minutes = None if options.minutes is None else 0.25 * options.minutes
     vae_out = out / "vae"

@@ -1,0 +1,1 @@
+"""Measurements behind the figures that this project reports; each module is a command."""
