@@ -16,6 +16,7 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
+from transformers.utils.logging import disable_progress_bar
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.registry import find_model, list_models
@@ -77,6 +78,8 @@ def _edit(options: argparse.Namespace) -> None:
         mask = checked_mask(read_mask(options.mask), len(video), video.size)
     elif config.use_mask:
         mask = _propagate(options, video, selection)
+    # Its bar for reading weights from the disk would hide the messages of this command.
+    disable_progress_bar()
     pipe = DreamMotionPipeline.from_pretrained(options.model).to(given_device(options))
     events = pipe.stream(
         video,

@@ -1,0 +1,393 @@
+"""The command line does what the page does, says it in one sentence, and leaves nothing half-done."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dreammotion_core import EditConfig, list_models, read_frames, read_video, write_video
+from dreammotion_core.cli import main
+from dreammotion_core.frame_folders import read_mask, write_masks
+from segmentation import list_segmenters
+from tests.tiny import moving_square, save_tiny_unet3d
+
+ROOT = Path(__file__).resolve().parents[1]
+PROMPTS = ("--source-prompt", "a red car", "--target-prompt", "a blue car")
+SIZE = (64, 96)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_unet3d(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Six frames at the tiny model's own rate."""
+    video, _ = moving_square(6, SIZE)
+    return write_video(video, tmp_path / "clip.mp4")
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    """The masks of its first three frames, which is what the tiny model edits unless told otherwise."""
+    _, mask = moving_square(6, SIZE)
+    write_masks(mask[:3], tmp_path / "masks")
+    return tmp_path / "masks"
+
+
+def edit_arguments(clip: Path, model: Path, out: Path, *more: object) -> list[str]:
+    words = ("edit", clip, *PROMPTS, "--model", model, "--device", "cpu", "--steps", 2, "--out", out)
+    return [str(word) for word in (*words, *more)]
+
+
+# --- edit -----------------------------------------------------------------------------------------
+
+
+def test_edit_writes_clip_frames_and_receipt(
+    clip: Path, model: Path, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, frames = tmp_path / "new" / "out.mp4", tmp_path / "frames"
+
+    code = main(edit_arguments(clip, model, out, "--mask", masks, "--seed", 5, "--frames-dir", frames))
+
+    assert code == 0
+    assert read_video(out).frames.shape == (3, *SIZE, 3)
+    receipt = json.loads(out.with_suffix(".json").read_text())
+    assert (receipt["seed"], receipt["settings"]["num_optimization_steps"]) == (5, 2)
+    assert receipt["source"]["name"] == "clip.mp4"
+    assert "unchanged" in capsys.readouterr().out
+    source = read_video(clip, max_frames=3).frames
+    outside = ~read_mask(masks)
+    assert np.array_equal(read_frames(frames, fps=8.0).frames[outside], source[outside])
+
+
+def test_edit_repeats_with_its_seed(clip: Path, model: Path, masks: Path, tmp_path: Path) -> None:
+    results = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        arguments = edit_arguments(clip, model, tmp_path / f"{name}.mp4", "--mask", masks, "--seed", 3)
+        assert main([*arguments, "--frames-dir", str(folder)]) == 0
+        results.append(read_frames(folder, fps=8.0).frames)
+
+    assert np.array_equal(results[0], results[1])
+
+
+def test_every_setting_reaches_the_edit(clip: Path, model: Path, masks: Path, tmp_path: Path) -> None:
+    settings = {
+        "--optimizer": "adam",
+        "--learning-rate": "0.05",
+        "--guidance-scale": "3",
+        "--timestep-range": "100 200",
+        "--appearance-weight": "2",
+        "--spatial-weight": "0",
+        "--temporal-weight": "0.5",
+        "--no-mask-matching": "",
+        "--mask-grow": "1",
+        "--mask-feather": "0",
+        "--negative-prompt": "road",
+        "--preview-interval": "0",
+        "--seed": "9",
+    }
+    words = [word for flag, value in settings.items() for word in (flag, *value.split())]
+
+    code = main(edit_arguments(clip, model, tmp_path / "out.mp4", "--mask", masks, *words))
+
+    assert code == 0
+    expected = EditConfig(
+        num_optimization_steps=2,
+        optimizer="adam",
+        learning_rate=0.05,
+        guidance_scale=3.0,
+        timestep_range=(100, 200),
+        appearance_weight=2.0,
+        spatial_weight=0.0,
+        temporal_weight=0.5,
+        mask_matching=False,
+        mask_grow=1,
+        mask_feather=0,
+        negative_prompt="road",
+        preview_interval=0,
+        seed=9,
+    )
+    receipt = json.loads((tmp_path / "out.json").read_text())
+    assert EditConfig.from_dict(receipt["settings"]) == expected
+
+
+def test_edit_of_a_range_and_of_a_folder_of_frames(model: Path, tmp_path: Path) -> None:
+    video, mask = moving_square(6, SIZE)
+    (tmp_path / "frames").mkdir()
+    for index, frame in enumerate(video.frames):
+        Image.fromarray(frame).save(tmp_path / "frames" / f"{index}.png")
+    write_masks(mask[2:6], tmp_path / "masks")
+    span = ("--start-frame", 2, "--num-frames", 4, "--fps", 12, "--mask", tmp_path / "masks")
+
+    code = main(edit_arguments(tmp_path / "frames", model, tmp_path / "out.mp4", *span))
+
+    assert code == 0
+    edited = read_video(tmp_path / "out.mp4")
+    assert (len(edited), edited.fps) == (4, 12.0)
+
+
+def test_edit_of_the_whole_frame(
+    clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(edit_arguments(clip, model, tmp_path / "out.mp4", "--no-mask")) == 0
+
+    assert "the whole frame was edited" in capsys.readouterr().out
+
+
+def test_edit_of_a_clicked_object(clip: Path, model: Path, tmp_path: Path) -> None:
+    _, mask = moving_square(6, SIZE)
+    y, x = (int(np.median(axis)) for axis in np.nonzero(mask[0]))
+
+    code = main(edit_arguments(clip, model, tmp_path / "out.mp4", "--click", f"{x},{y}"))
+
+    assert code == 0
+    receipt = json.loads((tmp_path / "out.json").read_text())
+    assert receipt["selection"]["clicks"] == [{"x": x, "y": y, "is_positive": True}]
+    assert receipt["mask"]["share"] == pytest.approx(mask[0].mean(), rel=0.3)
+
+
+# --- segment and models ---------------------------------------------------------------------------
+
+
+def test_segment_writes_one_black_and_white_mask_a_frame(clip: Path, tmp_path: Path) -> None:
+    _, truth = moving_square(6, SIZE)
+    rows, columns = np.nonzero(truth[0])
+    box = f"{columns.min() - 2},{rows.min() - 2},{columns.max() + 3},{rows.max() + 3}"
+
+    code = main(["segment", str(clip), "--box", box, "--out", str(tmp_path / "masks"), "--device", "cpu"])
+
+    assert code == 0
+    masks = read_mask(tmp_path / "masks")
+    assert masks.shape == truth.shape
+    assert (masks & truth).sum() / (masks | truth).sum() > 0.7
+    assert set(np.unique(np.asarray(Image.open(tmp_path / "masks" / "00000.png")))) == {0, 255}
+
+
+def test_models_lists_every_model_and_segmenter(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+
+    listed = capsys.readouterr().out
+    for spec in (*list_models(), *list_segmenters()):
+        for fact in (spec.name, spec.licence, spec.source, spec.description):
+            assert fact in listed
+    assert "[ready]" in listed
+
+
+@pytest.mark.parametrize("command", [[], ["edit"], ["segment"], ["models"]])
+def test_help_fits_a_terminal_and_exits_with_zero(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, "--help"])
+
+    assert stopped.value.code == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+def failure(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code and message, which must be one line without a traceback."""
+    try:
+        code = main(arguments)
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Note:")]
+    assert len(lines) == 1, lines
+    return code, lines[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--steps", "0"], "num_optimization_steps is 0"),
+        (["--steps", "1000000"], "num_optimization_steps is 1000000"),
+        (["--seed", "seven"], "invalid int value: 'seven'"),
+        (["--learning-rate", "nan"], "learning_rate is nan"),
+        (["--preset", "slow"], "invalid choice: 'slow'"),
+        (["--num-frames", "900"], "edits at most 6 frames"),
+        (["--num-frames", "0"], "max_frames is 0"),
+        (["--start-frame", "77"], "start_frame is 77"),
+        (["--fps", "0"], "fps is 0"),
+        (["--target-prompt", " "], "target prompt is empty"),
+        (["--target-prompt", "a red car"], "both prompts are the same"),
+        (["--target-prompt", "x" * 5000], "5,000 characters"),
+        (["--click", "3"], "'3' is not of the form X,Y"),
+        (["--click", "5,5"], "more than one option says where to edit"),
+        (["--out", "out.avi"], "ends in .mp4"),
+        (["--model", "nonsense"], "no model 'nonsense'"),
+        (["--wat"], "--wat"),
+    ],
+)
+def test_bad_option_is_refused_in_one_sentence(
+    clip: Path,
+    model: Path,
+    masks: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    before = sorted(tmp_path.iterdir())
+
+    code, said = failure(
+        [*edit_arguments(clip, model, tmp_path / "out.mp4", "--mask", masks), *words], capsys
+    )
+
+    assert code == (1 if "--model" in words else 2)
+    assert message in said
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_edit_without_saying_where_is_refused(
+    clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = failure(edit_arguments(clip, model, tmp_path / "out.mp4"), capsys)
+
+    assert code == 2
+    assert "nothing says where to edit; give --click or --box" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--click", "500,5"], "outside the 96x64 frame"),
+        (["--box", "9,9,2,2"], "has no area"),
+        (["--negative-click", "5,5"], "nothing is selected"),
+        (["--click", "5,5", "--segmenter", "magic"], "no segmenter 'magic'"),
+    ],
+)
+def test_selection_that_cannot_be_used_is_refused(
+    clip: Path,
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    code, said = failure([*edit_arguments(clip, model, tmp_path / "out.mp4"), *words], capsys)
+
+    assert code == 2
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((4, *SIZE), "4 frames but the clip has 3"), ((3, 8, 8), "8x8 pixels but the clip is 96x64")],
+)
+def test_mask_of_another_clip_is_refused(
+    clip: Path,
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    shape: tuple[int, int, int],
+    message: str,
+) -> None:
+    write_masks(np.ones(shape, bool), tmp_path / "other")
+
+    code, said = failure(
+        edit_arguments(clip, model, tmp_path / "o.mp4", "--mask", tmp_path / "other"), capsys
+    )
+
+    assert code == 2
+    assert message in said
+
+
+def test_file_that_is_no_video_is_refused(
+    model: Path, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("not a video")
+
+    code, said = failure(
+        edit_arguments(tmp_path / "notes.txt", model, tmp_path / "out.mp4", "--mask", masks), capsys
+    )
+
+    assert code == 2
+    assert "cannot be read as a video" in said
+
+
+def test_half_downloaded_model_fails_with_one(
+    clip: Path, model: Path, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = tmp_path / "half"
+    half.mkdir()
+    for part in ("unet", "model_index.json"):
+        (half / part).symlink_to(model / part)
+
+    code, said = failure(edit_arguments(clip, half, tmp_path / "out.mp4", "--mask", masks), capsys)
+
+    assert code == 1
+    assert str(half) in said
+
+
+def test_frames_folder_in_use_is_refused_before_any_work(
+    clip: Path, model: Path, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = failure(
+        edit_arguments(clip, model, tmp_path / "out.mp4", "--mask", masks, "--frames-dir", masks), capsys
+    )
+
+    assert code == 1
+    assert "not empty" in said
+    assert not (tmp_path / "out.mp4").exists()
+
+
+# --- a terminal -----------------------------------------------------------------------------------
+
+
+def test_interrupt_keeps_the_latest_preview_and_the_bar_shows_the_losses(
+    clip: Path, model: Path, masks: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.mp4"
+    words = edit_arguments(clip, model, out, "--mask", masks, "--steps", "10000", "--preview-interval", "1")
+    terminal, stderr = pty.openpty()
+    termios.tcsetwinsize(stderr, (24, 160))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dreammotion_core", *words],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+    )
+    os.close(stderr)
+    try:
+        # Once a later step shows, the preview of the first has been delivered.
+        said = _read_until(terminal, rb" ([2-9]|\d\d+)/10000")
+        process.send_signal(signal.SIGINT)
+        said += _read_until(terminal, rb"as of step \d+")
+        code = process.wait(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+
+    assert code == 130
+    assert b"V-DDS" in said
+    assert b"Traceback" not in said
+    assert read_video(out).size == SIZE
+
+
+def _read_until(terminal: int, pattern: bytes) -> bytes:
+    said = b""
+    while not re.search(pattern, said):
+        ready, _, _ = select.select([terminal], [], [], 60)
+        assert ready, said
+        said += os.read(terminal, 4096)
+    return said
