@@ -21,13 +21,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="toybox")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--frames", type=int, help="frames of the clip; default: what the model was trained at")
+    parser.add_argument(
+        "--frames", type=int, help="frames of the clip; default: what the model was trained at"
+    )
     parser.add_argument("--repeats", type=int, default=15)
     options = parser.parse_args()
     pipe = DreamMotionPipeline.from_pretrained(options.model).to(options.device)
     backend, num_frames = pipe.backend, options.frames or pipe.spec.num_frames
     latents = backend.encode_video(torch.rand(num_frames, 3, *pipe.spec.resolution) * 2 - 1)
-    embeds = PromptEmbeds(*(backend.encode_prompt(p) for p in ("a red car on a road", "a blue car on a road", "")))
+    embeds = PromptEmbeds(
+        *(backend.encode_prompt(p) for p in ("a red car on a road", "a blue car on a road", ""))
+    )
     noise, timestep = torch.randn_like(latents), torch.tensor([500], device=latents.device)
     config, mask = EditConfig(seed=0), torch.ones(1, 1, *latents.shape[2:], device=latents.device)
 
@@ -53,7 +57,7 @@ def main() -> None:
     ratios = [a / b for a, b in zip(seconds["step"], seconds["five forwards"], strict=True)]
     for name, values in seconds.items():
         print(f"{name:>14}: median {statistics.median(values):.3f} s, fastest {min(values):.3f} s")
-    print(f"{'ratio':>14}: median {statistics.median(ratios):.3f}, best {min(ratios):.3f}, worst {max(ratios):.3f}")
+    print(f"{'ratio':>14}: median {statistics.median(ratios):.3f} of {min(ratios):.3f} to {max(ratios):.3f}")
 
 
 if __name__ == "__main__":

@@ -49,11 +49,17 @@ def cases(count: int) -> list[Case]:
 
 def run_case(pipe: DreamMotionPipeline, case: Case, config: EditConfig) -> tuple[EditOutput, Video]:
     """Edit one clip with its exact mask."""
-    rendered = render(case.scene, num_frames=pipe.spec.num_frames, fps=pipe.spec.fps, resolution=pipe.spec.resolution[0])
+    rendered = render(
+        case.scene, num_frames=pipe.spec.num_frames, fps=pipe.spec.fps, resolution=pipe.spec.resolution[0]
+    )
     video = Video(rendered.frames.numpy(), pipe.spec.fps)
     source_prompt, target_prompt = case.prompts()
     output = pipe(
-        video, source_prompt=source_prompt, target_prompt=target_prompt, mask=rendered.mask.numpy(), config=config
+        video,
+        source_prompt=source_prompt,
+        target_prompt=target_prompt,
+        mask=rendered.mask.numpy(),
+        config=config,
     )
     return output, video
 
@@ -68,7 +74,11 @@ def contact_sheet(pairs: Sequence[tuple[EditOutput, Video]], path: Path) -> None
     cells = []
     for output, video in pairs:
         shown = [0, len(video) // 2]
-        cells.append(np.concatenate([np.concatenate([v[i] for v in (video.frames, output.frames)], 1) for i in shown], 0))
+        cells.append(
+            np.concatenate(
+                [np.concatenate([v[i] for v in (video.frames, output.frames)], 1) for i in shown], 0
+            )
+        )
     columns = 4
     blank = np.full_like(cells[0], 255)
     cells += [blank] * (-len(cells) % columns)
@@ -78,11 +88,15 @@ def contact_sheet(pairs: Sequence[tuple[EditOutput, Video]], path: Path) -> None
 
 def main() -> None:
     """Run the cases; print each and the summary; write the sheet and the figures."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.toybox_edits", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.toybox_edits", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--model", default="toybox")
     parser.add_argument("--cases", type=int, default=24)
     parser.add_argument("--preset", default="fast")
-    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="change settings, values as JSON")
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="NAME=VALUE", help="change settings, values as JSON"
+    )
     parser.add_argument("--sheet", type=Path, help="where the contact sheet goes (PNG)")
     options = parser.parse_args()
     changes = {name: json.loads(value) for name, _, value in (item.partition("=") for item in options.set)}
@@ -95,16 +109,19 @@ def main() -> None:
         output, video = run_case(pipe, case, replace(config))
         seconds.append(time.perf_counter() - started)
         before, after = (colour_inside(f, output.mask) for f in (video.frames, output.frames))
-        goal = colour_inside(
-            render(replace(case.scene, colour=case.target)).frames.numpy(), output.mask
-        )
+        goal = colour_inside(render(replace(case.scene, colour=case.target)).frames.numpy(), output.mask)
         hits += nearest_colour(after) == case.target
-        moved += float(np.linalg.norm(after - goal) < 0.5 * np.linalg.norm(before - goal))
+        moved += bool(np.linalg.norm(after - goal) < 0.5 * np.linalg.norm(before - goal))
         pairs.append((output, video))
-        bar.write(f"{case.scene.noun:>9} {case.scene.colour:>7} -> {case.target:<7} became {nearest_colour(after):<7} outside: {output.max_difference_outside}")
+        bar.write(
+            f"{case.scene.noun:>9} {case.scene.colour:>7} -> {case.target:<7} "
+            f"became {nearest_colour(after):<7} outside: {output.max_difference_outside}"
+        )
     print(f"nearest palette colour is the target's: {hits} of {len(pairs)} ({hits / len(pairs):.0%})")
-    print(f"at least half way to a true render of the target: {moved} of {len(pairs)} ({moved / len(pairs):.0%})")
-    print(f"largest difference outside the mask: {max(o.max_difference_outside or 0 for o, _ in pairs)} of 255")
+    print(f"at least half way to a true render: {moved} of {len(pairs)} ({moved / len(pairs):.0%})")
+    print(
+        f"largest difference outside the mask: {max(o.max_difference_outside or 0 for o, _ in pairs)} of 255"
+    )
     print(f"median seconds an edit: {np.median(seconds):.1f}")
     if options.sheet:
         contact_sheet(pairs, options.sheet)

@@ -1,8 +1,8 @@
 """DreamMotion: rewrite the appearance of an object in a video, keeping everything else.
 
-    pipe = DreamMotionPipeline.from_pretrained("toybox")
-    output = pipe(read_video("clip.mp4"), source_prompt="a red car", target_prompt="a blue car", mask=mask)
-    write_video(output.video, "edited.mp4")
+pipe = DreamMotionPipeline.from_pretrained("toybox")
+output = pipe(read_video("clip.mp4"), source_prompt="a red car", target_prompt="a blue car", mask=mask)
+write_video(output.video, "edited.mp4")
 """
 
 from dreammotion_core.backends.base import ModelSpec

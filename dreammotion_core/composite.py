@@ -28,7 +28,8 @@ def max_difference_outside(source: Frames, result: Frames, mask: Mask) -> int | 
     """Largest absolute difference in 8-bit levels outside the mask, or None if nothing is outside.
 
     Args:
-        source, result: (F, H, W, 3) uint8 RGB.
+        source: (F, H, W, 3) uint8 RGB.
+        result: (F, H, W, 3) uint8 RGB.
         mask: (F, H, W) bool.
     """
     outside = ~mask

@@ -8,7 +8,9 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def classifier_free_guidance(noise_pred_uncond: Tensor, noise_pred_text: Tensor, guidance_scale: float) -> Tensor:
+def classifier_free_guidance(
+    noise_pred_uncond: Tensor, noise_pred_text: Tensor, guidance_scale: float
+) -> Tensor:
     """``uncond + s * (text - uncond)``: s = 1 is the plain conditional prediction.
 
     Source: Ho and Salimans 2022, in the form that diffusers and the DDS authors use.

@@ -56,7 +56,9 @@ def edit_latents(
     """
     generator = torch.Generator().manual_seed(config.seed)
     latents = source_latents.clone()
-    optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer]([latents], lr=config.learning_rate)
+    optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer](
+        [latents], lr=config.learning_rate
+    )
     for step in range(1, config.num_optimization_steps + 1):
         started = time.perf_counter()
         timestep = torch.randint(*config.timestep_range, (1,), generator=generator).to(latents.device)
@@ -88,10 +90,21 @@ def distill_step(
     """The gradient of L_V-DDS + lambda_s L_S + lambda_t L_T on the latents, and the losses.
 
     Args:
+        backend: the frozen video prior.
+        latents: (1, C, F, h, w) float32, the optimised variable.
+        source_latents: same shape, the source.
+        prompt_embeds: text embeddings.
+        latent_mask: (1, 1, F, h, w) in [0, 1], or None for the whole frame.
         timestep: (1,), shared with `noise` by both branches and all losses.
         noise: (1, C, F, h, w).
+        config: settings.
+        key_sites: where to take the keys for matching.
 
-    The other arguments are those of `edit_latents`.
+    Returns:
+        (1, C, F, h, w) gradient, and the unweighted losses.
+
+    Raises:
+        NumericsError: if the gradient is not finite.
     """
     sites = key_sites if config.uses_matching else ()
     num_frames = latents.shape[2]
@@ -136,15 +149,20 @@ def match_keys(
     """S-SSM and T-SSM, each the mean over the key sites, and the gradient of their weighted sum.
 
     Args:
-        keys, source_keys: site name -> (1, F, N, C); empty when matching is off.
+        keys: site name -> (1, F, N, C) of the target; empty when matching is off.
+        source_keys: likewise of the source.
         variable: the latents that the target's keys depend on.
+        config: gives the weights.
 
     Returns:
         L_S and L_T before weighting (0 where the weight is 0), and the gradient, shaped like `variable`.
     """
     total = variable.new_zeros(())
     values = []
-    for loss, weight in ((spatial_matching, config.spatial_weight), (temporal_matching, config.temporal_weight)):
+    for loss, weight in (
+        (spatial_matching, config.spatial_weight),
+        (temporal_matching, config.temporal_weight),
+    ):
         if weight == 0 or not keys:
             values.append(0.0)
             continue

@@ -46,6 +46,12 @@ class KeySite:
 def arrange(raw: Tensor, layout: KeyLayout, batch_size: int, num_frames: int) -> Tensor:
     """Raw keys as (B, F, N, C).
 
+    Args:
+        raw: a key projection's output.
+        layout: how it is laid out.
+        batch_size: clips B in the pass.
+        num_frames: frames F of each.
+
     Raises:
         KeyLayoutError: if the raw shape cannot come from that many clips and frames.
     """
@@ -53,7 +59,8 @@ def arrange(raw: Tensor, layout: KeyLayout, batch_size: int, num_frames: int) ->
     has_frames = layout is KeyLayout.FRAMES_OF_TOKENS or raw.shape[-2] == num_frames
     if raw.ndim != 3 or raw.shape[0] % groups or not has_frames:
         raise KeyLayoutError(
-            f"keys have shape {tuple(raw.shape)}, which is no {layout} for {batch_size} clips of {num_frames} frames"
+            f"keys have shape {tuple(raw.shape)}, which is no {layout} "
+            f"for {batch_size} clips of {num_frames} frames"
         )
     if layout is KeyLayout.FRAMES_OF_TOKENS:
         return raw.reshape(batch_size, num_frames, *raw.shape[1:])
@@ -132,7 +139,9 @@ class KeyCapture:
         self._handles.clear()
         torch.set_grad_enabled(self._grad_was_enabled)
 
-    def _capture(self, name: str, layout: KeyLayout, module: nn.Module, inputs: Any, output: Tensor) -> None:
+    def _capture(
+        self, name: str, layout: KeyLayout, _module: nn.Module, _inputs: Any, output: Tensor
+    ) -> None:
         if name in self._captured:
             raise KeySiteError(f"key site {name} fired twice in one forward pass; run one pass per capture")
         self._captured[name] = arrange(output, layout, self._batch_size, self._num_frames)

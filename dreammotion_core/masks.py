@@ -41,9 +41,13 @@ def checked_mask(mask: NDArray[np.generic], num_frames: int, size: tuple[int, in
             "pass one mask per frame, or a single (height, width) mask for all"
         )
     if mask.dtype != np.bool_ and not np.isin(np.unique(mask), (0, 1, 255)).all():
-        raise MaskError("the mask holds values other than 0 and 1 (or 0 and 255); threshold it to yes and no first")
+        raise MaskError(
+            "the mask holds values other than 0 and 1 (or 0 and 255); threshold it to yes and no first"
+        )
     if not mask.any():
-        raise MaskError("the mask selects nothing; click the object, or switch the mask off to edit the whole frame")
+        raise MaskError(
+            "the mask selects nothing; click the object, or switch the mask off to edit the whole frame"
+        )
     return np.broadcast_to(mask.astype(bool), (num_frames, *size)).copy()
 
 
@@ -84,10 +88,11 @@ def feathered_alpha(mask: Mask, width: int) -> NDArray[np.float32]:
 
 
 def _distance_to(selected: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Euclidean distance in pixels of every pixel to the nearest selected one; infinite when there is none."""
+    """Euclidean distance in pixels of every pixel to the nearest selected one; infinite without any."""
     if not selected.any():
         return np.full(selected.shape, np.inf, dtype=np.float32)
-    return cv2.distanceTransform((~selected).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance = cv2.distanceTransform((~selected).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return distance.astype(np.float32, copy=False)
 
 
 def latent_mask(mask: Mask, latent_shape: tuple[int, ...]) -> Tensor:

@@ -40,7 +40,8 @@ def noise_from_prediction(
     Args:
         prediction: the model's output, any shape.
         noisy_latents: z_t, same shape.
-        alpha, sigma: scales of signal and noise, broadcastable to it.
+        alpha: scale of the signal, broadcastable to it.
+        sigma: scale of the noise, likewise.
         prediction_type: ``"epsilon"`` or ``"v_prediction"``, where v = alpha epsilon - sigma z.
 
     Raises:
@@ -51,5 +52,6 @@ def noise_from_prediction(
     if prediction_type == "v_prediction":
         return alpha * prediction + sigma * noisy_latents
     raise BackendError(
-        f"the scheduler's prediction type is {prediction_type!r}; this model family needs 'epsilon' or 'v_prediction'"
+        f"the scheduler's prediction type is {prediction_type!r}; "
+        "this model family needs 'epsilon' or 'v_prediction'"
     )

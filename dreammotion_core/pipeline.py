@@ -13,20 +13,20 @@ from typing import Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dreammotion_core.backends.base import Backend, ModelSpec
 from dreammotion_core.backends.registry import load_backend
+from dreammotion_core.checks import check_length, check_prompts, selection
 from dreammotion_core.composite import composite, max_difference_outside
 from dreammotion_core.editing import PromptEmbeds, edit_latents
-from dreammotion_core.errors import OutOfMemoryError, PromptError, VideoError
+from dreammotion_core.errors import OutOfMemoryError
 from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepDone
 from dreammotion_core.keys import KeySite, matching_modules
-from dreammotion_core.masks import checked_mask, feathered_alpha, grown_mask, latent_mask
+from dreammotion_core.masks import feathered_alpha, latent_mask
+from dreammotion_core.resizing import to_model, to_pixels
 from dreammotion_core.values import (
-    MAX_PROMPT_CHARACTERS,
     EditConfig,
     EditOutput,
     Frames,
@@ -47,7 +47,9 @@ class DreamMotionPipeline:
         self.backend = backend
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str = "toybox", *, torch_dtype: torch.dtype = torch.float32) -> Self:
+    def from_pretrained(
+        cls, name_or_path: str = "toybox", *, torch_dtype: torch.dtype = torch.float32
+    ) -> Self:
         """Load a model.
 
         Args:
@@ -122,16 +124,16 @@ class DreamMotionPipeline:
         config = config or EditConfig()
         if config.seed < 0:
             config = config.with_changes(seed=secrets.randbelow(2**32))
-        _check_prompts(source_prompt, target_prompt)
-        self._check_length(video)
-        selected = _selection(mask, video, config)
+        check_prompts(source_prompt, target_prompt)
+        check_length(video, self.spec)
+        selected = selection(mask, video, config)
         key_sites = self._key_sites(config)
         notices = self._notices(video, source_prompt, target_prompt)
 
         with _out_of_memory_explained(self.spec):
             # 2. Resize to the model's grid, encode clip and prompts.
             grid = self.spec.fit_size(video.size)
-            source_latents = self.backend.encode_video(_to_model(video.frames, grid))
+            source_latents = self.backend.encode_video(to_model(video.frames, grid))
             prompt_embeds = PromptEmbeds(
                 source=self.backend.encode_prompt(source_prompt),
                 target=self.backend.encode_prompt(target_prompt),
@@ -151,7 +153,12 @@ class DreamMotionPipeline:
         region = latent_mask(selected, tuple(source_latents.shape)).to(source_latents.device)
         alpha = feathered_alpha(selected, config.mask_feather)
         steps = edit_latents(
-            self.backend, source_latents, prompt_embeds, region if config.use_mask else None, config, key_sites
+            self.backend,
+            source_latents,
+            prompt_embeds,
+            region if config.use_mask else None,
+            config,
+            key_sites,
         )
         losses: list[StepLosses] = []
         latents = source_latents
@@ -186,29 +193,20 @@ class DreamMotionPipeline:
         """The edited clip at the source's size, composited; (F, H, W, 3) uint8 RGB."""
         with _out_of_memory_explained(self.spec):
             decoded = self.backend.decode_video(latents)
-        return composite(video.frames, _to_pixels(decoded, video.size), alpha)
+        return composite(video.frames, to_pixels(decoded, video.size), alpha)
 
     def _key_sites(self, config: EditConfig) -> Sequence[KeySite]:
         if config.key_sites is None:
             return self.backend.key_sites
         return [KeySite(pattern) for pattern in config.key_sites]
 
-    def _check_length(self, video: Video) -> None:
-        if len(video) < 2:
-            raise VideoError("the clip has one frame; a video edit needs at least 2 frames")
-        if len(video) > self.spec.max_frames:
-            raise VideoError(
-                f"the clip has {len(video)} frames; {self.spec.label} edits at most {self.spec.max_frames} at once: "
-                "choose a shorter range of frames, or a lower frame rate"
-            )
-
     def _notices(self, video: Video, source_prompt: str, target_prompt: str) -> list[Notice]:
         notices = list(video.notices)
         grid = self.spec.fit_size(video.size)
         if grid != video.size:
             text = (
-                f"The clip is {video.size[1]}x{video.size[0]}; {self.spec.label} works at {grid[1]}x{grid[0]}, "
-                "and the edited part is scaled back to the clip's size."
+                f"The clip is {video.size[1]}x{video.size[0]}; {self.spec.label} works at "
+                f"{grid[1]}x{grid[0]}, and the edited part is scaled back to the clip's size."
             )
             notices.append(Notice("resized", text))
         for prompt in (source_prompt, target_prompt):
@@ -216,46 +214,9 @@ class DreamMotionPipeline:
         return notices
 
 
-def _check_prompts(source_prompt: str, target_prompt: str) -> None:
-    for name, prompt in (("source", source_prompt), ("target", target_prompt)):
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise PromptError(f"the {name} prompt is empty; describe in a few words what the clip shows")
-        if len(prompt) > MAX_PROMPT_CHARACTERS:
-            raise PromptError(
-                f"the {name} prompt has {len(prompt):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are accepted, "
-                "and a sentence is enough"
-            )
-    if source_prompt.split() == target_prompt.split():
-        raise PromptError("both prompts are the same, so nothing would change; say in the target prompt what to change")
-
-
-def _selection(mask: NDArray[np.generic] | None, video: Video, config: EditConfig) -> NDArray[np.bool_]:
-    """(F, H, W) bool: what may change."""
-    if not config.use_mask:
-        return np.ones(video.frames.shape[:3], dtype=bool)
-    if mask is None:
-        mask = np.zeros(video.size, dtype=bool)
-    return grown_mask(checked_mask(mask, len(video), video.size), config.mask_grow)
-
-
 def _preview_is_due(done: StepDone, config: EditConfig) -> bool:
     interval = config.preview_interval
     return interval > 0 and (done.step == 1 or done.step % interval == 0) and done.step < done.num_steps
-
-
-def _to_model(frames: Frames, size: tuple[int, int]) -> Tensor:
-    """(F, 3, h, w) float32 in [-1, 1] at the model's size."""
-    images = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    if images.shape[-2:] != size:
-        images = F.interpolate(images, size, mode="bicubic", antialias=True).clamp(-1, 1)
-    return images
-
-
-def _to_pixels(images: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
-    """(F, H, W, 3) float32 in [0, 255] at the clip's size."""
-    if images.shape[-2:] != size:
-        images = F.interpolate(images, size, mode="bicubic", antialias=True)
-    return ((images.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).cpu().numpy()
 
 
 @contextlib.contextmanager

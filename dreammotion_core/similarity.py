@@ -15,7 +15,9 @@ from dreammotion_core.errors import KeyLayoutError
 
 def _unit(keys: Tensor) -> Tensor:
     if keys.ndim != 4:
-        raise KeyLayoutError(f"keys have shape {tuple(keys.shape)}; (batch, frames, tokens, channels) is needed")
+        raise KeyLayoutError(
+            f"keys have shape {tuple(keys.shape)}; (batch, frames, tokens, channels) is needed"
+        )
     return F.normalize(keys if keys.dtype == torch.float64 else keys.float(), dim=-1)
 
 

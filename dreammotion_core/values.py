@@ -200,8 +200,7 @@ class EditConfig:
     def to_dict(self) -> dict[str, Any]:
         """All settings as plain JSON values."""
         return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
         }
 
     @classmethod
@@ -212,9 +211,10 @@ class EditConfig:
             ConfigError: if a setting is unknown or out of its range.
         """
         _refuse_unknown(settings)
-        return cls(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-        )
+        arguments: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
+        }
+        return cls(**arguments)
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:

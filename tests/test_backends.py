@@ -112,7 +112,9 @@ def load_sites() -> tuple[object, ...]:
 def test_half_precision_weights_answer_in_single_precision(folder: Path) -> None:
     backend = load_backend(str(folder), torch_dtype=torch.bfloat16)
 
-    answer = backend.predict_noise(torch.randn(1, 4, 3, 8, 8), torch.tensor([5]), backend.encode_prompt("a car"))
+    answer = backend.predict_noise(
+        torch.randn(1, 4, 3, 8, 8), torch.tensor([5]), backend.encode_prompt("a car")
+    )
 
     assert backend.denoiser.dtype == torch.bfloat16
     assert answer.dtype == torch.float32
@@ -170,7 +172,7 @@ def test_unknown_names_list_what_is_accepted(name: str) -> None:
 
 
 def test_a_hub_model_without_a_network_is_a_clear_error() -> None:
-    with pytest.raises(ModelLoadError, match="check the network.*use the embedded model"):
+    with pytest.raises(ModelLoadError, match=r"check the network.*use the embedded model"):
         load_backend("zeroscope")
 
 

@@ -44,7 +44,11 @@ def embeds(backend: UNet3DBackend, target: str = "a blue car") -> PromptEmbeds:
 
 
 def run(
-    backend: UNet3DBackend, source: Tensor, mask: Tensor | None, config: EditConfig, target: str = "a blue car"
+    backend: UNet3DBackend,
+    source: Tensor,
+    mask: Tensor | None,
+    config: EditConfig,
+    target: str = "a blue car",
 ) -> Iterator[tuple[StepDone, Tensor]]:
     return edit_latents(backend, source, embeds(backend, target), mask, config, backend.key_sites)
 

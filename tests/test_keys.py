@@ -41,7 +41,9 @@ def run(unet: nn.Module, inputs: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     return unet(*inputs).sample
 
 
-def test_capturing_leaves_the_output_bit_identical(unet: nn.Module, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_capturing_leaves_the_output_bit_identical(
+    unet: nn.Module, inputs: tuple[Tensor, Tensor, Tensor]
+) -> None:
     plain = run(unet, inputs)
 
     with capture(unet, SPATIAL):

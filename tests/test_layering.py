@@ -33,8 +33,10 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     **{name: {"errors", "values"} for name in MATHS},
     "keys": {"errors"},
     "backends.base": BOTTOM | MATHS | {"keys"},
+    "resizing": BOTTOM,
+    "checks": BOTTOM | MATHS | {"backends.base"},
     "editing": BOTTOM | MATHS | {"keys", "events", "backends.base"},
-    "pipeline": BOTTOM | MATHS | FILES | {"keys", "events", "editing", "backends.base", "backends.registry"},
+    "pipeline": BOTTOM | MATHS | FILES | {"checks", "resizing", "keys", "events", "editing", "backends.base", "backends.registry"},
     "cli_arguments": BOTTOM | FILES | {"backends.base"},
 }
 FORBIDDEN_OUTSIDE: dict[str, set[str]] = {

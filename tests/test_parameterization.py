@@ -21,11 +21,13 @@ def test_a_perfect_prediction_gives_back_the_drawn_noise(prediction_type: str) -
 
 
 def test_signal_and_noise_preserve_variance() -> None:
-    alpha, sigma = signal_and_noise_scale(ALPHAS_CUMPROD, torch.arange(1000), torch.empty(1000, 1, dtype=torch.float64))
+    alpha, sigma = signal_and_noise_scale(
+        ALPHAS_CUMPROD, torch.arange(1000), torch.empty(1000, 1, dtype=torch.float64)
+    )
 
     torch.testing.assert_close(alpha**2 + sigma**2, torch.ones(1000, 1, dtype=torch.float64))
 
 
 def test_an_unknown_prediction_type_is_refused_by_name() -> None:
-    with pytest.raises(BackendError, match="'sample'.*'epsilon' or 'v_prediction'"):
+    with pytest.raises(BackendError, match=r"'sample'.*'epsilon' or 'v_prediction'"):
         noise_from_prediction(torch.ones(1), torch.ones(1), torch.ones(1), torch.ones(1), "sample")  # type: ignore[arg-type]

@@ -145,7 +145,9 @@ def test_a_missing_mask_is_refused_with_both_ways_out(pipe: DreamMotionPipeline)
 
 
 @pytest.mark.parametrize(("num_frames", "message"), [(1, "one frame"), (7, "7 frames.*at most 6")])
-def test_clips_of_the_wrong_length_are_refused(pipe: DreamMotionPipeline, num_frames: int, message: str) -> None:
+def test_clips_of_the_wrong_length_are_refused(
+    pipe: DreamMotionPipeline, num_frames: int, message: str
+) -> None:
     video, mask = moving_square(num_frames)
 
     with pytest.raises(VideoError, match=message):
@@ -181,4 +183,6 @@ def test_running_out_of_memory_is_explained() -> None:
 
 
 def test_previews_can_be_switched_off(pipe: DreamMotionPipeline) -> None:
-    assert not any(isinstance(e, Preview) for e in events_of(pipe, config=CONFIG.with_changes(preview_interval=0)))
+    assert not any(
+        isinstance(e, Preview) for e in events_of(pipe, config=CONFIG.with_changes(preview_interval=0))
+    )

@@ -26,7 +26,9 @@ def test_two_by_two_case_by_hand() -> None:
     diagonal = torch.tensor([[[[1.0, 0.0], [1.0, 1.0]]]])
     cosine = 2**-0.5
 
-    torch.testing.assert_close(spatial_self_similarity(diagonal)[0, 0], torch.tensor([[1, cosine], [cosine, 1]]))
+    torch.testing.assert_close(
+        spatial_self_similarity(diagonal)[0, 0], torch.tensor([[1, cosine], [cosine, 1]])
+    )
     for loss in SPATIAL_FORMS:
         torch.testing.assert_close(loss(diagonal, orthogonal), torch.tensor(2 * cosine**2))
 
@@ -35,7 +37,9 @@ def test_self_similarity_has_unit_diagonal_and_stays_in_range() -> None:
     keys = random_keys(2, 3, 7, 5)
 
     for similarity in (spatial_self_similarity(keys), temporal_self_similarity(keys)):
-        torch.testing.assert_close(similarity.diagonal(dim1=-2, dim2=-1), torch.ones(similarity.shape[:-1]).double())
+        torch.testing.assert_close(
+            similarity.diagonal(dim1=-2, dim2=-1), torch.ones(similarity.shape[:-1]).double()
+        )
         assert similarity.abs().max() <= 1 + 1e-12
 
 

@@ -98,7 +98,9 @@ def encoded_clips(
     return np.load(path)
 
 
-def _batch(latents: NDArray[np.float16], rng: np.random.Generator, whole: bool) -> tuple[Tensor, NDArray[np.integer]]:
+def _batch(
+    latents: NDArray[np.float16], rng: np.random.Generator, whole: bool
+) -> tuple[Tensor, NDArray[np.integer]]:
     """(B, C, F, h, w) latents and the seeds of their clips: 4 clips of 8 frames, or 32 single frames."""
     num_clips, num_frames = latents.shape[:2]
     seeds = rng.integers(num_clips, size=4 if whole else 32)
@@ -116,7 +118,7 @@ def train_diffusion(
     device: torch.device,
     seed: int,
 ) -> None:
-    """Train, or go on from the run's checkpoint; write text encoder, U-Net, tokenizer and scheduler to `out`."""
+    """Train, or go on from the run's checkpoint; write all parts but the autoencoder to `out`."""
     torch.manual_seed(seed)
     if rank() == 0:
         encoded_clips(clips, vae, cache, device)
@@ -126,14 +128,22 @@ def train_diffusion(
     scheduler.save_pretrained(out / "scheduler")
     model = TextToVideo(len(tokenizer), tokenizer.eos_token_id).to(device)
     ema = Ema(model, 0.998)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-2, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-2, betas=(0.9, 0.98)
+    )
     if state := run.load():
         model.load_state_dict(state["model"])
         ema.module.load_state_dict(state["ema"])
         ema.updates = state["ema_updates"]
         optimizer.load_state_dict(state["optimizer"])
         budget.step, budget.seconds_before = state["step"], state["seconds"]
-    bar = tqdm(desc="diffusion", initial=budget.step, total=None if budget.minutes else budget.steps, mininterval=10, disable=rank() > 0)
+    bar = tqdm(
+        desc="diffusion",
+        initial=budget.step,
+        total=None if budget.minutes else budget.steps,
+        mininterval=10,
+        disable=rank() > 0,
+    )
     average = math.nan
     while (progress := budget.progress) < 1:
         for group in optimizer.param_groups:
@@ -176,7 +186,9 @@ def _step_loss(
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     clean, clip_seeds = _batch(latents, rng, whole)
     captions = random_captions(clip_seeds, random.Random(int(rng.integers(2**31))), CAPTION_DROPOUT)
-    tokens = tokenizer(captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt")
+    tokens = tokenizer(
+        captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
+    )
     noise = torch.randn(clean.shape, generator=generator)
     timesteps = torch.randint(1000, (len(clean),), generator=generator)
     noisy = scheduler.add_noise(clean, noise, timesteps)
@@ -185,7 +197,9 @@ def _step_loss(
     return F.mse_loss(noise_pred.float(), noise.to(device))
 
 
-def _save(run: RunFolder, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, budget: Budget) -> None:
+def _save(
+    run: RunFolder, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, budget: Budget
+) -> None:
     run.save(
         {
             "model": model.state_dict(),

@@ -22,10 +22,22 @@ FPS = 8.0
 RESOLUTION = 128
 
 EXAMPLES: dict[str, tuple[Scene, tuple[str, ...]]] = {
-    "car": (Scene("red", "car", "road", "right", seed=2_000_000_001, y=-0.22, size=0.5), ("blue", "yellow", "green")),
-    "balloon": (Scene("yellow", "balloon", "meadow", "wobble", seed=2_000_000_002, y=0.1, size=0.55), ("purple", "red", "teal")),
-    "duck": (Scene("white", "duck", "sea", "bounce", seed=2_000_000_003, y=-0.3, size=0.5), ("pink", "orange", "blue")),
-    "rocket": (Scene("orange", "rocket", "night sky", "arc", seed=2_000_000_004, y=-0.05, size=0.52), ("teal", "pink", "white")),
+    "car": (
+        Scene("red", "car", "road", "right", seed=2_000_000_001, y=-0.22, size=0.5),
+        ("blue", "yellow", "green"),
+    ),
+    "balloon": (
+        Scene("yellow", "balloon", "meadow", "wobble", seed=2_000_000_002, y=0.1, size=0.55),
+        ("purple", "red", "teal"),
+    ),
+    "duck": (
+        Scene("white", "duck", "sea", "bounce", seed=2_000_000_003, y=-0.3, size=0.5),
+        ("pink", "orange", "blue"),
+    ),
+    "rocket": (
+        Scene("orange", "rocket", "night sky", "arc", seed=2_000_000_004, y=-0.05, size=0.52),
+        ("teal", "pink", "white"),
+    ),
 }
 """Name -> the scene, and the colours that the target prompts ask for."""
 

@@ -33,12 +33,15 @@ class Budget:
 
     @property
     def seconds(self) -> float:
+        """Seconds of training so far, resumed parts included."""
         return self.seconds_before + time.monotonic() - self.started
 
     @property
     def progress(self) -> float:
         """From 0 at the start to 1 at the end."""
-        done = agree(self.seconds / (60 * self.minutes)) if self.minutes is not None else self.step / self.steps
+        done = (
+            agree(self.seconds / (60 * self.minutes)) if self.minutes is not None else self.step / self.steps
+        )
         return min(done, 1.0)
 
 
@@ -59,6 +62,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
+        """Move the average towards the module's present weights."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for average, value in zip(self.module.parameters(), module.parameters(), strict=True):
@@ -84,6 +88,7 @@ class RunFolder:
         return None
 
     def save(self, state: dict[str, Any]) -> None:
+        """Replace the checkpoint, never leaving half of one."""
         if rank() != 0:
             return
         part = self.checkpoint.with_suffix(".part")
@@ -91,6 +96,7 @@ class RunFolder:
         part.replace(self.checkpoint)
 
     def append(self, *values: float) -> None:
+        """Add a row to the log."""
         if rank() != 0:
             return
         with self.log.open("a", newline="") as file:

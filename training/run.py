@@ -30,7 +30,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     if options.smoke:
         options.clips, options.vae_steps, options.steps, options.minutes = 8, 2, 4, None
-    device = torch.device("cuda" if options.device == "auto" and torch.cuda.is_available() else options.device.replace("auto", "cpu"))
+    device = torch.device(
+        "cuda"
+        if options.device == "auto" and torch.cuda.is_available()
+        else options.device.replace("auto", "cpu")
+    )
     join_workers(device)
     out, cache, logs = options.out, options.cache, options.logs
     if rank() == 0:
@@ -46,7 +50,9 @@ def main(arguments: list[str] | None = None) -> None:
         vae = train_vae(clips, vae_out, run, Budget(options.vae_steps, vae_minutes), device, options.seed)
     if options.stage == "vae":
         return
-    run = RunFolder(cache / "diffusion.pt", logs / "diffusion.csv", ["step", "seconds", "loss", "learning_rate"])
+    run = RunFolder(
+        cache / "diffusion.pt", logs / "diffusion.csv", ["step", "seconds", "loss", "learning_rate"]
+    )
     minutes = None if options.minutes is None else 0.75 * options.minutes
     train_diffusion(clips, vae, cache, out, run, Budget(options.steps, minutes), device, options.seed)
     if rank() == 0:
@@ -75,14 +81,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.run", description=__doc__.split("\n")[0])
     parser.add_argument("stage", choices=("toybox", "vae"), help="the whole model, or its autoencoder only")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
-    parser.add_argument("--budget-minutes", dest="minutes", type=float, help="train for so long instead of so many steps")
+    parser.add_argument(
+        "--budget-minutes", dest="minutes", type=float, help="train for so long instead of so many steps"
+    )
     parser.add_argument("--vae-steps", type=int, default=4500, help="optimiser steps of the autoencoder")
     parser.add_argument("--steps", type=int, default=6000, help="optimiser steps of the diffusion model")
     parser.add_argument("--clips", type=int, default=5000, help="clips to render")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--again", action="store_true", help="train the autoencoder again even if it is there")
+    parser.add_argument(
+        "--again", action="store_true", help="train the autoencoder again even if it is there"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps of everything, in seconds")
-    parser.add_argument("--out", type=Path, default=ROOT.parent / "assets" / "toybox", help="where the model goes")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT.parent / "assets" / "toybox", help="where the model goes"
+    )
     parser.add_argument("--cache", type=Path, default=ROOT / "cache", help="rendered clips and checkpoints")
     parser.add_argument("--logs", type=Path, default=ROOT / "logs", help="where the log and the curve go")
     return parser

@@ -24,7 +24,7 @@ def vocabulary() -> list[str]:
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """Known words become one token or a few fixed pieces; others fall apart into letters, never trained on."""
+    """Known words become one token or a few fixed pieces; others fall apart into untrained letters."""
     tokens = ["<|startoftext|>", "<|endoftext|>", *_CHARACTERS, *(c + "</w>" for c in _CHARACTERS)]
     merges: list[tuple[str, str]] = []
     for word in vocabulary():
@@ -46,6 +46,7 @@ def build_tokenizer() -> CLIPTokenizer:
 
 
 def save_tokenizer(folder: Path) -> CLIPTokenizer:
+    """Write the tokenizer to a folder and return it."""
     tokenizer = build_tokenizer()
     tokenizer.save_pretrained(folder)
     return tokenizer

@@ -54,9 +54,7 @@ def _loss(vae: AutoencoderKL, images: Tensor, generator: torch.Generator) -> Ten
     noise = torch.randn(posterior.mean.shape, generator=generator).to(images.device)
     reconstruction = vae.decode(posterior.mean + posterior.std * noise).sample.float()
     error = F.l1_loss(reconstruction, images) + 2.0 * F.mse_loss(reconstruction, images)
-    edges = sum(
-        F.l1_loss(reconstruction.diff(dim=d), images.diff(dim=d)) for d in (-1, -2)
-    )
+    edges = sum(F.l1_loss(reconstruction.diff(dim=d), images.diff(dim=d)) for d in (-1, -2))
     return error + edges + KL_WEIGHT * posterior.kl().mean()
 
 
@@ -74,7 +72,13 @@ def train_vae(
         ema.updates = state["ema_updates"]
         optimizer.load_state_dict(state["optimizer"])
         budget.step, budget.seconds_before = state["step"], state["seconds"]
-    bar = tqdm(desc="vae", initial=budget.step, total=None if budget.minutes else budget.steps, mininterval=10, disable=rank() > 0)
+    bar = tqdm(
+        desc="vae",
+        initial=budget.step,
+        total=None if budget.minutes else budget.steps,
+        mininterval=10,
+        disable=rank() > 0,
+    )
     average = math.nan
     while (progress := budget.progress) < 1:
         rng = np.random.default_rng((seed, budget.step, rank()))
@@ -109,7 +113,9 @@ def train_vae(
     return finished.float()
 
 
-def _save(run: RunFolder, vae: AutoencoderKL, ema: Ema, optimizer: torch.optim.Optimizer, budget: Budget) -> None:
+def _save(
+    run: RunFolder, vae: AutoencoderKL, ema: Ema, optimizer: torch.optim.Optimizer, budget: Budget
+) -> None:
     run.save(
         {
             "model": vae.state_dict(),

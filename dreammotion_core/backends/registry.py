@@ -21,9 +21,9 @@ _TOYBOX = ModelSpec(
     licence="Apache-2.0 (trained by this project)",
     size_bytes=18_500_000,
     description=(
-        "A very small model trained by this project on its own cartoon world: one coloured toy before a simple "
-        "scene. It recolours such toys well, runs offline on a CPU, and knows nothing of the real world: on real "
-        "footage it shows the workflow, not quality."
+        "A very small model trained by this project on its own cartoon world: one coloured toy before a "
+        "simple scene. It recolours such toys, runs offline on a CPU, and knows nothing of the real world: "
+        "on real footage it shows how the tool works, not what a large model would make of it."
     ),
     resolution=(128, 128),
     num_frames=8,

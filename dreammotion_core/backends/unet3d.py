@@ -7,7 +7,7 @@ is deprecated and frozen.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -53,7 +53,7 @@ class UNet3DBackend:
         self.vae = vae.eval().requires_grad_(False)
         self.text_encoder = text_encoder.eval().requires_grad_(False)
         self.tokenizer, self.scheduler = tokenizer, scheduler
-        self.key_sites = KEY_SITES
+        self.key_sites: Sequence[KeySite] = KEY_SITES
         vae_stride = 2 ** (len(vae.config.block_out_channels) - 1)
         unet_stride = 2 ** (len(unet.config.block_out_channels) - 1)
         self.spec = replace(spec, size_multiple=vae_stride * unet_stride)
@@ -86,7 +86,8 @@ class UNet3DBackend:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.denoiser.device
+        device: torch.device = self.denoiser.device
+        return device
 
     def to(self, device: torch.device | str) -> None:
         """Move all weights to a device."""
@@ -99,7 +100,7 @@ class UNet3DBackend:
         limit = self.tokenizer.model_max_length
         num_tokens = len(self.tokenizer(prompt).input_ids)
         if num_tokens > limit:
-            text = f"The prompt has {num_tokens} tokens; {self.spec.label} reads the first {limit} and ignores the rest."
+            text = f"The prompt has {num_tokens} tokens; {self.spec.label} reads only the first {limit}."
             notices.append(Notice("prompt_truncated", text))
         words = dict.fromkeys(re.findall(r"[^\W\d_]+", prompt.lower()))
         unknown = [word for word in words if word not in (self.spec.vocabulary or words)]
@@ -118,20 +119,23 @@ class UNet3DBackend:
             truncation=True,
             return_tensors="pt",
         )
-        return self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+        prompt_embeds: Tensor = self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+        return prompt_embeds
 
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
         """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents, frame by frame to bound memory."""
         means = [self.vae.encode(f[None].to(self.device, self.vae.dtype)).latent_dist.mean for f in frames]
-        latents = (torch.cat(means).float() - self._latent_shift) * self.vae.config.scaling_factor
+        latents: Tensor = (torch.cat(means).float() - self._latent_shift) * self.vae.config.scaling_factor
         return latents.transpose(0, 1)[None]
 
     @torch.no_grad()
     def decode_video(self, latents: Tensor) -> Tensor:
         """(1, C, F, h, w) scaled latents to (F, 3, H, W) float32 RGB, roughly in [-1, 1]."""
         raw = latents[0].transpose(0, 1) / self.vae.config.scaling_factor + self._latent_shift
-        return torch.cat([self.vae.decode(z[None].to(self.device, self.vae.dtype)).sample.float() for z in raw])
+        return torch.cat(
+            [self.vae.decode(z[None].to(self.device, self.vae.dtype)).sample.float() for z in raw]
+        )
 
     @property
     def _latent_shift(self) -> float:
@@ -139,7 +143,9 @@ class UNet3DBackend:
 
     def add_noise(self, latents: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
         """Latents at a timestep; all (B, C, F, h, w) with `timestep` (B,)."""
-        return add_noise(latents, noise, *signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, latents))
+        return add_noise(
+            latents, noise, *signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, latents)
+        )
 
     def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
         """Predicted noise, (B, C, F, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
@@ -155,19 +161,24 @@ class UNet3DBackend:
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise ModelLoadError(f"there is no model folder {folder}; pass a model name, a hub id or an existing folder")
+        raise ModelLoadError(
+            f"there is no model folder {folder}; pass a model name, a hub id or an existing folder"
+        )
     missing = [name for name in SUBFOLDERS if not (folder / name).is_dir()]
     if missing:
         raise ModelLoadError(
-            f"the model folder {folder} lacks {', '.join(missing)}; it needs the subfolders {', '.join(SUBFOLDERS)}. "
-            "If a download was interrupted, run it again"
+            f"the model folder {folder} lacks {', '.join(missing)}; it needs the subfolders "
+            f"{', '.join(SUBFOLDERS)}. If a download was interrupted, run it again"
         )
 
 
 def _advice(spec: ModelSpec, subfolder: str, error: Exception) -> str:
     reason = str(error).strip().split("\n")[0][:300]
     if spec.is_local:
-        return f"{subfolder} in {spec.source} cannot be loaded ({reason}); the folder may be half-downloaded: fetch it again"
+        return (
+            f"{subfolder} in {spec.source} cannot be loaded ({reason}); "
+            "the folder may be half-downloaded: fetch it again"
+        )
     return (
         f"{subfolder} of {spec.source} cannot be loaded ({reason}); check the network, or download the model "
         "on another machine and pass its folder, or use the embedded model 'toybox'"

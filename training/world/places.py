@@ -67,12 +67,16 @@ def ridge(x: Tensor, rng: random.Random, height: float, roughness: float) -> Ten
     return line
 
 
-def clouds(image: Tensor, x: Tensor, y: Tensor, rng: random.Random, colour: Colour, strength: float) -> Tensor:
+def clouds(
+    image: Tensor, x: Tensor, y: Tensor, rng: random.Random, colour: Colour, strength: float
+) -> Tensor:
     for _ in range(rng.randint(2, 4)):
         cx, cy, size = rng.uniform(-1.7, 1.7), rng.uniform(0.5, 0.9), rng.uniform(0.16, 0.3)
         puff = torch.zeros_like(x)
         for dx, dy, k in ((-0.8, 0.0, 0.6), (0.0, 0.18, 0.9), (0.8, 0.0, 0.65)):
-            puff = torch.maximum(puff, disc(x, y, cx + dx * size, cy + dy * size, k * size * 1.25, k * size * 0.62, 0.08))
+            puff = torch.maximum(
+                puff, disc(x, y, cx + dx * size, cy + dy * size, k * size * 1.25, k * size * 0.62, 0.08)
+            )
         image = paint(image, colour, puff * strength)
     return image
 
@@ -113,14 +117,20 @@ def sea(x: Tensor, y: Tensor, rng: random.Random) -> Tensor:
 def desert(x: Tensor, y: Tensor, rng: random.Random) -> Tensor:
     image = gradient(y, jitter((0.42, 0.68, 0.88), rng), (0.99, 0.90, 0.74), -0.1)
     image = paint(image, (1.0, 0.97, 0.80), disc(x, y, rng.uniform(-1.2, 1.2), 0.6, 0.16, 0.16, 0.04))
-    for height, rough, tone in ((0.10, 0.12, (0.90, 0.70, 0.45)), (-0.12, 0.10, (0.86, 0.63, 0.37)), (-0.42, 0.07, (0.80, 0.56, 0.31))):
+    for height, rough, tone in (
+        (0.10, 0.12, (0.90, 0.70, 0.45)),
+        (-0.12, 0.10, (0.86, 0.63, 0.37)),
+        (-0.42, 0.07, (0.80, 0.56, 0.31)),
+    ):
         line = ridge(x, rng, height, rough)
         image = paint(image, jitter(tone, rng), below(y, line))
         image = paint(image, (0.99, 0.86, 0.62), below(y, line) * (1 - below(y, line - 0.03, 0.04)) * 0.6)
     for _ in range(rng.randint(1, 3)):
         cx, base, h = rng.uniform(-1.6, 1.6), rng.uniform(-0.2, 0.0), rng.uniform(0.2, 0.3)
         trunk = bar(x, cx - 0.035, cx + 0.035) * bar(y, base, base + h)
-        arm = bar(x, cx, cx + 0.13) * bar(y, base + h * 0.4, base + h * 0.55) + bar(x, cx + 0.09, cx + 0.14) * bar(y, base + h * 0.4, base + h * 0.8)
+        arm = bar(x, cx, cx + 0.13) * bar(y, base + h * 0.4, base + h * 0.55) + bar(
+            x, cx + 0.09, cx + 0.14
+        ) * bar(y, base + h * 0.4, base + h * 0.8)
         image = paint(image, (0.28, 0.50, 0.30), (trunk + arm).clamp(0, 1))
     return image
 
@@ -129,7 +139,11 @@ def night(x: Tensor, y: Tensor, rng: random.Random) -> Tensor:
     image = gradient(y, jitter((0.04, 0.05, 0.17), rng, 0.02), jitter((0.22, 0.19, 0.42), rng))
     for _ in range(48):
         size, shine = rng.uniform(0.008, 0.02), rng.uniform(0.5, 1.0)
-        image = paint(image, (1.0, 0.98, 0.88), disc(x, y, rng.uniform(-1.8, 1.8), rng.uniform(-0.5, 1), size, size) * shine)
+        image = paint(
+            image,
+            (1.0, 0.98, 0.88),
+            disc(x, y, rng.uniform(-1.8, 1.8), rng.uniform(-0.5, 1), size, size) * shine,
+        )
     cx, cy = rng.uniform(-0.9, 0.9), rng.uniform(0.5, 0.75)
     moon = disc(x, y, cx, cy, 0.17, 0.17) * (1 - disc(x, y, cx + 0.09, cy + 0.05, 0.15, 0.15))
     image = paint(image, (0.98, 0.95, 0.80), moon)
@@ -141,15 +155,21 @@ def snow(x: Tensor, y: Tensor, rng: random.Random) -> Tensor:
     image = gradient(y, jitter((0.62, 0.76, 0.88), rng), (0.90, 0.94, 0.97), -0.2)
     peaks = 0.15 + 0.35 * (1 - ((x * rng.uniform(0.9, 1.2) + rng.uniform(0, 1)) % 1.1 / 0.55 - 1).abs())
     image = paint(image, jitter((0.56, 0.64, 0.74), rng), below(y, peaks))
-    image = paint(image, (0.95, 0.97, 1.0), below(y, peaks) * (1 - below(y, peaks - 0.10 - 0.03 * torch.sin(14 * x))))
+    image = paint(
+        image, (0.95, 0.97, 1.0), below(y, peaks) * (1 - below(y, peaks - 0.10 - 0.03 * torch.sin(14 * x)))
+    )
     image = paint(image, jitter((0.85, 0.90, 0.96), rng), below(y, ridge(x, rng, 0.0, 0.07)))
     for _ in range(rng.randint(3, 6)):
         cx, base, h = rng.uniform(-1.7, 1.7), rng.uniform(-0.2, 0.0), rng.uniform(0.22, 0.36)
         cone = ((h - (y - base)) * 0.42 - (x - cx).abs()) / 0.015
-        image = paint(image, jitter((0.20, 0.40, 0.36), rng), (cone + 0.5).clamp(0, 1) * bar(y, base, base + h))
+        image = paint(
+            image, jitter((0.20, 0.40, 0.36), rng), (cone + 0.5).clamp(0, 1) * bar(y, base, base + h)
+        )
     image = paint(image, jitter((0.94, 0.96, 0.99), rng, 0.02), below(y, ridge(x, rng, -0.35, 0.05)))
     for _ in range(36):
-        image = paint(image, (1.0, 1.0, 1.0), disc(x, y, rng.uniform(-1.8, 1.8), rng.uniform(-1, 1), 0.016, 0.016) * 0.9)
+        image = paint(
+            image, (1.0, 1.0, 1.0), disc(x, y, rng.uniform(-1.8, 1.8), rng.uniform(-1, 1), 0.016, 0.016) * 0.9
+        )
     return image
 
 
@@ -171,10 +191,16 @@ def forest(x: Tensor, y: Tensor, rng: random.Random) -> Tensor:
         tone = jitter(((0.52, 0.70, 0.56), (0.34, 0.55, 0.40), (0.20, 0.41, 0.27))[depth], rng)
         for _ in range(6 - depth):
             cx, h, w = rng.uniform(-1.8, 1.8), rng.uniform(0.55, 0.85) + 0.1 * depth, rng.uniform(0.16, 0.24)
-            image = paint(image, (0.35, 0.26, 0.20), bar(x, cx - 0.03, cx + 0.03) * bar(y, base - 0.3, base + 0.3))
+            image = paint(
+                image, (0.35, 0.26, 0.20), bar(x, cx - 0.03, cx + 0.03) * bar(y, base - 0.3, base + 0.3)
+            )
             crown = disc(x, y, cx, base + h * 0.6, w, h * 0.42)
             image = paint(image, tone, crown)
-        image = paint(image, jitter((0.40 - 0.08 * depth, 0.58 - 0.06 * depth, 0.32 - 0.04 * depth), rng), below(y, ridge(x, rng, base - 0.12, 0.04)))
+        image = paint(
+            image,
+            jitter((0.40 - 0.08 * depth, 0.58 - 0.06 * depth, 0.32 - 0.04 * depth), rng),
+            below(y, ridge(x, rng, base - 0.12, 0.04)),
+        )
     return image
 
 

@@ -52,7 +52,11 @@ def _poses(scene: Scene, num_frames: int, fps: float, device: torch.device) -> _
     seconds = (torch.arange(num_frames, device=device) - (num_frames - 1) / 2) / fps
     cycle = 2 * math.pi * (scene.phase + seconds * scene.speed)
     x, y = torch.full_like(seconds, scene.x), torch.full_like(seconds, scene.y)
-    angle, size, camera = torch.zeros_like(seconds), torch.full_like(seconds, scene.size), torch.zeros_like(seconds)
+    angle, size, camera = (
+        torch.zeros_like(seconds),
+        torch.full_like(seconds, scene.size),
+        torch.zeros_like(seconds),
+    )
     facing = -1.0 if scene.motion == "left" else 1.0
     match scene.motion:
         case "right" | "left":
@@ -119,7 +123,12 @@ def _shading(points: Tensor, distance: Tensor, facing: float) -> Tensor:
 
 
 def render(
-    scene: Scene, *, num_frames: int = 8, fps: float = 8.0, resolution: int = 128, device: str | torch.device = "cpu"
+    scene: Scene,
+    *,
+    num_frames: int = 8,
+    fps: float = 8.0,
+    resolution: int = 128,
+    device: str | torch.device = "cpu",
 ) -> Rendered:
     """Draw a scene.
 

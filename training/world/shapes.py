@@ -112,8 +112,7 @@ def cube(p: Tensor) -> list[Layer]:
 
 def star(p: Tensor) -> list[Layer]:
     corners = [
-        (r * math.sin(k * math.pi / 5), r * math.cos(k * math.pi / 5))
-        for k, r in enumerate([1.0, 0.47] * 5)
+        (r * math.sin(k * math.pi / 5), r * math.cos(k * math.pi / 5)) for k, r in enumerate([1.0, 0.47] * 5)
     ]
     return [Layer(polygon(p, *corners) - 0.06), _shine(p, -0.12, 0.38, 0.11)]
 
@@ -131,7 +130,10 @@ def car(p: Tensor) -> list[Layer]:
     layers += [Layer(polygon(p, (-0.46, 0.12), (-0.32, 0.46), (-0.08, 0.46), (-0.08, 0.12)), GLASS)]
     layers += [Layer(polygon(p, (0.04, 0.12), (0.04, 0.46), (0.25, 0.46), (0.45, 0.12)), GLASS)]
     for x in (-0.54, 0.54):
-        layers += [Layer(circle(p, x, -0.46, 0.25), DARK), Layer(circle(p, x, -0.46, 0.11), (0.75, 0.76, 0.78))]
+        layers += [
+            Layer(circle(p, x, -0.46, 0.25), DARK),
+            Layer(circle(p, x, -0.46, 0.11), (0.75, 0.76, 0.78)),
+        ]
     return [*layers, Layer(circle(p, 0.92, -0.12, 0.09), CREAM, is_shaded=False)]
 
 
@@ -140,7 +142,13 @@ def boat(p: Tensor) -> list[Layer]:
     mast = segment(p, -0.02, -0.2, -0.02, 0.98, 0.045)
     sail = polygon(p, (0.08, 0.0), (0.08, 0.92), (0.72, 0.0))
     jib = polygon(p, (-0.12, 0.0), (-0.12, 0.72), (-0.58, 0.0))
-    return [Layer(mast, WOOD), Layer(sail, 1.0), Layer(jib, 1.3), Layer(hull), Layer(box(p, 0, -0.2, 0.98, 0.07, 0.05), CREAM)]
+    return [
+        Layer(mast, WOOD),
+        Layer(sail, 1.0),
+        Layer(jib, 1.3),
+        Layer(hull),
+        Layer(box(p, 0, -0.2, 0.98, 0.07, 0.05), CREAM),
+    ]
 
 
 def fish(p: Tensor) -> list[Layer]:
@@ -157,14 +165,25 @@ def bird(p: Tensor) -> list[Layer]:
     beak = polygon(p, (0.82, 0.44), (1.12, 0.32), (0.82, 0.22))
     legs = union(segment(p, -0.1, -0.55, -0.1, -0.86, 0.04), segment(p, 0.14, -0.52, 0.14, -0.86, 0.04))
     wing = ellipse(p, -0.2, -0.08, 0.42, 0.25, 0.45)
-    return [Layer(legs, AMBER), Layer(beak, AMBER), Layer(smooth_union(body, tail, 0.1)), Layer(wing, 0.74), *_eye(p, 0.6, 0.44, 0.1)]
+    return [
+        Layer(legs, AMBER),
+        Layer(beak, AMBER),
+        Layer(smooth_union(body, tail, 0.1)),
+        Layer(wing, 0.74),
+        *_eye(p, 0.6, 0.44, 0.1),
+    ]
 
 
 def balloon(p: Tensor) -> list[Layer]:
     envelope = smooth_union(ellipse(p, 0, 0.3, 0.64, 0.70), circle(p, 0, -0.34, 0.12), 0.25)
     knot = polygon(p, (-0.12, -0.56), (0.12, -0.56), (0.0, -0.40))
     string = segment(p, 0, -0.5, 0.05, -1.0, 0.028)
-    return [Layer(string, (0.45, 0.45, 0.47)), Layer(knot, 0.7), Layer(envelope), _shine(p, -0.24, 0.58, 0.17)]
+    return [
+        Layer(string, (0.45, 0.45, 0.47)),
+        Layer(knot, 0.7),
+        Layer(envelope),
+        _shine(p, -0.24, 0.58, 0.17),
+    ]
 
 
 def mushroom(p: Tensor) -> list[Layer]:
@@ -186,9 +205,13 @@ def duck(p: Tensor) -> list[Layer]:
 
 def rocket(p: Tensor) -> list[Layer]:
     body = torch.maximum(ellipse(p, 0, -0.1, 0.40, 1.02), -(p[..., 1] + 0.62)) - 0.03
-    fins = union(
-        polygon(p, (-0.30, -0.2), (-0.74, -0.78), (-0.26, -0.64)), polygon(p, (0.30, -0.2), (0.74, -0.78), (0.26, -0.64))
-    ) - 0.04
+    fins = (
+        union(
+            polygon(p, (-0.30, -0.2), (-0.74, -0.78), (-0.26, -0.64)),
+            polygon(p, (0.30, -0.2), (0.74, -0.78), (0.26, -0.64)),
+        )
+        - 0.04
+    )
     flame = ellipse(p, 0, -0.78, 0.18, 0.26)
     return [
         Layer(flame, AMBER, is_shaded=False),

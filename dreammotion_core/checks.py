@@ -1,0 +1,62 @@
+"""What has to hold before an edit begins, so that nothing fails late."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.errors import PromptError, VideoError
+from dreammotion_core.masks import checked_mask, grown_mask
+from dreammotion_core.values import MAX_PROMPT_CHARACTERS, EditConfig, Mask, Video
+
+
+def check_prompts(source_prompt: str, target_prompt: str) -> None:
+    """Refuse prompts that cannot lead anywhere.
+
+    Raises:
+        PromptError: if one is empty or too long, or both say the same.
+    """
+    for name, prompt in (("source", source_prompt), ("target", target_prompt)):
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise PromptError(f"the {name} prompt is empty; describe in a few words what the clip shows")
+        if len(prompt) > MAX_PROMPT_CHARACTERS:
+            raise PromptError(
+                f"the {name} prompt has {len(prompt):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are "
+                "accepted, and a sentence is enough"
+            )
+    if source_prompt.split() == target_prompt.split():
+        raise PromptError(
+            "both prompts are the same, so nothing would change; say in the target prompt what to change"
+        )
+
+
+def check_length(video: Video, spec: ModelSpec) -> None:
+    """Refuse clips with fewer frames than a video has, or more than the model edits at once.
+
+    Raises:
+        VideoError: if so.
+    """
+    if len(video) < 2:
+        raise VideoError("the clip has one frame; a video edit needs at least 2 frames")
+    if len(video) > spec.max_frames:
+        raise VideoError(
+            f"the clip has {len(video)} frames; {spec.label} edits at most {spec.max_frames} at once: "
+            "choose a shorter range of frames, or a lower frame rate"
+        )
+
+
+def selection(mask: NDArray[np.generic] | None, video: Video, config: EditConfig) -> Mask:
+    """What may change: the checked and grown mask, or everything where the mask is switched off.
+
+    Returns:
+        (F, H, W) bool.
+
+    Raises:
+        MaskError: if there is no mask but one is needed, or if it does not fit the clip.
+    """
+    if not config.use_mask:
+        return np.ones(video.frames.shape[:3], dtype=bool)
+    if mask is None:
+        mask = np.zeros(video.size, dtype=bool)
+    return grown_mask(checked_mask(mask, len(video), video.size), config.mask_grow)
