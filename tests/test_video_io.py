@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import struct
@@ -556,3 +557,23 @@ def test_masks_of_two_sizes_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(MaskError, match="size of the clip"):
         read_mask(tmp_path)
+
+
+# --- real clips -----------------------------------------------------------------------------------
+
+CLIPS = Path(os.environ.get("DREAMMOTION_CLIPS", Path(__file__).parents[2] / "shared" / "data" / "clips"))
+
+
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="the evaluation clips are not here; see DREAMMOTION_CLIPS")
+def test_real_clips_read_as_their_facts_say() -> None:
+    for folder in sorted(path.parent for path in CLIPS.glob("*/clip.mp4")):
+        facts = json.loads((folder / "meta.json").read_text())
+
+        info = probe_video(folder / "clip.mp4")
+        part = read_video(folder / "clip.mp4", start_frame=info.num_frames - 9, max_frames=9)
+        whole_end = read_video(folder / "clip.mp4").frames[-9:]
+
+        assert (info.num_frames, info.fps) == (facts["frames"], pytest.approx(facts["fps"]))
+        assert np.array_equal(part.frames, whole_end)
+        if (folder / "masks").is_dir():
+            assert read_mask(folder / "masks").shape == (info.num_frames, info.height, info.width)
