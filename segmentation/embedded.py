@@ -38,8 +38,6 @@ OUTLINE_SIDE = 320
 OUTLINE_REACH = 0.012
 """How far a cut may move the outline, as a share of the image's long side."""
 
-FOLLOW_REACH = 0.02
-
 
 class EmbeddedSegmenter:
     """Finds objects by colour and edges; see `Segmenter`."""
@@ -68,7 +66,7 @@ class EmbeddedSession:
         frame = self._frames[selection.frame_index]
         small = _reduced(frame, CLICK_SIDE)
         mask = _find_object(small, _scaled(selection, frame, small))
-        return _refined(frame, mask, reach=OUTLINE_REACH) if small.shape != frame.shape else mask
+        return _refined(frame, mask) if small.shape != frame.shape else mask
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         """The object on every frame; see `SegmentationSession.propagate`."""
@@ -87,10 +85,10 @@ class EmbeddedSession:
             mask: (H, W) bool.
         """
         image = _reduced(self._frames[start], OUTLINE_SIDE)
-        colours = learn_colours(image, _resized(mask, image))
+        colours = learn_colours(image, _resized(mask, image), reach=_reach(image))
 
         def correct(index: int, carried: CarriedMask) -> FrameMask:
-            return _refined(self._frames[index], carried.mask, reach=FOLLOW_REACH, colours=colours)
+            return _refined(self._frames[index], carried.mask, colours=colours)
 
         return follow(self._frames, start, mask, correct=correct)
 
@@ -155,14 +153,18 @@ def _object_in_box(image: Frame, box: Box) -> FrameMask:
     return found if found.sum() > 0.1 * (x1 - x0) * (y1 - y0) else np.asarray(middle > 0, dtype=np.bool_)
 
 
-def _refined(
-    frame: Frame, mask: FrameMask, *, reach: float, colours: ColourModels | None = None
-) -> FrameMask:
+def _refined(frame: Frame, mask: FrameMask, *, colours: ColourModels | None = None) -> FrameMask:
     """A mask of any size brought to the frame's size, its outline drawn to the nearby colour edges."""
     image = _reduced(frame, OUTLINE_SIDE)
     rough = _resized(mask, image)
-    moved = refine_outline(image, rough, reach=max(1, round(reach * max(image.shape[:2]))), colours=colours)
+    moved = refine_outline(image, rough, reach=_reach(image), colours=colours)
     return _resized(moved, frame)
+
+
+def _reach(image: Frame) -> int:
+    """How many pixels a cut may move the outline on this image."""
+    height, width = image.shape[:2]
+    return max(1, round(OUTLINE_REACH * max(height, width)))
 
 
 def _reduced(frame: Frame, long_side: int) -> Frame:

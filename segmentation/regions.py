@@ -17,10 +17,13 @@ from segmentation.base import Frame, FrameMask
 
 FLOOD_TOLERANCES = (3, 6, 10, 16, 24, 36)
 STEP_TOLERANCES = (1, 2, 4, 7)
-DISC_RADII = (0.07, 0.11, 0.16, 0.23)
-"""Of the discs that colour models start from, as shares of the image's long side."""
+DISCS = ((0.09, 0.25), (0.13, 0.5), (0.18, 0.25), (0.25, 0.5), (0.33, 0.5))
+"""What colour models start from: radius as a share of the image's long side, share of it that is certain."""
 
-_DISC_SURROUNDINGS = 2.3
+DISTINCT_OVERLAP = 0.85
+"""IoU with the mask from which on colours alone are taken to describe an object."""
+
+_DISC_SURROUNDINGS = 2.0
 _GRABCUT_ROUNDS = 2
 _NO_BOX = (0, 0, 0, 0)
 _HISTOGRAM_BINS = 6
@@ -51,21 +54,20 @@ def score_region(image: Frame, mask: FrameMask) -> float:
     return float(np.dot(SCORE_WEIGHTS, describe_region(image, mask)))
 
 
-SCORE_WEIGHTS = np.array([1.0, 0.0, -4.0, -0.1, 0.0])
+SCORE_WEIGHTS = np.array([1.0, -6.0, -0.12, 0.06])
 """Of the numbers from `describe_region`, fitted to their overlap with true objects."""
 
 
 def describe_region(image: Frame, mask: FrameMask) -> NDArray[np.float64]:
-    """What tells an object from a patch: edge, compactness, frame contact, size, colour contrast.
+    """What tells an object from a patch: edge, frame contact, size, colour contrast.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) bool, not empty.
 
     Returns:
-        (5,): mean edge strength along the outline in [0, 1]; area over that of the convex hull; share of
-        the outline on the frame's rim; squared log of the area against a typical one; colour difference
-        to a ring round it in [0, 1].
+        (4,): mean edge strength along the outline in [0, 1]; share of the outline on the frame's rim;
+        squared log of the area against a typical one; colour difference to a ring round it in [0, 1].
     """
     region = mask.astype(np.uint8)
     kernel = np.ones((3, 3), np.uint8)
@@ -76,11 +78,9 @@ def describe_region(image: Frame, mask: FrameMask) -> NDArray[np.float64]:
     outline = rim & ~at_frame
     edges = np.minimum(_edge_strength(image), _STRONG_EDGE) / _STRONG_EDGE
     edge = float(edges[outline].mean()) if outline.any() else 0.0
-    hull = cv2.convexHull(cv2.findNonZero(region))
-    solidity = mask.sum() / max(float(cv2.contourArea(hull)), float(mask.sum()))
     contact = float((rim & at_frame).sum() / rim.sum())
     size = float(np.log(mask.mean() / _TYPICAL_AREA) ** 2)
-    return np.array([edge, solidity, contact, size, _contrast(image, region)])
+    return np.array([edge, contact, size, _contrast(image, region)])
 
 
 def filled_component(mask: FrameMask, point: tuple[int, int]) -> FrameMask:
@@ -136,15 +136,16 @@ class ColourModels:
     foreground: NDArray[np.float64]
 
 
-def learn_colours(image: Frame, mask: FrameMask) -> ColourModels | None:
-    """The colours of an object and of everything else.
+def learn_colours(image: Frame, mask: FrameMask, *, reach: int) -> ColourModels | None:
+    """The colours of an object and of everything else, where they tell the two apart.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) bool.
+        reach: as `refine_outline` will be given.
 
     Returns:
-        None where one side is empty, because nothing can be learned.
+        None where the colours alone would not bring the mask back: they are no help on other frames.
     """
     if mask.all() or not mask.any():
         return None
@@ -152,7 +153,9 @@ def learn_colours(image: Frame, mask: FrameMask) -> ColourModels | None:
     models = ColourModels(np.zeros((1, 65)), np.zeros((1, 65)))
     labels = np.where(mask, cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)
     cv2.grabCut(image, labels, _NO_BOX, models.background, models.foreground, 1, cv2.GC_INIT_WITH_MASK)
-    return models
+    again = refine_outline(image, mask, reach=reach, colours=models)
+    is_distinct = (again & mask).sum() >= DISTINCT_OVERLAP * (again | mask).sum()
+    return models if is_distinct else None
 
 
 def cut(
@@ -207,11 +210,11 @@ def _fitted_discs(image: Frame, point: tuple[int, int]) -> list[FrameMask]:
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     distance = np.hypot(x - point[0], y - point[1]) / max(height, width)
     regions = []
-    for radius in DISC_RADII:
+    for radius, certain in DISCS:
         labels = np.full((height, width), cv2.GC_PR_BGD, np.uint8)
         labels[distance < radius] = cv2.GC_PR_FGD
         labels[distance > _DISC_SURROUNDINGS * radius] = cv2.GC_BGD
-        labels[distance < 0.2 * radius] = cv2.GC_FGD
+        labels[distance < certain * radius] = cv2.GC_FGD
         labels[point[1], point[0]] = cv2.GC_FGD
         regions.append(cut(image, labels))
     return regions

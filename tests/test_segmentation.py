@@ -201,6 +201,24 @@ class TestPropagation:
         carried = carry_mask(masks[0], previous=frames[0], frame=frames[1])
         assert overlap(carried.mask, masks[1]) > max(0.9, overlap(masks[0], masks[1]))
 
+    def test_an_object_that_jumps_too_far_for_the_flow_is_found_by_its_look(self) -> None:
+        frames, masks = disc_clip(2, step=35.0)
+        carried = carry_mask(masks[0], previous=frames[0], frame=frames[1])
+        assert overlap(masks[0], masks[1]) < 0.1
+        assert overlap(carried.mask, masks[1]) > 0.8
+
+    def test_a_cut_to_another_scene_loses_the_object(self) -> None:
+        frames, masks = disc_clip(2)
+        elsewhere = np.random.default_rng(1).integers(0, 256, frames[1].shape, dtype=np.uint8)
+        clip = np.stack([frames[0], elsewhere])
+        followed = dict(follow(clip, 0, masks[0], correct=lambda _index, carried: carried.mask))
+        assert not followed[1].any()
+
+    def test_a_given_mask_is_followed_like_a_selection(self) -> None:
+        frames, masks = disc_clip(4)
+        for index, mask in load_segmenter().open(frames).follow(1, masks[1]):
+            assert overlap(mask, masks[index]) > 0.9
+
     def test_a_lost_object_stays_lost(self) -> None:
         frames, masks = disc_clip(4)
         followed = dict(follow(frames, 0, masks[0], correct=lambda index, c: c.mask & (index < 2)))
