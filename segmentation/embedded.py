@@ -164,7 +164,7 @@ def _refined(frame: Frame, mask: FrameMask, *, colours: ColourModels | None = No
 def _reach(image: Frame) -> int:
     """How many pixels a cut may move the outline on this image."""
     height, width = image.shape[:2]
-    return max(1, round(OUTLINE_REACH * max(height, width)))
+    return max(1, int(OUTLINE_REACH * max(height, width) + 0.5))
 
 
 def _reduced(frame: Frame, long_side: int) -> Frame:
