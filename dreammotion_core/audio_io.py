@@ -15,7 +15,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from dreammotion_core.values import AudioTrack
-from dreammotion_core.video_timeline import opened_clip
+from dreammotion_core.video_timeline import damaged, opened_clip
 
 MAX_AUDIO_SECONDS = 20 * 60
 _AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
@@ -40,6 +40,8 @@ def read_audio(path: Path, *, start: float, duration: float) -> AudioTrack | Non
         if not container.streams.audio:
             return None
         stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise damaged(path)
         samples: NDArray[np.float32] | None = None
         for frame in _resampled(container, stream, start):
             rate = frame.sample_rate

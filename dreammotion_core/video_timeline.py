@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -111,10 +112,12 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     """The clip's main video stream.
 
     Raises:
-        VideoError: if there is none (an audio file, or music with a cover picture).
+        VideoError: if there is none (an audio file, or music with a cover picture), or no decoder for it.
     """
     for stream in container.streams.video:
-        if not stream.disposition & stream.disposition.__class__.attached_pic:
+        if stream.codec_context is None:
+            raise VideoError(f"{path.name} is coded in an unknown way; convert it, for example to H.264")
+        if not stream.disposition & Disposition.attached_pic:
             return stream
     raise VideoError(f"{path.name} has no video stream, only sound; pass a file with pictures")
 

@@ -373,6 +373,22 @@ def test_truncated_file_is_refused(tmp_path: Path, faststart: bool, share: float
         read_video(tmp_path / "part.mp4")
 
 
+def test_unknown_coding_is_refused_for_pictures_and_leaves_out_sound(tmp_path: Path) -> None:
+    video = Video(grey_ramp(8), fps=8.0, audio=tone(1.0))
+    content = write_video(video, tmp_path / "clip.mp4").read_bytes()
+    (tmp_path / "pictures.mp4").write_bytes(content.replace(b"avc1", b"zzzz"))
+    unknown_sound = bytearray(content.replace(b"mp4a", b"zzzz"))
+    # The descriptor of the decoder names the coding a second time: its first byte, after tag and length.
+    unknown_sound[content.index(b"\x04\x80\x80\x80", content.index(b"esds")) + 5] = 0xFF
+    (tmp_path / "sound.mp4").write_bytes(unknown_sound)
+
+    with pytest.raises(VideoError, match="unknown way"):
+        read_video(tmp_path / "pictures.mp4")
+    silent = read_video(tmp_path / "sound.mp4")
+    assert silent.audio is None
+    assert codes(silent) == {"audio_dropped"}
+
+
 def test_sound_only_is_refused(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "song.wav"), "w") as output:
         stream = output.add_stream("pcm_s16le", rate=8000, layout="mono")
