@@ -134,9 +134,7 @@ def _finished(job: EditJob, progress: EditProgress, folder: Path, selection: Sel
         caption = "Stopped before the first preview. Nothing was changed."
         return {"player": player_view(job.clip, stage="source", frames=job.clip.source_uris, caption=caption)}
     movie, receipt = write_result(output, job, folder=folder, selection=selection)
-    done = (
-        "Done" if progress.output else f"Stopped after step {len(output.losses)}; this is the latest preview"
-    )
+    done = "Done" if progress.output else f"Stopped. This is the clip as of step {len(output.losses)}"
     caption = f"{done}. Drag the line to compare with the source."
     frames = encode_frames(output.frames, quality=90)
     return {

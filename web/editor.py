@@ -80,6 +80,11 @@ class LazyEditor:
             video, source_prompt=source_prompt, target_prompt=target_prompt, mask=mask, config=config
         )
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights are in memory."""
+        return self._pipeline is not None
+
     def pipeline(self) -> DreamMotionPipeline:
         """The loaded pipeline."""
         with self._lock:

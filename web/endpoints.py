@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
 from PIL import Image
+from pydantic import ValidationError
 
-from dreammotion_core import EditConfig, write_video
+from dreammotion_core import EditConfig, VideoError, write_video
 from segmentation import Click, Segmenter, Selection
 from web.device import DeviceQueue
 from web.editor import Editor
@@ -96,10 +98,18 @@ class Endpoints:
             if progress.output is not None:
                 yield gr.FileData(path=str(write_video(progress.output.video, Path(folder) / "edit.mp4")))
 
-    def _open(self, upload: gr.FileData) -> Clip:
-        path = Path(upload.path)
+    def _open(self, upload: Any) -> Clip:
+        path = _uploaded(upload)
         video = read_clip(path, editor=self._editor, start_frame=0, num_frames=None)
         return Clip(path=path, video=video, session=self._segmenter.open(video.frames))
+
+
+def _uploaded(upload: Any) -> Path:
+    # Only what says that it is an upload was checked by Gradio to be one, and not a file of the server.
+    try:
+        return Path(gr.FileData.model_validate(upload, context={"validate_meta": True}).path)
+    except ValidationError as error:
+        raise VideoError("video is no uploaded file; send one with handle_file of gradio_client") from error
 
 
 def _at(x: float, y: float) -> Selection:

@@ -33,11 +33,10 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
 
 def _read(path: Path) -> Example:
     meta = json.loads(path.read_text(encoding="utf-8"))
-    x, y = meta["click"]
     return Example(
         name=path.parent.name,
         path=path.parent / "clip.mp4",
         source_prompt=meta["source_prompt"],
         target_prompts=tuple(meta["target_prompts"]),
-        click=(x, y),
+        click=(meta["click"]["x"], meta["click"]["y"]),
     )

@@ -132,9 +132,9 @@ def _followed_caption(masks: NDArray[np.bool_]) -> str:
 def _read_selection(values: Any) -> Selection:
     if not isinstance(values, Mapping):
         raise SelectionError("the canvas sent no selection; reload the page")
-    if len(values.get("clicks", ())) > MAX_CLICKS:
-        raise SelectionError(f"more than {MAX_CLICKS} clicks; clear some and click again")
     selection = Selection.from_dict(values)
+    if len(selection.clicks) > MAX_CLICKS:
+        raise SelectionError(f"more than {MAX_CLICKS} clicks; clear some and click again")
     if selection.frame_index != 0:
         raise SelectionError(f"the selection is on frame {selection.frame_index}; click on the first frame")
     return selection

@@ -1,0 +1,574 @@
+"""The page without a browser: its handlers driven directly, and its endpoints through the client."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import logging
+import math
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import httpx
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from app import build_app, launch_options
+from dreammotion_core import (
+    ConfigError,
+    DreamMotionError,
+    EditConfig,
+    MaskError,
+    PromptError,
+    Video,
+    VideoError,
+    read_video,
+    write_video,
+)
+from segmentation import SelectionError, load_segmenter
+from tests.serving import serve
+from tests.tiny import moving_square, save_tiny_unet3d
+from web import (
+    FORM_FIELDS,
+    Clips,
+    DeviceQueue,
+    Edits,
+    Example,
+    LazyEditor,
+    Selections,
+    VisitorStore,
+    load_examples,
+)
+from web.device import QueueFullError
+from web.encoding import encode_frame, encode_overlay
+from web.failures import UNEXPECTED, told_to_visitor
+from web.settings import preset_fields, read_prompts, read_settings
+from web.visitors import VisitorGoneError
+
+SIDE = 64
+ON_SQUARE = {"x": 12.0, "y": 24.0, "is_positive": True}
+PROMPTS = {"source_prompt": "a red car", "target_prompt": "a blue car"}
+
+
+def form(**changes: Any) -> dict[str, Any]:
+    usual = EditConfig()
+    low, high = usual.timestep_range
+    values = {name: getattr(usual, name, None) for name in FORM_FIELDS}
+    values |= {"steps": 3, "timestep_low": low, "timestep_high": high, "seed": "7", "preview_interval": 1}
+    return values | changes
+
+
+def last(updates: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    return list(updates)[-1]
+
+
+@pytest.fixture(scope="session")
+def editor(tmp_path_factory: pytest.TempPathFactory) -> LazyEditor:
+    return LazyEditor(str(save_tiny_unet3d(tmp_path_factory.mktemp("model"))))
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
+    folder = tmp_path_factory.mktemp("examples") / "square"
+    folder.mkdir()
+    write_video(moving_square(num_frames=4, size=(SIDE, SIDE))[0], folder / "clip.mp4")
+    meta = {"source_prompt": "a red car", "target_prompts": ["a blue car"], "click": {"x": 12, "y": 24}}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    return load_examples(folder.parent)[0]
+
+
+class Page:
+    """The handlers of one server, wired as the app wires them."""
+
+    def __init__(self, editor: LazyEditor, examples: list[Example]) -> None:
+        segmenter = load_segmenter()
+        self.visitors, self.device = VisitorStore(), DeviceQueue()
+        self.clips = Clips(visitors=self.visitors, editor=editor, segmenter=segmenter, examples=examples)
+        self.selections = Selections(visitors=self.visitors)
+        self.edits = Edits(visitors=self.visitors, device=self.device, editor=editor)
+
+    def arrive(self) -> str:
+        token = self.visitors.admit("session")
+        self.clips.greet(token=token)
+        return token
+
+    def click(self, token: str, /, *clicks: dict[str, Any], **changes: Any) -> dict[str, Any]:
+        selection = {"frame_index": 0, "clicks": list(clicks or [ON_SQUARE]), "box": None}
+        return self.selections.segment({"token": token, "clip": 1, "selection": selection} | changes)
+
+
+@pytest.fixture
+def page(editor: LazyEditor, example: Example) -> Page:
+    return Page(editor, [example])
+
+
+# Visitors
+
+
+def test_a_newcomer_finds_the_first_example_open(page: Page, example: Example) -> None:
+    token = page.visitors.admit()
+
+    update = page.clips.greet(token=token)
+
+    assert update["canvas"]["width"] == SIDE
+    assert update["canvas"]["hint"] == example.click
+    assert len(update["player"]["frames"]) == 3
+    assert update["source_prompt"] == "a red car"
+
+
+def test_two_visitors_never_see_each_others_selection(page: Page) -> None:
+    first, second = page.arrive(), page.arrive()
+
+    page.click(first)
+
+    assert page.visitors.get(second).selection.is_empty
+    assert first != second
+    assert len(first) >= 16
+
+
+def test_a_closed_tab_stops_its_job_and_forgets_the_visitor(page: Page) -> None:
+    token = page.arrive()
+    stop = page.visitors.get(token).stop
+
+    page.visitors.leave("session")
+
+    assert stop.is_set()
+    with pytest.raises(VisitorGoneError, match="Reload"):
+        page.visitors.get(token)
+
+
+def test_visitors_who_were_away_too_long_are_forgotten() -> None:
+    visitors = VisitorStore(time_to_live=-1.0)
+    visitors.admit()
+
+    visitors.admit()
+
+    assert len(visitors) == 0
+
+
+@pytest.mark.parametrize("token", [None, "", "guess", 3, ["list"]])
+def test_a_made_up_token_opens_nothing(page: Page, token: Any) -> None:
+    with pytest.raises(VisitorGoneError):
+        page.visitors.get(token)
+
+
+# The device
+
+
+def test_the_device_is_held_by_one_at_a_time_in_order_of_arrival() -> None:
+    queue = DeviceQueue()
+    first, second, third = queue.enter(), queue.enter(), queue.enter()
+
+    assert (first.place, second.place, third.place) == (0, 1, 2)
+    assert not second.wait(seconds=0.01)
+    first.leave()
+    assert second.wait(seconds=0.01)
+    assert third.place == 1
+
+
+def test_leaving_the_line_lets_those_behind_move_up() -> None:
+    queue = DeviceQueue()
+    holder, impatient, patient = queue.enter(), queue.enter(), queue.enter()
+
+    impatient.leave()
+    holder.leave()
+
+    assert patient.wait(seconds=0.01)
+
+
+def test_a_failing_edit_gives_the_device_back() -> None:
+    queue = DeviceQueue()
+
+    with pytest.raises(MaskError), queue.enter():
+        raise MaskError("no")
+
+    assert queue.enter().wait(seconds=0.01)
+
+
+def test_a_full_line_is_refused() -> None:
+    queue = DeviceQueue(max_waiting=1)
+    queue.enter()
+    queue.enter()
+
+    with pytest.raises(QueueFullError, match="try again"):
+        queue.enter()
+
+
+# Clicks
+
+
+def test_a_click_on_the_object_is_answered_with_its_mask(page: Page) -> None:
+    answer = page.click(page.arrive())
+
+    assert answer["overlay"].startswith("data:image/png;base64,")
+    assert 0.02 < answer["share"] < 0.3
+
+
+def test_an_emptied_selection_clears_the_overlay(page: Page) -> None:
+    token = page.arrive()
+    page.click(token)
+
+    answer = page.click(token, selection={"frame_index": 0, "clicks": [], "box": None})
+
+    assert answer["overlay"] is None
+    assert page.visitors.get(token).selection.is_empty
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"token": "other"}, "Reload"),
+        ({"clip": 9}, "another clip"),
+        ({"selection": None}, "no selection"),
+        ({"selection": {"frame_index": 2, "clicks": [ON_SQUARE]}}, "first frame"),
+        ({"selection": {"clicks": [ON_SQUARE] * 65}}, "64 clicks"),
+        ({"selection": {"clicks": [{"x": math.nan, "y": 1}]}}, "finite"),
+        ({"selection": {"clicks": [{"x": SIDE + 1, "y": 1}]}}, "outside"),
+        ({"selection": {"clicks": [{"x": "1", "y": 1}]}}, "finite"),
+        ({"selection": {"clicks": 5}}, "cannot be read"),
+        ({"selection": {"box": {"x0": 3, "y0": 3, "x1": 3, "y1": 9}}}, "no area"),
+    ],
+)
+def test_a_bad_selection_is_answered_with_a_sentence(
+    page: Page, changes: dict[str, Any], message: str
+) -> None:
+    answer = page.click(page.arrive(), **changes)
+
+    assert message.lower() in answer["error"].lower()
+
+
+def test_propagation_streams_every_frame_and_keeps_the_masks(page: Page) -> None:
+    token = page.arrive()
+    page.click(token)
+
+    updates = [u["player"] for u in page.selections.propagate(token=token) if "player" in u]
+
+    assert [u["show"] for u in updates] == [0, 1, 2, None]
+    assert page.visitors.get(token).masks.shape == (3, SIDE, SIDE)
+    assert not page.visitors.get(token).is_busy
+
+
+def test_a_new_click_makes_earlier_masks_invalid(page: Page) -> None:
+    token = page.arrive()
+    page.click(token)
+    list(page.selections.propagate(token=token))
+
+    page.click(token, ON_SQUARE, {"x": 2.0, "y": 60.0, "is_positive": False})
+
+    assert page.visitors.get(token).masks is None
+
+
+def test_propagation_stops_after_the_frame_at_hand(page: Page) -> None:
+    token = page.arrive()
+    page.click(token)
+    updates = page.selections.propagate(token=token)
+    next(updates), next(updates)
+
+    page.edits.stop(token)
+
+    assert "Stopped" in last(updates)["player"]["caption"]
+    assert page.visitors.get(token).masks is None
+
+
+def test_propagating_nothing_is_refused(page: Page) -> None:
+    with pytest.raises(SelectionError, match="nothing is selected"):
+        list(page.selections.propagate(token=page.arrive()))
+
+
+# Edits
+
+
+def test_an_edit_follows_the_object_and_ends_with_clip_and_receipt(page: Page, example: Example) -> None:
+    token = page.arrive()
+    page.click(token)
+    captions = []
+    for update in page.edits.run(token=token, **PROMPTS, **form()):
+        captions.append(update.get("player", {}).get("caption", ""))
+        if update.get("facts"):
+            frames = read_video(update["movie"].value["path"]).frames
+            receipt = json.loads(Path(update["receipt"].value["path"]).read_text())
+            facts, view = update["facts"], update["player"]
+
+    assert any("Following the object" in caption for caption in captions)
+    assert frames.shape == (3, SIDE, SIDE, 3)
+    assert receipt["seed"] == 7
+    assert receipt["selection"]["clicks"] == [ON_SQUARE]
+    assert receipt["source"]["name"] == example.path.name
+    assert "unchanged (max difference 0 of 255)" in facts
+    assert len(view["before"]) == len(view["frames"]) == 3
+
+
+def test_stop_keeps_the_latest_preview_as_the_result(page: Page) -> None:
+    token = page.arrive()
+    page.click(token)
+    updates = page.edits.run(token=token, **PROMPTS, **form(steps=500, mask_grow=3))
+    for update in updates:
+        if "Step" in update.get("player", {}).get("caption", ""):
+            page.edits.stop(token)
+            break
+
+    result = next(updates)
+
+    assert "Stopped. This is the clip as of step" in result["player"]["caption"]
+    assert "unchanged (max difference 0 of 255)" in result["facts"]
+    assert list(updates) == []
+    assert page.device.enter().wait(seconds=0.01)
+
+
+def test_a_second_edit_is_told_its_place_and_may_leave_the_line(page: Page) -> None:
+    token = page.arrive()
+    page.click(token)
+    holder = page.device.enter()
+    updates = page.edits.run(token=token, **PROMPTS, **form())
+    caption = next(c for u in updates if "Waiting" in (c := u.get("player", {}).get("caption", "")))
+
+    page.edits.stop(token)
+    farewell = last(updates)["player"]["caption"]
+
+    assert "one edit is before yours" in caption
+    assert "left the line" in farewell
+    assert holder.place == 0
+    holder.leave()
+    assert page.device.enter().wait(seconds=0.01)
+
+
+def test_a_closed_page_gives_the_device_back(page: Page) -> None:
+    token = page.arrive()
+    page.click(token)
+    updates = page.edits.run(token=token, **PROMPTS, **form())
+    next(u for u in updates if "Step" in u.get("player", {}).get("caption", ""))
+
+    updates.close()
+
+    assert page.device.enter().wait(seconds=0.01)
+    assert not page.visitors.get(token).is_busy
+
+
+def test_editing_without_a_mask_needs_no_click(page: Page) -> None:
+    updates = page.edits.run(token=page.arrive(), **PROMPTS, **form(use_mask=False, steps=1))
+
+    assert "The whole frame was edited" in last(updates)["facts"]
+
+
+def test_an_edit_without_a_click_says_what_to_do(page: Page) -> None:
+    with pytest.raises(MaskError, match="click the object"):
+        list(page.edits.run(token=page.arrive(), **PROMPTS, **form()))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        ("", "a blue car", "source prompt is empty"),
+        ("a red car", "  ", "target prompt is empty"),
+        (None, "a blue car", "source prompt is empty"),
+        ("a red car", "a red car ", "the same"),
+        ("a red car", "a" * 5000, "5,000 characters"),
+    ],
+)
+def test_prompts_are_checked_before_anything_waits(source: Any, target: Any, message: str) -> None:
+    with pytest.raises(PromptError, match=message):
+        read_prompts(source, target)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "num_optimization_steps"),
+        ({"steps": 10**6}, "num_optimization_steps"),
+        ({"steps": 2.5}, "whole number"),
+        ({"steps": None}, "whole number"),
+        ({"steps": True}, "whole number"),
+        ({"steps": math.inf}, "whole number"),
+        ({"seed": "lucky"}, "seed"),
+        ({"seed": str(2**70)}, "seed"),
+        ({"learning_rate": math.nan}, "learning_rate"),
+        ({"learning_rate": "fast"}, "learning_rate"),
+        ({"optimizer": "lion"}, "optimizer"),
+        ({"timestep_low": 900, "timestep_high": 100}, "timestep_range"),
+        ({"appearance_weight": 0, "spatial_weight": 0, "temporal_weight": 0}, "all three losses"),
+        ({"use_mask": "yes"}, "use_mask"),
+    ],
+)
+def test_settings_are_checked_again_on_the_server(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_settings(form(**changes))
+
+
+def test_the_form_starts_with_the_defaults_of_the_library() -> None:
+    usual = EditConfig()
+    values = form(steps=usual.num_optimization_steps, preview_interval=usual.preview_interval, seed="-1")
+
+    assert read_settings(values) == usual
+
+
+@pytest.mark.parametrize("name", ["fast", "paper"])
+def test_a_preset_fills_the_form(name: str) -> None:
+    config = EditConfig.preset(name, seed=7)
+
+    assert read_settings(form(**preset_fields(name))) == config
+
+
+# Clips
+
+
+def test_a_file_that_is_no_video_is_refused_and_the_open_clip_stays(page: Page, tmp_path: Path) -> None:
+    token = page.arrive()
+    path = tmp_path / "notes.mp4"
+    path.write_text("not a video")
+
+    with pytest.raises(VideoError):
+        page.clips.open_upload(token=token, upload=str(path), start_frame=0, num_frames=3)
+
+    assert page.visitors.get(token).clip.number == 1
+
+
+def test_another_part_of_the_clip_starts_a_new_selection(page: Page) -> None:
+    token = page.arrive()
+    page.click(token)
+
+    update = page.clips.reopen(token=token, start_frame=1, num_frames=2)
+
+    assert update["canvas"]["clip"] == 2
+    assert len(update["player"]["frames"]) == 2
+    assert page.visitors.get(token).selection.is_empty
+
+
+@pytest.mark.parametrize("span", [(-1, 3), (0, 1), (0, 7), (0.5, 3), ("0", 3), (None, 3)])
+def test_a_span_that_the_model_cannot_take_is_refused(page: Page, span: tuple[Any, Any]) -> None:
+    token = page.arrive()
+
+    with pytest.raises(DreamMotionError):
+        page.clips.reopen(token=token, start_frame=span[0], num_frames=span[1])
+
+
+def test_an_unknown_example_is_refused(page: Page) -> None:
+    with pytest.raises(VideoError, match="square"):
+        page.clips.open_example(token=page.arrive(), example="../secret", start_frame=0, num_frames=3)
+
+
+# Pictures and messages
+
+
+def picture(uri: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+
+
+def test_the_overlay_tints_the_object_and_nothing_else() -> None:
+    mask = np.zeros((32, 64), bool)
+    mask[8:24, 16:48] = True
+
+    overlay = picture(encode_overlay(mask))
+
+    assert overlay.size == (640, 320)
+    assert overlay.getpixel((320, 160))[3] > 0
+    assert overlay.getpixel((20, 20))[3] == 0
+
+
+def test_large_frames_are_shown_reduced_with_their_shape_kept() -> None:
+    assert picture(encode_frame(np.zeros((720, 1280, 3), np.uint8))).size == (640, 360)
+
+
+def test_known_errors_reach_the_visitor_in_their_own_words() -> None:
+    with pytest.raises(gr.Error, match="Nothing is selected"), told_to_visitor():
+        raise MaskError("nothing is selected")
+
+
+def test_unknown_errors_are_logged_and_told_without_details(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR), pytest.raises(gr.Error) as caught, told_to_visitor():
+        raise KeyError("secret")
+
+    assert UNEXPECTED in str(caught.value)
+    assert "secret" in caplog.text
+
+
+# The served page
+
+
+def test_the_page_is_built_without_loading_weights(example: Example) -> None:
+    editor = LazyEditor("toybox")
+
+    async def build() -> gr.Blocks:
+        return build_app(editor, load_segmenter(), [example])
+
+    # Outside a running event loop, Gradio makes loops of its own and leaves them open.
+    page = asyncio.run(build())
+
+    assert page.title == "DreamMotion"
+    assert launch_options()["run_history"] is False
+    assert editor.is_loaded is False
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp("served")
+    model = save_tiny_unet3d(folder / "tiny")
+    with serve(folder / "log.txt", "--model", str(model)) as url:
+        client = Client(url, verbose=False, download_files=str(folder))
+        yield client
+        client.close()
+
+
+def test_only_the_two_clean_endpoints_are_published(client: Client) -> None:
+    published = client.view_api(return_format="dict")["named_endpoints"]
+
+    assert set(published) == {"/segment", "/edit_video"}
+
+
+def test_the_segment_endpoint_returns_a_mask(client: Client, example: Example) -> None:
+    path = client.predict(handle_file(str(example.path)), 12, 24, api_name="/segment")
+
+    mask = np.asarray(Image.open(path))
+    assert mask.shape == (SIDE, SIDE)
+    assert set(np.unique(mask)) == {0, 255}
+
+
+def test_the_edit_endpoint_returns_a_clip(client: Client, example: Example) -> None:
+    path = client.predict(
+        handle_file(str(example.path)), 12, 24, "a red car", "a blue car", 2, 5, api_name="/edit_video"
+    )
+
+    assert isinstance(video := read_video(path), Video)
+    assert video.frames.shape == (3, SIDE, SIDE, 3)
+
+
+def test_an_endpoint_says_what_is_wrong(client: Client, example: Example) -> None:
+    with pytest.raises(AppError, match="outside"):
+        client.predict(handle_file(str(example.path)), 999, 24, api_name="/segment")
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
+def test_an_endpoint_does_not_read_files_of_the_server(
+    client: Client, example: Example, meta: dict[str, Any]
+) -> None:
+    # The client would upload the file itself, so the request is made by hand.
+    theirs = str(example.path)
+    call = f"{client.src.rstrip('/')}/gradio_api/call/segment"
+    event = httpx.post(call, json={"data": [{"path": theirs} | meta, 12, 24]}).json()["event_id"]
+
+    answer = httpx.get(f"{call}/{event}", timeout=30).text
+
+    assert answer.startswith("event: error")
+
+
+def test_a_cancelled_endpoint_gives_the_device_back(client: Client, example: Example) -> None:
+    arguments = (handle_file(str(example.path)), 12, 24, "a red car", "a blue car")
+    job = client.submit(*arguments, 10_000, 5, api_name="/edit_video")
+    started = threading.Event()
+    for _ in range(600):
+        if len(job.outputs()) > 5:
+            started.set()
+            break
+        started.wait(0.1)
+
+    job.cancel()
+
+    assert started.is_set()
+    assert client.predict(*arguments, 1, 5, api_name="/edit_video")

@@ -1,0 +1,338 @@
+"""The page in a real browser: what a visitor sees, clicks and takes home."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from dreammotion_core import Video, list_models, read_video, write_video
+from tests.serving import serve
+from tests.tiny import save_tiny_unet3d
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+Browser, Page, expect = playwright.Browser, playwright.Page, playwright.expect
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
+]
+SIDE = 128
+BALL = (0.25, 0.6)
+PATIENCE = 60_000
+"""Milliseconds; the machine may be busy with other tests."""
+
+MASK_SHOWN = "() => document.querySelector('#canvas .dm-overlay')?.hasAttribute('src')"
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A red ball rolling over a meadow."""
+    frames = []
+    for index in range(8):
+        image = Image.new("RGB", (4 * SIDE, 4 * SIDE), (150, 200, 240))
+        draw = ImageDraw.Draw(image)
+        draw.rectangle((0, 2.2 * SIDE, 4 * SIDE, 4 * SIDE), fill=(90, 170, 80))
+        x, y = (4 * BALL[0] + 0.2 * index) * SIDE, 4 * BALL[1] * SIDE
+        draw.ellipse((x - 70, y - 70, x + 70, y + 70), fill=(210, 40, 40))
+        frames.append(np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX)))
+    return write_video(Video(np.stack(frames), 8.0), tmp_path_factory.mktemp("clip") / "ball.mp4")
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The real app on the embedded model, or on random weights where that is not there yet."""
+    folder = tmp_path_factory.mktemp("app")
+    embedded = next(spec for spec in list_models() if spec.name == "toybox")
+    model = embedded.name if embedded.is_ready() else str(save_tiny_unet3d(folder / "tiny"))
+    with serve(folder / "log.txt", "--model", model) as url:
+        yield url
+        assert "Traceback" not in (folder / "log.txt").read_text()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, app: str, clip: Path) -> Iterator[Callable[..., Page]]:
+    """Open the page as a new visitor and upload the clip; no visit may log a script error."""
+    contexts, errors = [], []
+
+    def open_page(*, upload: bool = True, **options: object) -> Page:
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(app)
+        page.wait_for_selector("#canvas canvas")
+        if upload:
+            send(page, clip)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def send(page: Page, clip: Path) -> None:
+    before = page.get_attribute("#canvas .dm-base", "src")
+    page.set_input_files('#upload input[type="file"]', str(clip))
+    page.wait_for_function(
+        "(old) => { const image = document.querySelector('#canvas .dm-base');"
+        " return image.getAttribute('src') !== old && image.naturalWidth > 0 }",
+        arg=before,
+    )
+
+
+def click(page: Page, at: tuple[float, float] = BALL, **options: object) -> None:
+    area = page.locator("#canvas canvas").bounding_box()
+    assert area is not None
+    position = {"x": area["width"] * at[0], "y": area["height"] * at[1]}
+    page.locator("#canvas canvas").click(position=position, **options)
+
+
+def select_ball(page: Page) -> None:
+    click(page)
+    page.wait_for_function(MASK_SHOWN)
+
+
+def describe(page: Page, *, steps: int) -> None:
+    page.fill("#source-prompt textarea, #source-prompt input", "a red ball on a meadow")
+    page.fill("#target-prompt textarea, #target-prompt input", "a blue ball on a meadow")
+    if not page.locator("#steps input[type=number]").is_visible():
+        page.click("#advanced button")
+    page.fill("#steps input[type=number]", str(steps))
+    page.press("#steps input[type=number]", "Tab")
+
+
+def caption(page: Page) -> playwright.Locator:
+    return page.locator("#player .dm-note")
+
+
+def share(page: Page) -> float:
+    return float(
+        page.locator("#canvas [data-share], #canvas[data-share]").first.get_attribute("data-share") or 0
+    )
+
+
+def test_a_click_shows_the_mask_of_the_object(visit: Callable[..., Page]) -> None:
+    page = visit()
+
+    select_ball(page)
+
+    expect(page.locator("#canvas .dm-note")).to_contain_text("% of the frame is selected")
+    overlay = page.evaluate(PIXEL_OF_OVERLAY, list(BALL))
+    assert overlay[3] > 0
+    assert page.evaluate(PIXEL_OF_OVERLAY, [0.8, 0.1])[3] == 0
+
+
+PIXEL_OF_OVERLAY = """async ([x, y]) => {
+  const image = document.querySelector('#canvas .dm-overlay');
+  await image.decode();
+  const canvas = document.createElement('canvas');
+  canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
+  const ink = canvas.getContext('2d');
+  ink.drawImage(image, 0, 0);
+  return [...ink.getImageData(x * canvas.width, y * canvas.height, 1, 1).data];
+}"""
+
+
+def test_none_of_ten_rapid_clicks_is_lost(visit: Callable[..., Page]) -> None:
+    page = visit()
+
+    for index in range(10):
+        click(page, (0.05 + 0.09 * index, 0.6), no_wait_after=True)
+
+    expect(page.locator("[data-answered='10']")).to_have_count(1)
+
+
+def test_undo_box_and_negative_clicks_change_the_selection(visit: Callable[..., Page]) -> None:
+    page = visit()
+    select_ball(page)
+
+    click(page, (0.8, 0.2), button="right")
+    expect(page.locator("[data-answered='2']")).to_have_count(1)
+    page.click("#canvas [data-action=undo]")
+    expect(page.locator("[data-answered='1']")).to_have_count(1)
+    page.click("#canvas [data-action=clear]")
+    expect(page.locator("[data-answered='0']")).to_have_count(1)
+
+    assert not page.evaluate(MASK_SHOWN)
+
+
+def test_the_keyboard_alone_selects(visit: Callable[..., Page]) -> None:
+    page = visit()
+    page.focus("#canvas canvas")
+
+    for _ in range(14):
+        page.keyboard.press("ArrowLeft")
+    for _ in range(6):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+
+    page.wait_for_function(MASK_SHOWN)
+
+
+def test_propagation_streams_and_any_frame_can_be_looked_at(visit: Callable[..., Page]) -> None:
+    page = visit()
+    select_ball(page)
+
+    page.click("#propagate")
+
+    expect(caption(page)).to_contain_text("followed through the clip")
+    assert page.locator("#player .dm-badge").inner_text() == "Mask"
+    page.focus("#player .dm-frame")
+    page.keyboard.press("Home")
+    expect(page.locator("#player .dm-count")).to_have_text(re.compile("^1 / "))
+
+
+def test_an_edit_is_watched_stopped_and_kept(visit: Callable[..., Page]) -> None:
+    page = visit()
+    select_ball(page)
+    describe(page, steps=400)
+
+    page.click("#edit")
+    expect(caption(page)).to_contain_text(re.compile(r"Step \d+ of 400"))
+    expect(page.locator("#losses polyline").first).to_have_attribute("points", re.compile(r"\d"))
+    page.click("#stop")
+
+    expect(caption(page)).to_contain_text("Stopped. This is the clip as of step")
+    expect(page.locator("#facts")).to_contain_text("Outside the mask: unchanged (max difference 0 of 255)")
+    expect(page.locator("#stop")).to_be_hidden()
+
+
+def test_a_finished_edit_is_compared_and_downloaded(visit: Callable[..., Page], tmp_path: Path) -> None:
+    page = visit()
+    select_ball(page)
+    describe(page, steps=3)
+    page.fill("#seed input, #seed textarea", "42")
+
+    page.click("#edit")
+    expect(caption(page)).to_contain_text("Done")
+    page.focus("#player .dm-wipe")
+    page.keyboard.press("Home")
+    for button, name in (("#movie", "edit.mp4"), ("#receipt", "edit.json")):
+        with page.expect_download() as download:
+            page.click(button)
+        download.value.save_as(tmp_path / name)
+
+    assert page.input_value("#player .dm-wipe") == "0"
+    assert read_video(tmp_path / "edit.mp4").size == (SIDE, SIDE)
+    receipt = json.loads((tmp_path / "edit.json").read_text())
+    assert receipt["seed"] == 42
+    assert len(receipt["selection"]["clicks"]) == 1
+
+
+def test_a_second_visitor_has_an_own_page_and_waits_for_the_device(visit: Callable[..., Page]) -> None:
+    first, second = visit(), visit()
+    for page in (first, second):
+        select_ball(page)
+        describe(page, steps=400)
+    first.click("#edit")
+    expect(caption(first)).to_contain_text("Step")
+
+    second.click("#edit")
+
+    expect(caption(second)).to_contain_text("Waiting for the device: one edit is before yours")
+    first.click("#stop")
+    expect(caption(first)).to_contain_text("Stopped")
+    expect(caption(second)).to_contain_text("Step")
+    second.click("#stop")
+    expect(caption(second)).to_contain_text("Stopped")
+
+
+def test_closing_the_tab_stops_the_run(visit: Callable[..., Page]) -> None:
+    gone, next_one = visit(), visit()
+    for page in (gone, next_one):
+        select_ball(page)
+        describe(page, steps=400)
+    gone.click("#edit")
+    expect(caption(gone)).to_contain_text("Step")
+
+    gone.close()
+    next_one.click("#edit")
+
+    expect(caption(next_one)).to_contain_text("Step")
+    next_one.click("#stop")
+    expect(caption(next_one)).to_contain_text("Stopped")
+
+
+def test_an_edit_without_a_click_says_what_to_do(visit: Callable[..., Page]) -> None:
+    page = visit()
+    describe(page, steps=3)
+
+    page.click("#edit")
+
+    expect(page.locator(".toast-body")).to_contain_text("click the object")
+
+
+def test_a_file_that_is_no_video_is_refused_and_the_clip_stays(
+    visit: Callable[..., Page], tmp_path: Path
+) -> None:
+    page = visit()
+    picture = page.get_attribute("#canvas .dm-base", "src")
+    (tmp_path / "notes.mp4").write_text("not a video")
+
+    page.set_input_files('#upload input[type="file"]', str(tmp_path / "notes.mp4"))
+
+    expect(page.locator(".toast-body")).to_contain_text("cannot be read as a video")
+    assert page.get_attribute("#canvas .dm-base", "src") == picture
+
+
+def test_an_example_is_one_click_away(visit: Callable[..., Page]) -> None:
+    page = visit(upload=False)
+    cards = page.locator("#examples button")
+    if cards.count() == 0:
+        pytest.skip("no examples in assets/examples yet")
+    page.wait_for_function("() => document.querySelector('#canvas .dm-base').naturalWidth > 0")
+
+    cards.last.click()
+
+    expect(cards.last).to_have_attribute("aria-pressed", "true")
+    prompt = cards.last.locator("span").inner_text()
+    expect(page.locator("#source-prompt textarea, #source-prompt input")).to_have_value(prompt)
+    page.locator("#suggestions label").last.click()
+    suggestion = page.locator("#suggestions label").last.inner_text()
+    expect(page.locator("#target-prompt textarea, #target-prompt input")).to_have_value(suggestion)
+
+
+def test_a_phone_needs_no_sideways_scrolling(visit: Callable[..., Page]) -> None:
+    page = visit(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+
+    area = page.locator("#canvas canvas").bounding_box()
+    page.touchscreen.tap(area["x"] + area["width"] * BALL[0], area["y"] + area["height"] * BALL[1])
+    page.wait_for_function(MASK_SHOWN)
+
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+    assert area["width"] > 300
+
+
+@pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])
+def test_the_page_follows_the_colours_of_the_system(
+    visit: Callable[..., Page], scheme: str, is_dark: bool
+) -> None:
+    page = visit(upload=False, color_scheme=scheme)
+
+    colour = page.evaluate(
+        "() => getComputedStyle(document.querySelector('.gradio-container')).backgroundColor"
+    )
+
+    red = int(re.findall(r"\d+", colour)[0])
+    assert (red < 100) == is_dark
