@@ -7,6 +7,7 @@ write_video(output.video, "edited.mp4")
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.registry import list_models
+from dreammotion_core.config import PRESETS, EditConfig
 from dreammotion_core.errors import (
     BackendError,
     ConfigError,
@@ -26,7 +27,7 @@ from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepD
 from dreammotion_core.frame_folders import read_frames, write_frames
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.receipt import build_receipt, write_receipt
-from dreammotion_core.values import PRESETS, AudioTrack, EditConfig, EditOutput, Notice, StepLosses, Video
+from dreammotion_core.values import AudioTrack, EditOutput, Notice, StepLosses, Video
 from dreammotion_core.video_io import probe_video, read_video, write_video
 
 __all__ = [

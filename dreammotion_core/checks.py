@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.config import MAX_PROMPT_CHARACTERS, EditConfig
 from dreammotion_core.errors import PromptError, VideoError
 from dreammotion_core.masks import checked_mask, grown_mask
-from dreammotion_core.values import MAX_PROMPT_CHARACTERS, EditConfig, Mask, Video
+from dreammotion_core.values import Mask, Video
 
 
 def check_prompts(source_prompt: str, target_prompt: str) -> None:

@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 import torch
 
 from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.config import PRESETS, EditConfig
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.frame_folders import read_frames
-from dreammotion_core.values import PRESETS, EditConfig, Video
+from dreammotion_core.values import Video
 from dreammotion_core.version import __version__
 from dreammotion_core.video_io import read_video
 

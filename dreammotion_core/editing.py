@@ -6,19 +6,21 @@ Nothing is held open between two steps: no hook, no autograd mode, no lock.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from dreammotion_core.backends.base import Backend
+from dreammotion_core.config import EditConfig
 from dreammotion_core.distillation import classifier_free_guidance, masked_direction
 from dreammotion_core.errors import NumericsError
 from dreammotion_core.events import StepDone
 from dreammotion_core.keys import KeyCapture, KeySite
+from dreammotion_core.memory import out_of_memory_explained
 from dreammotion_core.similarity import spatial_matching, temporal_matching
-from dreammotion_core.values import EditConfig, StepLosses
+from dreammotion_core.values import StepLosses
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def edit_latents(
     latent_mask: Tensor | None,
     config: EditConfig,
     key_sites: Sequence[KeySite],
-) -> Iterator[tuple[StepDone, Tensor]]:
+) -> Generator[tuple[StepDone, Tensor], None, None]:
     """Optimise a copy of the source latents towards the target prompt.
 
     Args:
@@ -75,6 +77,7 @@ def edit_latents(
         )
 
 
+@out_of_memory_explained()
 @torch.enable_grad()  # the caller may have switched it off
 def distill_step(
     backend: Backend,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dreammotion_core.values import EditConfig, EditOutput, Frames, Mask, Notice, StepLosses
+from dreammotion_core.config import EditConfig
+from dreammotion_core.values import EditOutput, Frames, Mask, Notice, StepLosses
 
 
 @dataclass(frozen=True)

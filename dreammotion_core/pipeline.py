@@ -5,35 +5,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dreammotion_core.backends.base import Backend, ModelSpec
 from dreammotion_core.backends.registry import load_backend
 from dreammotion_core.checks import check_length, check_prompts, selection
-from dreammotion_core.composite import composite, max_difference_outside
+from dreammotion_core.composite import max_difference_outside
+from dreammotion_core.config import EditConfig
 from dreammotion_core.editing import PromptEmbeds, edit_latents
-from dreammotion_core.errors import OutOfMemoryError
 from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepDone
+from dreammotion_core.finishing import Finishing
 from dreammotion_core.keys import KeySite, matching_modules
-from dreammotion_core.masks import feathered_alpha, latent_mask
-from dreammotion_core.resizing import to_model, to_pixels
-from dreammotion_core.values import (
-    EditConfig,
-    EditOutput,
-    Frames,
-    Notice,
-    StepLosses,
-    Video,
-)
+from dreammotion_core.masks import latent_mask
+from dreammotion_core.memory import out_of_memory_explained
+from dreammotion_core.resizing import to_model
+from dreammotion_core.values import EditOutput, Notice, StepLosses, Video
 
 
 class DreamMotionPipeline:
@@ -69,7 +62,7 @@ class DreamMotionPipeline:
 
     def to(self, device: torch.device | str) -> Self:
         """Move the model to a device."""
-        with _out_of_memory_explained(self.spec):
+        with out_of_memory_explained():
             self.backend.to(device)
         return self
 
@@ -98,7 +91,7 @@ class DreamMotionPipeline:
         target_prompt: str,
         mask: NDArray[np.generic] | None = None,
         config: EditConfig | None = None,
-    ) -> Iterator[EditEvent]:
+    ) -> Generator[EditEvent, None, None]:
         """Edit a clip, telling what happens. Close the generator to stop after the current step.
 
         Args:
@@ -128,9 +121,10 @@ class DreamMotionPipeline:
         check_length(video, self.spec)
         selected = selection(mask, video, config)
         key_sites = self._key_sites(config)
+        site_names = tuple(matching_modules(self.backend.denoiser, key_sites))
         notices = self._notices(video, source_prompt, target_prompt)
 
-        with _out_of_memory_explained(self.spec):
+        with out_of_memory_explained():
             # 2. Resize to the model's grid, encode clip and prompts.
             grid = self.spec.fit_size(video.size)
             source_latents = self.backend.encode_video(to_model(video.frames, grid))
@@ -139,19 +133,19 @@ class DreamMotionPipeline:
                 target=self.backend.encode_prompt(target_prompt),
                 negative=self.backend.encode_prompt(config.negative_prompt),
             )
+            finish = Finishing.prepare(self.backend, video, source_latents, selected, config)
         yield Started(
             config=config,
             model=self.spec.name,
             num_steps=config.num_optimization_steps,
             latent_shape=tuple(source_latents.shape),
-            key_sites=tuple(matching_modules(self.backend.denoiser, key_sites)),
+            key_sites=site_names,
             mask=selected if config.use_mask else None,
         )
         yield from notices
 
         # 3. Optimise the latents.
         region = latent_mask(selected, tuple(source_latents.shape)).to(source_latents.device)
-        alpha = feathered_alpha(selected, config.mask_feather)
         steps = edit_latents(
             self.backend,
             source_latents,
@@ -162,18 +156,17 @@ class DreamMotionPipeline:
         )
         losses: list[StepLosses] = []
         latents = source_latents
-        while (advanced := self._advance(steps)) is not None:
-            step_done, latents = advanced
+        for step_done, latents in steps:
             losses.append(step_done.losses)
             yield step_done
             if _preview_is_due(step_done, config):
-                yield Preview(step_done.step, self._finish(latents, video, alpha))
+                yield Preview(step_done.step, finish(latents))
 
         # 4. Decode, restore the size, keep the source outside the mask, and measure that.
-        frames = self._finish(latents, video, alpha)
+        frames = finish(latents)
         yield Finished(
             EditOutput(
-                video=Video(frames, video.fps, video.audio),
+                video=Video(frames, video.fps, video.audio, tuple(notices)),
                 mask=selected,
                 source_prompt=source_prompt,
                 target_prompt=target_prompt,
@@ -184,16 +177,6 @@ class DreamMotionPipeline:
                 max_difference_outside=max_difference_outside(video.frames, frames, selected),
             )
         )
-
-    def _advance(self, steps: Iterator[tuple[StepDone, Tensor]]) -> tuple[StepDone, Tensor] | None:
-        with _out_of_memory_explained(self.spec):
-            return next(steps, None)
-
-    def _finish(self, latents: Tensor, video: Video, alpha: NDArray[np.float32]) -> Frames:
-        """The edited clip at the source's size, composited; (F, H, W, 3) uint8 RGB."""
-        with _out_of_memory_explained(self.spec):
-            decoded = self.backend.decode_video(latents)
-        return composite(video.frames, to_pixels(decoded, video.size), alpha)
 
     def _key_sites(self, config: EditConfig) -> Sequence[KeySite]:
         if config.key_sites is None:
@@ -217,17 +200,3 @@ class DreamMotionPipeline:
 def _preview_is_due(done: StepDone, config: EditConfig) -> bool:
     interval = config.preview_interval
     return interval > 0 and (done.step == 1 or done.step % interval == 0) and done.step < done.num_steps
-
-
-@contextlib.contextmanager
-def _out_of_memory_explained(spec: ModelSpec) -> Iterator[None]:
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        ran_out = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
-        if not ran_out:
-            raise
-        raise OutOfMemoryError(
-            f"{spec.label} ran out of memory; use fewer frames, a smaller clip or a lower precision, "
-            "or close other programs on the device"
-        ) from error

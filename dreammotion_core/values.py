@@ -1,4 +1,4 @@
-"""The plain values that travel through the library: clips, settings, results.
+"""The plain values that travel through the library: clips and results.
 
 Deliberately absent: tensors and models. Everything here is immutable, picklable and checked on
 construction, so that the code behind it can trust it.
@@ -7,23 +7,19 @@ construction, so that the code behind it can trust it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, Self
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dreammotion_core.errors import ConfigError, VideoError
+from dreammotion_core.config import EditConfig
+from dreammotion_core.errors import VideoError
 
 Frames = NDArray[np.uint8]
 """(F, H, W, 3) RGB, values in [0, 255]."""
 
 Mask = NDArray[np.bool_]
 """(F, H, W), True where the object is."""
-
-MAX_PROMPT_CHARACTERS = 1000
-MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -95,140 +91,6 @@ class Video:
         return len(self) / self.fps
 
 
-Preset = Literal["fast", "paper"]
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {},
-    "paper": {
-        "num_optimization_steps": 200,
-        "learning_rate": 0.4,
-        "preview_interval": 10,
-    },
-}
-"""What each preset changes from the defaults of `EditConfig`. ``paper`` is DreamMotion's optimiser."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EditConfig:
-    """Every setting of an edit. The same config, clip, mask, prompts and model give the same result.
-
-    Attributes:
-        num_optimization_steps: gradient steps, 1 to 10,000 (the paper: 200).
-        optimizer: ``"sgd"`` (the paper) or ``"adam"``.
-        learning_rate: step size, > 0; multiplies the unnormalised direction (the paper: 0.4 with SGD).
-        guidance_scale: classifier-free guidance s in ``uncond + s * (text - uncond)``, both branches.
-        timestep_range: (low, high) of the uniformly drawn timestep, high exclusive, within [0, 1000].
-        appearance_weight: weight of the V-DDS direction; 0 switches it off.
-        spatial_weight: lambda_s, weight of spatial self-similarity matching; 0 switches it off.
-        temporal_weight: lambda_t, weight of temporal self-similarity matching; 0 switches it off.
-        use_mask: confine the edit to the mask. False edits the whole frame and composites nothing.
-        mask_matching: confine the matching gradients to the mask as well.
-        mask_grow: pixels by which the mask is grown (negative: shrunk) before use.
-        mask_feather: width in pixels of the soft rim, inside the grown mask, of the final composite.
-        key_sites: name patterns of the key projections to match; None takes the model's own.
-        negative_prompt: text of the unconditional branch.
-        seed: seed of all noise and timesteps; -1 draws one, which `Started` then reports.
-        preview_interval: steps between previews; 0 switches them off.
-
-    Raises:
-        ConfigError: if a value is out of its range or of the wrong type.
-    """
-
-    num_optimization_steps: int = 100
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    learning_rate: float = 0.4
-    guidance_scale: float = 7.5
-    timestep_range: tuple[int, int] = (50, 950)
-    appearance_weight: float = 1.0
-    spatial_weight: float = 1.0
-    temporal_weight: float = 1.0
-    use_mask: bool = True
-    mask_matching: bool = True
-    mask_grow: int = 0
-    mask_feather: int = 2
-    key_sites: tuple[str, ...] | None = None
-    negative_prompt: str = ""
-    seed: int = -1
-    preview_interval: int = 5
-
-    def __post_init__(self) -> None:
-        _check_whole("num_optimization_steps", self.num_optimization_steps, 1, 10_000)
-        _check_whole("preview_interval", self.preview_interval, 0, 10_000)
-        _check_whole("mask_grow", self.mask_grow, -256, 256)
-        _check_whole("mask_feather", self.mask_feather, 0, 256)
-        _check_whole("seed", self.seed, -1, MAX_SEED)
-        _check_real("learning_rate", self.learning_rate, 0.0, 1e4, above=True)
-        _check_real("guidance_scale", self.guidance_scale, 0.0, 1000.0)
-        for name in ("appearance_weight", "spatial_weight", "temporal_weight"):
-            _check_real(name, getattr(self, name), 0.0, 1e6)
-        for name in ("use_mask", "mask_matching"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; pass True or False")
-        if self.optimizer not in ("sgd", "adam"):
-            raise ConfigError(f"optimizer is {self.optimizer!r}; choose 'sgd' or 'adam'")
-        if not isinstance(self.negative_prompt, str) or len(self.negative_prompt) > MAX_PROMPT_CHARACTERS:
-            raise ConfigError(f"negative_prompt must be text of at most {MAX_PROMPT_CHARACTERS} characters")
-        self._check_timestep_range()
-        self._check_key_sites()
-        if self.appearance_weight == self.spatial_weight == self.temporal_weight == 0:
-            raise ConfigError("all three losses are switched off; give at least one a weight above 0")
-
-    def _check_timestep_range(self) -> None:
-        accepted = "pass two whole numbers (low, high) with 0 <= low < high <= 1000"
-        values = self.timestep_range
-        if not isinstance(values, tuple) or len(values) != 2 or not all(_is_whole(v) for v in values):
-            raise ConfigError(f"timestep_range is {values!r}; {accepted}")
-        if not 0 <= values[0] < values[1] <= 1000:
-            raise ConfigError(f"timestep_range is {values}; {accepted}")
-
-    def _check_key_sites(self) -> None:
-        sites = self.key_sites
-        if sites is None:
-            return
-        if not isinstance(sites, tuple) or not sites or not all(isinstance(s, str) and s for s in sites):
-            raise ConfigError(f"key_sites is {sites!r}; pass a non-empty tuple of name patterns, or None")
-
-    @property
-    def uses_matching(self) -> bool:
-        """Whether any self-similarity loss is on."""
-        return self.spatial_weight > 0 or self.temporal_weight > 0
-
-    def with_changes(self, **changes: Any) -> Self:
-        """A checked copy with some settings changed."""
-        _refuse_unknown(changes)
-        return replace(self, **changes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All settings as plain JSON values."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`. Missing settings take their default.
-
-        Raises:
-            ConfigError: if a setting is unknown or out of its range.
-        """
-        _refuse_unknown(settings)
-        arguments: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
-        }
-        return cls(**arguments)
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> Self:
-        """The settings of a preset, with some of them changed.
-
-        Raises:
-            ConfigError: if there is no such preset.
-        """
-        if name not in PRESETS:
-            raise ConfigError(f"there is no preset {name!r}; choose one of: {', '.join(PRESETS)}")
-        _refuse_unknown(changes)
-        return cls(**{**PRESETS[name], **changes})
-
-
 @dataclass(frozen=True)
 class StepLosses:
     """The losses of one step, before weighting, as plain numbers.
@@ -274,26 +136,3 @@ class EditOutput:
     def frames(self) -> Frames:
         """(F, H, W, 3) uint8 RGB."""
         return self.video.frames
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def _check_whole(name: str, value: Any, low: int, high: int) -> None:
-    if not _is_whole(value) or not low <= value <= high:
-        raise ConfigError(f"{name} is {value!r}; pass a whole number from {low:,} to {high:,}")
-
-
-def _check_real(name: str, value: Any, low: float, high: float, *, above: bool = False) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or not low <= value <= high or (above and value == low):
-        bound = f"above {low:g}" if above else f"from {low:g}"
-        raise ConfigError(f"{name} is {value!r}; pass a number {bound} to {high:g}")
-
-
-def _refuse_unknown(settings: Mapping[str, Any]) -> None:
-    known = [f.name for f in fields(EditConfig)]
-    unknown = sorted(set(settings) - set(known))
-    if unknown:
-        raise ConfigError(f"unknown settings: {', '.join(unknown)}; known are: {', '.join(known)}")

@@ -1,17 +1,18 @@
 """The promises of the loop (method section 5), on real tiny classes."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 import torch
 from torch import Tensor
 
 from dreammotion_core.backends.unet3d import UNet3DBackend
+from dreammotion_core.config import EditConfig
 from dreammotion_core.editing import PromptEmbeds, distill_step, edit_latents
 from dreammotion_core.errors import NumericsError
 from dreammotion_core.events import StepDone
-from dreammotion_core.values import EditConfig, StepLosses
+from dreammotion_core.values import StepLosses
 from tests.tiny import tiny_unet3d
 
 SHAPE = (1, 4, 3, 8, 8)
@@ -49,7 +50,7 @@ def run(
     mask: Tensor | None,
     config: EditConfig,
     target: str = "a blue car",
-) -> Iterator[tuple[StepDone, Tensor]]:
+) -> Generator[tuple[StepDone, Tensor], None, None]:
     return edit_latents(backend, source, embeds(backend, target), mask, config, backend.key_sites)
 
 
@@ -159,7 +160,7 @@ def test_closing_the_stream_leaves_the_model_as_it_was_found(
     for _ in itertools.islice(steps, 2):
         assert not any(module._forward_hooks for module in backend.denoiser.modules())
         assert torch.is_grad_enabled()
-    steps.close()  # type: ignore[attr-defined]
+    steps.close()
 
     assert not any(module._forward_hooks for module in backend.denoiser.modules())
     assert all(p.grad is None and not p.requires_grad for p in backend.denoiser.parameters())

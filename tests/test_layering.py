@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("dreammotion_core", "segmentation", "web")
 
 # Modules of dreammotion_core by layer: each may import its own rows and everything it lists.
-BOTTOM = {"errors", "values", "version"}
+BOTTOM = {"errors", "config", "values", "version"}
 FILES = {"atomic_files", "audio_io", "frame_conversion", "frame_decoding", "frame_folders", "frame_range"} | {
     "video_io",
     "video_timeline",
@@ -26,17 +26,24 @@ MODEL_LIBRARIES = {"diffusers", "transformers", "accelerate", "safetensors", "hu
 ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
-    "values": {"errors"},
-    "events": {"errors", "values"},
+    "config": {"errors"},
+    "values": {"errors", "config"},
+    "events": {"errors", "config", "values"},
     **{name: BOTTOM | FILES - {"video_io"} for name in FILES},
     "receipt": BOTTOM | {"atomic_files"},
-    **{name: {"errors", "values"} for name in MATHS},
+    **{name: {"errors", "config", "values"} for name in MATHS},
     "keys": {"errors"},
     "backends.base": BOTTOM | MATHS | {"keys"},
     "resizing": BOTTOM,
+    "memory": {"errors"},
     "checks": BOTTOM | MATHS | {"backends.base"},
-    "editing": BOTTOM | MATHS | {"keys", "events", "backends.base"},
-    "pipeline": BOTTOM | MATHS | FILES | {"checks", "resizing", "keys", "events", "editing", "backends.base", "backends.registry"},
+    "finishing": BOTTOM | MATHS | {"backends.base", "resizing", "memory"},
+    "editing": BOTTOM | MATHS | {"keys", "events", "memory", "backends.base"},
+    "pipeline": BOTTOM
+    | MATHS
+    | FILES
+    | {"checks", "finishing", "resizing", "memory", "keys", "events", "editing"}
+    | {"backends.base", "backends.registry"},
     "cli_arguments": BOTTOM | FILES | {"backends.base"},
 }
 FORBIDDEN_OUTSIDE: dict[str, set[str]] = {

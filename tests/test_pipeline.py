@@ -19,6 +19,8 @@ from dreammotion_core import (
     VideoError,
 )
 from dreammotion_core.events import EditEvent
+from dreammotion_core.finishing import Finishing
+from dreammotion_core.resizing import to_model
 from tests.tiny import moving_square, tiny_unet3d
 
 PROMPTS = {"source_prompt": "a red car", "target_prompt": "a blue car"}
@@ -71,6 +73,20 @@ def test_nothing_changes_outside_the_mask_in_any_preview_and_the_result_says_so(
         assert np.array_equal(frames[~mask], video.frames[~mask])
         assert not np.array_equal(frames[mask], video.frames[mask])
     assert output.max_difference_outside == 0
+
+
+def test_unchanged_latents_give_the_source_exactly_when_detail_is_kept() -> None:
+    backend = tiny_unet3d()
+    video, mask = moving_square(size=(30, 50))
+    latents = backend.encode_video(to_model(video.frames, backend.spec.fit_size(video.size)))
+
+    kept, lost = (
+        Finishing.prepare(backend, video, latents, mask, CONFIG.with_changes(keep_detail=choice))(latents)
+        for choice in (True, False)
+    )
+
+    assert np.array_equal(kept, video.frames)
+    assert not np.array_equal(lost, video.frames)
 
 
 def test_a_grown_mask_is_reported_and_measured_against(pipe: DreamMotionPipeline) -> None:
@@ -167,7 +183,7 @@ def test_closing_halfway_leaves_the_model_clean(pipe: DreamMotionPipeline) -> No
     for event in stream:
         if isinstance(event, Preview):
             break
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
 
     assert not any(module._forward_hooks for module in pipe.backend.denoiser.modules())
     assert torch.is_grad_enabled()

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import OutputError, VideoError
 from dreammotion_core.receipt import build_receipt, write_receipt
-from dreammotion_core.values import EditConfig, EditOutput, Notice, StepLosses, Video
+from dreammotion_core.values import EditOutput, Notice, StepLosses, Video
 
 
 @pytest.fixture

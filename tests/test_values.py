@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dreammotion_core.config import MAX_SEED, PRESETS, EditConfig
 from dreammotion_core.errors import ConfigError, InputError, OutputError, VideoError
 from dreammotion_core.events import Finished, Preview, Started, StepDone
-from dreammotion_core.values import MAX_SEED, PRESETS, EditConfig, EditOutput, Notice, StepLosses, Video
+from dreammotion_core.values import EditOutput, Notice, StepLosses, Video
 
 
 @pytest.mark.parametrize(
