@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,10 @@ from dreammotion_core import (
     ConfigError,
     DreamMotionError,
     EditConfig,
+    EditEvent,
     MaskError,
+    OutOfMemoryError,
+    Preview,
     PromptError,
     Video,
     VideoError,
@@ -40,6 +43,7 @@ from web import (
     FORM_FIELDS,
     Clips,
     DeviceQueue,
+    Editor,
     Edits,
     Example,
     LazyEditor,
@@ -88,7 +92,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
 class Page:
     """The handlers of one server, wired as the app wires them."""
 
-    def __init__(self, editor: LazyEditor, examples: list[Example]) -> None:
+    def __init__(self, editor: Editor, examples: list[Example]) -> None:
         segmenter = load_segmenter()
         self.visitors, self.device = VisitorStore(), DeviceQueue()
         self.clips = Clips(visitors=self.visitors, editor=editor, segmenter=segmenter, examples=examples)
@@ -320,6 +324,33 @@ def test_stop_keeps_the_latest_preview_as_the_result(page: Page) -> None:
     assert "Stopped. This is the clip as of step" in result["player"]["caption"]
     assert "unchanged (max difference 0 of 255)" in result["facts"]
     assert list(updates) == []
+    assert page.device.enter().wait(seconds=0.01)
+
+
+class EditorThatFails:
+    """The real editor, cut short by what a small GPU does."""
+
+    def __init__(self, editor: LazyEditor) -> None:
+        self.spec = editor.spec
+        self._editor = editor
+
+    def stream(self, video: Video, **request: Any) -> Generator[EditEvent, None, None]:
+        for event in self._editor.stream(video, **request):
+            yield event
+            if isinstance(event, Preview):
+                raise OutOfMemoryError("the device ran out of memory; use fewer frames")
+
+
+def test_a_failing_edit_keeps_its_latest_preview(editor: LazyEditor, example: Example) -> None:
+    page = Page(EditorThatFails(editor), [example])
+    token = page.arrive()
+    page.click(token)
+    seen: list[dict[str, Any]] = []
+
+    with pytest.raises(OutOfMemoryError):
+        seen.extend(page.edits.run(token=token, **PROMPTS, **form()))
+
+    assert "unchanged (max difference 0 of 255)" in seen[-1]["facts"]
     assert page.device.enter().wait(seconds=0.01)
 
 

@@ -16,9 +16,8 @@ from dreammotion_core import Video, list_models, read_video, write_video
 from tests.serving import serve
 from tests.tiny import save_tiny_unet3d
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Browser, Page, expect = playwright.Browser, playwright.Page, playwright.expect
 
@@ -31,6 +30,7 @@ BALL = (0.25, 0.6)
 PATIENCE = 60_000
 """Milliseconds; the machine may be busy with other tests."""
 
+UPLOAD = '.dm-source input[type="file"]'
 MASK_SHOWN = "() => document.querySelector('#canvas .dm-overlay')?.hasAttribute('src')"
 
 
@@ -81,6 +81,8 @@ def visit(browser: Browser, app: str, clip: Path) -> Iterator[Callable[..., Page
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(app)
         page.wait_for_selector("#canvas canvas")
+        if page.locator("#examples button").count():
+            page.wait_for_function("() => document.querySelector('#canvas .dm-base').naturalWidth > 0")
         if upload:
             send(page, clip)
         return page
@@ -93,7 +95,7 @@ def visit(browser: Browser, app: str, clip: Path) -> Iterator[Callable[..., Page
 
 def send(page: Page, clip: Path) -> None:
     before = page.get_attribute("#canvas .dm-base", "src")
-    page.set_input_files('#upload input[type="file"]', str(clip))
+    page.set_input_files(UPLOAD, str(clip))
     page.wait_for_function(
         "(old) => { const image = document.querySelector('#canvas .dm-base');"
         " return image.getAttribute('src') !== old && image.naturalWidth > 0 }",
@@ -124,12 +126,6 @@ def describe(page: Page, *, steps: int) -> None:
 
 def caption(page: Page) -> playwright.Locator:
     return page.locator("#player .dm-note")
-
-
-def share(page: Page) -> float:
-    return float(
-        page.locator("#canvas [data-share], #canvas[data-share]").first.get_attribute("data-share") or 0
-    )
 
 
 def test_a_click_shows_the_mask_of_the_object(visit: Callable[..., Page]) -> None:
@@ -290,7 +286,7 @@ def test_a_file_that_is_no_video_is_refused_and_the_clip_stays(
     picture = page.get_attribute("#canvas .dm-base", "src")
     (tmp_path / "notes.mp4").write_text("not a video")
 
-    page.set_input_files('#upload input[type="file"]', str(tmp_path / "notes.mp4"))
+    page.set_input_files(UPLOAD, str(tmp_path / "notes.mp4"))
 
     expect(page.locator(".toast-body")).to_contain_text("cannot be read as a video")
     assert page.get_attribute("#canvas .dm-base", "src") == picture
@@ -301,7 +297,6 @@ def test_an_example_is_one_click_away(visit: Callable[..., Page]) -> None:
     cards = page.locator("#examples button")
     if cards.count() == 0:
         pytest.skip("no examples in assets/examples yet")
-    page.wait_for_function("() => document.querySelector('#canvas .dm-base').naturalWidth > 0")
 
     cards.last.click()
 

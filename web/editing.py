@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from dreammotion_core import MaskError
+from dreammotion_core import DreamMotionError, MaskError
 from segmentation import Selection
 from web.device import DeviceQueue, Ticket
 from web.editor import Editor
@@ -76,14 +76,25 @@ class Edits:
             self._visitors.get(token).stop.set()
 
     def _edit(self, job: EditJob, selection: Selection, stop: threading.Event) -> Iterator[Update]:
-        progress = EditProgress()
+        progress, failure = EditProgress(), None
+        try:
+            yield from self._watch(job, progress, stop)
+        except DreamMotionError as error:
+            failure = error
+        # Gradio copies the files into its own cache before it asks for more.
+        with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
+            yield _finished(job, progress, Path(folder), selection)
+        if failure is not None:
+            raise failure
+
+    def _watch(self, job: EditJob, progress: EditProgress, stop: threading.Event) -> Iterator[Update]:
         frames, preview, shown_at = job.clip.source_uris, None, time.monotonic()
         yield _running(job, progress, frames)
         with closing(job.events(self._editor)) as events:
             for event in events:
                 progress.accept(event)
                 if stop.is_set():
-                    break
+                    return
                 if progress.preview is not None and progress.preview is not preview:
                     preview = progress.preview
                     frames = tuple(encode_frames(preview.frames))
@@ -91,9 +102,6 @@ class Edits:
                     continue
                 shown_at = time.monotonic()
                 yield _running(job, progress, frames)
-        # Gradio copies the files into its own cache before it asks for more.
-        with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
-            yield _finished(job, progress, Path(folder), selection)
 
 
 def _cleared() -> Update:

@@ -86,7 +86,7 @@ def require_clip(visitor: Visitor) -> Clip:
 
 
 def follow(visitor: Visitor, clip: Clip, stop: threading.Event) -> Iterator[Update]:
-    """Propagate the visitor's selection; leaves the masks with the visitor unless stopped.
+    """Propagate the visitor's selection; leaves the masks with the visitor unless it is stopped or outdated.
 
     Args:
         visitor: whose selection it is.
@@ -110,11 +110,13 @@ def follow(visitor: Visitor, clip: Clip, stop: threading.Event) -> Iterator[Upda
             )
         }
         if stop.is_set():
-            caption = "Stopped. Press Propagate to follow the object again."
-            yield {"player": player_view(clip, stage="mask", frames=frames, caption=caption)}
+            break
+    else:
+        if visitor.selection is selection and visitor.clip is clip:
+            visitor.masks = masks
             return
-    if visitor.selection is selection and visitor.clip is clip:
-        visitor.masks = masks
+    caption = "Stopped. Press Propagate to follow the object again."
+    yield {"player": player_view(clip, stage="mask", frames=frames, caption=caption)}
 
 
 def _paint(clip: Clip, index: int, mask: NDArray[np.bool_]) -> str:

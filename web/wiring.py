@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import gradio as gr
@@ -62,8 +63,8 @@ class Wiring:
                 return self._by_component(handler(**dict(zip(takes, values, strict=True))))
 
         def stream(*values: Any) -> Iterator[Any]:
-            with told_to_visitor():
-                for update in handler(**dict(zip(takes, values, strict=True))):
+            with told_to_visitor(), closing(handler(**dict(zip(takes, values, strict=True)))) as updates:
+                for update in updates:
                     yield self._by_component(update)
 
         return stream if inspect.isgeneratorfunction(handler) else call

@@ -201,7 +201,7 @@ element.querySelector('[data-action="clear"]').addEventListener("click", clear);
 stage.addEventListener("dragover", (event) => event.preventDefault());
 stage.addEventListener("drop", (event) => {
   event.preventDefault();
-  const input = document.querySelector('#upload input[type="file"]');
+  const input = document.querySelector('.dm-source input[type="file"]');
   if (!input || !event.dataTransfer.files.length) return;
   input.files = event.dataTransfer.files;
   input.dispatchEvent(new Event("change", { bubbles: true }));
