@@ -47,11 +47,14 @@ def _optimisation(usual: EditConfig) -> dict[str, Component]:
 def _losses(usual: EditConfig) -> dict[str, Component]:
     with gr.Row():
         return {
-            "appearance_weight": gr.Number(usual.appearance_weight, label="Appearance weight", min_width=120),
-            "spatial_weight": gr.Number(usual.spatial_weight, label="Spatial weight", min_width=120),
-            "temporal_weight": gr.Number(
-                usual.temporal_weight, label="Temporal weight", info="0 switches a loss off", min_width=120
-            ),
+            name: gr.Number(
+                getattr(usual, name), label=label, info="weight; 0 switches it off", min_width=120
+            )
+            for name, label in (
+                ("appearance_weight", "Appearance"),
+                ("spatial_weight", "Spatial matching"),
+                ("temporal_weight", "Temporal matching"),
+            )
         }
 
 
