@@ -6,7 +6,7 @@ of the benchmarks: every clip comes with its exact mask, colour, noun, place and
 
 from training.world.palette import COLOURS, nearest_colour
 from training.world.places import PLACES
-from training.world.render import Rendered, render
+from training.world.render import Rendered, object_mask, render
 from training.world.scene import Scene, caption, is_held_out, sample_scene
 from training.world.shapes import NOUNS
 
@@ -19,6 +19,7 @@ __all__ = [
     "caption",
     "is_held_out",
     "nearest_colour",
+    "object_mask",
     "render",
     "sample_scene",
 ]

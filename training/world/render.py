@@ -161,6 +161,20 @@ def render(
     return Rendered((image.clamp(0, 1) * 255).round().to(torch.uint8), coverage > 0.5, centres)
 
 
+def object_mask(
+    scene: Scene,
+    *,
+    num_frames: int = 8,
+    fps: float = 8.0,
+    resolution: int = 128,
+    device: str | torch.device = "cpu",
+) -> Tensor:
+    """The mask of `render` alone, (F, H, W) bool, without the cost of the picture."""
+    pose = _poses(scene, num_frames, fps, torch.device(device))
+    layers = NOUNS[scene.noun](_object_frame(pose, resolution))
+    return torch.stack([layer.distance for layer in layers]).amin(0) < 0
+
+
 def _shadow(pose: _Pose, scene: Scene, resolution: int) -> Tensor:
     """(F, H, W) in [0, 1]: a soft ellipse on the ground under the object, paler the higher it is."""
     axis = (torch.arange(resolution, device=pose.x.device) + 0.5) * 2 / resolution - 1
