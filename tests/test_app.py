@@ -10,6 +10,7 @@ import logging
 import math
 import threading
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -529,8 +530,10 @@ def test_the_page_is_built_without_loading_weights(example: Example) -> None:
     async def build() -> gr.Blocks:
         return build_app(editor, load_segmenter(), [example])
 
-    # Outside a running event loop, Gradio makes loops of its own and leaves them open.
-    page = asyncio.run(build())
+    # Outside a running event loop, Gradio makes loops of its own and leaves them open. The thread is
+    # for the browser tests, which keep a loop running in this one.
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(lambda: asyncio.run(build())).result()
 
     assert page.title == "DreamMotion"
     assert launch_options()["run_history"] is False
