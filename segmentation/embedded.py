@@ -15,10 +15,8 @@ from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_fra
 from segmentation.clicks import Box, Click, Selection, check_selection
 from segmentation.propagation import CarriedMask, follow
 from segmentation.regions import (
-    ColourModels,
     candidate_regions,
     cut,
-    learn_colours,
     refine_outline,
     score_region,
 )
@@ -84,11 +82,9 @@ class EmbeddedSession:
             start: 0-based frame that the mask belongs to.
             mask: (H, W) bool.
         """
-        image = _reduced(self._frames[start], OUTLINE_SIDE)
-        colours = learn_colours(image, _resized(mask, image), reach=_reach(image))
 
         def correct(index: int, carried: CarriedMask) -> FrameMask:
-            return _refined(self._frames[index], carried.mask, colours=colours)
+            return _refined(self._frames[index], carried.mask)
 
         return follow(self._frames, start, mask, correct=correct)
 
@@ -153,11 +149,11 @@ def _object_in_box(image: Frame, box: Box) -> FrameMask:
     return found if found.sum() > 0.1 * (x1 - x0) * (y1 - y0) else np.asarray(middle > 0, dtype=np.bool_)
 
 
-def _refined(frame: Frame, mask: FrameMask, *, colours: ColourModels | None = None) -> FrameMask:
+def _refined(frame: Frame, mask: FrameMask) -> FrameMask:
     """A mask of any size brought to the frame's size, its outline drawn to the nearby colour edges."""
     image = _reduced(frame, OUTLINE_SIDE)
     rough = _resized(mask, image)
-    moved = refine_outline(image, rough, reach=_reach(image), colours=colours)
+    moved = refine_outline(image, rough, reach=_reach(image))
     return _resized(moved, frame)
 
 

@@ -7,8 +7,6 @@ by how much its outline and its surroundings make it look like an object. Works 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +17,6 @@ FLOOD_TOLERANCES = (3, 6, 10, 16, 24, 36)
 STEP_TOLERANCES = (1, 2, 4, 7)
 DISCS = ((0.09, 0.25), (0.13, 0.5), (0.18, 0.25), (0.25, 0.5), (0.33, 0.5))
 """What colour models start from: radius as a share of the image's long side, share of it that is certain."""
-
-DISTINCT_OVERLAP = 0.85
-"""IoU with the mask from which on colours alone are taken to describe an object."""
 
 _DISC_SURROUNDINGS = 2.0
 _GRABCUT_ROUNDS = 2
@@ -94,17 +89,13 @@ def filled_component(mask: FrameMask, point: tuple[int, int]) -> FrameMask:
     return np.asarray(cv2.drawContours(part, outer, -1, 1, cv2.FILLED) > 0, dtype=np.bool_)
 
 
-def refine_outline(
-    image: Frame, mask: FrameMask, *, reach: int, colours: ColourModels | None = None
-) -> FrameMask:
-    """Draw the outline of a mask to the colour edges near it.
+def refine_outline(image: Frame, mask: FrameMask, *, reach: int) -> FrameMask:
+    """Draw the outline of a mask to the colour edges near it; what lies deeper inside stays.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) bool.
         reach: how many pixels the outline may move either way.
-        colours: of the object; with them every pixel must still have its colours, without them only
-            the band along the outline is in question.
 
     Returns:
         (H, W) bool.
@@ -121,57 +112,19 @@ def refine_outline(
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     labels = np.where(inside > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     labels[cv2.dilate(inside, kernel) == 0] = cv2.GC_BGD
-    if colours is None:
-        labels[cv2.erode(inside, kernel) > 0] = cv2.GC_FGD
+    labels[cv2.erode(inside, kernel) > 0] = cv2.GC_FGD
     refined = np.zeros_like(mask)
-    refined[window] = cut(np.ascontiguousarray(image[window]), labels, colours=colours)
+    refined[window] = cut(np.ascontiguousarray(image[window]), labels)
     return refined
 
 
-@dataclass(frozen=True, eq=False)
-class ColourModels:
-    """The colours of an object and of its surroundings, as GrabCut keeps them."""
-
-    background: NDArray[np.float64]
-    foreground: NDArray[np.float64]
-
-
-def learn_colours(image: Frame, mask: FrameMask, *, reach: int) -> ColourModels | None:
-    """The colours of an object and of everything else, where they tell the two apart.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        mask: (H, W) bool.
-        reach: as `refine_outline` will be given.
-
-    Returns:
-        None where the colours alone would not bring the mask back: they are no help on other frames.
-    """
-    if mask.all() or not mask.any():
-        return None
-    cv2.setRNGSeed(0)
-    models = ColourModels(np.zeros((1, 65)), np.zeros((1, 65)))
-    labels = np.where(mask, cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)
-    cv2.grabCut(image, labels, _NO_BOX, models.background, models.foreground, 1, cv2.GC_INIT_WITH_MASK)
-    again = refine_outline(image, mask, reach=reach, colours=models)
-    is_distinct = (again & mask).sum() >= DISTINCT_OVERLAP * (again | mask).sum()
-    return models if is_distinct else None
-
-
-def cut(
-    image: Frame,
-    labels: NDArray[np.uint8],
-    *,
-    rounds: int = _GRABCUT_ROUNDS,
-    colours: ColourModels | None = None,
-) -> FrameMask:
+def cut(image: Frame, labels: NDArray[np.uint8], *, rounds: int = _GRABCUT_ROUNDS) -> FrameMask:
     """GrabCut from given labels, repeatable and quiet about hopeless input.
 
     Args:
         image: (H, W, 3) uint8.
         labels: (H, W) of `cv2.GC_BGD`, `GC_FGD`, `GC_PR_BGD`, `GC_PR_FGD`.
         rounds: alternations between colour models and cut.
-        colours: to cut by, once, instead of learning them from the labels.
 
     Returns:
         (H, W) bool; the labels themselves where one side is empty, because nothing can be learned.
@@ -181,12 +134,8 @@ def cut(
         return np.asarray(marked, dtype=np.bool_)
     cv2.setRNGSeed(0)
     result = labels.copy()
-    if colours is None:
-        models, mode = (np.zeros((1, 65)), np.zeros((1, 65))), cv2.GC_INIT_WITH_MASK
-    else:
-        models, mode = (colours.background.copy(), colours.foreground.copy()), cv2.GC_EVAL
-        rounds = 1
-    cv2.grabCut(image, result, _NO_BOX, models[0], models[1], rounds, mode)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(image, result, _NO_BOX, *models, rounds, cv2.GC_INIT_WITH_MASK)
     return np.asarray((result & 1) > 0, dtype=np.bool_)
 
 

@@ -31,8 +31,8 @@ EXAMPLES: dict[str, tuple[Scene, tuple[str, ...]]] = {
         ("purple", "red", "teal"),
     ),
     "duck": (
-        Scene("white", "duck", "sea", "bounce", seed=2_000_000_003, y=-0.3, size=0.5),
-        ("pink", "orange", "blue"),
+        Scene("yellow", "duck", "sea", "bounce", seed=2_000_000_003, y=-0.3, size=0.5),
+        ("pink", "purple", "green"),
     ),
     "rocket": (
         Scene("orange", "rocket", "night sky", "arc", seed=2_000_000_004, y=-0.05, size=0.52),
