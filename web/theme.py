@@ -10,6 +10,48 @@ _MUTED, _MUTED_DARK = "#6c655a", "#a79f91"
 _ACCENT, _ACCENT_HOVER, _ACCENT_DARK = "#b01e55", "#8f1443", "#ff7aa5"
 
 
+_COLOURS = {
+    "body_background_fill": (_PAPER, _PAPER_DARK),
+    "body_text_color": (_INK, _INK_DARK),
+    "body_text_color_subdued": (_MUTED, _MUTED_DARK),
+    "background_fill_primary": (_CARD, _CARD_DARK),
+    "background_fill_secondary": (_PAPER, _PAPER_DARK),
+    "border_color_primary": (_LINE, _LINE_DARK),
+    "border_color_accent": (_ACCENT, _ACCENT_DARK),
+    "block_background_fill": (_CARD, _CARD_DARK),
+    "block_border_color": (_LINE, _LINE_DARK),
+    "block_label_text_color": (_MUTED, _MUTED_DARK),
+    "block_title_text_color": (_INK, _INK_DARK),
+    "input_background_fill": ("#ffffff", "#262219"),
+    "input_border_color": (_LINE, _LINE_DARK),
+    "input_border_color_focus": (_ACCENT, _ACCENT_DARK),
+    "slider_color": (_ACCENT, _ACCENT_DARK),
+    "checkbox_background_color_selected": (_ACCENT, _ACCENT_DARK),
+    "checkbox_border_color_selected": (_ACCENT, _ACCENT_DARK),
+    "checkbox_label_background_fill": ("transparent", "transparent"),
+    "button_primary_background_fill": (_ACCENT, "#bd2f66"),
+    "button_primary_background_fill_hover": (_ACCENT_HOVER, "#d3437b"),
+    "button_primary_border_color": (_ACCENT, "#bd2f66"),
+    "button_primary_text_color": ("#ffffff", "#ffffff"),
+    "button_secondary_background_fill": (_CARD, _CARD_DARK),
+    "button_secondary_background_fill_hover": (_PAPER, "#2a251e"),
+    "button_secondary_border_color": (_LINE, _LINE_DARK),
+    "button_secondary_text_color": (_INK, _INK_DARK),
+    "link_text_color": (_ACCENT, _ACCENT_DARK),
+}
+"""Gradio's names of colours: (light, dark)."""
+
+_SETTINGS = {
+    "color_accent": _ACCENT,
+    "block_shadow": "none",
+    "block_title_text_weight": "600",
+    "button_border_width": "1px",
+    "input_border_width": "1px",
+    "button_large_text_weight": "600",
+}
+"""The same in light and dark."""
+
+
 def page_theme() -> gr.themes.Base:
     """The theme for `launch`. Light and dark follow the visitor's system; no font is fetched."""
     sans = (
@@ -23,65 +65,5 @@ def page_theme() -> gr.themes.Base:
     )
     mono = ("ui-monospace", "SF Mono", "Menlo", "Liberation Mono", "monospace")
     theme = gr.themes.Base(font=sans, font_mono=mono, radius_size=gr.themes.sizes.radius_md)
-    return theme.set(
-        body_background_fill=_PAPER,
-        body_background_fill_dark=_PAPER_DARK,
-        body_text_color=_INK,
-        body_text_color_dark=_INK_DARK,
-        body_text_color_subdued=_MUTED,
-        body_text_color_subdued_dark=_MUTED_DARK,
-        background_fill_primary=_CARD,
-        background_fill_primary_dark=_CARD_DARK,
-        background_fill_secondary=_PAPER,
-        background_fill_secondary_dark=_PAPER_DARK,
-        border_color_primary=_LINE,
-        border_color_primary_dark=_LINE_DARK,
-        border_color_accent=_ACCENT,
-        border_color_accent_dark=_ACCENT_DARK,
-        color_accent=_ACCENT,
-        block_background_fill=_CARD,
-        block_background_fill_dark=_CARD_DARK,
-        block_border_color=_LINE,
-        block_border_color_dark=_LINE_DARK,
-        block_label_text_color=_MUTED,
-        block_label_text_color_dark=_MUTED_DARK,
-        block_shadow="none",
-        block_title_text_color=_INK,
-        block_title_text_color_dark=_INK_DARK,
-        block_title_text_weight="600",
-        input_background_fill="#ffffff",
-        input_background_fill_dark="#262219",
-        input_border_color=_LINE,
-        input_border_color_dark=_LINE_DARK,
-        input_border_color_focus=_ACCENT,
-        input_border_color_focus_dark=_ACCENT_DARK,
-        slider_color=_ACCENT,
-        slider_color_dark=_ACCENT_DARK,
-        checkbox_background_color_selected=_ACCENT,
-        checkbox_background_color_selected_dark=_ACCENT_DARK,
-        checkbox_border_color_selected=_ACCENT,
-        checkbox_border_color_selected_dark=_ACCENT_DARK,
-        checkbox_label_background_fill="transparent",
-        checkbox_label_background_fill_dark="transparent",
-        button_border_width="1px",
-        input_border_width="1px",
-        button_primary_background_fill=_ACCENT,
-        button_primary_background_fill_dark="#bd2f66",
-        button_primary_background_fill_hover=_ACCENT_HOVER,
-        button_primary_background_fill_hover_dark="#d3437b",
-        button_primary_border_color=_ACCENT,
-        button_primary_border_color_dark="#bd2f66",
-        button_primary_text_color="#ffffff",
-        button_primary_text_color_dark="#ffffff",
-        button_secondary_background_fill=_CARD,
-        button_secondary_background_fill_dark=_CARD_DARK,
-        button_secondary_background_fill_hover=_PAPER,
-        button_secondary_background_fill_hover_dark="#2a251e",
-        button_secondary_border_color=_LINE,
-        button_secondary_border_color_dark=_LINE_DARK,
-        button_secondary_text_color=_INK,
-        button_secondary_text_color_dark=_INK_DARK,
-        button_large_text_weight="600",
-        link_text_color=_ACCENT,
-        link_text_color_dark=_ACCENT_DARK,
-    )
+    dark = {f"{name}_dark": colours[1] for name, colours in _COLOURS.items()}
+    return theme.set(**_SETTINGS, **{name: colours[0] for name, colours in _COLOURS.items()}, **dark)
