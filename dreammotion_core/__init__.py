@@ -7,6 +7,7 @@ write_video(output.video, "edited.mp4")
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.registry import list_models
+from dreammotion_core.checks import check_prompts
 from dreammotion_core.config import PRESETS, EditConfig
 from dreammotion_core.errors import (
     BackendError,
@@ -59,6 +60,7 @@ __all__ = [
     "Video",
     "VideoError",
     "build_receipt",
+    "check_prompts",
     "list_models",
     "probe_video",
     "read_frames",

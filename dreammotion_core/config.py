@@ -54,18 +54,18 @@ class EditConfig:
         ConfigError: if a value is out of its range or of the wrong type.
     """
 
-    num_optimization_steps: int = 100
+    num_optimization_steps: int = 60
     optimizer: Literal["sgd", "adam"] = "sgd"
-    learning_rate: float = 0.4
+    learning_rate: float = 0.15
     guidance_scale: float = 7.5
     timestep_range: tuple[int, int] = (50, 950)
     appearance_weight: float = 1.0
-    spatial_weight: float = 1.0
-    temporal_weight: float = 1.0
+    spatial_weight: float = 0.02
+    temporal_weight: float = 2.0
     use_mask: bool = True
     mask_matching: bool = True
     mask_grow: int = 0
-    mask_feather: int = 2
+    mask_feather: int = 1
     keep_detail: bool = True
     key_sites: tuple[str, ...] | None = None
     negative_prompt: str = ""

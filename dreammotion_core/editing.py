@@ -110,31 +110,16 @@ def distill_step(
         NumericsError: if the gradient is not finite.
     """
     sites = key_sites if config.uses_matching else ()
-    num_frames = latents.shape[2]
     variable = latents.detach().clone().requires_grad_(config.uses_matching)
-    noisy = backend.add_noise(variable, noise, timestep)
-    source_noisy = backend.add_noise(source_latents, noise, timestep)
-
-    # Each prediction is a pass of its own and of the same shape: that way equal inputs give equal bits and
-    # cancel exactly, which rows of one batch do not promise.
-    with torch.no_grad():
-        noise_pred_uncond = backend.predict_noise(noisy, timestep, prompt_embeds.negative)
-        source_uncond = backend.predict_noise(source_noisy, timestep, prompt_embeds.negative)
-        with KeyCapture(backend.denoiser, sites, batch_size=1, num_frames=num_frames) as source_capture:
-            source_text = backend.predict_noise(source_noisy, timestep, prompt_embeds.source)
-
-    # The target's pass gives its prediction and its keys; recording ends with the last key.
-    with KeyCapture(
-        backend.denoiser, sites, batch_size=1, num_frames=num_frames, stop_recording=True
-    ) as capture:
-        noise_pred_text = backend.predict_noise(noisy, timestep, prompt_embeds.target)
-
-    direction = masked_direction(
-        classifier_free_guidance(noise_pred_uncond, noise_pred_text, config.guidance_scale),
-        classifier_free_guidance(source_uncond, source_text, config.guidance_scale),
-        latent_mask,
+    source_pred, source_keys = predict(
+        backend, source_latents, prompt_embeds.source, prompt_embeds.negative, timestep, noise, config, sites
     )
-    spatial, temporal, matching_gradient = match_keys(capture.keys(), source_capture.keys(), variable, config)
+    noise_pred, keys = predict(
+        backend, variable, prompt_embeds.target, prompt_embeds.negative, timestep, noise, config, sites
+    )
+
+    direction = masked_direction(noise_pred, source_pred, latent_mask)
+    spatial, temporal, matching_gradient = match_keys(keys, source_keys, variable, config)
     if latent_mask is not None and config.mask_matching:
         matching_gradient = matching_gradient * latent_mask
     gradient = config.appearance_weight * direction + matching_gradient
@@ -144,6 +129,47 @@ def distill_step(
             "lower the learning rate or the matching weights, or load the model in float32"
         )
     return gradient, StepLosses(float(direction.square().mean().sqrt()), spatial, temporal)
+
+
+def predict(
+    backend: Backend,
+    latents: Tensor,
+    prompt_embeds: Tensor,
+    negative_embeds: Tensor,
+    timestep: Tensor,
+    noise: Tensor,
+    config: EditConfig,
+    key_sites: Sequence[KeySite],
+) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """One branch: the guided noise prediction, and the keys of its conditional half from the same pass.
+
+    Both branches run through here in passes of one shape, so that equal inputs give equal bits and cancel
+    exactly, which rows of one batch do not promise. Autograd records only if `latents` asks for it, and only
+    up to the last key.
+
+    Args:
+        backend: the frozen video prior.
+        latents: (1, C, F, h, w), the clean latents of the branch.
+        prompt_embeds: (1, L, D) of its prompt.
+        negative_embeds: (1, L, D) of the unconditional prompt.
+        timestep: (1,), shared by the branches.
+        noise: (1, C, F, h, w), shared by the branches.
+        config: gives the guidance scale.
+        key_sites: where to take keys; may be empty.
+
+    Returns:
+        (1, C, F, h, w) prediction, and site name -> (1, F, N, C).
+    """
+    noisy = backend.add_noise(latents, noise, timestep)
+    with torch.no_grad():
+        noise_pred_uncond = backend.predict_noise(noisy, timestep, negative_embeds)
+    capture = KeyCapture(
+        backend.denoiser, key_sites, batch_size=1, num_frames=latents.shape[2], stop_recording=True
+    )
+    with capture:
+        noise_pred_text = backend.predict_noise(noisy, timestep, prompt_embeds)
+    noise_pred = classifier_free_guidance(noise_pred_uncond, noise_pred_text, config.guidance_scale)
+    return noise_pred, capture.keys()
 
 
 def match_keys(

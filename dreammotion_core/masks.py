@@ -95,7 +95,7 @@ def _distance_to(selected: NDArray[np.bool_]) -> NDArray[np.float32]:
     return distance.astype(np.float32, copy=False)
 
 
-def latent_mask(mask: Mask, latent_shape: tuple[int, ...]) -> Tensor:
+def latent_mask(mask: Mask, latents: Tensor) -> Tensor:
     """The mask on the latent grid: 1 wherever a latent touches a selected pixel.
 
     Taking the maximum rather than the mean lets the whole object move; the full-resolution composite
@@ -103,10 +103,10 @@ def latent_mask(mask: Mask, latent_shape: tuple[int, ...]) -> Tensor:
 
     Args:
         mask: (F, H, W) bool.
-        latent_shape: (1, C, F, h, w) of a family with one latent frame per frame.
+        latents: (1, C, F, h, w) of a family with one latent frame per frame; gives size and device.
 
     Returns:
         (1, 1, F, h, w) float32, 0 or 1.
     """
-    pooled = F.adaptive_max_pool2d(torch.from_numpy(mask).float()[:, None], latent_shape[-2:])
-    return pooled.transpose(0, 1)[None]
+    pooled = F.adaptive_max_pool2d(torch.from_numpy(mask).float()[:, None], latents.shape[-2:])
+    return pooled.transpose(0, 1)[None].to(latents.device)

@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dreammotion_core.backends.base import Backend, ModelSpec
 from dreammotion_core.backends.registry import load_backend
@@ -26,7 +27,7 @@ from dreammotion_core.keys import KeySite, matching_modules
 from dreammotion_core.masks import latent_mask
 from dreammotion_core.memory import out_of_memory_explained
 from dreammotion_core.resizing import to_model
-from dreammotion_core.values import EditOutput, Notice, StepLosses, Video
+from dreammotion_core.values import EditOutput, Frames, Mask, Notice, StepLosses, Video
 
 
 class DreamMotionPipeline:
@@ -111,79 +112,71 @@ class DreamMotionPipeline:
             BackendError: if the model cannot do its part, out of memory included.
             NumericsError: if the optimisation leaves the finite numbers.
         """
-        started = time.perf_counter()
+        started, prompts = time.perf_counter(), (source_prompt, target_prompt)
 
         # 1. Check everything before any work is done.
-        config = config or EditConfig()
-        if config.seed < 0:
-            config = config.with_changes(seed=secrets.randbelow(2**32))
-        check_prompts(source_prompt, target_prompt)
+        config = _with_drawn_seed(config or EditConfig())
+        check_prompts(*prompts)
         check_length(video, self.spec)
         selected = selection(mask, video, config)
         key_sites = self._key_sites(config)
-        site_names = tuple(matching_modules(self.backend.denoiser, key_sites))
-        notices = self._notices(video, source_prompt, target_prompt)
+        notices = self._notices(video, prompts)
 
-        with out_of_memory_explained():
-            # 2. Resize to the model's grid, encode clip and prompts.
-            grid = self.spec.fit_size(video.size)
-            source_latents = self.backend.encode_video(to_model(video.frames, grid))
-            prompt_embeds = PromptEmbeds(
-                source=self.backend.encode_prompt(source_prompt),
-                target=self.backend.encode_prompt(target_prompt),
-                negative=self.backend.encode_prompt(config.negative_prompt),
-            )
-            finish = Finishing.prepare(self.backend, video, source_latents, selected, config)
-        yield Started(
-            config=config,
-            model=self.spec.name,
-            num_steps=config.num_optimization_steps,
-            latent_shape=tuple(source_latents.shape),
-            key_sites=site_names,
-            mask=selected if config.use_mask else None,
-        )
+        # 2. Resize to the model's grid, encode clip and prompts.
+        source_latents, prompt_embeds = self._encode(video, prompts, config)
+        finish = Finishing.prepare(self.backend, video, source_latents, selected, config)
+        region = latent_mask(selected, source_latents) if config.use_mask else None
+        yield self._started(config, source_latents, key_sites, selected)
         yield from notices
 
         # 3. Optimise the latents.
-        region = latent_mask(selected, tuple(source_latents.shape)).to(source_latents.device)
-        steps = edit_latents(
-            self.backend,
-            source_latents,
-            prompt_embeds,
-            region if config.use_mask else None,
-            config,
-            key_sites,
-        )
         losses: list[StepLosses] = []
         latents = source_latents
-        for step_done, latents in steps:
+        for step_done, latents in edit_latents(
+            self.backend, source_latents, prompt_embeds, region, config, key_sites
+        ):
             losses.append(step_done.losses)
             yield step_done
             if _preview_is_due(step_done, config):
                 yield Preview(step_done.step, finish(latents))
 
         # 4. Decode, restore the size, keep the source outside the mask, and measure that.
-        frames = finish(latents)
+        seconds = time.perf_counter() - started
         yield Finished(
-            EditOutput(
-                video=Video(frames, video.fps, video.audio, tuple(notices)),
-                mask=selected,
-                source_prompt=source_prompt,
-                target_prompt=target_prompt,
-                config=config,
-                model=self.spec.name,
-                losses=tuple(losses),
-                seconds=time.perf_counter() - started,
-                max_difference_outside=max_difference_outside(video.frames, frames, selected),
-            )
+            _output(video, finish(latents), selected, prompts, config, self.spec, losses, notices, seconds)
+        )
+
+    @out_of_memory_explained()
+    def _encode(
+        self, video: Video, prompts: tuple[str, str], config: EditConfig
+    ) -> tuple[Tensor, PromptEmbeds]:
+        latents = self.backend.encode_video(to_model(video.frames, self.spec.fit_size(video.size)))
+        return latents, PromptEmbeds(
+            source=self.backend.encode_prompt(prompts[0]),
+            target=self.backend.encode_prompt(prompts[1]),
+            negative=self.backend.encode_prompt(config.negative_prompt),
+        )
+
+    def _started(
+        self, config: EditConfig, latents: Tensor, key_sites: Sequence[KeySite], selected: Mask
+    ) -> Started:
+        return Started(
+            config=config,
+            model=self.spec.name,
+            num_steps=config.num_optimization_steps,
+            latent_shape=tuple(latents.shape),
+            key_sites=tuple(matching_modules(self.backend.denoiser, key_sites)),
+            mask=selected if config.use_mask else None,
         )
 
     def _key_sites(self, config: EditConfig) -> Sequence[KeySite]:
         if config.key_sites is None:
             return self.backend.key_sites
-        return [KeySite(pattern) for pattern in config.key_sites]
+        sites = [KeySite(pattern) for pattern in config.key_sites]
+        matching_modules(self.backend.denoiser, sites)  # refuses wrong names before any work is done
+        return sites
 
-    def _notices(self, video: Video, source_prompt: str, target_prompt: str) -> list[Notice]:
+    def _notices(self, video: Video, prompts: tuple[str, str]) -> list[Notice]:
         notices = list(video.notices)
         grid = self.spec.fit_size(video.size)
         if grid != video.size:
@@ -192,9 +185,37 @@ class DreamMotionPipeline:
                 f"{grid[1]}x{grid[0]}, and the edited part is scaled back to the clip's size."
             )
             notices.append(Notice("resized", text))
-        for prompt in (source_prompt, target_prompt):
+        for prompt in prompts:
             notices += [n for n in self.backend.check_prompt(prompt) if n not in notices]
         return notices
+
+
+def _output(
+    video: Video,
+    frames: Frames,
+    selected: Mask,
+    prompts: tuple[str, str],
+    config: EditConfig,
+    spec: ModelSpec,
+    losses: Sequence[StepLosses],
+    notices: Sequence[Notice],
+    seconds: float,
+) -> EditOutput:
+    return EditOutput(
+        video=Video(frames, video.fps, video.audio, tuple(notices)),
+        mask=selected,
+        source_prompt=prompts[0],
+        target_prompt=prompts[1],
+        config=config,
+        model=spec.name,
+        losses=tuple(losses),
+        seconds=seconds,
+        max_difference_outside=max_difference_outside(video.frames, frames, selected),
+    )
+
+
+def _with_drawn_seed(config: EditConfig) -> EditConfig:
+    return config if config.seed >= 0 else config.with_changes(seed=secrets.randbelow(2**32))
 
 
 def _preview_is_due(done: StepDone, config: EditConfig) -> bool:

@@ -72,7 +72,7 @@ def test_a_latent_is_selected_when_it_touches_the_mask() -> None:
     mask = np.zeros((2, 16, 16), bool)
     mask[1, 7, 8] = True
 
-    pooled = latent_mask(mask, (1, 4, 2, 4, 4))
+    pooled = latent_mask(mask, torch.zeros(1, 4, 2, 4, 4))
 
     assert pooled.shape == (1, 1, 2, 4, 4)
     assert torch.nonzero(pooled).tolist() == [[0, 0, 1, 1, 2]]

@@ -35,8 +35,8 @@ EXAMPLES: dict[str, tuple[Scene, tuple[str, ...]]] = {
         ("pink", "purple", "green"),
     ),
     "rocket": (
-        Scene("orange", "rocket", "night sky", "arc", seed=2_000_000_004, y=-0.05, size=0.52),
-        ("teal", "pink", "white"),
+        Scene("pink", "rocket", "night sky", "arc", seed=2_000_000_004, y=-0.05, size=0.52),
+        ("teal", "yellow", "white"),
     ),
 }
 """Name -> the scene, and the colours that the target prompts ask for."""

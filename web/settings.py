@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dreammotion_core import PRESETS, ConfigError, EditConfig, PromptError
-
-MAX_PROMPT_CHARACTERS = 1000
+from dreammotion_core import PRESETS, ConfigError, EditConfig, check_prompts
 
 FORM_FIELDS = (
     "steps",
@@ -108,17 +106,8 @@ def read_prompts(source_prompt: Any, target_prompt: Any) -> tuple[str, str]:
     Raises:
         PromptError: if one is missing or too long, or they are the same.
     """
-    source, target = _prompt("source", source_prompt), _prompt("target", target_prompt)
-    if source.casefold() == target.casefold():
-        raise PromptError("both prompts are the same; say in the target prompt what should change")
+    source, target = (
+        text.strip() if isinstance(text, str) else "" for text in (source_prompt, target_prompt)
+    )
+    check_prompts(source, target)
     return source, target
-
-
-def _prompt(name: str, value: Any) -> str:
-    text = value.strip() if isinstance(value, str) else ""
-    if not text:
-        raise PromptError(f"the {name} prompt is empty; describe the clip in a few words")
-    if len(text) > MAX_PROMPT_CHARACTERS:
-        limit = f"{MAX_PROMPT_CHARACTERS:,}"
-        raise PromptError(f"the {name} prompt has {len(text):,} characters; use at most {limit}")
-    return text
