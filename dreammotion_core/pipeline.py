@@ -132,19 +132,16 @@ class DreamMotionPipeline:
         # 3. Optimise the latents.
         losses: list[StepLosses] = []
         latents = source_latents
-        for step_done, latents in edit_latents(
-            self.backend, source_latents, prompt_embeds, region, config, key_sites
-        ):
+        steps = edit_latents(self.backend, source_latents, prompt_embeds, region, config, key_sites)
+        for step_done, latents in steps:
             losses.append(step_done.losses)
             yield step_done
             if _preview_is_due(step_done, config):
                 yield Preview(step_done.step, finish(latents))
 
         # 4. Decode, restore the size, keep the source outside the mask, and measure that.
-        seconds = time.perf_counter() - started
-        yield Finished(
-            _output(video, finish(latents), selected, prompts, config, self.spec, losses, notices, seconds)
-        )
+        frames = finish(latents)
+        yield Finished(_output(video, frames, selected, prompts, config, self.spec, losses, notices, started))
 
     @out_of_memory_explained()
     def _encode(
@@ -199,7 +196,7 @@ def _output(
     spec: ModelSpec,
     losses: Sequence[StepLosses],
     notices: Sequence[Notice],
-    seconds: float,
+    started: float,
 ) -> EditOutput:
     return EditOutput(
         video=Video(frames, video.fps, video.audio, tuple(notices)),
@@ -209,7 +206,7 @@ def _output(
         config=config,
         model=spec.name,
         losses=tuple(losses),
-        seconds=seconds,
+        seconds=time.perf_counter() - started,
         max_difference_outside=max_difference_outside(video.frames, frames, selected),
     )
 
