@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from dreammotion_core import Video, list_models, read_video, write_video
+from dreammotion_core import Video, read_video, write_video
 from tests.serving import serve
-from tests.tiny import save_tiny_unet3d
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
@@ -50,11 +49,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The real app on the embedded model, or on random weights where that is not there yet."""
+    """The real app on the embedded model."""
     folder = tmp_path_factory.mktemp("app")
-    embedded = next(spec for spec in list_models() if spec.name == "toybox")
-    model = embedded.name if embedded.is_ready() else str(save_tiny_unet3d(folder / "tiny"))
-    with serve(folder / "log.txt", "--model", model) as url:
+    with serve(folder / "log.txt") as url:
         yield url
         assert "Traceback" not in (folder / "log.txt").read_text()
 

@@ -84,8 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--budget-minutes", dest="minutes", type=float, help="train for so long instead of so many steps"
     )
-    parser.add_argument("--vae-steps", type=int, default=4500, help="optimiser steps of the autoencoder")
-    parser.add_argument("--steps", type=int, default=6000, help="optimiser steps of the diffusion model")
+    parser.add_argument("--vae-steps", type=int, default=2100, help="optimiser steps of the autoencoder")
+    parser.add_argument("--steps", type=int, default=2560, help="optimiser steps of the diffusion model")
     parser.add_argument("--clips", type=int, default=5000, help="clips to render")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
