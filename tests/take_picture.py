@@ -51,7 +51,7 @@ def main() -> None:
             viewport={"width": options.width, "height": 900},
             color_scheme="dark" if options.dark else "light",
         )
-        page.set_default_timeout(300_000)
+        page.set_default_timeout(240_000)
         page.goto(url)
         page.wait_for_selector("#examples button")
         edit_example(page, "red car")
