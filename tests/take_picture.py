@@ -21,7 +21,7 @@ def edit_example(page: Page, name: str) -> None:
     page.wait_for_timeout(1500)
     area = page.locator("#canvas canvas").bounding_box()
     assert area is not None
-    page.locator("#canvas canvas").click(position={"x": area["width"] * 0.36, "y": area["height"] * 0.63})
+    page.locator("#canvas canvas").click(position={"x": area["width"] * 0.5, "y": area["height"] * 0.42})
     page.wait_for_selector("#canvas .dm-overlay[src]")
     page.click("#propagate")
     page.wait_for_selector('#player [data-stage="mask"], #player[data-stage="mask"]', state="attached")
@@ -54,7 +54,7 @@ def main() -> None:
         page.set_default_timeout(240_000)
         page.goto(url)
         page.wait_for_selector("#examples button")
-        edit_example(page, "red car")
+        edit_example(page, "balloon")
         page.wait_for_selector("#movie:visible")
         page.wait_for_timeout(1500)
         page.screenshot(path=options.out, full_page=True)

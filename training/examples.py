@@ -24,14 +24,14 @@ RESOLUTION = 128
 EXAMPLES: dict[str, tuple[Scene, tuple[str, ...]]] = {
     "car": (
         Scene("red", "car", "road", "right", seed=2_000_000_001, y=-0.22, size=0.5),
-        ("blue", "yellow", "green"),
+        ("yellow", "green", "blue"),
     ),
     "balloon": (
         Scene("yellow", "balloon", "meadow", "wobble", seed=2_000_000_002, y=0.1, size=0.55),
         ("purple", "red", "teal"),
     ),
     "duck": (
-        Scene("yellow", "duck", "sea", "bounce", seed=2_000_000_003, y=-0.3, size=0.5),
+        Scene("yellow", "duck", "sea", "right", seed=2_000_000_003, y=-0.3, size=0.5),
         ("pink", "purple", "green"),
     ),
     "rocket": (
