@@ -12,7 +12,7 @@ from dreammotion_core.masks import checked_mask, grown_mask
 from dreammotion_core.values import Mask, Video
 
 
-def check_prompts(source_prompt: str, target_prompt: str) -> None:
+def check_prompts(*, source_prompt: str, target_prompt: str) -> None:
     """Refuse prompts that cannot lead anywhere.
 
     Raises:

@@ -116,7 +116,7 @@ class DreamMotionPipeline:
 
         # 1. Check everything before any work is done.
         config = _with_drawn_seed(config or EditConfig())
-        check_prompts(*prompts)
+        check_prompts(source_prompt=source_prompt, target_prompt=target_prompt)
         check_length(video, self.spec)
         selected = selection(mask, video, config)
         key_sites = self._key_sites(config)

@@ -16,7 +16,9 @@ from segmentation.clicks import Box, Click, Selection, check_selection
 from segmentation.propagation import CarriedMask, follow
 from segmentation.regions import (
     candidate_regions,
+    colour_histogram,
     cut,
+    likeness,
     refine_outline,
     score_region,
 )
@@ -35,6 +37,9 @@ CLICK_SIDE = 128
 OUTLINE_SIDE = 320
 OUTLINE_REACH = 0.012
 """How far a cut may move the outline, as a share of the image's long side."""
+
+LOST_LIKENESS = 0.2
+"""Overlap of colours with the first mask below which an object counts as gone."""
 
 
 class EmbeddedSegmenter:
@@ -82,9 +87,14 @@ class EmbeddedSession:
             start: 0-based frame that the mask belongs to.
             mask: (H, W) bool.
         """
+        look = colour_histogram(self._frames[start], mask)
 
         def correct(index: int, carried: CarriedMask) -> FrameMask:
-            return _refined(self._frames[index], carried.mask)
+            frame = self._frames[index]
+            refined = _refined(frame, carried.mask)
+            # What has nothing of the object's colours left is what the object left behind.
+            is_gone = likeness(look, colour_histogram(frame, refined)) < LOST_LIKENESS
+            return np.zeros_like(refined) if is_gone else refined
 
         return follow(self._frames, start, mask, correct=correct)
 

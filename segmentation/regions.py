@@ -184,6 +184,24 @@ def _contrast(image: Frame, region: NDArray[np.uint8]) -> float:
     ring = cv2.dilate(region, kernel) - region
     if not ring.any():
         return 0.0
+    return 1 - likeness(colour_histogram(image, region), colour_histogram(image, ring))
+
+
+def colour_histogram(image: Frame, mask: NDArray[np.generic]) -> NDArray[np.float32]:
+    """The colours of a part of an image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W), true or above 0 on the part.
+
+    Returns:
+        (6, 6, 6) shares that add up to 1; all 0 where the part is empty.
+    """
     bins, ranges = [_HISTOGRAM_BINS] * 3, [0, 256] * 3
-    inside, around = (cv2.calcHist([image], [0, 1, 2], part, bins, ranges) for part in (region, ring))
-    return 1 - float(np.minimum(inside / inside.sum(), around / around.sum()).sum())
+    counts = cv2.calcHist([image], [0, 1, 2], mask.astype(np.uint8), bins, ranges)
+    return np.asarray(counts / max(1.0, float(counts.sum())), dtype=np.float32)
+
+
+def likeness(histogram: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Overlap of two colour histograms, from 0 to 1."""
+    return float(np.minimum(histogram, other).sum())

@@ -309,6 +309,7 @@ def test_an_example_is_one_click_away(visit: Callable[..., Page]) -> None:
 def test_a_phone_needs_no_sideways_scrolling(visit: Callable[..., Page]) -> None:
     page = visit(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
 
+    page.locator("#canvas canvas").scroll_into_view_if_needed()
     area = page.locator("#canvas canvas").bounding_box()
     page.touchscreen.tap(area["x"] + area["width"] * BALL[0], area["y"] + area["height"] * BALL[1])
     page.wait_for_function(MASK_SHOWN)

@@ -7,6 +7,7 @@ import os
 import resource
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -449,33 +450,36 @@ def test_nonsense_range_is_refused(tmp_path: Path, range_: dict[str, float]) -> 
 # --- places that cannot be written ----------------------------------------------------------------
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow beyond 8 KiB: the writes of the libraries fail as on a full disk."""
+    """No file may grow beyond 8 KiB: the writes of the libraries fail as on a full disk.
+
+    Not a fixture, because pytest's own report may go to a file while a fixture lives.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_full_disk_leaves_nothing_and_keeps_the_older_file(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (8, H, W, 3), dtype=np.uint8)
     target = tmp_path / "clip.mp4"
     target.write_bytes(b"older")
 
-    with pytest.raises(OutputError, match="could not be written"):
+    with pytest.raises(OutputError, match="could not be written"), full_disk():
         write_video(Video(noise, fps=8.0), target)
 
     assert os.listdir(tmp_path) == ["clip.mp4"]
     assert target.read_bytes() == b"older"
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_full_disk_leaves_no_half_written_frame(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
 
-    with pytest.raises(OutputError, match="could not be written"):
+    with pytest.raises(OutputError, match="could not be written"), full_disk():
         write_frames(noise, tmp_path / "frames")
 
     assert os.listdir(tmp_path / "frames") == []

@@ -109,5 +109,5 @@ def read_prompts(source_prompt: Any, target_prompt: Any) -> tuple[str, str]:
     source, target = (
         text.strip() if isinstance(text, str) else "" for text in (source_prompt, target_prompt)
     )
-    check_prompts(source, target)
+    check_prompts(source_prompt=source, target_prompt=target)
     return source, target
