@@ -103,7 +103,7 @@ def main() -> None:
     preset = EditConfig.preset(options.preset, seed=0, preview_interval=0)
     config = EditConfig.from_dict(preset.to_dict() | changes)
     pipe = DreamMotionPipeline.from_pretrained(options.model)
-    pairs, hits, moved, seconds = [], 0, 0, []
+    pairs, hits, ways, seconds = [], 0, [], []
     for case in (bar := tqdm(cases(options.cases))):
         started = time.perf_counter()
         output, video = run_case(pipe, case, replace(config))
@@ -111,14 +111,14 @@ def main() -> None:
         before, after = (colour_inside(f, output.mask) for f in (video.frames, output.frames))
         goal = colour_inside(render(replace(case.scene, colour=case.target)).frames.numpy(), output.mask)
         hits += nearest_colour(after) == case.target
-        moved += bool(np.linalg.norm(after - goal) < 0.5 * np.linalg.norm(before - goal))
+        ways.append((after - before) @ (goal - before) / np.square(goal - before).sum())
         pairs.append((output, video))
         bar.write(
             f"{case.scene.noun:>9} {case.scene.colour:>7} -> {case.target:<7} "
             f"became {nearest_colour(after):<7} outside: {output.max_difference_outside}"
         )
     print(f"nearest palette colour is the target's: {hits} of {len(pairs)} ({hits / len(pairs):.0%})")
-    print(f"at least half way to a true render: {moved} of {len(pairs)} ({moved / len(pairs):.0%})")
+    print(f"mean way travelled towards a true render of the target (1: there): {np.mean(ways):.2f}")
     print(
         f"largest difference outside the mask: {max(o.max_difference_outside or 0 for o, _ in pairs)} of 255"
     )

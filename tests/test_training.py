@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dreammotion_core import DreamMotionPipeline, EditConfig
-from training.loop import Budget, Ema, learning_rate
+from training.loop import Budget, Ema, Recipe, RunFolder, learning_rate, train
 from training.run import main
 from training.vae import new_vae, whiten
 from training.world import render, sample_scene
@@ -90,3 +90,28 @@ def test_the_average_follows_the_weights() -> None:
         ema.update(module)
 
     torch.testing.assert_close(ema.module.weight, module.weight)
+
+
+def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
+    def run_until(folder: Path, stop_at: int | None) -> torch.nn.Module | None:
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 1)
+
+        def loss_at(step: int, _progress: float) -> torch.Tensor:
+            if step == stop_at:
+                raise KeyboardInterrupt
+            inputs = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+            return (model(inputs) - inputs.sum(1, keepdim=True)).square().mean()
+
+        recipe = Recipe(learning_rate=0.1, weight_decay=0.0, ema_decay=0.9, save_every=2)
+        run = RunFolder(folder / "run.pt", folder / "log.csv", ["step"])
+        return train(model, loss_at, recipe=recipe, run=run, budget=Budget(10))
+
+    whole = run_until(tmp_path / "whole", None)
+    with pytest.raises(KeyboardInterrupt):
+        run_until(tmp_path / "broken", 7)
+    resumed = run_until(tmp_path / "broken", None)
+
+    assert whole is not None
+    assert resumed is not None
+    assert torch.equal(whole.weight, resumed.weight)  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,11 @@ from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training.data import object_coverage, random_captions
-from training.loop import Budget, Ema, RunFolder, learning_rate, plot_log
+from training.loop import Budget, Recipe, RunFolder, plot_log, train
 from training.tokenizer import MAX_TOKENS, save_tokenizer
-from training.workers import agree, average_gradients, rank
+from training.workers import agree, rank
 
-PEAK_LEARNING_RATE = 1e-3
+RECIPE = Recipe(learning_rate=1e-3, weight_decay=1e-2, ema_decay=0.998, save_every=250, betas=(0.9, 0.98))
 CAPTION_DROPOUT = 0.12
 PICTURES_ONLY = 0.6
 """Part of the run that sees single frames only; afterwards every other step sees whole clips."""
@@ -161,47 +160,12 @@ def train_diffusion(
     tokenizer, scheduler = save_tokenizer(out / "tokenizer"), new_scheduler()
     scheduler.save_pretrained(out / "scheduler")
     model = TextToVideo(len(tokenizer), tokenizer.eos_token_id).to(device)
-    ema = Ema(model, 0.998)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-2, betas=(0.9, 0.98)
-    )
-    if state := run.load():
-        model.load_state_dict(state["model"])
-        ema.module.load_state_dict(state["ema"])
-        ema.updates = state["ema_updates"]
-        optimizer.load_state_dict(state["optimizer"])
-        budget.step, budget.seconds_before = state["step"], state["seconds"]
-    bar = tqdm(
-        desc="diffusion",
-        initial=budget.step,
-        total=None if budget.minutes else budget.steps,
-        mininterval=10,
-        disable=rank() > 0,
-    )
-    average = math.nan
-    while (progress := budget.progress) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(progress, PEAK_LEARNING_RATE)
-        whole = progress > PICTURES_ONLY and budget.step % 2 == 0
-        loss = _step_loss(model, data, tokenizer, scheduler, whole, device, (seed, budget.step, rank()))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        average_gradients(model)
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        ema.update(model)
-        budget.step += 1
-        bar.update()
-        average = loss.item() if math.isnan(average) else 0.98 * average + 0.02 * loss.item()
-        if budget.step % 50 == 0:
-            run.append(budget.step, budget.seconds, average, optimizer.param_groups[0]["lr"])
-            bar.set_postfix(loss=f"{average:.4f}")
-        if budget.step % 250 == 0:
-            _save(run, model, ema, optimizer, budget)
-            export(ema.module, out)
-    bar.close()
-    _save(run, model, ema, optimizer, budget)
-    export(ema.module, out)
+
+    def loss_at(step: int, progress: float) -> Tensor:
+        whole = progress > PICTURES_ONLY and step % 2 == 0
+        return _step_loss(model, data, tokenizer, scheduler, whole, device, (seed, step, rank()))
+
+    train(model, loss_at, recipe=RECIPE, run=run, budget=budget, on_save=lambda average: export(average, out))
     if rank() == 0:
         plot_log(run.log, run.log.with_suffix(".png"), "loss")
 
@@ -231,21 +195,6 @@ def _step_loss(
     weight = (1 + (OBJECT_WEIGHT - 1) * coverage).to(device)
     error = (noise_pred.float() - noise.to(device)).square().mean(dim=1, keepdim=True)
     return (weight * error).sum() / weight.sum()
-
-
-def _save(
-    run: RunFolder, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, budget: Budget
-) -> None:
-    run.save(
-        {
-            "model": model.state_dict(),
-            "ema": ema.module.state_dict(),
-            "ema_updates": ema.updates,
-            "optimizer": optimizer.state_dict(),
-            "step": budget.step,
-            "seconds": budget.seconds,
-        }
-    )
 
 
 def export(model: nn.Module, out: Path) -> None:

@@ -6,14 +6,16 @@ import copy
 import csv
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from tqdm import tqdm
 
-from training.workers import agree, rank
+from training.workers import agree, average_gradients, rank
 
 
 @dataclass
@@ -101,6 +103,105 @@ class RunFolder:
             return
         with self.log.open("a", newline="") as file:
             csv.writer(file).writerow([f"{v:.6g}" for v in values])
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is optimised.
+
+    Attributes:
+        learning_rate: the peak.
+        weight_decay, betas: of AdamW.
+        ema_decay: of the averaged weights.
+        save_every: steps between checkpoints.
+    """
+
+    learning_rate: float
+    weight_decay: float
+    ema_decay: float
+    save_every: int
+    betas: tuple[float, float] = (0.9, 0.999)
+
+
+def train(
+    model: nn.Module,
+    loss_at: Callable[[int, float], Tensor],
+    *,
+    recipe: Recipe,
+    run: RunFolder,
+    budget: Budget,
+    on_save: Callable[[nn.Module], None] = lambda _: None,
+) -> nn.Module:
+    """Train until the budget is spent, going on from the run's checkpoint if there is one.
+
+    Args:
+        model: trained in place.
+        loss_at: (step, progress in [0, 1]) -> scalar loss of that step's batch.
+        recipe: how to optimise.
+        run: where checkpoint and log go.
+        budget: how long.
+        on_save: called with the averaged model at every checkpoint and at the end.
+
+    Returns:
+        The averaged model.
+    """
+    ema = Ema(model, recipe.ema_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=recipe.betas
+    )
+    _resume(run, model, ema, optimizer, budget)
+    total = None if budget.minutes else budget.steps
+    bar = tqdm(desc=run.log.stem, initial=budget.step, total=total, mininterval=10, disable=rank() > 0)
+    average = math.nan
+    while (progress := budget.progress) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(progress, recipe.learning_rate)
+        loss = loss_at(budget.step, progress)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        average_gradients(model)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        ema.update(model)
+        budget.step += 1
+        bar.update()
+        average = loss.item() if math.isnan(average) else 0.98 * average + 0.02 * loss.item()
+        if budget.step % 50 == 0:
+            run.append(budget.step, budget.seconds, average, optimizer.param_groups[0]["lr"])
+            bar.set_postfix(loss=f"{average:.4f}")
+        if budget.step % recipe.save_every == 0:
+            _save(run, model, ema, optimizer, budget)
+            on_save(ema.module)
+    bar.close()
+    _save(run, model, ema, optimizer, budget)
+    on_save(ema.module)
+    return ema.module
+
+
+def _resume(
+    run: RunFolder, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, budget: Budget
+) -> None:
+    if state := run.load():
+        model.load_state_dict(state["model"])
+        ema.module.load_state_dict(state["ema"])
+        ema.updates = state["ema_updates"]
+        optimizer.load_state_dict(state["optimizer"])
+        budget.step, budget.seconds_before = state["step"], state["seconds"]
+
+
+def _save(
+    run: RunFolder, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, budget: Budget
+) -> None:
+    run.save(
+        {
+            "model": model.state_dict(),
+            "ema": ema.module.state_dict(),
+            "ema_updates": ema.updates,
+            "optimizer": optimizer.state_dict(),
+            "step": budget.step,
+            "seconds": budget.seconds,
+        }
+    )
 
 
 def plot_log(log: Path, picture: Path, column: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,11 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
-from training.loop import Budget, Ema, RunFolder, learning_rate, plot_log
-from training.workers import average_gradients, rank
+from training.loop import Budget, Recipe, RunFolder, plot_log, train
+from training.workers import rank
 
-PEAK_LEARNING_RATE = 1.5e-3
+RECIPE = Recipe(learning_rate=1.5e-3, weight_decay=1e-3, ema_decay=0.998, save_every=500)
 KL_WEIGHT = 1e-6
 CROP = 64
 """Most of the run sees crops (more pictures for the same arithmetic); the last part whole frames."""
@@ -64,68 +62,20 @@ def train_vae(
     """Train, or go on from the run's checkpoint; write the averaged weights to `out` and return them."""
     torch.manual_seed(seed)
     vae = new_vae().to(device, memory_format=torch.channels_last)
-    ema = Ema(vae, 0.998)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-3)
-    if state := run.load():
-        vae.load_state_dict(state["model"])
-        ema.module.load_state_dict(state["ema"])
-        ema.updates = state["ema_updates"]
-        optimizer.load_state_dict(state["optimizer"])
-        budget.step, budget.seconds_before = state["step"], state["seconds"]
-    bar = tqdm(
-        desc="vae",
-        initial=budget.step,
-        total=None if budget.minutes else budget.steps,
-        mininterval=10,
-        disable=rank() > 0,
-    )
-    average = math.nan
-    while (progress := budget.progress) < 1:
-        rng = np.random.default_rng((seed, budget.step, rank()))
+
+    def loss_at(step: int, progress: float) -> Tensor:
+        rng = np.random.default_rng((seed, step, rank()))
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(progress, PEAK_LEARNING_RATE)
         images = _batch(clips, rng, whole=progress > CROP_PART)
-        images = images.to(device, memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16):
-            loss = _loss(vae, images, generator)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        average_gradients(vae)
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        ema.update(vae)
-        budget.step += 1
-        bar.update()
-        average = loss.item() if math.isnan(average) else 0.98 * average + 0.02 * loss.item()
-        if budget.step % 50 == 0:
-            run.append(budget.step, budget.seconds, average, optimizer.param_groups[0]["lr"])
-            bar.set_postfix(loss=f"{average:.4f}")
-        if budget.step % 500 == 0:
-            _save(run, vae, ema, optimizer, budget)
-    bar.close()
-    _save(run, vae, ema, optimizer, budget)
-    finished = ema.module
+            return _loss(vae, images.to(device, memory_format=torch.channels_last), generator)
+
+    finished = train(vae, loss_at, recipe=RECIPE, run=run, budget=budget)
     whiten(finished, clips, device, seed)
     if rank() == 0:
         finished.half().save_pretrained(out)
         plot_log(run.log, run.log.with_suffix(".png"), "loss")
     return finished.float()
-
-
-def _save(
-    run: RunFolder, vae: AutoencoderKL, ema: Ema, optimizer: torch.optim.Optimizer, budget: Budget
-) -> None:
-    run.save(
-        {
-            "model": vae.state_dict(),
-            "ema": ema.module.state_dict(),
-            "ema_updates": ema.updates,
-            "optimizer": optimizer.state_dict(),
-            "step": budget.step,
-            "seconds": budget.seconds,
-        }
-    )
 
 
 @torch.no_grad()
