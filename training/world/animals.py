@@ -107,6 +107,6 @@ def _sitting_body(p: Tensor) -> list[Layer]:
 
 def _face(p: Tensor) -> list[Layer]:
     """Two eyes that look at the viewer."""
-    eyes = union(ellipse(p, -0.27, 0.44, 0.09, 0.12), ellipse(p, 0.27, 0.44, 0.09, 0.12))
-    glints = union(circle(p, -0.24, 0.49, 0.035), circle(p, 0.30, 0.49, 0.035))
-    return [Layer(eyes, DARK, is_shaded=False), Layer(glints, WHITE, is_shaded=False)]
+    whites = union(ellipse(p, -0.27, 0.44, 0.14, 0.16), ellipse(p, 0.27, 0.44, 0.14, 0.16))
+    pupils = union(ellipse(p, -0.25, 0.43, 0.08, 0.11), ellipse(p, 0.25, 0.43, 0.08, 0.11))
+    return [Layer(whites, WHITE, is_shaded=False), Layer(pupils, DARK, is_shaded=False)]

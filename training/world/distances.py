@@ -96,9 +96,9 @@ def smooth_union(a: Tensor, b: Tensor, blend: float) -> Tensor:
     return b + (a - b) * h - blend * h * (1 - h)
 
 
-def ring(p: Tensor, x: float, y: float, rx: float, ry: float, width: float, angle: float = 0.0) -> Tensor:
+def ring(p: Tensor, x: float, y: float, rx: float, ry: float, width: float) -> Tensor:
     """Distance to a band of that width along the outline of an ellipse."""
-    return ellipse(p, x, y, rx, ry, angle).abs() - width / 2
+    return ellipse(p, x, y, rx, ry).abs() - width / 2
 
 
 def turned(p: Tensor, angle: float) -> Tensor:

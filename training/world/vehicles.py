@@ -30,7 +30,7 @@ def car(p: Tensor) -> list[Layer]:
     layers = [Layer(smooth_union(chassis, cabin, 0.08))]
     layers += [Layer(polygon(p, (-0.46, 0.12), (-0.32, 0.46), (-0.08, 0.46), (-0.08, 0.12)), GLASS)]
     layers += [Layer(polygon(p, (0.04, 0.12), (0.04, 0.46), (0.25, 0.46), (0.45, 0.12)), GLASS)]
-    return [*layers, *_wheels(p, -0.54, 0.54), Layer(circle(p, 0.92, -0.12, 0.09), CREAM, is_shaded=False)]
+    return [*layers, *_wheels(p, -0.54, 0.54), _headlight(p, 0.92, -0.12)]
 
 
 def boat(p: Tensor) -> list[Layer]:
@@ -68,11 +68,11 @@ def rocket(p: Tensor) -> list[Layer]:
 
 def bus(p: Tensor) -> list[Layer]:
     body = box(p, 0, 0.06, 1.0, 0.56, 0.16)
-    windows = union(*(box(p, x, 0.30, 0.15, 0.16, 0.05) for x in (-0.72, -0.30, 0.12)))
+    windows = [box(p, x, 0.30, 0.15, 0.16, 0.05) for x in (-0.72, -0.30, 0.12)]
     windscreen = box(p, 0.68, 0.24, 0.20, 0.22, 0.06)
     stripe = box(p, 0, -0.08, 0.99, 0.035)
-    layers = [Layer(body), Layer(stripe, CREAM), Layer(windows, GLASS), Layer(windscreen, GLASS)]
-    return [*layers, *_wheels(p, -0.54, 0.54), Layer(circle(p, 0.92, -0.24, 0.09), CREAM, is_shaded=False)]
+    layers = [Layer(body), Layer(stripe, CREAM), Layer(union(*windows, windscreen), GLASS)]
+    return [*layers, *_wheels(p, -0.54, 0.54), _headlight(p, 0.92, -0.24)]
 
 
 def truck(p: Tensor) -> list[Layer]:
@@ -82,11 +82,7 @@ def truck(p: Tensor) -> list[Layer]:
     cab = polygon(p, (0.36, -0.36), (0.36, 0.34), (0.70, 0.34), (0.94, 0.0), (0.94, -0.36)) - 0.06
     window = polygon(p, (0.48, 0.02), (0.48, 0.26), (0.67, 0.26), (0.84, 0.02)) - 0.02
     layers = [Layer(frame, DARK), Layer(load), Layer(slats, 0.72), Layer(cab), Layer(window, GLASS)]
-    return [
-        *layers,
-        *_wheels(p, -0.62, 0.56),
-        Layer(circle(p, 0.93, -0.18, 0.08), CREAM, is_shaded=False),
-    ]
+    return [*layers, *_wheels(p, -0.62, 0.56), _headlight(p, 0.92, -0.18)]
 
 
 def plane(p: Tensor) -> list[Layer]:
@@ -101,8 +97,7 @@ def plane(p: Tensor) -> list[Layer]:
         Layer(fin, 0.74),
         Layer(body),
         Layer(union(wing, tailplane), 0.74),
-        Layer(portholes, GLASS),
-        Layer(cockpit, GLASS),
+        Layer(union(portholes, cockpit), GLASS),
     ]
 
 
@@ -111,3 +106,7 @@ def _wheels(p: Tensor, *places: float) -> list[Layer]:
     tyres = union(*(circle(p, x, -0.46, 0.25) for x in places))
     hubs = union(*(circle(p, x, -0.46, 0.11) for x in places))
     return [Layer(tyres, DARK), Layer(hubs, GREY)]
+
+
+def _headlight(p: Tensor, x: float, y: float) -> Layer:
+    return Layer(circle(p, x, y, 0.09), CREAM, is_shaded=False)
