@@ -15,9 +15,9 @@ from training.world import render, sample_scene
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training")
     arguments = ["toybox", "--smoke", "--device", "cpu"]
-    for name in ("out", "cache", "logs"):
-        arguments += [f"--{name}", str(folder / name)]
-    main(arguments)
+    for option, name in (("out", "out"), ("cache", "cache"), ("log-folder", "logs")):
+        arguments += [f"--{option}", str(folder / name)]
+    assert main(arguments) == 0
     return folder
 
 

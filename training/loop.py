@@ -17,6 +17,9 @@ from tqdm import tqdm
 
 from training.workers import agree, average_gradients, rank
 
+CHECKPOINT_FORMAT = 2
+"""Goes up when what a checkpoint holds, or the world that it was trained on, changes."""
+
 
 @dataclass
 class Budget:
@@ -194,6 +197,7 @@ def _save(
 ) -> None:
     run.save(
         {
+            "format": CHECKPOINT_FORMAT,
             "model": model.state_dict(),
             "ema": ema.module.state_dict(),
             "ema_updates": ema.updates,

@@ -1,4 +1,4 @@
-"""Train an embedded model from nothing: ``python -m training.run toybox``.
+"""Train an embedded model: ``python -m training.run toybox``.
 
 Stages that are already finished in the cache folder are not repeated; an interrupted stage goes on
 from its last checkpoint.
@@ -9,10 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from numpy.typing import NDArray
 
 from training.data import NUM_FRAMES, RESOLUTION, rendered_clips
 from training.diffusion import train_diffusion
@@ -22,41 +26,80 @@ from training.vae import train_vae
 from training.workers import agree, join_workers, rank
 
 ROOT = Path(__file__).resolve().parent
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+LOG_COLUMNS = ["step", "seconds", "loss", "learning_rate"]
+VAE_SHARE = 0.25
+"""Part of the minutes of `toybox` that its autoencoder gets; the diffusion model gets the rest."""
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Parse the command line and train."""
-    options = _parser().parse_args(arguments)
-    if options.smoke:
-        options.clips, options.vae_steps, options.steps, options.minutes = 8, 2, 4, None
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and train.
+
+    Args:
+        arguments: the words after the program's name; None takes those of this process.
+
+    Returns:
+        The exit code, 0.
+    """
+    options = _options(arguments)
     device = torch.device(
         "cuda"
         if options.device == "auto" and torch.cuda.is_available()
         else options.device.replace("auto", "cpu")
     )
     join_workers(device)
-    out, cache, logs = options.out, options.cache, options.logs
     if rank() == 0:
-        rendered_clips(cache, options.clips)
+        rendered_clips(options.cache, options.clips)
     agree(0.0)  # the others wait until the file is there
-    clips = rendered_clips(cache, options.clips)
-    vae_minutes = None if options.minutes is None else 0.25 * options.minutes
-    vae_out = out / "vae"
-    if (vae_out / "config.json").exists() and not options.again:
-        vae = AutoencoderKL.from_pretrained(vae_out, torch_dtype=torch.float32).to(device)
+    clips = rendered_clips(options.cache, options.clips)
+    if options.stage == "toybox-clip":
+        _judge(options, clips, device)
     else:
-        run = RunFolder(cache / "vae.pt", logs / "vae.csv", ["step", "seconds", "loss", "learning_rate"])
-        vae = train_vae(clips, vae_out, run, Budget(options.vae_steps, vae_minutes), device, options.seed)
-    if options.stage == "vae":
-        return
-    run = RunFolder(
-        cache / "diffusion.pt", logs / "diffusion.csv", ["step", "seconds", "loss", "learning_rate"]
+        vae = _autoencoder(options, clips, device)
+        if options.stage == "toybox":
+            _diffusion(options, clips, vae, device)
+    return 0
+
+
+def _judge(options: argparse.Namespace, clips: NDArray[np.uint8], device: torch.device) -> None:
+    from training.judge import train_judge
+
+    budget = Budget(options.judge_steps, options.minutes)
+    train_judge(
+        clips, options.cache, options.out, _run_folder(options, "judge"), budget, device, options.seed
     )
-    minutes = None if options.minutes is None else 0.75 * options.minutes
-    train_diffusion(clips, vae, cache, out, run, Budget(options.steps, minutes), device, options.seed)
+
+
+def _autoencoder(
+    options: argparse.Namespace, clips: NDArray[np.uint8], device: torch.device
+) -> AutoencoderKL:
+    """The finished autoencoder of the output folder, or a newly trained one."""
+    folder = options.out / "vae"
+    if (folder / "config.json").exists() and not options.again:
+        return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).to(device)
+    share = VAE_SHARE if options.stage == "toybox" else 1.0
+    budget = Budget(options.vae_steps, options.minutes and share * options.minutes)
+    start = _warm_start(options.warm_start and options.warm_start / "vae")
+    return train_vae(clips, folder, _run_folder(options, "vae"), budget, device, options.seed, **start)
+
+
+def _diffusion(
+    options: argparse.Namespace, clips: NDArray[np.uint8], vae: AutoencoderKL, device: torch.device
+) -> None:
+    run, out = _run_folder(options, "diffusion"), options.out
+    budget = Budget(options.steps, options.minutes and (1 - VAE_SHARE) * options.minutes)
+    start = _warm_start(options.warm_start)
+    train_diffusion(clips, vae, options.cache, out, run, budget, device, options.seed, **start)
     if rank() == 0:
         write_manifest(out)
+
+
+def _warm_start(folder: Path | None) -> dict[str, Any]:
+    return {} if folder is None else {"warm_start": folder}
+
+
+def _run_folder(options: argparse.Namespace, name: str) -> RunFolder:
+    return RunFolder(options.cache / f"{name}.pt", options.logs / f"{name}.csv", LOG_COLUMNS)
 
 
 def write_manifest(out: Path) -> None:
@@ -77,29 +120,75 @@ def write_manifest(out: Path) -> None:
     (out / "model_index.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
 
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    options = _parser().parse_args(arguments)
+    runs, models = ROOT, ROOT.parent / "assets"
+    if options.smoke:
+        options.clips, options.minutes = 8, None
+        options.vae_steps, options.steps, options.judge_steps = 2, 4, 4
+        runs = models = ROOT / "runs" / "smoke"
+    options.out = options.out or models / options.stage.replace("vae", "toybox")
+    options.cache = options.cache or runs / "cache"
+    options.logs = options.logs or runs / "logs"
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
+    # None of the options may be the beginning of an option of torchrun, which would take it for its own.
     parser = argparse.ArgumentParser(prog="python -m training.run", description=__doc__.split("\n")[0])
-    parser.add_argument("stage", choices=("toybox", "vae"), help="the whole model, or its autoencoder only")
+    parser.add_argument(
+        "stage",
+        choices=("toybox", "vae", "toybox-clip"),
+        help="the whole video model, its autoencoder only, or the judge",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument(
-        "--budget-minutes", dest="minutes", type=float, help="train for so long instead of so many steps"
+        "--budget-minutes",
+        dest="minutes",
+        type=_positive_minutes,
+        metavar="MINUTES",
+        help="train for so long instead of so many steps",
     )
-    parser.add_argument("--vae-steps", type=int, default=2100, help="optimiser steps of the autoencoder")
-    parser.add_argument("--steps", type=int, default=2560, help="optimiser steps of the diffusion model")
-    parser.add_argument("--clips", type=int, default=5000, help="clips to render")
+    for name, default, what in (
+        ("vae-steps", 2100, "optimiser steps of the autoencoder"),
+        ("steps", 2560, "optimiser steps of the diffusion model"),
+        ("judge-steps", 4000, "optimiser steps of the judge"),
+        ("clips", 5000, "clips to render"),
+    ):
+        parser.add_argument(f"--{name}", type=_positive_number, default=default, metavar="N", help=what)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--again", action="store_true", help="train the autoencoder again even if it is there"
+        "--from",
+        dest="warm_start",
+        type=Path,
+        metavar="FOLDER",
+        help="start from the weights of an earlier model folder instead of from nothing",
     )
-    parser.add_argument("--smoke", action="store_true", help="a few steps of everything, in seconds")
+    parser.add_argument("--again", action="store_true", help="train the autoencoder even if it is there")
     parser.add_argument(
-        "--out", type=Path, default=ROOT.parent / "assets" / "toybox", help="where the model goes"
+        "--smoke", action="store_true", help="a few steps of everything in seconds, in folders of its own"
     )
-    parser.add_argument("--cache", type=Path, default=ROOT / "cache", help="rendered clips and checkpoints")
-    parser.add_argument("--logs", type=Path, default=ROOT / "logs", help="where the log and the curve go")
+    for name, destination, what in (
+        ("out", "out", "where the model goes: assets/toybox or assets/toybox-clip"),
+        ("cache", "cache", "rendered clips and checkpoints: training/cache"),
+        ("log-folder", "logs", "where the log and the curve go: training/logs"),
+    ):
+        parser.add_argument(f"--{name}", dest=destination, type=Path, metavar="FOLDER", help=what)
     return parser
+
+
+def _positive_number(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def _positive_minutes(text: str) -> float:
+    if not (minutes := float(text)) > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return minutes
 
 
 if __name__ == "__main__":
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    main()
+    sys.exit(main())
