@@ -18,6 +18,7 @@ from training.data import object_coverage, random_captions
 from training.loop import Budget, Recipe, RunFolder, plot_log, train
 from training.tokenizer import MAX_TOKENS, save_tokenizer
 from training.workers import agree, rank
+from training.world.scene import WORLD_VERSION
 
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=1e-2, ema_decay=0.998, save_every=250, betas=(0.9, 0.98))
 CAPTION_DROPOUT = 0.12
@@ -69,6 +70,26 @@ class TextToVideo(nn.Module):
         return self.unet(noisy_latents, timesteps, encoder_hidden_states=prompt_embeds).sample
 
 
+@torch.no_grad()
+def start_from(model: TextToVideo, folder: Path, tokenizer: CLIPTokenizer) -> None:
+    """Copy the weights of an earlier model, whose vocabulary and longest caption may be smaller.
+
+    Words that both know keep their embeddings; new words and positions keep their random ones.
+    """
+    model.unet.load_state_dict(UNet3DConditionModel.from_pretrained(folder / "unet").state_dict())
+    weights = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).state_dict()
+    own = model.text_encoder.state_dict()
+    known = CLIPTokenizer.from_pretrained(folder / "tokenizer").get_vocab()
+    shared = [(index, known[token]) for token, index in tokenizer.get_vocab().items() if token in known]
+    for name, value in own.items():
+        if name.endswith("token_embedding.weight"):
+            value[[new for new, _ in shared]] = weights[name][[old for _, old in shared]]
+        elif name.endswith("position_embedding.weight"):
+            value[: len(weights[name])] = weights[name][: len(value)]
+        elif not name.endswith("position_ids"):
+            value.copy_(weights[name])
+
+
 def new_scheduler() -> DDIMScheduler:
     """The noise schedule of latent diffusion models, as ZeroScope has it."""
     return DDIMScheduler(
@@ -87,7 +108,7 @@ def encoded_clips(
     clips: NDArray[np.uint8], vae: AutoencoderKL, folder: Path, device: torch.device
 ) -> NDArray[np.float16]:
     """Latents of all clips, (N, F, C, h, w) float16, encoded once and kept in `folder`."""
-    path = folder / f"latents-{clips.shape[0]}.npy"
+    path = folder / f"latents-v{WORLD_VERSION}-{clips.shape[0]}.npy"
     if not path.exists():
         latents = []
         for clip in tqdm(clips, desc="encoding", mininterval=10):
@@ -153,13 +174,19 @@ def train_diffusion(
     budget: Budget,
     device: torch.device,
     seed: int,
+    warm_start: Path | None = None,
 ) -> None:
-    """Train, or go on from the run's checkpoint; write all parts but the autoencoder to `out`."""
+    """Train, or go on from the run's checkpoint; write all parts but the autoencoder to `out`.
+
+    With `warm_start`, begin with the weights of the model in that folder.
+    """
     torch.manual_seed(seed)
     data = training_set(clips, vae, cache, device)
     tokenizer, scheduler = save_tokenizer(out / "tokenizer"), new_scheduler()
     scheduler.save_pretrained(out / "scheduler")
     model = TextToVideo(len(tokenizer), tokenizer.eos_token_id).to(device)
+    if warm_start is not None:
+        start_from(model, warm_start, tokenizer)
 
     def loss_at(step: int, progress: float) -> Tensor:
         whole = progress > PICTURES_ONLY and step % 2 == 0

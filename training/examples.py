@@ -15,7 +15,7 @@ from dreammotion_core import Video, write_video
 from training.data import NUM_FRAMES
 from training.world import Scene, render
 from training.world.places import PLACES
-from training.world.scene import MOTIONS
+from training.world.captions import MOTIONS
 
 FOLDER = Path(__file__).resolve().parents[1] / "assets" / "examples"
 FPS = 8.0
@@ -56,7 +56,7 @@ def write_example(name: str, scene: Scene, colours: tuple[str, ...], folder: Pat
     out.mkdir(parents=True, exist_ok=True)
     write_video(Video(rendered.frames.numpy(), FPS), out / "clip.mp4")
     meta = {
-        "title": f"{scene.colour} {scene.noun}, {MOTIONS[scene.motion]}",
+        "title": f"{scene.colour} {scene.noun}, {MOTIONS[scene.motion][0]}",
         "source_prompt": prompt(scene),
         "target_prompts": [prompt(replace(scene, colour=colour)) for colour in colours],
         "click": {"x": int(centre[0]), "y": int(centre[1])},

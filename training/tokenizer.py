@@ -7,19 +7,19 @@ from pathlib import Path
 
 from transformers import CLIPTokenizer
 
+from training.world.captions import every_sentence
+from training.world.materials import MATERIALS
+from training.world.nouns import NOUNS
 from training.world.palette import COLOURS
-from training.world.places import PLACES
-from training.world.scene import MOTIONS, TEMPLATES
-from training.world.shapes import NOUNS
 
-MAX_TOKENS = 20
+MAX_TOKENS = 24
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789,.-'"
 
 
 def vocabulary() -> list[str]:
     """Every word that a caption can contain, in alphabetical order."""
-    sentences = [*COLOURS, *NOUNS, *PLACES, *(p.where for p in PLACES.values()), *MOTIONS.values()]
-    sentences += [re.sub(r"\{\w+\}", " ", template) for template in TEMPLATES]
+    sentences = [*COLOURS, *NOUNS, *list(MATERIALS)[1:]]
+    sentences += [re.sub(r"\{\w+\}", " ", sentence) for sentence in every_sentence()]
     return sorted({word for sentence in sentences for word in re.findall(r"[a-z]+", sentence)})
 
 

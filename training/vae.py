@@ -57,11 +57,22 @@ def _loss(vae: AutoencoderKL, images: Tensor, generator: torch.Generator) -> Ten
 
 
 def train_vae(
-    clips: NDArray[np.uint8], out: Path, run: RunFolder, budget: Budget, device: torch.device, seed: int
+    clips: NDArray[np.uint8],
+    out: Path,
+    run: RunFolder,
+    budget: Budget,
+    device: torch.device,
+    seed: int,
+    warm_start: Path | None = None,
 ) -> AutoencoderKL:
-    """Train, or go on from the run's checkpoint; write the averaged weights to `out` and return them."""
+    """Train, or go on from the run's checkpoint; write the averaged weights to `out` and return them.
+
+    With `warm_start`, begin with the weights of the autoencoder in that folder.
+    """
     torch.manual_seed(seed)
     vae = new_vae().to(device, memory_format=torch.channels_last)
+    if warm_start is not None:
+        vae.load_state_dict(AutoencoderKL.from_pretrained(warm_start, torch_dtype=torch.float32).state_dict())
 
     def loss_at(step: int, progress: float) -> Tensor:
         rng = np.random.default_rng((seed, step, rank()))

@@ -1,25 +1,34 @@
 """A small procedural world: captioned clips of one coloured object moving before a scene.
 
 It is the training data of the embedded models, the source of the example clips, and the ground truth
-of the benchmarks: every clip comes with its exact mask, colour, noun, place and motion.
+of the benchmarks: every clip comes with its exact mask, colour, material, noun, place, motion and track.
 """
 
+from training.world.captions import MOTIONS, NUM_FORMS, caption
+from training.world.materials import MATERIALS
+from training.world.nouns import LIKE_OUTLINES, NOUNS
 from training.world.palette import COLOURS, nearest_colour
 from training.world.places import PLACES
-from training.world.render import Rendered, object_mask, render
-from training.world.scene import Scene, caption, is_held_out, sample_scene
-from training.world.shapes import NOUNS
+from training.world.render import Rendered, background, object_mask, render, render_batch
+from training.world.scene import Companion, Scene, is_held_out, sample_scene
 
 __all__ = [
     "COLOURS",
+    "LIKE_OUTLINES",
+    "MATERIALS",
+    "MOTIONS",
     "NOUNS",
+    "NUM_FORMS",
     "PLACES",
+    "Companion",
     "Rendered",
     "Scene",
+    "background",
     "caption",
     "is_held_out",
     "nearest_colour",
     "object_mask",
     "render",
+    "render_batch",
     "sample_scene",
 ]

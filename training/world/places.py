@@ -23,11 +23,13 @@ class Place:
 
     Attributes:
         where: the words a caption uses.
+        also: other words for it.
         has_ground: whether objects throw a shadow on it.
         draw: from (H, W) coordinates x, y and a random source to (H, W, 3) sRGB.
     """
 
     where: str
+    also: tuple[str, ...]
     has_ground: bool
     draw: Callable[[Tensor, Tensor, random.Random], Tensor]
 
@@ -221,12 +223,12 @@ def city(x: Tensor, y: Tensor, rng: random.Random) -> Tensor:
 
 
 PLACES: dict[str, Place] = {
-    "meadow": Place("on a meadow", True, meadow),
-    "sea": Place("at sea", False, sea),
-    "desert": Place("in the desert", True, desert),
-    "night sky": Place("in the night sky", False, night),
-    "snow": Place("in the snow", True, snow),
-    "road": Place("on a road", True, road),
-    "forest": Place("in a forest", True, forest),
-    "city": Place("in a city", True, city),
+    "meadow": Place("on a meadow", ("in a green meadow", "in the grass"), True, meadow),
+    "sea": Place("at sea", ("on the water", "on the sea"), False, sea),
+    "desert": Place("in the desert", ("among sand dunes", "on the sand"), True, desert),
+    "night sky": Place("in the night sky", ("under the stars", "at night"), False, night),
+    "snow": Place("in the snow", ("in a snowy landscape", "in winter"), True, snow),
+    "road": Place("on a road", ("on the street", "on an asphalt road"), True, road),
+    "forest": Place("in a forest", ("in the woods", "among the trees"), True, forest),
+    "city": Place("in a city", ("in a town", "before a skyline"), True, city),
 }

@@ -1,4 +1,4 @@
-"""What a clip shows, how it is sampled from a seed, and what its captions say."""
+"""What a clip shows, and how it is sampled from a seed."""
 
 from __future__ import annotations
 
@@ -6,30 +6,36 @@ import random
 import zlib
 from dataclasses import dataclass
 
+from training.world.materials import MATERIALS
+from training.world.nouns import NOUNS
 from training.world.palette import COLOURS
 from training.world.places import PLACES
-from training.world.shapes import NOUNS
 
-MOTIONS: dict[str, str] = {
-    "right": "moving to the right",
-    "left": "moving to the left",
-    "bounce": "bouncing",
-    "spin": "spinning",
-    "zoom": "coming closer",
-    "arc": "jumping",
-    "wobble": "wobbling",
-    "pan": "followed by the camera",
-}
-"""Motion name and the words a caption uses for it."""
+WORLD_VERSION = 2
+"""Goes up whenever equal seeds give other clips, so that kept files of an older world are not mistaken."""
 
-TEMPLATES = (
-    "a {colour} {noun}, {place}",
-    "a {colour} {noun} {where}",
-    "a {colour} {noun} {motion} {where}",
-    "a {colour} {noun} {motion}, {place}",
-    "{colour} {noun} {where}",
-    "a video of a {colour} {noun} {where}",
-)
+MOTION_NAMES = ("right", "left", "bounce", "spin", "zoom", "arc", "wobble", "pan")
+PLAIN_SHARE = 0.4
+"""How much of the world is of one plain colour."""
+COMPANION_SHARE = 0.15
+"""How many clips show a second object."""
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A second, resting object, smaller and behind the first.
+
+    Attributes:
+        colour, noun: keys of COLOURS, NOUNS.
+        x, y, size: as in `Scene`, x as the camera sees it in the middle of the clip.
+    """
+
+    colour: str
+    noun: str
+    x: float
+    y: float
+    size: float
+    material: str = "plain"
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,13 @@ class Scene:
     """Everything that determines a clip, so that a changed copy differs in nothing else.
 
     Attributes:
-        colour, noun, place, motion: keys of COLOURS, NOUNS, PLACES, MOTIONS.
+        colour, noun, place, motion, material: keys of COLOURS, NOUNS, PLACES, MOTIONS, MATERIALS.
         seed: fixes the background's details and the sensor noise.
         x, y: centre of the object in the middle of the clip, in [-1, 1], y up.
         size: half the object's width, in half frame heights.
         phase: start of periodic motion, in [0, 1).
         speed: how far or how fast it moves, about 1.
+        companion: a second object, or None.
     """
 
     colour: str
@@ -50,15 +57,20 @@ class Scene:
     place: str
     motion: str
     seed: int
+    material: str = "plain"
     x: float = 0.0
     y: float = -0.2
     size: float = 0.42
     phase: float = 0.0
     speed: float = 1.0
+    companion: Companion | None = None
 
 
 def is_held_out(colour: str, noun: str, place: str) -> bool:
-    """Whether a combination is kept for evaluation: one in ten, fixed for all time by its name."""
+    """Whether a combination is kept for evaluation: one in ten, fixed for all time by its name.
+
+    For a substance that hides the colour, its name stands in for the colour's.
+    """
     return zlib.crc32(f"{colour}/{noun}/{place}".encode()) % 10 == 0
 
 
@@ -73,28 +85,33 @@ def sample_scene(seed: int, *, held_out: bool | None = False) -> Scene:
     rng = random.Random(seed)
     while True:
         colour, noun, place = rng.choice(list(COLOURS)), rng.choice(list(NOUNS)), rng.choice(list(PLACES))
-        if held_out is None or is_held_out(colour, noun, place) == held_out:
+        material = "plain" if rng.random() < PLAIN_SHARE else rng.choice(list(MATERIALS)[1:])
+        visible = colour if MATERIALS[material].keeps_colour else material
+        if held_out is None or is_held_out(visible, noun, place) == held_out:
             break
+    x, y = rng.uniform(-0.3, 0.3), rng.uniform(-0.38, 0.12)
     return Scene(
         colour=colour,
         noun=noun,
         place=place,
-        motion=rng.choice(list(MOTIONS)),
+        motion=rng.choice(MOTION_NAMES),
         seed=seed,
-        x=rng.uniform(-0.3, 0.3),
-        y=rng.uniform(-0.38, 0.12),
+        material=material,
+        x=x,
+        y=y,
         size=rng.uniform(0.34, 0.54),
         phase=rng.random(),
         speed=rng.uniform(0.7, 1.2),
+        companion=_sample_companion(rng, x, y) if rng.random() < COMPANION_SHARE else None,
     )
 
 
-def caption(scene: Scene, template: int = 1) -> str:
-    """A sentence that describes the scene; `template` picks its form, modulo their number."""
-    return TEMPLATES[template % len(TEMPLATES)].format(
-        colour=scene.colour,
-        noun=scene.noun,
-        place=scene.place,
-        where=PLACES[scene.place].where,
-        motion=MOTIONS[scene.motion],
+def _sample_companion(rng: random.Random, x: float, y: float) -> Companion:
+    side = -1 if x > 0 else 1
+    return Companion(
+        colour=rng.choice(list(COLOURS)),
+        noun=rng.choice(list(NOUNS)),
+        x=side * rng.uniform(0.55, 0.8),
+        y=y + rng.uniform(0.05, 0.25),
+        size=rng.uniform(0.16, 0.22),
     )
