@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from dreammotion_core import DreamMotionPipeline, EditConfig
-from training.loop import Budget, Ema, Recipe, RunFolder, learning_rate, train
+from training.loop import Budget, Recipe, RunFolder, learning_rate, train
 from training.run import main
+from training.state import Ema
 from training.vae import new_vae, whiten
 from training.world import render, sample_scene
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import csv
+import io
 import math
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,10 +16,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training.workers import agree, average_gradients, rank
-
-CHECKPOINT_FORMAT = 2
-"""Goes up when what a checkpoint holds, or the world that it was trained on, changes."""
+from dreammotion_core.atomic_files import written_atomically
+from dreammotion_core.errors import InputError
+from training.checks import first_line
+from training.interruption import Interruption
+from training.state import Ema, State
+from training.workers import agree, rank
 
 
 @dataclass
@@ -57,23 +60,6 @@ def learning_rate(progress: float, peak: float, warmup: float = 0.03) -> float:
     return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))))
 
 
-class Ema:
-    """Exponential moving average of a module's weights, with a warm-up of the decay."""
-
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
-        self.decay = decay
-        self.updates = 0
-
-    @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
-        """Move the average towards the module's present weights."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for average, value in zip(self.module.parameters(), module.parameters(), strict=True):
-            average.lerp_(value.to(average.dtype), 1 - decay)
-
-
 class RunFolder:
     """Where a run keeps its checkpoint and its log; the log is what `training/logs` shows."""
 
@@ -83,9 +69,18 @@ class RunFolder:
         log.parent.mkdir(parents=True, exist_ok=True)
 
     def load(self) -> dict[str, Any] | None:
-        """The last checkpoint, or None for a fresh run (which starts a fresh log)."""
+        """The last checkpoint, or None for a fresh run (which starts a fresh log).
+
+        Raises:
+            InputError: if it is damaged, or not one of this program's.
+        """
         if self.checkpoint.exists():
-            state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            try:
+                state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+                raise self.unusable("is damaged") from error
+            if not isinstance(state, dict):
+                raise self.unusable("is no checkpoint of a training")
             return state
         if rank() == 0:
             with self.log.open("w", newline="") as file:
@@ -93,12 +88,25 @@ class RunFolder:
         return None
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint, never leaving half of one."""
+        """Replace the checkpoint, never leaving half of one.
+
+        Raises:
+            OutputError: if it cannot be written; the one before stays.
+        """
         if rank() != 0:
             return
-        part = self.checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.checkpoint)
+        # Through memory, because torch reports a full disk in words of its own.
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        with written_atomically(self.checkpoint) as part:
+            part.write_bytes(buffer.getbuffer())
+
+    def unusable(self, why: str) -> InputError:
+        """The error to raise when the checkpoint cannot be gone on from."""
+        return InputError(
+            f"the checkpoint {self.checkpoint} {why}; delete that file to train this stage from its start, "
+            "or choose another folder with --cache"
+        )
 
     def append(self, *values: float) -> None:
         """Add a row to the log."""
@@ -147,65 +155,54 @@ def train(
 
     Returns:
         The averaged model.
+
+    Raises:
+        InputError: if the checkpoint is damaged or of another model.
+        OutputError: if a checkpoint cannot be written.
+        KeyboardInterrupt: at Ctrl-C, after the running step and a checkpoint; its text says where it is.
     """
-    ema = Ema(model, recipe.ema_decay)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=recipe.betas
     )
-    _resume(run, model, ema, optimizer, budget)
+    state = State(model, Ema(model, recipe.ema_decay), optimizer)
+    _resume(run, state, budget)
     total = None if budget.minutes else budget.steps
     bar = tqdm(desc=run.log.stem, initial=budget.step, total=total, mininterval=10, disable=rank() > 0)
     average = math.nan
-    while (progress := budget.progress) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(progress, recipe.learning_rate)
-        loss = loss_at(budget.step, progress)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        average_gradients(model)
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        ema.update(model)
-        budget.step += 1
-        bar.update()
-        average = loss.item() if math.isnan(average) else 0.98 * average + 0.02 * loss.item()
-        if budget.step % 50 == 0:
-            run.append(budget.step, budget.seconds, average, optimizer.param_groups[0]["lr"])
-            bar.set_postfix(loss=f"{average:.4f}")
-        if budget.step % recipe.save_every == 0:
-            _save(run, model, ema, optimizer, budget)
-            on_save(ema.module)
-    bar.close()
-    _save(run, model, ema, optimizer, budget)
-    on_save(ema.module)
-    return ema.module
+    with bar, Interruption() as interruption:
+        while (progress := budget.progress) < 1:
+            rate = learning_rate(progress, recipe.learning_rate)
+            loss = loss_at(budget.step, progress)
+            state.update(loss, rate)
+            budget.step += 1
+            bar.update()
+            average = loss.item() if math.isnan(average) else 0.98 * average + 0.02 * loss.item()
+            if budget.step % 50 == 0:
+                run.append(budget.step, budget.seconds, average, rate)
+                bar.set_postfix(loss=f"{average:.4f}")
+            if agree(interruption.requested):
+                _save(run, state, budget)
+                raise KeyboardInterrupt(f"Stopped at step {budget.step}, which {run.checkpoint} keeps.")
+            if budget.step % recipe.save_every == 0:
+                _save(run, state, budget)
+                on_save(state.ema.module)
+    _save(run, state, budget)
+    on_save(state.ema.module)
+    return state.ema.module
 
 
-def _resume(
-    run: RunFolder, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, budget: Budget
-) -> None:
-    if state := run.load():
-        model.load_state_dict(state["model"])
-        ema.module.load_state_dict(state["ema"])
-        ema.updates = state["ema_updates"]
-        optimizer.load_state_dict(state["optimizer"])
-        budget.step, budget.seconds_before = state["step"], state["seconds"]
+def _resume(run: RunFolder, state: State, budget: Budget) -> None:
+    if (saved := run.load()) is None:
+        return
+    try:
+        state.restore(saved)
+        budget.step, budget.seconds_before = saved["step"], saved["seconds"]
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise run.unusable(f"is of another model or an older version ({first_line(error)})") from error
 
 
-def _save(
-    run: RunFolder, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, budget: Budget
-) -> None:
-    run.save(
-        {
-            "format": CHECKPOINT_FORMAT,
-            "model": model.state_dict(),
-            "ema": ema.module.state_dict(),
-            "ema_updates": ema.updates,
-            "optimizer": optimizer.state_dict(),
-            "step": budget.step,
-            "seconds": budget.seconds,
-        }
-    )
+def _save(run: RunFolder, state: State, budget: Budget) -> None:
+    run.save({**state.as_dict(), "step": budget.step, "seconds": budget.seconds})
 
 
 def plot_log(log: Path, picture: Path, column: str) -> None:

@@ -11,13 +11,16 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
+from dreammotion_core.errors import DreamMotionError, InputError
+from dreammotion_core.memory import out_of_memory_explained
+from training.checks import check_model_folder, check_writable, first_line, usable_device
 from training.data import NUM_FRAMES, RESOLUTION, rendered_clips
 from training.diffusion import train_diffusion
 from training.loop import Budget, RunFolder
@@ -31,6 +34,14 @@ LOG_COLUMNS = ["step", "seconds", "loss", "learning_rate"]
 VAE_SHARE = 0.25
 """Part of the minutes of `toybox` that its autoencoder gets; the diffusion model gets the rest."""
 
+PARTS = {"toybox": ("vae", "unet", "text_encoder"), "vae": ("vae",)}
+"""What `--from` needs of the folder that it names."""
+GOES_ON = "the same command goes on from the last checkpoint"
+MEMORY_ADVICE = (
+    f"close other programs on it, start fewer processes, or choose another with --device; {GOES_ON}"
+)
+DISK_ADVICE = f"free space and look at the folders of --out, --cache and --log-folder; {GOES_ON}"
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and train.
@@ -39,26 +50,49 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: the words after the program's name; None takes those of this process.
 
     Returns:
-        The exit code, 0.
+        The exit code: 0 done, 1 the device or the disk failed, 2 the input cannot be used, 130 stopped.
     """
     options = _options(arguments)
-    device = torch.device(
-        "cuda"
-        if options.device == "auto" and torch.cuda.is_available()
-        else options.device.replace("auto", "cpu")
-    )
+    try:
+        with out_of_memory_explained(advice=MEMORY_ADVICE):
+            _train(options)
+    except DreamMotionError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    except (OSError, SafetensorError) as error:
+        print(
+            f"Error: a file could not be read or written ({first_line(error)}); {DISK_ADVICE}",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt as stopped:
+        where = str(stopped) or "Stopped between two checkpoints."
+        print(f"{where} The same command goes on from there.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    device = usable_device(options.device)
+    for option, folder in (
+        ("--out", options.out),
+        ("--cache", options.cache),
+        ("--log-folder", options.logs),
+    ):
+        check_writable(folder, option=option)
+    if options.warm_start is not None:
+        check_model_folder(options.warm_start, parts=PARTS[options.stage])
     join_workers(device)
     if rank() == 0:
-        rendered_clips(options.cache, options.clips)
+        rendered_clips(options.cache, num_clips=options.clips, device=device)
     agree(0.0)  # the others wait until the file is there
-    clips = rendered_clips(options.cache, options.clips)
+    clips = rendered_clips(options.cache, num_clips=options.clips, device=device)
     if options.stage == "toybox-clip":
         _judge(options, clips, device)
-    else:
-        vae = _autoencoder(options, clips, device)
-        if options.stage == "toybox":
-            _diffusion(options, clips, vae, device)
-    return 0
+        return
+    vae = _autoencoder(options, clips, device)
+    if options.stage == "toybox":
+        _diffusion(options, clips, vae, device)
 
 
 def _judge(options: argparse.Namespace, clips: NDArray[np.uint8], device: torch.device) -> None:
@@ -74,28 +108,34 @@ def _autoencoder(
     options: argparse.Namespace, clips: NDArray[np.uint8], device: torch.device
 ) -> AutoencoderKL:
     """The finished autoencoder of the output folder, or a newly trained one."""
-    folder = options.out / "vae"
+    folder, run = options.out / "vae", _run_folder(options, "vae")
     if (folder / "config.json").exists() and not options.again:
-        return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).to(device)
+        try:
+            return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).to(device)
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise InputError(
+                f"the autoencoder in {folder} cannot be loaded ({first_line(error)}); "
+                "train it anew with --again, or choose another folder with --out"
+            ) from error
     share = VAE_SHARE if options.stage == "toybox" else 1.0
     budget = Budget(options.vae_steps, options.minutes and share * options.minutes)
-    start = _warm_start(options.warm_start and options.warm_start / "vae")
-    return train_vae(clips, folder, _run_folder(options, "vae"), budget, device, options.seed, **start)
+    start = options.warm_start and options.warm_start / "vae"
+    vae = train_vae(clips, folder, run, budget, device, options.seed, warm_start=start)
+    if rank() == 0:
+        for latents in options.cache.glob("latents-*.npy"):
+            latents.unlink()  # another autoencoder made them
+    return vae
 
 
 def _diffusion(
     options: argparse.Namespace, clips: NDArray[np.uint8], vae: AutoencoderKL, device: torch.device
 ) -> None:
-    run, out = _run_folder(options, "diffusion"), options.out
+    out, run = options.out, _run_folder(options, "diffusion")
     budget = Budget(options.steps, options.minutes and (1 - VAE_SHARE) * options.minutes)
-    start = _warm_start(options.warm_start)
-    train_diffusion(clips, vae, options.cache, out, run, budget, device, options.seed, **start)
+    start = options.warm_start
+    train_diffusion(clips, vae, options.cache, out, run, budget, device, options.seed, warm_start=start)
     if rank() == 0:
         write_manifest(out)
-
-
-def _warm_start(folder: Path | None) -> dict[str, Any]:
-    return {} if folder is None else {"warm_start": folder}
 
 
 def _run_folder(options: argparse.Namespace, name: str) -> RunFolder:
@@ -121,7 +161,10 @@ def write_manifest(out: Path) -> None:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.warm_start is not None and options.stage not in PARTS:
+        parser.error(f"--from does not apply to {options.stage}, which is always trained from nothing")
     runs, models = ROOT, ROOT.parent / "assets"
     if options.smoke:
         options.clips, options.minutes = 8, None
