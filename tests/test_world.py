@@ -8,16 +8,23 @@ from training.data import random_captions
 from training.tokenizer import MAX_TOKENS, build_tokenizer, vocabulary
 from training.world import (
     COLOURS,
+    LIKE_OUTLINES,
+    MATERIALS,
+    MOTIONS,
     NOUNS,
+    NUM_FORMS,
     PLACES,
+    Companion,
     Scene,
+    background,
     caption,
     is_held_out,
     nearest_colour,
+    object_mask,
     render,
+    render_batch,
     sample_scene,
 )
-from training.world.scene import MOTIONS, TEMPLATES
 
 SCENE = Scene("red", "ball", "meadow", "right", seed=5)
 
@@ -58,19 +65,92 @@ def test_motions_move_the_object_and_a_pan_moves_the_background() -> None:
     assert not torch.equal(pan.frames[0, :8], pan.frames[-1, :8])
 
 
-@pytest.mark.parametrize("noun", NOUNS)
-@pytest.mark.parametrize("colour", COLOURS)
-def test_the_mean_colour_of_every_object_tells_its_name(noun: str, colour: str) -> None:
-    rendered = render(replace(SCENE, noun=noun, colour=colour), num_frames=1)
+def test_the_world_is_as_rich_as_promised() -> None:
+    assert len(NOUNS) >= 14
+    assert len(COLOURS) >= 10
+    assert len(MATERIALS) >= 9  # plain and eight others
+    assert len(PLACES) >= 8
+    assert set(MOTIONS) == {sample_scene(seed).motion for seed in range(200)}
+    assert len(MOTIONS) >= 8
+    assert {noun for group in LIKE_OUTLINES for noun in group} <= set(NOUNS)
 
-    assert nearest_colour(rendered.frames[rendered.mask].float().mean(0).numpy() / 255) == colour
+
+def test_drawing_many_scenes_at_once_gives_what_drawing_each_alone_gives() -> None:
+    scenes = [sample_scene(seed) for seed in range(24)]
+
+    for scene, together in zip(scenes, render_batch(scenes, resolution=48), strict=True):
+        alone = render(scene, resolution=48)
+        assert torch.equal(together.mask, alone.mask)
+        assert (together.frames.int() - alone.frames.int()).abs().max() <= 1
+
+
+def test_clips_can_have_sixteen_frames() -> None:
+    assert render(SCENE, num_frames=16, resolution=32).frames.shape == (16, 32, 32, 3)
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_the_colour_of_most_of_every_object_tells_its_name(noun: str) -> None:
+    scenes = [replace(SCENE, noun=noun, colour=colour) for colour in COLOURS]
+    for rendered, colour in zip(render_batch(scenes, num_frames=1), COLOURS, strict=True):
+        body = rendered.frames[rendered.mask].float().median(dim=0).values
+        assert nearest_colour(body.numpy() / 255) == colour
+
+
+@pytest.mark.parametrize("name", MATERIALS)
+def test_materials_change_the_object_and_only_substances_hide_its_colour(name: str) -> None:
+    scene = replace(SCENE, material=name)
+    ours, blue = render(scene, num_frames=1), render(replace(scene, colour="blue"), num_frames=1)
+    plain = render(SCENE, num_frames=1)
+    inside = plain.mask & ours.mask
+
+    assert torch.equal(ours.frames, blue.frames) != MATERIALS[name].keeps_colour
+    assert torch.equal(ours.frames[inside], plain.frames[inside]) == (name == "plain")
+    assert ("red" in caption(scene)) == MATERIALS[name].keeps_colour
+
+
+def test_the_mask_alone_is_the_mask_of_the_picture() -> None:
+    for seed in range(12):
+        scene = sample_scene(seed)
+        alone, rendered = object_mask(scene), render(scene).mask
+        assert (alone & rendered).sum() / (alone | rendered).sum() > 0.97
+
+
+def test_the_background_is_the_clip_without_object_and_shadow() -> None:
+    rendered, empty = render(SCENE), background(SCENE)
+    far_above = torch.zeros_like(rendered.mask)
+    far_above[:, :24] = True
+
+    assert torch.equal(rendered.frames[far_above], empty[far_above])
+    assert (rendered.frames[rendered.mask].int() - empty[rendered.mask].int()).abs().sum(
+        -1
+    ).float().mean() > 60
+
+
+def test_a_companion_is_drawn_behind_the_object_and_is_no_part_of_the_mask() -> None:
+    accompanied = replace(SCENE, companion=Companion("blue", "cube", x=0.05, y=-0.1, size=0.2))
+    alone, two = render(SCENE), render(accompanied)
+
+    assert torch.equal(alone.mask, two.mask)
+    well_inside = -torch.nn.functional.max_pool2d(-alone.mask.float(), 3, stride=1, padding=1) > 0
+    assert torch.equal(alone.frames[well_inside], two.frames[well_inside])
+    assert not torch.equal(alone.frames, two.frames)
+    assert "blue cube" in caption(accompanied, NUM_FORMS - 1)
+    assert "cube" not in caption(accompanied)
+
+
+def test_boxes_enclose_the_mask() -> None:
+    rendered = render(SCENE)
+    for mask, (left, top, right, bottom) in zip(rendered.mask, rendered.boxes.tolist(), strict=True):
+        assert mask[top:bottom, left:right].sum() == mask.sum()
+        assert all(line.any() for line in (mask[top], mask[bottom - 1], mask[:, left], mask[:, right - 1]))
 
 
 def test_training_never_sees_held_out_combinations_and_evaluation_sees_nothing_else() -> None:
     for seed in range(300):
-        seen, held = sample_scene(seed), sample_scene(seed, held_out=True)
-        assert not is_held_out(seen.colour, seen.noun, seen.place)
-        assert is_held_out(held.colour, held.noun, held.place)
+        for held_out in (False, True):
+            scene = sample_scene(seed, held_out=held_out)
+            visible = scene.colour if MATERIALS[scene.material].keeps_colour else scene.material
+            assert is_held_out(visible, scene.noun, scene.place) == held_out
 
 
 def test_about_one_combination_in_ten_is_held_out() -> None:
@@ -80,18 +160,23 @@ def test_about_one_combination_in_ten_is_held_out() -> None:
 
 
 def test_captions_name_what_is_shown() -> None:
-    texts = [caption(SCENE, template) for template in range(len(TEMPLATES))]
+    texts = {caption(SCENE, form) for form in range(NUM_FORMS)}
 
-    assert len(set(texts)) == len(TEMPLATES)
-    assert all("red" in t and "ball" in t and "meadow" in t for t in texts)
-    assert any(MOTIONS["right"] in t for t in texts)
+    assert len(texts) >= 12
+    assert all("red" in text and "ball" in text for text in texts)
+    assert caption(SCENE) == "a red ball on a meadow"
+    assert caption(replace(SCENE, colour="orange", material="striped")) == "a striped orange ball on a meadow"
+    assert caption(replace(SCENE, colour="orange")).startswith("an orange")
+    assert caption(replace(SCENE, material="icy")) == "an icy ball on a meadow"
+    for words in (*MOTIONS["right"], PLACES["meadow"].where, *PLACES["meadow"].also):
+        assert any(words in text for text in texts)
 
 
 def test_every_word_of_every_caption_is_known_and_fits_the_tokenizer() -> None:
     tokenizer, known = build_tokenizer(), set(vocabulary())
     for seed in range(200):
-        for template in range(len(TEMPLATES)):
-            text = caption(sample_scene(seed), template)
+        for form in range(NUM_FORMS):
+            text = caption(sample_scene(seed), form)
             assert set(text.replace(",", "").split()) <= known
             assert len(tokenizer(text).input_ids) <= MAX_TOKENS
 

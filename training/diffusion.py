@@ -74,16 +74,17 @@ class TextToVideo(nn.Module):
 def start_from(model: TextToVideo, folder: Path, tokenizer: CLIPTokenizer) -> None:
     """Copy the weights of an earlier model, whose vocabulary and longest caption may be smaller.
 
-    Words that both know keep their embeddings; new words and positions keep their random ones.
+    A word starts with the mean of what its pieces were; new positions keep their random embeddings.
     """
     model.unet.load_state_dict(UNet3DConditionModel.from_pretrained(folder / "unet").state_dict())
     weights = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).state_dict()
     own = model.text_encoder.state_dict()
-    known = CLIPTokenizer.from_pretrained(folder / "tokenizer").get_vocab()
-    shared = [(index, known[token]) for token, index in tokenizer.get_vocab().items() if token in known]
+    earlier = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     for name, value in own.items():
         if name.endswith("token_embedding.weight"):
-            value[[new for new, _ in shared]] = weights[name][[old for _, old in shared]]
+            for token, index in tokenizer.get_vocab().items():
+                pieces = earlier(token.removesuffix("</w>"), add_special_tokens=False).input_ids
+                value[index] = weights[name][pieces].mean(dim=0)
         elif name.endswith("position_embedding.weight"):
             value[: len(weights[name])] = weights[name][: len(value)]
         elif not name.endswith("position_ids"):
@@ -192,7 +193,14 @@ def train_diffusion(
         whole = progress > PICTURES_ONLY and step % 2 == 0
         return _step_loss(model, data, tokenizer, scheduler, whole, device, (seed, step, rank()))
 
-    train(model, loss_at, recipe=RECIPE, run=run, budget=budget, on_save=lambda average: export(average, out))
+    train(
+        model,
+        loss_at,
+        recipe=RECIPE.from_weights(warm_start),
+        run=run,
+        budget=budget,
+        on_save=lambda average: export(average, out),
+    )
     if rank() == 0:
         plot_log(run.log, run.log.with_suffix(".png"), "loss")
 

@@ -14,8 +14,8 @@ import torch
 from dreammotion_core import Video, write_video
 from training.data import NUM_FRAMES
 from training.world import Scene, render
-from training.world.places import PLACES
 from training.world.captions import MOTIONS
+from training.world.places import PLACES
 
 FOLDER = Path(__file__).resolve().parents[1] / "assets" / "examples"
 FPS = 8.0

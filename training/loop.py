@@ -8,7 +8,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,10 @@ class Recipe:
     ema_decay: float
     save_every: int
     betas: tuple[float, float] = (0.9, 0.999)
+
+    def from_weights(self, folder: Path | None) -> Recipe:
+        """Half the learning rate if training starts from a folder of weights: less to learn, more to lose."""
+        return self if folder is None else replace(self, learning_rate=0.5 * self.learning_rate)
 
 
 def train(

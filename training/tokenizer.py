@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 from transformers import CLIPTokenizer
@@ -12,7 +14,8 @@ from training.world.materials import MATERIALS
 from training.world.nouns import NOUNS
 from training.world.palette import COLOURS
 
-MAX_TOKENS = 24
+MAX_TOKENS = 20
+START, END = "<|startoftext|>", "<|endoftext|>"
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789,.-'"
 
 
@@ -24,25 +27,42 @@ def vocabulary() -> list[str]:
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """Known words become one token or a few fixed pieces; others fall apart into untrained letters."""
-    tokens = ["<|startoftext|>", "<|endoftext|>", *_CHARACTERS, *(c + "</w>" for c in _CHARACTERS)]
-    merges: list[tuple[str, str]] = []
-    for word in vocabulary():
-        pieces = [*word[:-1], word[-1] + "</w>"]
-        while len(pieces) > 1:
-            pair = (pieces[0], pieces[1])
-            pieces = [pieces[0] + pieces[1], *pieces[2:]]
-            if pair not in merges:
-                merges.append(pair)
-            if pieces[0] not in tokens:
-                tokens.append(pieces[0])
+    """Known words become one token each; others fall apart into untrained letters."""
+    merges = learned_merges(vocabulary())
+    tokens = [START, END, *_CHARACTERS, *(c + "</w>" for c in _CHARACTERS)]
+    tokens += dict.fromkeys("".join(merge) for merge in merges)
     return CLIPTokenizer(
         vocab={token: index for index, token in enumerate(tokens)},
         merges=merges,
-        unk_token="<|endoftext|>",
-        pad_token="<|endoftext|>",
+        unk_token=END,
+        pad_token=END,
         model_max_length=MAX_TOKENS,
     )
+
+
+def learned_merges(words: list[str]) -> list[tuple[str, str]]:
+    """Byte-pair merges, the most frequent pair first, until every word is whole.
+
+    Encoding repeats them in this order, so no merge can tear another word apart. (The trainer of
+    `tokenizers` breaks ties differently from run to run, which would give every training other tokens.)
+    """
+    pieces = [[*word[:-1], word[-1] + "</w>"] for word in words]
+    merges: list[tuple[str, str]] = []
+    while pairs := Counter(pair for word in pieces for pair in pairwise(word)):
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        pieces = [_merged(word, best) for word in pieces]
+    return merges
+
+
+def _merged(word: list[str], pair: tuple[str, str]) -> list[str]:
+    merged: list[str] = []
+    for piece in word:
+        if merged and (merged[-1], piece) == pair:
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return merged
 
 
 def save_tokenizer(folder: Path) -> CLIPTokenizer:

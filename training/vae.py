@@ -81,7 +81,7 @@ def train_vae(
         with torch.autocast(device.type, torch.bfloat16):
             return _loss(vae, images.to(device, memory_format=torch.channels_last), generator)
 
-    finished = train(vae, loss_at, recipe=RECIPE, run=run, budget=budget)
+    finished = train(vae, loss_at, recipe=RECIPE.from_weights(warm_start), run=run, budget=budget)
     whiten(finished, clips, device, seed)
     if rank() == 0:
         finished.half().save_pretrained(out)
