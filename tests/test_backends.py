@@ -148,9 +148,44 @@ def test_truncated_weights_are_refused(folder: Path, tmp_path: Path, part: str) 
         load_backend(str(broken))
 
 
-def test_a_damaged_manifest_is_refused(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+@pytest.mark.parametrize("kind", ["*.safetensors", "config.json"])
+def test_missing_files_are_refused(folder: Path, tmp_path: Path, part: str, kind: str) -> None:
     broken = shutil.copytree(folder, tmp_path / "broken")
-    (broken / "model_index.json").write_text("{")
+    next((broken / part).glob(kind)).unlink()
+
+    with pytest.raises(ModelLoadError, match=f"{part} in .*half-downloaded"):
+        load_backend(str(broken))
+
+
+def test_a_missing_shard_is_refused(folder: Path, tmp_path: Path, backend: UNet3DBackend) -> None:
+    broken = shutil.copytree(folder, tmp_path / "broken", ignore=shutil.ignore_patterns("*.safetensors"))
+    for part in ("vae", "text_encoder"):
+        shutil.copytree(folder / part, broken / part, dirs_exist_ok=True)
+    backend.denoiser.save_pretrained(broken / "unet", max_shard_size="100KB")
+    assert load_backend(str(broken)).spec.name == "broken"
+    next((broken / "unet").glob("*00002-of-*.safetensors")).unlink()
+
+    with pytest.raises(ModelLoadError, match=r"unet in .*half-downloaded"):
+        load_backend(str(broken))
+
+
+@pytest.mark.parametrize(("version", "remedy"), [(99, "update this program"), (0, "fetch the model folder")])
+def test_manifests_of_unknown_formats_say_what_to_do(
+    folder: Path, tmp_path: Path, version: int, remedy: str
+) -> None:
+    other = shutil.copytree(folder, tmp_path / "other")
+    manifest = json.loads((other / "model_index.json").read_text())
+    (other / "model_index.json").write_text(json.dumps(manifest | {"format_version": version}))
+
+    with pytest.raises(ModelLoadError, match=f"has format version {version}, .*{remedy}"):
+        load_backend(str(other))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"resolution": 3}', '{"format_version": "new"}'])
+def test_a_damaged_manifest_is_refused(folder: Path, tmp_path: Path, text: str) -> None:
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    (broken / "model_index.json").write_text(text)
 
     with pytest.raises(ModelLoadError, match=r"model_index\.json cannot be read"):
         find_model(str(broken))

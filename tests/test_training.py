@@ -1,24 +1,38 @@
 import csv
+import re
+import resource
+import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.distributed.run
 
+import training.diffusion
+import training.vae
 from dreammotion_core import DreamMotionPipeline, EditConfig
+from dreammotion_core.errors import InputError, OutputError
+from training.interruption import Interruption
 from training.loop import Budget, Recipe, RunFolder, learning_rate, train
-from training.run import main
+from training.run import _parser, main
 from training.state import Ema
 from training.vae import new_vae, whiten
 from training.world import render, sample_scene
 
 
+def options_for(folder: Path) -> list[str]:
+    """A smoke run of everything on the CPU, within a folder."""
+    folders = {"--out": "out", "--cache": "cache", "--log-folder": "logs"}
+    named = [word for option, name in folders.items() for word in (option, str(folder / name))]
+    return ["--smoke", "--device", "cpu", *named]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training")
-    arguments = ["toybox", "--smoke", "--device", "cpu"]
-    for option, name in (("out", "out"), ("cache", "cache"), ("log-folder", "logs")):
-        arguments += [f"--{option}", str(folder / name)]
-    assert main(arguments) == 0
+    assert main(["toybox", *options_for(folder)]) == 0
     return folder
 
 
@@ -116,3 +130,166 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: 
     assert whole is not None
     assert resumed is not None
     assert torch.equal(whole.weight, resumed.weight)  # type: ignore[arg-type]
+
+
+def press_ctrl_c_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the middle of a step of the diffusion model."""
+    original = training.diffusion._step_loss
+
+    def step_loss(*arguments: Any) -> torch.Tensor:
+        if arguments[-1][1] == step:
+            signal.raise_signal(signal.SIGINT)
+        return original(*arguments)
+
+    monkeypatch.setattr(training.diffusion, "_step_loss", step_loss)
+
+
+def test_a_stopped_training_of_the_model_ends_with_the_same_weights(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained / "out" / "vae", tmp_path / "out" / "vae")
+    shutil.copytree(trained / "cache", tmp_path / "cache")
+    checkpoint = tmp_path / "cache" / "diffusion.pt"
+    checkpoint.unlink()
+
+    with monkeypatch.context() as patch:
+        press_ctrl_c_at(1, patch)
+        assert main(["toybox", *options_for(tmp_path)]) == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"Stopped at step 2, which {checkpoint} keeps. The same command goes on from there."
+    assert main(["toybox", *options_for(tmp_path)]) == 0
+
+    for part in ("unet", "text_encoder"):
+        for path in sorted((trained / "out" / part).glob("*.safetensors")):
+            assert (tmp_path / "out" / part / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_second_ctrl_c_stops_at_once() -> None:
+    with Interruption() as interruption:
+        signal.raise_signal(signal.SIGINT)
+        assert interruption.requested
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a training prints which cannot start."""
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("name", ["banana", "meta", "cuda:77"])
+def test_a_device_that_does_not_work_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal(["vae", *options_for(tmp_path), "--device", name], capsys)
+
+    assert line.startswith(f"Error: --device is '{name}', which does not work here (")
+    assert "pass one of auto, cpu" in line
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--out", "--cache", "--log-folder"])
+def test_folders_that_cannot_be_written_to_are_found_before_anything_runs(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+
+    line = refusal(["toybox", *options_for(tmp_path), option, str(tmp_path / "file" / "folder")], capsys)
+
+    assert re.search(rf"cannot be written to \(.+\); .*another folder with {option}$", line)
+    assert not [path for path in tmp_path.glob("*/*") if path.is_file()]
+
+
+def test_the_folder_to_start_from_must_hold_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal(["toybox", *options_for(tmp_path), "--from", str(tmp_path)], capsys)
+
+    assert "has no vae and no unet and no text_encoder; pass the folder of an earlier model" in line
+
+
+def test_training_can_start_from_an_earlier_model(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "cache", tmp_path / "cache", ignore=shutil.ignore_patterns("*.pt"))
+
+    assert main(["vae", *options_for(tmp_path), "--from", str(trained / "out")]) == 0
+
+    assert (tmp_path / "out" / "vae" / "config.json").exists()
+
+
+def test_a_damaged_autoencoder_in_the_output_folder_is_refused(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained / "cache", tmp_path / "cache")
+    shutil.copytree(trained / "out" / "vae", tmp_path / "out" / "vae")
+    weights = next((tmp_path / "out" / "vae").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:5000])
+
+    assert "cannot be loaded" in refusal(["toybox", *options_for(tmp_path)], capsys)
+
+
+def linear_run(folder: Path, num_inputs: int = 3) -> None:
+    """Two steps of the smallest model there is."""
+    model = torch.nn.Linear(num_inputs, 1)
+    recipe = Recipe(learning_rate=0.1, weight_decay=0.0, ema_decay=0.9, save_every=2)
+    run = RunFolder(folder / "run.pt", folder / "log.csv", ["step"])
+    train(model, lambda *_: model.weight.square().sum(), recipe=recipe, run=run, budget=Budget(2))
+
+
+@pytest.mark.parametrize("content", [b"", b"half of a file", "list", "format", "shape", "keys", "cut"])
+def test_checkpoints_that_do_not_fit_say_what_to_delete(content: str | bytes, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "run.pt"
+    linear_run(tmp_path, num_inputs=4 if content == "shape" else 3)
+    state = torch.load(checkpoint)
+    if isinstance(content, bytes):
+        checkpoint.write_bytes(content)
+    elif content == "cut":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    elif content != "shape":
+        damaged = {"list": [1], "format": {**state, "format": 1}, "keys": {"format": state["format"]}}
+        torch.save(damaged[content], checkpoint)
+    before = checkpoint.read_bytes()
+
+    with pytest.raises(InputError, match=r"run\.pt (is|has) .*; delete that file"):
+        linear_run(tmp_path)
+
+    assert checkpoint.read_bytes() == before
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    linear_run(tmp_path)
+    run = RunFolder(tmp_path / "run.pt", tmp_path / "log.csv", ["step"])
+    before, files = run.checkpoint.read_bytes(), sorted(tmp_path.iterdir())
+
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))
+    try:
+        with pytest.raises(OutputError, match=r"run\.pt could not be written \(.+\); free space"):
+            run.save({"model": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+    assert run.checkpoint.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == files
+
+
+def test_running_out_of_memory_is_said_in_one_line(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained / "cache", tmp_path / "cache", ignore=shutil.ignore_patterns("*.pt"))
+    monkeypatch.setattr(training.vae, "_loss", lambda *_: torch.empty(2**50))
+
+    assert main(["vae", *options_for(tmp_path)]) == 1
+
+    assert "Error: the device ran out of memory; close other programs" in capsys.readouterr().err
+
+
+def test_torchrun_takes_no_option_for_its_own() -> None:
+    words = [f"{option}=1" for action in _parser()._actions for option in action.option_strings]
+
+    taken = torch.distributed.run.get_args_parser().parse_args(["-m", "training.run", "toybox", *words])
+
+    assert taken.training_script_args == ["toybox", *words]

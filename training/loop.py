@@ -176,6 +176,8 @@ def train(
     with bar, Interruption() as interruption:
         while (progress := budget.progress) < 1:
             rate = learning_rate(progress, recipe.learning_rate)
+            # Dropout draws from the global state, which a resumed run must find the same.
+            torch.manual_seed(1000 * budget.step + rank())
             loss = loss_at(budget.step, progress)
             state.update(loss, rate)
             budget.step += 1

@@ -18,6 +18,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from dreammotion_core.backends.registry import FORMAT_VERSION
 from dreammotion_core.errors import DreamMotionError, InputError
 from dreammotion_core.memory import out_of_memory_explained
 from training.checks import check_model_folder, check_writable, first_line, usable_device
@@ -29,7 +30,6 @@ from training.vae import train_vae
 from training.workers import agree, join_workers, rank
 
 ROOT = Path(__file__).resolve().parent
-FORMAT_VERSION = 2
 LOG_COLUMNS = ["step", "seconds", "loss", "learning_rate"]
 VAE_SHARE = 0.25
 """Part of the minutes of `toybox` that its autoencoder gets; the diffusion model gets the rest."""

@@ -11,6 +11,10 @@ import torch
 from dreammotion_core.backends.base import Backend, ModelSpec
 from dreammotion_core.errors import ModelLoadError
 
+FORMAT_VERSION = 2
+"""Of the manifests that this project's training writes; manifests of others name none."""
+OLDEST_FORMAT_VERSION = 1
+
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
 _TOYBOX = ModelSpec(
@@ -117,15 +121,27 @@ def _with_manifest(spec: ModelSpec) -> ModelSpec:
         return spec
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        vocabulary = manifest.get("vocabulary")
+        spec = replace(
+            spec,
+            resolution=tuple(manifest.get("resolution", spec.resolution)),
+            num_frames=manifest.get("num_frames", spec.num_frames),
+            max_frames=manifest.get("max_frames", spec.max_frames),
+            fps=float(manifest.get("fps", spec.fps)),
+            vocabulary=None if vocabulary is None else tuple(vocabulary),
+            size_bytes=sum(f.stat().st_size for f in Path(spec.source).rglob("*.safetensors")),
+        )
+        _check_format(path, int(manifest.get("format_version", FORMAT_VERSION)))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ModelLoadError(f"{path} cannot be read ({error}); fetch the model folder again") from error
-    vocabulary = manifest.get("vocabulary")
-    return replace(
-        spec,
-        resolution=tuple(manifest.get("resolution", spec.resolution)),
-        num_frames=manifest.get("num_frames", spec.num_frames),
-        max_frames=manifest.get("max_frames", spec.max_frames),
-        fps=float(manifest.get("fps", spec.fps)),
-        vocabulary=None if vocabulary is None else tuple(vocabulary),
-        size_bytes=sum(f.stat().st_size for f in Path(spec.source).rglob("*.safetensors")),
+    return spec
+
+
+def _check_format(path: Path, version: int) -> None:
+    if OLDEST_FORMAT_VERSION <= version <= FORMAT_VERSION:
+        return
+    remedy = "update this program" if version > FORMAT_VERSION else "fetch the model folder again"
+    raise ModelLoadError(
+        f"{path} has format version {version}, and this program reads {OLDEST_FORMAT_VERSION} to "
+        f"{FORMAT_VERSION}; {remedy}"
     )
