@@ -1,4 +1,4 @@
-"""The text encoder and U-Net of `toybox`, trained together on latents: pictures first, then clips too."""
+"""Training the text encoder and U-Net of `toybox` together, on latents of pictures and of clips."""
 
 from __future__ import annotations
 
@@ -8,100 +8,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
 from training.data import object_coverage, random_captions
 from training.loop import Budget, Recipe, RunFolder, plot_log, train
+from training.text_to_video import LATENT_SIZE, TextToVideo, export, new_scheduler, start_from
 from training.tokenizer import MAX_TOKENS, save_tokenizer
 from training.workers import agree, rank
 from training.world.scene import WORLD_VERSION
 
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=1e-2, ema_decay=0.998, save_every=250, betas=(0.9, 0.98))
 CAPTION_DROPOUT = 0.12
-PICTURES_ONLY = 0.6
-"""Part of the run that sees single frames only; afterwards every other step sees whole clips."""
+CLIP_EVERY = 4
+"""One step in so many sees whole clips, the others single frames, which show more different things."""
+CLIPS_ONLY = 0.85
+"""From this part of the run on, every step sees whole clips, as every edit will."""
 OBJECT_WEIGHT = 5.0
 """How much more an error on the object counts than one on the background. The object is a tenth of the
 picture but most of what a caption says, and the only part that an edit asks about."""
-LATENT_SIZE = 16
-SHARD_SIZE = "9MB"
-"""A Space takes files of at most 10 MB without large-file storage."""
-
-
-class TextToVideo(nn.Module):
-    """The two trained parts as one module, so that one optimiser and one average serve both."""
-
-    def __init__(self, vocab_size: int, eos_token_id: int) -> None:
-        super().__init__()
-        self.text_encoder = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=vocab_size,
-                hidden_size=96,
-                intermediate_size=384,
-                projection_dim=96,
-                num_hidden_layers=3,
-                num_attention_heads=4,
-                max_position_embeddings=MAX_TOKENS,
-                bos_token_id=0,
-                eos_token_id=eos_token_id,
-                pad_token_id=eos_token_id,
-            )
-        )
-        self.unet = UNet3DConditionModel(
-            sample_size=16,
-            in_channels=8,
-            out_channels=8,
-            down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
-            up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
-            block_out_channels=(64, 128),
-            layers_per_block=1,
-            norm_num_groups=16,
-            cross_attention_dim=96,
-            attention_head_dim=32,
-        )
-
-    def forward(self, noisy_latents: Tensor, timesteps: Tensor, input_ids: Tensor) -> Tensor:
-        """Predicted noise, (B, C, F, h, w), of noisy latents of that shape."""
-        prompt_embeds = self.text_encoder(input_ids).last_hidden_state
-        return self.unet(noisy_latents, timesteps, encoder_hidden_states=prompt_embeds).sample
-
-
-@torch.no_grad()
-def start_from(model: TextToVideo, folder: Path, tokenizer: CLIPTokenizer) -> None:
-    """Copy the weights of an earlier model, whose vocabulary and longest caption may be smaller.
-
-    A word starts with the mean of what its pieces were; new positions keep their random embeddings.
-    """
-    model.unet.load_state_dict(UNet3DConditionModel.from_pretrained(folder / "unet").state_dict())
-    weights = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).state_dict()
-    own = model.text_encoder.state_dict()
-    earlier = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    for name, value in own.items():
-        if name.endswith("token_embedding.weight"):
-            for token, index in tokenizer.get_vocab().items():
-                pieces = earlier(token.removesuffix("</w>"), add_special_tokens=False).input_ids
-                value[index] = weights[name][pieces].mean(dim=0)
-        elif name.endswith("position_embedding.weight"):
-            value[: len(weights[name])] = weights[name][: len(value)]
-        elif not name.endswith("position_ids"):
-            value.copy_(weights[name])
-
-
-def new_scheduler() -> DDIMScheduler:
-    """The noise schedule of latent diffusion models, as ZeroScope has it."""
-    return DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        prediction_type="epsilon",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
 
 
 @torch.no_grad()
@@ -138,7 +66,7 @@ class TrainingSet:
     def batch(self, rng: np.random.Generator, whole: bool) -> tuple[Tensor, Tensor, NDArray[np.integer]]:
         """(B, C, F, h, w) latents, (B, 1, F, h, w) coverage, and the seeds of their clips.
 
-        4 clips of all frames if `whole`, else 32 single frames, which cost the same.
+        4 clips of all frames if `whole`, else 32 single frames.
         """
         num_clips, num_frames = self.latents.shape[:2]
         seeds = rng.integers(num_clips, size=4 if whole else 32)
@@ -190,7 +118,7 @@ def train_diffusion(
         start_from(model, warm_start, tokenizer)
 
     def loss_at(step: int, progress: float) -> Tensor:
-        whole = progress > PICTURES_ONLY and step % 2 == 0
+        whole = step % CLIP_EVERY == 0 or progress > CLIPS_ONLY
         return _step_loss(model, data, tokenizer, scheduler, whole, device, (seed, step, rank()))
 
     train(
@@ -230,14 +158,3 @@ def _step_loss(
     weight = (1 + (OBJECT_WEIGHT - 1) * coverage).to(device)
     error = (noise_pred.float() - noise.to(device)).square().mean(dim=1, keepdim=True)
     return (weight * error).sum() / weight.sum()
-
-
-def export(model: nn.Module, out: Path) -> None:
-    """Write the parts in half precision, in the folder formats of diffusers and transformers."""
-    if rank() != 0:
-        return
-    copy = TextToVideo(model.text_encoder.config.vocab_size, model.text_encoder.config.eos_token_id)
-    copy.load_state_dict(model.state_dict())
-    copy.half()
-    copy.unet.save_pretrained(out / "unet", max_shard_size=SHARD_SIZE)
-    copy.text_encoder.save_pretrained(out / "text_encoder")
