@@ -1,0 +1,72 @@
+"""Contact sheets: many small clips on one page, with what was asked of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from dreammotion_core.atomic_files import written_atomically
+from dreammotion_core.values import Frames
+
+PAGE, INK, FAINT = (246, 245, 242), (38, 38, 42), (128, 126, 122)
+GOOD, BAD = (46, 160, 88), (208, 70, 60)
+GAP, LINE, MARGIN = 2, 17, 14
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One place on a sheet.
+
+    Attributes:
+        clips: the clips side by side, each (F, H, W, 3) uint8 RGB, all of one size.
+        title: what it is, one short line.
+        note: what became of it, one short line in grey.
+        is_good: whether its dot is green or red; None for no dot.
+    """
+
+    clips: Sequence[Frames]
+    title: str
+    note: str = ""
+    is_good: bool | None = None
+
+
+def contact_sheet(cells: Sequence[Cell], path: Path, *, columns: int = 6) -> None:
+    """Write cells as a PNG, row by row; of each clip the first and the middle frame, one above the other.
+
+    Args:
+        cells: at least one, all with as many clips of one size.
+        path: where the PNG goes.
+        columns: cells in a row.
+    """
+    pictures = [_picture(cell) for cell in cells]
+    height, width = pictures[0].shape[0] + 2 * LINE + MARGIN, pictures[0].shape[1] + MARGIN
+    columns = min(columns, len(cells))
+    rows = -(-len(cells) // columns)
+    page = Image.new("RGB", (columns * width + MARGIN, rows * height + MARGIN), PAGE)
+    for index, (cell, picture) in enumerate(zip(cells, pictures, strict=True)):
+        corner = MARGIN + index % columns * width, MARGIN + index // columns * height
+        page.paste(Image.fromarray(picture), corner)
+        _write(ImageDraw.Draw(page), cell, left=corner[0], top=corner[1] + picture.shape[0])
+    with written_atomically(path) as part:
+        page.save(part)
+
+
+def _picture(cell: Cell) -> np.ndarray:
+    """(2 H + gap, clips * W + gaps, 3): the clips side by side, two frames of each."""
+    shown = [np.stack([clip[0], clip[len(clip) // 2]]) for clip in cell.clips]
+    framed = [np.pad(s, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=255) for s in shown]
+    rows = np.concatenate(framed, axis=2)
+    return np.concatenate(list(rows), axis=0)[:-GAP, :-GAP]
+
+
+def _write(draw: ImageDraw.ImageDraw, cell: Cell, *, left: int, top: int) -> None:
+    indent = 0
+    if cell.is_good is not None:
+        draw.ellipse((left, top + 5, left + 8, top + 13), fill=GOOD if cell.is_good else BAD)
+        indent = 13
+    draw.text((left + indent, top + 1), cell.title, fill=INK, font=ImageFont.load_default(12))
+    draw.text((left + indent, top + LINE - 1), cell.note, fill=FAINT, font=ImageFont.load_default(11))

@@ -1,0 +1,118 @@
+"""Which held-out clips are edited and sampled, and what is asked of each.
+
+Every case is fixed by its number alone, so that a run can be cut short, continued, shared between
+processes or made longer without changing any case.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from itertools import count, islice
+from typing import Any, Literal, get_args
+
+import torch
+
+from dreammotion_core.values import Mask
+from training.world import (
+    COLOURS,
+    LIKE_OUTLINES,
+    MATERIALS,
+    NOUNS,
+    PLACES,
+    Scene,
+    object_mask,
+    sample_scene,
+)
+
+FIRST_SEED = 3_000_000_000
+"""Training draws its scenes from small seeds."""
+SEEDS_A_CASE = 1000
+"""How many seeds belong to a case; the first whose scene suits it is taken."""
+
+Kind = Literal["colour", "material", "noun"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""What an edit changes; the cases go through them in turn."""
+OPTIONS = {
+    "colour": tuple(COLOURS),
+    "material": tuple(MATERIALS),
+    "noun": tuple(NOUNS),
+    "place": tuple(PLACES),
+}
+"""All the values that a word of a caption can take."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """An edit: a scene, and the scene with one thing changed.
+
+    Attributes:
+        index: the number that fixes everything else.
+        kind: what changes, also the name of that attribute of a scene.
+        source: what the clip shows.
+        target: what is asked for.
+    """
+
+    index: int
+    kind: Kind
+    source: Scene
+    target: Scene
+
+    @property
+    def asked(self) -> str:
+        """The value asked for, such as ``"blue"``."""
+        return str(getattr(self.target, self.kind))
+
+    def mask(self, *, num_frames: int, fps: float, resolution: int) -> Mask:
+        """What the edit may change, (F, H, W).
+
+        The source's exact mask; for another noun, joined with the target's at the same pose, as by a
+        user who selects a little generously to make room.
+        """
+        scenes = {self.source, self.target} if self.kind == "noun" else {self.source}
+        masks = [object_mask(s, num_frames=num_frames, fps=fps, resolution=resolution) for s in scenes]
+        return torch.stack(masks).any(dim=0).numpy()
+
+
+def variants(scene: Scene, attribute: str) -> dict[str, Scene]:
+    """The scene with each value that an attribute can take, nothing else changed."""
+    return {value: changed(scene, attribute, value) for value in OPTIONS[attribute]}
+
+
+def changed(scene: Scene, attribute: str, value: str) -> Scene:
+    """The scene with one attribute changed and nothing else."""
+    change: dict[str, Any] = {attribute: value}
+    return replace(scene, **change)
+
+
+def _targets(scene: Scene, kind: Kind) -> list[str]:
+    """What a scene can be turned into; nothing if it does not suit the kind of edit."""
+    if kind == "colour":
+        options = OPTIONS["colour"] if MATERIALS[scene.material].keeps_colour else ()
+    elif kind == "material":
+        options = OPTIONS["material"] if scene.material == "plain" else ()
+    else:
+        options = next((group for group in LIKE_OUTLINES if scene.noun in group), ())
+    return [option for option in options if option != getattr(scene, kind)]
+
+
+def edit_case(index: int) -> Case:
+    """The edit of a number: the first of its seeds with a suitable scene, and a random target."""
+    kind = KINDS[index % len(KINDS)]
+    for seed in count(FIRST_SEED + index * SEEDS_A_CASE):
+        source = sample_scene(seed, held_out=True)
+        if targets := _targets(source, kind):
+            asked = random.Random(seed).choice(targets)
+            return Case(index, kind, source, changed(source, kind, asked))
+    raise AssertionError("count never ends")
+
+
+def edit_indices(num_cases: int, *, kinds: tuple[str, ...] = KINDS) -> list[int]:
+    """The numbers of the first cases of some kinds."""
+    wanted = (index for index in count() if KINDS[index % len(KINDS)] in kinds)
+    return list(islice(wanted, num_cases))
+
+
+def sample_case(index: int) -> Scene:
+    """The held-out scene of a number, for sampling; its plain caption is the prompt."""
+    return sample_scene(FIRST_SEED + index * SEEDS_A_CASE, held_out=True)
