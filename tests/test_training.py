@@ -55,6 +55,16 @@ def test_one_command_makes_a_model_that_edits(trained: Path) -> None:
     assert "balloon" in pipe.spec.vocabulary
 
 
+def test_the_judge_is_trained_by_its_own_stage(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "cache", tmp_path / "cache")
+
+    assert main(["toybox-clip", *options_for(tmp_path)]) == 0
+
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size < 10_000_000
+    assert (tmp_path / "logs" / "judge.csv").exists()
+    assert (tmp_path / "cache" / "judge.pt").exists()
+
+
 def test_every_file_is_small_enough_for_a_space(trained: Path) -> None:
     sizes = {path.name: path.stat().st_size for path in (trained / "out").rglob("*.safetensors")}
 
