@@ -37,8 +37,8 @@ from training.workers import agree, rank
 from training.world import caption, render_batch, sample_scene
 
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=5e-2, ema_decay=0.998, save_every=250, betas=(0.9, 0.98))
-PICTURES = 96
-"""Pictures in a batch of one process."""
+PICTURES = 32
+"""Pictures in a batch of one process; few, since many small steps learn more in the same time."""
 LARGEST_LOGIT_SCALE = 4.6052
 """Logarithm of 100, as in CLIP."""
 

@@ -188,7 +188,8 @@ def _question(seed: int, rng: random.Random, close_up: bool) -> tuple[list[str],
     """
     scene = sample_scene(seed)
     form = THING if close_up else rng.choice((SENTENCE, rng.randrange(NUM_FORMS)))
-    attribute = rng.choice([a for a in ATTRIBUTES if names(scene, a, form)])
+    said = [attribute for attribute in ATTRIBUTES if names(scene, attribute, form)]
+    attribute = rng.choices(said, weights=[len(ATTRIBUTES[a]) for a in said])[0]  # nouns most, being hardest
     scenes = [other for other in swapped(scene, attribute) if close_up or not _is_kept_back(other)]
     return [caption(other, form) for other in scenes], caption(scene, form)
 
