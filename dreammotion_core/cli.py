@@ -20,7 +20,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.registry import find_model, list_models
-from dreammotion_core.cli_arguments import build_parser, given_clip, given_config, given_device
+from dreammotion_core.cli_arguments import build_parser, given_clip, given_config, given_device, given_dtype
 from dreammotion_core.errors import ConfigError, DreamMotionError, InputError, MaskError
 from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepDone
 from dreammotion_core.frame_folders import check_empty_folder, read_mask, write_frames, write_masks
@@ -80,7 +80,8 @@ def _edit(options: argparse.Namespace) -> None:
         mask = _propagate(options, video, selection)
     # Its bar for reading weights from the disk would hide the messages of this command.
     disable_progress_bar()
-    pipe = DreamMotionPipeline.from_pretrained(options.model).to(given_device(options))
+    pipe = DreamMotionPipeline.from_pretrained(options.model, torch_dtype=given_dtype(options))
+    pipe.to(given_device(options))
     events = pipe.stream(
         video,
         source_prompt=options.source_prompt,

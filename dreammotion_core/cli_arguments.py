@@ -19,6 +19,7 @@ from dreammotion_core.version import __version__
 from dreammotion_core.video_io import read_video
 
 FOLDER_FPS = 24.0
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 _EXAMPLES = """
 examples:
@@ -94,6 +95,7 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--model", default="toybox", metavar="NAME", help="name, hub id or folder (%(default)s)"
     )
+    model.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the model (%(default)s)")
     _add_device(model)
     _add_segmenter(model)
     _add_settings(parser)
@@ -178,6 +180,11 @@ def given_config(options: argparse.Namespace) -> EditConfig:
     given = {name: value for name, value in vars(options).items() if name in EditConfig.__dataclass_fields__}
     changes = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return EditConfig.preset(options.preset, **changes)
+
+
+def given_dtype(options: argparse.Namespace) -> torch.dtype | None:
+    """The precision asked for; None leaves the choice to the pipeline."""
+    return None if options.precision == "auto" else getattr(torch, options.precision)
 
 
 def given_device(options: argparse.Namespace) -> str:

@@ -24,6 +24,7 @@ class Started:
         latent_shape: (1, C, F, h, w) of the optimised variable.
         key_sites: full module names whose keys are matched.
         mask: (F, H, W) bool, the mask after growing; None where the whole frame may change.
+        precision: in what the denoiser computes, such as ``"bfloat16"``.
     """
 
     config: EditConfig
@@ -32,6 +33,7 @@ class Started:
     latent_shape: tuple[int, ...]
     key_sites: tuple[str, ...]
     mask: Mask | None = field(default=None, compare=False, repr=False)
+    precision: str = "float32"
 
     @property
     def seed(self) -> int:

@@ -52,6 +52,7 @@ def build_receipt(
         "format": RECEIPT_FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": output.model,
+        "precision": output.precision,
         "source_prompt": output.source_prompt,
         "target_prompt": output.target_prompt,
         "seed": output.config.seed,

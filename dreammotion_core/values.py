@@ -120,6 +120,7 @@ class EditOutput:
         seconds: wall time of the whole edit.
         max_difference_outside: largest absolute difference between edit and source outside the mask,
             in 8-bit levels, measured before encoding; None when nothing lies outside.
+        precision: in what the denoiser computed, such as ``"bfloat16"``.
     """
 
     video: Video
@@ -131,6 +132,7 @@ class EditOutput:
     losses: tuple[StepLosses, ...] = field(repr=False)
     seconds: float
     max_difference_outside: int | None
+    precision: str = "float32"
 
     @property
     def frames(self) -> Frames:

@@ -24,7 +24,7 @@ def backend() -> UNet3DBackend:
 
 
 def test_a_saved_model_answers_like_the_original(folder: Path, backend: UNet3DBackend) -> None:
-    loaded = load_backend(str(folder))
+    loaded = load_backend(str(folder), torch_dtype=torch.float32)
     noisy, timestep = torch.randn(1, 4, 3, 8, 8), torch.tensor([500])
 
     answers = [b.predict_noise(noisy, timestep, b.encode_prompt("a red car")) for b in (backend, loaded)]
@@ -224,3 +224,36 @@ def test_clips_of_any_shape_keep_it_at_the_trained_area() -> None:
     assert spec.fit_size((480, 854)) == (96, 176)
     assert spec.fit_size((100, 400)) == (64, 256)
     assert spec.fit_size((17, 8000)) == (16, 2784)
+
+
+def test_a_cpu_that_computes_in_bfloat16_does_so_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(save_tiny_unet3d(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    fast = load_backend(folder)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    plain, told = load_backend(folder), load_backend(folder, torch_dtype=torch.bfloat16)
+
+    assert (fast.spec.precision, plain.spec.precision) == ("bfloat16", "float32")
+    assert fast.denoiser.dtype == told.denoiser.dtype == torch.bfloat16
+    frames = torch.rand(2, 3, 16, 16) * 2 - 1
+    torch.testing.assert_close(fast.encode_video(frames), plain.encode_video(frames), rtol=0, atol=0)
+    assert fast.encode_prompt("a red car").dtype == torch.float32
+
+
+def test_bfloat16_gives_nearly_the_same_noise(tmp_path: Path) -> None:
+    folder = str(save_tiny_unet3d(tmp_path))
+    latents = torch.randn(1, 4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    predictions = []
+    for dtype in (torch.float32, torch.bfloat16):
+        backend = load_backend(folder, torch_dtype=dtype)
+        with torch.no_grad():
+            prediction = backend.predict_noise(latents, torch.tensor([500]), backend.encode_prompt("a car"))
+        assert prediction.dtype == torch.float32
+        predictions.append(prediction)
+
+    similarity = torch.cosine_similarity(predictions[0].flatten(), predictions[1].flatten(), dim=0)
+    assert 0.99 < similarity < 1 - 1e-9

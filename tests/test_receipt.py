@@ -39,6 +39,7 @@ def test_receipt_is_plain_json_and_its_settings_repeat_the_edit(output: EditOutp
     assert receipt["seed"] == 7
     assert (receipt["source_prompt"], receipt["target_prompt"]) == ("a red car", "a blue car")
     assert receipt["model"] == "toybox"
+    assert receipt["precision"] == "float32"
 
 
 def test_receipt_says_what_came_out(output: EditOutput) -> None:

@@ -19,7 +19,7 @@ def join_workers(device: torch.device) -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         if device.type == "cpu":
             torch.set_num_threads(1)
-        dist.init_process_group("gloo" if device.type == "cpu" else "nccl")
+        dist.init_process_group("gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl")
 
 
 def rank() -> int:

@@ -130,6 +130,7 @@ class EditJob:
             target_prompt=self.target_prompt,
             config=progress.started.config,
             model=progress.started.model,
+            precision=progress.started.precision,
             losses=tuple(progress.losses[: progress.preview.step]),
             seconds=progress.seconds,
             max_difference_outside=int(changes.max()) if changes.size else None,

@@ -34,6 +34,7 @@ class ModelSpec:
         max_frames: most frames it edits at once.
         fps: frames a second it was trained at.
         vocabulary: the only words it knows, or None for an open vocabulary.
+        precision: in what the loaded denoiser computes, such as ``"bfloat16"``.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ModelSpec:
     size_bytes: int = 0
     size_multiple: int = 16
     vocabulary: tuple[str, ...] | None = None
+    precision: str = "float32"
 
     @property
     def is_local(self) -> bool:

@@ -101,8 +101,12 @@ def find_model(name_or_path: str) -> ModelSpec:
     )
 
 
-def load_backend(name_or_path: str, *, torch_dtype: torch.dtype = torch.float32) -> Backend:
+def load_backend(name_or_path: str, *, torch_dtype: torch.dtype | None = None) -> Backend:
     """Load a model by name, folder or hub id; see `find_model`.
+
+    Args:
+        name_or_path: the model.
+        torch_dtype: precision of the weights; None takes `native_dtype`.
 
     Raises:
         ModelLoadError: if it is unknown, incomplete, damaged or unreachable.
@@ -111,7 +115,16 @@ def load_backend(name_or_path: str, *, torch_dtype: torch.dtype = torch.float32)
     # Imported here because loading diffusers takes seconds that `models` and `--help` need not wait.
     from dreammotion_core.backends.unet3d import UNet3DBackend
 
-    return UNet3DBackend.from_pretrained(spec, torch_dtype=torch_dtype)
+    return UNet3DBackend.from_pretrained(spec, torch_dtype=torch_dtype or native_dtype())
+
+
+def native_dtype() -> torch.dtype:
+    """The fastest precision that a machine without a GPU computes in directly; float32 with a GPU."""
+    capabilities: dict[str, bool] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # newer than the oldest torch we accept
+    has_bfloat16 = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return torch.bfloat16 if has_bfloat16 and not torch.cuda.is_available() else torch.float32
 
 
 def _with_manifest(spec: ModelSpec) -> ModelSpec:

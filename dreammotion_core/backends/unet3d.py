@@ -56,11 +56,14 @@ class UNet3DBackend:
         self.key_sites: Sequence[KeySite] = KEY_SITES
         vae_stride = 2 ** (len(vae.config.block_out_channels) - 1)
         unet_stride = 2 ** (len(unet.config.block_out_channels) - 1)
-        self.spec = replace(spec, size_multiple=vae_stride * unet_stride)
+        precision = str(unet.dtype).removeprefix("torch.")
+        self.spec = replace(spec, size_multiple=vae_stride * unet_stride, precision=precision)
 
     @classmethod
     def from_pretrained(cls, spec: ModelSpec, *, torch_dtype: torch.dtype = torch.float32) -> Self:
         """Load all parts from a folder or, at the pinned revision, from the hub.
+
+        With bfloat16 only the U-Net gets it: its eight bits of precision are too few for pictures.
 
         Raises:
             ModelLoadError: if a part is missing, incomplete, damaged or unreachable.
@@ -74,11 +77,12 @@ class UNet3DBackend:
             except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
                 raise ModelLoadError(_advice(spec, subfolder, error)) from error
 
+        outer_dtype = torch.float32 if torch_dtype == torch.bfloat16 else torch_dtype
         return cls(
             spec,
             unet=load(UNet3DConditionModel.from_pretrained, "unet", torch_dtype=torch_dtype),
-            vae=load(AutoencoderKL.from_pretrained, "vae", torch_dtype=torch_dtype),
-            text_encoder=load(CLIPTextModel.from_pretrained, "text_encoder", dtype=torch_dtype),
+            vae=load(AutoencoderKL.from_pretrained, "vae", torch_dtype=outer_dtype),
+            text_encoder=load(CLIPTextModel.from_pretrained, "text_encoder", dtype=outer_dtype),
             tokenizer=load(CLIPTokenizer.from_pretrained, "tokenizer"),
             scheduler=load(DDIMScheduler.from_pretrained, "scheduler"),
         )
