@@ -21,7 +21,7 @@ from training.judge_data import (
     swapped,
     views,
 )
-from training.loop import Budget, RunFolder
+from training.loop import Budget, RunFolder, Setting
 from training.tokenizer import build_tokenizer
 from training.world import Scene, caption, render, sample_scene
 
@@ -141,7 +141,7 @@ def test_a_few_clips_are_learnt_within_seconds(data: JudgeSet) -> None:
 def test_training_writes_a_judge_that_answers(clips: np.ndarray, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "judge.pt", tmp_path / "judge.csv", ["step", "seconds", "loss", "rate"])
 
-    train_judge(clips, tmp_path, tmp_path / "out", run, Budget(1), CPU, seed=0)
+    train_judge(clips, tmp_path, tmp_path / "out", run, Budget(1), Setting(CPU))
 
     judge = Judge.from_pretrained(tmp_path / "out")
     rendered = render(CAR)

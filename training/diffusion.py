@@ -15,7 +15,7 @@ from tqdm import tqdm
 from transformers import CLIPTokenizer
 
 from training.data import object_coverage, random_captions
-from training.loop import Budget, Recipe, RunFolder, plot_log, train
+from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
 from training.text_to_video import LATENT_SIZE, TextToVideo, export, new_scheduler, start_from
 from training.tokenizer import MAX_TOKENS, save_tokenizer
 from training.workers import agree, rank
@@ -63,14 +63,16 @@ class TrainingSet:
     latents: NDArray[np.float16]
     coverage: NDArray[np.float16]
 
-    def batch(self, rng: np.random.Generator, whole: bool) -> tuple[Tensor, Tensor, NDArray[np.integer]]:
+    def batch(
+        self, rng: np.random.Generator, whole: bool, scale: int
+    ) -> tuple[Tensor, Tensor, NDArray[np.integer]]:
         """(B, C, F, h, w) latents, (B, 1, F, h, w) coverage, and the seeds of their clips.
 
-        4 clips of all frames if `whole`, else 32 single frames.
+        4 clips of all frames if `whole`, else 32 single frames; times the scale.
         """
         num_clips, num_frames = self.latents.shape[:2]
-        seeds = rng.integers(num_clips, size=4 if whole else 32)
-        frames = slice(None) if whole else rng.integers(num_frames, size=32)
+        seeds = rng.integers(num_clips, size=scale * (4 if whole else 32))
+        frames = slice(None) if whole else rng.integers(num_frames, size=32 * scale)
         latents = torch.from_numpy(self.latents[seeds, frames]).float()
         coverage = torch.from_numpy(self.coverage[seeds, frames]).float()
         if not whole:
@@ -101,15 +103,11 @@ def train_diffusion(
     out: Path,
     run: RunFolder,
     budget: Budget,
-    device: torch.device,
-    seed: int,
-    warm_start: Path | None = None,
+    setting: Setting,
 ) -> None:
-    """Train, or go on from the run's checkpoint; write all parts but the autoencoder to `out`.
-
-    With `warm_start`, begin with the weights of the model in that folder.
-    """
-    torch.manual_seed(seed)
+    """Train, or go on from the run's checkpoint; write all parts but the autoencoder to `out`."""
+    device, warm_start = setting.device, setting.warm_start
+    torch.manual_seed(setting.seed)
     data = training_set(clips, vae, cache, device)
     tokenizer, scheduler = save_tokenizer(out / "tokenizer"), new_scheduler()
     scheduler.save_pretrained(out / "scheduler")
@@ -119,7 +117,7 @@ def train_diffusion(
 
     def loss_at(step: int, progress: float) -> Tensor:
         whole = step % CLIP_EVERY == 0 or progress > CLIPS_ONLY
-        return _step_loss(model, data, tokenizer, scheduler, whole, device, (seed, step, rank()))
+        return _step_loss(model, data, tokenizer, scheduler, whole, setting, step)
 
     train(
         model,
@@ -139,13 +137,17 @@ def _step_loss(
     tokenizer: CLIPTokenizer,
     scheduler: DDIMScheduler,
     whole: bool,
-    device: torch.device,
-    seed: tuple[int, ...],
+    setting: Setting,
+    step: int,
 ) -> Tensor:
-    """The mean squared error of the predicted noise, weighted towards the object; all drawn from `seed`."""
-    rng = np.random.default_rng(seed)
+    """The mean squared error of the predicted noise, weighted towards the object.
+
+    All chance of a step comes from the seed, its number and the process.
+    """
+    device = setting.device
+    rng = np.random.default_rng((setting.seed, step, rank()))
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    clean, coverage, clip_seeds = data.batch(rng, whole)
+    clean, coverage, clip_seeds = data.batch(rng, whole, setting.batch_scale)
     captions = random_captions(clip_seeds, random.Random(int(rng.integers(2**31))), CAPTION_DROPOUT)
     tokens = tokenizer(
         captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"

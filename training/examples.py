@@ -13,41 +13,43 @@ import torch
 
 from dreammotion_core import Video, write_video
 from training.data import NUM_FRAMES
-from training.world import Scene, render
+from training.world import Scene, caption, render
 from training.world.captions import MOTIONS
-from training.world.places import PLACES
 
 FOLDER = Path(__file__).resolve().parents[1] / "assets" / "examples"
 FPS = 8.0
 RESOLUTION = 128
 
-EXAMPLES: dict[str, tuple[Scene, tuple[str, ...]]] = {
+EXAMPLES: dict[str, tuple[Scene, tuple[dict[str, str], ...]]] = {
     "car": (
         Scene("red", "car", "road", "right", seed=2_000_000_001, y=-0.22, size=0.5),
-        ("yellow", "green", "blue"),
+        ({"material": "golden"}, {"colour": "blue"}, {"noun": "bus"}),
+    ),
+    "cat": (
+        Scene("orange", "cat", "meadow", "wobble", seed=2_000_000_005, y=-0.2, size=0.5),
+        ({"colour": "purple"}, {"material": "wooden"}, {"noun": "dog"}),
     ),
     "balloon": (
         Scene("yellow", "balloon", "meadow", "wobble", seed=2_000_000_002, y=0.1, size=0.55),
-        ("purple", "red", "teal"),
+        ({"colour": "purple"}, {"material": "striped"}, {"material": "icy"}),
     ),
     "duck": (
         Scene("yellow", "duck", "sea", "right", seed=2_000_000_003, y=-0.3, size=0.5),
-        ("pink", "purple", "green"),
+        ({"colour": "pink"}, {"material": "checkered"}, {"noun": "boat"}),
+    ),
+    "planet": (
+        Scene("teal", "planet", "night sky", "arc", seed=2_000_000_006, y=-0.05, size=0.5),
+        ({"colour": "orange"}, {"material": "glowing"}, {"noun": "pumpkin"}),
     ),
     "rocket": (
         Scene("pink", "rocket", "night sky", "arc", seed=2_000_000_004, y=-0.05, size=0.52),
-        ("teal", "yellow", "white"),
+        ({"colour": "teal"}, {"material": "golden"}, {"colour": "white"}),
     ),
 }
-"""Name -> the scene, and the colours that the target prompts ask for."""
+"""Name -> the scene, and what the target prompts ask to change in it."""
 
 
-def prompt(scene: Scene) -> str:
-    """The plain sentence that the examples use."""
-    return f"a {scene.colour} {scene.noun} {PLACES[scene.place].where}"
-
-
-def write_example(name: str, scene: Scene, colours: tuple[str, ...], folder: Path) -> None:
+def write_example(name: str, scene: Scene, changes: tuple[dict[str, str], ...], folder: Path) -> None:
     """Write ``clip.mp4`` and ``meta.json``; the click is a pixel well inside the object on frame 0."""
     rendered = render(scene, num_frames=NUM_FRAMES, fps=FPS, resolution=RESOLUTION)
     rows, columns = torch.nonzero(rendered.mask[0], as_tuple=True)
@@ -57,8 +59,8 @@ def write_example(name: str, scene: Scene, colours: tuple[str, ...], folder: Pat
     write_video(Video(rendered.frames.numpy(), FPS), out / "clip.mp4")
     meta = {
         "title": f"{scene.colour} {scene.noun}, {MOTIONS[scene.motion][0]}",
-        "source_prompt": prompt(scene),
-        "target_prompts": [prompt(replace(scene, colour=colour)) for colour in colours],
+        "source_prompt": caption(scene),
+        "target_prompts": [caption(replace(scene, **change)) for change in changes],
         "click": {"x": int(centre[0]), "y": int(centre[1])},
         "licence": "CC0-1.0, drawn by this project",
     }
@@ -67,8 +69,8 @@ def write_example(name: str, scene: Scene, colours: tuple[str, ...], folder: Pat
 
 def main() -> None:
     """Write all examples."""
-    for name, (scene, colours) in EXAMPLES.items():
-        write_example(name, scene, colours, FOLDER)
+    for name, (scene, changes) in EXAMPLES.items():
+        write_example(name, scene, changes, FOLDER)
 
 
 if __name__ == "__main__":

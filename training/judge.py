@@ -31,7 +31,7 @@ from training.judge_data import (
     swapped,
     views,
 )
-from training.loop import Budget, Recipe, RunFolder, plot_log, train
+from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
 from training.tokenizer import MAX_TOKENS, build_tokenizer
 from training.workers import agree, rank
 from training.world import caption, render_batch, sample_scene
@@ -101,15 +101,10 @@ def contrastive_loss(judge: CLIPModel, tokenizer: CLIPTokenizer, batch: Batch) -
 
 
 def train_judge(
-    clips: NDArray[np.uint8],
-    cache: Path,
-    out: Path,
-    run: RunFolder,
-    budget: Budget,
-    device: torch.device,
-    seed: int,
+    clips: NDArray[np.uint8], cache: Path, out: Path, run: RunFolder, budget: Budget, setting: Setting
 ) -> CLIPModel:
     """Train, or go on from the run's checkpoint; write the averaged weights to `out` and return them."""
+    device, seed = setting.device, setting.seed
     torch.manual_seed(seed)
     if rank() == 0:
         object_squares(cache, len(clips))
@@ -120,7 +115,7 @@ def train_judge(
 
     def loss_at(step: int, _progress: float) -> Tensor:
         batch_seed = int(np.random.default_rng((seed, step, rank())).integers(2**31))
-        batch = data.batch(batch_seed, PICTURES, device)
+        batch = data.batch(batch_seed, PICTURES * setting.batch_scale, device)
         with torch.autocast(device.type, torch.bfloat16):
             return contrastive_loss(judge, tokenizer, batch)
 

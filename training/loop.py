@@ -117,6 +117,23 @@ class RunFolder:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """Where and from what a model is trained.
+
+    Attributes:
+        device: of the weights and the batches.
+        seed: of weights, batches and noise.
+        warm_start: a folder of weights to begin with; None begins from nothing.
+        batch_scale: by how much batches are larger than what suits a CPU.
+    """
+
+    device: torch.device
+    seed: int = 0
+    warm_start: Path | None = None
+    batch_scale: int = 1
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How a model is optimised.
 

@@ -24,13 +24,15 @@ from dreammotion_core.memory import out_of_memory_explained
 from training.checks import check_model_folder, check_writable, first_line, usable_device
 from training.data import NUM_FRAMES, RESOLUTION, rendered_clips
 from training.diffusion import train_diffusion
-from training.loop import Budget, RunFolder
+from training.loop import Budget, RunFolder, Setting
 from training.tokenizer import vocabulary
 from training.vae import train_vae
 from training.workers import agree, join_workers, rank
 
 ROOT = Path(__file__).resolve().parent
 LOG_COLUMNS = ["step", "seconds", "loss", "learning_rate"]
+GPU_BATCH_SCALE = 8
+"""Batches that suit a CPU leave a GPU waiting for work."""
 VAE_SHARE = 0.25
 """Part of the minutes of `toybox` that its autoencoder gets; the diffusion model gets the rest."""
 
@@ -87,31 +89,29 @@ def _train(options: argparse.Namespace) -> None:
         rendered_clips(options.cache, num_clips=options.clips, device=device)
     agree(0.0)  # the others wait until the file is there
     clips = rendered_clips(options.cache, num_clips=options.clips, device=device)
+    scale = options.batch_scale or (GPU_BATCH_SCALE if device.type == "cuda" else 1)
+    setting = Setting(device, options.seed, options.warm_start, scale)
     if options.stage == "toybox-clip":
-        _judge(options, clips, device)
+        _judge(options, clips, setting)
         return
-    vae = _autoencoder(options, clips, device)
+    vae = _autoencoder(options, clips, setting)
     if options.stage == "toybox":
-        _diffusion(options, clips, vae, device)
+        _diffusion(options, clips, vae, setting)
 
 
-def _judge(options: argparse.Namespace, clips: NDArray[np.uint8], device: torch.device) -> None:
+def _judge(options: argparse.Namespace, clips: NDArray[np.uint8], setting: Setting) -> None:
     from training.judge import train_judge
 
     budget = Budget(options.judge_steps, options.minutes)
-    train_judge(
-        clips, options.cache, options.out, _run_folder(options, "judge"), budget, device, options.seed
-    )
+    train_judge(clips, options.cache, options.out, _run_folder(options, "judge"), budget, setting)
 
 
-def _autoencoder(
-    options: argparse.Namespace, clips: NDArray[np.uint8], device: torch.device
-) -> AutoencoderKL:
+def _autoencoder(options: argparse.Namespace, clips: NDArray[np.uint8], setting: Setting) -> AutoencoderKL:
     """The finished autoencoder of the output folder, or a newly trained one."""
     folder, run = options.out / "vae", _run_folder(options, "vae")
     if (folder / "config.json").exists() and not options.again:
         try:
-            return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).to(device)
+            return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).to(setting.device)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise InputError(
                 f"the autoencoder in {folder} cannot be loaded ({first_line(error)}); "
@@ -119,8 +119,7 @@ def _autoencoder(
             ) from error
     share = VAE_SHARE if options.stage == "toybox" else 1.0
     budget = Budget(options.vae_steps, options.minutes and share * options.minutes)
-    start = options.warm_start and options.warm_start / "vae"
-    vae = train_vae(clips, folder, run, budget, device, options.seed, warm_start=start)
+    vae = train_vae(clips, folder, run, budget, setting)
     if rank() == 0:
         for latents in options.cache.glob("latents-*.npy"):
             latents.unlink()  # another autoencoder made them
@@ -128,12 +127,11 @@ def _autoencoder(
 
 
 def _diffusion(
-    options: argparse.Namespace, clips: NDArray[np.uint8], vae: AutoencoderKL, device: torch.device
+    options: argparse.Namespace, clips: NDArray[np.uint8], vae: AutoencoderKL, setting: Setting
 ) -> None:
     out, run = options.out, _run_folder(options, "diffusion")
     budget = Budget(options.steps, options.minutes and (1 - VAE_SHARE) * options.minutes)
-    start = options.warm_start
-    train_diffusion(clips, vae, options.cache, out, run, budget, device, options.seed, warm_start=start)
+    train_diffusion(clips, vae, options.cache, out, run, budget, setting)
     if rank() == 0:
         write_manifest(out)
 
@@ -196,7 +194,8 @@ def _parser() -> argparse.ArgumentParser:
         ("vae-steps", 2100, "optimiser steps of the autoencoder"),
         ("steps", 2560, "optimiser steps of the diffusion model"),
         ("judge-steps", 4000, "optimiser steps of the judge"),
-        ("clips", 5000, "clips to render"),
+        ("clips", 6000, "clips to render"),
+        ("batch-scale", None, f"larger batches (default: {GPU_BATCH_SCALE} on a GPU, else 1)"),
     ):
         parser.add_argument(f"--{name}", type=_positive_number, default=default, metavar="N", help=what)
     parser.add_argument("--seed", type=int, default=0)

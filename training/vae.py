@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.loop import Budget, Recipe, RunFolder, plot_log, train
+from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
 from training.workers import rank
 
 RECIPE = Recipe(learning_rate=1.5e-3, weight_decay=1e-3, ema_decay=0.998, save_every=500)
@@ -36,9 +36,9 @@ def new_vae() -> AutoencoderKL:
     )
 
 
-def _batch(clips: NDArray[np.uint8], rng: np.random.Generator, whole: bool) -> Tensor:
-    """(B, 3, h, w) in [-1, 1]: 8 whole frames or 32 crops, which cost the same."""
-    size, count = (clips.shape[2], 8) if whole else (CROP, 32)
+def _batch(clips: NDArray[np.uint8], rng: np.random.Generator, whole: bool, scale: int = 1) -> Tensor:
+    """(B, 3, h, w) in [-1, 1]: 8 whole frames or 32 crops, which cost the same, times the scale."""
+    size, count = (clips.shape[2], 8 * scale) if whole else (CROP, 32 * scale)
     pictures = []
     for _ in range(count):
         clip, frame = rng.integers(clips.shape[0]), rng.integers(clips.shape[1])
@@ -57,27 +57,21 @@ def _loss(vae: AutoencoderKL, images: Tensor, generator: torch.Generator) -> Ten
 
 
 def train_vae(
-    clips: NDArray[np.uint8],
-    out: Path,
-    run: RunFolder,
-    budget: Budget,
-    device: torch.device,
-    seed: int,
-    warm_start: Path | None = None,
+    clips: NDArray[np.uint8], out: Path, run: RunFolder, budget: Budget, setting: Setting
 ) -> AutoencoderKL:
-    """Train, or go on from the run's checkpoint; write the averaged weights to `out` and return them.
-
-    With `warm_start`, begin with the weights of the autoencoder in that folder.
-    """
+    """Train, or go on from the run's checkpoint; write the averaged weights to `out` and return them."""
+    device, seed, warm_start = setting.device, setting.seed, setting.warm_start
     torch.manual_seed(seed)
     vae = new_vae().to(device, memory_format=torch.channels_last)
     if warm_start is not None:
-        vae.load_state_dict(AutoencoderKL.from_pretrained(warm_start, torch_dtype=torch.float32).state_dict())
+        vae.load_state_dict(
+            AutoencoderKL.from_pretrained(warm_start / "vae", torch_dtype=torch.float32).state_dict()
+        )
 
     def loss_at(step: int, progress: float) -> Tensor:
         rng = np.random.default_rng((seed, step, rank()))
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        images = _batch(clips, rng, whole=progress > CROP_PART)
+        images = _batch(clips, rng, progress > CROP_PART, setting.batch_scale)
         with torch.autocast(device.type, torch.bfloat16):
             return _loss(vae, images.to(device, memory_format=torch.channels_last), generator)
 
