@@ -20,7 +20,7 @@ from training.world import Scene, render_batch, sample_scene
 
 SIZE = 32
 """Height and width in pixels at which clips and renders are compared."""
-POSES, KEPT = 160, 6
+POSES, KEPT = 120, 6
 FAR = 30.0
 """A pixel's distance in CIELAB counts no more than this, so that details of the background, which the
 renders do not share with the clip, do not decide."""
@@ -35,7 +35,8 @@ def fitted_value(frames: Frames, scene: Scene, attribute: str) -> str:
         attribute: ``"colour"`` or ``"noun"``.
     """
     pixels = lab(cv2.resize(frames[len(frames) // 2], (SIZE, SIZE), interpolation=cv2.INTER_AREA)[None])
-    poses = [sample_scene(seed) for seed in range(POSES)]
+    upright = [sample_scene(seed) for seed in range(POSES)]
+    poses = [*upright, *(replace(pose, motion="spin") for pose in upright)]
     for _ in range(2):
         nearest = np.argsort(_distances([_posed(scene, pose) for pose in poses], pixels))[:KEPT]
         best = [poses[k] for k in nearest]
@@ -62,9 +63,12 @@ def _posed(scene: Scene, pose: Scene) -> Scene:
 
 
 def _moved(pose: Scene, seed: int) -> Scene:
+    """A pose nearby; the phase turns those that spin."""
     rng = np.random.default_rng(seed)
-    x, y, size = (float(v) for v in rng.normal(0, 0.05, 3))
-    return replace(pose, x=pose.x + x, y=pose.y + y, size=pose.size * (1 + 2 * size))
+    x, y, size, phase = (float(v) for v in rng.normal(0, 0.05, 4))
+    return replace(
+        pose, x=pose.x + x, y=pose.y + y, size=pose.size * (1 + 2 * size), phase=pose.phase + phase
+    )
 
 
 def _distances(scenes: Sequence[Scene], pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ from training.tokenizer import build_tokenizer
 from training.world import MATERIALS, is_held_out, render
 
 FPS = 8.0
-SIZE = {"num_frames": 3, "fps": FPS, "resolution": 64}
+SIZE: dict[str, Any] = {"num_frames": 3, "fps": FPS, "resolution": 64}
 
 
 def clips(case: Case) -> tuple[Frames, Frames, Mask]:
