@@ -1,110 +1,133 @@
-"""How well and how fast one click on the first frame selects an object and follows it.
+"""How well and how fast segmenters select an object and follow it, as DAVIS measures it.
 
-    python -m benchmarks.segmentation [--segmenter NAME] [--world N] [--real] [--masks]
+    python -m benchmarks.segmentation [--real] [--world N] [--segmenter NAME [--checkpoint PATH]]
 
-Prints per clip: the overlap (IoU) of the first mask with the truth, J (the mean IoU over all later
-frames), processor seconds for the click and for each followed frame. `--masks` follows the true first mask
-instead of the click's, which measures propagation alone. Real clips are read from
-``../shared/data/clips`` or ``$DREAMMOTION_CLIPS``.
+Prints a Markdown table for each segmenter: J, F and J&F of every clip, their means, time and memory, from
+the true first mask, one click, a box, and one click with up to three corrections by a simulated user.
+Real clips are read from ``../shared/data/clips`` or ``$DREAMMOTION_CLIPS``; they and pictures of them are
+for evaluation only and never committed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from benchmarks.davis_measures import FEWEST_FRAMES
+from benchmarks.segmentation_cases import CLIPS, Case, real_cases, world_cases
+from benchmarks.segmentation_report import NOTE, markdown_table, overlay_sheet
+from benchmarks.segmentation_runs import Outcome, Start, run_case
+from dreammotion_core.errors import DreamMotionError
+from segmentation import SegmentationError, Segmenter, list_segmenters, load_segmenter
 
-from dreammotion_core.video_io import read_video
-from segmentation import Click, Selection, load_segmenter
-
-CLIPS = Path(os.environ.get("DREAMMOTION_CLIPS", Path(__file__).parents[2] / "shared/data/clips"))
-FIRST_EVALUATION_SEED = 10**9
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """A clip with true masks and one click on its first frame."""
-
-    name: str
-    frames: NDArray[np.uint8]
-    masks: NDArray[np.bool_]
-    click: Click
+USUAL_WORLD_CLIPS, WORLD_FRAMES = 24, 8
+STARTS = {"mask": Start.MASK, "click": Start.CLICK, "box": Start.BOX, "corrections": Start.CORRECTIONS}
 
 
-def world_cases(count: int) -> Iterator[Case]:
-    """Clips of the procedural world that no training saw, clicked on the innermost pixel."""
-    from training.world import render, sample_scene
-
-    for seed in range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + count):
-        scene = sample_scene(seed, held_out=None)
-        clip = render(scene)
-        masks = clip.mask.numpy()
-        depth = cv2.distanceTransform(masks[0].astype(np.uint8), cv2.DIST_L2, 5)
-        y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-        name = f"{scene.colour} {scene.noun}, {scene.place}"
-        yield Case(name, clip.frames.numpy(), masks, Click(float(x) + 0.5, float(y) + 0.5))
-
-
-def real_cases() -> Iterator[Case]:
-    """The real clips that have true masks, with their annotated click."""
-    for folder in sorted(path.parent for path in CLIPS.glob("*/masks")):
-        click = json.loads((folder / "meta.json").read_text())["click"]
-        paths = sorted((folder / "masks").glob("*.png"))
-        masks = np.stack([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 127 for path in paths])
-        frames = read_video(folder / "clip.mp4").frames
-        yield Case(folder.name, frames, masks, Click(float(click["x"]), float(click["y"])))
-
-
-def overlap(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Intersection over union; 1 where both are empty."""
-    union = int((first | second).sum())
-    return int((first & second).sum()) / union if union else 1.0
-
-
-def measure(case: Case, segmenter_name: str, *, from_true_mask: bool) -> tuple[float, float, float, float]:
-    """First IoU, J, processor seconds of the click and of each followed frame."""
-    session = load_segmenter(segmenter_name).open(case.frames)
-    selection = Selection(clicks=(case.click,))
-    started = time.process_time()
-    first = session.mask_at(selection)
-    clicked = time.process_time()
-    walk = session.follow(0, case.masks[0]) if from_true_mask else session.propagate(selection)
-    overlaps = [overlap(mask, case.masks[index]) for index, mask in walk if index > 0]
-    seconds = (time.process_time() - clicked) / max(1, len(overlaps))
-    return overlap(first, case.masks[0]), float(np.mean(overlaps)), clicked - started, seconds
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line, read and checked."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.segmentation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--segmenter", metavar="NAME", help="one segmenter (default: all that are ready)")
+    parser.add_argument("--checkpoint", type=Path, metavar="PATH", help="its weights; needs --segmenter")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--real", action="store_true", help="the real clips")
+    parser.add_argument("--world", type=_count, metavar="N", help="so many clips of the procedural world")
+    parser.add_argument("--clips", nargs="+", default=[], metavar="NAME", help="only these real clips")
+    parser.add_argument(
+        "--starts",
+        nargs="+",
+        choices=STARTS,
+        default=list(STARTS),
+        help="what is known (default: each in turn)",
+    )
+    parser.add_argument("--frames", type=_frames, metavar="N", help="only the first N frames of each clip")
+    parser.add_argument(
+        "--sheets", type=Path, metavar="FOLDER", help="write contact sheets of the masks here"
+    )
+    options = parser.parse_args(argv)
+    if options.checkpoint is not None and options.segmenter is None:
+        parser.error("--checkpoint needs --segmenter, so that it is known whose weights they are")
+    options.real = options.real or bool(options.clips)
+    if not options.real and options.world is None:
+        options.real, options.world = True, USUAL_WORLD_CLIPS
+    return options
 
 
-def report(title: str, cases: Iterator[Case], segmenter_name: str, *, from_true_mask: bool) -> None:
-    """Print one line a clip, and the mean."""
-    print(f"{title:28}  first      J   click s  frame s")
-    rows = []
+def run(options: argparse.Namespace) -> None:
+    """Measure what the options name and print the tables."""
+    for segmenter in _segmenters(options):
+        for title, cases in _case_sets(options):
+            outcomes = list(_outcomes(segmenter, cases, options.starts))
+            if not outcomes:
+                continue
+            cut = f", first {options.frames} frames" if options.frames else ""
+            print(
+                f"### `{segmenter.spec.name}`: {title}{cut}\n\n{NOTE}\n\n{markdown_table(outcomes)}\n",
+                flush=True,
+            )
+            if options.sheets is not None:
+                path = options.sheets / f"{segmenter.spec.name}-{title.replace(' ', '-')}.png"
+                overlay_sheet(outcomes, path)
+                _say(f"contact sheet: {path}")
+
+
+def _segmenters(options: argparse.Namespace) -> Iterator[Segmenter]:
+    if options.segmenter is not None:
+        yield load_segmenter(options.segmenter, checkpoint=options.checkpoint, device=options.device)
+        return
+    for spec in list_segmenters():
+        if spec.is_ready():
+            yield load_segmenter(spec.name, device=options.device)
+        else:
+            _say(f"skipped {spec.name}: its weights are not on this machine; name it with --segmenter")
+
+
+def _case_sets(options: argparse.Namespace) -> Iterator[tuple[str, Iterator[Case]]]:
+    if options.real and CLIPS.is_dir():
+        yield "real footage", real_cases(CLIPS, names=tuple(options.clips), max_frames=options.frames)
+    elif options.real:
+        _say(f"skipped real footage: there is no folder {CLIPS}; name one in DREAMMOTION_CLIPS")
+    if options.world:
+        yield "procedural world", world_cases(options.world, num_frames=options.frames or WORLD_FRAMES)
+
+
+def _outcomes(segmenter: Segmenter, cases: Iterator[Case], starts: Sequence[str]) -> Iterator[Outcome]:
     for case in cases:
-        rows.append(measure(case, segmenter_name, from_true_mask=from_true_mask))
-        print("{:28} {:6.3f} {:6.3f} {:9.3f} {:8.3f}".format(case.name, *rows[-1]), flush=True)
-    if rows:
-        print("{:28} {:6.3f} {:6.3f} {:9.3f} {:8.3f}".format("mean", *np.mean(rows, axis=0)))
-        print(f"{'first IoU of at least 0.9':28} {np.mean([row[0] >= 0.9 for row in rows]):6.0%}\n")
+        for name in starts:
+            outcome = run_case(segmenter, case, start=STARTS[name])
+            _say(f"{segmenter.spec.name}, {case.name}, {name}: J&F {outcome.score.overall:.3f}")
+            yield outcome
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def _frames(text: str) -> int:
+    if not text.isdecimal() or int(text) < FEWEST_FRAMES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {FEWEST_FRAMES}")
+    return int(text)
 
 
 def main() -> None:
-    """Parse the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--segmenter", default="embedded", help="a name that load_segmenter takes")
-    parser.add_argument("--world", type=int, default=24, help="how many clips of the procedural world")
-    parser.add_argument("--real", action="store_true", help="also the real clips")
-    parser.add_argument("--masks", action="store_true", help="follow the true first mask")
-    options = parser.parse_args()
-    report("procedural world", world_cases(options.world), options.segmenter, from_true_mask=options.masks)
-    if options.real:
-        report("real footage", real_cases(), options.segmenter, from_true_mask=options.masks)
+    """Parse the command line and run; mistakes of the user end in one line."""
+    options = arguments()
+    try:
+        run(options)
+    except (DreamMotionError, SegmentationError) as error:
+        raise SystemExit(f"error: {error}") from error
 
 
 if __name__ == "__main__":
