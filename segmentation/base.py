@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +28,14 @@ FrameMask = NDArray[np.bool_]
 """(H, W), True where the object is."""
 
 
+class Readiness(StrEnum):
+    """What stands between a user and a segmenter."""
+
+    READY = "ready"
+    DOWNLOADABLE = "not ready: downloaded on first use"
+    UNAVAILABLE = "not available here"
+
+
 @dataclass(frozen=True)
 class SegmenterSpec:
     """What a user should know before choosing a segmenter.
@@ -38,6 +48,7 @@ class SegmenterSpec:
         source: where it comes from, an address or plain words.
         description: what it is good at, in plain words.
         checkpoint: the file that holds its weights; None where it needs none.
+        requires: Python packages that it cannot do without.
     """
 
     name: str
@@ -47,10 +58,29 @@ class SegmenterSpec:
     source: str
     description: str
     checkpoint: Path | None = None
+    requires: tuple[str, ...] = ()
 
     def is_ready(self) -> bool:
         """Whether it runs without a download."""
-        return self.checkpoint is None or self.checkpoint.is_file()
+        return self.readiness() is Readiness.READY
+
+    def readiness(self) -> Readiness:
+        """Whether it runs at once, after a download, or not on this machine."""
+        if self._missing_packages():
+            return Readiness.UNAVAILABLE
+        is_here = self.checkpoint is None or self.checkpoint.is_file()
+        return Readiness.READY if is_here else Readiness.DOWNLOADABLE
+
+    def describe_readiness(self) -> str:
+        """The same for people, with what to do where something is missing."""
+        missing = self._missing_packages()
+        if missing:
+            packages = ", ".join(missing)
+            return f"{Readiness.UNAVAILABLE}: install {packages}, in the versions of requirements.txt"
+        return str(self.readiness())
+
+    def _missing_packages(self) -> tuple[str, ...]:
+        return tuple(package for package in self.requires if find_spec(package) is None)
 
 
 class SegmentationSession(Protocol):

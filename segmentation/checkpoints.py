@@ -63,6 +63,20 @@ def download_checkpoint(url: str, target: Path, *, sha256: str) -> Path:
     return target
 
 
+def explain_error(error: Exception, *, most: int = 200) -> str:
+    """What a library said, short enough for a sentence.
+
+    Args:
+        error: as raised while a file was read.
+        most: longest result, in characters.
+
+    Returns:
+        Its text on one line; the name of its type where it has none.
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def _check_digest(received: str, expected: str, url: str) -> None:
     if received != expected:
         raise CheckpointError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
 from segmentation.base import FrameMask, Frames, SegmenterSpec, check_frames
-from segmentation.checkpoints import cache_folder, download_checkpoint
+from segmentation.checkpoints import explain_error
 from segmentation.clicks import Selection, check_selection
 from segmentation.errors import CheckpointError
 from segmentation.propagation import CarriedMask, follow, selection_from_mask
@@ -32,6 +32,7 @@ from segmentation.sam_variants import SamVariant
 CACHED_EMBEDDINGS = 4
 MASK_PROMPT_LOGIT = 8.0
 LOWEST_AGREEMENT = 0.4
+Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 _PIXEL_MEAN, _PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
@@ -46,9 +47,7 @@ def load_sam(variant: SamVariant, *, checkpoint: Path | None = None, device: str
     Raises:
         CheckpointError: if the file is missing, damaged, of another size, or cannot be downloaded.
     """
-    path = checkpoint or download_checkpoint(
-        variant.url, cache_folder() / variant.file_name, sha256=variant.sha256
-    )
+    path = checkpoint or variant.download()
     model = build_sam(variant.registry_key)
     load_weights(model, path)
     return SamSegmenter(model.to(device), spec=variant.spec)
@@ -64,8 +63,13 @@ def build_sam(registry_key: str) -> Sam:
     return model
 
 
-def load_weights(model: Sam, path: Path) -> None:
+def load_weights(model: Sam, path: Path, *, convert: Convert = dict) -> None:
     """Fill a model from a checkpoint; every tensor must be there and fit.
+
+    Args:
+        model: to be filled.
+        path: of a file of plain tensors; code in it is refused, never run.
+        convert: from the names in the file to those of the model.
 
     Raises:
         CheckpointError: if the file is missing, damaged, or of another architecture.
@@ -74,18 +78,15 @@ def load_weights(model: Sam, path: Path) -> None:
         raise CheckpointError(f"there is no checkpoint at {path}; pass the path of a .pth file")
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict(weights, strict=True, assign=True)
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        TypeError,
-        LookupError,
-        ValueError,
-        OSError,
-    ) as error:
+        model.load_state_dict(convert(weights), strict=True, assign=True)
+    except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} is damaged or holds other weights ({str(error).splitlines()[0]}); "
+            f"{path} is no file of weights, or has something other than tensors in it, which is never run; "
+            "delete it and download it from its publisher"
+        ) from error
+    except (RuntimeError, EOFError, TypeError, AttributeError, LookupError, ValueError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or holds other weights ({explain_error(error)}); "
             "delete it and download it again, or choose the segmenter that it belongs to"
         ) from error
 

@@ -1,0 +1,212 @@
+"""SAM 2.1 and EdgeTAM: video models, which follow an object by their own memory of it.
+
+Source: Ravi et al., SAM 2 (2024); Zhou et al., EdgeTAM (2025). Both through transformers, which gives
+them the same session and the same outputs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from transformers import Sam2ImageProcessor, Sam2VideoProcessor, Sam2VideoVideoProcessor
+
+from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames
+from segmentation.clicks import Selection, check_selection
+from segmentation.errors import FramesError, SelectionError
+from segmentation.sam2_configs import video_config
+from segmentation.sam2_variants import VideoVariant
+from segmentation.sam2_weights import load_video_model
+
+# The number that the model's session knows the object by.
+OBJECT = 1
+
+
+def load_sam2(variant: VideoVariant, *, checkpoint: Path | None = None, device: str = "cpu") -> Sam2Segmenter:
+    """Load published weights, downloading them once where none are given.
+
+    Args:
+        variant: which model.
+        checkpoint: a safetensors file, or a folder with model.safetensors, instead of the download.
+        device: a torch device name.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, of another model, or cannot be downloaded.
+    """
+    path = checkpoint or variant.download()
+    model = load_video_model(video_config(variant.name), path)
+    return Sam2Segmenter(model.to(device), spec=variant.spec)
+
+
+class Sam2Segmenter:
+    """A video model, shared by all sessions.
+
+    Args:
+        model: a `Sam2VideoModel` or `EdgeTamVideoModel` with weights, on its device.
+        spec: what a user should know about it.
+    """
+
+    def __init__(self, model: Any, *, spec: SegmenterSpec) -> None:
+        self.spec = spec
+        self.model = model.eval().requires_grad_(False)
+        side = {"height": model.config.image_size, "width": model.config.image_size}
+        self.processor = Sam2VideoProcessor(Sam2ImageProcessor(size=side), Sam2VideoVideoProcessor(size=side))
+        # So many frames back the model looks, and no further.
+        self.reach = max(model.config.num_maskmem, model.config.max_object_pointers_in_encoder)
+        self._lock = threading.Lock()
+
+    def open(self, frames: Frames) -> Sam2Session:
+        """Prepare a clip; see `Segmenter.open`."""
+        check_frames(frames)
+        return Sam2Session(self, frames)
+
+    def start(self, frames: Frames) -> Any:
+        """An empty `Sam2VideoInferenceSession` that prepares each frame when the model asks for it.
+
+        Args:
+            frames: (F, H, W, 3) uint8 RGB.
+        """
+        state = self.processor.init_video_session(inference_device=self.model.device)
+        state.video_height, state.video_width = frames.shape[1:3]
+        state.processed_frames = PreparedFrames(frames, self._prepare)
+        return state
+
+    def step(self, state: Any, *, index: int, is_backwards: bool = False) -> FrameMask:
+        """The object on one frame, which then is part of the session's memory.
+
+        Args:
+            state: from `start`, with a prompt.
+            index: 0-based number of the frame.
+            is_backwards: whether the frames after it, not those before it, are remembered.
+
+        Returns:
+            (H, W) bool; empty where the model says that the object is not there.
+        """
+        with self._lock:
+            output = self.model(state, frame_idx=index, reverse=is_backwards)
+            size = [state.video_height, state.video_width]
+            masks = self.processor.post_process_masks([output.pred_masks], original_sizes=[size])[0]
+        return np.asarray(masks[0, 0].cpu().numpy(), dtype=np.bool_)
+
+    def _prepare(self, frame: Frame) -> Tensor:
+        answer = self.processor.video_processor(
+            videos=[frame[None]], input_data_format="channels_last", return_tensors="pt"
+        )
+        pixels: Tensor = answer.pixel_values_videos[0][0]
+        return pixels
+
+
+class PreparedFrames:
+    """A clip as a video model wants it, one frame at a time: memory does not grow with its length.
+
+    Args:
+        frames: (F, H, W, 3) uint8 RGB.
+        prepare: from (H, W, 3) uint8 RGB to normalised (3, side, side).
+    """
+
+    def __init__(self, frames: Frames, prepare: Callable[[Frame], Tensor]) -> None:
+        self._frames = frames
+        self._prepare = prepare
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self._prepare(self._frames[index])
+
+
+class Sam2Session:
+    """One clip in a video model; see `SegmentationSession`.
+
+    Args:
+        segmenter: the shared model.
+        frames: (F, H, W, 3) uint8 RGB.
+    """
+
+    def __init__(self, segmenter: Sam2Segmenter, frames: Frames) -> None:
+        self._segmenter = segmenter
+        self._frames = frames
+        self._size = int(frames.shape[1]), int(frames.shape[2])
+        # Keeps the encoded frame from one click to the next.
+        self._clicked = segmenter.start(frames)
+        self._lock = threading.Lock()
+
+    def mask_at(self, selection: Selection) -> FrameMask:
+        """The object on the clicked frame; see `SegmentationSession.mask_at`."""
+        self._check(selection)
+        with self._lock:
+            self._clicked.reset_tracking_data()
+            self._point(self._clicked, selection)
+            return self._segmenter.step(self._clicked, index=selection.frame_index)
+
+    def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
+        """The object on every frame; see `SegmentationSession.propagate`."""
+        self._check(selection)
+        return self._propagate(selection)
+
+    def _propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
+        state = self._segmenter.start(self._frames)
+        self._point(state, selection)
+        yield selection.frame_index, self._segmenter.step(state, index=selection.frame_index)
+        yield from self._others(state, selection.frame_index)
+
+    def follow(self, start: int, mask: FrameMask) -> Iterator[tuple[int, FrameMask]]:
+        """Follow a given mask as `propagate` follows that of a selection.
+
+        Args:
+            start: 0-based frame that the mask belongs to.
+            mask: (H, W) bool.
+
+        Raises:
+            SelectionError: on the call, if the clip has no such frame.
+            FramesError: on the call, if the mask has another size than the frames.
+        """
+        if not 0 <= start < len(self._frames):
+            raise SelectionError(f"frame {start} is outside; choose one from 0 to {len(self._frames) - 1}")
+        if mask.shape != self._size:
+            raise FramesError(f"the mask is {mask.shape} but the frames are {self._size}; pass the same size")
+        return self._follow(start, mask)
+
+    def _follow(self, start: int, mask: FrameMask) -> Iterator[tuple[int, FrameMask]]:
+        state = self._segmenter.start(self._frames)
+        self._segmenter.processor.add_inputs_to_inference_session(state, start, OBJECT, input_masks=mask)
+        self._segmenter.step(state, index=start)
+        yield start, mask
+        yield from self._others(state, start)
+
+    def _others(self, state: Any, start: int) -> Iterator[tuple[int, FrameMask]]:
+        """All frames but the first, which the model has seen; each direction knows only its own frames."""
+        for is_backwards in (False, True):
+            indices = range(start - 1, -1, -1) if is_backwards else range(start + 1, len(self._frames))
+            for index in indices:
+                yield index, self._segmenter.step(state, index=index, is_backwards=is_backwards)
+                _forget(state, index, reach=self._segmenter.reach)
+            _forget(state, start, reach=0)
+
+    def _point(self, state: Any, selection: Selection) -> None:
+        clicks, box = selection.clicks, selection.box
+        prompt: dict[str, Any] = {}
+        if clicks:
+            prompt["input_points"] = [[[[float(click.x), float(click.y)] for click in clicks]]]
+            prompt["input_labels"] = [[[int(click.is_positive) for click in clicks]]]
+        if box is not None:
+            prompt["input_boxes"] = [[[float(box.x0), float(box.y0), float(box.x1), float(box.y1)]]]
+        self._segmenter.processor.add_inputs_to_inference_session(
+            state, selection.frame_index, OBJECT, **prompt
+        )
+
+    def _check(self, selection: Selection) -> None:
+        height, width = self._size
+        check_selection(selection, num_frames=len(self._frames), height=height, width=width)
+
+
+def _forget(state: Any, index: int, *, reach: int) -> None:
+    """Drop what the model found on frames `reach` or more away; prompted frames stay."""
+    for outputs in state.output_dict_per_obj.values():
+        found = outputs["non_cond_frame_outputs"]
+        for far in [number for number in found if abs(number - index) >= reach]:
+            del found[far]
