@@ -85,7 +85,7 @@ def _segmenters(options: argparse.Namespace) -> Iterator[Segmenter]:
         if spec.is_ready():
             yield load_segmenter(spec.name, device=options.device)
         else:
-            _say(f"skipped {spec.name}: its weights are not on this machine; name it with --segmenter")
+            _say(f"skipped {spec.name}: not ready on this machine; --segmenter says why, or gets it")
 
 
 def _case_sets(options: argparse.Namespace) -> Iterator[tuple[str, Iterator[Case]]]:

@@ -13,7 +13,7 @@ from benchmarks.sheets import Cell, contact_sheet
 from segmentation import paint_mask
 from segmentation.base import Frame, FrameMask
 
-RIGHT, MISSED, FALSE = (30, 144, 255), (255, 196, 0), (230, 40, 40)
+RIGHT, MISSED, FALSE = (180, 60, 235), (255, 196, 0), (230, 40, 40)
 NOT_MEASURED = "-"
 SHOWN_FRAMES, SHOWN_WIDTH = 5, 200
 NOTE = (
@@ -46,7 +46,7 @@ def markdown_table(outcomes: Sequence[Outcome]) -> str:
 def overlay_sheet(outcomes: Sequence[Outcome], path: Path) -> None:
     """Write a contact sheet: of each outcome a few frames, with the truth above and the mask below it.
 
-    The truth and what is right are blue; what is missing is yellow, what is too much is red. The last
+    The truth and what is right are violet; what is missing is yellow, what is too much is red. The last
     frame shown is the one with the lowest IoU.
 
     Args:
@@ -54,7 +54,7 @@ def overlay_sheet(outcomes: Sequence[Outcome], path: Path) -> None:
         path: where the PNG goes. Real clips may not be published: keep their sheets to yourself.
     """
     cells = [_cell(outcome) for outcome in outcomes]
-    contact_sheet(cells, path, columns=len({outcome.start for outcome in outcomes}))
+    contact_sheet(cells, path, columns=2)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -26,7 +26,7 @@ class Start(Enum):
     MASK = "true first mask"
     CLICK = "given click"
     BOX = "box"
-    CORRECTIONS = "click, ≤ 3 corrections"
+    CORRECTIONS = "click, up to 3 corrections"
 
 
 @dataclass(frozen=True, eq=False)

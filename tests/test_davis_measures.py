@@ -293,9 +293,9 @@ class TestBenchmark:
         case = moving_disc()
         overlay_sheet([outcome_of(case, name="lost", masks=[EMPTY] * FRAMES)], tmp_path / "sheet.png")
         pixels = np.asarray(Image.open(tmp_path / "sheet.png")).reshape(-1, 3).astype(int)
-        is_blue = (pixels[:, 2] > 150) & (pixels[:, 0] < 120)
+        is_violet = (pixels[:, 2] > 150) & (pixels[:, 1] < 120)
         is_yellow = (pixels[:, 0] > 200) & (pixels[:, 1] > 100) & (pixels[:, 2] < 60)
-        assert is_blue.sum() > 1000
+        assert is_violet.sum() > 1000
         assert is_yellow.sum() > 1000
 
     def test_the_command_prints_tables_and_says_what_it_skips(
@@ -311,6 +311,16 @@ class TestBenchmark:
         monkeypatch.setattr(command, "CLIPS", tmp_path / "elsewhere")
         command.run(command.arguments([*options, "--real"]))
         assert "skipped real footage: there is no folder" in capsys.readouterr().err
+
+    def test_without_a_name_those_that_are_not_ready_are_skipped_with_a_reason(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("DREAMMOTION_CACHE", str(tmp_path))
+        command.run(command.arguments(["--world", "1", "--frames", "3", "--starts", "mask"]))
+        printed = capsys.readouterr()
+        assert printed.out.count("###") == 1
+        assert "### `embedded`: procedural world, first 3 frames" in printed.out
+        assert "skipped sam-vit-b: not ready" in printed.err
 
     @pytest.mark.parametrize("words", [["--frames", "2"], ["--checkpoint", "w.pth"], ["--starts", "luck"]])
     def test_wrong_arguments_are_refused(self, words: list[str]) -> None:
