@@ -26,6 +26,8 @@ from dreammotion_core.errors import (
 )
 from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepDone
 from dreammotion_core.frame_folders import read_frames, write_frames
+from dreammotion_core.mask_files import read_masks, read_objects, write_masks
+from dreammotion_core.mask_levels import GivenMasks, GivenObjects
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.values import AudioTrack, EditOutput, Notice, StepLosses, Video
@@ -42,6 +44,8 @@ __all__ = [
     "EditEvent",
     "EditOutput",
     "Finished",
+    "GivenMasks",
+    "GivenObjects",
     "InputError",
     "KeyLayoutError",
     "KeySiteError",
@@ -64,8 +68,11 @@ __all__ = [
     "list_models",
     "probe_video",
     "read_frames",
+    "read_masks",
+    "read_objects",
     "read_video",
     "write_frames",
+    "write_masks",
     "write_receipt",
     "write_video",
 ]

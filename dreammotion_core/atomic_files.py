@@ -43,3 +43,17 @@ def written_atomically(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary.exists():
             temporary.unlink()
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuse early a place where no file could be written.
+
+    Raises:
+        OutputError: if it is a folder, or in a folder that may not be written to.
+    """
+    target = Path(path).absolute()
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder; choose the name of a file")
+    nearest = next(folder for folder in target.parents if folder.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        raise OutputError(f"nothing can be written in {nearest}; choose another place for {target.name}")

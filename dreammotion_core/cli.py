@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import assert_never
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
@@ -23,9 +22,10 @@ from dreammotion_core.backends.registry import find_model, list_models
 from dreammotion_core.cli_arguments import build_parser, given_clip, given_config, given_device, given_dtype
 from dreammotion_core.errors import ConfigError, DreamMotionError, InputError, MaskError
 from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepDone
-from dreammotion_core.frame_folders import check_empty_folder, read_mask, write_frames, write_masks
-from dreammotion_core.masks import checked_mask
+from dreammotion_core.frame_folders import write_frames
+from dreammotion_core.mask_files import check_mask_target, read_masks, write_masks
 from dreammotion_core.pipeline import DreamMotionPipeline
+from dreammotion_core.png_files import check_empty_folder
 from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.values import EditOutput, Mask, Notice, StepLosses, Video
 from dreammotion_core.video_io import check_target, write_video
@@ -73,9 +73,9 @@ def _edit(options: argparse.Namespace) -> None:
         check_empty_folder(options.frames_dir)
 
     video = given_clip(options, find_model(options.model))
-    mask: NDArray[np.bool_] | None = None
+    mask: Mask | None = None
     if options.mask is not None:
-        mask = checked_mask(read_mask(options.mask), len(video), video.size)
+        mask = _given_mask(options, video)
     elif config.use_mask:
         mask = _propagate(options, video, selection)
     # Its bar for reading weights from the disk would hide the messages of this command.
@@ -94,12 +94,12 @@ def _edit(options: argparse.Namespace) -> None:
 
 
 def _segment(options: argparse.Namespace) -> None:
-    check_empty_folder(options.out)
+    check_mask_target(options.out)
     video = given_clip(options)
     for notice in video.notices:
         _note(notice)
     masks = _propagate(options, video, _selection(options))
-    write_masks(masks, options.out)
+    write_masks(masks, options.out, fps=video.fps)
     print(f"{options.out}: {len(masks)} masks, the object covers {masks.mean():.1%} of the frames")
 
 
@@ -121,6 +121,8 @@ def _describe(spec: ModelSpec | SegmenterSpec) -> None:
 
 
 def _check_one_way_to_select(options: argparse.Namespace, selection: Selection, *, uses_mask: bool) -> None:
+    if options.object_index is not None and options.mask is None:
+        raise ConfigError("--object chooses an object of a mask file; give the file with --mask")
     ways = (not selection.is_empty, options.mask is not None, not uses_mask)
     if sum(ways) != 1:
         given = "nothing says" if not any(ways) else "more than one option says"
@@ -133,6 +135,16 @@ def _selection(options: argparse.Namespace) -> Selection:
     clicks = [Click(x, y) for x, y in options.click]
     clicks += [Click(x, y, is_positive=False) for x, y in options.negative_click]
     return Selection(clicks=tuple(clicks), box=Box(*options.box) if options.box else None)
+
+
+def _given_mask(options: argparse.Namespace, video: Video) -> Mask:
+    """The mask file, fitted to the clip; what is unusual about it is said."""
+    given = read_masks(
+        options.mask, num_frames=len(video), size=video.size, object_index=options.object_index
+    )
+    for notice in given.notices:
+        _note(notice)
+    return given.masks
 
 
 def _propagate(options: argparse.Namespace, video: Video, selection: Selection) -> Mask:

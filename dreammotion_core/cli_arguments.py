@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         commands.add_parser(
             "segment",
             help="select an object and write its masks",
-            description="Select an object and write one mask a frame, as PNG: 0 outside, 255 on the object.",
+            description="Select an object and write one mask a frame, white on the object.",
         )
     )
     commands.add_parser("models", help="list the models and the segmenters", description="List them.")
@@ -73,7 +73,10 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
         "--mask",
         metavar="PATH",
         type=Path,
-        help="a PNG for all frames, or a folder with one a frame; white = object",
+        help="one a frame: a folder or .zip of PNG, .npz or .mp4; or one .png for all; white = object",
+    )
+    where.add_argument(
+        "--object", dest="object_index", metavar="K", type=int, help="which one, if the mask numbers several"
     )
     where.add_argument(
         "--no-mask",
@@ -105,7 +108,9 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of PNG frames")
     _add_pointing(parser.add_argument_group("the object, on the first frame of the range"))
     _add_range(parser, "the whole clip; give what `edit` will be given")
-    parser.add_argument("--out", required=True, metavar="DIR", type=Path, help="an empty or new folder")
+    parser.add_argument(
+        "--out", required=True, metavar="OUT", type=Path, help="a new folder, .zip, .npz or .mp4"
+    )
     model = parser.add_argument_group("segmenter")
     _add_segmenter(model)
     _add_device(model)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreammotion_core.errors import MaskError
+from dreammotion_core.mask_shapes import check_mask_shape, check_selects_something
 from dreammotion_core.values import Mask
 
 
@@ -28,26 +29,12 @@ def checked_mask(mask: NDArray[np.generic], num_frames: int, size: tuple[int, in
         MaskError: if shape, values or frame count do not fit, or if nothing is selected.
     """
     mask = np.asarray(mask)
-    if mask.ndim not in (2, 3):
-        raise MaskError(f"the mask has shape {mask.shape}; pass (frames, height, width) or (height, width)")
-    if mask.shape[-2:] != size:
-        raise MaskError(
-            f"the mask is {mask.shape[-1]}x{mask.shape[-2]} pixels but the clip is {size[1]}x{size[0]}; "
-            "make the mask at the clip's own size"
-        )
-    if mask.ndim == 3 and mask.shape[0] != num_frames:
-        raise MaskError(
-            f"the mask has {mask.shape[0]} frames but the clip has {num_frames}; "
-            "pass one mask per frame, or a single (height, width) mask for all"
-        )
+    check_mask_shape(mask.shape, num_frames=num_frames, size=size)
     if mask.dtype != np.bool_ and not np.isin(np.unique(mask), (0, 1, 255)).all():
         raise MaskError(
             "the mask holds values other than 0 and 1 (or 0 and 255); threshold it to yes and no first"
         )
-    if not mask.any():
-        raise MaskError(
-            "the mask selects nothing; click the object, or switch the mask off to edit the whole frame"
-        )
+    check_selects_something(mask)
     return np.broadcast_to(mask.astype(bool), (num_frames, *size)).copy()
 
 

@@ -6,7 +6,6 @@ Decoding and encoding use the libraries inside PyAV; no program needs to be inst
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,9 +19,9 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from dreammotion_core.atomic_files import written_atomically
+from dreammotion_core.atomic_files import check_writable, written_atomically
 from dreammotion_core.audio_io import MAX_AUDIO_SECONDS, add_audio_stream, audio_frame, read_audio
-from dreammotion_core.errors import OutputError, VideoError
+from dreammotion_core.errors import VideoError
 from dreammotion_core.frame_conversion import FrameConverter, check_size
 from dreammotion_core.frame_decoding import decode_frames, guarded_stream
 from dreammotion_core.frame_range import cut_notices, frame_range
@@ -156,14 +155,10 @@ def check_target(path: str | Path) -> None:
         VideoError: if the name does not end in ``.mp4``.
         OutputError: if it is a folder, or in a folder that may not be written to.
     """
-    target = Path(path).absolute()
+    target = Path(path)
     if target.suffix.lower() != ".mp4":
         raise VideoError(f"the output is called {target.name!r}; choose a name that ends in .mp4")
-    if target.is_dir():
-        raise OutputError(f"{target} is a folder; choose the name of a file")
-    nearest = next(folder for folder in target.parents if folder.exists())
-    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
-        raise OutputError(f"nothing can be written in {nearest}; choose another place for {target.name}")
+    check_writable(target)
 
 
 def _sound(path: Path, begin: float, duration: float) -> tuple[AudioTrack | None, tuple[Notice, ...]]:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from dreammotion_core import EditConfig, list_models, read_frames, read_video, write_video
 from dreammotion_core.cli import main
-from dreammotion_core.frame_folders import read_mask, write_masks
+from dreammotion_core.mask_files import read_masks, write_masks
 from segmentation import list_segmenters
 from tests.tiny import moving_square, save_tiny_unet3d
 
@@ -70,7 +70,7 @@ def test_edit_writes_clip_frames_and_receipt(
     assert receipt["source"]["name"] == "clip.mp4"
     assert "unchanged" in capsys.readouterr().out
     source = read_video(clip, max_frames=3).frames
-    outside = ~read_mask(masks)
+    outside = ~read_masks(masks, num_frames=3, size=SIZE).masks
     assert np.array_equal(read_frames(frames, fps=8.0).frames[outside], source[outside])
 
 
@@ -83,6 +83,51 @@ def test_edit_repeats_with_its_seed(clip: Path, model: Path, masks: Path, tmp_pa
         results.append(read_frames(folder, fps=8.0).frames)
 
     assert np.array_equal(results[0], results[1])
+
+
+def test_mask_video_edits_the_same_as_its_folder(
+    clip: Path, model: Path, masks: Path, tmp_path: Path
+) -> None:
+    results = []
+    same = read_masks(masks, num_frames=3, size=SIZE).masks
+    for place in (masks, write_masks(same, tmp_path / "masks.mp4")):
+        folder = tmp_path / f"frames-{place.name}"
+        words = ("--mask", place, "--seed", 3, "--steps", 1, "--frames-dir", folder)
+        assert main(edit_arguments(clip, model, tmp_path / "out.mp4", *words)) == 0
+        results.append(read_frames(folder, fps=8.0).frames)
+
+    assert np.array_equal(results[0], results[1])
+
+
+def test_one_of_several_objects_is_edited(
+    clip: Path, model: Path, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    square = read_masks(masks, num_frames=3, size=SIZE).masks
+    numbers = np.full(square.shape, 4, np.uint8)
+    numbers[square] = 9
+    numbers[:, :4] = 0
+    write_masks(numbers, tmp_path / "objects.zip")
+    arguments = edit_arguments(clip, model, tmp_path / "out.mp4", "--mask", tmp_path / "objects.zip")
+
+    code, said = failure(arguments, capsys)
+    assert code == 2
+    assert "the objects 4 and 9; choose one by its number (--object" in said
+    assert main([*arguments, "--object", "9", "--steps", "1"]) == 0
+
+    receipt = json.loads((tmp_path / "out.json").read_text())
+    assert receipt["mask"]["share"] == pytest.approx(square.mean(), abs=1e-4)
+
+
+def test_greys_of_a_mask_are_divided_and_it_is_said(
+    clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.tile(np.arange(96, dtype=np.uint8) * 2, (64, 1))).save(tmp_path / "soft.png")
+    words = ("--mask", tmp_path / "soft.png", "--steps", 1)
+
+    assert main(edit_arguments(clip, model, tmp_path / "out.mp4", *words)) == 0
+
+    assert "Note: The mask holds greys; from 128 of 255" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out.json").read_text())["mask"]["share"] == pytest.approx(1 / 3, abs=1e-4)
 
 
 def test_every_setting_reaches_the_edit(clip: Path, model: Path, masks: Path, tmp_path: Path) -> None:
@@ -172,10 +217,31 @@ def test_segment_writes_one_black_and_white_mask_a_frame(clip: Path, tmp_path: P
     code = main(["segment", str(clip), "--box", box, "--out", str(tmp_path / "masks"), "--device", "cpu"])
 
     assert code == 0
-    masks = read_mask(tmp_path / "masks")
+    masks = read_masks(tmp_path / "masks", num_frames=6, size=SIZE).masks
     assert masks.shape == truth.shape
     assert (masks & truth).sum() / (masks | truth).sum() > 0.7
     assert set(np.unique(np.asarray(Image.open(tmp_path / "masks" / "00000.png")))) == {0, 255}
+
+
+@pytest.mark.parametrize("name", ["masks.zip", "masks.npz", "masks.mp4"])
+def test_segment_writes_the_kind_of_file_that_its_name_asks_for(
+    clip: Path, tmp_path: Path, name: str
+) -> None:
+    for place in ("folder", name):
+        words = ("--box", "1,14,37,34", "--out", str(tmp_path / place), "--device", "cpu")
+        assert main(["segment", str(clip), *words]) == 0
+
+    one, two = (read_masks(tmp_path / each, num_frames=6, size=SIZE).masks for each in ("folder", name))
+    assert np.array_equal(one, two)
+
+
+def test_segment_refuses_a_kind_of_file_that_holds_no_masks(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = failure(["segment", str(clip), "--click", "9,20", "--out", str(tmp_path / "m.avi")], capsys)
+
+    assert code == 2
+    assert "m.avi ends in .avi; choose the name of a folder, or one that ends in .zip, .npz or .mp4" in said
 
 
 def test_models_lists_every_model_and_segmenter(capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,6 +298,8 @@ def failure(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
         (["--target-prompt", "x" * 5000], "5,000 characters"),
         (["--click", "3"], "'3' is not of the form X,Y"),
         (["--click", "5,5"], "more than one option says where to edit"),
+        (["--object", "2"], "holds no object 2, only object 255"),
+        (["--mask", "masks.rar"], "there is no masks.rar; pass a folder of PNG files"),
         (["--out", "out.avi"], "ends in .mp4"),
         (["--model", "nonsense"], "no model 'nonsense'"),
         (["--wat"], "--wat"),
@@ -272,6 +340,7 @@ def test_edit_without_saying_where_is_refused(
         (["--click", "500,5"], "outside the 96x64 frame"),
         (["--box", "9,9,2,2"], "has no area"),
         (["--negative-click", "5,5"], "nothing is selected"),
+        (["--click", "5,5", "--object", "2"], "give the file with --mask"),
         (["--click", "5,5", "--segmenter", "magic"], "no segmenter 'magic'"),
     ],
 )

@@ -14,11 +14,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("dreammotion_core", "segmentation", "web")
 
 # Modules of dreammotion_core by layer: each may import its own rows and everything it lists.
-BOTTOM = {"errors", "config", "values", "version"}
-FILES = {"atomic_files", "audio_io", "frame_conversion", "frame_decoding", "frame_folders", "frame_range"} | {
-    "video_io",
-    "video_timeline",
-}
+BOTTOM = {"errors", "config", "values", "version", "mask_shapes"}
+FILES = (
+    {"atomic_files", "audio_io", "frame_conversion", "frame_decoding", "frame_folders", "frame_range"}
+    | {"png_files", "video_io", "video_timeline"}
+    | {f"mask_{what}" for what in ("archives", "arrays", "files", "levels", "pictures", "videos")}
+)
 MATHS = {"distillation", "similarity", "parameterization", "masks", "composite"}
 BACKENDS = {"backends", "backends.base", "backends.registry"}
 MODEL_LIBRARIES = {"diffusers", "transformers", "accelerate", "safetensors", "huggingface_hub"}
@@ -27,11 +28,12 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
     "config": {"errors"},
+    "mask_shapes": {"errors"},
     "values": {"errors", "config"},
     "events": {"errors", "config", "values"},
     **{name: BOTTOM | FILES - {"video_io"} for name in FILES},
     "receipt": BOTTOM | {"atomic_files"},
-    **{name: {"errors", "config", "values"} for name in MATHS},
+    **{name: {"errors", "config", "values", "mask_shapes"} for name in MATHS},
     "keys": {"errors"},
     "backends.base": BOTTOM | MATHS | {"keys"},
     "resizing": BOTTOM,

@@ -17,8 +17,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dreammotion_core.errors import MaskError, OutputError, VideoError
-from dreammotion_core.frame_folders import read_frames, read_mask, write_frames, write_masks
+from dreammotion_core.errors import OutputError, VideoError
+from dreammotion_core.frame_folders import read_frames, write_frames
+from dreammotion_core.mask_files import read_masks
 from dreammotion_core.values import AudioTrack, Video
 from dreammotion_core.video_io import probe_video, read_video, write_video
 
@@ -549,36 +550,6 @@ def test_broken_and_deep_png_files_are_refused(tmp_path: Path) -> None:
         read_frames(tmp_path, fps=8.0)
 
 
-def test_masks_round_trip_as_black_and_white(tmp_path: Path) -> None:
-    masks = np.random.default_rng(0).random((3, H, W)) > 0.5
-
-    write_masks(masks, tmp_path / "masks")
-
-    assert np.array_equal(read_mask(tmp_path / "masks"), masks)
-    assert np.array_equal(read_mask(tmp_path / "masks" / "00000.png"), masks[0])
-    assert set(np.unique(np.asarray(Image.open(tmp_path / "masks" / "00001.png")))) == {0, 255}
-
-
-def test_palette_and_zero_one_masks_count_every_level_but_zero(tmp_path: Path) -> None:
-    levels = np.zeros((H, W), np.uint8)
-    levels[:10] = 1
-    Image.fromarray(levels).save(tmp_path / "zero_one.png")
-    palette = Image.fromarray(levels).convert("P")
-    palette.putpalette([0, 0, 0, 128, 0, 0])
-    palette.save(tmp_path / "palette.png")
-
-    for name in ("zero_one.png", "palette.png"):
-        assert np.array_equal(read_mask(tmp_path / name), levels == 1)
-
-
-def test_masks_of_two_sizes_are_refused(tmp_path: Path) -> None:
-    Image.new("L", (W, H)).save(tmp_path / "0.png")
-    Image.new("L", (W, W)).save(tmp_path / "1.png")
-
-    with pytest.raises(MaskError, match="size of the clip"):
-        read_mask(tmp_path)
-
-
 # --- real clips -----------------------------------------------------------------------------------
 
 CLIPS = Path(os.environ.get("DREAMMOTION_CLIPS", Path(__file__).parents[2] / "shared" / "data" / "clips"))
@@ -596,4 +567,5 @@ def test_real_clips_read_as_their_facts_say() -> None:
         assert (info.num_frames, info.fps) == (facts["frames"], pytest.approx(facts["fps"]))
         assert np.array_equal(part.frames, whole_end)
         if (folder / "masks").is_dir():
-            assert read_mask(folder / "masks").shape == (info.num_frames, info.height, info.width)
+            size = (info.height, info.width)
+            assert read_masks(folder / "masks", num_frames=info.num_frames, size=size).notices == ()

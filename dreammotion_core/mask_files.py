@@ -1,0 +1,148 @@
+"""Masks from and to files of every kind: the one place that knows which kinds there are.
+
+| Path | Holds |
+|---|---|
+| folder, ``.zip`` | PNG files, one a frame: grey for one object, with a palette for several |
+| ``.png`` | one mask for all frames (reading only) |
+| ``.npz`` | one array, bool or numbers of objects |
+| ``.mp4`` | one object, white on black (reading: other videos too) |
+
+A mask that is written and read again is the same, bit for bit, in all of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreammotion_core.atomic_files import check_writable
+from dreammotion_core.errors import MaskError
+from dreammotion_core.mask_archives import read_mask_archive, write_mask_archive
+from dreammotion_core.mask_arrays import read_mask_array, write_mask_array
+from dreammotion_core.mask_levels import GivenMasks, GivenObjects, MaskLevels, all_objects, one_object
+from dreammotion_core.mask_pictures import read_mask_folder, read_mask_picture, write_mask_folder
+from dreammotion_core.mask_videos import VIDEO_SUFFIXES, read_mask_video, write_mask_video
+from dreammotion_core.png_files import check_empty_folder
+
+_FILE_SUFFIXES = (".zip", ".npz", ".mp4")
+_READABLE = "a folder of PNG files, or a .png, .zip, .npz or .mp4 file"
+
+
+def read_masks(
+    path: str | Path, *, num_frames: int, size: tuple[int, int], object_index: int | None = None
+) -> GivenMasks:
+    """Read the mask of one object on every frame of a clip.
+
+    Count, size and values are checked before much is read; nothing is resized, cut or repaired. Greys
+    are divided at 128 of 255, with a notice.
+
+    Args:
+        path: a folder or file of the kinds above.
+        num_frames: frames F of the clip.
+        size: (H, W) of the clip in pixels.
+        object_index: the number of the object, needed if there are several.
+
+    Returns:
+        (F, H, W) bool and what is worth knowing about it: codes ``thresholded``, ``stray_files``,
+        ``alpha``, ``empty_frames`` and ``full_mask``.
+
+    Raises:
+        MaskError: if the file cannot be read or does not fit, or if it is unclear which object is meant.
+    """
+    levels = _levels(Path(path), num_frames=num_frames, size=size)
+    return one_object(levels, num_frames=num_frames, object_index=object_index)
+
+
+def read_objects(path: str | Path, *, num_frames: int, size: tuple[int, int]) -> GivenObjects:
+    """Read all objects of a mask file, as `read_masks` reads one.
+
+    Args:
+        path: a folder or file of the kinds above.
+        num_frames: frames F of the clip.
+        size: (H, W) of the clip in pixels.
+
+    Returns:
+        (F, H, W) uint8 numbers of objects; black and white is one object, number 1.
+
+    Raises:
+        MaskError: if the file cannot be read or does not fit.
+    """
+    return all_objects(_levels(Path(path), num_frames=num_frames, size=size), num_frames=num_frames)
+
+
+def write_masks(masks: NDArray[np.bool_] | NDArray[np.uint8], path: str | Path, *, fps: float = 24.0) -> Path:
+    """Write masks as the kind of file that the name asks for.
+
+    Args:
+        masks: (F, H, W) bool, or uint8 numbers of objects with 0 for none (not to ``.mp4``).
+        path: a new or empty folder, or a name ending in ``.zip``, ``.npz`` or ``.mp4``; an older file is
+            replaced.
+        fps: frames a second of an ``.mp4``.
+
+    Returns:
+        The path written.
+
+    Raises:
+        MaskError: if masks or name are of another kind.
+        OutputError: if it cannot be written; no file is left half-written.
+    """
+    target = Path(path)
+    check_mask_target(target)
+    if masks.ndim != 3 or 0 in masks.shape or masks.dtype not in (np.bool_, np.uint8):
+        raise MaskError(
+            f"the masks have shape {masks.shape} and type {masks.dtype}; "
+            "pass (frames, height, width) of bool, or of uint8 numbers of objects"
+        )
+    match _suffix(target):
+        case ".zip":
+            write_mask_archive(masks, target)
+        case ".npz":
+            write_mask_array(masks, target)
+        case ".mp4":
+            write_mask_video(masks, target, fps=fps)
+        case _:
+            write_mask_folder(masks, target)
+    return target
+
+
+def check_mask_target(path: str | Path) -> None:
+    """Refuse early a place that `write_masks` could not write to.
+
+    Raises:
+        MaskError: if the name ends in what no mask file ends in.
+        OutputError: if it is a folder with something in it, or nothing can be written there.
+    """
+    target = Path(path)
+    suffix = _suffix(target)
+    if suffix in _FILE_SUFFIXES:
+        check_writable(target)
+    elif suffix and not target.is_dir():
+        raise MaskError(
+            f"{target.name} ends in {suffix}; choose the name of a folder, or one that ends in "
+            f"{', '.join(_FILE_SUFFIXES[:-1])} or {_FILE_SUFFIXES[-1]}"
+        )
+    else:
+        check_empty_folder(target)
+
+
+def _levels(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
+    if path.is_dir():
+        return read_mask_folder(path, num_frames=num_frames, size=size)
+    if not path.is_file():
+        raise MaskError(f"there is no {path}; pass {_READABLE}")
+    suffix = _suffix(path)
+    if suffix == ".png":
+        return read_mask_picture(path, size=size)
+    if suffix == ".zip":
+        return read_mask_archive(path, num_frames=num_frames, size=size)
+    if suffix == ".npz":
+        return read_mask_array(path, num_frames=num_frames, size=size)
+    if suffix in VIDEO_SUFFIXES:
+        return read_mask_video(path, num_frames=num_frames, size=size)
+    raise MaskError(f"{path.name} is not of a kind that masks come in; pass {_READABLE}")
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower()

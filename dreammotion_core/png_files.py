@@ -1,0 +1,93 @@
+"""PNG files from strangers: opened with limits, put in order, written one a frame.
+
+Deliberately absent: what their levels mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from dreammotion_core.errors import InputError, OutputError
+from dreammotion_core.frame_conversion import MAX_SIDE
+
+_EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
+
+
+def png_files(folder: Path, error: type[InputError]) -> list[Path]:
+    """The PNG files of a folder, in the order of the numbers in their names.
+
+    Raises:
+        InputError: of the class `error`, if there is no such folder or no PNG file in it.
+    """
+    if not folder.is_dir():
+        raise error(f"there is no folder {folder}; pass a folder of PNG files")
+    paths = [path for path in folder.iterdir() if path.suffix.lower() == ".png" and path.is_file()]
+    if not paths:
+        raise error(f"{folder} holds no PNG file; pass a folder of PNG files, one a frame")
+    return sorted(paths, key=lambda path: frame_order(path.name))
+
+
+def frame_order(name: str) -> tuple[list[int], str]:
+    """Sorts file names by their numbers: "frame10" after "frame9", which the order of letters gets wrong."""
+    return [int(digits) for digits in re.findall(r"\d+", Path(name).stem)], name
+
+
+@contextmanager
+def opened_png(file: Path | IO[bytes], *, name: str, error: type[InputError]) -> Iterator[Image.Image]:
+    """Open a PNG file that nobody vouches for; its pixels are decoded when they are first asked for.
+
+    Args:
+        file: a path or an open file.
+        name: what to call it in messages.
+        error: the class of error to raise.
+
+    Raises:
+        InputError: of the class `error`, if it is no PNG file, damaged, has more than 8 bits a channel, or
+            is larger than accepted.
+    """
+    try:
+        with Image.open(file, formats=["PNG"]) as image:
+            if image.mode not in _EIGHT_BIT_MODES:
+                raise error(f"{name} has more than 8 bits a channel; save it as an 8-bit PNG")
+            if max(image.size) > MAX_SIDE:
+                raise error(f"{name} is {image.width}x{image.height} pixels; at most {MAX_SIDE} a side")
+            yield image
+    except InputError:
+        raise
+    except (
+        UnidentifiedImageError,
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as problem:
+        raise error(f"{name} is not a readable PNG file ({problem}); save it again") from problem
+
+
+def over_black(image: Image.Image) -> NDArray[np.uint8]:
+    """The picture as (H, W, 3) uint8 RGB, transparent parts laid over black."""
+    if not image.has_transparency_data:
+        return np.asarray(image.convert("RGB"))
+    black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+    return np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB"))
+
+
+def check_empty_folder(folder: str | Path) -> None:
+    """Refuse a folder that already holds something.
+
+    Raises:
+        OutputError: if it is not empty, or is a file.
+    """
+    place = Path(folder)
+    if place.exists() and not place.is_dir():
+        raise OutputError(f"{place} is a file; choose a folder")
+    if place.is_dir() and any(place.iterdir()):
+        raise OutputError(f"{place} is not empty; choose a new folder, so that nothing is mixed or lost")
