@@ -115,7 +115,10 @@ def _models(options: argparse.Namespace) -> None:
 
 def _describe(spec: ModelSpec | SegmenterSpec) -> None:
     size = f"{spec.size_bytes / 1e6:,.0f} MB" if spec.size_bytes else "no weights"
-    state = "ready" if spec.is_ready() else "not ready: downloaded on first use"
+    if isinstance(spec, SegmenterSpec):
+        state = spec.describe_readiness()
+    else:
+        state = "ready" if spec.is_ready() else "not ready: downloaded on first use"
     print(f"\n  {spec.name}  [{state}]\n    {spec.label}; {spec.licence}; {size}; {spec.source}")
     print(f"    {spec.description}")
 

@@ -21,6 +21,7 @@ from transformers import (
     Sam2VisionConfig,
 )
 
+from dreammotion_core.cli import main
 from segmentation import (
     Box,
     CheckpointError,
@@ -353,7 +354,7 @@ def test_the_exact_architecture_fills_the_published_file_to_the_byte(variant: Vi
 
 
 def test_the_list_says_what_is_ready_what_comes_and_what_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DREAMMOTION_CACHE", str(tmp_path))
     specs = {spec.name: spec for spec in list_segmenters()}
@@ -366,6 +367,11 @@ def test_the_list_says_what_is_ready_what_comes_and_what_is_missing(
     assert specs["sam2-tiny"].describe_readiness() == "not ready: downloaded on first use"
     with pytest.raises(UnknownSegmenterError, match="edgetam is not available here: install timm"):
         load_segmenter("edgetam")
+    assert main(["models"]) == 0
+    listed = capsys.readouterr().out
+    assert "edgetam  [not available here: install timm" in listed
+    assert "sam2-tiny  [not ready: downloaded on first use]" in listed
+    assert "SAM 2.1 (tiny); Apache-2.0; 156 MB; facebook/sam2.1-hiera-tiny@de431c404385" in listed
 
 
 def test_a_name_leads_to_its_model_and_its_own_weights(tmp_path: Path) -> None:
