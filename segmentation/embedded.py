@@ -13,6 +13,7 @@ import numpy as np
 
 from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames
 from segmentation.clicks import Box, Click, Selection, check_selection
+from segmentation.outlines import OutlineTracker
 from segmentation.propagation import CarriedMask, follow
 from segmentation.regions import (
     candidate_regions,
@@ -35,6 +36,7 @@ EMBEDDED_SPEC = SegmenterSpec(
 
 CLICK_SIDE = 128
 OUTLINE_SIDE = 320
+TRACK_SIDE = 480
 OUTLINE_REACH = 0.012
 """How far a cut may move the outline, as a share of the image's long side."""
 
@@ -88,10 +90,13 @@ class EmbeddedSession:
             mask: (H, W) bool.
         """
         look = colour_histogram(self._frames[start], mask)
+        first = _reduced(self._frames[start], TRACK_SIDE)
+        # What was learned on the way forwards does not count on the way back.
+        trackers = {is_later: OutlineTracker(first, _resized(mask, first)) for is_later in (True, False)}
 
         def correct(index: int, carried: CarriedMask) -> FrameMask:
             frame = self._frames[index]
-            refined = _refined(frame, carried.mask)
+            refined = _tracked(trackers[index > start], frame, carried)
             # What has nothing of the object's colours left is what the object left behind.
             is_gone = likeness(look, colour_histogram(frame, refined)) < LOST_LIKENESS
             return np.zeros_like(refined) if is_gone else refined
@@ -165,6 +170,15 @@ def _refined(frame: Frame, mask: FrameMask) -> FrameMask:
     rough = _resized(mask, image)
     moved = refine_outline(image, rough, reach=_reach(image))
     return _resized(moved, frame)
+
+
+def _tracked(tracker: OutlineTracker, frame: Frame, carried: CarriedMask) -> FrameMask:
+    """A carried mask with the outline that the object's look gives it."""
+    image = _reduced(frame, TRACK_SIDE)
+    size, scale = (image.shape[1], image.shape[0]), image.shape[1] / frame.shape[1]
+    disagreement = cv2.resize(carried.disagreement, size) * np.float32(scale)
+    rough = _resized(carried.mask, image)
+    return _resized(tracker.refine(image, rough, disagreement=disagreement), frame)
 
 
 def _reach(image: Frame) -> int:
