@@ -99,10 +99,10 @@ def _carry_by_flow(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMas
     height, width = mask.shape
     forth, back = optical_flow(previous, frame), optical_flow(frame, previous)
     moved = _sample(mask.astype(np.float32), back) > 0.5
-    round_trip = np.linalg.norm(back + _sample(forth, back), axis=-1)
+    round_trip = flow_disagreement(back, forth)
     tolerance = 0.02 * max(height, width) ** 0.5 + 0.1 * np.linalg.norm(back, axis=-1) + 0.5
     trust = float((round_trip[moved] < tolerance[moved]).mean()) if moved.any() else 0.0
-    return CarriedMask(mask=moved, trust=trust, disagreement=np.asarray(round_trip, dtype=np.float32))
+    return CarriedMask(mask=moved, trust=trust, disagreement=round_trip)
 
 
 def _carry_by_look(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMask:
@@ -151,6 +151,11 @@ def optical_flow(source: Frame, target: Frame) -> Flow:
     flow = estimator.calc(grey[0], grey[1], None)
     flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(flow * np.array([width / size[0], height / size[1]]), dtype=np.float32)
+
+
+def flow_disagreement(there: Flow, back: Flow) -> NDArray[np.float32]:
+    """(H, W) how many pixels away from its start a pixel comes to lie that follows both flows."""
+    return np.asarray(np.linalg.norm(there + _sample(back, there), axis=-1), dtype=np.float32)
 
 
 def selection_from_mask(mask: FrameMask, *, frame_index: int) -> Selection:
