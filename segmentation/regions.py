@@ -67,7 +67,7 @@ def score_region(image: Frame, mask: FrameMask, *, motion: Motion | None, any_si
 MOTION_WEIGHT = 0.6
 """Of the motion contrast between a region and the ring round it, in the same units."""
 
-SCORE_WEIGHTS = np.array([1.0, -6.0, -0.12, 0.06])
+SCORE_WEIGHTS = np.array([1.0, -6.0, -0.06, 0.06])
 """Of the numbers from `describe_region`, fitted to their overlap with true objects."""
 
 
