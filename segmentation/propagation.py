@@ -37,10 +37,13 @@ class CarriedMask:
         mask: (H, W) bool.
         trust: how far it can be believed, in [0, 1]: the share of its pixels whose flow there and back
             agree, or how alike the object looks at the place where it was found again.
+        disagreement: (H, W) by how many pixels the flow there and back differ; as large as the
+            frame where the object was found again by its look.
     """
 
     mask: FrameMask
     trust: float
+    disagreement: NDArray[np.float32]
 
 
 Correct = Callable[[int, CarriedMask], FrameMask]
@@ -96,21 +99,22 @@ def _carry_by_flow(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMas
     height, width = mask.shape
     forth, back = optical_flow(previous, frame), optical_flow(frame, previous)
     moved = _sample(mask.astype(np.float32), back) > 0.5
-    round_trip = np.linalg.norm(back + _sample(forth, back), axis=-1)
+    round_trip = flow_disagreement(back, forth)
     tolerance = 0.02 * max(height, width) ** 0.5 + 0.1 * np.linalg.norm(back, axis=-1) + 0.5
     trust = float((round_trip[moved] < tolerance[moved]).mean()) if moved.any() else 0.0
-    return CarriedMask(mask=moved, trust=trust)
+    return CarriedMask(mask=moved, trust=trust, disagreement=round_trip)
 
 
 def _carry_by_look(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMask:
     """The mask shifted to where the frame looks most like the object did."""
     height, width = mask.shape
+    unknown = np.full(mask.shape, max(height, width), np.float32)
     scale = min(1.0, SEARCH_LONG_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     old, new = (cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (previous, frame))
     small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     if not small.any():
-        return CarriedMask(mask=np.zeros_like(mask), trust=0.0)
+        return CarriedMask(mask=np.zeros_like(mask), trust=0.0, disagreement=unknown)
     left, top, across, down = cv2.boundingRect(small)
     weights = np.repeat(small[top : top + down, left : left + across, None], 3, axis=2)
     look = old[top : top + down, left : left + across]
@@ -120,7 +124,7 @@ def _carry_by_look(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMas
     shift = np.array([[1, 0, (x - left) / scale], [0, 1, (y - top) / scale]], dtype=np.float32)
     moved = cv2.warpAffine(mask.astype(np.uint8), shift, (width, height), flags=cv2.INTER_NEAREST) > 0
     trust = max(0.0, 1 - difference / STRANGE_DIFFERENCE) if moved.any() else 0.0
-    return CarriedMask(mask=np.asarray(moved, dtype=np.bool_), trust=trust)
+    return CarriedMask(mask=np.asarray(moved, dtype=np.bool_), trust=trust, disagreement=unknown)
 
 
 def optical_flow(source: Frame, target: Frame) -> Flow:
@@ -147,6 +151,11 @@ def optical_flow(source: Frame, target: Frame) -> Flow:
     flow = estimator.calc(grey[0], grey[1], None)
     flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(flow * np.array([width / size[0], height / size[1]]), dtype=np.float32)
+
+
+def flow_disagreement(there: Flow, back: Flow) -> NDArray[np.float32]:
+    """(H, W) how many pixels away from its start a pixel comes to lie that follows both flows."""
+    return np.asarray(np.linalg.norm(there + _sample(back, there), axis=-1), dtype=np.float32)
 
 
 def selection_from_mask(mask: FrameMask, *, frame_index: int) -> Selection:
