@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames
+from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames, check_walk
 from segmentation.clicks import Box, Click, Selection, check_selection
 from segmentation.propagation import CarriedMask, follow
 from segmentation.regions import (
@@ -63,12 +63,13 @@ class EmbeddedSession:
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
 
-    def mask_at(self, selection: Selection) -> FrameMask:
+    def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
         """The object on the clicked frame; see `SegmentationSession.mask_at`."""
-        self._check(selection)
+        self._check(selection, may_only_remove=prior is not None)
         frame = self._frames[selection.frame_index]
         small = _reduced(frame, CLICK_SIDE)
-        mask = _find_object(small, _scaled(selection, frame, small))
+        small_prior = None if prior is None else _resized(prior, small)
+        mask = _find_object(small, _scaled(selection, frame, small), prior=small_prior)
         return _refined(frame, mask) if small.shape != frame.shape else mask
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
@@ -80,13 +81,11 @@ class EmbeddedSession:
         first = self.mask_at(selection)
         yield from self.follow(selection.frame_index, first)
 
-    def follow(self, start: int, mask: FrameMask) -> Iterator[tuple[int, FrameMask]]:
-        """Follow a given mask as `propagate` follows that of a selection.
-
-        Args:
-            start: 0-based frame that the mask belongs to.
-            mask: (H, W) bool.
-        """
+    def follow(
+        self, start: int, mask: FrameMask, *, within: range | None = None
+    ) -> Iterator[tuple[int, FrameMask]]:
+        """Follow a given mask; see `SegmentationSession.follow`."""
+        within = check_walk(self._frames, start, mask, within=within)
         look = colour_histogram(self._frames[start], mask)
 
         def correct(index: int, carried: CarriedMask) -> FrameMask:
@@ -96,16 +95,20 @@ class EmbeddedSession:
             is_gone = likeness(look, colour_histogram(frame, refined)) < LOST_LIKENESS
             return np.zeros_like(refined) if is_gone else refined
 
-        return follow(self._frames, start, mask, correct=correct)
+        return follow(self._frames, start, mask, correct=correct, within=within)
 
-    def _check(self, selection: Selection) -> None:
+    def _check(self, selection: Selection, *, may_only_remove: bool = False) -> None:
         num_frames, height, width = self._frames.shape[:3]
-        check_selection(selection, num_frames=num_frames, height=height, width=width)
+        check_selection(
+            selection, num_frames=num_frames, height=height, width=width, may_only_remove=may_only_remove
+        )
 
 
-def _find_object(image: Frame, selection: Selection) -> FrameMask:
-    """The object on a reduced frame, from a selection in its pixels."""
-    if selection.box is not None:
+def _find_object(image: Frame, selection: Selection, *, prior: FrameMask | None) -> FrameMask:
+    """The object on a reduced frame, from a selection in its pixels and what it corrects."""
+    if prior is not None:
+        mask = prior.copy()
+    elif selection.box is not None:
         mask = _object_in_box(image, selection.box)
     else:
         mask = np.zeros(image.shape[:2], dtype=np.bool_)

@@ -6,8 +6,9 @@ carried mask on each frame.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -48,7 +49,7 @@ Correct = Callable[[int, CarriedMask], FrameMask]
 
 
 def follow(
-    frames: Frames, start: int, first_mask: FrameMask, *, correct: Correct
+    frames: Frames, start: int, first_mask: FrameMask, *, correct: Correct, within: range | None = None
 ) -> Iterator[tuple[int, FrameMask]]:
     """Stream the masks of a clip, from one frame outwards.
 
@@ -57,6 +58,7 @@ def follow(
         start: 0-based frame that `first_mask` belongs to.
         first_mask: (H, W) bool.
         correct: called on every carried mask that can be trusted.
+        within: the frames to stream, `start` among them; None is the whole clip.
 
     Yields:
         (frame number, (H, W) bool): first `start`, then the later frames in order, then the earlier ones
@@ -64,7 +66,8 @@ def follow(
         it) the masks stay empty in that direction: a guess would only smear.
     """
     yield start, first_mask
-    for indices in (range(start + 1, len(frames)), range(start - 1, -1, -1)):
+    within = range(len(frames)) if within is None else within
+    for indices in (range(start + 1, within.stop), range(start - 1, within.start - 1, -1)):
         mask, previous = first_mask, start
         for index in indices:
             if mask.any():
@@ -95,8 +98,8 @@ def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame) -> CarriedMask
 def _carry_by_flow(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMask:
     height, width = mask.shape
     forth, back = optical_flow(previous, frame), optical_flow(frame, previous)
-    moved = _sample(mask.astype(np.float32), back) > 0.5
-    round_trip = np.linalg.norm(back + _sample(forth, back), axis=-1)
+    moved = sample(mask.astype(np.float32), back) > 0.5
+    round_trip = np.linalg.norm(back + sample(forth, back), axis=-1)
     tolerance = 0.02 * max(height, width) ** 0.5 + 0.1 * np.linalg.norm(back, axis=-1) + 0.5
     trust = float((round_trip[moved] < tolerance[moved]).mean()) if moved.any() else 0.0
     return CarriedMask(mask=moved, trust=trust)
@@ -166,8 +169,35 @@ def selection_from_mask(mask: FrameMask, *, frame_index: int) -> Selection:
     return Selection(frame_index, (Click(float(x) + 0.5, float(y) + 0.5),), box)
 
 
-def _sample(values: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
-    """`values` looked up where the flow points; 0 beyond the frame."""
+def with_inner_click(selection: Selection, mask: FrameMask) -> Selection:
+    """The selection with a click that keeps the middle of an existing mask in.
+
+    Args:
+        selection: on the mask's frame.
+        mask: (H, W) bool.
+
+    Returns:
+        A copy with one more positive click, made before the others; the selection itself where the mask
+        is empty, or where a negative click takes just that middle away.
+    """
+    if not mask.any():
+        return selection
+    (inner,) = selection_from_mask(mask, frame_index=selection.frame_index).clicks
+    if any(not c.is_positive and math.hypot(c.x - inner.x, c.y - inner.y) < 2 for c in selection.clicks):
+        return selection
+    return replace(selection, clicks=(inner, *selection.clicks))
+
+
+def sample(values: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
+    """`values` looked up where the flow points; 0 beyond the frame.
+
+    Args:
+        values: (H, W) or (H, W, C) float32 of one frame.
+        flow: (H, W, 2) from another frame to that one, as `optical_flow` gives it.
+
+    Returns:
+        As `values`, but lying where they are on the other frame.
+    """
     height, width = flow.shape[:2]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     sampled = cv2.remap(values, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderValue=0)
