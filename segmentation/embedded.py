@@ -18,6 +18,7 @@ from segmentation.regions import (
     candidate_regions,
     colour_histogram,
     cut,
+    filled_component,
     likeness,
     refine_outline,
     score_region,
@@ -119,7 +120,7 @@ def _find_object(image: Frame, selection: Selection, *, prior: FrameMask | None)
     for click in selection.clicks:
         x, y = _pixel(click)
         if not click.is_positive and mask[y, x]:
-            mask &= ~_region_at(image, click, selection)
+            mask &= ~(_region_at(image, click, selection) | _piece_at(mask, click))
     return mask
 
 
@@ -136,6 +137,12 @@ def _region_at(image: Frame, click: Click, selection: Selection) -> FrameMask:
 
     best = max(regions, key=rank)
     return best & ~_around(best, opposite)
+
+
+def _piece_at(mask: FrameMask, click: Click) -> FrameMask:
+    """The whole piece of a mask under a click, where it lies apart from a larger rest; else nothing."""
+    piece = filled_component(mask, _pixel(click))
+    return piece if piece.sum() < 0.5 * mask.sum() else np.zeros_like(mask)
 
 
 def _around(region: FrameMask, points: list[tuple[int, int]]) -> FrameMask:
