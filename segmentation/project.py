@@ -107,9 +107,7 @@ class Project:
         """
         number = self.num_added + 1
         if number > MOST_OBJECTS:
-            raise SelectionError(
-                f"there were {MOST_OBJECTS} objects already; clear the project to start anew"
-            )
+            raise SelectionError(f"there were {MOST_OBJECTS} objects already; open the clip anew")
         chosen = COLOURS[(number - 1) % len(COLOURS)] if colour is None else _checked_colour(colour)
         label = (name or "").strip() or f"Object {number}"
         added = TrackedObject(number, label, chosen)
@@ -153,7 +151,7 @@ class Project:
 
     def cleared(self) -> Self:
         """A copy without objects."""
-        return replace(self, objects=(), num_added=0)
+        return replace(self, objects=())
 
     def _with_prompts(self, old: TrackedObject, prompts: tuple[Prompt, ...]) -> Self:
         change = self.num_changes + 1

@@ -22,18 +22,20 @@ class PackedMask:
 
     Attributes:
         height, width: of the frame, in pixels.
+        area: pixels of the object.
         data: one bit a pixel, compressed.
     """
 
     height: int
     width: int
+    area: int
     data: bytes
 
     @classmethod
     def of(cls, mask: FrameMask) -> Self:
         """Pack an (H, W) bool mask."""
         height, width = mask.shape
-        return cls(height, width, zlib.compress(np.packbits(mask).tobytes(), 1))
+        return cls(height, width, int(mask.sum()), zlib.compress(np.packbits(mask).tobytes(), 1))
 
     def unpacked(self) -> FrameMask:
         """(H, W) bool, a fresh copy."""
@@ -78,7 +80,7 @@ class Prompt:
     @property
     def says_absent(self) -> bool:
         """Whether it says that the object is not on its frame."""
-        return self.selection.is_empty and self.given is not None and not self.given.unpacked().any()
+        return self.selection.is_empty and self.given is not None and self.given.area == 0
 
     def with_click(self, click: Click) -> Self:
         """A copy with one more click."""
