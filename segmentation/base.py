@@ -106,7 +106,7 @@ class SegmentationSession(Protocol):
         """The object on every frame, as the masks become known.
 
         The clicked frame comes first, then the frames after it in order, then those before it backwards.
-        An object that is lost leaves empty masks. Closing the iterator cancels the work.
+        A lost object leaves empty masks until it is found again. Closing the iterator cancels the work.
 
         Yields:
             (0-based frame number, (H, W) bool mask); every frame exactly once.

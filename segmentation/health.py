@@ -20,7 +20,7 @@ from segmentation.mask_measures import MaskChange, MaskMeasures, measure_masks
 GROWTH = (1.35, 2.0)
 """Ratios of area from one frame to the next that are doubtful and bad; the same for shrinking."""
 
-OUTLINE_CHANGE = (0.35, 0.6)
+OUTLINE_CHANGE = (0.45, 0.65)
 DISTANCE = (0.75, 1.5)
 SCATTERING = (0.15, 0.4)
 LOW_SCORE = (0.5, 0.25)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from segmentation.base import Frame, FrameMask, Frames
 from segmentation.clicks import Box, Click, Selection
+from segmentation.regions import describe_region
 
 Flow = NDArray[np.float32]
 """(H, W, 2), displacement in pixels, x right then y down."""
@@ -24,6 +25,13 @@ FLOW_LONG_SIDE = 480
 SEARCH_LONG_SIDE = 160
 LOWEST_TRUST = 0.25
 SOLID_TRUST = 0.6
+FOUND_TRUST = 0.7
+FOUND_OUTLINE = 0.6
+"""Edge strength along the outline of an object found again, against that when it was last seen."""
+
+WHOLE_SHARE = 0.5
+"""Of the first mask's area, from which on an object counts as whole."""
+
 STRANGE_DIFFERENCE = 48.0
 """Root mean square difference, in 8-bit levels, at which two looks have nothing in common."""
 
@@ -62,18 +70,24 @@ def follow(
 
     Yields:
         (frame number, (H, W) bool): first `start`, then the later frames in order, then the earlier ones
-        backwards. Once the object is lost (nothing left, or the flow contradicts itself on most of
-        it) the masks stay empty in that direction: a guess would only smear.
+        backwards. While the object is lost (nothing left, or the flow contradicts itself on most of it)
+        the masks are empty: a guess would only smear. It is found again where it looks as it last did.
     """
     yield start, first_mask
     within = range(len(frames)) if within is None else within
     for indices in (range(start + 1, within.stop), range(start - 1, within.start - 1, -1)):
         mask, previous = first_mask, start
+        last_mask, last_seen = first_mask, start
         for index in indices:
             if mask.any():
                 carried = carry_mask(mask, previous=frames[previous], frame=frames[index])
-                is_lost = carried.trust < LOWEST_TRUST
-                mask = np.zeros_like(mask) if is_lost else correct(index, carried)
+            else:
+                carried = find_again(last_mask, seen=frames[last_seen], frame=frames[index])
+            is_lost = carried.trust < LOWEST_TRUST
+            mask = np.zeros_like(mask) if is_lost else correct(index, carried)
+            # What little is left just before a loss would be found everywhere.
+            if mask.sum() >= WHOLE_SHARE * first_mask.sum():
+                last_mask, last_seen = mask, index
             previous = index
             yield index, mask
 
@@ -93,6 +107,26 @@ def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame) -> CarriedMask
     if carried.trust >= SOLID_TRUST or not mask.any():
         return carried
     return max(carried, _carry_by_look(mask, previous, frame), key=lambda candidate: candidate.trust)
+
+
+def find_again(mask: FrameMask, *, seen: Frame, frame: Frame) -> CarriedMask:
+    """Where an object that was lost is on a later or earlier frame.
+
+    Args:
+        mask: (H, W) bool on `seen`, where the object was last whole; may be empty.
+        seen: (H, W, 3) uint8 RGB.
+        frame: (H, W, 3) uint8 RGB.
+
+    Returns:
+        An empty mask without trust, unless a place looks like the object and has an outline of its own: a
+        wall of the object's colour is not the object.
+    """
+    found = _carry_by_look(mask, seen, frame)
+    if found.trust >= FOUND_TRUST:
+        outline, outline_before = (describe_region(*pair)[0] for pair in ((frame, found.mask), (seen, mask)))
+        if outline >= FOUND_OUTLINE * outline_before:
+            return found
+    return CarriedMask(mask=np.zeros_like(mask), trust=0.0)
 
 
 def _carry_by_flow(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMask:
