@@ -7,7 +7,7 @@ a scene cut. Between two prompts the one that was made or changed last answers. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -64,8 +64,8 @@ def _start(span: Span) -> int:
 
 def _reach(prompt: Prompt, followed: Sequence[Prompt], num_frames: int, cuts: Sequence[int]) -> range:
     index, turn = prompt.frame_index, followed.index(prompt)
-    first = max((cut for cut in cuts if cut <= index), default=0)
-    stop = min((cut for cut in cuts if cut > index), default=num_frames)
+    scene = scene_at(index, cuts=cuts, num_frames=num_frames)
+    first, stop = scene.start, scene.stop
     for other_turn, other in enumerate(followed):
         is_later = other_turn > turn
         if first <= other.frame_index < index:
@@ -73,3 +73,27 @@ def _reach(prompt: Prompt, followed: Sequence[Prompt], num_frames: int, cuts: Se
         if index < other.frame_index < stop:
             stop = index + 1 if is_later else min(stop, other.frame_index)
     return range(first, stop)
+
+
+def scene_at(index: int, *, cuts: Sequence[int], num_frames: int) -> range:
+    """The frames of the scene that a frame belongs to.
+
+    Args:
+        index: 0-based frame.
+        cuts: first frames of all scenes but the first, ascending.
+        num_frames: of the clip.
+    """
+    first = max((cut for cut in cuts if cut <= index), default=0)
+    return range(first, min((cut for cut in cuts if cut > index), default=num_frames))
+
+
+def nearest_confirmed(index: int, *, confirmed: Collection[int], scene: range) -> int | None:
+    """The confirmed frame of a scene that is nearest to a frame, the earlier of two; None without any.
+
+    Args:
+        index: 0-based frame.
+        confirmed: 0-based frames with a prompt.
+        scene: of the frame, from `scene_at`.
+    """
+    near = [frame for frame in confirmed if frame in scene]
+    return min(near, key=lambda frame: (abs(frame - index), frame), default=None)

@@ -64,23 +64,23 @@ class Tracks:
 
     Args:
         session: the clip, opened by any segmenter.
-        frames: (F, H, W, 3) uint8 RGB, the same that the session has.
+        frames: (F, H, W, 3) uint8 RGB, the same that the session has; kept as `frames`.
     """
 
     def __init__(self, session: SegmentationSession, frames: Frames) -> None:
         self._session = session
-        self._frames = frames
+        self.frames = frames
         self._walks: dict[Prompt, Walk] = {}
 
     def new_project(self) -> Project:
         """A project of this clip without objects."""
-        num_frames, height, width = self._frames.shape[:3]
+        num_frames, height, width = self.frames.shape[:3]
         return Project(num_frames=num_frames, height=height, width=width)
 
     @cached_property
     def cuts(self) -> tuple[int, ...]:
         """First frames of all scenes but the first; looked for once, when it is first asked for."""
-        return find_cuts(self._frames)
+        return find_cuts(self.frames)
 
     def preview(self, prompt: Prompt) -> FrameMask:
         """What a prompt gives on its own frame, (H, W) bool; at once where it was asked for before.
@@ -139,7 +139,7 @@ class Tracks:
         """
         self._check(project)
         packed = self._known(project.object(number), frame_index)
-        return np.zeros(self._frames.shape[1:3], np.bool_) if packed is None else packed.unpacked()
+        return np.zeros(self.frames.shape[1:3], np.bool_) if packed is None else packed.unpacked()
 
     def labels(self, project: Project, *, frame_index: int) -> NDArray[np.uint8]:
         """All objects on a frame without overlap.
@@ -148,7 +148,7 @@ class Tracks:
             (H, W) numbers of the objects, 0 where there is none. A pixel that several claim belongs to
             the one whose prompts were changed last.
         """
-        labels = np.zeros(self._frames.shape[1:3], np.uint8)
+        labels = np.zeros(self.frames.shape[1:3], np.uint8)
         for tracked in sorted(project.objects, key=_last_change):
             labels[self.mask(project, number=tracked.number, frame_index=frame_index)] = tracked.number
         return labels
@@ -156,7 +156,7 @@ class Tracks:
     def unreached_scenes(self, project: Project) -> tuple[UnreachedScene, ...]:
         """Where a scene cut keeps an object from being followed, in the order of objects and scenes."""
         self._check(project)
-        bounds = (0, *self.cuts, len(self._frames))
+        bounds = (0, *self.cuts, len(self.frames))
         scenes = [range(first, stop) for first, stop in pairwise(bounds)]
         found = []
         for tracked in project.objects:
@@ -206,7 +206,7 @@ class Tracks:
         return None
 
     def _spans(self, tracked: TrackedObject) -> tuple[Span, ...]:
-        return plan_spans(tracked.prompts, num_frames=len(self._frames), cuts=self.cuts)
+        return plan_spans(tracked.prompts, num_frames=len(self.frames), cuts=self.cuts)
 
     def _forget_unused(self, project: Project) -> None:
         used = {prompt for tracked in project.objects for prompt in tracked.prompts}
@@ -216,7 +216,7 @@ class Tracks:
 
     def _check(self, project: Project) -> None:
         expected, found = (
-            self._frames.shape[:3],
+            self.frames.shape[:3],
             (project.num_frames, project.height, project.width),
         )
         if expected != found:
