@@ -9,9 +9,11 @@ import pytest
 
 from segmentation import Click, FramesError, SegmentationSession, Selection, SelectionError, load_segmenter
 from segmentation.base import FrameMask, SegmenterSpec
+from segmentation.prompts import Prompt
 from segmentation.propagation import with_inner_click
 from segmentation.sam import SamSegmenter
 from segmentation.sam2 import Sam2Segmenter
+from segmentation.tracks import Tracks
 from tests.test_segmentation import SIZE, disc_clip, overlap
 from tests.test_segmentation_sam import tiny_sam
 from tests.test_segmentation_sam2 import random_model, tiny_sam2_config
@@ -101,3 +103,21 @@ def test_an_existing_mask_becomes_a_click_unless_just_that_is_taken_away() -> No
     middle = Selection(clicks=(Click(9, 9, is_positive=False),))
     assert with_inner_click(middle, mask) == middle
     assert with_inner_click(selection, np.zeros((20, 20), bool)) == selection
+
+
+def test_several_objects_are_corrected_on_any_frame_by_every_segmenter(
+    session: SegmentationSession, clip: tuple[Any, Any]
+) -> None:
+    frames, masks = clip
+    tracks = Tracks(session, frames)
+    project = tracks.new_project().add_object().add_object()
+    project = project.with_prompt(1, Prompt(Selection(5, (Click(0.4 * SIZE + 15, 0.5 * SIZE),))))
+    project = project.with_prompt(2, Prompt.of_mask(0, masks[0]))
+    first = [(found.number, found.frame_index) for found in tracks.update(project)]
+    assert first == [(2, index) for index in range(6)] + [(1, index) for index in (5, 4, 3, 2, 1, 0)]
+    beside = Click(0.9 * SIZE, 0.1 * SIZE, is_positive=False)
+    known = tracks.mask(project, number=1, frame_index=3)
+    project = project.with_prompt(1, Prompt.of_mask(3, known).with_click(beside))
+    corrected = [(found.number, found.frame_index) for found in tracks.update(project)]
+    assert corrected == [(1, index) for index in (3, 4, 2, 1, 0)]
+    assert set(np.unique(tracks.labels(project, frame_index=4))) <= {0, 1, 2}
