@@ -16,6 +16,7 @@ the right and y down. The package stands alone: it knows nothing of what the mas
 
 from segmentation.base import SegmentationSession, Segmenter, SegmenterSpec
 from segmentation.clicks import Box, Click, Selection
+from segmentation.corrections import begin_prompt
 from segmentation.cuts import find_cuts
 from segmentation.errors import (
     CheckpointError,
@@ -56,6 +57,7 @@ __all__ = [
     "UnknownSegmenterError",
     "UnreachedScene",
     "assess_masks",
+    "begin_prompt",
     "describe_problem",
     "fill_box",
     "fill_holes",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from segmentation.base import FrameMask, Frames, SegmentationSession
 from segmentation.cuts import find_cuts
-from segmentation.errors import FramesError
+from segmentation.errors import FramesError, SelectionError
 from segmentation.project import Project, TrackedObject
 from segmentation.prompts import PackedMask, Prompt
 from segmentation.spans import Span, plan_spans, span_at
@@ -134,10 +134,10 @@ class Tracks:
             prompt; empty where nothing is known.
 
         Raises:
-            SelectionError: if there is no such object.
+            SelectionError: if there is no such object or frame.
             FramesError: if the project belongs to another clip.
         """
-        self._check(project)
+        self._check(project, frame_index)
         packed = self._known(project.object(number), frame_index)
         return np.zeros(self.frames.shape[1:3], np.bool_) if packed is None else packed.unpacked()
 
@@ -148,6 +148,7 @@ class Tracks:
             (H, W) numbers of the objects, 0 where there is none. A pixel that several claim belongs to
             the one whose prompts were changed last.
         """
+        self._check(project, frame_index)
         labels = np.zeros(self.frames.shape[1:3], np.uint8)
         for tracked in sorted(project.objects, key=_last_change):
             labels[self.mask(project, number=tracked.number, frame_index=frame_index)] = tracked.number
@@ -195,6 +196,8 @@ class Tracks:
         span = span_at(self._spans(tracked), frame_index)
         if span is None:
             return None
+        if frame_index == span.prompt.frame_index and span.prompt.selection.is_empty:
+            return span.prompt.given
         current = self._walks.get(span.prompt, {}).get(frame_index)
         if current is not None:
             return current
@@ -214,15 +217,16 @@ class Tracks:
         for prompt in unused[: max(0, len(self._walks) - MOST_WALKS)]:
             del self._walks[prompt]
 
-    def _check(self, project: Project) -> None:
-        expected, found = (
-            self.frames.shape[:3],
-            (project.num_frames, project.height, project.width),
-        )
+    def _check(self, project: Project, frame_index: int = 0) -> None:
+        expected, found = self.frames.shape[:3], (project.num_frames, project.height, project.width)
         if expected != found:
             raise FramesError(
                 f"the project is of a clip of {found} frames, height and width but this one has {expected}; "
                 "start from new_project()"
+            )
+        if not 0 <= frame_index < len(self.frames):
+            raise SelectionError(
+                f"frame {frame_index} is outside; choose one from 0 to {len(self.frames) - 1}"
             )
 
 

@@ -7,13 +7,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from segmentation import FramesError, SelectionError, load_segmenter
+from segmentation import Click, FramesError, Selection, SelectionError, load_segmenter
+from segmentation.corrections import begin_prompt
 from segmentation.health import Level, assess_masks
 from segmentation.prompts import Prompt
 from segmentation.resemblance import measure_resemblances
 from segmentation.review import review_object
 from segmentation.tracks import Tracks
-from tests.test_segmentation import disc_clip
+from tests.test_segmentation import SIZE, disc_clip, overlap
 
 
 def test_a_mask_that_drifts_off_its_object_resembles_it_less_and_less() -> None:
@@ -58,3 +59,36 @@ def test_a_well_followed_object_is_good() -> None:
     assert min(each.resemblance or 0 for each in after) > 0.7
     with pytest.raises(SelectionError, match="no object 2"):
         review_object(tracks, project=project, number=2)
+
+
+def test_a_click_corrects_the_mask_that_is_seen_and_otherwise_starts_anew() -> None:
+    frames, masks = disc_clip(5)
+    tracks = Tracks(load_segmenter().open(frames), frames)
+    project = tracks.new_project().add_object()
+    assert begin_prompt(tracks, project=project, number=1, frame_index=2) == Prompt(Selection(2))
+    spilt = masks[0].copy()
+    spilt[4:20, 74:90] = True
+    project = project.with_prompt(1, Prompt.of_mask(0, spilt))
+    list(tracks.update(project))
+    seen = tracks.mask(project, number=1, frame_index=3)
+    prompt = begin_prompt(tracks, project=project, number=1, frame_index=3)
+    assert prompt == Prompt.of_mask(3, seen)
+    prompt = prompt.with_click(Click(82, 12, is_positive=False))
+    project = project.with_prompt(1, prompt)
+    list(tracks.update(project))
+    assert begin_prompt(tracks, project=project, number=1, frame_index=3) == prompt
+    corrected = tracks.mask(project, number=1, frame_index=4)
+    assert overlap(corrected, masks[4]) > 0.85
+    absent = project.with_prompt(1, Prompt.of_mask(3, np.zeros((SIZE, SIZE), bool)))
+    assert begin_prompt(tracks, project=absent, number=1, frame_index=3) == Prompt(Selection(3))
+
+
+def test_a_frame_beyond_the_clip_is_refused() -> None:
+    frames, _ = disc_clip(2)
+    tracks = Tracks(load_segmenter().open(frames), frames)
+    project = tracks.new_project().add_object()
+    for index in (2, -1):
+        with pytest.raises(SelectionError, match="from 0 to 1"):
+            begin_prompt(tracks, project=project, number=1, frame_index=index)
+        with pytest.raises(SelectionError, match="from 0 to 1"):
+            tracks.labels(project, frame_index=index)

@@ -196,6 +196,11 @@ class TestTracks:
         assert session.made == []
         assert [column(tracks, project, index) for index in (7, 8, 9)] == [3, None, 3]
 
+    def test_a_given_mask_counts_at_once_on_its_own_frame(self, tracks: Tracks) -> None:
+        project = tracks.new_project().add_object().with_prompt(1, click(0))
+        list(tracks.update(project))
+        assert column(tracks, project.with_prompt(1, absent(8)), 8) is None
+
     def test_absence_is_streamed_once_even_where_following_passes_through(self, tracks: Tracks) -> None:
         project = tracks.new_project().add_object().with_prompt(1, click(6)).with_prompt(1, absent(8))
         assert tracks.num_missing(project) == 20
