@@ -12,17 +12,20 @@ import cv2
 import numpy as np
 
 from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames, check_walk
+from segmentation.boxes import object_in_box
 from segmentation.clicks import Box, Click, Selection, check_selection
+from segmentation.motion import Motion, motion_of
+from segmentation.outlines import OutlineTracker
 from segmentation.propagation import CarriedMask, follow
 from segmentation.regions import (
     candidate_regions,
     colour_histogram,
-    cut,
     filled_component,
     likeness,
     refine_outline,
     score_region,
 )
+from segmentation.scaling import reduced, resized, scaled, scaled_box
 
 EMBEDDED_SPEC = SegmenterSpec(
     name="embedded",
@@ -35,7 +38,9 @@ EMBEDDED_SPEC = SegmenterSpec(
 )
 
 CLICK_SIDE = 128
+BOX_SIDE = 256
 OUTLINE_SIDE = 320
+TRACK_SIDE = 480
 OUTLINE_REACH = 0.012
 """How far a cut may move the outline, as a share of the image's long side."""
 
@@ -68,10 +73,22 @@ class EmbeddedSession:
         """The object on the clicked frame; see `SegmentationSession.mask_at`."""
         self._check(selection, may_only_remove=prior is not None)
         frame = self._frames[selection.frame_index]
-        small = _reduced(frame, CLICK_SIDE)
-        small_prior = None if prior is None else _resized(prior, small)
-        mask = _find_object(small, _scaled(selection, frame, small), prior=small_prior)
-        return _refined(frame, mask) if small.shape != frame.shape else mask
+        small = reduced(frame, CLICK_SIDE)
+        motion = motion_of(self._frames, selection.frame_index, image=small)
+        if prior is not None:
+            mask = resized(prior, reduced(frame, BOX_SIDE))
+        elif selection.box is not None:
+            mask = self._object_in_box(selection, selection.box)
+        else:
+            mask = np.zeros(small.shape[:2], dtype=np.bool_)
+        mask = _with_clicks(mask, small, scaled(selection, frame, small), motion)
+        return _refined(frame, mask) if mask.shape != frame.shape[:2] else mask
+
+    def _object_in_box(self, selection: Selection, box: Box) -> FrameMask:
+        frame = self._frames[selection.frame_index]
+        image = reduced(frame, BOX_SIDE)
+        motion = motion_of(self._frames, selection.frame_index, image=image)
+        return object_in_box(image, scaled_box(box, frame, image), motion=motion)
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         """The object on every frame; see `SegmentationSession.propagate`."""
@@ -88,10 +105,13 @@ class EmbeddedSession:
         """Follow a given mask; see `SegmentationSession.follow`."""
         within = check_walk(self._frames, start, mask, within=within)
         look = colour_histogram(self._frames[start], mask)
+        first = reduced(self._frames[start], TRACK_SIDE)
+        # What was learned on the way forwards does not count on the way back.
+        trackers = {is_later: OutlineTracker(first, resized(mask, first)) for is_later in (True, False)}
 
         def correct(index: int, carried: CarriedMask) -> FrameMask:
             frame = self._frames[index]
-            refined = _refined(frame, carried.mask)
+            refined = _tracked(trackers[index > start], frame, carried)
             # What has nothing of the object's colours left is what the object left behind.
             is_gone = likeness(look, colour_histogram(frame, refined)) < LOST_LIKENESS
             return np.zeros_like(refined) if is_gone else refined
@@ -105,43 +125,41 @@ class EmbeddedSession:
         )
 
 
-def _find_object(image: Frame, selection: Selection, *, prior: FrameMask | None) -> FrameMask:
-    """The object on a reduced frame, from a selection in its pixels and what it corrects."""
-    if prior is not None:
-        mask = prior.copy()
-    elif selection.box is not None:
-        mask = _object_in_box(image, selection.box)
-    else:
-        mask = np.zeros(image.shape[:2], dtype=np.bool_)
-    for click in selection.clicks:
+def _with_clicks(mask: FrameMask, image: Frame, selection: Selection, motion: Motion | None) -> FrameMask:
+    """A mask of any size, with what the clicks add and without what they take away.
+
+    The clicks are in pixels of the image.
+    """
+    for click in sorted(selection.clicks, key=lambda click: not click.is_positive):
         x, y = _pixel(click)
-        if click.is_positive and not mask[y, x]:
-            mask |= _region_at(image, click, selection)
-    for click in selection.clicks:
-        x, y = _pixel(click)
-        if not click.is_positive and mask[y, x]:
-            mask &= ~(_region_at(image, click, selection) | _piece_at(mask, click))
+        if resized(mask, image)[y, x] != click.is_positive:
+            region = resized(_region_at(image, click, selection, motion), mask)
+            mask = mask | region if click.is_positive else mask & ~(region | _piece_at(mask, image, click))
     return mask
 
 
-def _region_at(image: Frame, click: Click, selection: Selection) -> FrameMask:
+def _region_at(image: Frame, click: Click, selection: Selection, motion: Motion | None) -> FrameMask:
     """The best-looking region round a click that no click of the other sign contradicts."""
-    regions = candidate_regions(image, _pixel(click))
+    regions = candidate_regions(image, _pixel(click), motion=motion)
     opposite = [_pixel(other) for other in selection.clicks if other.is_positive != click.is_positive]
     alike = [_pixel(other) for other in selection.clicks if other.is_positive == click.is_positive]
 
     def rank(region: FrameMask) -> tuple[int, int, float]:
         contradicted = sum(bool(region[y, x]) for x, y in opposite)
         confirmed = sum(bool(region[y, x]) for x, y in alike)
-        return -contradicted, confirmed, score_region(image, region)
+        return -contradicted, confirmed, score_region(image, region, motion=motion)
 
     best = max(regions, key=rank)
     return best & ~_around(best, opposite)
 
 
-def _piece_at(mask: FrameMask, click: Click) -> FrameMask:
-    """The whole piece of a mask under a click, where it lies apart from a larger rest; else nothing."""
-    piece = filled_component(mask, _pixel(click))
+def _piece_at(mask: FrameMask, image: Frame, click: Click) -> FrameMask:
+    """The whole piece of a mask under a click, where it lies apart from a larger rest; else nothing.
+
+    The click is in pixels of the image.
+    """
+    across, down = mask.shape[1] / image.shape[1], mask.shape[0] / image.shape[0]
+    piece = filled_component(mask, (int(click.x * across), int(click.y * down)))
     return piece if piece.sum() < 0.5 * mask.sum() else np.zeros_like(mask)
 
 
@@ -154,55 +172,27 @@ def _around(region: FrameMask, points: list[tuple[int, int]]) -> FrameMask:
     return np.asarray(spots > 0, dtype=np.bool_)
 
 
-def _object_in_box(image: Frame, box: Box) -> FrameMask:
-    """What differs inside a box from what lies outside it."""
-    height, width = image.shape[:2]
-    x0, y0 = max(0, int(box.x0)), max(0, int(box.y0))
-    x1, y1 = min(width, max(x0 + 1, round(box.x1))), min(height, max(y0 + 1, round(box.y1)))
-    labels = np.full((height, width), cv2.GC_BGD, np.uint8)
-    labels[y0:y1, x0:x1] = cv2.GC_PR_FGD
-    found = cut(image, labels, rounds=4)
-    middle = np.zeros((height, width), np.uint8)
-    centre, axes = ((x0 + x1) // 2, (y0 + y1) // 2), (max(1, (x1 - x0) // 2), max(1, (y1 - y0) // 2))
-    cv2.ellipse(middle, centre, axes, 0, 0, 360, 1, cv2.FILLED)
-    # A colour that also fills the surroundings leaves nothing behind; the box itself is then the best answer.
-    return found if found.sum() > 0.1 * (x1 - x0) * (y1 - y0) else np.asarray(middle > 0, dtype=np.bool_)
-
-
 def _refined(frame: Frame, mask: FrameMask) -> FrameMask:
     """A mask of any size brought to the frame's size, its outline drawn to the nearby colour edges."""
-    image = _reduced(frame, OUTLINE_SIDE)
-    rough = _resized(mask, image)
+    image = reduced(frame, OUTLINE_SIDE)
+    rough = resized(mask, image)
     moved = refine_outline(image, rough, reach=_reach(image))
-    return _resized(moved, frame)
+    return resized(moved, frame)
+
+
+def _tracked(tracker: OutlineTracker, frame: Frame, carried: CarriedMask) -> FrameMask:
+    """A carried mask with the outline that the object's look gives it."""
+    image = reduced(frame, TRACK_SIDE)
+    size, scale = (image.shape[1], image.shape[0]), image.shape[1] / frame.shape[1]
+    disagreement = cv2.resize(carried.disagreement, size) * np.float32(scale)
+    rough = resized(carried.mask, image)
+    return resized(tracker.refine(image, rough, disagreement=disagreement), frame)
 
 
 def _reach(image: Frame) -> int:
     """How many pixels a cut may move the outline on this image."""
     height, width = image.shape[:2]
     return max(1, int(OUTLINE_REACH * max(height, width) + 0.5))
-
-
-def _reduced(frame: Frame, long_side: int) -> Frame:
-    height, width = frame.shape[:2]
-    scale = min(1.0, long_side / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-
-def _resized(mask: FrameMask, image: Frame) -> FrameMask:
-    size = image.shape[1], image.shape[0]
-    return np.asarray(cv2.resize(mask.astype(np.float32), size) > 0.5, dtype=np.bool_)
-
-
-def _scaled(selection: Selection, frame: Frame, image: Frame) -> Selection:
-    """The selection in pixels of a reduced copy of its frame."""
-    across, down = image.shape[1] / frame.shape[1], image.shape[0] / frame.shape[0]
-    clicks = tuple(Click(c.x * across, c.y * down, c.is_positive) for c in selection.clicks)
-    box = selection.box
-    if box is not None:
-        box = Box(box.x0 * across, box.y0 * down, box.x1 * across, box.y1 * down)
-    return Selection(selection.frame_index, clicks, box)
 
 
 def _pixel(click: Click) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from segmentation.base import Frames
 from segmentation.errors import FramesError
-from segmentation.propagation import optical_flow, sample
+from segmentation.flow import optical_flow, sample
 
 Masks = NDArray[np.bool_]
 """(F, H, W), True where the object is."""

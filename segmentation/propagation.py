@@ -16,12 +16,9 @@ from numpy.typing import NDArray
 
 from segmentation.base import Frame, FrameMask, Frames
 from segmentation.clicks import Box, Click, Selection
+from segmentation.flow import flow_disagreement, optical_flow, sample
 from segmentation.regions import describe_region
 
-Flow = NDArray[np.float32]
-"""(H, W, 2), displacement in pixels, x right then y down."""
-
-FLOW_LONG_SIDE = 480
 SEARCH_LONG_SIDE = 160
 LOWEST_TRUST = 0.25
 SOLID_TRUST = 0.6
@@ -35,8 +32,6 @@ WHOLE_SHARE = 0.5
 STRANGE_DIFFERENCE = 48.0
 """Root mean square difference, in 8-bit levels, at which two looks have nothing in common."""
 
-_SMALLEST_FLOW_SIDE = 16
-
 
 @dataclass(frozen=True, eq=False)
 class CarriedMask:
@@ -46,10 +41,13 @@ class CarriedMask:
         mask: (H, W) bool.
         trust: how far it can be believed, in [0, 1]: the share of its pixels whose flow there and back
             agree, or how alike the object looks at the place where it was found again.
+        disagreement: (H, W) by how many pixels the flow there and back differ; as large as the
+            frame where the object was found again by its look.
     """
 
     mask: FrameMask
     trust: float
+    disagreement: NDArray[np.float32]
 
 
 Correct = Callable[[int, CarriedMask], FrameMask]
@@ -126,28 +124,29 @@ def find_again(mask: FrameMask, *, seen: Frame, frame: Frame) -> CarriedMask:
         outline, outline_before = (describe_region(*pair)[0] for pair in ((frame, found.mask), (seen, mask)))
         if outline >= FOUND_OUTLINE * outline_before:
             return found
-    return CarriedMask(mask=np.zeros_like(mask), trust=0.0)
+    return replace(found, mask=np.zeros_like(mask), trust=0.0)
 
 
 def _carry_by_flow(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMask:
     height, width = mask.shape
     forth, back = optical_flow(previous, frame), optical_flow(frame, previous)
     moved = sample(mask.astype(np.float32), back) > 0.5
-    round_trip = np.linalg.norm(back + sample(forth, back), axis=-1)
+    round_trip = flow_disagreement(back, forth)
     tolerance = 0.02 * max(height, width) ** 0.5 + 0.1 * np.linalg.norm(back, axis=-1) + 0.5
     trust = float((round_trip[moved] < tolerance[moved]).mean()) if moved.any() else 0.0
-    return CarriedMask(mask=moved, trust=trust)
+    return CarriedMask(mask=moved, trust=trust, disagreement=round_trip)
 
 
 def _carry_by_look(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMask:
     """The mask shifted to where the frame looks most like the object did."""
     height, width = mask.shape
+    unknown = np.full(mask.shape, max(height, width), np.float32)
     scale = min(1.0, SEARCH_LONG_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     old, new = (cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (previous, frame))
     small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     if not small.any():
-        return CarriedMask(mask=np.zeros_like(mask), trust=0.0)
+        return CarriedMask(mask=np.zeros_like(mask), trust=0.0, disagreement=unknown)
     left, top, across, down = cv2.boundingRect(small)
     weights = np.repeat(small[top : top + down, left : left + across, None], 3, axis=2)
     look = old[top : top + down, left : left + across]
@@ -157,33 +156,7 @@ def _carry_by_look(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMas
     shift = np.array([[1, 0, (x - left) / scale], [0, 1, (y - top) / scale]], dtype=np.float32)
     moved = cv2.warpAffine(mask.astype(np.uint8), shift, (width, height), flags=cv2.INTER_NEAREST) > 0
     trust = max(0.0, 1 - difference / STRANGE_DIFFERENCE) if moved.any() else 0.0
-    return CarriedMask(mask=np.asarray(moved, dtype=np.bool_), trust=trust)
-
-
-def optical_flow(source: Frame, target: Frame) -> Flow:
-    """Dense displacement of every pixel of `source` towards `target`, by DIS on a reduced copy.
-
-    Args:
-        source: (H, W, 3) uint8 RGB.
-        target: (H, W, 3) uint8 RGB.
-
-    Returns:
-        (H, W, 2) float32 in pixels of the frame; zero where a frame is too small to compare.
-    """
-    height, width = source.shape[:2]
-    scale = min(1.0, FLOW_LONG_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    if min(size) < _SMALLEST_FLOW_SIDE:
-        return np.zeros((height, width, 2), np.float32)
-    grey = [
-        cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-        for image in (source, target)
-    ]
-    # Present since OpenCV 4, absent from its type stubs.
-    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
-    flow = estimator.calc(grey[0], grey[1], None)
-    flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(flow * np.array([width / size[0], height / size[1]]), dtype=np.float32)
+    return CarriedMask(mask=np.asarray(moved, dtype=np.bool_), trust=trust, disagreement=unknown)
 
 
 def selection_from_mask(mask: FrameMask, *, frame_index: int) -> Selection:
@@ -220,19 +193,3 @@ def with_inner_click(selection: Selection, mask: FrameMask) -> Selection:
     if any(not c.is_positive and math.hypot(c.x - inner.x, c.y - inner.y) < 2 for c in selection.clicks):
         return selection
     return replace(selection, clicks=(inner, *selection.clicks))
-
-
-def sample(values: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
-    """`values` looked up where the flow points; 0 beyond the frame.
-
-    Args:
-        values: (H, W) or (H, W, C) float32 of one frame.
-        flow: (H, W, 2) from another frame to that one, as `optical_flow` gives it.
-
-    Returns:
-        As `values`, but lying where they are on the other frame.
-    """
-    height, width = flow.shape[:2]
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    sampled = cv2.remap(values, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderValue=0)
-    return np.asarray(sampled, dtype=np.float32).reshape(values.shape)

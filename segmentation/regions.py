@@ -1,8 +1,9 @@
 """From one point to the object under it: candidate regions at several scales, and which one to believe.
 
-A click is ambiguous, so there are two families of candidates: areas of similar colour that a flood
-from the click reaches, and colour models (GrabCut) fitted to discs of growing radius. Each is scored
-by how much its outline and its surroundings make it look like an object. Works on small images only.
+A click is ambiguous, so there are three families of candidates: areas of similar colour that a flood
+from the click reaches, and models (GrabCut) of the colour and of the motion, fitted to discs of growing
+radius. Each is scored by how much its outline and its surroundings make it look like an object. Works
+on small images only.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.base import Frame, FrameMask
+from segmentation.motion import Motion
 
 FLOOD_TOLERANCES = (3, 6, 10, 16, 24, 36)
 STEP_TOLERANCES = (1, 2, 4, 7)
@@ -26,30 +28,46 @@ _STRONG_EDGE = 40.0
 _TYPICAL_AREA = 0.07
 
 
-def candidate_regions(image: Frame, point: tuple[int, int]) -> list[FrameMask]:
+def candidate_regions(image: Frame, point: tuple[int, int], *, motion: Motion | None) -> list[FrameMask]:
     """Regions round a point that might be the object, holes filled.
 
     Args:
         image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
         point: (x, y) in pixels of `image`.
+        motion: of the image; None where it is unknown.
 
     Returns:
         (H, W) bool masks that contain the point; at least one.
     """
-    return [filled_component(mask, point) for mask in (*_floods(image, point), *_fitted_discs(image, point))]
+    regions = [*_floods(image, point), *_fitted_discs(image, point)]
+    if motion is not None:
+        regions += _fitted_discs(motion.picture, point)
+    return [filled_component(mask, point) for mask in regions]
 
 
-def score_region(image: Frame, mask: FrameMask) -> float:
+def score_region(image: Frame, mask: FrameMask, *, motion: Motion | None, any_size: bool = False) -> float:
     """How much a region looks like a whole object; comparable within one image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) bool, not empty.
+        motion: of the image; None where it is unknown.
+        any_size: the size says nothing, because the user gave it, and with it that the object may touch
+            the frame.
     """
-    return float(np.dot(SCORE_WEIGHTS, describe_region(image, mask)))
+    counts = (1, 0, 0, 1) if any_size else (1, 1, 1, 1)
+    look = float(np.dot(SCORE_WEIGHTS * counts, describe_region(image, mask)))
+    if motion is None:
+        return look
+    region = mask.astype(np.uint8)
+    ring = _ring(region)
+    return look + MOTION_WEIGHT * motion.contrast(region, ring) if ring.any() else look
 
 
-SCORE_WEIGHTS = np.array([1.0, -6.0, -0.12, 0.06])
+MOTION_WEIGHT = 0.6
+"""Of the motion contrast between a region and the ring round it, in the same units."""
+
+SCORE_WEIGHTS = np.array([1.0, -6.0, -0.06, 0.06])
 """Of the numbers from `describe_region`, fitted to their overlap with true objects."""
 
 
@@ -179,12 +197,17 @@ def _edge_strength(image: Frame) -> NDArray[np.float32]:
 
 def _contrast(image: Frame, region: NDArray[np.uint8]) -> float:
     """1 minus the overlap of the colour histograms of a region and of the ring round it."""
-    reach = max(2, round(0.35 * float(region.sum()) ** 0.5))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    ring = cv2.dilate(region, kernel) - region
+    ring = _ring(region)
     if not ring.any():
         return 0.0
     return 1 - likeness(colour_histogram(image, region), colour_histogram(image, ring))
+
+
+def _ring(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W) 1 on what lies round a region, about a third of its breadth wide."""
+    reach = max(2, round(0.35 * float(region.sum()) ** 0.5))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    return np.asarray(cv2.dilate(region, kernel) - region, dtype=np.uint8)
 
 
 def colour_histogram(image: Frame, mask: NDArray[np.generic]) -> NDArray[np.float32]:

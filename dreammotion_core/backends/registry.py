@@ -26,7 +26,8 @@ _TOYBOX = ModelSpec(
     size_bytes=18_500_000,
     description=(
         "A very small model trained by this project on its own cartoon world: one coloured toy before a "
-        "simple scene. It recolours such toys, runs offline on a CPU, and knows nothing of the real world: "
+        "simple scene. It gives such toys other colours and materials, sometimes another shape, runs offline "
+        "on a CPU, and knows nothing of the real world: "
         "on real footage it shows how the tool works, not what a large model would make of it."
     ),
     resolution=(128, 128),
