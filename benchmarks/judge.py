@@ -30,8 +30,8 @@ class Judge:
     """
 
     def __init__(self, model: CLIPModel, tokenizer: CLIPTokenizer) -> None:
-        self._model = model.float().eval().requires_grad_(False)
-        self._tokenizer = tokenizer
+        self.model = model.float().eval().requires_grad_(False)
+        self.tokenizer = tokenizer
 
     @classmethod
     def from_pretrained(cls, folder: Path = FOLDER, *, device: str | torch.device = "cpu") -> Judge:
@@ -53,12 +53,12 @@ class Judge:
         """Unit vectors of frames, (N, D)."""
         whole = torch.tensor(WHOLE_FRAME).expand(len(frames), 3)
         pictures = views(torch.from_numpy(np.array(frames)), whole)
-        return picture_features(self._model, pictures.to(self._model.device)).cpu().numpy()
+        return picture_features(self.model, pictures.to(self.model.device)).cpu().numpy()
 
     @torch.inference_mode()
     def text_features(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors of texts, (N, D)."""
-        return text_features(self._model, self._tokenizer, texts).cpu().numpy()
+        return text_features(self.model, self.tokenizer, texts).cpu().numpy()
 
     def choose(self, frames: NDArray[np.uint8], *, captions: Sequence[str]) -> int:
         """Which caption fits the frames best on average."""

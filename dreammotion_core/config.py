@@ -54,7 +54,7 @@ class EditConfig:
         ConfigError: if a value is out of its range or of the wrong type.
     """
 
-    num_optimization_steps: int = 60
+    num_optimization_steps: int = 40
     optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: float = 0.15
     guidance_scale: float = 7.5

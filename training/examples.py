@@ -23,23 +23,23 @@ RESOLUTION = 128
 EXAMPLES: dict[str, tuple[Scene, tuple[dict[str, str], ...]]] = {
     "car": (
         Scene("red", "car", "road", "right", seed=2_000_000_001, y=-0.22, size=0.5),
-        ({"material": "golden"}, {"colour": "blue"}, {"noun": "bus"}),
+        ({"colour": "blue"}, {"material": "golden"}, {"material": "checkered"}),
     ),
     "cat": (
         Scene("orange", "cat", "meadow", "wobble", seed=2_000_000_005, y=-0.2, size=0.5),
-        ({"colour": "purple"}, {"material": "wooden"}, {"noun": "dog"}),
+        ({"colour": "black"}, {"material": "wooden"}, {"colour": "purple"}),
     ),
     "balloon": (
         Scene("yellow", "balloon", "meadow", "wobble", seed=2_000_000_002, y=0.1, size=0.55),
-        ({"colour": "purple"}, {"material": "striped"}, {"material": "icy"}),
+        ({"colour": "purple"}, {"material": "dotted"}, {"material": "icy"}),
     ),
     "duck": (
         Scene("yellow", "duck", "sea", "right", seed=2_000_000_003, y=-0.3, size=0.5),
-        ({"colour": "pink"}, {"material": "checkered"}, {"noun": "boat"}),
+        ({"colour": "pink"}, {"material": "striped"}, {"colour": "green"}),
     ),
     "planet": (
         Scene("teal", "planet", "night sky", "arc", seed=2_000_000_006, y=-0.05, size=0.5),
-        ({"colour": "orange"}, {"material": "glowing"}, {"noun": "pumpkin"}),
+        ({"colour": "orange"}, {"material": "golden"}, {"colour": "pink"}),
     ),
     "rocket": (
         Scene("pink", "rocket", "night sky", "arc", seed=2_000_000_004, y=-0.05, size=0.52),
