@@ -5,7 +5,6 @@ Pure functions over a session's public methods, so that any segmenter can be mea
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import cv2
@@ -79,7 +78,7 @@ def correct_worst_frames(
         seen[worst] = _answer(session, selections[worst], like=truth[worst])
         if region_similarity(seen[worst], truth=truth[worst]) > overlaps[worst]:
             confirmed.add(worst)
-            for index, mask in _followed_between(session, worst, seen[worst], confirmed):
+            for index, mask in _followed_between(session, worst, seen[worst], confirmed, len(truth)):
                 masks[index] = seen[index] = mask
     return masks, MOST_CORRECTIONS
 
@@ -100,20 +99,16 @@ def _answer(session: SegmentationSession, selection: Selection, *, like: FrameMa
 
 
 def _followed_between(
-    session: SegmentationSession, start: int, mask: FrameMask, confirmed: set[int]
+    session: SegmentationSession, start: int, mask: FrameMask, confirmed: set[int], num_frames: int
 ) -> Iterator[tuple[int, FrameMask]]:
     """A corrected mask and what follows from it, up to the confirmed frames on either side."""
     if not mask.any():
         # That the object is absent here says nothing about the frames round it.
         yield start, mask
         return
-    before = max((index for index in confirmed if index < start), default=-1)
-    after = min((index for index in confirmed if index > start), default=math.inf)
-    for index, followed in session.follow(start, mask):
-        if index <= before:
-            return
-        if index < after:
-            yield index, followed
+    first = max((index + 1 for index in confirmed if index < start), default=0)
+    stop = min((index for index in confirmed if index > start), default=num_frames)
+    yield from session.follow(start, mask, within=range(first, stop))
 
 
 def _largest_area(mask: FrameMask) -> int:

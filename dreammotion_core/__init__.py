@@ -28,6 +28,7 @@ from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepD
 from dreammotion_core.frame_folders import read_frames, write_frames
 from dreammotion_core.mask_files import read_masks, read_objects, write_masks
 from dreammotion_core.mask_levels import GivenMasks, GivenObjects
+from dreammotion_core.masks import feathered_alpha, grown_mask
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.values import AudioTrack, EditOutput, Notice, StepLosses, Video
@@ -65,6 +66,8 @@ __all__ = [
     "VideoError",
     "build_receipt",
     "check_prompts",
+    "feathered_alpha",
+    "grown_mask",
     "list_models",
     "probe_video",
     "read_frames",

@@ -1,4 +1,14 @@
-"""Clicks become masks: select an object on one frame of a clip and follow it through the others.
+"""Clicks become masks: select objects on frames of a clip and follow them through the others.
+
+    frames = ...                                            # (F, H, W, 3) uint8 RGB
+    tracks = Tracks(load_segmenter().open(frames), frames)
+    history = History(tracks.new_project()).do(lambda project: project.add_object("the car"))
+    prompt = Prompt(Selection(3, (Click(46, 81),)))
+    history = history.do(lambda project: project.with_prompt(1, prompt))
+    for found in tracks.update(history.present):            # streams; closing it cancels
+        ...                                                 # found.frame_index, .number, .mask
+    health = review_object(tracks, project=history.present, number=1)
+    frame = next_doubtful(health, after=3)                  # correct it, update again
 
 Frames are uint8 (F, H, W, 3) RGB, masks bool (H, W), coordinates pixels of the source video with x to
 the right and y down. The package stands alone: it knows nothing of what the masks are for.
@@ -6,6 +16,8 @@ the right and y down. The package stands alone: it knows nothing of what the mas
 
 from segmentation.base import SegmentationSession, Segmenter, SegmenterSpec
 from segmentation.clicks import Box, Click, Selection
+from segmentation.corrections import begin_prompt
+from segmentation.cuts import find_cuts
 from segmentation.errors import (
     CheckpointError,
     FramesError,
@@ -13,23 +25,48 @@ from segmentation.errors import (
     SelectionError,
     UnknownSegmenterError,
 )
+from segmentation.health import FrameHealth, Level, assess_masks, next_doubtful
+from segmentation.mask_operations import fill_box, fill_holes, invert, smooth_in_time
 from segmentation.overlay import describe_problem, paint_mask
+from segmentation.project import History, Project, TrackedObject
+from segmentation.prompts import PackedMask, Prompt
 from segmentation.registry import list_segmenters, load_segmenter
+from segmentation.review import review_object
+from segmentation.tracks import TrackedMask, Tracks, UnreachedScene
 
 __all__ = [
     "Box",
     "CheckpointError",
     "Click",
+    "FrameHealth",
     "FramesError",
+    "History",
+    "Level",
+    "PackedMask",
+    "Project",
+    "Prompt",
     "SegmentationError",
     "SegmentationSession",
     "Segmenter",
     "SegmenterSpec",
     "Selection",
     "SelectionError",
+    "TrackedMask",
+    "TrackedObject",
+    "Tracks",
     "UnknownSegmenterError",
+    "UnreachedScene",
+    "assess_masks",
+    "begin_prompt",
     "describe_problem",
+    "fill_box",
+    "fill_holes",
+    "find_cuts",
+    "invert",
     "list_segmenters",
     "load_segmenter",
+    "next_doubtful",
     "paint_mask",
+    "review_object",
+    "smooth_in_time",
 ]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.clicks import Selection
-from segmentation.errors import FramesError
+from segmentation.errors import FramesError, SelectionError
 
 Frame = NDArray[np.uint8]
 """(H, W, 3) RGB, values in [0, 255]."""
@@ -86,8 +86,13 @@ class SegmenterSpec:
 class SegmentationSession(Protocol):
     """One clip, opened for clicking. Safe to use from several threads."""
 
-    def mask_at(self, selection: Selection) -> FrameMask:
+    def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
         """The object on the frame that was clicked.
+
+        Args:
+            selection: the clicks and the box on one frame.
+            prior: (H, W) bool, what was taken for the object on this frame until now; the selection
+                corrects it, so negative clicks alone are enough. None starts anew.
 
         Returns:
             (H, W) bool. It may be empty or full: `describe_problem` says so in plain words.
@@ -101,7 +106,7 @@ class SegmentationSession(Protocol):
         """The object on every frame, as the masks become known.
 
         The clicked frame comes first, then the frames after it in order, then those before it backwards.
-        An object that is lost leaves empty masks. Closing the iterator cancels the work.
+        A lost object leaves empty masks until it is found again. Closing the iterator cancels the work.
 
         Yields:
             (0-based frame number, (H, W) bool mask); every frame exactly once.
@@ -111,12 +116,20 @@ class SegmentationSession(Protocol):
         """
         ...
 
-    def follow(self, start: int, mask: FrameMask) -> Iterator[tuple[int, FrameMask]]:
+    def follow(
+        self, start: int, mask: FrameMask, *, within: range | None = None
+    ) -> Iterator[tuple[int, FrameMask]]:
         """Follow a given mask, drawn or imported, as `propagate` follows that of a selection.
 
         Args:
             start: 0-based frame that the mask belongs to.
             mask: (H, W) bool.
+            within: the frames to follow it through, `start` among them; no other frame costs anything.
+                None is the whole clip.
+
+        Raises:
+            SelectionError: on the call, if the clip has no such frame, or the range no `start`.
+            FramesError: on the call, if the mask has another size than the frames.
         """
         ...
 
@@ -150,3 +163,29 @@ def check_frames(frames: Frames) -> None:
             f"frames have shape {shape} and type {dtype}; "
             "pass a non-empty (frames, height, width, 3) uint8 RGB array"
         )
+
+
+def check_walk(frames: Frames, start: int, mask: FrameMask, *, within: range | None) -> range:
+    """Refuse a mask that cannot be followed; see `SegmentationSession.follow`.
+
+    Returns:
+        `within`, or the whole clip where it is None.
+
+    Raises:
+        SelectionError: if the clip has no frame `start`, or the range does not lie in the clip, goes in
+            steps, or does not contain `start`.
+        FramesError: if the mask has another size than the frames.
+    """
+    num_frames, size = len(frames), frames.shape[1:3]
+    if not 0 <= start < num_frames:
+        raise SelectionError(f"frame {start} is outside; choose one from 0 to {num_frames - 1}")
+    if mask.shape != size:
+        raise FramesError(f"the mask is {mask.shape} but the frames are {size}; pass the same size")
+    if within is None:
+        return range(num_frames)
+    if within.step != 1 or within.start < 0 or within.stop > num_frames or start not in within:
+        raise SelectionError(
+            f"the frames to follow through are {within}; pass a range within 0 to {num_frames} "
+            f"that contains frame {start}, in steps of 1"
+        )
+    return within

@@ -137,7 +137,9 @@ class Selection:
             ) from error
 
 
-def check_selection(selection: Selection, *, num_frames: int, height: int, width: int) -> None:
+def check_selection(
+    selection: Selection, *, num_frames: int, height: int, width: int, may_only_remove: bool = False
+) -> None:
     """Refuse a selection that does not fit its clip.
 
     Args:
@@ -145,6 +147,7 @@ def check_selection(selection: Selection, *, num_frames: int, height: int, width
         num_frames: length of the clip.
         height: of a frame, in pixels.
         width: of a frame, in pixels.
+        may_only_remove: whether negative clicks alone make sense, because they correct an earlier mask.
 
     Raises:
         SelectionError: if nothing positive was selected, a click lies outside the frame, the box misses
@@ -155,7 +158,8 @@ def check_selection(selection: Selection, *, num_frames: int, height: int, width
             f"the selection is on frame {selection.frame_index} but the clip has {num_frames}; "
             f"choose a frame from 0 to {num_frames - 1}"
         )
-    if selection.box is None and not any(click.is_positive for click in selection.clicks):
+    has_clicks = any(click.is_positive or may_only_remove for click in selection.clicks)
+    if selection.box is None and not has_clicks:
         raise SelectionError("nothing is selected; click on the object or draw a box round it")
     for click in selection.clicks:
         if not (0 <= click.x < width and 0 <= click.y < height):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames
+from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames, check_walk
 from segmentation.boxes import object_in_box
 from segmentation.clicks import Box, Click, Selection, check_selection
 from segmentation.motion import Motion, motion_of
@@ -20,6 +20,7 @@ from segmentation.propagation import CarriedMask, follow
 from segmentation.regions import (
     candidate_regions,
     colour_histogram,
+    filled_component,
     likeness,
     refine_outline,
     score_region,
@@ -68,15 +69,18 @@ class EmbeddedSession:
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
 
-    def mask_at(self, selection: Selection) -> FrameMask:
+    def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
         """The object on the clicked frame; see `SegmentationSession.mask_at`."""
-        self._check(selection)
+        self._check(selection, may_only_remove=prior is not None)
         frame = self._frames[selection.frame_index]
         small = reduced(frame, CLICK_SIDE)
         motion = motion_of(self._frames, selection.frame_index, image=small)
-        mask = np.zeros(small.shape[:2], dtype=np.bool_)
-        if selection.box is not None:
+        if prior is not None:
+            mask = resized(prior, reduced(frame, BOX_SIDE))
+        elif selection.box is not None:
             mask = self._object_in_box(selection, selection.box)
+        else:
+            mask = np.zeros(small.shape[:2], dtype=np.bool_)
         mask = _with_clicks(mask, small, scaled(selection, frame, small), motion)
         return _refined(frame, mask) if mask.shape != frame.shape[:2] else mask
 
@@ -95,13 +99,11 @@ class EmbeddedSession:
         first = self.mask_at(selection)
         yield from self.follow(selection.frame_index, first)
 
-    def follow(self, start: int, mask: FrameMask) -> Iterator[tuple[int, FrameMask]]:
-        """Follow a given mask as `propagate` follows that of a selection.
-
-        Args:
-            start: 0-based frame that the mask belongs to.
-            mask: (H, W) bool.
-        """
+    def follow(
+        self, start: int, mask: FrameMask, *, within: range | None = None
+    ) -> Iterator[tuple[int, FrameMask]]:
+        """Follow a given mask; see `SegmentationSession.follow`."""
+        within = check_walk(self._frames, start, mask, within=within)
         look = colour_histogram(self._frames[start], mask)
         first = reduced(self._frames[start], TRACK_SIDE)
         # What was learned on the way forwards does not count on the way back.
@@ -114,11 +116,13 @@ class EmbeddedSession:
             is_gone = likeness(look, colour_histogram(frame, refined)) < LOST_LIKENESS
             return np.zeros_like(refined) if is_gone else refined
 
-        return follow(self._frames, start, mask, correct=correct)
+        return follow(self._frames, start, mask, correct=correct, within=within)
 
-    def _check(self, selection: Selection) -> None:
+    def _check(self, selection: Selection, *, may_only_remove: bool = False) -> None:
         num_frames, height, width = self._frames.shape[:3]
-        check_selection(selection, num_frames=num_frames, height=height, width=width)
+        check_selection(
+            selection, num_frames=num_frames, height=height, width=width, may_only_remove=may_only_remove
+        )
 
 
 def _with_clicks(mask: FrameMask, image: Frame, selection: Selection, motion: Motion | None) -> FrameMask:
@@ -130,7 +134,7 @@ def _with_clicks(mask: FrameMask, image: Frame, selection: Selection, motion: Mo
         x, y = _pixel(click)
         if resized(mask, image)[y, x] != click.is_positive:
             region = resized(_region_at(image, click, selection, motion), mask)
-            mask = mask | region if click.is_positive else mask & ~region
+            mask = mask | region if click.is_positive else mask & ~(region | _piece_at(mask, image, click))
     return mask
 
 
@@ -147,6 +151,16 @@ def _region_at(image: Frame, click: Click, selection: Selection, motion: Motion 
 
     best = max(regions, key=rank)
     return best & ~_around(best, opposite)
+
+
+def _piece_at(mask: FrameMask, image: Frame, click: Click) -> FrameMask:
+    """The whole piece of a mask under a click, where it lies apart from a larger rest; else nothing.
+
+    The click is in pixels of the image.
+    """
+    across, down = mask.shape[1] / image.shape[1], mask.shape[0] / image.shape[0]
+    piece = filled_component(mask, (int(click.x * across), int(click.y * down)))
+    return piece if piece.sum() < 0.5 * mask.sum() else np.zeros_like(mask)
 
 
 def _around(region: FrameMask, points: list[tuple[int, int]]) -> FrameMask:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.base import Frame, Frames
-from segmentation.propagation import flow_disagreement, optical_flow
+from segmentation.flow import flow_disagreement, optical_flow
 from segmentation.scaling import reduced
 
 FLOW_SIDE = 480

@@ -26,6 +26,8 @@ SMALLEST_PART = 0.05
 
 _SETTLED = 3
 """Pixels this near to the outline teach nothing: it may be wrong there."""
+_SHORTEST_REACH = 1.5
+"""Pixels; below 1 no pixel would be open, and the outline of a small object could never be corrected."""
 _FIRST_SAMPLES, _LATER_SAMPLES = 4000, 1000
 _FULL_DISAGREEMENT = 1.2
 """Pixels by which the flow contradicts itself where it is worth nothing."""
@@ -66,7 +68,7 @@ class OutlineTracker:
         scale = float(np.clip(breadth / self._first_breadth, 0.3, 2.0))
         features = describe_pixels(image, scale=scale)
         distance = _depth(mask)
-        reach = np.maximum(1.5, REACH * breadth) * _doubt(disagreement)
+        reach = np.maximum(_SHORTEST_REACH, REACH * breadth * _doubt(disagreement))
         near = np.abs(distance) <= reach
         if not near.any():
             return mask

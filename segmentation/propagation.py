@@ -6,8 +6,9 @@ carried mask on each frame.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -15,18 +16,21 @@ from numpy.typing import NDArray
 
 from segmentation.base import Frame, FrameMask, Frames
 from segmentation.clicks import Box, Click, Selection
+from segmentation.flow import flow_disagreement, optical_flow, sample
+from segmentation.regions import describe_region
 
-Flow = NDArray[np.float32]
-"""(H, W, 2), displacement in pixels, x right then y down."""
-
-FLOW_LONG_SIDE = 480
 SEARCH_LONG_SIDE = 160
 LOWEST_TRUST = 0.25
 SOLID_TRUST = 0.6
+FOUND_TRUST = 0.7
+FOUND_OUTLINE = 0.6
+"""Edge strength along the outline of an object found again, against that when it was last seen."""
+
+WHOLE_SHARE = 0.5
+"""Of the first mask's area, from which on an object counts as whole."""
+
 STRANGE_DIFFERENCE = 48.0
 """Root mean square difference, in 8-bit levels, at which two looks have nothing in common."""
-
-_SMALLEST_FLOW_SIDE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,7 @@ Correct = Callable[[int, CarriedMask], FrameMask]
 
 
 def follow(
-    frames: Frames, start: int, first_mask: FrameMask, *, correct: Correct
+    frames: Frames, start: int, first_mask: FrameMask, *, correct: Correct, within: range | None = None
 ) -> Iterator[tuple[int, FrameMask]]:
     """Stream the masks of a clip, from one frame outwards.
 
@@ -60,20 +64,28 @@ def follow(
         start: 0-based frame that `first_mask` belongs to.
         first_mask: (H, W) bool.
         correct: called on every carried mask that can be trusted.
+        within: the frames to stream, `start` among them; None is the whole clip.
 
     Yields:
         (frame number, (H, W) bool): first `start`, then the later frames in order, then the earlier ones
-        backwards. Once the object is lost (nothing left, or the flow contradicts itself on most of
-        it) the masks stay empty in that direction: a guess would only smear.
+        backwards. While the object is lost (nothing left, or the flow contradicts itself on most of it)
+        the masks are empty: a guess would only smear. It is found again where it looks as it last did.
     """
     yield start, first_mask
-    for indices in (range(start + 1, len(frames)), range(start - 1, -1, -1)):
+    within = range(len(frames)) if within is None else within
+    for indices in (range(start + 1, within.stop), range(start - 1, within.start - 1, -1)):
         mask, previous = first_mask, start
+        last_mask, last_seen = first_mask, start
         for index in indices:
             if mask.any():
                 carried = carry_mask(mask, previous=frames[previous], frame=frames[index])
-                is_lost = carried.trust < LOWEST_TRUST
-                mask = np.zeros_like(mask) if is_lost else correct(index, carried)
+            else:
+                carried = find_again(last_mask, seen=frames[last_seen], frame=frames[index])
+            is_lost = carried.trust < LOWEST_TRUST
+            mask = np.zeros_like(mask) if is_lost else correct(index, carried)
+            # What little is left just before a loss would be found everywhere.
+            if mask.sum() >= WHOLE_SHARE * first_mask.sum():
+                last_mask, last_seen = mask, index
             previous = index
             yield index, mask
 
@@ -95,10 +107,30 @@ def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame) -> CarriedMask
     return max(carried, _carry_by_look(mask, previous, frame), key=lambda candidate: candidate.trust)
 
 
+def find_again(mask: FrameMask, *, seen: Frame, frame: Frame) -> CarriedMask:
+    """Where an object that was lost is on a later or earlier frame.
+
+    Args:
+        mask: (H, W) bool on `seen`, where the object was last whole; may be empty.
+        seen: (H, W, 3) uint8 RGB.
+        frame: (H, W, 3) uint8 RGB.
+
+    Returns:
+        An empty mask without trust, unless a place looks like the object and has an outline of its own: a
+        wall of the object's colour is not the object.
+    """
+    found = _carry_by_look(mask, seen, frame)
+    if found.trust >= FOUND_TRUST:
+        outline, outline_before = (describe_region(*pair)[0] for pair in ((frame, found.mask), (seen, mask)))
+        if outline >= FOUND_OUTLINE * outline_before:
+            return found
+    return replace(found, mask=np.zeros_like(mask), trust=0.0)
+
+
 def _carry_by_flow(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMask:
     height, width = mask.shape
     forth, back = optical_flow(previous, frame), optical_flow(frame, previous)
-    moved = _sample(mask.astype(np.float32), back) > 0.5
+    moved = sample(mask.astype(np.float32), back) > 0.5
     round_trip = flow_disagreement(back, forth)
     tolerance = 0.02 * max(height, width) ** 0.5 + 0.1 * np.linalg.norm(back, axis=-1) + 0.5
     trust = float((round_trip[moved] < tolerance[moved]).mean()) if moved.any() else 0.0
@@ -127,37 +159,6 @@ def _carry_by_look(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMas
     return CarriedMask(mask=np.asarray(moved, dtype=np.bool_), trust=trust, disagreement=unknown)
 
 
-def optical_flow(source: Frame, target: Frame) -> Flow:
-    """Dense displacement of every pixel of `source` towards `target`, by DIS on a reduced copy.
-
-    Args:
-        source: (H, W, 3) uint8 RGB.
-        target: (H, W, 3) uint8 RGB.
-
-    Returns:
-        (H, W, 2) float32 in pixels of the frame; zero where a frame is too small to compare.
-    """
-    height, width = source.shape[:2]
-    scale = min(1.0, FLOW_LONG_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    if min(size) < _SMALLEST_FLOW_SIDE:
-        return np.zeros((height, width, 2), np.float32)
-    grey = [
-        cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-        for image in (source, target)
-    ]
-    # Present since OpenCV 4, absent from its type stubs.
-    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
-    flow = estimator.calc(grey[0], grey[1], None)
-    flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(flow * np.array([width / size[0], height / size[1]]), dtype=np.float32)
-
-
-def flow_disagreement(there: Flow, back: Flow) -> NDArray[np.float32]:
-    """(H, W) how many pixels away from its start a pixel comes to lie that follows both flows."""
-    return np.asarray(np.linalg.norm(there + _sample(back, there), axis=-1), dtype=np.float32)
-
-
 def selection_from_mask(mask: FrameMask, *, frame_index: int) -> Selection:
     """The box and the clicks that point at an existing mask.
 
@@ -175,9 +176,20 @@ def selection_from_mask(mask: FrameMask, *, frame_index: int) -> Selection:
     return Selection(frame_index, (Click(float(x) + 0.5, float(y) + 0.5),), box)
 
 
-def _sample(values: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
-    """`values` looked up where the flow points; 0 beyond the frame."""
-    height, width = flow.shape[:2]
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    sampled = cv2.remap(values, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderValue=0)
-    return np.asarray(sampled, dtype=np.float32).reshape(values.shape)
+def with_inner_click(selection: Selection, mask: FrameMask) -> Selection:
+    """The selection with a click that keeps the middle of an existing mask in.
+
+    Args:
+        selection: on the mask's frame.
+        mask: (H, W) bool.
+
+    Returns:
+        A copy with one more positive click, made before the others; the selection itself where the mask
+        is empty, or where a negative click takes just that middle away.
+    """
+    if not mask.any():
+        return selection
+    (inner,) = selection_from_mask(mask, frame_index=selection.frame_index).clicks
+    if any(not c.is_positive and math.hypot(c.x - inner.x, c.y - inner.y) < 2 for c in selection.clicks):
+        return selection
+    return replace(selection, clicks=(inner, *selection.clicks))

@@ -22,11 +22,11 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
-from segmentation.base import FrameMask, Frames, SegmenterSpec, check_frames
+from segmentation.base import FrameMask, Frames, SegmenterSpec, check_frames, check_walk
 from segmentation.checkpoints import explain_error
 from segmentation.clicks import Selection, check_selection
 from segmentation.errors import CheckpointError
-from segmentation.propagation import CarriedMask, follow, selection_from_mask
+from segmentation.propagation import CarriedMask, follow, selection_from_mask, with_inner_click
 from segmentation.sam_variants import SamVariant
 
 CACHED_EMBEDDINGS = 4
@@ -193,11 +193,15 @@ class SamSession:
         self._embeddings: OrderedDict[int, Tensor] = OrderedDict()
         self._lock = threading.Lock()
 
-    def mask_at(self, selection: Selection) -> FrameMask:
+    def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
         """The object on the clicked frame; see `SegmentationSession.mask_at`."""
-        self._check(selection)
+        self._check(selection, may_only_remove=prior is not None)
         embedding = self._embedding(selection.frame_index)
-        return self._segmenter.decode(embedding, selection, size=self._size, prior=None)
+        if prior is not None:
+            selection = with_inner_click(selection, prior)
+            # As a prompt an empty mask would say that nothing is there.
+            prior = prior if prior.any() else None
+        return self._segmenter.decode(embedding, selection, size=self._size, prior=prior)
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         """The object on every frame; see `SegmentationSession.propagate`."""
@@ -208,14 +212,12 @@ class SamSession:
         first = self.mask_at(selection)
         yield from self.follow(selection.frame_index, first)
 
-    def follow(self, start: int, mask: FrameMask) -> Iterator[tuple[int, FrameMask]]:
-        """Follow a given mask as `propagate` follows that of a selection.
-
-        Args:
-            start: 0-based frame that the mask belongs to.
-            mask: (H, W) bool.
-        """
-        return follow(self._frames, start, mask, correct=self._correct)
+    def follow(
+        self, start: int, mask: FrameMask, *, within: range | None = None
+    ) -> Iterator[tuple[int, FrameMask]]:
+        """Follow a given mask; see `SegmentationSession.follow`."""
+        within = check_walk(self._frames, start, mask, within=within)
+        return follow(self._frames, start, mask, correct=self._correct, within=within)
 
     def _correct(self, index: int, carried: CarriedMask) -> FrameMask:
         """The model's mask where it confirms the carried one, else nothing: the object is lost."""
@@ -225,9 +227,11 @@ class SamSession:
         overlap, union = (mask & carried.mask).sum(), (mask | carried.mask).sum()
         return mask if overlap >= LOWEST_AGREEMENT * union else np.zeros_like(mask)
 
-    def _check(self, selection: Selection) -> None:
-        height, width = self._size
-        check_selection(selection, num_frames=len(self._frames), height=height, width=width)
+    def _check(self, selection: Selection, *, may_only_remove: bool = False) -> None:
+        num_frames, height, width = len(self._frames), *self._size
+        check_selection(
+            selection, num_frames=num_frames, height=height, width=width, may_only_remove=may_only_remove
+        )
 
     def _embedding(self, index: int) -> Tensor:
         with self._lock:

@@ -15,9 +15,9 @@ import numpy as np
 from torch import Tensor
 from transformers import Sam2ImageProcessor, Sam2VideoProcessor, Sam2VideoVideoProcessor
 
-from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames
+from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames, check_walk
 from segmentation.clicks import Selection, check_selection
-from segmentation.errors import FramesError, SelectionError
+from segmentation.propagation import with_inner_click
 from segmentation.sam2_configs import video_config
 from segmentation.sam2_variants import VideoVariant
 from segmentation.sam2_weights import load_video_model
@@ -135,9 +135,12 @@ class Sam2Session:
         self._clicked = segmenter.start(frames)
         self._lock = threading.Lock()
 
-    def mask_at(self, selection: Selection) -> FrameMask:
+    def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
         """The object on the clicked frame; see `SegmentationSession.mask_at`."""
-        self._check(selection)
+        self._check(selection, may_only_remove=prior is not None)
+        # The model takes a mask or clicks but not both, so what it should keep becomes a click.
+        if prior is not None:
+            selection = with_inner_click(selection, prior)
         with self._lock:
             self._clicked.reset_tracking_data()
             self._point(self._clicked, selection)
@@ -152,37 +155,26 @@ class Sam2Session:
         state = self._segmenter.start(self._frames)
         self._point(state, selection)
         yield selection.frame_index, self._segmenter.step(state, index=selection.frame_index)
-        yield from self._others(state, selection.frame_index)
+        yield from self._others(state, selection.frame_index, range(len(self._frames)))
 
-    def follow(self, start: int, mask: FrameMask) -> Iterator[tuple[int, FrameMask]]:
-        """Follow a given mask as `propagate` follows that of a selection.
+    def follow(
+        self, start: int, mask: FrameMask, *, within: range | None = None
+    ) -> Iterator[tuple[int, FrameMask]]:
+        """Follow a given mask; see `SegmentationSession.follow`."""
+        return self._follow(start, mask, check_walk(self._frames, start, mask, within=within))
 
-        Args:
-            start: 0-based frame that the mask belongs to.
-            mask: (H, W) bool.
-
-        Raises:
-            SelectionError: on the call, if the clip has no such frame.
-            FramesError: on the call, if the mask has another size than the frames.
-        """
-        if not 0 <= start < len(self._frames):
-            raise SelectionError(f"frame {start} is outside; choose one from 0 to {len(self._frames) - 1}")
-        if mask.shape != self._size:
-            raise FramesError(f"the mask is {mask.shape} but the frames are {self._size}; pass the same size")
-        return self._follow(start, mask)
-
-    def _follow(self, start: int, mask: FrameMask) -> Iterator[tuple[int, FrameMask]]:
+    def _follow(self, start: int, mask: FrameMask, within: range) -> Iterator[tuple[int, FrameMask]]:
         state = self._segmenter.start(self._frames)
         self._segmenter.processor.add_inputs_to_inference_session(state, start, OBJECT, input_masks=mask)
         self._segmenter.step(state, index=start)
         yield start, mask
-        yield from self._others(state, start)
+        yield from self._others(state, start, within)
 
-    def _others(self, state: Any, start: int) -> Iterator[tuple[int, FrameMask]]:
-        """All frames but the first, which the model has seen; each direction knows only its own frames."""
+    def _others(self, state: Any, start: int, within: range) -> Iterator[tuple[int, FrameMask]]:
+        """All these frames but the first, which is seen; each direction knows only its own frames."""
         for is_backwards in (False, True):
-            indices = range(start - 1, -1, -1) if is_backwards else range(start + 1, len(self._frames))
-            for index in indices:
+            before, after = range(start - 1, within.start - 1, -1), range(start + 1, within.stop)
+            for index in before if is_backwards else after:
                 yield index, self._segmenter.step(state, index=index, is_backwards=is_backwards)
                 _forget(state, index, reach=self._segmenter.reach)
             _forget(state, start, reach=0)
@@ -199,9 +191,11 @@ class Sam2Session:
             state, selection.frame_index, OBJECT, **prompt
         )
 
-    def _check(self, selection: Selection) -> None:
-        height, width = self._size
-        check_selection(selection, num_frames=len(self._frames), height=height, width=width)
+    def _check(self, selection: Selection, *, may_only_remove: bool = False) -> None:
+        num_frames, height, width = len(self._frames), *self._size
+        check_selection(
+            selection, num_frames=num_frames, height=height, width=width, may_only_remove=may_only_remove
+        )
 
 
 def _forget(state: Any, index: int, *, reach: int) -> None:
