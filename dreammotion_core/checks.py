@@ -60,4 +60,4 @@ def selection(mask: NDArray[np.generic] | None, video: Video, config: EditConfig
         return np.ones(video.frames.shape[:3], dtype=bool)
     if mask is None:
         mask = np.zeros(video.size, dtype=bool)
-    return grown_mask(checked_mask(mask, len(video), video.size), config.mask_grow)
+    return grown_mask(checked_mask(mask, len(video), video.size), pixels=config.mask_grow)

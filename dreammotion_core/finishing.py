@@ -53,7 +53,7 @@ class Finishing:
         if config.keep_detail:
             reconstruction = to_pixels(backend.decode_video(source_latents), source.size)
             lost_detail = source.frames.astype(np.float32) - reconstruction
-        return cls(backend, source, feathered_alpha(mask, config.mask_feather), lost_detail)
+        return cls(backend, source, feathered_alpha(mask, width=config.mask_feather), lost_detail)
 
     @out_of_memory_explained()
     def __call__(self, latents: Tensor) -> Frames:

@@ -38,7 +38,7 @@ def checked_mask(mask: NDArray[np.generic], num_frames: int, size: tuple[int, in
     return np.broadcast_to(mask.astype(bool), (num_frames, *size)).copy()
 
 
-def grown_mask(mask: Mask, pixels: int) -> Mask:
+def grown_mask(mask: Mask, *, pixels: int) -> Mask:
     """The mask with its outline moved outwards by a number of pixels (inwards when negative).
 
     Args:
@@ -56,7 +56,7 @@ def grown_mask(mask: Mask, pixels: int) -> Mask:
     return grown
 
 
-def feathered_alpha(mask: Mask, width: int) -> NDArray[np.float32]:
+def feathered_alpha(mask: Mask, *, width: int) -> NDArray[np.float32]:
     """Opacity of the edit: 0 outside the mask, rising to 1 over `width` pixels inside it.
 
     The rim lies inside so that pixels outside the mask stay exactly the source's. The frame's border

@@ -38,25 +38,25 @@ def test_a_mask_that_does_not_fit_is_refused_with_advice(mask: np.ndarray, messa
 
 
 def test_growing_and_shrinking_move_the_outline_by_that_many_pixels() -> None:
-    for moved in (grown_mask(disc(8), 4), grown_mask(disc(16), -4)):
+    for moved in (grown_mask(disc(8), pixels=4), grown_mask(disc(16), pixels=-4)):
         assert moved[disc(11)].all()
         assert not moved[~disc(12.5)].any()
-    assert np.array_equal(grown_mask(disc(8), 0), disc(8))
+    assert np.array_equal(grown_mask(disc(8), pixels=0), disc(8))
 
 
 def test_growing_leaves_frames_without_the_object_empty() -> None:
     mask = np.concatenate([disc(8), np.zeros_like(disc(8))])
 
-    assert not grown_mask(mask, 4)[1].any()
+    assert not grown_mask(mask, pixels=4)[1].any()
 
 
 def test_shrinking_to_nothing_is_refused() -> None:
     with pytest.raises(MaskError, match="shrink it less"):
-        grown_mask(disc(3), -20)
+        grown_mask(disc(3), pixels=-20)
 
 
 def test_feathering_stays_inside_the_mask_and_reaches_one() -> None:
-    alpha = feathered_alpha(disc(12), 4)
+    alpha = feathered_alpha(disc(12), width=4)
 
     assert not alpha[~disc(12)].any()
     assert (alpha[disc(12)] > 0).all()
@@ -65,7 +65,7 @@ def test_feathering_stays_inside_the_mask_and_reaches_one() -> None:
 
 
 def test_the_border_of_the_frame_is_no_rim() -> None:
-    assert (feathered_alpha(np.ones((1, 9, 9), bool), 4) == 1).all()
+    assert (feathered_alpha(np.ones((1, 9, 9), bool), width=4) == 1).all()
 
 
 def test_a_latent_is_selected_when_it_touches_the_mask() -> None:
@@ -83,7 +83,7 @@ def test_pixels_outside_the_mask_are_the_sources_exactly() -> None:
     source = rng.integers(0, 256, (1, 41, 41, 3), dtype=np.uint8)
     edited = rng.uniform(0, 255, source.shape).astype(np.float32)
 
-    result = composite(source, edited, feathered_alpha(disc(10), 3))
+    result = composite(source, edited, feathered_alpha(disc(10), width=3))
 
     assert np.array_equal(result[~disc(10)], source[~disc(10)])
     assert np.array_equal(result[0, 20, 20], np.rint(edited[0, 20, 20]).astype(np.uint8))
