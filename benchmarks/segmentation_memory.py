@@ -30,14 +30,18 @@ PERIOD = 240
 
 
 def disc_pictures(count: int) -> Iterator[NDArray[np.uint8]]:
-    """(H, W, 3) pictures of a red disc that goes across green ground and back."""
+    """(H, W, 3) pictures of a textured red disc that goes across green ground and back."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
-    noise = np.random.default_rng(0).normal(0, 12, (HEIGHT, WIDTH, 1))
-    ground = np.array([70, 120, 80]) + noise
-    disc = np.array([190, 60, 50]) + noise
+    texture = (20 * np.sin(x / 9) * np.cos(y / 7)).astype(np.int16)[..., None]
+    ground, red = ((np.array(colour) + texture).astype(np.uint8) for colour in ((70, 120, 80), (190, 60, 50)))
+    side = slice(0, 2 * RADIUS)
+    inside = np.hypot(x - RADIUS, y - RADIUS)[side, side] < RADIUS
     for index in range(count):
-        inside = np.hypot(x - centre(index), y - HEIGHT / 2) < RADIUS
-        yield np.where(inside[..., None], disc, ground).clip(0, 255).astype(np.uint8)
+        left, top = round(centre(index)) - RADIUS, HEIGHT // 2 - RADIUS
+        picture = ground.copy()
+        place = picture[top : top + 2 * RADIUS, left : left + 2 * RADIUS]
+        place[inside] = red[side, side][inside]
+        yield picture
 
 
 def centre(index: int) -> float:

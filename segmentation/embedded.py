@@ -26,7 +26,7 @@ from segmentation.regions import (
     refine_outline,
     score_region,
 )
-from segmentation.retouching import retouched
+from segmentation.retouching import SHARE_LEFT, retouched
 from segmentation.scaling import reduced, resized, scaled, scaled_box
 
 EMBEDDED_SPEC = SegmenterSpec(
@@ -117,14 +117,18 @@ class EmbeddedSession:
                 opposite=opposite,
             )
             if changed is None:
-                region = resized(self._region_at(selection, number), image)
+                room = (SHARE_LEFT[1] - 1) * float(mask.mean()) if mask.any() else 1.0
+                region = resized(self._region_at(selection, number, largest=room), image)
                 changed = mask | (region & ~_around(region, opposite))
                 changed[point[1], point[0]] = True
             mask = changed & ~piece
         return mask
 
-    def _region_at(self, selection: Selection, number: int) -> FrameMask:
-        """The best-looking region round a click that the others contradict least, on a small copy."""
+    def _region_at(self, selection: Selection, number: int, *, largest: float = 1.0) -> FrameMask:
+        """The best-looking region round a click that the others contradict least, on a small copy.
+
+        Regions of more than the share `largest` of the frame count only where there is no other.
+        """
         frame = self._frames[selection.frame_index]
         image = reduced(frame, CLICK_SIDE)
         motion = self._motion_at(selection.frame_index, CLICK_SIDE)
@@ -133,10 +137,11 @@ class EmbeddedSession:
         alike = [_pixel(click) for click in clicks if click.is_positive == sign]
         opposite = [_pixel(click) for click in clicks if click.is_positive != sign]
 
-        def rank(region: FrameMask) -> tuple[int, int, float]:
+        def rank(region: FrameMask) -> tuple[bool, int, int, float]:
             contradicted = sum(bool(region[y, x]) for x, y in opposite)
             confirmed = sum(bool(region[y, x]) for x, y in alike)
-            return -contradicted, confirmed, score_region(image, region, motion=motion)
+            looks = score_region(image, region, motion=motion)
+            return float(region.mean()) <= largest, -contradicted, confirmed, looks
 
         return max(candidate_regions(image, _pixel(clicks[number]), motion=motion), key=rank)
 

@@ -26,6 +26,8 @@ BAND = (0.12, 0.7)
 """How far within the outline and beyond it an error may go anywhere, as shares of the root of the area."""
 CERTAIN = 0.8
 """Share of the click's distance to the outline within which all is wrong."""
+SHARE_LEFT = (0.5, 3.0)
+"""Least and most area after a click, in areas before it: who meant more would have selected anew."""
 FARTHEST = 0.5
 """Distance of a click from the mask, as a share of the root of its area, from which it is something else."""
 
@@ -78,8 +80,11 @@ def retouched(
         _changed(mask, _recut(picture, start, open_ & ~spared, certain), point, is_positive=is_positive)
         for picture, open_ in product(_pictures(image, motion), _open_parts(start, away, reach))
     ]
-    kept = [candidate for candidate in (*candidates, start) if candidate.any()]
-    return max(kept, key=lambda each: score_region(image, each, motion=motion, any_size=True), default=start)
+    least, most = SHARE_LEFT[0] * mask.sum(), SHARE_LEFT[1] * mask.sum()
+    plausible = [each for each in (*candidates, start) if least < each.sum() < most]
+    return max(
+        plausible, key=lambda each: score_region(image, each, motion=motion, any_size=True), default=start
+    )
 
 
 def _pictures(image: Frame, motion: Motion | None) -> list[Frame]:
