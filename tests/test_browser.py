@@ -231,7 +231,7 @@ def test_a_finished_edit_is_compared_and_downloaded(visit: Callable[..., Page], 
     assert read_video(tmp_path / "edit.mp4").size == (SIDE, SIDE)
     receipt = json.loads((tmp_path / "edit.json").read_text())
     assert receipt["seed"] == 42
-    assert len(receipt["selection"]["clicks"]) == 1
+    assert len(receipt["selection"]["objects"][0]["prompts"][0]["clicks"]) == 1
 
 
 def test_a_second_visitor_has_an_own_page_and_waits_for_the_device(visit: Callable[..., Page]) -> None:

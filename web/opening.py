@@ -9,12 +9,13 @@ from typing import Any
 import gradio as gr
 
 from dreammotion_core import Video, VideoError, read_video
-from segmentation import Segmenter
+from segmentation import Segmenter, Tracks
+from web.clip import Clip
 from web.editor import Editor
 from web.examples import Example
 from web.settings import whole_number
 from web.views import canvas_view, notices_html, player_view
-from web.visitors import Clip, Visitor, VisitorStore
+from web.visitors import Visitor, VisitorStore
 from web.wiring import Update
 
 CLIP_OUTPUTS = ("canvas", "player", "clip_notes", "source_prompt", "target_prompt", "suggestions")
@@ -84,11 +85,11 @@ class Clips:
         clip = Clip(
             path=path,
             video=video,
-            session=self._segmenter.open(video.frames),
+            tracks=Tracks(self._segmenter.open(video.frames), video.frames),
             start_frame=int(start_frame),
             number=visitor.clip.number + 1 if visitor.clip else 1,
         )
-        visitor.open(clip)
+        visitor.clip = clip
         return clip
 
     def _shown(self, token: str, clip: Clip, *, hint: tuple[float, float] | None = None) -> Update:

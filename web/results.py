@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from dreammotion_core import EditOutput, build_receipt, write_receipt, write_video
-from segmentation import Selection
+from segmentation import Project
 from web.jobs import EditJob
 
 
-def write_result(
-    output: EditOutput, job: EditJob, *, folder: Path, selection: Selection
-) -> tuple[Path, Path]:
+def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[Path, Path]:
     """Write the MP4 and the receipt of an edit.
 
     Args:
         output: the result.
         job: what was asked for.
         folder: of this edit alone.
-        selection: the clicks that the mask came from.
 
     Returns:
         Paths of the MP4 and the JSON file.
@@ -29,7 +27,7 @@ def write_result(
     receipt = build_receipt(
         output,
         source_path=job.clip.path,
-        selection=selection.to_dict() if job.mask is not None else None,
+        selection=None if job.mask is None else _record(job.project),
         start_frame=job.clip.start_frame,
         stopped_early=len(output.losses) < output.config.num_optimization_steps,
     )
@@ -37,3 +35,14 @@ def write_result(
         write_video(output.video, folder / f"{stem}.mp4"),
         write_receipt(receipt, folder / f"{stem}.json"),
     )
+
+
+def _record(project: Project) -> dict[str, Any]:
+    """What was said about each object, as plain JSON values."""
+    return {
+        "objects": [
+            {"name": tracked.name, "prompts": [prompt.to_dict() for prompt in tracked.prompts]}
+            for tracked in project.objects
+            if tracked.prompts
+        ]
+    }
