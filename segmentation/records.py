@@ -12,7 +12,7 @@ from segmentation.prompts import PackedMask, Prompt
 
 
 def describe_project(project: Project) -> dict[str, Any]:
-    """Objects, names and prompts of a project.
+    """Names and prompts of all objects about which something was said.
 
     Returns:
         ``{"objects": [{"number", "name", "prompts": [...]}]}``, prompts in the order of their frames, each
@@ -30,6 +30,7 @@ def describe_project(project: Project) -> dict[str, Any]:
                 ],
             }
             for tracked in project.objects
+            if tracked.prompts
         ]
     }
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import zlib
-
 import numpy as np
 import pytest
 
@@ -51,19 +47,6 @@ class TestPrompt:
         assert nothing.says_absent
         assert not nothing.with_click(Click(1, 1)).says_absent
         assert not click(2).says_absent
-
-    def test_plain_values_hold_all_that_was_said(self) -> None:
-        mask = np.zeros((5, 9), bool)
-        mask[2, 3:] = True
-        prompt = Prompt.of_mask(2, mask).with_click(Click(4, 2, is_positive=False))
-
-        values = json.loads(json.dumps(prompt.to_dict()))
-
-        given = values.pop("given")
-        bits = zlib.decompress(base64.b64decode(given["bits"]))
-        unpacked = np.unpackbits(np.frombuffer(bits, np.uint8), count=given["height"] * given["width"])
-        assert np.array_equal(unpacked.reshape(5, 9), mask)
-        assert Selection.from_dict(values) == prompt.selection
 
     def test_saying_nothing_gives_no_mask(self) -> None:
         with pytest.raises(SelectionError, match="nothing is selected"):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreammotion_core import Video
-from segmentation import History, Project, Tracks
+from segmentation import History, Project, Segmenter, Tracks
 from web.encoding import encode_frames
 
 
@@ -22,6 +22,7 @@ class Clip:
         path: the file that it was read from.
         video: its frames.
         tracks: the masks of its objects.
+        segmenter: name of what makes them.
         start_frame: where in the file it begins, in frames at its own rate.
         number: grows with every clip that a visitor opens, so that late answers can be told apart.
         history: the objects with their prompts, and what they were before.
@@ -30,12 +31,18 @@ class Clip:
     path: Path
     video: Video
     tracks: Tracks
+    segmenter: str
     start_frame: int = 0
     number: int = 1
     history: History = field(init=False)
 
     def __post_init__(self) -> None:
         self.history = History(self.tracks.new_project().add_object())
+
+    def reopen(self, segmenter: Segmenter) -> None:
+        """Go on with another segmenter: what was said stays, what was followed has to be followed anew."""
+        self.tracks = Tracks(segmenter.open(self.video.frames), self.video.frames)
+        self.segmenter = segmenter.spec.name
 
     @property
     def project(self) -> Project:

@@ -60,7 +60,8 @@ class Edits:
                 yield from follow(clip, stop)
                 if not clip.is_followed:
                     return
-            job = EditJob(clip, *prompts, clip.union() if config.use_mask else None, config, clip.project)
+            mask = clip.union() if config.use_mask else None
+            job = EditJob(clip, *prompts, mask, config, clip.project, clip.segmenter)
             with self._device.enter() as ticket:
                 yield from _wait(ticket, clip, stop)
                 if not stop.is_set():

@@ -91,7 +91,7 @@ class Endpoints:
             with self._device.enter() as ticket:
                 while not ticket.wait(seconds=0.5):
                     yield None
-                job = EditJob(clip, *prompts, clip.union(), config, clip.project)
+                job = EditJob(clip, *prompts, clip.union(), config, clip.project, clip.segmenter)
                 with closing(job.events(self._editor)) as events:
                     for event in events:
                         progress.accept(event)
@@ -102,7 +102,8 @@ class Endpoints:
     def _open(self, upload: Any) -> Clip:
         path = _uploaded(upload)
         video = read_clip(path, editor=self._editor, start_frame=0, num_frames=None)
-        return Clip(path, video, Tracks(self._segmenter.open(video.frames), video.frames))
+        tracks = Tracks(self._segmenter.open(video.frames), video.frames)
+        return Clip(path, video, tracks, self._segmenter.spec.name)
 
 
 def _uploaded(upload: Any) -> Path:

@@ -100,6 +100,7 @@ class EditJob:
         mask: (F, H, W) bool; None edits the whole frame.
         config: the settings.
         project: the objects that the mask came from.
+        segmenter: name of what made it.
     """
 
     clip: Clip
@@ -108,6 +109,7 @@ class EditJob:
     mask: NDArray[np.bool_] | None
     config: EditConfig
     project: Project
+    segmenter: str
 
     def events(self, editor: Editor) -> Generator[EditEvent, None, None]:
         """Run it. Closing the generator stops it within one step."""
