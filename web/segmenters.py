@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from segmentation import (
+    CheckpointError,
     Readiness,
     Segmenter,
     SegmenterSpec,
@@ -28,6 +30,9 @@ _STATES = {
     Readiness.DOWNLOADABLE: "will download",
     Readiness.UNAVAILABLE: "not available here",
 }
+
+
+_logger = logging.getLogger(__name__)
 
 
 class Segmenters:
@@ -119,7 +124,7 @@ class SegmenterPicker:
                 visitor.clip.reopen(chosen)
         except Exception as error:
             stays = f"{self._active(visitor).label} still answers your clicks."
-            yield self._shown(visitor, note=f"{message_of(error)}. {stays}", is_problem=True)
+            yield self._shown(visitor, note=f"{self._reason(error, segmenter)}. {stays}", is_problem=True)
             return
         yield self._shown(visitor, note=f"{spec.label} answers your clicks now.")
 
@@ -127,6 +132,18 @@ class SegmenterPicker:
         if self._segmenters.readiness(spec) is Readiness.DOWNLOADABLE:
             return f"Downloading {spec.label}, {_size(spec)}, once for this machine. You can go on meanwhile."
         return f"Loading {spec.label}."
+
+    def _reason(self, error: Exception, name: Any) -> str:
+        if not isinstance(error, CheckpointError):
+            return message_of(error)
+        spec = self._segmenters.spec(name)
+        _logger.warning("%s could not be loaded: %s", spec.name, error)
+        verb = "downloaded" if self._segmenters.readiness(spec) is Readiness.DOWNLOADABLE else "read"
+        return (
+            f"{spec.label} could not be {verb}. Check the network connection and the free space of the "
+            f"computer that runs this page, or start it with --segmenter {spec.name} --checkpoint and a file "
+            "that you have"
+        )
 
     def _active(self, visitor: Visitor) -> SegmenterSpec:
         return (visitor.segmenter or self._segmenters.first).spec
