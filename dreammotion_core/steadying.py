@@ -55,14 +55,15 @@ def steadied(
 def _mean(values: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
     """(F, C) means of (F, H, W, C) values over a mask; 0 where it is empty."""
     total = np.einsum("fhwc,fhw->fc", values, mask)
-    return (total / np.maximum(mask.sum(axis=(1, 2)), 1)[:, None]).astype(np.float32)
+    mean: NDArray[np.float32] = (total / np.maximum(mask.sum(axis=(1, 2)), 1)[:, None]).astype(np.float32)
+    return mean
 
 
 def _smooth(course: NDArray[np.float32], weight: NDArray[np.int64], deviation: float) -> NDArray[np.float32]:
     """A (F, C) course under a Gaussian over time; frames count by their (F,) weight."""
     times = np.arange(len(course), dtype=np.float32)
     kernel = np.exp(-0.5 * ((times[:, None] - times) / deviation) ** 2) * weight
-    smooth = kernel @ course / np.maximum(kernel.sum(axis=1, keepdims=True), TINY)
+    smooth: NDArray[np.float64] = kernel @ course / np.maximum(kernel.sum(axis=1, keepdims=True), TINY)
     return smooth.astype(np.float32)
 
 
