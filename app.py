@@ -27,7 +27,10 @@ from web import (
     CLIP_OUTPUTS,
     CSS_FILES,
     EDIT_OUTPUTS,
+    EXPORT_OUTPUTS,
     FORM_FIELDS,
+    MASK_FILE_TYPES,
+    MASK_KINDS,
     PICKER_OUTPUTS,
     Clips,
     DeviceQueue,
@@ -37,6 +40,7 @@ from web import (
     Example,
     HostedEditor,
     LazyEditor,
+    MaskExchange,
     SegmenterPicker,
     Segmenters,
     Selections,
@@ -55,6 +59,9 @@ from web import (
     segmenter_list,
 )
 
+# After the button has got its file.
+_DOWNLOAD = "() => { setTimeout(() => document.querySelector('#mask-file')?.click(), 200) }"
+
 EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
 
 
@@ -66,6 +73,7 @@ def build_app(editor: Editor, segmenters: Segmenters, examples: Sequence[Example
     edits = Edits(visitors=visitors, device=device, editor=editor)
     endpoints = Endpoints(editor=editor, segmenter=segmenters.first, device=device)
     picker = SegmenterPicker(visitors=visitors, segmenters=segmenters)
+    exchange = MaskExchange(visitors=visitors)
     page: gr.Blocks = gr.Blocks(title="DreamMotion", analytics_enabled=False, delete_cache=(600, 3600))
     with page:
         token = gr.State(None)
@@ -77,6 +85,7 @@ def build_app(editor: Editor, segmenters: Segmenters, examples: Sequence[Example
             with gr.Column(min_width=320, elem_classes="dm-screen"):
                 parts |= _result_part()
         _connect(page, Wiring(parts), parts, clips, selections, edits, picker)
+        _connect_mask_files(Wiring(parts), parts, exchange, selections, edits)
         api(endpoints.segment, api_name="segment", concurrency_limit=2)
         api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
     return page
@@ -104,7 +113,34 @@ def _selection_part(selections: Selections) -> dict[str, Component]:
         "propagate": propagate,
         "segmenter_box": box,
         "segmenter": segmenter,
+        **_mask_files(),
     }
+
+
+def _mask_files() -> dict[str, Component]:
+    kinds = list(MASK_KINDS)
+    with gr.Accordion("Masks in and out", open=False, elem_id="mask-files"):
+        with gr.Row():
+            upload = gr.UploadButton(
+                "Import masks",
+                file_types=MASK_FILE_TYPES,
+                size="md",
+                elem_id="mask-upload",
+                scale=0,
+                min_width=150,
+            )
+            gr.HTML(
+                "<p>One for each frame, of the clip's size: a zip of PNG, an npz or an mp4. "
+                "They count as they are, and clicks correct them.</p>",
+                elem_id="mask-help",
+            )
+        with gr.Row():
+            export = gr.Button("Export masks", size="md", elem_id="mask-export", scale=0, min_width=150)
+            kind = gr.Radio(
+                kinds, value=kinds[0], label="Kind", container=False, elem_id="mask-kind", min_width=230
+            )
+        file = gr.DownloadButton(visible="hidden", elem_id="mask-file")
+    return {"mask_kind": kind, "mask_export": export, "mask_upload": upload, "mask_file": file}
 
 
 def _prompt_part() -> dict[str, Component]:
@@ -217,6 +253,35 @@ def _connect(
     parts["suggestions"].input(
         None, parts["suggestions"], parts["target_prompt"], js="(text) => text", api_visibility="private"
     )
+
+
+def _connect_mask_files(
+    wiring: Wiring, parts: dict[str, Any], exchange: MaskExchange, selections: Selections, edits: Edits
+) -> None:
+    imported = wiring.connect(
+        parts["mask_upload"].upload,
+        exchange.bring_in,
+        takes=("token", "mask_upload"),
+        gives=("clip_notes",),
+        concurrency_limit=2,
+    )
+    shown = wiring.connect(
+        imported.success,
+        selections.propagate,
+        takes=("token",),
+        gives=("player", "stop"),
+        concurrency_limit=2,
+    )
+    exported = wiring.connect(
+        parts["mask_export"].click,
+        exchange.take_out,
+        takes=("token", "mask_kind"),
+        gives=EXPORT_OUTPUTS,
+        concurrency_limit=2,
+    )
+    for ended in (shown, exported):
+        wiring.connect(ended.then, edits.settle, takes=("token",), gives=("stop",), queue=False)
+    exported.success(None, js=_DOWNLOAD, api_visibility="private")
 
 
 def launch_options() -> dict[str, Any]:

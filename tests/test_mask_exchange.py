@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dreammotion_core import MaskError, read_objects, write_masks
-from segmentation import Click, Prompt, Selection, Tracks, load_segmenter
+from segmentation import Click, Prompt, Selection, SelectionError, Tracks, load_segmenter
 from tests.tiny import moving_square
+from web import MaskExchange, VisitorStore
 from web.clip import Clip
-from web.mask_exchange import KINDS, check_export, export_masks, import_masks
+from web.mask_exchange import MASK_KINDS, check_export, export_masks, import_masks
 
 NUM_FRAMES, SIZE = 3, (48, 64)
 ON_SQUARE = Prompt(Selection(clicks=(Click(12, 18),)))
@@ -46,7 +47,22 @@ def bring_in(clip: Clip, folder: Path, masks: NDArray[np.generic], name: str = "
     return import_masks(clip, path=write_masks(masks, folder / name, names={}))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+class Page:
+    """The handlers, with one visitor who has the clip open."""
+
+    def __init__(self, clip: Clip | None) -> None:
+        visitors = VisitorStore()
+        self.exchange, self.token = MaskExchange(visitors=visitors), visitors.admit()
+        self.visitor = visitors.get(self.token)
+        self.visitor.clip = clip
+
+    def export(self, kind: object = "PNG") -> list[object]:
+        """What the download button was given, in order."""
+        updates = self.exchange.take_out(token=self.token, mask_kind=kind)
+        return [button.value for update in updates if (button := update.get("mask_file")) is not None]
+
+
+@pytest.mark.parametrize("kind", list(MASK_KINDS))
 def test_one_object_goes_out_and_comes_back_bit_for_bit(clip: Clip, tmp_path: Path, kind: str) -> None:
     clip.history = clip.history.do(lambda project: project.with_prompt(1, ON_SQUARE))
     list(clip.tracks.update(clip.project))
@@ -60,7 +76,7 @@ def test_one_object_goes_out_and_comes_back_bit_for_bit(clip: Clip, tmp_path: Pa
     assert np.array_equal(labels(other), before)
 
 
-@pytest.mark.parametrize("kind", ["PNG (zip)", "NumPy (npz)"])
+@pytest.mark.parametrize("kind", ["PNG", "NumPy"])
 def test_several_objects_keep_numbers_and_pixels(clip: Clip, tmp_path: Path, kind: str) -> None:
     bring_in(clip, tmp_path, two_objects())
 
@@ -76,7 +92,7 @@ def test_an_archive_keeps_names(clip: Clip, tmp_path: Path) -> None:
     clip.history = clip.history.do(lambda project: project.restyled(7, name="the dog"))
 
     other = opened()
-    notes = import_masks(other, path=export_masks(clip, folder=tmp_path, kind="PNG (zip)"))
+    notes = import_masks(other, path=export_masks(clip, folder=tmp_path, kind="PNG"))
 
     assert [tracked.name for tracked in other.project.objects] == ["Object 3", "the dog"]
     assert notes[0].startswith("Imported 2 objects: Object 3, the dog. Every frame counts as it is")
@@ -176,10 +192,10 @@ def test_a_correction_after_an_import_changes_its_own_frame_alone(clip: Clip, tm
 
 def test_exports_that_make_no_sense_are_refused(clip: Clip, tmp_path: Path) -> None:
     with pytest.raises(MaskError, match="nothing is selected"):
-        check_export(clip, kind="PNG (zip)")
+        check_export(clip, kind="PNG")
     bring_in(clip, tmp_path, two_objects())
     with pytest.raises(MaskError, match="a video holds one object, but 2 are selected; choose PNG or NumPy"):
-        check_export(clip, kind="Video (mp4)")
+        check_export(clip, kind="MP4")
     for kind in ("masks.zip", None, 3):
         with pytest.raises(MaskError, match="choose one of: PNG"):
             check_export(clip, kind=kind)
@@ -190,13 +206,13 @@ def test_empty_masks_are_not_exported(clip: Clip, tmp_path: Path) -> None:
     clip.history = clip.history.do(lambda project: project.with_prompt(1, nothing))
 
     with pytest.raises(MaskError, match="empty on every frame"):
-        export_masks(clip, folder=tmp_path, kind="PNG (zip)")
+        export_masks(clip, folder=tmp_path, kind="PNG")
 
 
 def test_an_exported_archive_is_one_that_other_tools_read(clip: Clip, tmp_path: Path) -> None:
     bring_in(clip, tmp_path, two_objects())
 
-    path = export_masks(clip, folder=tmp_path, kind="PNG (zip)")
+    path = export_masks(clip, folder=tmp_path, kind="PNG")
 
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["00000.png", "00001.png", "00002.png", "objects.json"]
@@ -204,3 +220,44 @@ def test_an_exported_archive_is_one_that_other_tools_read(clip: Clip, tmp_path: 
             assert picture.mode == "P"
             assert np.array_equal(np.asarray(picture), two_objects()[1])
     assert read_objects(path, num_frames=NUM_FRAMES, size=SIZE).present == (3, 7)
+
+
+def test_an_import_is_reported_beside_what_is_known_of_the_clip(clip: Clip, tmp_path: Path) -> None:
+    page = Page(clip)
+    path = write_masks(two_objects(), tmp_path / "in.zip", names={7: "<b>dog</b>"})
+
+    update = page.exchange.bring_in(token=page.token, mask_upload=str(path))
+
+    assert "Imported 2 objects: Object 3, &lt;b&gt;dog&lt;/b&gt;." in update["clip_notes"]
+
+
+def test_an_export_follows_first_and_never_offers_an_earlier_file(clip: Clip) -> None:
+    clip.history = clip.history.do(lambda project: project.with_prompt(1, ON_SQUARE))
+    page = Page(clip)
+
+    before, path = page.export()
+
+    assert before is None
+    assert "masks.zip" in str(path)
+    assert clip.is_followed
+
+
+def test_a_stopped_export_offers_nothing(clip: Clip) -> None:
+    clip.history = clip.history.do(lambda project: project.with_prompt(1, ON_SQUARE))
+    page = Page(clip)
+    offered = []
+
+    for update in page.exchange.take_out(token=page.token, mask_kind="PNG"):
+        offered += [update["mask_file"].value] if "mask_file" in update else []
+        page.visitor.stop.set()
+
+    assert offered == [None]
+    assert not page.visitor.is_busy
+
+
+def test_without_a_clip_or_a_file_it_is_said_what_to_do() -> None:
+    with pytest.raises(SelectionError, match="no clip is open"):
+        Page(None).export()
+    page = Page(opened())
+    with pytest.raises(MaskError, match=r"choose one of these kinds: \.zip"):
+        page.exchange.bring_in(token=page.token, mask_upload=None)

@@ -18,6 +18,7 @@ from web.editing import EDIT_OUTPUTS, Edits
 from web.editor import Editor, HostedEditor, LazyEditor
 from web.endpoints import Endpoints
 from web.examples import Example, load_examples
+from web.mask_exchange import EXPORT_OUTPUTS, MASK_FILE_TYPES, MASK_KINDS, MaskExchange
 from web.opening import CLIP_OUTPUTS, Clips
 from web.segmenters import PICKER_OUTPUTS, SegmenterPicker, Segmenters
 from web.selecting import Selections
@@ -30,7 +31,10 @@ __all__ = [
     "CLIP_OUTPUTS",
     "CSS_FILES",
     "EDIT_OUTPUTS",
+    "EXPORT_OUTPUTS",
     "FORM_FIELDS",
+    "MASK_FILE_TYPES",
+    "MASK_KINDS",
     "PICKER_OUTPUTS",
     "Clips",
     "DeviceQueue",
@@ -40,6 +44,7 @@ __all__ = [
     "Example",
     "HostedEditor",
     "LazyEditor",
+    "MaskExchange",
     "SegmenterPicker",
     "Segmenters",
     "Selections",
