@@ -42,8 +42,8 @@ class EditConfig:
         use_mask: confine the edit to the mask. False edits the whole frame and composites nothing.
         mask_matching: confine the matching gradients to the mask as well.
         mask_grow: pixels by which the mask is grown (negative: shrunk) before use.
-        keep_detail: give back the fine detail of the source that the model's autoencoder and grid lose:
-            the *change* between decoded edit and decoded source is added to the source.
+        keep_detail: give back the fine detail of the source that the model's autoencoder and grid lose,
+            wherever the edit keeps the structure that it belongs to.
         colour_smoothing: seconds over which the change of the object's mean colour is smoothed, 0 to 3600;
             takes out the flicker that an edit adds, not what the light does in the source. 0 switches it off.
         mask_feather: width in pixels of the soft rim, inside the grown mask, of the final composite.

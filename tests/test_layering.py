@@ -20,7 +20,7 @@ FILES = (
     | {"png_files", "video_io", "video_timeline"}
     | {f"mask_{what}" for what in ("archives", "arrays", "files", "levels", "names", "pictures", "videos")}
 )
-MATHS = {"distillation", "similarity", "parameterization", "masks", "composite", "steadying"}
+MATHS = {"distillation", "similarity", "parameterization", "masks", "composite", "detail", "steadying"}
 BACKENDS = {"backends", "backends.base", "backends.registry"}
 MODEL_LIBRARIES = {"diffusers", "transformers", "accelerate", "safetensors", "huggingface_hub"}
 
