@@ -13,6 +13,7 @@ except ImportError:
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,17 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import api
 
-from segmentation import Segmenter, load_segmenter
+from dreammotion_core import DreamMotionError
+from segmentation import SegmentationError, load_segmenter
 from web import (
     CLIP_OUTPUTS,
     CSS_FILES,
     EDIT_OUTPUTS,
+    EXPORT_OUTPUTS,
     FORM_FIELDS,
+    MASK_FILE_TYPES,
+    MASK_KINDS,
+    PICKER_OUTPUTS,
     Clips,
     DeviceQueue,
     Editor,
@@ -34,6 +40,9 @@ from web import (
     Example,
     HostedEditor,
     LazyEditor,
+    MaskExchange,
+    SegmenterPicker,
+    Segmenters,
     Selections,
     VisitorStore,
     Wiring,
@@ -47,29 +56,36 @@ from web import (
     player,
     preset_fields,
     preset_names,
+    segmenter_list,
 )
+
+# After the button has got its file.
+_DOWNLOAD = "() => { setTimeout(() => document.querySelector('#mask-file')?.click(), 200) }"
 
 EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
 
 
-def build_app(editor: Editor, segmenter: Segmenter, examples: Sequence[Example] = ()) -> gr.Blocks:
-    """The whole page over an editor, a segmenter and some examples; nothing is loaded by it."""
+def build_app(editor: Editor, segmenters: Segmenters, examples: Sequence[Example] = ()) -> gr.Blocks:
+    """The whole page over an editor, segmenters and some examples; nothing is loaded by it."""
     visitors, device = VisitorStore(), DeviceQueue()
-    clips = Clips(visitors=visitors, editor=editor, segmenter=segmenter, examples=examples)
+    clips = Clips(visitors=visitors, editor=editor, segmenter=segmenters.first, examples=examples)
     selections = Selections(visitors=visitors)
     edits = Edits(visitors=visitors, device=device, editor=editor)
-    endpoints = Endpoints(editor=editor, segmenter=segmenter, device=device)
+    endpoints = Endpoints(editor=editor, segmenter=segmenters.first, device=device)
+    picker = SegmenterPicker(visitors=visitors, segmenters=segmenters)
+    exchange = MaskExchange(visitors=visitors)
     page: gr.Blocks = gr.Blocks(title="DreamMotion", analytics_enabled=False, delete_cache=(600, 3600))
     with page:
         token = gr.State(None)
-        masthead(editor.spec, segmenter.spec)
+        masthead(editor.spec)
         parts: dict[str, Component] = {"token": token, **_clip_row(examples)}
         with gr.Row(equal_height=False, elem_classes="dm-bench"):
             with gr.Column(min_width=320):
                 parts |= _selection_part(selections) | _prompt_part() | advanced_drawer(editor.spec)
             with gr.Column(min_width=320, elem_classes="dm-screen"):
                 parts |= _result_part()
-        _connect(page, Wiring(parts), parts, clips, selections, edits)
+        _connect(page, Wiring(parts), parts, clips, selections, edits, picker)
+        _connect_mask_files(Wiring(parts), parts, exchange, selections, edits)
         api(endpoints.segment, api_name="segment", concurrency_limit=2)
         api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
     return page
@@ -89,7 +105,42 @@ def _selection_part(selections: Selections) -> dict[str, Component]:
     canvas = click_canvas(selections.segment)
     notes = gr.HTML("", elem_id="clip-notes")
     propagate = gr.Button("Propagate through the clip", elem_id="propagate")
-    return {"canvas": canvas, "clip_notes": notes, "propagate": propagate}
+    with gr.Accordion("Clicks are answered by", open=False, elem_id="segmenter-box") as box:
+        segmenter = segmenter_list()
+    return {
+        "canvas": canvas,
+        "clip_notes": notes,
+        "propagate": propagate,
+        "segmenter_box": box,
+        "segmenter": segmenter,
+        **_mask_files(),
+    }
+
+
+def _mask_files() -> dict[str, Component]:
+    kinds = list(MASK_KINDS)
+    with gr.Accordion("Masks in and out", open=False, elem_id="mask-files"):
+        with gr.Row():
+            upload = gr.UploadButton(
+                "Import masks",
+                file_types=MASK_FILE_TYPES,
+                size="md",
+                elem_id="mask-upload",
+                scale=0,
+                min_width=150,
+            )
+            gr.HTML(
+                "<p>One for each frame, of the clip's size: a zip of PNG, an npz or an mp4. "
+                "They count as they are, and clicks correct them.</p>",
+                elem_id="mask-help",
+            )
+        with gr.Row():
+            export = gr.Button("Export masks", size="md", elem_id="mask-export", scale=0, min_width=150)
+            kind = gr.Radio(
+                kinds, value=kinds[0], label="Kind", container=False, elem_id="mask-kind", min_width=230
+            )
+        file = gr.DownloadButton(visible="hidden", elem_id="mask-file")
+    return {"mask_kind": kind, "mask_export": export, "mask_upload": upload, "mask_file": file}
 
 
 def _prompt_part() -> dict[str, Component]:
@@ -142,12 +193,22 @@ def _heading(number: str, text: str) -> None:
 
 
 def _connect(
-    page: gr.Blocks, wiring: Wiring, parts: dict[str, Any], clips: Clips, selections: Selections, edits: Edits
+    page: gr.Blocks,
+    wiring: Wiring,
+    parts: dict[str, Any],
+    clips: Clips,
+    selections: Selections,
+    edits: Edits,
+    picker: SegmenterPicker,
 ) -> None:
     span = ("start_frame", "num_frames")
     light = {"concurrency_limit": None}
     arrived = page.load(clips.arrive, None, parts["token"], api_visibility="private", show_progress="hidden")
     wiring.connect(arrived.then, clips.greet, takes=("token",), gives=CLIP_OUTPUTS, **light)
+    wiring.connect(arrived.then, picker.show, takes=("token",), gives=PICKER_OUTPUTS, **light)
+    wiring.connect(
+        parts["segmenter"].select, picker.use, takes=("token", "segmenter"), gives=PICKER_OUTPUTS, **light
+    )
     page.unload(clips.leave)
     wiring.connect(
         parts["upload"].upload,
@@ -194,6 +255,35 @@ def _connect(
     )
 
 
+def _connect_mask_files(
+    wiring: Wiring, parts: dict[str, Any], exchange: MaskExchange, selections: Selections, edits: Edits
+) -> None:
+    imported = wiring.connect(
+        parts["mask_upload"].upload,
+        exchange.bring_in,
+        takes=("token", "mask_upload"),
+        gives=("clip_notes",),
+        concurrency_limit=2,
+    )
+    shown = wiring.connect(
+        imported.success,
+        selections.propagate,
+        takes=("token",),
+        gives=("player", "stop"),
+        concurrency_limit=2,
+    )
+    exported = wiring.connect(
+        parts["mask_export"].click,
+        exchange.take_out,
+        takes=("token", "mask_kind"),
+        gives=EXPORT_OUTPUTS,
+        concurrency_limit=2,
+    )
+    for ended in (shown, exported):
+        wiring.connect(ended.then, edits.settle, takes=("token",), gives=("stop",), queue=False)
+    exported.success(None, js=_DOWNLOAD, api_visibility="private")
+
+
 def launch_options() -> dict[str, Any]:
     """What `launch` needs besides the address."""
     return {
@@ -215,19 +305,32 @@ def _editor(model: str, device: str) -> Editor:
     return HostedEditor(editor.spec, spaces.GPU(duration=300)(editor.stream))
 
 
+def _segmenters(name: str, checkpoint: Path | None, device: str) -> Segmenters:
+    # Where GPUs are shared, none is there while clicks are answered.
+    load = partial(load_segmenter, device="cpu" if spaces is not None else device)
+    return Segmenters(load(name, checkpoint=checkpoint), load=load)
+
+
 def main() -> None:
     """Serve the page."""
     parser = argparse.ArgumentParser(description="Edit the appearance of a clicked object in a video.")
     parser.add_argument(
         "--model", default="toybox", help="name, hub id or folder of the model (default: toybox)"
     )
-    parser.add_argument("--segmenter", default="embedded", help="what answers clicks (default: embedded)")
+    parser.add_argument(
+        "--segmenter", default="embedded", help="what answers clicks at first (default: embedded)"
+    )
+    parser.add_argument("--checkpoint", type=Path, default=None, help="its weights, instead of the download")
     parser.add_argument("--device", default="cpu", help="torch device, for example cuda (default: cpu)")
     parser.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
     options = parser.parse_args()
-    editor = _editor(options.model, options.device)
-    page = build_app(editor, load_segmenter(options.segmenter), load_examples(EXAMPLES_FOLDER))
+    try:
+        editor = _editor(options.model, options.device)
+        segmenters = _segmenters(options.segmenter, options.checkpoint, options.device)
+    except (DreamMotionError, SegmentationError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    page = build_app(editor, segmenters, load_examples(EXAMPLES_FOLDER))
     page.queue(max_size=32, default_concurrency_limit=1)
     page.launch(server_name=options.host, server_port=options.port, **launch_options())
 

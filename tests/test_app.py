@@ -48,6 +48,7 @@ from web import (
     Edits,
     Example,
     LazyEditor,
+    Segmenters,
     Selections,
     VisitorStore,
     load_examples,
@@ -134,7 +135,7 @@ def test_two_visitors_never_see_each_others_selection(page: Page) -> None:
 
     page.click(first)
 
-    assert page.visitors.get(second).selection.is_empty
+    assert not page.visitors.get(second).clip.has_selection
     assert first != second
     assert len(first) >= 16
 
@@ -224,7 +225,7 @@ def test_an_emptied_selection_clears_the_overlay(page: Page) -> None:
     answer = page.click(token, selection={"frame_index": 0, "clicks": [], "box": None})
 
     assert answer["overlay"] is None
-    assert page.visitors.get(token).selection.is_empty
+    assert not page.visitors.get(token).clip.has_selection
 
 
 @pytest.mark.parametrize(
@@ -256,8 +257,8 @@ def test_propagation_streams_every_frame_and_keeps_the_masks(page: Page) -> None
 
     updates = [u["player"] for u in page.selections.propagate(token=token) if "player" in u]
 
-    assert [u["show"] for u in updates] == [0, 1, 2, None]
-    assert page.visitors.get(token).masks.shape == (3, SIDE, SIDE)
+    assert [u["show"] for u in updates] == [1, 2, None]
+    assert page.visitors.get(token).clip.union().any(axis=(1, 2)).all()
     assert not page.visitors.get(token).is_busy
 
 
@@ -268,7 +269,7 @@ def test_a_new_click_makes_earlier_masks_invalid(page: Page) -> None:
 
     page.click(token, ON_SQUARE, {"x": 2.0, "y": 60.0, "is_positive": False})
 
-    assert page.visitors.get(token).masks is None
+    assert not page.visitors.get(token).clip.is_followed
 
 
 def test_propagation_stops_after_the_frame_at_hand(page: Page) -> None:
@@ -280,7 +281,7 @@ def test_propagation_stops_after_the_frame_at_hand(page: Page) -> None:
     page.edits.stop(token)
 
     assert "Stopped" in last(updates)["player"]["caption"]
-    assert page.visitors.get(token).masks is None
+    assert not page.visitors.get(token).clip.is_followed
 
 
 def test_propagating_nothing_is_refused(page: Page) -> None:
@@ -305,7 +306,7 @@ def test_an_edit_follows_the_object_and_ends_with_clip_and_receipt(page: Page, e
     assert any("Following the object" in caption for caption in captions)
     assert frames.shape == (3, SIDE, SIDE, 3)
     assert receipt["seed"] == 7
-    assert receipt["selection"]["clicks"] == [ON_SQUARE]
+    assert receipt["selection"]["objects"][0]["prompts"][0]["clicks"] == [ON_SQUARE]
     assert receipt["source"]["name"] == example.path.name
     assert "unchanged (max difference 0 of 255)" in facts
     assert len(view["before"]) == len(view["frames"]) == 3
@@ -470,7 +471,7 @@ def test_another_part_of_the_clip_starts_a_new_selection(page: Page) -> None:
 
     assert update["canvas"]["clip"] == 2
     assert len(update["player"]["frames"]) == 2
-    assert page.visitors.get(token).selection.is_empty
+    assert not page.visitors.get(token).clip.has_selection
 
 
 @pytest.mark.parametrize("span", [(-1, 3), (0, 1), (0, 7), (0.5, 3), ("0", 3), (None, 3)])
@@ -528,7 +529,7 @@ def test_the_page_is_built_without_loading_weights(example: Example) -> None:
     editor = LazyEditor("toybox")
 
     async def build() -> gr.Blocks:
-        return build_app(editor, load_segmenter(), [example])
+        return build_app(editor, Segmenters(load_segmenter()), [example])
 
     # Outside a running event loop, Gradio makes loops of its own and leaves them open. The thread is
     # for the browser tests, which keep a loop running in this one.

@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from dreammotion_core import DreamMotionError, MaskError
-from segmentation import Selection
+from web.clip import Clip
 from web.device import DeviceQueue, Ticket
 from web.editor import Editor
 from web.encoding import encode_frames
@@ -23,7 +23,7 @@ from web.results import write_result
 from web.selecting import follow, require_clip
 from web.settings import read_prompts, read_settings
 from web.views import facts_view, losses_view, player_view
-from web.visitors import Clip, VisitorStore
+from web.visitors import VisitorStore
 from web.wiring import Update
 
 EDIT_OUTPUTS = ("player", "losses", "facts", "movie", "receipt", "stop")
@@ -52,19 +52,20 @@ class Edits:
         clip = require_clip(visitor)
         prompts = read_prompts(source_prompt, target_prompt)
         config = read_settings(form)
-        if config.use_mask and visitor.selection.is_empty:
+        if config.use_mask and not clip.has_selection:
             raise MaskError("nothing is selected; click the object that you want to change first")
         with visitor.job() as stop:
             yield _cleared()
-            if config.use_mask and visitor.masks is None:
-                yield from follow(visitor, clip, stop)
-                if visitor.masks is None:
+            if config.use_mask and not clip.is_followed:
+                yield from follow(clip, stop)
+                if not clip.is_followed:
                     return
-            job = EditJob(clip, *prompts, visitor.masks if config.use_mask else None, config)
+            mask = clip.union() if config.use_mask else None
+            job = EditJob(clip, *prompts, mask, config, clip.project, clip.segmenter)
             with self._device.enter() as ticket:
                 yield from _wait(ticket, clip, stop)
                 if not stop.is_set():
-                    yield from self._edit(job, visitor.selection, stop)
+                    yield from self._edit(job, stop)
 
     def settle(self, *, token: str) -> Update:
         """Offer Stop only while there is something to stop."""
@@ -75,7 +76,7 @@ class Edits:
         with told_to_visitor():
             self._visitors.get(token).stop.set()
 
-    def _edit(self, job: EditJob, selection: Selection, stop: threading.Event) -> Iterator[Update]:
+    def _edit(self, job: EditJob, stop: threading.Event) -> Iterator[Update]:
         progress, failure = EditProgress(), None
         try:
             yield from self._watch(job, progress, stop)
@@ -83,7 +84,7 @@ class Edits:
             failure = error
         # Gradio copies the files into its own cache before it asks for more.
         with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
-            yield _finished(job, progress, Path(folder), selection)
+            yield _finished(job, progress, Path(folder))
         if failure is not None:
             raise failure
 
@@ -136,12 +137,12 @@ def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Upd
     return {"player": view, "losses": losses_view(progress.losses, num_steps=progress.num_steps)}
 
 
-def _finished(job: EditJob, progress: EditProgress, folder: Path, selection: Selection) -> Update:
+def _finished(job: EditJob, progress: EditProgress, folder: Path) -> Update:
     output = progress.output or job.stopped_output(progress)
     if output is None:
         caption = "Stopped before the first preview. Nothing was changed."
         return {"player": player_view(job.clip, stage="source", frames=job.clip.source_uris, caption=caption)}
-    movie, receipt = write_result(output, job, folder=folder, selection=selection)
+    movie, receipt = write_result(output, job, folder=folder)
     done = "Done" if progress.output else f"Stopped. This is the clip as of step {len(output.losses)}"
     caption = f"{done}. Drag the line to compare with the source."
     frames = encode_frames(output.frames, quality=90)

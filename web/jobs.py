@@ -21,9 +21,10 @@ from dreammotion_core import (
     StepDone,
     StepLosses,
 )
+from segmentation import Project
+from web.clip import Clip
 from web.editor import Editor
 from web.views import format_seconds
-from web.visitors import Clip
 
 
 @dataclass
@@ -98,6 +99,8 @@ class EditJob:
         target_prompt: what it should show.
         mask: (F, H, W) bool; None edits the whole frame.
         config: the settings.
+        project: the objects that the mask came from.
+        segmenter: name of what made it.
     """
 
     clip: Clip
@@ -105,6 +108,8 @@ class EditJob:
     target_prompt: str
     mask: NDArray[np.bool_] | None
     config: EditConfig
+    project: Project
+    segmenter: str
 
     def events(self, editor: Editor) -> Generator[EditEvent, None, None]:
         """Run it. Closing the generator stops it within one step."""

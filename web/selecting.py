@@ -10,11 +10,12 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation import Selection, SelectionError, describe_problem, paint_mask
+from segmentation import Prompt, Selection, SelectionError, describe_problem, paint_mask
+from web.clip import Clip
 from web.encoding import MASK_COLOUR, encode_frame, encode_overlay
 from web.failures import message_of
 from web.views import player_view
-from web.visitors import Clip, Visitor, VisitorStore
+from web.visitors import Visitor, VisitorStore
 from web.wiring import Update
 
 MAX_CLICKS = 64
@@ -51,10 +52,11 @@ class Selections:
         clip = require_clip(visitor)
         with visitor.job() as stop:
             yield {"stop": gr.Button(visible=True)}
-            yield from follow(visitor, clip, stop)
-        if visitor.masks is not None:
-            caption = _followed_caption(visitor.masks)
-            frames = [_paint(clip, index, mask) for index, mask in enumerate(visitor.masks)]
+            yield from follow(clip, stop)
+        if clip.is_followed:
+            masks = clip.union()
+            caption = _followed_caption(masks)
+            frames = [_paint(clip, index, mask) for index, mask in enumerate(masks)]
             yield {"player": player_view(clip, stage="mask", frames=frames, caption=caption)}
 
     def _segment(self, payload: Any) -> dict[str, Any]:
@@ -65,11 +67,13 @@ class Selections:
         if payload.get("clip") != clip.number:
             raise SelectionError("another clip was opened meanwhile; click on the new one")
         selection = _read_selection(payload.get("selection"))
+        number, prompt = clip.project.objects[0].number, Prompt(selection)
+        changed = clip.history.do(lambda project: project.with_prompt(number, prompt))
         if selection.is_empty:
-            visitor.select(selection)
+            clip.history = changed
             return {"overlay": None, "share": 0.0, "problem": None}
-        mask = clip.session.mask_at(selection)
-        visitor.select(selection)
+        mask = clip.tracks.preview(prompt)
+        clip.history = changed
         problem = describe_problem(mask)
         return {"overlay": encode_overlay(mask), "share": float(mask.mean()), "problem": problem}
 
@@ -85,36 +89,35 @@ def require_clip(visitor: Visitor) -> Clip:
     return visitor.clip
 
 
-def follow(visitor: Visitor, clip: Clip, stop: threading.Event) -> Iterator[Update]:
-    """Propagate the visitor's selection; leaves the masks with the visitor unless it is stopped or outdated.
+def follow(clip: Clip, stop: threading.Event) -> Iterator[Update]:
+    """Make the masks that the objects still lack, until it is stopped or the objects change.
 
     Args:
-        visitor: whose selection it is.
-        clip: that was selected on.
+        clip: with the objects.
         stop: checked after every frame.
 
     Yields:
         Updates of the player.
     """
-    selection = visitor.selection
-    masks = np.zeros(clip.video.frames.shape[:3], bool)
+    project = clip.project
+    missing = clip.tracks.num_missing(project)
+    if not clip.has_selection:
+        raise SelectionError("nothing is selected; click on the object or draw a box round it")
     frames = list(clip.source_uris)
-    for done, (index, mask) in enumerate(clip.session.propagate(selection), start=1):
-        masks[index] = mask
-        frames[index] = _paint(clip, index, mask)
-        caption = f"Following the object: frame {done} of {len(frames)}."
-        progress = done / len(frames)
+    for done, found in enumerate(clip.tracks.update(project), start=1):
+        index = found.frame_index
+        frames[index] = _paint(clip, index, found.mask)
+        caption = f"Following the object: frame {done} of {missing}."
+        progress = done / max(missing, 1)
         yield {
             "player": player_view(
                 clip, stage="mask", frames=frames, caption=caption, progress=progress, show=index
             )
         }
-        if stop.is_set():
+        if stop.is_set() or clip.project is not project:
             break
     else:
-        if visitor.selection is selection and visitor.clip is clip:
-            visitor.masks = masks
-            return
+        return
     caption = "Stopped. Press Propagate to follow the object again."
     yield {"player": player_view(clip, stage="mask", frames=frames, caption=caption)}
 

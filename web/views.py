@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from dreammotion_core import EditOutput, StepLosses
+from web.clip import Clip
 from web.encoding import encode_frame
-from web.visitors import Clip
 
 Stage = Literal["source", "mask", "preview", "result"]
 
