@@ -26,6 +26,7 @@ from web import (
     CSS_FILES,
     EDIT_OUTPUTS,
     FORM_FIELDS,
+    REFINEMENT_FIELDS,
     Clips,
     DeviceQueue,
     Editor,
@@ -43,6 +44,7 @@ from web import (
     load_examples,
     losses_plot,
     masthead,
+    outline_drawer,
     page_theme,
     player,
     preset_fields,
@@ -86,10 +88,9 @@ def _clip_row(examples: Sequence[Example]) -> dict[str, Component]:
 
 def _selection_part(selections: Selections) -> dict[str, Component]:
     _heading("1", "Click the object")
-    canvas = click_canvas(selections.segment)
+    canvas = click_canvas(selections.answer)
     notes = gr.HTML("", elem_id="clip-notes")
-    propagate = gr.Button("Propagate through the clip", elem_id="propagate")
-    return {"canvas": canvas, "clip_notes": notes, "propagate": propagate}
+    return {"canvas": canvas, "clip_notes": notes} | outline_drawer()
 
 
 def _prompt_part() -> dict[str, Component]:
@@ -166,22 +167,28 @@ def _connect(
     for part in (parts["start_frame"].submit, parts["num_frames"].release):
         wiring.connect(part, clips.reopen, takes=("token", *span), gives=CLIP_OUTPUTS, **light)
     followed = wiring.connect(
-        parts["propagate"].click,
-        selections.propagate,
-        takes=("token",),
-        gives=("player", "stop"),
-        concurrency_limit=2,
+        parts["canvas"].play, selections.propagate, takes=("token",), gives=("canvas",), concurrency_limit=2
     )
+    for name in REFINEMENT_FIELDS:
+        wiring.connect(
+            parts[name].input,
+            selections.refine,
+            takes=("token", *REFINEMENT_FIELDS),
+            gives=("canvas",),
+            queue=False,
+            trigger_mode="always_last",
+        )
     edited = wiring.connect(
         parts["edit"].click,
         edits.run,
-        takes=("token", "source_prompt", "target_prompt", *FORM_FIELDS),
+        takes=("token", "source_prompt", "target_prompt", *FORM_FIELDS, *REFINEMENT_FIELDS),
         gives=EDIT_OUTPUTS,
         **light,
     )
-    for ended in (followed, edited):
-        wiring.connect(ended.then, edits.settle, takes=("token",), gives=("stop",), queue=False)
-    parts["stop"].click(edits.stop, parts["token"], None, queue=False, api_visibility="private")
+    wiring.connect(followed.then, selections.settle, takes=("token",), gives=("canvas",), queue=False)
+    wiring.connect(edited.then, edits.settle, takes=("token",), gives=("stop",), queue=False)
+    for stop in (parts["stop"].click, parts["canvas"].stop):
+        stop(edits.stop, parts["token"], None, queue=False, api_visibility="private")
     wiring.connect(
         parts["preset"].input,
         preset_fields,

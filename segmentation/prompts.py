@@ -102,6 +102,17 @@ class Prompt:
             return replace(self, given=None)
         return replace(self, selection=self.selection.undo())
 
+    def is_stage_of(self, other: Prompt) -> bool:
+        """Whether it is another prompt with some of the latest clicks more or less."""
+        clicks, others = self.selection.clicks, other.selection.clicks
+        shared = min(len(clicks), len(others))
+        return (
+            self.frame_index == other.frame_index
+            and clicks[:shared] == others[:shared]
+            and (self.selection.box, self.given) == (other.selection.box, other.given)
+            and (shared > 0 or self.selection.box is not None or self.given is not None)
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The prompt as plain JSON values: that of its selection, and the given mask or None."""
         return self.selection.to_dict() | {"given": self.given and self.given.to_dict()}

@@ -5,14 +5,14 @@ Deliberately absent: the layout and the event table, which are `app.py`, and any
 
 from web.components import CSS_FILES, click_canvas, examples_row, losses_plot, masthead, player
 from web.device import DeviceQueue
-from web.drawer import advanced_drawer
+from web.drawer import advanced_drawer, outline_drawer
 from web.editing import EDIT_OUTPUTS, Edits
 from web.editor import Editor, HostedEditor, LazyEditor
 from web.endpoints import Endpoints
 from web.examples import Example, load_examples
 from web.opening import CLIP_OUTPUTS, Clips
 from web.selecting import Selections
-from web.settings import FORM_FIELDS, preset_fields, preset_names
+from web.settings import FORM_FIELDS, REFINEMENT_FIELDS, preset_fields, preset_names
 from web.theme import page_theme
 from web.visitors import VisitorStore
 from web.wiring import Wiring
@@ -22,6 +22,7 @@ __all__ = [
     "CSS_FILES",
     "EDIT_OUTPUTS",
     "FORM_FIELDS",
+    "REFINEMENT_FIELDS",
     "Clips",
     "DeviceQueue",
     "Editor",
@@ -39,6 +40,7 @@ __all__ = [
     "load_examples",
     "losses_plot",
     "masthead",
+    "outline_drawer",
     "page_theme",
     "player",
     "preset_fields",

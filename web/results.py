@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from dreammotion_core import EditOutput, build_receipt, write_receipt, write_video
-from segmentation import Project
 from web.jobs import EditJob
 
 
@@ -27,7 +25,7 @@ def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[Pat
     receipt = build_receipt(
         output,
         source_path=job.clip.path,
-        selection=None if job.mask is None else _record(job.project),
+        selection=job.selection,
         start_frame=job.clip.start_frame,
         stopped_early=len(output.losses) < output.config.num_optimization_steps,
     )
@@ -35,14 +33,3 @@ def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[Pat
         write_video(output.video, folder / f"{stem}.mp4"),
         write_receipt(receipt, folder / f"{stem}.json"),
     )
-
-
-def _record(project: Project) -> dict[str, Any]:
-    """What was said about each object, as plain JSON values."""
-    return {
-        "objects": [
-            {"name": tracked.name, "prompts": [prompt.to_dict() for prompt in tracked.prompts]}
-            for tracked in project.objects
-            if tracked.prompts
-        ]
-    }
