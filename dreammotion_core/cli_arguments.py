@@ -171,6 +171,9 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     setting("--mask-grow", "mask_grow", "grow the mask (negative: shrink)", type=int, metavar="PIXELS")
     setting("--mask-feather", "mask_feather", "soft rim of the mask", type=int, metavar="PIXELS")
     setting("--no-keep-detail", "keep_detail", "show the decoded clip as it is", action="store_false")
+    setting(
+        "--colour-smoothing", "colour_smoothing", "of the object's mean colour", type=float, metavar="SECONDS"
+    )
     setting("--key-sites", "key_sites", "layers whose keys are matched", nargs="+", metavar="PATTERN")
     setting("--negative-prompt", "negative_prompt", "what to stay away from", metavar="TEXT")
     setting("--preview-interval", "preview_interval", "steps between previews", type=int, metavar="N")

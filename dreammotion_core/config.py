@@ -42,8 +42,10 @@ class EditConfig:
         use_mask: confine the edit to the mask. False edits the whole frame and composites nothing.
         mask_matching: confine the matching gradients to the mask as well.
         mask_grow: pixels by which the mask is grown (negative: shrunk) before use.
-        keep_detail: give back the fine detail of the source that the model's autoencoder and grid lose:
-            the *change* between decoded edit and decoded source is added to the source.
+        keep_detail: give back the fine detail of the source that the model's autoencoder and grid lose,
+            wherever the edit keeps the structure that it belongs to.
+        colour_smoothing: seconds over which the change of the object's mean colour is smoothed, 0 to 3600;
+            takes out the flicker that an edit adds, not what the light does in the source. 0 switches it off.
         mask_feather: width in pixels of the soft rim, inside the grown mask, of the final composite.
         key_sites: name patterns of the key projections to match; None takes the model's own.
         negative_prompt: text of the unconditional branch.
@@ -67,6 +69,7 @@ class EditConfig:
     mask_grow: int = 0
     mask_feather: int = 1
     keep_detail: bool = True
+    colour_smoothing: float = 1.0
     key_sites: tuple[str, ...] | None = None
     negative_prompt: str = ""
     seed: int = -1
@@ -80,6 +83,7 @@ class EditConfig:
         _check_whole("seed", self.seed, -1, MAX_SEED)
         _check_real("learning_rate", self.learning_rate, 0.0, 1e4, above=True)
         _check_real("guidance_scale", self.guidance_scale, 0.0, 1000.0)
+        _check_real("colour_smoothing", self.colour_smoothing, 0.0, 3600.0)
         for name in ("appearance_weight", "spatial_weight", "temporal_weight"):
             _check_real(name, getattr(self, name), 0.0, 1e6)
         for name in ("use_mask", "mask_matching", "keep_detail"):

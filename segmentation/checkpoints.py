@@ -55,7 +55,7 @@ def download_checkpoint(url: str, target: Path, *, sha256: str) -> Path:
     except OSError as error:
         raise CheckpointError(
             f"{url} could not be downloaded to {target.parent} ({error}); "
-            "check the connection and the free space, or pass checkpoint= with a file you have"
+            "check the connection and the free space, or give a file that you have as the checkpoint"
         ) from error
     finally:
         if partial is not None:
@@ -81,5 +81,5 @@ def _check_digest(received: str, expected: str, url: str) -> None:
     if received != expected:
         raise CheckpointError(
             f"the download of {url} has the checksum {received[:12]}…, expected {expected[:12]}…; "
-            "try again, or pass checkpoint= with a file you trust"
+            "try again, or give a file that you trust as the checkpoint"
         )

@@ -6,10 +6,9 @@ so that a long history of prompts costs little memory.
 
 from __future__ import annotations
 
-import base64
 import zlib
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -37,11 +36,6 @@ class PackedMask:
         """Pack an (H, W) bool mask."""
         height, width = mask.shape
         return cls(height, width, int(mask.sum()), zlib.compress(np.packbits(mask).tobytes(), 1))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The mask as plain JSON values: its size, and one bit a pixel, compressed by zlib, in base64."""
-        bits = base64.b64encode(self.data).decode()
-        return {"height": self.height, "width": self.width, "bits": bits}
 
     def unpacked(self) -> FrameMask:
         """(H, W) bool, a fresh copy."""
@@ -112,10 +106,6 @@ class Prompt:
             and (self.selection.box, self.given) == (other.selection.box, other.given)
             and (shared > 0 or self.selection.box is not None or self.given is not None)
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The prompt as plain JSON values: that of its selection, and the given mask or None."""
-        return self.selection.to_dict() | {"given": self.given and self.given.to_dict()}
 
     def mask_from(self, session: SegmentationSession) -> FrameMask:
         """The mask that it asks for.

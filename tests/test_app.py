@@ -48,6 +48,7 @@ from web import (
     Edits,
     Example,
     LazyEditor,
+    Segmenters,
     Selections,
     VisitorStore,
     load_examples,
@@ -651,7 +652,7 @@ def test_the_page_is_built_without_loading_weights(example: Example) -> None:
     editor = LazyEditor("toybox")
 
     async def build() -> gr.Blocks:
-        return build_app(editor, load_segmenter(), [example])
+        return build_app(editor, Segmenters(load_segmenter()), [example])
 
     # Outside a running event loop, Gradio makes loops of its own and leaves them open. The thread is
     # for the browser tests, which keep a loop running in this one.

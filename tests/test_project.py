@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import zlib
-
 import numpy as np
 import pytest
 
@@ -52,19 +48,6 @@ class TestPrompt:
         assert not nothing.with_click(Click(1, 1)).says_absent
         assert not click(2).says_absent
 
-    def test_plain_values_hold_all_that_was_said(self) -> None:
-        mask = np.zeros((5, 9), bool)
-        mask[2, 3:] = True
-        prompt = Prompt.of_mask(2, mask).with_click(Click(4, 2, is_positive=False))
-
-        values = json.loads(json.dumps(prompt.to_dict()))
-
-        given = values.pop("given")
-        bits = zlib.decompress(base64.b64decode(given["bits"]))
-        unpacked = np.unpackbits(np.frombuffer(bits, np.uint8), count=given["height"] * given["width"])
-        assert np.array_equal(unpacked.reshape(5, 9), mask)
-        assert Selection.from_dict(values) == prompt.selection
-
     def test_saying_nothing_gives_no_mask(self) -> None:
         with pytest.raises(SelectionError, match="nothing is selected"):
             Prompt(Selection()).mask_from(load_segmenter().open(disc_clip(1)[0]))
@@ -75,6 +58,13 @@ class TestProject:
         project = EMPTY.add_object().add_object(" the car ", colour=(1, 2, 3)).remove_object(1).add_object()
         assert [(each.number, each.name) for each in project.objects] == [(2, "the car"), (3, "Object 3")]
         assert [each.colour for each in project.objects] == [(1, 2, 3), COLOURS[2]]
+
+    def test_a_number_can_be_asked_for_if_no_object_has_had_it(self) -> None:
+        project = EMPTY.add_object(number=MOST_OBJECTS).add_object()
+        assert [each.number for each in project.objects] == [MOST_OBJECTS, 1]
+        for number in (1, MOST_OBJECTS, 0, MOST_OBJECTS + 1):
+            with pytest.raises(SelectionError, match="no object has had"):
+                project.remove_object(1).add_object(number=number)
         assert EMPTY.objects == ()
 
     def test_an_object_is_renamed_and_recoloured(self) -> None:

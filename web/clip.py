@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from dreammotion_core import Video
-from segmentation import FrameHealth, History, Project, Prompt, TrackedObject, Tracks, review_object
+from segmentation import (
+    FrameHealth,
+    History,
+    Project,
+    Prompt,
+    Segmenter,
+    TrackedObject,
+    Tracks,
+    describe_project,
+    review_object,
+)
 from web.encoding import encode_frames
 from web.settings import Refinement
 
@@ -25,6 +35,7 @@ class Clip:
         path: the file that it was read from.
         video: its frames.
         tracks: the masks of its objects.
+        segmenter: name of what makes them.
         start_frame: where in the file it begins, in frames at its own rate.
         number: grows with every clip that a visitor opens, so that late answers can be told apart.
         history: the objects with their prompts, and what they were before.
@@ -36,6 +47,7 @@ class Clip:
     path: Path
     video: Video
     tracks: Tracks
+    segmenter: str
     start_frame: int = 0
     number: int = 1
     history: History = field(init=False)
@@ -47,6 +59,12 @@ class Clip:
 
     def __post_init__(self) -> None:
         self.history = History(self.tracks.new_project().add_object())
+
+    def reopen(self, segmenter: Segmenter) -> None:
+        """Go on with another segmenter: what was said stays, what was followed has to be followed anew."""
+        self.tracks = Tracks(segmenter.open(self.video.frames), self.video.frames)
+        self.segmenter = segmenter.spec.name
+        self._reviews.clear()
 
     @property
     def project(self) -> Project:
@@ -90,12 +108,9 @@ class Clip:
         return self._reviews[prompts]
 
     def record(self) -> dict[str, Any]:
-        """What was said about the objects that the edit changes, as plain JSON values for a receipt."""
-        objects = [
-            {"name": tracked.name, "prompts": [prompt.to_dict() for prompt in tracked.prompts]}
-            for tracked in self.chosen
-        ]
-        return {"objects": objects, "refinement": asdict(self.refinement)}
+        """What was said about the objects, and what the edit makes of them, as plain JSON values."""
+        edited = [tracked.number for tracked in self.chosen]
+        return describe_project(self.project) | {"edited": edited, "refinement": asdict(self.refinement)}
 
     @cached_property
     def source_uris(self) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ from typing import Any
 import gradio as gr
 
 from dreammotion_core import ModelSpec, read_video
-from segmentation import SegmenterSpec
 from web.encoding import encode_loop
 from web.examples import Example
 
@@ -75,7 +74,17 @@ def examples_row(examples: Sequence[Example], *, elem_id: str = "examples") -> g
     )
 
 
-def masthead(model: ModelSpec, segmenter: SegmenterSpec) -> gr.HTML:
+def segmenter_list(*, elem_id: str = "segmenter") -> gr.HTML:
+    """What may answer the clicks. Takes `web.segmenters`' view; its value names the choice (``select``)."""
+    return gr.HTML(
+        value=None,
+        html_template=_read("segmenters.html"),
+        js_on_load=_read("segmenters.js"),
+        elem_id=elem_id,
+    )
+
+
+def masthead(model: ModelSpec) -> gr.HTML:
     """What this is, which model is active, and what that model knows."""
     words = ", ".join(model.vocabulary or ())
     vocabulary = f"<details><summary>The words it knows</summary><p>{html.escape(words)}</p></details>"
@@ -84,7 +93,6 @@ def masthead(model: ModelSpec, segmenter: SegmenterSpec) -> gr.HTML:
             model=html.escape(model.label),
             description=html.escape(model.description),
             vocabulary=vocabulary if words else "",
-            segmenter=html.escape(segmenter.label),
         ),
         elem_id="masthead",
     )

@@ -67,7 +67,8 @@ class Edits:
                     return
             job = EditJob(clip, *prompts, None, config)
             if config.use_mask:
-                job = replace(job, mask=edited_masks(clip), selection=clip.record())
+                mask = edited_masks(clip)
+                job = replace(job, mask=mask, selection=clip.record(), segmenter=clip.segmenter)
             with self._device.enter() as ticket:
                 yield from _wait(ticket, clip, stop)
                 if not stop.is_set():

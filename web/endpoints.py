@@ -103,7 +103,8 @@ class Endpoints:
     def _open(self, upload: Any) -> Clip:
         path = _uploaded(upload)
         video = read_clip(path, editor=self._editor, start_frame=0, num_frames=None)
-        return Clip(path, video, Tracks(self._segmenter.open(video.frames), video.frames))
+        tracks = Tracks(self._segmenter.open(video.frames), video.frames)
+        return Clip(path, video, tracks, self._segmenter.spec.name)
 
 
 def _uploaded(upload: Any) -> Path:

@@ -99,6 +99,7 @@ class EditJob:
         mask: (F, H, W) bool; None edits the whole frame.
         config: the settings.
         selection: what the mask came from, as plain JSON values.
+        segmenter: name of what made it.
     """
 
     clip: Clip
@@ -107,6 +108,7 @@ class EditJob:
     mask: NDArray[np.bool_] | None
     config: EditConfig
     selection: Mapping[str, Any] | None = None
+    segmenter: str | None = None
 
     def events(self, editor: Editor) -> Generator[EditEvent, None, None]:
         """Run it. Closing the generator stops it within one step."""

@@ -29,7 +29,7 @@ class Clips:
     Args:
         visitors: who is here.
         editor: gives the frame rate and length that its model wants.
-        segmenter: prepares the clip for clicks.
+        segmenter: prepares the clip for clicks, until a visitor chooses another.
         examples: that may be opened by name.
     """
 
@@ -83,10 +83,12 @@ class Clips:
     def _open(self, visitor: Visitor, path: Path, start_frame: Any, num_frames: Any) -> Clip:
         video = read_clip(path, editor=self._editor, start_frame=start_frame, num_frames=num_frames)
         visitor.stop.set()
+        segmenter = visitor.segmenter or self._segmenter
         clip = Clip(
             path=path,
             video=video,
-            tracks=Tracks(self._segmenter.open(video.frames), video.frames),
+            tracks=Tracks(segmenter.open(video.frames), video.frames),
+            segmenter=segmenter.spec.name,
             start_frame=int(start_frame),
         )
         if visitor.clip is not None:

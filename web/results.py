@@ -26,6 +26,7 @@ def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[Pat
         output,
         source_path=job.clip.path,
         selection=job.selection,
+        segmenter=job.segmenter,
         start_frame=job.clip.start_frame,
         stopped_early=len(output.losses) < output.config.num_optimization_steps,
     )

@@ -114,15 +114,15 @@ def follow(clip: Clip, stop: threading.Event) -> Iterator[Update]:
     Raises:
         SelectionError: if nothing is selected.
     """
-    project = clip.project
+    project, tracks = clip.project, clip.tracks
     if not any(tracked.prompts for tracked in project.objects):
         raise SelectionError("nothing is selected; click on the object or draw a box round it")
-    total = clip.tracks.num_missing(project)
+    total = tracks.num_missing(project)
     note = None
-    with clip.following, closing(clip.tracks.update(project)) as found:
+    with clip.following, closing(tracks.update(project)) as found:
         for done, each in enumerate(found, start=1):
             yield {"canvas": following_view(clip, frame=each.frame_index, done=done, total=total)}
-            if stop.is_set() or clip.project is not project:
+            if stop.is_set() or clip.project is not project or clip.tracks is not tracks:
                 note = f"Stopped. {done} of {total} frames are done and kept; follow again to go on."
                 break
     yield {"canvas": settled_view(clip, serial=next(_serials), note=note)}

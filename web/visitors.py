@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from segmentation import Segmenter
 from web.clip import Clip
 
 
@@ -26,12 +27,14 @@ class Visitor:
     Attributes:
         session_hash: the page's connection, which ends when the tab is closed.
         clip: the clip that is open, if any, with what is selected on it.
+        segmenter: what answers the clicks; None until it is chosen.
         stop: set to end the running job within one step.
         last_seen: monotonic seconds.
     """
 
     session_hash: str | None
     clip: Clip | None = None
+    segmenter: Segmenter | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     last_seen: float = field(default_factory=time.monotonic)
     _jobs: int = 0
