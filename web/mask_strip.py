@@ -59,12 +59,18 @@ def notices(clip: Clip) -> list[str]:
     if clip.tracks.cuts:
         frames = " and ".join(str(cut + 1) for cut in clip.tracks.cuts)
         texts.append(f"A new scene begins at frame {frames}. Objects are not followed from scene to scene.")
-    texts += [scene.message for scene in clip.tracks.unreached_scenes(clip.project)]
+    unreached = clip.tracks.unreached_scenes(clip.project)
+    texts += [scene.message for scene in unreached]
     for tracked, health in _reviewed(clip):
-        lost = [each.frame_index for each in health if _is_lost(clip, tracked, each)]
+        elsewhere = {index for scene in unreached if scene.number == tracked.number for index in scene.within}
+        lost = [
+            each.frame_index
+            for each in health
+            if each.area == 0 and each.level is not Level.GOOD and each.frame_index not in elsewhere
+        ]
         if lost:
             texts.append(
-                f"{tracked.name} was lost on {_listed(lost)}. Click it there; "
+                f"{tracked.name} was not found on {_listed(lost)}. Click it there; "
                 "where it is hidden, nothing has to be done."
             )
     return texts
@@ -88,12 +94,6 @@ def _reviewed(clip: Clip) -> Iterator[tuple[TrackedObject, tuple[FrameHealth, ..
     for tracked in clip.project.objects:
         if tracked.prompts and not clip.tracks.missing_frames(clip.project, number=tracked.number):
             yield tracked, clip.review(tracked.number)
-
-
-def _is_lost(clip: Clip, tracked: TrackedObject, health: FrameHealth) -> bool:
-    scenes = clip.tracks.unreached_scenes(clip.project)
-    unreached = any(scene.number == tracked.number and health.frame_index in scene.within for scene in scenes)
-    return health.area == 0 and health.level is not Level.GOOD and not unreached
 
 
 def _listed(frames: Sequence[int]) -> str:

@@ -108,20 +108,34 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 
 canvas.addEventListener("keydown", (event) => {
   if (!view) return;
-  const isCommand = event.ctrlKey || event.metaKey;
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (ARROWS[key]) moveCursor(...ARROWS[key]);
-  else if ((key === "Enter" || key === " ") && cursor) addClick(cursor, !(event.shiftKey || tool === "negative"));
-  else if (isCommand && (key === "y" || (key === "z" && event.shiftKey))) ACTIONS.redo();
-  else if (key === "Backspace" || (isCommand && key === "z")) ACTIONS.undo();
-  else if (isCommand) return;
-  else if (key === "Delete") ACTIONS.clear();
-  else if (key === "," || key === ".") goTo(shown + (key === "." ? 1 : -1));
-  else if (key === "n") ACTIONS.next();
-  else if (bench.objects[key - 1]) act({ do: "pick", object: bench.objects[key - 1].number });
-  else return;
+  if (ARROWS[event.key]) moveCursor(...ARROWS[event.key]);
+  else if ((event.key === "Enter" || event.key === " ") && cursor) {
+    addClick(cursor, !(event.shiftKey || tool === "negative"));
+  } else return;
   event.preventDefault();
 });
+
+element.addEventListener("keydown", (event) => {
+  if (!view || details.contains(event.target)) return;
+  const shortcut = shortcutOf(event);
+  if (!shortcut) return;
+  shortcut();
+  event.preventDefault();
+});
+
+function shortcutOf({ key, ctrlKey, metaKey, shiftKey }) {
+  if (ctrlKey || metaKey) {
+    const letter = key.toLowerCase();
+    if (letter === "y" || (letter === "z" && shiftKey)) return ACTIONS.redo;
+    return letter === "z" ? ACTIONS.undo : null;
+  }
+  const object = bench.objects[Number(key) - 1];
+  if (object) return () => act({ do: "pick", object: object.number });
+  return {
+    Backspace: ACTIONS.undo, Delete: ACTIONS.clear, n: ACTIONS.next, N: ACTIONS.next,
+    ",": () => goTo(shown - 1), ".": () => goTo(shown + 1),
+  }[key];
+}
 
 function moveCursor(right, down) {
   const step = Math.max(view.width, view.height) / 64;
@@ -153,6 +167,7 @@ const ACTIONS = {
       return;
     }
     isFollowing = true;
+    cameFrom = shown;
     told = "Following…";
     render();
     trigger("play");

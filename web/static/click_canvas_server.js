@@ -9,6 +9,7 @@ let wish = {};
 let isDirty = false;
 let isSending = false;
 let isFollowing = false;
+let cameFrom = null;
 let told = null;
 let isRefused = false;
 const overlays = new Map();
@@ -128,6 +129,7 @@ const HANDLERS = {
     waiting = [];
     told = null;
     isFollowing = false;
+    cameFrom = null;
     overlays.clear();
     stopPlaying();
     delete element.dataset.answered;
@@ -138,6 +140,7 @@ const HANDLERS = {
     ask();
   },
   following(message) {
+    cameFrom ??= shown;
     isFollowing = true;
     told = message.note;
     overlays.set(message.frame, message.overlay);
@@ -146,8 +149,12 @@ const HANDLERS = {
     render();
   },
   settled(message) {
+    if (isFollowing && !message.isFollowing) {
+      told = message.note;
+      if (!told) shown = cameFrom ?? shown;
+      cameFrom = null;
+    }
     isFollowing = message.isFollowing;
-    if (!isFollowing) told = message.note ?? (told?.startsWith("Stopped") ? told : null);
     overlays.clear();
     ask();
   },
