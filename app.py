@@ -29,9 +29,8 @@ from web import (
     EDIT_OUTPUTS,
     EXPORT_OUTPUTS,
     FORM_FIELDS,
-    MASK_FILE_TYPES,
-    MASK_KINDS,
     PICKER_OUTPUTS,
+    REFINEMENT_FIELDS,
     Clips,
     DeviceQueue,
     Editor,
@@ -49,13 +48,15 @@ from web import (
     advanced_drawer,
     click_canvas,
     examples_row,
+    heading,
     load_examples,
-    losses_plot,
+    mask_drawer,
     masthead,
+    outline_drawer,
     page_theme,
-    player,
     preset_fields,
-    preset_names,
+    prompt_part,
+    result_part,
     segmenter_list,
 )
 
@@ -81,11 +82,11 @@ def build_app(editor: Editor, segmenters: Segmenters, examples: Sequence[Example
         parts: dict[str, Component] = {"token": token, **_clip_row(examples)}
         with gr.Row(equal_height=False, elem_classes="dm-bench"):
             with gr.Column(min_width=320):
-                parts |= _selection_part(selections) | _prompt_part() | advanced_drawer(editor.spec)
+                parts |= _selection_part(selections) | prompt_part() | advanced_drawer(editor.spec)
             with gr.Column(min_width=320, elem_classes="dm-screen"):
-                parts |= _result_part()
+                parts |= result_part()
         _connect(page, Wiring(parts), parts, clips, selections, edits, picker)
-        _connect_mask_files(Wiring(parts), parts, exchange, selections, edits)
+        _connect_mask_files(Wiring(parts), parts, exchange, selections)
         api(endpoints.segment, api_name="segment", concurrency_limit=2)
         api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
     return page
@@ -101,95 +102,13 @@ def _clip_row(examples: Sequence[Example]) -> dict[str, Component]:
 
 
 def _selection_part(selections: Selections) -> dict[str, Component]:
-    _heading("1", "Click the object")
-    canvas = click_canvas(selections.segment)
+    heading("1", text="Click the object")
+    canvas = click_canvas(selections.answer)
     notes = gr.HTML("", elem_id="clip-notes")
-    propagate = gr.Button("Propagate through the clip", elem_id="propagate")
     with gr.Accordion("Clicks are answered by", open=False, elem_id="segmenter-box") as box:
         segmenter = segmenter_list()
-    return {
-        "canvas": canvas,
-        "clip_notes": notes,
-        "propagate": propagate,
-        "segmenter_box": box,
-        "segmenter": segmenter,
-        **_mask_files(),
-    }
-
-
-def _mask_files() -> dict[str, Component]:
-    kinds = list(MASK_KINDS)
-    with gr.Accordion("Masks in and out", open=False, elem_id="mask-files"):
-        with gr.Row():
-            upload = gr.UploadButton(
-                "Import masks",
-                file_types=MASK_FILE_TYPES,
-                size="md",
-                elem_id="mask-upload",
-                scale=0,
-                min_width=150,
-            )
-            gr.HTML(
-                "<p>One for each frame, of the clip's size: a zip of PNG, an npz or an mp4. "
-                "They count as they are, and clicks correct them.</p>",
-                elem_id="mask-help",
-            )
-        with gr.Row():
-            export = gr.Button("Export masks", size="md", elem_id="mask-export", scale=0, min_width=150)
-            kind = gr.Radio(
-                kinds, value=kinds[0], label="Kind", container=False, elem_id="mask-kind", min_width=230
-            )
-        file = gr.DownloadButton(visible="hidden", elem_id="mask-file")
-    return {"mask_kind": kind, "mask_export": export, "mask_upload": upload, "mask_file": file}
-
-
-def _prompt_part() -> dict[str, Component]:
-    _heading("2", "Say what it becomes")
-    with gr.Row(elem_classes="dm-prompts"):
-        source = gr.Textbox(
-            label="The clip shows", placeholder="a red car, road", elem_id="source-prompt", min_width=200
-        )
-        target = gr.Textbox(
-            label="It should show", placeholder="a blue car, road", elem_id="target-prompt", min_width=200
-        )
-    suggestions = gr.Radio([], label="Try", container=False, visible=False, elem_id="suggestions")
-    with gr.Row():
-        preset = gr.Radio(
-            preset_names(), value=preset_names()[0], label="Preset", elem_id="preset", min_width=200
-        )
-        seed = gr.Textbox("-1", label="Seed (-1 draws one)", elem_id="seed", min_width=120)
-    edit = gr.Button("Edit", variant="primary", elem_id="edit")
-    return {
-        "source_prompt": source,
-        "target_prompt": target,
-        "suggestions": suggestions,
-        "preset": preset,
-        "seed": seed,
-        "edit": edit,
-    }
-
-
-def _result_part() -> dict[str, Component]:
-    _heading("", "Watch it change")
-    screen = player()
-    stop = gr.Button("Stop", visible=False, elem_id="stop")
-    losses = losses_plot()
-    facts = gr.HTML("", elem_id="facts")
-    with gr.Row():
-        movie = gr.DownloadButton("Download the MP4", visible=False, elem_id="movie")
-        receipt = gr.DownloadButton("Download the receipt", visible=False, elem_id="receipt")
-    return {
-        "player": screen,
-        "stop": stop,
-        "losses": losses,
-        "facts": facts,
-        "movie": movie,
-        "receipt": receipt,
-    }
-
-
-def _heading(number: str, text: str) -> None:
-    gr.HTML(f"<h2><span>{number}</span> {text}</h2>", elem_classes="dm-step")
+    picker = {"segmenter_box": box, "segmenter": segmenter}
+    return {"canvas": canvas, "clip_notes": notes} | outline_drawer() | picker | mask_drawer()
 
 
 def _connect(
@@ -206,9 +125,6 @@ def _connect(
     arrived = page.load(clips.arrive, None, parts["token"], api_visibility="private", show_progress="hidden")
     wiring.connect(arrived.then, clips.greet, takes=("token",), gives=CLIP_OUTPUTS, **light)
     wiring.connect(arrived.then, picker.show, takes=("token",), gives=PICKER_OUTPUTS, **light)
-    wiring.connect(
-        parts["segmenter"].select, picker.use, takes=("token", "segmenter"), gives=PICKER_OUTPUTS, **light
-    )
     page.unload(clips.leave)
     wiring.connect(
         parts["upload"].upload,
@@ -226,23 +142,47 @@ def _connect(
     )
     for part in (parts["start_frame"].submit, parts["num_frames"].release):
         wiring.connect(part, clips.reopen, takes=("token", *span), gives=CLIP_OUTPUTS, **light)
-    followed = wiring.connect(
-        parts["propagate"].click,
-        selections.propagate,
-        takes=("token",),
-        gives=("player", "stop"),
-        concurrency_limit=2,
+    _connect_selection(wiring, parts, selections, picker)
+    _connect_edit(wiring, parts, edits)
+
+
+def _connect_selection(
+    wiring: Wiring, parts: dict[str, Any], selections: Selections, picker: SegmenterPicker
+) -> None:
+    changed = wiring.connect(
+        parts["segmenter"].select,
+        picker.use,
+        takes=("token", "segmenter"),
+        gives=PICKER_OUTPUTS,
+        concurrency_limit=None,
     )
+    followed = wiring.connect(
+        parts["canvas"].play, selections.propagate, takes=("token",), gives=("canvas",), concurrency_limit=2
+    )
+    for ended in (changed, followed):
+        wiring.connect(ended.then, selections.settle, takes=("token",), gives=("canvas",), queue=False)
+    for name in REFINEMENT_FIELDS:
+        wiring.connect(
+            parts[name].input,
+            selections.refine,
+            takes=("token", *REFINEMENT_FIELDS),
+            gives=("canvas",),
+            queue=False,
+            trigger_mode="always_last",
+        )
+
+
+def _connect_edit(wiring: Wiring, parts: dict[str, Any], edits: Edits) -> None:
     edited = wiring.connect(
         parts["edit"].click,
         edits.run,
-        takes=("token", "source_prompt", "target_prompt", *FORM_FIELDS),
+        takes=("token", "source_prompt", "target_prompt", *FORM_FIELDS, *REFINEMENT_FIELDS),
         gives=EDIT_OUTPUTS,
-        **light,
+        concurrency_limit=None,
     )
-    for ended in (followed, edited):
-        wiring.connect(ended.then, edits.settle, takes=("token",), gives=("stop",), queue=False)
-    parts["stop"].click(edits.stop, parts["token"], None, queue=False, api_visibility="private")
+    wiring.connect(edited.then, edits.settle, takes=("token",), gives=("stop",), queue=False)
+    for stop in (parts["stop"].click, parts["canvas"].stop):
+        stop(edits.stop, parts["token"], None, queue=False, api_visibility="private")
     wiring.connect(
         parts["preset"].input,
         preset_fields,
@@ -256,20 +196,13 @@ def _connect(
 
 
 def _connect_mask_files(
-    wiring: Wiring, parts: dict[str, Any], exchange: MaskExchange, selections: Selections, edits: Edits
+    wiring: Wiring, parts: dict[str, Any], exchange: MaskExchange, selections: Selections
 ) -> None:
     imported = wiring.connect(
         parts["mask_upload"].upload,
         exchange.bring_in,
         takes=("token", "mask_upload"),
         gives=("clip_notes",),
-        concurrency_limit=2,
-    )
-    shown = wiring.connect(
-        imported.success,
-        selections.propagate,
-        takes=("token",),
-        gives=("player", "stop"),
         concurrency_limit=2,
     )
     exported = wiring.connect(
@@ -279,9 +212,9 @@ def _connect_mask_files(
         gives=EXPORT_OUTPUTS,
         concurrency_limit=2,
     )
-    for ended in (shown, exported):
-        wiring.connect(ended.then, edits.settle, takes=("token",), gives=("stop",), queue=False)
     exported.success(None, js=_DOWNLOAD, api_visibility="private")
+    for ended in (imported, exported):
+        wiring.connect(ended.then, selections.settle, takes=("token",), gives=("canvas",), queue=False)
 
 
 def launch_options() -> dict[str, Any]:

@@ -61,9 +61,9 @@ def edit_latents(
     optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer](
         [latents], lr=config.learning_rate
     )
+    timesteps = draw_timesteps(config, generator).to(latents.device)
     for step in range(1, config.num_optimization_steps + 1):
-        started = time.perf_counter()
-        timestep = torch.randint(*config.timestep_range, (1,), generator=generator).to(latents.device)
+        started, timestep = time.perf_counter(), timesteps[step - 1 : step]
         noise = torch.randn(latents.shape, generator=generator).to(latents.device)
         latents.grad, losses = distill_step(
             backend, latents, source_latents, prompt_embeds, latent_mask, timestep, noise, config, key_sites
@@ -75,6 +75,12 @@ def edit_latents(
             StepDone(step, config.num_optimization_steps, int(timestep), losses, norm, seconds),
             latents.detach(),
         )
+
+
+def draw_timesteps(config: EditConfig, generator: torch.Generator) -> Tensor:
+    """(N,) timesteps of all N steps, drawn uniformly from the range, in the order they are taken."""
+    timesteps = torch.randint(*config.timestep_range, (config.num_optimization_steps,), generator=generator)
+    return timesteps.sort(descending=True).values if config.timestep_order == "descending" else timesteps
 
 
 @out_of_memory_explained()

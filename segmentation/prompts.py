@@ -96,6 +96,17 @@ class Prompt:
             return replace(self, given=None)
         return replace(self, selection=self.selection.undo())
 
+    def is_stage_of(self, other: Prompt) -> bool:
+        """Whether it is another prompt with some of the latest clicks more or less."""
+        clicks, others = self.selection.clicks, other.selection.clicks
+        shared = min(len(clicks), len(others))
+        return (
+            self.frame_index == other.frame_index
+            and clicks[:shared] == others[:shared]
+            and (self.selection.box, self.given) == (other.selection.box, other.given)
+            and (shared > 0 or self.selection.box is not None or self.given is not None)
+        )
+
     def mask_from(self, session: SegmentationSession) -> FrameMask:
         """The mask that it asks for.
 

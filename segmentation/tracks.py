@@ -7,7 +7,7 @@ goes on where it stopped. Works with every `SegmentationSession`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -94,7 +94,7 @@ class Tracks:
             self._walks[prompt] = walk
         return walk[prompt.frame_index].unpacked()
 
-    def update(self, project: Project) -> Iterator[TrackedMask]:
+    def update(self, project: Project) -> Generator[TrackedMask, None, None]:
         """Make the masks that a project still lacks. Closing the iterator cancels; what is done stays.
 
         The object and the prompt that were changed last come first, each from its own frame onwards and
@@ -106,7 +106,7 @@ class Tracks:
         self._check(project)
         return self._update(project)
 
-    def _update(self, project: Project) -> Iterator[TrackedMask]:
+    def _update(self, project: Project) -> Generator[TrackedMask, None, None]:
         self._forget_unused(project)
         for tracked in sorted(project.objects, key=_last_change, reverse=True):
             spans = self._spans(tracked)
@@ -115,16 +115,24 @@ class Tracks:
                     if span_at(spans, index) is span:
                         yield TrackedMask(index, tracked.number, mask)
 
+    def missing_frames(self, project: Project, *, number: int) -> tuple[int, ...]:
+        """The frames, ascending, on which `update` would make a mask of an object.
+
+        Raises:
+            SelectionError: if there is no such object.
+            FramesError: if the project belongs to another clip.
+        """
+        self._check(project)
+        spans = self._spans(project.object(number))
+        missing = []
+        for span in spans:
+            walk = self._walks.get(span.prompt, {})
+            missing += [i for i in span.within if i not in walk and span_at(spans, i) is span]
+        return tuple(sorted(missing))
+
     def num_missing(self, project: Project) -> int:
         """How many masks `update` would make, over all objects."""
-        self._check(project)
-        missing = 0
-        for tracked in project.objects:
-            spans = self._spans(tracked)
-            for span in spans:
-                walk = self._walks.get(span.prompt, {})
-                missing += sum(index not in walk for index in span.within if span_at(spans, index) is span)
-        return missing
+        return sum(len(self.missing_frames(project, number=each.number)) for each in project.objects)
 
     def mask(self, project: Project, *, number: int, frame_index: int) -> FrameMask:
         """The object on a frame, as far as it is known.
@@ -204,7 +212,7 @@ class Tracks:
         walks = [(old, walk[frame_index]) for old, walk in list(self._walks.items()) if frame_index in walk]
         for prompt in (span.prompt, *reversed(tracked.prompts)):
             for old, packed in reversed(walks):
-                if _is_stage_of(old, prompt):
+                if old.is_stage_of(prompt):
                     return packed
         return None
 
@@ -232,15 +240,3 @@ class Tracks:
 
 def _last_change(tracked: TrackedObject) -> int:
     return tracked.last_change
-
-
-def _is_stage_of(old: Prompt, prompt: Prompt) -> bool:
-    """Whether one prompt is the other with some of the latest clicks more or less."""
-    clicks, others = old.selection.clicks, prompt.selection.clicks
-    shared = min(len(clicks), len(others))
-    return (
-        old.frame_index == prompt.frame_index
-        and clicks[:shared] == others[:shared]
-        and (old.selection.box, old.given) == (prompt.selection.box, prompt.given)
-        and (shared > 0 or old.selection.box is not None or old.given is not None)
-    )

@@ -139,6 +139,7 @@ class TestTracks:
         list(tracks.update(project))
         session.made.clear()
         project = project.with_prompt(1, click(10, x=9))
+        assert tracks.missing_frames(project, number=1) == tuple(range(1, 15))
         assert order(tracks.update(project)) == [10, 11, 12, 13, 14, 9, 8, 7, 6, 5, 4, 3, 2, 1]
         assert sorted(session.made) == [*range(1, 10), *range(11, 15)]
         assert [column(tracks, project, index) for index in (0, 1, 14, 15, 19)] == [3, 9, 9, 6, 6]

@@ -19,27 +19,31 @@ from web.examples import Example
 
 _STATIC = Path(__file__).parent / "static"
 
+_CANVAS_PARTS = ("drawing", "server", "objects", "timeline", "pointer")
+
 CSS_FILES = tuple(sorted(_STATIC.glob("*.css")))
 """For `launch(css_paths=...)`."""
 
 
 def click_canvas(answer: Callable[[Any], dict[str, Any]], *, elem_id: str = "canvas") -> gr.HTML:
-    """The first frame, to be clicked on. Takes `web.views.canvas_view`.
+    """The selection editor. Takes the views of `web.selection_views`.
+
+    It asks for following by the event ``play`` and for its end by ``stop``.
 
     Args:
-        answer: gives the mask for some clicks; called past the queue, with one JSON argument.
+        answer: changes and shows the objects; called past the queue, with one JSON argument.
         elem_id: in the page.
     """
 
     # Gradio marks the function that it is given, which a bound method does not allow.
-    def segment(payload: Any) -> dict[str, Any]:
+    def ask(payload: Any) -> dict[str, Any]:
         return answer(payload)
 
     return gr.HTML(
         value=None,
         html_template=_read("click_canvas.html"),
-        js_on_load=_read("click_canvas_drawing.js") + _read("click_canvas.js"),
-        server_functions=[segment],
+        js_on_load="".join(_read(f"click_canvas_{part}.js") for part in _CANVAS_PARTS),
+        server_functions=[ask],
         elem_id=elem_id,
     )
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,15 @@ from web.editor import Editor
 from web.encoding import encode_frames
 from web.failures import told_to_visitor
 from web.jobs import EditJob, EditProgress
+from web.refining import edited_masks
 from web.results import write_result
 from web.selecting import follow, require_clip
-from web.settings import read_prompts, read_settings
+from web.settings import read_prompts, read_refinement, read_settings
 from web.views import facts_view, losses_view, player_view
 from web.visitors import VisitorStore
 from web.wiring import Update
 
-EDIT_OUTPUTS = ("player", "losses", "facts", "movie", "receipt", "stop")
+EDIT_OUTPUTS = ("canvas", "player", "losses", "facts", "movie", "receipt", "stop")
 """Names of the components that an edit changes."""
 
 _SECONDS_BETWEEN_UPDATES = 0.3
@@ -52,16 +54,21 @@ class Edits:
         clip = require_clip(visitor)
         prompts = read_prompts(source_prompt, target_prompt)
         config = read_settings(form)
-        if config.use_mask and not clip.has_selection:
-            raise MaskError("nothing is selected; click the object that you want to change first")
+        clip.refinement = read_refinement(form)
+        if config.use_mask:
+            _check_choice(clip)
         with visitor.job() as stop:
             yield _cleared()
             if config.use_mask and not clip.is_followed:
+                yield _said(clip, "Following what is selected first.")
                 yield from follow(clip, stop)
                 if not clip.is_followed:
+                    yield _said(clip, "Stopped while following. Nothing was changed.")
                     return
-            mask = clip.union() if config.use_mask else None
-            job = EditJob(clip, *prompts, mask, config, clip.project, clip.segmenter)
+            job = EditJob(clip, *prompts, None, config)
+            if config.use_mask:
+                mask = edited_masks(clip)
+                job = replace(job, mask=mask, selection=clip.record(), segmenter=clip.segmenter)
             with self._device.enter() as ticket:
                 yield from _wait(ticket, clip, stop)
                 if not stop.is_set():
@@ -105,6 +112,17 @@ class Edits:
                 yield _running(job, progress, frames)
 
 
+def _check_choice(clip: Clip) -> None:
+    if not any(tracked.prompts for tracked in clip.project.objects):
+        raise MaskError("nothing is selected; click the object that you want to change first")
+    if not clip.chosen:
+        raise MaskError("every selected object is to be left alone; let the edit change one of them first")
+
+
+def _said(clip: Clip, caption: str) -> Update:
+    return {"player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption)}
+
+
 def _cleared() -> Update:
     hidden = gr.DownloadButton(visible=False)
     return {"losses": None, "facts": "", "movie": hidden, "receipt": hidden, "stop": gr.Button(visible=True)}
@@ -126,8 +144,7 @@ def _wait(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterator[Update]
         else:
             yield {}
     if stop.is_set():
-        caption = "You left the line. Nothing was changed."
-        yield {"player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption)}
+        yield _said(clip, "You left the line. Nothing was changed.")
 
 
 def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Update:
@@ -140,8 +157,7 @@ def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Upd
 def _finished(job: EditJob, progress: EditProgress, folder: Path) -> Update:
     output = progress.output or job.stopped_output(progress)
     if output is None:
-        caption = "Stopped before the first preview. Nothing was changed."
-        return {"player": player_view(job.clip, stage="source", frames=job.clip.source_uris, caption=caption)}
+        return _said(job.clip, "Stopped before the first preview. Nothing was changed.")
     movie, receipt = write_result(output, job, folder=folder)
     done = "Done" if progress.output else f"Stopped. This is the clip as of step {len(output.losses)}"
     caption = f"{done}. Drag the line to compare with the source."

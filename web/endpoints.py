@@ -21,6 +21,7 @@ from web.editor import Editor
 from web.failures import told_to_visitor
 from web.jobs import EditJob, EditProgress
 from web.opening import read_clip
+from web.refining import edited_masks
 from web.settings import read_prompts, read_seed, whole_number
 
 
@@ -91,7 +92,7 @@ class Endpoints:
             with self._device.enter() as ticket:
                 while not ticket.wait(seconds=0.5):
                     yield None
-                job = EditJob(clip, *prompts, clip.union(), config, clip.project, clip.segmenter)
+                job = EditJob(clip, *prompts, edited_masks(clip), config)
                 with closing(job.events(self._editor)) as events:
                     for event in events:
                         progress.accept(event)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from dreammotion_core import (
     StepDone,
     StepLosses,
 )
-from segmentation import Project
 from web.clip import Clip
 from web.editor import Editor
 from web.views import format_seconds
@@ -99,7 +98,7 @@ class EditJob:
         target_prompt: what it should show.
         mask: (F, H, W) bool; None edits the whole frame.
         config: the settings.
-        project: the objects that the mask came from.
+        selection: what the mask came from, as plain JSON values.
         segmenter: name of what made it.
     """
 
@@ -108,8 +107,8 @@ class EditJob:
     target_prompt: str
     mask: NDArray[np.bool_] | None
     config: EditConfig
-    project: Project
-    segmenter: str
+    selection: Mapping[str, Any] | None = None
+    segmenter: str | None = None
 
     def events(self, editor: Editor) -> Generator[EditEvent, None, None]:
         """Run it. Closing the generator stops it within one step."""

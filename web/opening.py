@@ -13,8 +13,9 @@ from segmentation import Segmenter, Tracks
 from web.clip import Clip
 from web.editor import Editor
 from web.examples import Example
+from web.selection_views import canvas_view
 from web.settings import whole_number
-from web.views import canvas_view, notices_html, player_view
+from web.views import notices_html, player_view
 from web.visitors import Visitor, VisitorStore
 from web.wiring import Update
 
@@ -89,8 +90,10 @@ class Clips:
             tracks=Tracks(segmenter.open(video.frames), video.frames),
             segmenter=segmenter.spec.name,
             start_frame=int(start_frame),
-            number=visitor.clip.number + 1 if visitor.clip else 1,
         )
+        if visitor.clip is not None:
+            clip.number = visitor.clip.number + 1
+            clip.refinement = visitor.clip.refinement
         visitor.clip = clip
         return clip
 

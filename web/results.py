@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 from dreammotion_core import EditOutput, build_receipt, write_receipt, write_video
-from segmentation import describe_project
 from web.jobs import EditJob
 
 
@@ -26,8 +25,8 @@ def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[Pat
     receipt = build_receipt(
         output,
         source_path=job.clip.path,
-        selection=None if job.mask is None else describe_project(job.project),
-        segmenter=None if job.mask is None else job.segmenter,
+        selection=job.selection,
+        segmenter=job.segmenter,
         start_frame=job.clip.start_frame,
         stopped_early=len(output.losses) < output.config.num_optimization_steps,
     )
