@@ -155,6 +155,13 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     setting("--seed", "seed", "repeats a run; -1 draws one", type=int, metavar="N")
     setting("--optimizer", "optimizer", "how the steps are taken", choices=CHOICES["optimizer"])
     setting("--learning-rate", "learning_rate", "length of the steps", type=float, metavar="X")
+    setting(
+        "--learning-rate-end-factor",
+        "learning_rate_end_factor",
+        "its share at the end",
+        type=float,
+        metavar="X",
+    )
     setting("--guidance-scale", "guidance_scale", "weight of the prompts", type=float, metavar="X")
     setting(
         "--timestep-range",
