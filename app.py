@@ -13,6 +13,7 @@ except ImportError:
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,16 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import api
 
-from segmentation import Segmenter, load_segmenter
+from dreammotion_core import DreamMotionError
+from segmentation import SegmentationError, load_segmenter
 from web import (
     CLIP_OUTPUTS,
     CSS_FILES,
     EDIT_OUTPUTS,
+    EXPORT_OUTPUTS,
     FORM_FIELDS,
+    PICKER_OUTPUTS,
+    REFINEMENT_FIELDS,
     Clips,
     DeviceQueue,
     Editor,
@@ -34,42 +39,54 @@ from web import (
     Example,
     HostedEditor,
     LazyEditor,
+    MaskExchange,
+    SegmenterPicker,
+    Segmenters,
     Selections,
     VisitorStore,
     Wiring,
     advanced_drawer,
     click_canvas,
     examples_row,
+    heading,
     load_examples,
-    losses_plot,
+    mask_drawer,
     masthead,
+    outline_drawer,
     page_theme,
-    player,
     preset_fields,
-    preset_names,
+    prompt_part,
+    result_part,
+    segmenter_list,
 )
+
+# After the button has got its file.
+_DOWNLOAD = "() => { setTimeout(() => document.querySelector('#mask-file')?.click(), 200) }"
 
 EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
 
 
-def build_app(editor: Editor, segmenter: Segmenter, examples: Sequence[Example] = ()) -> gr.Blocks:
-    """The whole page over an editor, a segmenter and some examples; nothing is loaded by it."""
+def build_app(editor: Editor, segmenters: Segmenters, examples: Sequence[Example] = ()) -> gr.Blocks:
+    """The whole page over an editor, segmenters and some examples; nothing is loaded by it."""
     visitors, device = VisitorStore(), DeviceQueue()
-    clips = Clips(visitors=visitors, editor=editor, segmenter=segmenter, examples=examples)
+    clips = Clips(visitors=visitors, editor=editor, segmenter=segmenters.first, examples=examples)
     selections = Selections(visitors=visitors)
     edits = Edits(visitors=visitors, device=device, editor=editor)
-    endpoints = Endpoints(editor=editor, segmenter=segmenter, device=device)
+    endpoints = Endpoints(editor=editor, segmenter=segmenters.first, device=device)
+    picker = SegmenterPicker(visitors=visitors, segmenters=segmenters)
+    exchange = MaskExchange(visitors=visitors)
     page: gr.Blocks = gr.Blocks(title="DreamMotion", analytics_enabled=False, delete_cache=(600, 3600))
     with page:
         token = gr.State(None)
-        masthead(editor.spec, segmenter.spec)
+        masthead(editor.spec)
         parts: dict[str, Component] = {"token": token, **_clip_row(examples)}
         with gr.Row(equal_height=False, elem_classes="dm-bench"):
             with gr.Column(min_width=320):
-                parts |= _selection_part(selections) | _prompt_part() | advanced_drawer(editor.spec)
+                parts |= _selection_part(selections) | prompt_part() | advanced_drawer(editor.spec)
             with gr.Column(min_width=320, elem_classes="dm-screen"):
-                parts |= _result_part()
-        _connect(page, Wiring(parts), parts, clips, selections, edits)
+                parts |= result_part()
+        _connect(page, Wiring(parts), parts, clips, selections, edits, picker)
+        _connect_mask_files(Wiring(parts), parts, exchange, selections)
         api(endpoints.segment, api_name="segment", concurrency_limit=2)
         api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
     return page
@@ -85,69 +102,29 @@ def _clip_row(examples: Sequence[Example]) -> dict[str, Component]:
 
 
 def _selection_part(selections: Selections) -> dict[str, Component]:
-    _heading("1", "Click the object")
-    canvas = click_canvas(selections.segment)
+    heading("1", text="Click the object")
+    canvas = click_canvas(selections.answer)
     notes = gr.HTML("", elem_id="clip-notes")
-    propagate = gr.Button("Propagate through the clip", elem_id="propagate")
-    return {"canvas": canvas, "clip_notes": notes, "propagate": propagate}
-
-
-def _prompt_part() -> dict[str, Component]:
-    _heading("2", "Say what it becomes")
-    with gr.Row(elem_classes="dm-prompts"):
-        source = gr.Textbox(
-            label="The clip shows", placeholder="a red car, road", elem_id="source-prompt", min_width=200
-        )
-        target = gr.Textbox(
-            label="It should show", placeholder="a blue car, road", elem_id="target-prompt", min_width=200
-        )
-    suggestions = gr.Radio([], label="Try", container=False, visible=False, elem_id="suggestions")
-    with gr.Row():
-        preset = gr.Radio(
-            preset_names(), value=preset_names()[0], label="Preset", elem_id="preset", min_width=200
-        )
-        seed = gr.Textbox("-1", label="Seed (-1 draws one)", elem_id="seed", min_width=120)
-    edit = gr.Button("Edit", variant="primary", elem_id="edit")
-    return {
-        "source_prompt": source,
-        "target_prompt": target,
-        "suggestions": suggestions,
-        "preset": preset,
-        "seed": seed,
-        "edit": edit,
-    }
-
-
-def _result_part() -> dict[str, Component]:
-    _heading("", "Watch it change")
-    screen = player()
-    stop = gr.Button("Stop", visible=False, elem_id="stop")
-    losses = losses_plot()
-    facts = gr.HTML("", elem_id="facts")
-    with gr.Row():
-        movie = gr.DownloadButton("Download the MP4", visible=False, elem_id="movie")
-        receipt = gr.DownloadButton("Download the receipt", visible=False, elem_id="receipt")
-    return {
-        "player": screen,
-        "stop": stop,
-        "losses": losses,
-        "facts": facts,
-        "movie": movie,
-        "receipt": receipt,
-    }
-
-
-def _heading(number: str, text: str) -> None:
-    gr.HTML(f"<h2><span>{number}</span> {text}</h2>", elem_classes="dm-step")
+    with gr.Accordion("Clicks are answered by", open=False, elem_id="segmenter-box") as box:
+        segmenter = segmenter_list()
+    picker = {"segmenter_box": box, "segmenter": segmenter}
+    return {"canvas": canvas, "clip_notes": notes} | outline_drawer() | picker | mask_drawer()
 
 
 def _connect(
-    page: gr.Blocks, wiring: Wiring, parts: dict[str, Any], clips: Clips, selections: Selections, edits: Edits
+    page: gr.Blocks,
+    wiring: Wiring,
+    parts: dict[str, Any],
+    clips: Clips,
+    selections: Selections,
+    edits: Edits,
+    picker: SegmenterPicker,
 ) -> None:
     span = ("start_frame", "num_frames")
     light = {"concurrency_limit": None}
     arrived = page.load(clips.arrive, None, parts["token"], api_visibility="private", show_progress="hidden")
     wiring.connect(arrived.then, clips.greet, takes=("token",), gives=CLIP_OUTPUTS, **light)
+    wiring.connect(arrived.then, picker.show, takes=("token",), gives=PICKER_OUTPUTS, **light)
     page.unload(clips.leave)
     wiring.connect(
         parts["upload"].upload,
@@ -165,23 +142,47 @@ def _connect(
     )
     for part in (parts["start_frame"].submit, parts["num_frames"].release):
         wiring.connect(part, clips.reopen, takes=("token", *span), gives=CLIP_OUTPUTS, **light)
-    followed = wiring.connect(
-        parts["propagate"].click,
-        selections.propagate,
-        takes=("token",),
-        gives=("player", "stop"),
-        concurrency_limit=2,
+    _connect_selection(wiring, parts, selections, picker)
+    _connect_edit(wiring, parts, edits)
+
+
+def _connect_selection(
+    wiring: Wiring, parts: dict[str, Any], selections: Selections, picker: SegmenterPicker
+) -> None:
+    changed = wiring.connect(
+        parts["segmenter"].select,
+        picker.use,
+        takes=("token", "segmenter"),
+        gives=PICKER_OUTPUTS,
+        concurrency_limit=None,
     )
+    followed = wiring.connect(
+        parts["canvas"].play, selections.propagate, takes=("token",), gives=("canvas",), concurrency_limit=2
+    )
+    for ended in (changed, followed):
+        wiring.connect(ended.then, selections.settle, takes=("token",), gives=("canvas",), queue=False)
+    for name in REFINEMENT_FIELDS:
+        wiring.connect(
+            parts[name].input,
+            selections.refine,
+            takes=("token", *REFINEMENT_FIELDS),
+            gives=("canvas",),
+            queue=False,
+            trigger_mode="always_last",
+        )
+
+
+def _connect_edit(wiring: Wiring, parts: dict[str, Any], edits: Edits) -> None:
     edited = wiring.connect(
         parts["edit"].click,
         edits.run,
-        takes=("token", "source_prompt", "target_prompt", *FORM_FIELDS),
+        takes=("token", "source_prompt", "target_prompt", *FORM_FIELDS, *REFINEMENT_FIELDS),
         gives=EDIT_OUTPUTS,
-        **light,
+        concurrency_limit=None,
     )
-    for ended in (followed, edited):
-        wiring.connect(ended.then, edits.settle, takes=("token",), gives=("stop",), queue=False)
-    parts["stop"].click(edits.stop, parts["token"], None, queue=False, api_visibility="private")
+    wiring.connect(edited.then, edits.settle, takes=("token",), gives=("stop",), queue=False)
+    for stop in (parts["stop"].click, parts["canvas"].stop):
+        stop(edits.stop, parts["token"], None, queue=False, api_visibility="private")
     wiring.connect(
         parts["preset"].input,
         preset_fields,
@@ -192,6 +193,28 @@ def _connect(
     parts["suggestions"].input(
         None, parts["suggestions"], parts["target_prompt"], js="(text) => text", api_visibility="private"
     )
+
+
+def _connect_mask_files(
+    wiring: Wiring, parts: dict[str, Any], exchange: MaskExchange, selections: Selections
+) -> None:
+    imported = wiring.connect(
+        parts["mask_upload"].upload,
+        exchange.bring_in,
+        takes=("token", "mask_upload"),
+        gives=("clip_notes",),
+        concurrency_limit=2,
+    )
+    exported = wiring.connect(
+        parts["mask_export"].click,
+        exchange.take_out,
+        takes=("token", "mask_kind"),
+        gives=EXPORT_OUTPUTS,
+        concurrency_limit=2,
+    )
+    exported.success(None, js=_DOWNLOAD, api_visibility="private")
+    for ended in (imported, exported):
+        wiring.connect(ended.then, selections.settle, takes=("token",), gives=("canvas",), queue=False)
 
 
 def launch_options() -> dict[str, Any]:
@@ -215,19 +238,32 @@ def _editor(model: str, device: str) -> Editor:
     return HostedEditor(editor.spec, spaces.GPU(duration=300)(editor.stream))
 
 
+def _segmenters(name: str, checkpoint: Path | None, device: str) -> Segmenters:
+    # Where GPUs are shared, none is there while clicks are answered.
+    load = partial(load_segmenter, device="cpu" if spaces is not None else device)
+    return Segmenters(load(name, checkpoint=checkpoint), load=load)
+
+
 def main() -> None:
     """Serve the page."""
     parser = argparse.ArgumentParser(description="Edit the appearance of a clicked object in a video.")
     parser.add_argument(
         "--model", default="toybox", help="name, hub id or folder of the model (default: toybox)"
     )
-    parser.add_argument("--segmenter", default="embedded", help="what answers clicks (default: embedded)")
+    parser.add_argument(
+        "--segmenter", default="embedded", help="what answers clicks at first (default: embedded)"
+    )
+    parser.add_argument("--checkpoint", type=Path, default=None, help="its weights, instead of the download")
     parser.add_argument("--device", default="cpu", help="torch device, for example cuda (default: cpu)")
     parser.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
     options = parser.parse_args()
-    editor = _editor(options.model, options.device)
-    page = build_app(editor, load_segmenter(options.segmenter), load_examples(EXAMPLES_FOLDER))
+    try:
+        editor = _editor(options.model, options.device)
+        segmenters = _segmenters(options.segmenter, options.checkpoint, options.device)
+    except (DreamMotionError, SegmentationError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    page = build_app(editor, segmenters, load_examples(EXAMPLES_FOLDER))
     page.queue(max_size=32, default_concurrency_limit=1)
     page.launch(server_name=options.host, server_port=options.port, **launch_options())
 

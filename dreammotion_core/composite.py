@@ -8,20 +8,33 @@ from numpy.typing import NDArray
 from dreammotion_core.values import Frames, Mask
 
 
-def composite(source: Frames, edited: NDArray[np.float32], alpha: NDArray[np.float32]) -> Frames:
-    """The edit over the source.
+def blend(source: Frames, edited: NDArray[np.float32], alpha: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The edit over the source, not yet rounded.
 
     Args:
         source: (F, H, W, 3) uint8 RGB.
         edited: (F, H, W, 3) float RGB in [0, 255].
-        alpha: (F, H, W) opacity in [0, 1]; where it is 0 the source's bytes are kept as they are.
+        alpha: (F, H, W) opacity in [0, 1].
+
+    Returns:
+        (F, H, W, 3) float RGB.
+    """
+    base = source.astype(np.float32)
+    return base + alpha[..., None] * (edited - base)
+
+
+def composite(source: Frames, blended: NDArray[np.float32], alpha: NDArray[np.float32]) -> Frames:
+    """What `blend` made, in 8 bits; where alpha is 0 the source's bytes are kept as they are.
+
+    Args:
+        source: (F, H, W, 3) uint8 RGB.
+        blended: (F, H, W, 3) float RGB; values outside [0, 255] are cut off.
+        alpha: (F, H, W) opacity in [0, 1].
 
     Returns:
         (F, H, W, 3) uint8 RGB.
     """
-    opacity = alpha[..., None]
-    blended = np.rint(source + opacity * (edited - source)).clip(0, 255).astype(np.uint8)
-    return np.where(opacity > 0, blended, source)
+    return np.where(alpha[..., None] > 0, np.rint(blended).clip(0, 255).astype(np.uint8), source)
 
 
 def max_difference_outside(source: Frames, result: Frames, mask: Mask) -> int | None:

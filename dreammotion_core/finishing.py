@@ -10,30 +10,39 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreammotion_core.backends.base import Backend
-from dreammotion_core.composite import composite
+from dreammotion_core.composite import blend, composite
 from dreammotion_core.config import EditConfig
+from dreammotion_core.detail import structure_kept
 from dreammotion_core.masks import feathered_alpha
 from dreammotion_core.memory import out_of_memory_explained
 from dreammotion_core.resizing import to_pixels
+from dreammotion_core.steadying import steadied
 from dreammotion_core.values import Frames, Mask, Video
+
+DETAIL_WINDOW = 4.0
+"""Standard deviation in pixels of the model's grid: about one latent of a model that is 8 times smaller."""
 
 
 @dataclass(frozen=True, eq=False)
 class Finishing:
-    """Decodes, restores the size, gives back lost detail, and keeps the source outside the mask.
+    """Decodes, restores the size and lost detail, takes out flicker, and keeps the source outside the mask.
 
     Attributes:
         backend: decodes the latents.
         source: the clip before the edit.
         alpha: (F, H, W) opacity of the edit in [0, 1].
-        lost_detail: (F, H, W, 3) float32, what the source loses on its way through the autoencoder and
-            the model's grid, in 8-bit levels; None where it is not to be given back.
+        reconstruction: (F, H, W, 3) float RGB in [0, 255], what is left of the source after its way
+            through the autoencoder and the model's grid; None where its detail is not to be given back.
+        detail_window: neighbourhood that decides whether detail still fits, in pixels.
+        smoothing: of the object's mean colour over time, standard deviation in frames; 0 for none.
     """
 
     backend: Backend
     source: Video
     alpha: NDArray[np.float32]
-    lost_detail: NDArray[np.float32] | None
+    reconstruction: NDArray[np.float32] | None
+    detail_window: float
+    smoothing: float
 
     @classmethod
     @out_of_memory_explained()
@@ -47,18 +56,33 @@ class Finishing:
             source: the clip, F frames of (H, W).
             source_latents: (1, C, F, h, w), the clip's own.
             mask: (F, H, W) bool, what may change.
-            config: settings; `keep_detail` and `mask_feather` matter here.
+            config: settings; `keep_detail`, `mask_feather` and `colour_smoothing` matter here.
         """
-        lost_detail = None
+        reconstruction = None
         if config.keep_detail:
             reconstruction = to_pixels(backend.decode_video(source_latents), source.size)
-            lost_detail = source.frames.astype(np.float32) - reconstruction
-        return cls(backend, source, feathered_alpha(mask, width=config.mask_feather), lost_detail)
+        return cls(
+            backend,
+            source,
+            alpha=feathered_alpha(mask, width=config.mask_feather),
+            reconstruction=reconstruction,
+            detail_window=DETAIL_WINDOW * source.size[0] / backend.spec.fit_size(source.size)[0],
+            smoothing=config.colour_smoothing * source.fps,
+        )
 
     @out_of_memory_explained()
     def __call__(self, latents: Tensor) -> Frames:
         """(1, C, F, h, w) latents as (F, H, W, 3) uint8 RGB; the source's own give the source exactly."""
         edited = to_pixels(self.backend.decode_video(latents), self.source.size)
-        if self.lost_detail is not None:
-            edited = edited + self.lost_detail
-        return composite(self.source.frames, edited, self.alpha)
+        if self.reconstruction is not None:
+            edited = edited + self._fitting_detail(edited, self.reconstruction)
+        blended = blend(self.source.frames, edited, self.alpha)
+        if self.smoothing > 0:
+            blended = steadied(blended, source=self.source.frames, alpha=self.alpha, smoothing=self.smoothing)
+        return composite(self.source.frames, blended, self.alpha)
+
+    def _fitting_detail(
+        self, edited: NDArray[np.float32], reconstruction: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        share = structure_kept(edited, reconstruction, window=self.detail_window)
+        return share[..., None] * (self.source.frames - reconstruction)

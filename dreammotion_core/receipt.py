@@ -20,7 +20,7 @@ from dreammotion_core.errors import VideoError
 from dreammotion_core.values import EditOutput, Mask, StepLosses
 from dreammotion_core.version import __version__
 
-RECEIPT_FORMAT = 1
+RECEIPT_FORMAT = 2
 _PACKAGES = ("torch", "diffusers", "transformers", "numpy", "av")
 
 
@@ -36,7 +36,7 @@ def build_receipt(
     Args:
         output: the finished edit.
         source_path: the file that was edited; its name, size and SHA-256 are noted, not its folder.
-        selection: the clicks or box the mask came from, as plain JSON values.
+        selection: the objects and prompts the mask came from, as plain JSON values.
         extra: more entries of plain JSON values, such as ``segmenter`` or ``start_frame``; one that
             bears the name of an entry made here replaces it.
 

@@ -14,7 +14,7 @@ Frames are uint8 (F, H, W, 3) RGB, masks bool (H, W), coordinates pixels of the 
 the right and y down. The package stands alone: it knows nothing of what the masks are for.
 """
 
-from segmentation.base import SegmentationSession, Segmenter, SegmenterSpec
+from segmentation.base import Readiness, SegmentationSession, Segmenter, SegmenterSpec
 from segmentation.clicks import Box, Click, Selection
 from segmentation.corrections import begin_prompt
 from segmentation.cuts import find_cuts
@@ -25,16 +25,19 @@ from segmentation.errors import (
     SelectionError,
     UnknownSegmenterError,
 )
+from segmentation.given_objects import AddedObjects, add_given_objects
 from segmentation.health import FrameHealth, Level, assess_masks, next_doubtful
 from segmentation.mask_operations import fill_box, fill_holes, invert, smooth_in_time
 from segmentation.overlay import describe_problem, paint_mask
 from segmentation.project import History, Project, TrackedObject
 from segmentation.prompts import PackedMask, Prompt
+from segmentation.records import describe_project
 from segmentation.registry import list_segmenters, load_segmenter
 from segmentation.review import review_object
 from segmentation.tracks import TrackedMask, Tracks, UnreachedScene
 
 __all__ = [
+    "AddedObjects",
     "Box",
     "CheckpointError",
     "Click",
@@ -45,6 +48,7 @@ __all__ = [
     "PackedMask",
     "Project",
     "Prompt",
+    "Readiness",
     "SegmentationError",
     "SegmentationSession",
     "Segmenter",
@@ -56,9 +60,11 @@ __all__ = [
     "Tracks",
     "UnknownSegmenterError",
     "UnreachedScene",
+    "add_given_objects",
     "assess_masks",
     "begin_prompt",
     "describe_problem",
+    "describe_project",
     "fill_box",
     "fill_holes",
     "find_cuts",

@@ -72,7 +72,7 @@ class Project:
     Attributes:
         num_frames, height, width: of the clip.
         objects: in the order in which they were added.
-        num_added: objects ever added.
+        used_numbers: of all objects ever added.
         num_changes: prompts ever changed.
     """
 
@@ -80,7 +80,7 @@ class Project:
     height: int
     width: int
     objects: tuple[TrackedObject, ...] = ()
-    num_added: int = 0
+    used_numbers: frozenset[int] = frozenset()
     num_changes: int = 0
 
     def object(self, number: int) -> TrackedObject:
@@ -95,23 +95,33 @@ class Project:
         known = ", ".join(str(candidate.number) for candidate in self.objects) or "none yet; add one first"
         raise SelectionError(f"there is no object {number}; the objects are: {known}")
 
-    def add_object(self, name: str | None = None, *, colour: Colour | None = None) -> Self:
+    def add_object(
+        self, name: str | None = None, *, colour: Colour | None = None, number: int | None = None
+    ) -> Self:
         """A copy with one more object, the last of `objects`, without prompts.
 
         Args:
             name: for people; "Object N" where it is None or blank.
             colour: RGB; the next of the usual ones where it is None.
+            number: one that no object has had yet; the lowest of these where it is None.
 
         Raises:
-            SelectionError: if there were `MOST_OBJECTS` already, or the colour is none.
+            SelectionError: if there were `MOST_OBJECTS` already, or the number or the colour is none.
         """
-        number = self.num_added + 1
-        if number > MOST_OBJECTS:
+        free = sorted(set(range(1, MOST_OBJECTS + 1)) - self.used_numbers)
+        if not free:
             raise SelectionError(f"there were {MOST_OBJECTS} objects already; open the clip anew")
+        if number is None:
+            number = free[0]
+        elif number not in free:
+            raise SelectionError(
+                f"an object cannot have the number {number!r}; leave it out, or choose one from 1 to "
+                f"{MOST_OBJECTS} that no object has had"
+            )
         chosen = COLOURS[(number - 1) % len(COLOURS)] if colour is None else _checked_colour(colour)
         label = (name or "").strip() or f"Object {number}"
         added = TrackedObject(number, label, chosen)
-        return replace(self, objects=(*self.objects, added), num_added=number)
+        return replace(self, objects=(*self.objects, added), used_numbers=self.used_numbers | {number})
 
     def remove_object(self, number: int) -> Self:
         """A copy without an object."""

@@ -97,7 +97,7 @@ class Prompt:
         return replace(self, selection=self.selection.undo())
 
     def is_stage_of(self, other: Prompt) -> bool:
-        """Whether it is the other with some of the latest clicks more or less."""
+        """Whether it is another prompt with some of the latest clicks more or less."""
         clicks, others = self.selection.clicks, other.selection.clicks
         shared = min(len(clicks), len(others))
         return (

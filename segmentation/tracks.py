@@ -8,7 +8,7 @@ other, and their masks blended. Works with every `SegmentationSession`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -96,7 +96,7 @@ class Tracks:
             self._walks[prompt] = walk
         return walk[prompt.frame_index].unpacked()
 
-    def update(self, project: Project) -> Iterator[TrackedMask]:
+    def update(self, project: Project) -> Generator[TrackedMask, None, None]:
         """Make the masks that a project still lacks. Closing the iterator cancels; what is done stays.
 
         The object and the prompt that were changed last come first, each from its own frame onwards and
@@ -108,7 +108,7 @@ class Tracks:
         self._check(project)
         return self._update(project)
 
-    def _update(self, project: Project) -> Iterator[TrackedMask]:
+    def _update(self, project: Project) -> Generator[TrackedMask, None, None]:
         self._forget_unused(project)
         for tracked in sorted(project.objects, key=_last_change, reverse=True):
             spans = self._spans(tracked)
@@ -119,17 +119,21 @@ class Tracks:
                     if span in counting and self._are_walked(counting, index):
                         yield TrackedMask(index, tracked.number, self._blended(tracked, index, counting))
 
+    def missing_frames(self, project: Project, *, number: int) -> tuple[int, ...]:
+        """The frames, ascending, on which `update` would make a mask of an object.
+
+        Raises:
+            SelectionError: if there is no such object.
+            FramesError: if the project belongs to another clip.
+        """
+        self._check(project)
+        spans = self._spans(project.object(number))
+        reached = {index for span in spans for index in span.within}
+        return tuple(sorted(i for i in reached if not self._are_walked(spans_at(spans, i), i)))
+
     def num_missing(self, project: Project) -> int:
         """How many masks `update` would make, over all objects."""
-        self._check(project)
-        return sum(self._num_missing(self._spans(tracked)) for tracked in project.objects)
-
-    def _num_missing(self, spans: tuple[Span, ...]) -> int:
-        covered = {index for span in spans for index in span.within}
-        return sum(not self._are_walked(spans_at(spans, index), index) for index in covered)
-
-    def _are_walked(self, spans: tuple[Span, ...], frame_index: int) -> bool:
-        return all(frame_index in self._walks.get(span.prompt, {}) for span in spans)
+        return sum(len(self.missing_frames(project, number=each.number)) for each in project.objects)
 
     def mask(self, project: Project, *, number: int, frame_index: int) -> FrameMask:
         """The object on a frame, as far as it is known.
@@ -175,6 +179,9 @@ class Tracks:
                     )
                     found.append(UnreachedScene(tracked.number, scene, message))
         return tuple(found)
+
+    def _are_walked(self, spans: tuple[Span, ...], frame_index: int) -> bool:
+        return all(frame_index in self._walks.get(span.prompt, {}) for span in spans)
 
     def _walk(self, span: Span) -> Iterator[int]:
         """Follow a prompt and give the numbers of the frames that become known."""

@@ -15,7 +15,7 @@ PICTURE = Path(__file__).resolve().parents[1] / "assets" / "readme" / "page.png"
 
 
 def edit_example(page: Page, name: str) -> None:
-    """Do what a newcomer does: take an example, click, propagate, take a suggestion, edit."""
+    """Do what a newcomer does: take an example, click, follow, take a suggestion, edit."""
     page.click(f'#examples button:has-text("{name}")')
     page.wait_for_function("() => document.querySelector('#canvas .dm-base').naturalWidth > 0")
     page.wait_for_timeout(1500)
@@ -24,7 +24,7 @@ def edit_example(page: Page, name: str) -> None:
     page.locator("#canvas canvas").click(position={"x": area["width"] * 0.5, "y": area["height"] * 0.42})
     page.wait_for_selector("#canvas .dm-overlay[src]")
     page.click("#propagate")
-    page.wait_for_selector('#player [data-stage="mask"], #player[data-stage="mask"]', state="attached")
+    page.wait_for_selector("#propagate:has-text('Followed')")
     page.fill("#seed textarea, #seed input", "7")
     page.locator("#suggestions label").first.click()
     page.wait_for_timeout(2000)

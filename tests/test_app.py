@@ -37,7 +37,7 @@ from dreammotion_core import (
     read_video,
     write_video,
 )
-from segmentation import SelectionError, load_segmenter
+from segmentation import Prompt, SelectionError, load_segmenter
 from tests.serving import serve
 from tests.tiny import moving_square, save_tiny_unet3d
 from web import (
@@ -48,13 +48,16 @@ from web import (
     Edits,
     Example,
     LazyEditor,
+    Segmenters,
     Selections,
     VisitorStore,
     load_examples,
 )
+from web.clip import Clip
 from web.device import QueueFullError
-from web.encoding import encode_frame, encode_overlay
+from web.encoding import Layer, encode_frame, encode_overlay
 from web.failures import UNEXPECTED, told_to_visitor
+from web.refining import edited_masks
 from web.settings import preset_fields, read_prompts, read_settings
 from web.visitors import VisitorGoneError
 
@@ -66,9 +69,11 @@ PROMPTS = {"source_prompt": "a red car", "target_prompt": "a blue car"}
 def form(**changes: Any) -> dict[str, Any]:
     usual = EditConfig()
     low, high = usual.timestep_range
+    refinement = {"mask_fill": "none", "mask_steady": 0, "mask_invert": False}
     values = {name: getattr(usual, name, None) for name in FORM_FIELDS}
     values |= {"steps": 3, "timestep_low": low, "timestep_high": high, "seed": "7", "preview_interval": 1}
-    return values | changes
+    refinement |= {"mask_grow": usual.mask_grow, "mask_feather": usual.mask_feather}
+    return values | refinement | changes
 
 
 def last(updates: Iterator[dict[str, Any]]) -> dict[str, Any]:
@@ -105,9 +110,17 @@ class Page:
         self.clips.greet(token=token)
         return token
 
-    def click(self, token: str, /, *clicks: dict[str, Any], **changes: Any) -> dict[str, Any]:
-        selection = {"frame_index": 0, "clicks": list(clicks or [ON_SQUARE]), "box": None}
-        return self.selections.segment({"token": token, "clip": 1, "selection": selection} | changes)
+    def clip(self, token: str) -> Clip:
+        clip = self.visitors.get(token).clip
+        assert clip is not None
+        return clip
+
+    def do(self, token: str, /, *commands: Any, frame: int = 0, **changes: Any) -> dict[str, Any]:
+        message = {"token": token, "clip": 1, "frame": frame, "commands": list(commands), "overlays": [frame]}
+        return self.selections.answer(message | changes)
+
+    def click(self, token: str, /, at: dict[str, Any] = ON_SQUARE, *, frame: int = 0) -> dict[str, Any]:
+        return self.do(token, {"do": "click", "frame": frame} | at, frame=frame)
 
 
 @pytest.fixture
@@ -134,7 +147,7 @@ def test_two_visitors_never_see_each_others_selection(page: Page) -> None:
 
     page.click(first)
 
-    assert page.visitors.get(second).selection.is_empty
+    assert not page.clip(second).chosen
     assert first != second
     assert len(first) >= 16
 
@@ -213,18 +226,21 @@ def test_a_full_line_is_refused() -> None:
 def test_a_click_on_the_object_is_answered_with_its_mask(page: Page) -> None:
     answer = page.click(page.arrive())
 
-    assert answer["overlay"].startswith("data:image/png;base64,")
-    assert 0.02 < answer["share"] < 0.3
+    assert answer["overlays"]["0"].startswith("data:image/png;base64,")
+    assert "% of the frame is selected" in answer["note"]
+    assert answer["prompt"]["clicks"] == [ON_SQUARE]
 
 
-def test_an_emptied_selection_clears_the_overlay(page: Page) -> None:
+def test_an_emptied_selection_clears_the_overlay_and_undo_brings_it_back(page: Page) -> None:
     token = page.arrive()
     page.click(token)
 
-    answer = page.click(token, selection={"frame_index": 0, "clicks": [], "box": None})
+    answer = page.do(token, {"do": "clear", "frame": 0})
 
-    assert answer["overlay"] is None
-    assert page.visitors.get(token).selection.is_empty
+    assert answer["overlays"]["0"] is None
+    assert not page.clip(token).chosen
+    assert page.do(token, {"do": "undo"})["overlays"]["0"]
+    assert not page.do(token, {"do": "redo"})["overlays"]["0"]
 
 
 @pytest.mark.parametrize(
@@ -232,60 +248,161 @@ def test_an_emptied_selection_clears_the_overlay(page: Page) -> None:
     [
         ({"token": "other"}, "Reload"),
         ({"clip": 9}, "another clip"),
-        ({"selection": None}, "no selection"),
-        ({"selection": {"frame_index": 2, "clicks": [ON_SQUARE]}}, "first frame"),
-        ({"selection": {"clicks": [ON_SQUARE] * 65}}, "64 clicks"),
-        ({"selection": {"clicks": [{"x": math.nan, "y": 1}]}}, "finite"),
-        ({"selection": {"clicks": [{"x": SIDE + 1, "y": 1}]}}, "outside"),
-        ({"selection": {"clicks": [{"x": "1", "y": 1}]}}, "finite"),
-        ({"selection": {"clicks": 5}}, "cannot be read"),
-        ({"selection": {"box": {"x0": 3, "y0": 3, "x1": 3, "y1": 9}}}, "no area"),
+        ({"commands": None}, "reload"),
+        ({"commands": ["click"]}, "reload"),
+        ({"commands": [{"do": ["click"]}]}, "reload"),
+        ({"commands": [{"do": "click", "frame": 0}]}, "reload"),
+        ({"commands": [{"do": "click", "frame": 9} | ON_SQUARE]}, "frame 9"),
+        ({"commands": [{"do": "click", "frame": "0"} | ON_SQUARE]}, "reload"),
+        ({"commands": [{"do": "click", "frame": 0} | ON_SQUARE] * 65}, "64 clicks"),
+        ({"commands": [{"do": "click", "frame": 0} | ON_SQUARE | {"x": math.nan}]}, "finite"),
+        ({"commands": [{"do": "click", "frame": 0} | ON_SQUARE | {"x": SIDE + 1}]}, "outside"),
+        ({"commands": [{"do": "box", "frame": 0, "x0": 3, "y0": 3, "x1": 3, "y1": 9}]}, "no area"),
+        ({"commands": [{"do": "pick", "object": 7}]}, "no object 7"),
+        ({"commands": [{"do": "style", "object": 1, "name": "x", "colour": "red"}]}, "colour"),
+        (
+            {"commands": [{"do": "style", "object": 1, "name": "x" * 41, "colour": "#ffffff"}]},
+            "40 characters",
+        ),
+        ({"overlays": list(range(99))}, "at most 32"),
+        ({"frame": 9}, "frame 9"),
     ],
 )
-def test_a_bad_selection_is_answered_with_a_sentence(
-    page: Page, changes: dict[str, Any], message: str
-) -> None:
-    answer = page.click(page.arrive(), **changes)
+def test_bad_requests_are_answered_with_a_sentence(page: Page, changes: dict[str, Any], message: str) -> None:
+    answer = page.do(page.arrive(), **changes)
 
     assert message.lower() in answer["error"].lower()
+
+
+def test_what_came_before_a_refused_command_counts(page: Page) -> None:
+    token = page.arrive()
+
+    answer = page.do(token, {"do": "click", "frame": 0} | ON_SQUARE, {"do": "fly"})
+
+    assert "error" in answer
+    assert answer["overlays"]["0"]
+
+
+def test_objects_are_added_renamed_left_alone_and_removed(page: Page) -> None:
+    token = page.arrive()
+    page.click(token)
+    page.do(token, {"do": "add"}, {"do": "style", "object": 2, "name": "sky", "colour": "#010203"})
+    answer = page.click(token, {"x": 50.0, "y": 4.0, "is_positive": True})
+    assert [(each["name"], each["frames"]) for each in answer["objects"]] == [("Object 1", [0]), ("sky", [0])]
+    assert answer["objects"][1]["colour"] == "#010203"
+
+    page.do(token, {"do": "choose", "object": 1, "value": False})
+    assert [tracked.name for tracked in page.clip(token).chosen] == ["sky"]
+
+    answer = page.do(token, {"do": "remove", "object": 2})
+    assert [each["number"] for each in answer["objects"]] == [1]
+    answer = page.do(token, {"do": "remove", "object": 1})
+    assert answer["objects"][0]["frames"] == []
 
 
 def test_propagation_streams_every_frame_and_keeps_the_masks(page: Page) -> None:
     token = page.arrive()
     page.click(token)
 
-    updates = [u["player"] for u in page.selections.propagate(token=token) if "player" in u]
+    updates = [update["canvas"] for update in page.selections.propagate(token=token)]
 
-    assert [u["show"] for u in updates] == [0, 1, 2, None]
-    assert page.visitors.get(token).masks.shape == (3, SIDE, SIDE)
+    assert [update.get("frame") for update in updates] == [1, 2, None]
+    assert all(update["overlay"] for update in updates[:-1])
+    assert page.clip(token).is_followed
+    assert {cell["state"] for cell in page.do(token)["cells"]} == {"good"}
     assert not page.visitors.get(token).is_busy
 
 
-def test_a_new_click_makes_earlier_masks_invalid(page: Page) -> None:
+def test_a_correction_makes_only_the_frames_round_it_again(page: Page) -> None:
     token = page.arrive()
     page.click(token)
     list(page.selections.propagate(token=token))
 
-    page.click(token, ON_SQUARE, {"x": 2.0, "y": 60.0, "is_positive": False})
+    answer = page.click(token, {"x": 60.0, "y": 60.0, "is_positive": False}, frame=2)
 
-    assert page.visitors.get(token).masks is None
+    assert answer["toFollow"] == 1
+    assert [cell["state"] for cell in answer["cells"]] == ["known", "missing", "known"]
+    assert [u["canvas"].get("frame") for u in page.selections.propagate(token=token)] == [1, None]
+    assert page.do(token, {"do": "undo"})["toFollow"] == 0
 
 
-def test_propagation_stops_after_the_frame_at_hand(page: Page) -> None:
+def test_an_object_that_is_not_in_a_frame_is_not_asked_about(page: Page) -> None:
+    token = page.arrive()
+    page.click(token)
+    list(page.selections.propagate(token=token))
+
+    answer = page.do(token, {"do": "absent", "frame": 2}, frame=2)
+
+    assert answer["isAbsent"]
+    assert answer["overlays"]["2"] is None
+    assert answer["toFollow"] == 0
+    assert answer["cells"][2]["state"] == "good"
+
+
+def test_stopping_keeps_what_is_done_and_says_so(page: Page) -> None:
     token = page.arrive()
     page.click(token)
     updates = page.selections.propagate(token=token)
-    next(updates), next(updates)
+    next(updates)
 
     page.edits.stop(token)
+    note = last(updates)["canvas"]["note"]
 
-    assert "Stopped" in last(updates)["player"]["caption"]
-    assert page.visitors.get(token).masks is None
+    assert note == "Stopped. 1 of 2 frames are done and kept; follow again to go on."
+    assert page.do(token)["toFollow"] == 1
+
+
+def test_a_click_while_following_ends_it(page: Page) -> None:
+    token = page.arrive()
+    page.click(token)
+    updates = page.selections.propagate(token=token)
+    next(updates)
+
+    page.click(token, {"x": 2.0, "y": 60.0, "is_positive": False})
+
+    assert "Stopped" in last(updates)["canvas"]["note"]
+    assert not page.clip(token).is_followed
 
 
 def test_propagating_nothing_is_refused(page: Page) -> None:
     with pytest.raises(SelectionError, match="nothing is selected"):
         list(page.selections.propagate(token=page.arrive()))
+
+
+def test_the_next_doubtful_frame_is_shown_with_its_object(page: Page) -> None:
+    token = page.arrive()
+    page.click(token)
+    list(page.selections.propagate(token=token))
+    small = np.zeros((SIDE, SIDE), bool)
+    small[20:22, 10:12] = True
+    clip = page.clip(token)
+    clip.history = clip.history.do(lambda project: project.with_prompt(1, Prompt.of_mask(0, small)))
+    page.do(token, {"do": "add"})
+
+    list(page.selections.propagate(token=token))
+    before = page.do(token, frame=0)
+    answer = page.do(token, frame=0, seek=True)
+
+    doubtful = [i for i, cell in enumerate(before["cells"]) if cell["state"] in ("doubtful", "bad")]
+    assert answer["frame"] == (doubtful[0] if doubtful else 0)
+    assert answer["picked"] == (1 if doubtful else 2)
+
+
+def test_the_masks_are_refined_as_the_form_says(page: Page) -> None:
+    token = page.arrive()
+    page.click(token)
+    list(page.selections.propagate(token=token))
+    clip = page.clip(token)
+    plain = edited_masks(clip)
+    picture = page.do(token)["overlays"]["0"]
+
+    update = page.selections.refine(
+        token=token, mask_fill="box", mask_steady=1, mask_invert=True, mask_grow=2, mask_feather=0
+    )
+
+    assert update["canvas"]["kind"] == "settled"
+    assert not (edited_masks(clip) & plain).any()
+    assert page.do(token)["overlays"]["0"] != picture
 
 
 # Edits
@@ -302,10 +419,10 @@ def test_an_edit_follows_the_object_and_ends_with_clip_and_receipt(page: Page, e
             receipt = json.loads(Path(update["receipt"].value["path"]).read_text())
             facts, view = update["facts"], update["player"]
 
-    assert any("Following the object" in caption for caption in captions)
+    assert "Following what is selected first." in captions
     assert frames.shape == (3, SIDE, SIDE, 3)
     assert receipt["seed"] == 7
-    assert receipt["selection"]["clicks"] == [ON_SQUARE]
+    assert receipt["selection"]["objects"][0]["prompts"][0]["clicks"] == [ON_SQUARE]
     assert receipt["source"]["name"] == example.path.name
     assert "unchanged (max difference 0 of 255)" in facts
     assert len(view["before"]) == len(view["frames"]) == 3
@@ -390,9 +507,14 @@ def test_editing_without_a_mask_needs_no_click(page: Page) -> None:
     assert "The whole frame was edited" in last(updates)["facts"]
 
 
-def test_an_edit_without_a_click_says_what_to_do(page: Page) -> None:
+def test_an_edit_without_a_click_or_a_chosen_object_says_what_to_do(page: Page) -> None:
+    token = page.arrive()
     with pytest.raises(MaskError, match="click the object"):
-        list(page.edits.run(token=page.arrive(), **PROMPTS, **form()))
+        list(page.edits.run(token=token, **PROMPTS, **form()))
+    page.click(token)
+    page.do(token, {"do": "choose", "object": 1, "value": False})
+    with pytest.raises(MaskError, match="left alone"):
+        list(page.edits.run(token=token, **PROMPTS, **form()))
 
 
 @pytest.mark.parametrize(
@@ -427,6 +549,7 @@ def test_prompts_are_checked_before_anything_waits(source: Any, target: Any, mes
         ({"timestep_low": 900, "timestep_high": 100}, "timestep_range"),
         ({"appearance_weight": 0, "spatial_weight": 0, "temporal_weight": 0}, "all three losses"),
         ({"use_mask": "yes"}, "use_mask"),
+        ({"mask_grow": "much"}, "mask grow"),
     ],
 )
 def test_settings_are_checked_again_on_the_server(changes: dict[str, Any], message: str) -> None:
@@ -470,7 +593,7 @@ def test_another_part_of_the_clip_starts_a_new_selection(page: Page) -> None:
 
     assert update["canvas"]["clip"] == 2
     assert len(update["player"]["frames"]) == 2
-    assert page.visitors.get(token).selection.is_empty
+    assert not page.clip(token).chosen
 
 
 @pytest.mark.parametrize("span", [(-1, 3), (0, 1), (0, 7), (0.5, 3), ("0", 3), (None, 3)])
@@ -497,7 +620,8 @@ def test_the_overlay_tints_the_object_and_nothing_else() -> None:
     mask = np.zeros((32, 64), bool)
     mask[8:24, 16:48] = True
 
-    overlay = picture(encode_overlay(mask))
+    layer = Layer(mask, (255, 0, 0), mask.astype(np.float32))
+    overlay = picture(encode_overlay([layer], size=mask.shape))
 
     assert overlay.size == (640, 320)
     assert overlay.getpixel((320, 160))[3] > 0
@@ -528,7 +652,7 @@ def test_the_page_is_built_without_loading_weights(example: Example) -> None:
     editor = LazyEditor("toybox")
 
     async def build() -> gr.Blocks:
-        return build_app(editor, load_segmenter(), [example])
+        return build_app(editor, Segmenters(load_segmenter()), [example])
 
     # Outside a running event loop, Gradio makes loops of its own and leaves them open. The thread is
     # for the browser tests, which keep a loop running in this one.

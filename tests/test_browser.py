@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from dreammotion_core import Video, read_video, write_video
+from dreammotion_core import Video, read_objects, read_video, write_masks, write_video
 from tests.serving import serve
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -26,6 +26,7 @@ pytestmark = [
 ]
 SIDE = 128
 BALL = (0.25, 0.6)
+OTHER = (0.8, 0.2)
 PATIENCE = 60_000
 """Milliseconds; the machine may be busy with other tests."""
 
@@ -33,18 +34,23 @@ UPLOAD = '.dm-source input[type="file"]'
 MASK_SHOWN = "() => document.querySelector('#canvas .dm-overlay')?.hasAttribute('src')"
 
 
-@pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A red ball rolling over a meadow."""
+def rolling_ball(folder: Path, *, side: int) -> Path:
+    """A red ball rolling over a meadow, and a blue one at rest."""
     frames = []
     for index in range(8):
         image = Image.new("RGB", (4 * SIDE, 4 * SIDE), (150, 200, 240))
         draw = ImageDraw.Draw(image)
         draw.rectangle((0, 2.2 * SIDE, 4 * SIDE, 4 * SIDE), fill=(90, 170, 80))
-        x, y = (4 * BALL[0] + 0.2 * index) * SIDE, 4 * BALL[1] * SIDE
-        draw.ellipse((x - 70, y - 70, x + 70, y + 70), fill=(210, 40, 40))
-        frames.append(np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX)))
-    return write_video(Video(np.stack(frames), 8.0), tmp_path_factory.mktemp("clip") / "ball.mp4")
+        for place, colour in (((BALL[0] + 0.05 * index, BALL[1]), (210, 40, 40)), (OTHER, (40, 60, 190))):
+            x, y = (4 * SIDE * part for part in place)
+            draw.ellipse((x - 70, y - 70, x + 70, y + 70), fill=colour)
+        frames.append(np.asarray(image.resize((side, side), Image.Resampling.BOX)))
+    return write_video(Video(np.stack(frames), 8.0), folder / "ball.mp4")
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rolling_ball(tmp_path_factory.mktemp("clip"), side=SIDE)
 
 
 @pytest.fixture(scope="session")
@@ -134,7 +140,7 @@ def test_a_click_shows_the_mask_of_the_object(visit: Callable[..., Page]) -> Non
     expect(page.locator("#canvas .dm-note")).to_contain_text("% of the frame is selected")
     overlay = page.evaluate(PIXEL_OF_OVERLAY, list(BALL))
     assert overlay[3] > 0
-    assert page.evaluate(PIXEL_OF_OVERLAY, [0.8, 0.1])[3] == 0
+    assert page.evaluate(PIXEL_OF_OVERLAY, [0.5, 0.1])[3] == 0
 
 
 PIXEL_OF_OVERLAY = """async ([x, y]) => {
@@ -161,7 +167,7 @@ def test_undo_box_and_negative_clicks_change_the_selection(visit: Callable[..., 
     page = visit()
     select_ball(page)
 
-    click(page, (0.8, 0.2), button="right")
+    click(page, (0.5, 0.1), button="right")
     expect(page.locator("[data-answered='2']")).to_have_count(1)
     page.click("#canvas [data-action=undo]")
     expect(page.locator("[data-answered='1']")).to_have_count(1)
@@ -184,17 +190,90 @@ def test_the_keyboard_alone_selects(visit: Callable[..., Page]) -> None:
     page.wait_for_function(MASK_SHOWN)
 
 
-def test_propagation_streams_and_any_frame_can_be_looked_at(visit: Callable[..., Page]) -> None:
+def follow(page: Page) -> None:
+    page.click("#propagate")
+    expect(page.locator("#propagate")).to_have_text("Followed through the clip ✓")
+
+
+def go_to(page: Page, frame: int) -> None:
+    page.focus("#canvas .dm-frame")
+    page.keyboard.press("Home")
+    for _ in range(frame):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator(f"[data-frame='{frame}']")).to_have_count(1)
+
+
+def states(page: Page) -> list[str]:
+    return page.eval_on_selector_all(
+        "#canvas .dm-cells i", "cells => cells.map((cell) => cell.dataset.state)"
+    )
+
+
+def test_two_objects_are_followed_and_any_frame_can_be_looked_at(visit: Callable[..., Page]) -> None:
     page = visit()
     select_ball(page)
+    page.click("[data-action=add]")
+    expect(page.locator(".dm-chip")).to_have_count(2)
+    click(page, OTHER)
+    page.click("[data-action=details]")
+    page.fill(".dm-details [name=name]", "blue ball")
+    page.keyboard.press("Enter")
+    expect(page.locator(".dm-chip").last).to_have_text("blue ball")
+    expect(page.locator(".dm-scope")).to_contain_text("both objects")
+
+    follow(page)
+    go_to(page, 7)
+    page.wait_for_function(MASK_SHOWN)
+
+    assert states(page) == ["good"] * 8
+    assert page.evaluate(PIXEL_OF_OVERLAY, list(OTHER))[3] > 0
+    assert page.evaluate(PIXEL_OF_OVERLAY, [BALL[0] + 0.35, BALL[1]])[3] > 0
+    assert page.evaluate(PIXEL_OF_OVERLAY, [BALL[0] - 0.05, BALL[1]])[3] == 0
+
+
+def test_a_correction_follows_only_the_frames_round_it_and_undo_takes_it_back(
+    visit: Callable[..., Page],
+) -> None:
+    page = visit()
+    select_ball(page)
+    follow(page)
+    go_to(page, 5)
+    click(page, (BALL[0] + 0.25, BALL[1]))
+    expect(page.locator("#propagate")).to_contain_text("6 frames")
+    follow(page)
+
+    go_to(page, 2)
+    click(page, OTHER)
+    expect(page.locator("#propagate")).to_contain_text("Follow on 3 frames")
+    assert [index for index, state in enumerate(states(page)) if state == "missing"] == [1, 3, 4]
+    page.click("#canvas [data-action=undo]")
+
+    expect(page.locator("#propagate")).to_have_text("Followed through the clip ✓")
+
+
+def test_stop_keeps_the_frames_that_are_done(visit: Callable[..., Page], tmp_path: Path) -> None:
+    page = visit(upload=False)
+    send(page, rolling_ball(tmp_path, side=720))
+    select_ball(page)
+    page.evaluate(STOP_AFTER_THE_FIRST_FRAME)
 
     page.click("#propagate")
 
-    expect(caption(page)).to_contain_text("followed through the clip")
-    assert page.locator("#player .dm-badge").inner_text() == "Mask"
-    page.focus("#player .dm-frame")
-    page.keyboard.press("Home")
-    expect(page.locator("#player .dm-count")).to_have_text(re.compile("^1 / "))
+    expect(page.locator("#canvas .dm-note")).to_contain_text("done and kept; follow again to go on")
+    assert "missing" in states(page)
+    follow(page)
+    assert "missing" not in states(page)
+
+
+STOP_AFTER_THE_FIRST_FRAME = """() => {
+  const note = document.querySelector('#canvas .dm-note');
+  const watcher = new MutationObserver(() => {
+    if (!/^Following: \\d/.test(note.textContent)) return;
+    watcher.disconnect();
+    document.querySelector('#propagate').click();
+  });
+  watcher.observe(note, { childList: true, characterData: true, subtree: true });
+}"""
 
 
 def test_an_edit_is_watched_stopped_and_kept(visit: Callable[..., Page]) -> None:
@@ -231,7 +310,7 @@ def test_a_finished_edit_is_compared_and_downloaded(visit: Callable[..., Page], 
     assert read_video(tmp_path / "edit.mp4").size == (SIDE, SIDE)
     receipt = json.loads((tmp_path / "edit.json").read_text())
     assert receipt["seed"] == 42
-    assert len(receipt["selection"]["clicks"]) == 1
+    assert len(receipt["selection"]["objects"][0]["prompts"][0]["clicks"]) == 1
 
 
 def test_a_second_visitor_has_an_own_page_and_waits_for_the_device(visit: Callable[..., Page]) -> None:
@@ -325,3 +404,31 @@ def test_the_page_follows_the_colours_of_the_system(
     page = visit(upload=False, color_scheme=scheme)
 
     expect(page.locator(".dm-masthead h1")).to_have_css("color", ink)
+
+
+def test_masks_are_imported_and_exported_unchanged(visit: Callable[..., Page], tmp_path: Path) -> None:
+    page = visit()
+    masks = np.zeros((8, SIDE, SIDE), np.uint8)
+    masks[:, 60:90, 20:50], masks[2:, 10:30, 90:120] = 2, 5
+    page.click("#mask-files button")
+
+    page.set_input_files('#mask-files input[type="file"]', str(write_masks(masks, tmp_path / "in.zip")))
+    expect(page.locator("#clip-notes")).to_contain_text("Imported 2 objects: Object 2, Object 5")
+    with page.expect_download() as download:
+        page.click("#mask-export")
+    download.value.save_as(tmp_path / "out.zip")
+
+    out = read_objects(tmp_path / "out.zip", num_frames=8, size=(SIDE, SIDE))
+    assert np.array_equal(out.numbers, masks)
+
+
+def test_the_segmenters_say_what_they_are_and_what_they_cost(visit: Callable[..., Page]) -> None:
+    page = visit()
+
+    page.click("#segmenter-box button")
+    page.check("#segmenter input[value=sam2-tiny]")
+
+    expect(page.locator("#segmenter label").first).to_contain_text("ready")
+    expect(page.locator("#segmenter [data-part=description]")).to_contain_text("by its own memory")
+    expect(page.locator("#segmenter [data-part=action]")).to_contain_text("SAM 2.1 (tiny)")
+    expect(page.locator("#segmenter-box")).to_contain_text("Clicks are answered by: Embedded")

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreammotion_core import EditConfig, list_models, read_frames, read_video, write_video
+from dreammotion_core import EditConfig, Video, list_models, read_frames, read_video, write_video
 from dreammotion_core.cli import main
 from dreammotion_core.mask_files import read_masks, write_masks
 from segmentation import list_segmenters
@@ -134,14 +134,17 @@ def test_every_setting_reaches_the_edit(clip: Path, model: Path, masks: Path, tm
     settings = {
         "--optimizer": "adam",
         "--learning-rate": "0.05",
+        "--learning-rate-end-factor": "0.5",
         "--guidance-scale": "3",
         "--timestep-range": "100 200",
+        "--timestep-order": "descending",
         "--appearance-weight": "2",
         "--spatial-weight": "0",
         "--temporal-weight": "0.5",
         "--no-mask-matching": "",
         "--mask-grow": "1",
         "--mask-feather": "0",
+        "--colour-smoothing": "0",
         "--negative-prompt": "road",
         "--preview-interval": "0",
         "--seed": "9",
@@ -155,14 +158,17 @@ def test_every_setting_reaches_the_edit(clip: Path, model: Path, masks: Path, tm
         num_optimization_steps=2,
         optimizer="adam",
         learning_rate=0.05,
+        learning_rate_end_factor=0.5,
         guidance_scale=3.0,
         timestep_range=(100, 200),
+        timestep_order="descending",
         appearance_weight=2.0,
         spatial_weight=0.0,
         temporal_weight=0.5,
         mask_matching=False,
         mask_grow=1,
         mask_feather=0,
+        colour_smoothing=0.0,
         negative_prompt="road",
         preview_interval=0,
         seed=9,
@@ -202,7 +208,9 @@ def test_edit_of_a_clicked_object(clip: Path, model: Path, tmp_path: Path) -> No
 
     assert code == 0
     receipt = json.loads((tmp_path / "out.json").read_text())
-    assert receipt["selection"]["clicks"] == [{"x": x, "y": y, "is_positive": True}]
+    (prompt,) = receipt["selection"]["objects"][0]["prompts"]
+    assert prompt["clicks"] == [{"x": x, "y": y, "is_positive": True}]
+    assert receipt["segmenter"] == "embedded"
     assert receipt["mask"]["share"] == pytest.approx(mask[0].mean(), rel=0.3)
 
 
@@ -221,6 +229,24 @@ def test_segment_writes_one_black_and_white_mask_a_frame(clip: Path, tmp_path: P
     assert masks.shape == truth.shape
     assert (masks & truth).sum() / (masks | truth).sum() > 0.7
     assert set(np.unique(np.asarray(Image.open(tmp_path / "masks" / "00000.png")))) == {0, 255}
+
+
+def test_nothing_is_followed_into_another_scene_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, _ = moving_square(3, SIZE)
+    mirrored = 255 - video.frames[:, ::-1, ::-1]
+    path = write_video(Video(np.concatenate([video.frames, mirrored]), 8.0), tmp_path / "cut.mp4")
+
+    code = main(["segment", str(path), "--click", "9,20", "--out", str(tmp_path / "m"), "--device", "cpu"])
+
+    assert code == 0
+    said = capsys.readouterr().err
+    assert "Note: another scene begins at frame 4; the object was followed up to there" in said
+    assert "--start-frame" in said
+    assert "not found" not in said
+    found = read_masks(tmp_path / "m", num_frames=6, size=SIZE).masks.any(axis=(1, 2))
+    assert found.tolist() == [True, True, True, False, False, False]
 
 
 @pytest.mark.parametrize("name", ["masks.zip", "masks.npz", "masks.mp4"])

@@ -18,9 +18,9 @@ BOTTOM = {"errors", "config", "values", "version", "mask_shapes"}
 FILES = (
     {"atomic_files", "audio_io", "frame_conversion", "frame_decoding", "frame_folders", "frame_range"}
     | {"frame_storage", "png_files", "video_io", "video_timeline"}
-    | {f"mask_{what}" for what in ("archives", "arrays", "files", "levels", "pictures", "videos")}
+    | {f"mask_{what}" for what in ("archives", "arrays", "files", "levels", "names", "pictures", "videos")}
 )
-MATHS = {"distillation", "similarity", "parameterization", "masks", "composite"}
+MATHS = {"distillation", "similarity", "parameterization", "masks", "composite", "detail", "steadying"}
 BACKENDS = {"backends", "backends.base", "backends.registry"}
 MODEL_LIBRARIES = {"diffusers", "transformers", "accelerate", "safetensors", "huggingface_hub"}
 
@@ -97,7 +97,7 @@ def test_core_modules_import_only_what_lies_below_them(path: Path) -> None:
 
 
 def test_every_core_module_has_its_place_in_the_table() -> None:
-    composition_roots = {"", "cli", "__main__"}
+    composition_roots = {"", "cli", "cli_selecting", "__main__"}
     known = set(ALLOWED_WITHIN_CORE) | BACKENDS | composition_roots
 
     names = {name_within("dreammotion_core", path) for path in modules("dreammotion_core")}
@@ -121,7 +121,7 @@ def test_segmentation_stands_alone(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules("dreammotion_core"), ids=lambda path: path.stem)
 def test_only_the_command_line_knows_both_packages(path: Path) -> None:
-    if path.name == "cli.py":
+    if path.name in ("cli.py", "cli_selecting.py"):
         assert "segmentation" in top_level(path)
     else:
         assert not top_level(path) & {"segmentation", "web"}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from dreammotion_core.composite import composite, max_difference_outside
+from dreammotion_core.composite import blend, composite, max_difference_outside
 from dreammotion_core.errors import MaskError
 from dreammotion_core.masks import checked_mask, feathered_alpha, grown_mask, latent_mask
 
@@ -83,7 +83,9 @@ def test_pixels_outside_the_mask_are_the_sources_exactly() -> None:
     source = rng.integers(0, 256, (1, 41, 41, 3), dtype=np.uint8)
     edited = rng.uniform(0, 255, source.shape).astype(np.float32)
 
-    result = composite(source, edited, feathered_alpha(disc(10), width=3))
+    alpha = feathered_alpha(disc(10), width=3)
+
+    result = composite(source, blend(source, edited, alpha), alpha)
 
     assert np.array_equal(result[~disc(10)], source[~disc(10)])
     assert np.array_equal(result[0, 20, 20], np.rint(edited[0, 20, 20]).astype(np.uint8))

@@ -58,6 +58,13 @@ class TestProject:
         project = EMPTY.add_object().add_object(" the car ", colour=(1, 2, 3)).remove_object(1).add_object()
         assert [(each.number, each.name) for each in project.objects] == [(2, "the car"), (3, "Object 3")]
         assert [each.colour for each in project.objects] == [(1, 2, 3), COLOURS[2]]
+
+    def test_a_number_can_be_asked_for_if_no_object_has_had_it(self) -> None:
+        project = EMPTY.add_object(number=MOST_OBJECTS).add_object()
+        assert [each.number for each in project.objects] == [MOST_OBJECTS, 1]
+        for number in (1, MOST_OBJECTS, 0, MOST_OBJECTS + 1):
+            with pytest.raises(SelectionError, match="no object has had"):
+                project.remove_object(1).add_object(number=number)
         assert EMPTY.objects == ()
 
     def test_an_object_is_renamed_and_recoloured(self) -> None:

@@ -17,6 +17,7 @@ from segmentation.tracks import MOST_WALKS, TrackedMask, Tracks
 from tests.test_segmentation import SIZE, disc_clip, overlap
 from training.world.render import render
 from training.world.scene import sample_scene
+from training.world.shot import Shot
 
 NUM_FRAMES, SIDE = 20, 16
 
@@ -138,6 +139,7 @@ class TestTracks:
         list(tracks.update(project))
         session.made.clear()
         project = project.with_prompt(1, click(10, x=9))
+        assert tracks.missing_frames(project, number=1) == tuple(range(1, 15))
         assert order(tracks.update(project)) == [10, 11, 12, 13, 14, 9, 8, 7, 6, 5, 4, 3, 2, 1]
         assert sorted(session.made) == [*range(1, 10), *range(11, 15)]
         columns = [column(tracks, project, index) for index in (0, 4, 6, 12, 13, 15, 19)]
@@ -256,7 +258,7 @@ class TestTracks:
 @pytest.fixture(scope="module")
 def two_scenes() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     frames, masks = disc_clip(4)
-    other = render(sample_scene(2_000_000_003), num_frames=3, resolution=SIZE)
+    other = render(sample_scene(2_000_000_003), shot=Shot(num_frames=3, resolution=SIZE))
     return np.concatenate([frames, other.frames.numpy()]), np.concatenate([masks, other.mask.numpy()])
 
 

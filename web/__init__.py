@@ -1,18 +1,21 @@
 """The browser side: components, per-visitor state and the handlers behind the page.
 
-Deliberately absent: the layout and the event table, which are `app.py`, and any model or video code.
+Deliberately absent: what goes where and the event table, which are `app.py`, and any model or video code.
 """
 
-from web.components import CSS_FILES, click_canvas, examples_row, losses_plot, masthead, player
+from web.components import CSS_FILES, click_canvas, examples_row, masthead, segmenter_list
 from web.device import DeviceQueue
-from web.drawer import advanced_drawer
+from web.drawer import advanced_drawer, mask_drawer, outline_drawer
 from web.editing import EDIT_OUTPUTS, Edits
 from web.editor import Editor, HostedEditor, LazyEditor
 from web.endpoints import Endpoints
 from web.examples import Example, load_examples
+from web.mask_exchange import EXPORT_OUTPUTS, MaskExchange
 from web.opening import CLIP_OUTPUTS, Clips
+from web.parts import heading, prompt_part, result_part
+from web.segmenters import PICKER_OUTPUTS, SegmenterPicker, Segmenters
 from web.selecting import Selections
-from web.settings import FORM_FIELDS, preset_fields, preset_names
+from web.settings import FORM_FIELDS, REFINEMENT_FIELDS, preset_fields
 from web.theme import page_theme
 from web.visitors import VisitorStore
 from web.wiring import Wiring
@@ -21,7 +24,10 @@ __all__ = [
     "CLIP_OUTPUTS",
     "CSS_FILES",
     "EDIT_OUTPUTS",
+    "EXPORT_OUTPUTS",
     "FORM_FIELDS",
+    "PICKER_OUTPUTS",
+    "REFINEMENT_FIELDS",
     "Clips",
     "DeviceQueue",
     "Editor",
@@ -30,17 +36,23 @@ __all__ = [
     "Example",
     "HostedEditor",
     "LazyEditor",
+    "MaskExchange",
+    "SegmenterPicker",
+    "Segmenters",
     "Selections",
     "VisitorStore",
     "Wiring",
     "advanced_drawer",
     "click_canvas",
     "examples_row",
+    "heading",
     "load_examples",
-    "losses_plot",
+    "mask_drawer",
     "masthead",
+    "outline_drawer",
     "page_theme",
-    "player",
     "preset_fields",
-    "preset_names",
+    "prompt_part",
+    "result_part",
+    "segmenter_list",
 ]

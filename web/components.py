@@ -14,33 +14,36 @@ from typing import Any
 import gradio as gr
 
 from dreammotion_core import ModelSpec, read_video
-from segmentation import SegmenterSpec
 from web.encoding import encode_loop
 from web.examples import Example
 
 _STATIC = Path(__file__).parent / "static"
+
+_CANVAS_PARTS = ("drawing", "server", "objects", "timeline", "pointer")
 
 CSS_FILES = tuple(sorted(_STATIC.glob("*.css")))
 """For `launch(css_paths=...)`."""
 
 
 def click_canvas(answer: Callable[[Any], dict[str, Any]], *, elem_id: str = "canvas") -> gr.HTML:
-    """The first frame, to be clicked on. Takes `web.views.canvas_view`.
+    """The selection editor. Takes the views of `web.selection_views`.
+
+    It asks for following by the event ``play`` and for its end by ``stop``.
 
     Args:
-        answer: gives the mask for some clicks; called past the queue, with one JSON argument.
+        answer: changes and shows the objects; called past the queue, with one JSON argument.
         elem_id: in the page.
     """
 
     # Gradio marks the function that it is given, which a bound method does not allow.
-    def segment(payload: Any) -> dict[str, Any]:
+    def ask(payload: Any) -> dict[str, Any]:
         return answer(payload)
 
     return gr.HTML(
         value=None,
         html_template=_read("click_canvas.html"),
-        js_on_load=_read("click_canvas_drawing.js") + _read("click_canvas.js"),
-        server_functions=[segment],
+        js_on_load="".join(_read(f"click_canvas_{part}.js") for part in _CANVAS_PARTS),
+        server_functions=[ask],
         elem_id=elem_id,
     )
 
@@ -71,7 +74,17 @@ def examples_row(examples: Sequence[Example], *, elem_id: str = "examples") -> g
     )
 
 
-def masthead(model: ModelSpec, segmenter: SegmenterSpec) -> gr.HTML:
+def segmenter_list(*, elem_id: str = "segmenter") -> gr.HTML:
+    """What may answer the clicks. Takes `web.segmenters`' view; its value names the choice (``select``)."""
+    return gr.HTML(
+        value=None,
+        html_template=_read("segmenters.html"),
+        js_on_load=_read("segmenters.js"),
+        elem_id=elem_id,
+    )
+
+
+def masthead(model: ModelSpec) -> gr.HTML:
     """What this is, which model is active, and what that model knows."""
     words = ", ".join(model.vocabulary or ())
     vocabulary = f"<details><summary>The words it knows</summary><p>{html.escape(words)}</p></details>"
@@ -80,7 +93,6 @@ def masthead(model: ModelSpec, segmenter: SegmenterSpec) -> gr.HTML:
             model=html.escape(model.label),
             description=html.escape(model.description),
             vocabulary=vocabulary if words else "",
-            segmenter=html.escape(segmenter.label),
         ),
         elem_id="masthead",
     )

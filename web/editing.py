@@ -7,26 +7,28 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from dreammotion_core import DreamMotionError, MaskError
-from segmentation import Selection
+from web.clip import Clip
 from web.device import DeviceQueue, Ticket
 from web.editor import Editor
 from web.encoding import encode_frames
 from web.failures import told_to_visitor
 from web.jobs import EditJob, EditProgress
+from web.refining import edited_masks
 from web.results import write_result
 from web.selecting import follow, require_clip
-from web.settings import read_prompts, read_settings
+from web.settings import read_prompts, read_refinement, read_settings
 from web.views import facts_view, losses_view, player_view
-from web.visitors import Clip, VisitorStore
+from web.visitors import VisitorStore
 from web.wiring import Update
 
-EDIT_OUTPUTS = ("player", "losses", "facts", "movie", "receipt", "stop")
+EDIT_OUTPUTS = ("canvas", "player", "losses", "facts", "movie", "receipt", "stop")
 """Names of the components that an edit changes."""
 
 _SECONDS_BETWEEN_UPDATES = 0.3
@@ -52,19 +54,25 @@ class Edits:
         clip = require_clip(visitor)
         prompts = read_prompts(source_prompt, target_prompt)
         config = read_settings(form)
-        if config.use_mask and visitor.selection.is_empty:
-            raise MaskError("nothing is selected; click the object that you want to change first")
+        clip.refinement = read_refinement(form)
+        if config.use_mask:
+            _check_choice(clip)
         with visitor.job() as stop:
             yield _cleared()
-            if config.use_mask and visitor.masks is None:
-                yield from follow(visitor, clip, stop)
-                if visitor.masks is None:
+            if config.use_mask and not clip.is_followed:
+                yield _said(clip, "Following what is selected first.")
+                yield from follow(clip, stop)
+                if not clip.is_followed:
+                    yield _said(clip, "Stopped while following. Nothing was changed.")
                     return
-            job = EditJob(clip, *prompts, visitor.masks if config.use_mask else None, config)
+            job = EditJob(clip, *prompts, None, config)
+            if config.use_mask:
+                mask = edited_masks(clip)
+                job = replace(job, mask=mask, selection=clip.record(), segmenter=clip.segmenter)
             with self._device.enter() as ticket:
                 yield from _wait(ticket, clip, stop)
                 if not stop.is_set():
-                    yield from self._edit(job, visitor.selection, stop)
+                    yield from self._edit(job, stop)
 
     def settle(self, *, token: str) -> Update:
         """Offer Stop only while there is something to stop."""
@@ -75,7 +83,7 @@ class Edits:
         with told_to_visitor():
             self._visitors.get(token).stop.set()
 
-    def _edit(self, job: EditJob, selection: Selection, stop: threading.Event) -> Iterator[Update]:
+    def _edit(self, job: EditJob, stop: threading.Event) -> Iterator[Update]:
         progress, failure = EditProgress(), None
         try:
             yield from self._watch(job, progress, stop)
@@ -83,7 +91,7 @@ class Edits:
             failure = error
         # Gradio copies the files into its own cache before it asks for more.
         with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
-            yield _finished(job, progress, Path(folder), selection)
+            yield _finished(job, progress, Path(folder))
         if failure is not None:
             raise failure
 
@@ -102,6 +110,17 @@ class Edits:
                     continue
                 shown_at = time.monotonic()
                 yield _running(job, progress, frames)
+
+
+def _check_choice(clip: Clip) -> None:
+    if not any(tracked.prompts for tracked in clip.project.objects):
+        raise MaskError("nothing is selected; click the object that you want to change first")
+    if not clip.chosen:
+        raise MaskError("every selected object is to be left alone; let the edit change one of them first")
+
+
+def _said(clip: Clip, caption: str) -> Update:
+    return {"player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption)}
 
 
 def _cleared() -> Update:
@@ -125,8 +144,7 @@ def _wait(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterator[Update]
         else:
             yield {}
     if stop.is_set():
-        caption = "You left the line. Nothing was changed."
-        yield {"player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption)}
+        yield _said(clip, "You left the line. Nothing was changed.")
 
 
 def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Update:
@@ -136,12 +154,11 @@ def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Upd
     return {"player": view, "losses": losses_view(progress.losses, num_steps=progress.num_steps)}
 
 
-def _finished(job: EditJob, progress: EditProgress, folder: Path, selection: Selection) -> Update:
+def _finished(job: EditJob, progress: EditProgress, folder: Path) -> Update:
     output = progress.output or job.stopped_output(progress)
     if output is None:
-        caption = "Stopped before the first preview. Nothing was changed."
-        return {"player": player_view(job.clip, stage="source", frames=job.clip.source_uris, caption=caption)}
-    movie, receipt = write_result(output, job, folder=folder, selection=selection)
+        return _said(job.clip, "Stopped before the first preview. Nothing was changed.")
+    movie, receipt = write_result(output, job, folder=folder)
     done = "Done" if progress.output else f"Stopped. This is the clip as of step {len(output.losses)}"
     caption = f"{done}. Drag the line to compare with the source."
     frames = encode_frames(output.frames, quality=90)

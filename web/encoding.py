@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
 
 DISPLAY_SIDE = 640
 """Longest side of a frame as the player shows it. Results are written at full size."""
 
 MASK_COLOUR = (255, 45, 120)
-"""RGB of the overlay: seldom found in nature, and visible on dark and light."""
+"""RGB of what is no single object's: seldom found in nature, and visible on dark and light."""
+
+TINT = 130
+"""Opacity of an overlay's inside, to 255."""
 
 
 def encode_frames(frames: NDArray[np.uint8], *, quality: int = 82) -> list[str]:
@@ -33,22 +38,52 @@ def encode_frame(frame: NDArray[np.uint8], *, quality: int = 82, side: int = DIS
     return _data_uri(image, "jpeg", quality=quality)
 
 
-def encode_overlay(mask: NDArray[np.bool_]) -> str:
-    """A PNG data URI of an (H, W) mask: True is tinted, with a white rim; the rest is transparent.
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One mask of an overlay.
+
+    Attributes:
+        mask: (H, W) bool.
+        colour: RGB.
+        opacity: (H, W) of the tint, in [0, 1]; None draws the outline alone.
+    """
+
+    mask: NDArray[np.bool_]
+    colour: tuple[int, int, int]
+    opacity: NDArray[np.float32] | None = None
+
+
+def encode_overlay(layers: Sequence[Layer], *, size: tuple[int, int]) -> str:
+    """A PNG data URI of masks over each other: tinted with a white rim, transparent elsewhere.
 
     It is drawn at about `DISPLAY_SIDE`, so that the rim of a small mask is not a staircase.
+
+    Args:
+        layers: the lowest first.
+        size: height and width of the frame.
     """
-    scale = DISPLAY_SIDE / max(mask.shape)
-    size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
-    shape = Image.fromarray(mask).convert("L").resize(size, Image.Resampling.BILINEAR)
+    scale = DISPLAY_SIDE / max(size)
+    overlay = Image.new("RGBA", (max(1, round(size[1] * scale)), max(1, round(size[0] * scale))))
+    for layer in layers:
+        _paste(overlay, layer, scale)
+    return _data_uri(overlay, "png", compress_level=1)
+
+
+def _paste(overlay: Image.Image, layer: Layer, scale: float) -> None:
+    shape = Image.fromarray(layer.mask).convert("L").resize(overlay.size, Image.Resampling.BILINEAR)
     if scale > 1:
         shape = shape.filter(ImageFilter.GaussianBlur(0.7 * scale))
     inside = shape.point(lambda level: 255 * (level >= 128))
     core = inside.filter(ImageFilter.MinFilter(5))
-    overlay = Image.new("RGBA", size, (255, 255, 255, 0))
-    overlay.paste((255, 255, 255, 255), mask=inside)
-    overlay.paste((*MASK_COLOUR, 130), mask=core)
-    return _data_uri(overlay, "png", compress_level=1)
+    rim = ImageChops.subtract(inside, core)
+    if layer.opacity is None:
+        overlay.paste((*layer.colour, 255), mask=rim)
+        return
+    levels = Image.fromarray((layer.opacity * TINT).astype(np.uint8)).resize(overlay.size)
+    tint = Image.new("RGBA", overlay.size, (*layer.colour, 0))
+    tint.putalpha(levels)
+    overlay.paste(tint, mask=core)
+    overlay.paste((255, 255, 255, 255), mask=rim)
 
 
 def encode_loop(frames: NDArray[np.uint8], *, fps: float, side: int) -> str:

@@ -14,14 +14,15 @@ from PIL import Image
 from pydantic import ValidationError
 
 from dreammotion_core import EditConfig, VideoError, write_video
-from segmentation import Click, Segmenter, Selection
+from segmentation import Click, Prompt, Segmenter, Selection, Tracks
+from web.clip import Clip
 from web.device import DeviceQueue
 from web.editor import Editor
 from web.failures import told_to_visitor
 from web.jobs import EditJob, EditProgress
 from web.opening import read_clip
+from web.refining import edited_masks
 from web.settings import read_prompts, read_seed, whole_number
-from web.visitors import Clip
 
 
 class Endpoints:
@@ -50,7 +51,7 @@ class Endpoints:
             A PNG of the frame's size: white on the object, black elsewhere.
         """
         with told_to_visitor(), tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
-            mask = self._open(video).session.mask_at(_at(x, y))
+            mask = self._open(video).tracks.preview(_at(x, y))
             path = Path(folder) / "mask.png"
             Image.fromarray(mask.astype(np.uint8) * 255).save(path)
             yield gr.FileData(path=str(path))
@@ -83,15 +84,16 @@ class Endpoints:
             prompts = read_prompts(source_prompt, target_prompt)
             config = EditConfig(num_optimization_steps=whole_number("steps", steps), seed=read_seed(seed))
             clip = self._open(video)
-            mask = np.zeros(clip.video.frames.shape[:3], bool)
-            for index, frame_mask in clip.session.propagate(_at(x, y)):
-                mask[index] = frame_mask
+            number = clip.project.objects[0].number
+            clip.history = clip.history.do(lambda project: project.with_prompt(number, _at(x, y)))
+            for _ in clip.tracks.update(clip.project):
                 yield None
             progress = EditProgress()
             with self._device.enter() as ticket:
                 while not ticket.wait(seconds=0.5):
                     yield None
-                with closing(EditJob(clip, *prompts, mask, config).events(self._editor)) as events:
+                job = EditJob(clip, *prompts, edited_masks(clip), config)
+                with closing(job.events(self._editor)) as events:
                     for event in events:
                         progress.accept(event)
                         yield None
@@ -101,7 +103,8 @@ class Endpoints:
     def _open(self, upload: Any) -> Clip:
         path = _uploaded(upload)
         video = read_clip(path, editor=self._editor, start_frame=0, num_frames=None)
-        return Clip(path=path, video=video, session=self._segmenter.open(video.frames))
+        tracks = Tracks(self._segmenter.open(video.frames), video.frames)
+        return Clip(path, video, tracks, self._segmenter.spec.name)
 
 
 def _uploaded(upload: Any) -> Path:
@@ -112,5 +115,5 @@ def _uploaded(upload: Any) -> Path:
         raise VideoError("video is no uploaded file; send one with handle_file of gradio_client") from error
 
 
-def _at(x: float, y: float) -> Selection:
-    return Selection(clicks=(Click(x, y),))
+def _at(x: float, y: float) -> Prompt:
+    return Prompt(Selection(clicks=(Click(x, y),)))

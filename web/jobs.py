@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,9 @@ from dreammotion_core import (
     StepDone,
     StepLosses,
 )
+from web.clip import Clip
 from web.editor import Editor
 from web.views import format_seconds
-from web.visitors import Clip
 
 
 @dataclass
@@ -98,6 +98,8 @@ class EditJob:
         target_prompt: what it should show.
         mask: (F, H, W) bool; None edits the whole frame.
         config: the settings.
+        selection: what the mask came from, as plain JSON values.
+        segmenter: name of what made it.
     """
 
     clip: Clip
@@ -105,6 +107,8 @@ class EditJob:
     target_prompt: str
     mask: NDArray[np.bool_] | None
     config: EditConfig
+    selection: Mapping[str, Any] | None = None
+    segmenter: str | None = None
 
     def events(self, editor: Editor) -> Generator[EditEvent, None, None]:
         """Run it. Closing the generator stops it within one step."""

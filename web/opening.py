@@ -9,12 +9,14 @@ from typing import Any
 import gradio as gr
 
 from dreammotion_core import Video, VideoError, read_video
-from segmentation import Segmenter
+from segmentation import Segmenter, Tracks
+from web.clip import Clip
 from web.editor import Editor
 from web.examples import Example
+from web.selection_views import canvas_view
 from web.settings import whole_number
-from web.views import canvas_view, notices_html, player_view
-from web.visitors import Clip, Visitor, VisitorStore
+from web.views import notices_html, player_view
+from web.visitors import Visitor, VisitorStore
 from web.wiring import Update
 
 CLIP_OUTPUTS = ("canvas", "player", "clip_notes", "source_prompt", "target_prompt", "suggestions")
@@ -27,7 +29,7 @@ class Clips:
     Args:
         visitors: who is here.
         editor: gives the frame rate and length that its model wants.
-        segmenter: prepares the clip for clicks.
+        segmenter: prepares the clip for clicks, until a visitor chooses another.
         examples: that may be opened by name.
     """
 
@@ -81,14 +83,18 @@ class Clips:
     def _open(self, visitor: Visitor, path: Path, start_frame: Any, num_frames: Any) -> Clip:
         video = read_clip(path, editor=self._editor, start_frame=start_frame, num_frames=num_frames)
         visitor.stop.set()
+        segmenter = visitor.segmenter or self._segmenter
         clip = Clip(
             path=path,
             video=video,
-            session=self._segmenter.open(video.frames),
+            tracks=Tracks(segmenter.open(video.frames), video.frames),
+            segmenter=segmenter.spec.name,
             start_frame=int(start_frame),
-            number=visitor.clip.number + 1 if visitor.clip else 1,
         )
-        visitor.open(clip)
+        if visitor.clip is not None:
+            clip.number = visitor.clip.number + 1
+            clip.refinement = visitor.clip.refinement
+        visitor.clip = clip
         return clip
 
     def _shown(self, token: str, clip: Clip, *, hint: tuple[float, float] | None = None) -> Update:

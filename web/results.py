@@ -6,20 +6,16 @@ import re
 from pathlib import Path
 
 from dreammotion_core import EditOutput, build_receipt, write_receipt, write_video
-from segmentation import Selection
 from web.jobs import EditJob
 
 
-def write_result(
-    output: EditOutput, job: EditJob, *, folder: Path, selection: Selection
-) -> tuple[Path, Path]:
+def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[Path, Path]:
     """Write the MP4 and the receipt of an edit.
 
     Args:
         output: the result.
         job: what was asked for.
         folder: of this edit alone.
-        selection: the clicks that the mask came from.
 
     Returns:
         Paths of the MP4 and the JSON file.
@@ -29,7 +25,8 @@ def write_result(
     receipt = build_receipt(
         output,
         source_path=job.clip.path,
-        selection=selection.to_dict() if job.mask is not None else None,
+        selection=job.selection,
+        segmenter=job.segmenter,
         start_frame=job.clip.start_frame,
         stopped_early=len(output.losses) < output.config.num_optimization_steps,
     )

@@ -1,27 +1,31 @@
-"""Clicks become a mask, and the mask is followed through the clip."""
+"""The selection editor: answers the canvas, follows the objects through the clip, refines their masks."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
-import gradio as gr
-import numpy as np
-from numpy.typing import NDArray
-
-from segmentation import Selection, SelectionError, describe_problem, paint_mask
-from web.encoding import MASK_COLOUR, encode_frame, encode_overlay
+from segmentation import SelectionError
+from web.clip import Clip
+from web.commands import apply_commands
 from web.failures import message_of
-from web.views import player_view
-from web.visitors import Clip, Visitor, VisitorStore
+from web.mask_strip import next_doubtful
+from web.selection_views import bench_view, following_view, settled_view
+from web.settings import read_refinement
+from web.visitors import Visitor, VisitorStore
 from web.wiring import Update
 
-MAX_CLICKS = 64
+MOST_OVERLAYS = 32
+"""That one answer may contain."""
+
+_serials = itertools.count(1)
 
 
 class Selections:
-    """Answers clicks and follows selections.
+    """Answers what the canvas asks, and follows objects.
 
     Args:
         visitors: who is here.
@@ -30,48 +34,62 @@ class Selections:
     def __init__(self, *, visitors: VisitorStore) -> None:
         self._visitors = visitors
 
-    def segment(self, payload: Any) -> dict[str, Any]:
-        """What the click canvas calls at every change of the clicks.
+    def answer(self, payload: Any) -> dict[str, Any]:
+        """What the canvas calls to change or to see something.
 
         Args:
-            payload: ``{"token", "clip", "selection"}``, the selection as `Selection.to_dict` writes it.
+            payload: ``{"token", "clip", "frame", "commands", "overlays", "seek"}``: the frame that is shown,
+                what to do (see `web.commands`), more frames whose overlays are wanted, and whether to go on
+                to the next doubtful frame.
 
         Returns:
-            ``{"overlay", "share", "problem"}``; or ``{"error"}``, because an exception would reach the
-            canvas as an answer without content.
+            `web.selection_views.bench_view`, with an ``"error"`` if something was refused; or the error
+            alone, because an exception would reach the canvas as an answer without content.
         """
         try:
-            return self._segment(payload)
+            return self._answer(payload)
         except Exception as error:
             return {"error": message_of(error)}
 
     def propagate(self, *, token: str) -> Iterator[Update]:
-        """Follow the selected object through the clip and show every mask as it becomes known."""
+        """Follow the objects through the clip and show every mask as it becomes known."""
         visitor = self._visitors.get(token)
         clip = require_clip(visitor)
         with visitor.job() as stop:
-            yield {"stop": gr.Button(visible=True)}
-            yield from follow(visitor, clip, stop)
-        if visitor.masks is not None:
-            caption = _followed_caption(visitor.masks)
-            frames = [_paint(clip, index, mask) for index, mask in enumerate(visitor.masks)]
-            yield {"player": player_view(clip, stage="mask", frames=frames, caption=caption)}
+            yield from follow(clip, stop)
 
-    def _segment(self, payload: Any) -> dict[str, Any]:
+    def refine(self, *, token: str, **form: Any) -> Update:
+        """Take what is to be done to the masks, and show it."""
+        clip = require_clip(self._visitors.get(token))
+        clip.refinement = read_refinement(form)
+        is_following = clip.following.locked()
+        return {"canvas": settled_view(clip, serial=next(_serials), is_following=is_following)}
+
+    def settle(self, *, token: str) -> Update:
+        """After masks have changed, in whatever way: let the canvas show what there is."""
+        clip = self._visitors.get(token).clip
+        if clip is None:
+            return {}
+        return {"canvas": settled_view(clip, serial=next(_serials))}
+
+    def _answer(self, payload: Any) -> dict[str, Any]:
         if not isinstance(payload, Mapping):
             raise SelectionError("the canvas sent no selection; reload the page")
-        visitor = self._visitors.get(payload.get("token"))
-        clip = require_clip(visitor)
+        clip = require_clip(self._visitors.get(payload.get("token")))
         if payload.get("clip") != clip.number:
             raise SelectionError("another clip was opened meanwhile; click on the new one")
-        selection = _read_selection(payload.get("selection"))
-        if selection.is_empty:
-            visitor.select(selection)
-            return {"overlay": None, "share": 0.0, "problem": None}
-        mask = clip.session.mask_at(selection)
-        visitor.select(selection)
-        problem = describe_problem(mask)
-        return {"overlay": encode_overlay(mask), "share": float(mask.mean()), "problem": problem}
+        frame, wanted = payload.get("frame", 0), payload.get("overlays", [])
+        if frame not in range(len(clip.video)):
+            raise SelectionError(f"frame {frame} is outside; choose one from 0 to {len(clip.video) - 1}")
+        refusal: dict[str, Any] = {}
+        try:
+            _apply(clip, payload.get("commands", []))
+        except Exception as error:
+            refusal = {"error": message_of(error)}
+        if payload.get("seek") and (found := next_doubtful(clip, after=frame)) is not None:
+            frame, number = found
+            clip.pick(number)
+        return bench_view(clip, frame=frame, overlays=_frames(wanted)) | refusal
 
 
 def require_clip(visitor: Visitor) -> Clip:
@@ -85,58 +103,44 @@ def require_clip(visitor: Visitor) -> Clip:
     return visitor.clip
 
 
-def follow(visitor: Visitor, clip: Clip, stop: threading.Event) -> Iterator[Update]:
-    """Propagate the visitor's selection; leaves the masks with the visitor unless it is stopped or outdated.
+def follow(clip: Clip, stop: threading.Event) -> Iterator[Update]:
+    """Make the masks that the objects still lack, until it is stopped or the objects change.
 
     Args:
-        visitor: whose selection it is.
-        clip: that was selected on.
+        clip: with the objects.
         stop: checked after every frame.
 
     Yields:
-        Updates of the player.
+        Updates of the canvas.
+
+    Raises:
+        SelectionError: if nothing is selected.
     """
-    selection = visitor.selection
-    masks = np.zeros(clip.video.frames.shape[:3], bool)
-    frames = list(clip.source_uris)
-    for done, (index, mask) in enumerate(clip.session.propagate(selection), start=1):
-        masks[index] = mask
-        frames[index] = _paint(clip, index, mask)
-        caption = f"Following the object: frame {done} of {len(frames)}."
-        progress = done / len(frames)
-        yield {
-            "player": player_view(
-                clip, stage="mask", frames=frames, caption=caption, progress=progress, show=index
-            )
-        }
-        if stop.is_set():
-            break
-    else:
-        if visitor.selection is selection and visitor.clip is clip:
-            visitor.masks = masks
-            return
-    caption = "Stopped. Press Propagate to follow the object again."
-    yield {"player": player_view(clip, stage="mask", frames=frames, caption=caption)}
+    project, tracks = clip.project, clip.tracks
+    if not any(tracked.prompts for tracked in project.objects):
+        raise SelectionError("nothing is selected; click on the object or draw a box round it")
+    total = tracks.num_missing(project)
+    note = None
+    with clip.following, closing(tracks.update(project)) as found:
+        for done, each in enumerate(found, start=1):
+            yield {"canvas": following_view(clip, frame=each.frame_index, done=done, total=total)}
+            if stop.is_set() or clip.project is not project or clip.tracks is not tracks:
+                note = f"Stopped. {done} of {total} frames are done and kept; follow again to go on."
+                break
+    yield {"canvas": settled_view(clip, serial=next(_serials), note=note)}
 
 
-def _paint(clip: Clip, index: int, mask: NDArray[np.bool_]) -> str:
-    outline = max(1, min(clip.video.size) // 160)
-    return encode_frame(paint_mask(clip.video.frames[index], mask, colour=MASK_COLOUR, outline=outline))
+def _frames(wanted: Any) -> set[int]:
+    if not isinstance(wanted, list) or len(wanted) > MOST_OVERLAYS:
+        raise SelectionError(f"pass a list of at most {MOST_OVERLAYS} frames whose overlays are wanted")
+    return set(wanted)
 
 
-def _followed_caption(masks: NDArray[np.bool_]) -> str:
-    lost = int((~masks.any(axis=(1, 2))).sum())
-    if lost:
-        return f"Followed, but the object was lost on {lost} of {len(masks)} frames. Look through them below."
-    return "The object is followed through the clip. Now say what it should become."
-
-
-def _read_selection(values: Any) -> Selection:
-    if not isinstance(values, Mapping):
-        raise SelectionError("the canvas sent no selection; reload the page")
-    selection = Selection.from_dict(values)
-    if len(selection.clicks) > MAX_CLICKS:
-        raise SelectionError(f"more than {MAX_CLICKS} clicks; clear some and click again")
-    if selection.frame_index != 0:
-        raise SelectionError(f"the selection is on frame {selection.frame_index}; click on the first frame")
-    return selection
+def _apply(clip: Clip, commands: Any) -> None:
+    try:
+        apply_commands(clip, commands)
+    finally:
+        # The masks of prompts are made here, so that a look at them costs nothing.
+        for tracked in clip.project.objects:
+            for prompt in tracked.prompts:
+                clip.tracks.preview(prompt)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from dreammotion_core import PRESETS, ConfigError, EditConfig, check_prompts
 
@@ -18,12 +19,40 @@ FORM_FIELDS = (
     "spatial_weight",
     "temporal_weight",
     "use_mask",
-    "mask_grow",
-    "mask_feather",
     "seed",
     "preview_interval",
 )
-"""Names of the form's components that make up an `EditConfig`."""
+"""Names of the form's components that make up an `EditConfig`, together with those of the masks' rim."""
+
+
+Fill = Literal["none", "holes", "box"]
+
+REFINEMENT_FIELDS = ("mask_fill", "mask_steady", "mask_invert", "mask_grow", "mask_feather")
+"""Names of the form's components that make up a `Refinement`."""
+
+MOST_STEADY = 3
+FURTHEST_RIM = 32
+
+_USUAL = EditConfig()
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What is done to the masks of all objects before the edit.
+
+    Attributes:
+        fill: what of each mask is filled: nothing, its holes, or the upright box round it.
+        steady: frames before and after that vote on each mask; 0 leaves it as it is.
+        is_inverted: whether everything but the objects is changed.
+        grow: pixels by which the outline moves outwards, or inwards if negative.
+        feather: width in pixels of the soft rim inside the outline.
+    """
+
+    fill: Fill = "none"
+    steady: int = 0
+    is_inverted: bool = False
+    grow: int = _USUAL.mask_grow
+    feather: int = _USUAL.mask_feather
 
 
 def read_settings(form: Mapping[str, Any]) -> EditConfig:
@@ -52,6 +81,29 @@ def read_settings(form: Mapping[str, Any]) -> EditConfig:
         mask_feather=whole_number("mask feather", form["mask_feather"]),
         seed=read_seed(form["seed"]),
         preview_interval=whole_number("the preview interval", form["preview_interval"]),
+    )
+
+
+def read_refinement(form: Mapping[str, Any]) -> Refinement:
+    """The checked refinement of a form.
+
+    Args:
+        form: values of `REFINEMENT_FIELDS` as the browser sent them.
+
+    Raises:
+        ConfigError: if one is of a wrong type or out of its range.
+    """
+    fill, is_inverted = form["mask_fill"], form["mask_invert"]
+    if fill not in get_args(Fill):
+        raise ConfigError(f"what is filled is {fill!r}; choose one of: {', '.join(get_args(Fill))}")
+    if not isinstance(is_inverted, bool):
+        raise ConfigError(f"whether the mask is inverted is {is_inverted!r}; pass true or false")
+    return Refinement(
+        fill=fill,
+        steady=whole_number("steadiness", form["mask_steady"], low=0, high=MOST_STEADY),
+        is_inverted=is_inverted,
+        grow=whole_number("mask grow", form["mask_grow"], low=-FURTHEST_RIM, high=FURTHEST_RIM),
+        feather=whole_number("mask feather", form["mask_feather"], low=0, high=FURTHEST_RIM),
     )
 
 

@@ -7,30 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from dreammotion_core import EditOutput, StepLosses
-from web.encoding import encode_frame
-from web.visitors import Clip
+from web.clip import Clip
 
-Stage = Literal["source", "mask", "preview", "result"]
-
-
-def canvas_view(clip: Clip, *, token: str, hint: tuple[float, float] | None = None) -> dict[str, Any]:
-    """The first frame, ready for clicks.
-
-    Args:
-        clip: the open clip.
-        token: by which the canvas finds its visitor again.
-        hint: (x, y) in pixels, where a first click would be good.
-    """
-    height, width = clip.video.size
-    image = encode_frame(clip.video.frames[0], quality=90, side=1280)
-    return {
-        "token": token,
-        "clip": clip.number,
-        "image": image,
-        "width": width,
-        "height": height,
-        "hint": hint,
-    }
+Stage = Literal["source", "preview", "result"]
 
 
 def player_view(
@@ -40,7 +19,6 @@ def player_view(
     frames: Sequence[str],
     caption: str,
     progress: float | None = None,
-    show: int | None = None,
 ) -> dict[str, Any]:
     """A looping clip with a caption.
 
@@ -50,7 +28,6 @@ def player_view(
         frames: data URIs.
         caption: one sentence for everyone, read aloud by screen readers.
         progress: from 0 to 1 while something runs.
-        show: the frame to stand still on; None plays.
     """
     height, width = clip.video.size
     return {
@@ -62,7 +39,6 @@ def player_view(
         "height": height,
         "caption": caption,
         "progress": progress,
-        "show": show,
     }
 
 

@@ -11,43 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dreammotion_core import Video
-from segmentation import SegmentationSession, Selection
-from web.encoding import encode_frames
+from segmentation import Segmenter
+from web.clip import Clip
 
 
 class VisitorGoneError(Exception):
     """The page's state has been dropped, after a long pause or a restart of the server."""
-
-
-@dataclass(frozen=True, eq=False)
-class Clip:
-    """An opened clip.
-
-    Attributes:
-        path: the file that it was read from.
-        video: its frames.
-        session: the segmenter's side of it.
-        start_frame: where in the file it begins, in frames at its own rate.
-        number: grows with every clip that this visitor opens, so that late answers can be told apart.
-    """
-
-    path: Path
-    video: Video
-    session: SegmentationSession
-    start_frame: int = 0
-    number: int = 1
-
-    @cached_property
-    def source_uris(self) -> tuple[str, ...]:
-        """Its frames as the player shows them."""
-        return tuple(encode_frames(self.video.frames))
 
 
 @dataclass(eq=False)
@@ -56,29 +26,18 @@ class Visitor:
 
     Attributes:
         session_hash: the page's connection, which ends when the tab is closed.
-        clip: the clip that is open, if any.
-        selection: the clicks on its first frame.
-        masks: (F, H, W) bool of that selection, once it has been followed through the clip.
+        clip: the clip that is open, if any, with what is selected on it.
+        segmenter: what answers the clicks; None until it is chosen.
         stop: set to end the running job within one step.
         last_seen: monotonic seconds.
     """
 
     session_hash: str | None
     clip: Clip | None = None
-    selection: Selection = field(default_factory=Selection)
-    masks: NDArray[np.bool_] | None = None
+    segmenter: Segmenter | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     last_seen: float = field(default_factory=time.monotonic)
     _jobs: int = 0
-
-    def select(self, selection: Selection) -> None:
-        """Take a new selection; masks of the earlier one no longer count."""
-        if selection != self.selection:
-            self.selection, self.masks = selection, None
-
-    def open(self, clip: Clip) -> None:
-        """Take a new clip, with nothing selected on it."""
-        self.clip, self.selection, self.masks = clip, Selection(), None
 
     @property
     def is_busy(self) -> bool:

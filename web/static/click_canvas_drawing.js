@@ -1,3 +1,8 @@
+const base = element.querySelector(".dm-base");
+const overlay = element.querySelector(".dm-overlay");
+const note = element.querySelector(".dm-note");
+const stage = element.querySelector(".dm-stage");
+
 // Markers that stay visible on any picture: light on dark and dark on light, told apart by + and −.
 const canvas = element.querySelector("canvas");
 const ink = canvas.getContext("2d");

@@ -9,7 +9,7 @@ const slider = find(".dm-frame");
 const play = find(".dm-play");
 const badge = find(".dm-badge");
 const bar = find(".dm-progress");
-const BADGES = { source: "Source", mask: "Mask", preview: "Preview", result: "Result" };
+const BADGES = { source: "Source", preview: "Preview", result: "Result" };
 const STRIP_HEIGHT = 44;
 
 let view = null;
@@ -110,7 +110,6 @@ function draw(index) {
 }
 
 function currentIndex(now) {
-  if (view.show !== null) return view.show;
   if (!isPlaying) return Math.min(Number(slider.value), frames.length - 1);
   return Math.floor((Math.max(0, now - start) / 1000) * view.fps) % frames.length;
 }
@@ -138,10 +137,7 @@ function setPlaying(value) {
 }
 
 play.addEventListener("click", () => setPlaying(!isPlaying));
-slider.addEventListener("input", () => {
-  if (view) view.show = null;
-  setPlaying(false);
-});
+slider.addEventListener("input", () => setPlaying(false));
 wipe.addEventListener("input", () => {
   shown = -1;
 });

@@ -1,20 +1,8 @@
-// The script owns the clicks; the server only answers with a mask. So no answer can undo a fast click.
-const base = element.querySelector(".dm-base");
-const overlay = element.querySelector(".dm-overlay");
-const note = element.querySelector(".dm-note");
-const stage = element.querySelector(".dm-stage");
+// Mouse, touch and keyboard become commands.
 const DRAG_PIXELS = 5;
-const GREETING = "Click the object that you want to change.";
-
-let view = null;
-let clicks = [];
-let box = null;
-let history = [];
 let tool = "positive";
 let drag = null;
 let cursor = null;
-let sending = false;
-let isDirty = false;
 
 const inFrame = (value, size) => Math.min(size - 1e-3, Math.max(0, value));
 
@@ -26,71 +14,8 @@ function framePosition(event) {
   };
 }
 
-function change(next) {
-  history.push({ clicks, box });
-  ({ clicks, box } = { clicks, box, ...next });
-  draw();
-  send();
-}
-
 const addClick = (at, isPositive) =>
-  change({ clicks: [...clicks, { x: at.x, y: at.y, is_positive: isPositive }] });
-
-function undo() {
-  if (!history.length) return;
-  ({ clicks, box } = history.pop());
-  draw();
-  send();
-}
-
-function clear() {
-  if (clicks.length || box) change({ clicks: [], box: null });
-}
-
-async function send() {
-  isDirty = true;
-  if (sending) return;
-  sending = true;
-  try {
-    while (isDirty) {
-      isDirty = false;
-      await ask();
-    }
-  } finally {
-    sending = false;
-  }
-}
-
-async function ask() {
-  const { token, clip } = view;
-  let answer;
-  try {
-    answer = await server.segment({ token, clip, selection: { frame_index: 0, clicks, box } });
-  } catch {
-    answer = undefined;
-  }
-  if (clip !== view.clip) return;
-  showAnswer(answer ?? { error: "The server did not answer. Click again, or reload the page." });
-}
-
-function showAnswer(answer) {
-  note.classList.toggle("dm-problem", Boolean(answer.error || answer.problem));
-  if (answer.error) {
-    note.textContent = answer.error;
-    return;
-  }
-  if (answer.overlay) overlay.src = answer.overlay;
-  else overlay.removeAttribute("src");
-  element.dataset.share = answer.share;
-  element.dataset.answered = clicks.length + (box ? 1 : 0);
-  note.textContent = answer.problem ?? summary(answer.share);
-}
-
-function summary(share) {
-  if (!clicks.length && !box) return GREETING;
-  const percent = share < 0.01 ? "under 1" : Math.round(share * 100);
-  return `${percent} % of the frame is selected. Not right? Add clicks, or mark what does not belong.`;
-}
+  act({ do: "click", frame: shown, x: at.x, y: at.y, is_positive: isPositive });
 
 function draw() {
   const ratio = devicePixelRatio;
@@ -98,8 +23,14 @@ function draw() {
   if (!view) return;
   const scaleX = canvas.width / view.width;
   const scaleY = canvas.height / view.height;
-  if (view.hint && !clicks.length && !box) drawHint(view.hint[0] * scaleX, view.hint[1] * scaleY, ratio);
-  const rectangle = drag?.isBox ? boxBetween(drag.from, drag.to) : box;
+  const onFrame = (command) => command.frame === shown;
+  const pending = [...underWay, ...waiting].filter(onFrame);
+  const said = bench.frame === shown ? bench.prompt : { clicks: [], box: null };
+  const clicks = [...said.clicks, ...pending.filter((command) => command.do === "click")];
+  const isNew = !pending.length && bench.objects.every((object) => !object.frames.length);
+  if (view.hint && shown === 0 && isNew) drawHint(view.hint[0] * scaleX, view.hint[1] * scaleY, ratio);
+  const rectangle = drag?.isBox ? boxBetween(drag.from, drag.to)
+    : pending.findLast((command) => command.do === "box") ?? said.box;
   if (rectangle) {
     outline(() => {
       ink.beginPath();
@@ -116,7 +47,7 @@ function boxBetween(a, b) {
 }
 
 function fit() {
-  const area = base.getBoundingClientRect();
+  const area = stage.getBoundingClientRect();
   canvas.width = Math.round(area.width * devicePixelRatio);
   canvas.height = Math.round(area.height * devicePixelRatio);
   draw();
@@ -135,6 +66,7 @@ canvas.addEventListener("contextmenu", (event) => event.preventDefault());
 
 canvas.addEventListener("pointerdown", (event) => {
   if (!view || drag) return;
+  stopPlaying();
   const at = framePosition(event);
   cursor = null;
   drag = {
@@ -163,7 +95,7 @@ canvas.addEventListener("pointerup", () => {
   const { from, to, isBox, isNegative } = drag;
   drag = null;
   const rectangle = boxBetween(from, to);
-  if (isBox && rectangle.x1 > rectangle.x0 && rectangle.y1 > rectangle.y0) change({ box: rectangle });
+  if (isBox && rectangle.x1 > rectangle.x0 && rectangle.y1 > rectangle.y0) act({ do: "box", frame: shown, ...rectangle });
   else addClick(from, !isNegative);
 });
 
@@ -179,11 +111,31 @@ canvas.addEventListener("keydown", (event) => {
   if (ARROWS[event.key]) moveCursor(...ARROWS[event.key]);
   else if ((event.key === "Enter" || event.key === " ") && cursor) {
     addClick(cursor, !(event.shiftKey || tool === "negative"));
-  } else if (event.key === "Backspace" || ((event.ctrlKey || event.metaKey) && event.key === "z")) undo();
-  else if (event.key === "Delete") clear();
-  else return;
+  } else return;
   event.preventDefault();
 });
+
+element.addEventListener("keydown", (event) => {
+  if (!view || details.contains(event.target)) return;
+  const shortcut = shortcutOf(event);
+  if (!shortcut) return;
+  shortcut();
+  event.preventDefault();
+});
+
+function shortcutOf({ key, ctrlKey, metaKey, shiftKey }) {
+  if (ctrlKey || metaKey) {
+    const letter = key.toLowerCase();
+    if (letter === "y" || (letter === "z" && shiftKey)) return ACTIONS.redo;
+    return letter === "z" ? ACTIONS.undo : null;
+  }
+  const object = bench.objects[Number(key) - 1];
+  if (object) return () => act({ do: "pick", object: object.number });
+  return {
+    Backspace: ACTIONS.undo, Delete: ACTIONS.clear, n: ACTIONS.next, N: ACTIONS.next,
+    ",": () => goTo(shown - 1), ".": () => goTo(shown + 1),
+  }[key];
+}
 
 function moveCursor(right, down) {
   const step = Math.max(view.width, view.height) / 64;
@@ -192,11 +144,47 @@ function moveCursor(right, down) {
   draw();
 }
 
-for (const button of element.querySelectorAll("[data-tool]")) {
-  button.addEventListener("click", () => pick(button.dataset.tool));
-}
-element.querySelector('[data-action="undo"]').addEventListener("click", undo);
-element.querySelector('[data-action="clear"]').addEventListener("click", clear);
+const ACTIONS = {
+  undo: () => act({ do: "undo" }),
+  redo: () => act({ do: "redo" }),
+  clear: () => act({ do: "clear", frame: shown }),
+  absent: () => act({ do: "absent", frame: shown }),
+  add: () => act({ do: "add" }),
+  remove() {
+    act({ do: "remove", object: bench.picked });
+    toggleDetails(false);
+  },
+  details: () => toggleDetails(),
+  next() {
+    stopPlaying();
+    ask({ seek: true });
+  },
+  play: () => (playing === null ? startPlaying() : stopPlaying()),
+  follow() {
+    stopPlaying();
+    if (isFollowing) {
+      trigger("stop");
+      return;
+    }
+    isFollowing = true;
+    cameFrom = shown;
+    told = "Following…";
+    render();
+    trigger("play");
+  },
+  help() {
+    const help = element.querySelector(".dm-help");
+    help.hidden = !help.hidden;
+    element.querySelector('[data-action="help"]').setAttribute("aria-expanded", String(!help.hidden));
+  },
+};
+
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-action], button[data-tool]");
+  if (!button) return;
+  if (button.dataset.tool) pick(button.dataset.tool);
+  else if (view) ACTIONS[button.dataset.action]();
+});
 
 stage.addEventListener("dragover", (event) => event.preventDefault());
 stage.addEventListener("drop", (event) => {
@@ -207,25 +195,7 @@ stage.addEventListener("drop", (event) => {
   input.dispatchEvent(new Event("change", { bubbles: true }));
 });
 
-function sync() {
-  if (!props.value?.image || props.value.clip === view?.clip && props.value.token === view?.token) return;
-  view = props.value;
-  clicks = [];
-  box = null;
-  history = [];
-  drag = null;
-  delete element.dataset.share;
-  delete element.dataset.answered;
-  stage.style.setProperty("--dm-aspect", view.width / view.height);
-  stage.classList.add("dm-filled");
-  base.src = view.image;
-  overlay.removeAttribute("src");
-  note.classList.remove("dm-problem");
-  note.textContent = GREETING;
-  draw();
-}
-
-base.addEventListener("load", fit);
+base.addEventListener("load", draw);
 new ResizeObserver(fit).observe(stage);
 watch("value", sync);
 pick("positive");

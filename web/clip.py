@@ -1,0 +1,123 @@
+"""The clip that a visitor works on, with what is selected on it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dreammotion_core import Video
+from segmentation import (
+    FrameHealth,
+    History,
+    Project,
+    Prompt,
+    Segmenter,
+    TrackedObject,
+    Tracks,
+    describe_project,
+    review_object,
+)
+from web.encoding import encode_frames
+from web.settings import Refinement
+
+MOST_REVIEWS = 32
+"""Objects, or states of one, whose health is remembered."""
+
+
+@dataclass(eq=False)
+class Clip:
+    """An opened clip. It starts with one object on which nothing has been said yet.
+
+    Attributes:
+        path: the file that it was read from.
+        video: its frames.
+        tracks: the masks of its objects.
+        segmenter: name of what makes them.
+        start_frame: where in the file it begins, in frames at its own rate.
+        number: grows with every clip that a visitor opens, so that late answers can be told apart.
+        history: the objects with their prompts, and what they were before.
+        left_alone: numbers of the objects that the edit does not change.
+        refinement: what is done to the masks before the edit.
+        following: held while masks are made, which only one job may do at a time.
+    """
+
+    path: Path
+    video: Video
+    tracks: Tracks
+    segmenter: str
+    start_frame: int = 0
+    number: int = 1
+    history: History = field(init=False)
+    left_alone: frozenset[int] = frozenset()
+    refinement: Refinement = field(default_factory=Refinement)
+    following: threading.Lock = field(default_factory=threading.Lock)
+    _picked: int = 1
+    _reviews: dict[tuple[Prompt, ...], tuple[FrameHealth, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.history = History(self.tracks.new_project().add_object())
+
+    def reopen(self, segmenter: Segmenter) -> None:
+        """Go on with another segmenter: what was said stays, what was followed has to be followed anew."""
+        tracks = Tracks(segmenter.open(self.video.frames), self.video.frames)
+        # What is seen now stays until there is something to see in its place.
+        for tracked in self.project.objects:
+            for prompt in tracked.prompts:
+                tracks.preview(prompt)
+        self.tracks = tracks
+        self.segmenter = segmenter.spec.name
+        self._reviews.clear()
+
+    @property
+    def project(self) -> Project:
+        """The objects as they are now."""
+        return self.history.present
+
+    @property
+    def picked(self) -> TrackedObject:
+        """The object that clicks are about."""
+        objects = self.project.objects
+        return next((each for each in objects if each.number == self._picked), objects[-1])
+
+    def pick(self, number: int) -> None:
+        """Let clicks be about another object.
+
+        Raises:
+            SelectionError: if there is no such object.
+        """
+        self._picked = self.project.object(number).number
+
+    @property
+    def chosen(self) -> tuple[TrackedObject, ...]:
+        """The selected objects that the edit changes, those changed last at the end."""
+        objects = [each for each in self.project.objects if each.prompts]
+        chosen = [each for each in objects if each.number not in self.left_alone]
+        return tuple(sorted(chosen, key=lambda each: each.last_change))
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether something is selected, and every mask that follows from it is known."""
+        selected = any(each.prompts for each in self.project.objects)
+        return selected and self.tracks.num_missing(self.project) == 0
+
+    def review(self, number: int) -> tuple[FrameHealth, ...]:
+        """The health of an object's masks, once they are all known; made once for the same prompts."""
+        prompts = self.project.object(number).prompts
+        if prompts not in self._reviews:
+            while len(self._reviews) >= MOST_REVIEWS:
+                del self._reviews[next(iter(self._reviews))]
+            self._reviews[prompts] = review_object(self.tracks, project=self.project, number=number)
+        return self._reviews[prompts]
+
+    def record(self) -> dict[str, Any]:
+        """What was said about the objects, and what the edit makes of them, as plain JSON values."""
+        edited = [tracked.number for tracked in self.chosen]
+        return describe_project(self.project) | {"edited": edited, "refinement": asdict(self.refinement)}
+
+    @cached_property
+    def source_uris(self) -> tuple[str, ...]:
+        """Its frames as the player shows them."""
+        return tuple(encode_frames(self.video.frames))
