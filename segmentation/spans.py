@@ -28,6 +28,21 @@ class Span:
     within: range
 
 
+@dataclass(frozen=True)
+class UnreachedScene:
+    """A scene that no prompt of an object reaches, because nothing is followed over a cut.
+
+    Attributes:
+        number: of the object.
+        within: 0-based numbers of the scene's frames.
+        message: the same for people, with what to do.
+    """
+
+    number: int
+    within: range
+    message: str
+
+
 @lru_cache(maxsize=64)
 def plan_spans(
     prompts: tuple[Prompt, ...], *, num_frames: int, cuts: tuple[int, ...] = ()

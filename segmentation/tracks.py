@@ -22,7 +22,7 @@ from segmentation.cuts import find_cuts
 from segmentation.errors import FramesError, SelectionError
 from segmentation.project import Project, TrackedObject
 from segmentation.prompts import PackedMask, Prompt
-from segmentation.spans import Span, plan_spans, spans_at
+from segmentation.spans import Span, UnreachedScene, plan_spans, spans_at
 
 MOST_WALKS = 64
 """Prompts whose masks are kept, the ones in use always among them."""
@@ -44,21 +44,6 @@ class TrackedMask:
     frame_index: int
     number: int
     mask: FrameMask
-
-
-@dataclass(frozen=True)
-class UnreachedScene:
-    """A scene that no prompt of an object reaches, because nothing is followed over a cut.
-
-    Attributes:
-        number: of the object.
-        within: 0-based numbers of the scene's frames.
-        message: the same for people, with what to do.
-    """
-
-    number: int
-    within: range
-    message: str
 
 
 class Tracks:
