@@ -61,7 +61,7 @@ class StoredFrames(np.memmap[Any, np.dtype[np.uint8]]):
             return found
         frame = np.array(found)
         # Without this the pages of all frames ever looked at would stay in the memory of the process.
-        mapping: mmap.mmap | None = self._mmap
+        mapping: mmap.mmap | None = getattr(self, "_mmap", None)
         if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
             mapping.madvise(mmap.MADV_DONTNEED)
         return frame

@@ -52,4 +52,5 @@ def signed_depth(mask: FrameMask) -> NDArray[np.float32]:
 
 def _sureness(mask: FrameMask) -> NDArray[np.float32]:
     """(H, W) from -1 far outside to 1 deep inside."""
-    return np.clip(signed_depth(mask) / max(1.0, SURE_DEPTH * float(mask.sum()) ** 0.5), -1, 1)
+    sure = max(1.0, SURE_DEPTH * float(mask.sum()) ** 0.5)
+    return np.asarray(np.clip(signed_depth(mask) / sure, -1, 1), dtype=np.float32)

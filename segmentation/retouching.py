@@ -75,16 +75,18 @@ def retouched(
         gap = float(np.hypot(other[0] - point[0], other[1] - point[1]))
         spared |= _distance_from(other, mask) <= min(_SPARED * reach, gap / 2)
     certain &= ~spared
-    start = mask | certain if is_positive else mask & ~certain
+    start: FrameMask = mask | certain if is_positive else mask & ~certain
     candidates = [
         _changed(mask, _recut(picture, start, open_ & ~spared, certain), point, is_positive=is_positive)
         for picture, open_ in product(_pictures(image, motion), _open_parts(start, away, reach))
     ]
     least, most = SHARE_LEFT[0] * mask.sum(), SHARE_LEFT[1] * mask.sum()
     plausible = [each for each in (*candidates, start) if least < each.sum() < most]
-    return max(
-        plausible, key=lambda each: score_region(image, each, motion=motion, any_size=True), default=start
-    )
+
+    def looks(candidate: FrameMask) -> float:
+        return score_region(image, candidate, motion=motion, any_size=True)
+
+    return max(plausible, key=looks, default=start)
 
 
 def _pictures(image: Frame, motion: Motion | None) -> list[Frame]:
@@ -114,7 +116,7 @@ def _changed(mask: FrameMask, found: FrameMask, point: Point, *, is_positive: bo
     change = found & ~mask if is_positive else mask & ~found
     _, parts = cv2.connectedComponents(change.astype(np.uint8), connectivity=4)
     clicked = change & (parts == parts[point[1], point[0]])
-    return mask | clicked if is_positive else mask & ~clicked
+    return np.asarray(mask | clicked if is_positive else mask & ~clicked, dtype=np.bool_)
 
 
 def _window(part: FrameMask) -> tuple[slice, slice]:
