@@ -27,6 +27,7 @@ from web import (
     CLIP_OUTPUTS,
     CSS_FILES,
     EDIT_OUTPUTS,
+    EXPORT_OUTPUTS,
     FORM_FIELDS,
     PICKER_OUTPUTS,
     REFINEMENT_FIELDS,
@@ -38,24 +39,25 @@ from web import (
     Example,
     HostedEditor,
     LazyEditor,
+    MaskExchange,
     SegmenterPicker,
     Segmenters,
     Selections,
     VisitorStore,
     Wiring,
     advanced_drawer,
-    click_canvas,
-    examples_row,
-    heading,
+    clip_row,
     load_examples,
     masthead,
-    outline_drawer,
     page_theme,
     preset_fields,
     prompt_part,
     result_part,
-    segmenter_list,
+    selection_part,
 )
+
+# After the button has got its file.
+_DOWNLOAD = "() => { setTimeout(() => document.querySelector('#mask-file')?.click(), 200) }"
 
 EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
 
@@ -68,39 +70,22 @@ def build_app(editor: Editor, segmenters: Segmenters, examples: Sequence[Example
     edits = Edits(visitors=visitors, device=device, editor=editor)
     endpoints = Endpoints(editor=editor, segmenter=segmenters.first, device=device)
     picker = SegmenterPicker(visitors=visitors, segmenters=segmenters)
+    exchange = MaskExchange(visitors=visitors)
     page: gr.Blocks = gr.Blocks(title="DreamMotion", analytics_enabled=False, delete_cache=(600, 3600))
     with page:
         token = gr.State(None)
         masthead(editor.spec)
-        parts: dict[str, Component] = {"token": token, **_clip_row(examples)}
+        parts: dict[str, Component] = {"token": token, **clip_row(examples)}
         with gr.Row(equal_height=False, elem_classes="dm-bench"):
             with gr.Column(min_width=320):
-                parts |= _selection_part(selections) | prompt_part() | advanced_drawer(editor.spec)
+                parts |= selection_part(selections.answer) | prompt_part() | advanced_drawer(editor.spec)
             with gr.Column(min_width=320, elem_classes="dm-screen"):
                 parts |= result_part()
         _connect(page, Wiring(parts), parts, clips, selections, edits, picker)
+        _connect_mask_files(Wiring(parts), parts, exchange, selections)
         api(endpoints.segment, api_name="segment", concurrency_limit=2)
         api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
     return page
-
-
-def _clip_row(examples: Sequence[Example]) -> dict[str, Component]:
-    with gr.Row(elem_classes="dm-source"):
-        row = examples_row(examples)
-        upload = gr.UploadButton(
-            "Upload a video", file_types=["video"], elem_id="upload", scale=0, min_width=160
-        )
-    return {"example": row, "upload": upload}
-
-
-def _selection_part(selections: Selections) -> dict[str, Component]:
-    heading("1", text="Click the object")
-    canvas = click_canvas(selections.answer)
-    notes = gr.HTML("", elem_id="clip-notes")
-    with gr.Accordion("Clicks are answered by", open=False, elem_id="segmenter-box") as box:
-        segmenter = segmenter_list()
-    picker = {"segmenter_box": box, "segmenter": segmenter}
-    return {"canvas": canvas, "clip_notes": notes} | outline_drawer() | picker
 
 
 def _connect(
@@ -185,6 +170,28 @@ def _connect_edit(wiring: Wiring, parts: dict[str, Any], edits: Edits) -> None:
     parts["suggestions"].input(
         None, parts["suggestions"], parts["target_prompt"], js="(text) => text", api_visibility="private"
     )
+
+
+def _connect_mask_files(
+    wiring: Wiring, parts: dict[str, Any], exchange: MaskExchange, selections: Selections
+) -> None:
+    imported = wiring.connect(
+        parts["mask_upload"].upload,
+        exchange.bring_in,
+        takes=("token", "mask_upload"),
+        gives=("clip_notes",),
+        concurrency_limit=2,
+    )
+    exported = wiring.connect(
+        parts["mask_export"].click,
+        exchange.take_out,
+        takes=("token", "mask_kind"),
+        gives=EXPORT_OUTPUTS,
+        concurrency_limit=2,
+    )
+    for ended in (imported, exported):
+        wiring.connect(ended.then, selections.settle, takes=("token",), gives=("canvas",), queue=False)
+    exported.success(None, js=_DOWNLOAD, api_visibility="private")
 
 
 def launch_options() -> dict[str, Any]:

@@ -10,8 +10,9 @@ import io
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from dreammotion_core.atomic_files import written_atomically
 from dreammotion_core.errors import MaskError
 from dreammotion_core.mask_levels import MaskLevels
+from dreammotion_core.mask_names import MOST_NAMES_BYTES, NAMES_ENTRY, names_text, read_names
 from dreammotion_core.mask_pictures import (
     is_clutter,
     mask_picture,
@@ -42,8 +44,9 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedErro
 def read_mask_archive(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
     """Read a zip of PNG files, one a frame.
 
-    The PNG files may lie in one folder, however deep. Files of other kinds are left out, with a notice;
-    what operating systems add (``__MACOSX``, ``.DS_Store``) is left out without one.
+    The PNG files may lie in one folder, however deep, with a file of their objects' names. Files of
+    other kinds are left out, with a notice; what operating systems add (``__MACOSX``, ``.DS_Store``) is left
+    out without one.
 
     Args:
         path: the archive.
@@ -69,16 +72,22 @@ def read_mask_archive(path: Path, *, num_frames: int, size: tuple[int, int]) -> 
         limit = 5 * size[0] * (size[1] + 1) + _ENTRY_SLACK_BYTES
         pictures.sort(key=lambda name: frame_order(PurePosixPath(name).name))
         files = ((name, io.BytesIO(read_entry(archive, name, limit=limit))) for name in pictures)
-        notices = stray_notices(set(names) - set(pictures))
-        return stacked_pictures(files, num_frames=num_frames, size=size, notices=notices)
+        sheet = str(PurePosixPath(folders[0]) / NAMES_ENTRY)
+        called = _names_in(archive, sheet) if sheet in names else None
+        strays = set(names) - set(pictures) - (set() if called is None else {sheet})
+        levels = stacked_pictures(files, num_frames=num_frames, size=size, notices=stray_notices(strays))
+        return replace(levels, names=called or {})
 
 
-def write_mask_archive(masks: NDArray[np.bool_] | NDArray[np.uint8], path: Path) -> None:
+def write_mask_archive(
+    masks: NDArray[np.bool_] | NDArray[np.uint8], path: Path, *, names: Mapping[int, str]
+) -> None:
     """Write a zip of the files that `write_mask_folder` writes. Equal masks give equal archives.
 
     Args:
         masks: (F, H, W) bool, or uint8 numbers of objects.
         path: an older file is replaced.
+        names: of the objects, by number; none is fine.
 
     Raises:
         OutputError: if it cannot be written.
@@ -88,6 +97,8 @@ def write_mask_archive(masks: NDArray[np.bool_] | NDArray[np.uint8], path: Path)
             picture = io.BytesIO()
             mask_picture(mask).save(picture, format="PNG", compress_level=3)
             archive.writestr(zipfile.ZipInfo(picture_name(index)), picture.getvalue())
+        if names:
+            archive.writestr(zipfile.ZipInfo(NAMES_ENTRY), names_text(names))
 
 
 @contextmanager
@@ -129,6 +140,12 @@ def read_entry(archive: zipfile.ZipFile, name: str, *, limit: int) -> bytes:
         )
     with archive.open(name) as entry:
         return entry.read(limit)
+
+
+def _names_in(archive: zipfile.ZipFile, name: str) -> dict[int, str] | None:
+    if archive.getinfo(name).file_size > MOST_NAMES_BYTES:
+        return None
+    return read_names(read_entry(archive, name, limit=MOST_NAMES_BYTES))
 
 
 def _check_entries(archive: zipfile.ZipFile, archive_name: str) -> None:

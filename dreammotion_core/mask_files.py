@@ -12,7 +12,9 @@ A mask that is written and read again is the same, bit for bit, in all of them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,7 @@ from dreammotion_core.mask_videos import VIDEO_SUFFIXES, read_mask_video, write_
 from dreammotion_core.png_files import check_empty_folder
 
 _FILE_SUFFIXES = (".zip", ".npz", ".mp4")
+_NO_NAMES: Mapping[int, str] = MappingProxyType({})
 _READABLE = "a folder of PNG files, or a .png, .zip, .npz or .mp4 file"
 
 
@@ -72,7 +75,13 @@ def read_objects(path: str | Path, *, num_frames: int, size: tuple[int, int]) ->
     return all_objects(_levels(Path(path), num_frames=num_frames, size=size), num_frames=num_frames)
 
 
-def write_masks(masks: NDArray[np.bool_] | NDArray[np.uint8], path: str | Path, *, fps: float = 24.0) -> Path:
+def write_masks(
+    masks: NDArray[np.bool_] | NDArray[np.uint8],
+    path: str | Path,
+    *,
+    fps: float = 24.0,
+    names: Mapping[int, str] = _NO_NAMES,
+) -> Path:
     """Write masks as the kind of file that the name asks for.
 
     Args:
@@ -80,6 +89,7 @@ def write_masks(masks: NDArray[np.bool_] | NDArray[np.uint8], path: str | Path, 
         path: a new or empty folder, or a name ending in ``.zip``, ``.npz`` or ``.mp4``; an older file is
             replaced.
         fps: frames a second of an ``.mp4``.
+        names: of the objects, by number, each at most 40 characters; kept in a ``.zip`` only.
 
     Returns:
         The path written.
@@ -97,7 +107,7 @@ def write_masks(masks: NDArray[np.bool_] | NDArray[np.uint8], path: str | Path, 
         )
     match _suffix(target):
         case ".zip":
-            write_mask_archive(masks, target)
+            write_mask_archive(masks, target, names=names)
         case ".npz":
             write_mask_array(masks, target)
         case ".mp4":

@@ -6,7 +6,8 @@ white is the object, from 128 upwards; in pictures without a level above 1, ever
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,14 @@ class MaskLevels:
         are_objects: whether the values number objects; otherwise they are greys.
         noise: by how many levels coding may have moved black and white; 0 where coding is lossless.
         notices: what reading left out or changed.
+        names: of numbered objects, where the file has any.
     """
 
     values: NDArray[np.uint8]
     are_objects: bool
     noise: int = 0
     notices: tuple[Notice, ...] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +60,13 @@ class GivenObjects:
         numbers: (F, H, W) uint8, the number of the object at every pixel; 0 is no object.
         present: the numbers that occur, rising, without 0; gaps are fine.
         notices: what reading changed.
+        names: of the objects that have one, by number.
     """
 
     numbers: NDArray[np.uint8]
     present: tuple[int, ...]
     notices: tuple[Notice, ...] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 def one_object(levels: MaskLevels, *, num_frames: int, object_index: int | None = None) -> GivenMasks:
@@ -101,7 +106,9 @@ def all_objects(levels: MaskLevels, *, num_frames: int) -> GivenObjects:
         numbers, notices = selected.astype(np.uint8), (*levels.notices, *found)
     check_selects_something(numbers)
     whole = np.broadcast_to(numbers, (num_frames, *numbers.shape[1:])).copy()
-    return GivenObjects(whole, _present(numbers), notices)
+    present = _present(numbers)
+    names = {number: name for number, name in levels.names.items() if number in present}
+    return GivenObjects(whole, present, notices, names)
 
 
 def _chosen(levels: MaskLevels, object_index: int | None) -> int:
@@ -129,7 +136,8 @@ def _thresholded(levels: MaskLevels) -> tuple[NDArray[np.bool_], tuple[Notice, .
     if 0 < highest < THRESHOLD:
         raise MaskError(
             f"the brightest level of the mask is {highest}, but the object begins at {THRESHOLD} of 255; "
-            "make the object white, or, if levels number objects, choose one (--object on the command line)"
+            "make the object white; if levels number objects, save them with a palette, or choose one "
+            "(--object on the command line)"
         )
     between = [level for level in present if levels.noise < level < 255 - levels.noise]
     text = f"The mask holds greys; from {THRESHOLD} of 255 upwards they were taken as the object."

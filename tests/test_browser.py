@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from dreammotion_core import Video, read_video, write_video
+from dreammotion_core import Video, read_objects, read_video, write_masks, write_video
 from tests.serving import serve
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -404,3 +404,31 @@ def test_the_page_follows_the_colours_of_the_system(
     page = visit(upload=False, color_scheme=scheme)
 
     expect(page.locator(".dm-masthead h1")).to_have_css("color", ink)
+
+
+def test_masks_are_imported_and_exported_unchanged(visit: Callable[..., Page], tmp_path: Path) -> None:
+    page = visit()
+    masks = np.zeros((8, SIDE, SIDE), np.uint8)
+    masks[:, 60:90, 20:50], masks[2:, 10:30, 90:120] = 2, 5
+    page.click("#mask-files button")
+
+    page.set_input_files('#mask-files input[type="file"]', str(write_masks(masks, tmp_path / "in.zip")))
+    expect(page.locator("#clip-notes")).to_contain_text("Imported 2 objects: Object 2, Object 5")
+    with page.expect_download() as download:
+        page.click("#mask-export")
+    download.value.save_as(tmp_path / "out.zip")
+
+    out = read_objects(tmp_path / "out.zip", num_frames=8, size=(SIDE, SIDE))
+    assert np.array_equal(out.numbers, masks)
+
+
+def test_the_segmenters_say_what_they_are_and_what_they_cost(visit: Callable[..., Page]) -> None:
+    page = visit()
+
+    page.click("#segmenter-box button")
+    page.check("#segmenter input[value=sam2-tiny]")
+
+    expect(page.locator("#segmenter label").first).to_contain_text("ready")
+    expect(page.locator("#segmenter [data-part=description]")).to_contain_text("by its own memory")
+    expect(page.locator("#segmenter [data-part=action]")).to_contain_text("SAM 2.1 (tiny)")
+    expect(page.locator("#segmenter-box")).to_contain_text("Clicks are answered by: Embedded")

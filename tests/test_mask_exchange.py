@@ -1,0 +1,263 @@
+"""Masks in and out of the page: exact, refused before anything changes, and taken back in one step."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from dreammotion_core import MaskError, read_objects, write_masks
+from segmentation import Click, Prompt, Selection, SelectionError, Tracks, load_segmenter
+from tests.tiny import moving_square
+from web import MaskExchange, VisitorStore
+from web.clip import Clip
+from web.mask_exchange import MASK_KINDS, check_export, export_masks, import_masks
+
+NUM_FRAMES, SIZE = 3, (48, 64)
+ON_SQUARE = Prompt(Selection(clicks=(Click(12, 18),)))
+
+
+@pytest.fixture
+def clip() -> Clip:
+    return opened()
+
+
+def opened() -> Clip:
+    video, _ = moving_square(NUM_FRAMES, SIZE)
+    tracks = Tracks(load_segmenter().open(video.frames), video.frames)
+    return Clip(Path("clip.mp4"), video, tracks, "embedded")
+
+
+def labels(clip: Clip) -> NDArray[np.uint8]:
+    return np.stack([clip.tracks.labels(clip.project, frame_index=index) for index in range(NUM_FRAMES)])
+
+
+def two_objects() -> NDArray[np.uint8]:
+    masks = np.zeros((NUM_FRAMES, *SIZE), np.uint8)
+    masks[:, 5:15, 5:25], masks[1:, 30:40, 20:30] = 3, 7
+    return masks
+
+
+def bring_in(clip: Clip, folder: Path, masks: NDArray[np.generic], name: str = "in.zip") -> list[str]:
+    return import_masks(clip, path=write_masks(masks, folder / name, names={}))  # type: ignore[arg-type]
+
+
+class Page:
+    """The handlers, with one visitor who has the clip open."""
+
+    def __init__(self, clip: Clip | None) -> None:
+        visitors = VisitorStore()
+        self.exchange, self.token = MaskExchange(visitors=visitors), visitors.admit()
+        self.visitor = visitors.get(self.token)
+        self.visitor.clip = clip
+
+    def export(self, kind: object = "PNG") -> list[object]:
+        """What the download button was given, in order."""
+        updates = self.exchange.take_out(token=self.token, mask_kind=kind)
+        return [button.value for update in updates if (button := update.get("mask_file")) is not None]
+
+
+@pytest.mark.parametrize("kind", list(MASK_KINDS))
+def test_one_object_goes_out_and_comes_back_bit_for_bit(clip: Clip, tmp_path: Path, kind: str) -> None:
+    clip.history = clip.history.do(lambda project: project.with_prompt(1, ON_SQUARE))
+    list(clip.tracks.update(clip.project))
+    before = labels(clip)
+
+    path = export_masks(clip, folder=tmp_path, kind=kind)
+    other = opened()
+    import_masks(other, path=path)
+
+    assert before.any(axis=(1, 2)).all()
+    assert np.array_equal(labels(other), before)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "NumPy"])
+def test_several_objects_keep_numbers_and_pixels(clip: Clip, tmp_path: Path, kind: str) -> None:
+    bring_in(clip, tmp_path, two_objects())
+
+    other = opened()
+    import_masks(other, path=export_masks(clip, folder=tmp_path, kind=kind))
+
+    assert [tracked.number for tracked in other.project.objects] == [3, 7]
+    assert np.array_equal(labels(other), two_objects())
+
+
+def test_an_archive_keeps_names(clip: Clip, tmp_path: Path) -> None:
+    bring_in(clip, tmp_path, two_objects())
+    clip.history = clip.history.do(lambda project: project.restyled(7, name="the dog"))
+
+    other = opened()
+    notes = import_masks(other, path=export_masks(clip, folder=tmp_path, kind="PNG"))
+
+    assert [tracked.name for tracked in other.project.objects] == ["Object 3", "the dog"]
+    assert notes[0].startswith("Imported 2 objects: Object 3, the dog. Every frame counts as it is")
+
+
+def test_an_import_is_followed_at_once_and_one_undo_takes_it_back(clip: Clip, tmp_path: Path) -> None:
+    before = clip.project
+
+    bring_in(clip, tmp_path, two_objects())
+
+    list(clip.tracks.update(clip.project))
+    assert clip.is_followed
+    assert np.array_equal(labels(clip), two_objects())
+    clip.history = clip.history.undo()
+    assert clip.project == before
+
+
+def test_an_import_joins_what_is_selected_and_says_new_numbers(clip: Clip, tmp_path: Path) -> None:
+    clip.history = clip.history.do(lambda project: project.with_prompt(1, ON_SQUARE))
+
+    notes = bring_in(clip, tmp_path, two_objects() == 3)
+
+    assert [tracked.number for tracked in clip.project.objects] == [1, 2]
+    assert clip.project.object(1).prompts == (ON_SQUARE,)
+    assert notes[1] == "Object 1 of the file has the number 2 here, because its own was taken."
+
+
+def test_what_is_unusual_about_a_file_is_said(clip: Clip, tmp_path: Path) -> None:
+    path = write_masks(two_objects() > 0, tmp_path / "masks.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("notes.txt", "hello")
+
+    notes = import_masks(clip, path=path)
+
+    assert notes[-1] == "Only PNG files were read as masks; left out: notes.txt."
+
+
+@pytest.mark.parametrize(
+    ("masks", "said"),
+    [
+        (two_objects()[:2], "has 2 frames but the clip has 3"),
+        (two_objects()[:, :40], "is 64x40 pixels but the clip is 64x48"),
+        (np.zeros_like(two_objects()), "selects nothing"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused_and_nothing_is_lost(
+    clip: Clip, tmp_path: Path, masks: NDArray[np.uint8], said: str
+) -> None:
+    clip.history = clip.history.do(lambda project: project.with_prompt(1, ON_SQUARE))
+    before = clip.history
+
+    with pytest.raises(MaskError, match=said):
+        bring_in(clip, tmp_path, masks)
+
+    assert clip.history is before
+
+
+def hostile(folder: Path, kind: str) -> Path:
+    path = folder / f"masks.{'npz' if kind == 'pickle' else 'zip'}"
+    if kind == "pickle":
+        np.savez(path, masks=np.array([{"a": 1}], dtype=object))
+        return path
+    picture = io.BytesIO()
+    Image.fromarray(np.zeros(SIZE, np.uint8)).save(picture, "PNG")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for index in range(NUM_FRAMES):
+            name = f"../{index}.png" if kind == "path" else f"{index}.png"
+            archive.writestr(name, b"\0" * 30_000_000 if kind == "bomb" else picture.getvalue())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("path", "unsafe entry"), ("bomb", "unpacks to 30,000,000 bytes"), ("pickle", "never loaded")],
+)
+def test_files_that_mean_harm_are_refused(clip: Clip, tmp_path: Path, kind: str, said: str) -> None:
+    before = clip.history
+
+    with pytest.raises(MaskError, match=said):
+        import_masks(clip, path=hostile(tmp_path, kind))
+
+    assert clip.history is before
+
+
+def test_a_correction_after_an_import_changes_its_own_frame_alone(clip: Clip, tmp_path: Path) -> None:
+    bring_in(clip, tmp_path, two_objects())
+    prompt = clip.project.object(3).prompt_on(1)
+    assert prompt is not None
+
+    corrected = prompt.with_click(Click(15, 10, is_positive=False))
+    clip.history = clip.history.do(lambda project: project.with_prompt(3, corrected))
+    list(clip.tracks.update(clip.project))
+
+    changed = (labels(clip) != two_objects()).any(axis=(1, 2))
+    assert changed.tolist() == [False, True, False]
+
+
+def test_exports_that_make_no_sense_are_refused(clip: Clip, tmp_path: Path) -> None:
+    with pytest.raises(MaskError, match="nothing is selected"):
+        check_export(clip, kind="PNG")
+    bring_in(clip, tmp_path, two_objects())
+    with pytest.raises(MaskError, match="a video holds one object, but 2 are selected; choose PNG or NumPy"):
+        check_export(clip, kind="MP4")
+    for kind in ("masks.zip", None, 3):
+        with pytest.raises(MaskError, match="choose one of: PNG"):
+            check_export(clip, kind=kind)
+
+
+def test_empty_masks_are_not_exported(clip: Clip, tmp_path: Path) -> None:
+    nothing = Prompt.of_mask(0, np.zeros(SIZE, bool))
+    clip.history = clip.history.do(lambda project: project.with_prompt(1, nothing))
+
+    with pytest.raises(MaskError, match="empty on every frame"):
+        export_masks(clip, folder=tmp_path, kind="PNG")
+
+
+def test_an_exported_archive_is_one_that_other_tools_read(clip: Clip, tmp_path: Path) -> None:
+    bring_in(clip, tmp_path, two_objects())
+
+    path = export_masks(clip, folder=tmp_path, kind="PNG")
+
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["00000.png", "00001.png", "00002.png", "objects.json"]
+        with Image.open(archive.open("00001.png")) as picture:
+            assert picture.mode == "P"
+            assert np.array_equal(np.asarray(picture), two_objects()[1])
+    assert read_objects(path, num_frames=NUM_FRAMES, size=SIZE).present == (3, 7)
+
+
+def test_an_import_is_reported_beside_what_is_known_of_the_clip(clip: Clip, tmp_path: Path) -> None:
+    page = Page(clip)
+    path = write_masks(two_objects(), tmp_path / "in.zip", names={7: "<b>dog</b>"})
+
+    update = page.exchange.bring_in(token=page.token, mask_upload=str(path))
+
+    assert "Imported 2 objects: Object 3, &lt;b&gt;dog&lt;/b&gt;." in update["clip_notes"]
+
+
+def test_an_export_follows_first_and_never_offers_an_earlier_file(clip: Clip) -> None:
+    clip.history = clip.history.do(lambda project: project.with_prompt(1, ON_SQUARE))
+    page = Page(clip)
+
+    before, path = page.export()
+
+    assert before is None
+    assert "masks.zip" in str(path)
+    assert clip.is_followed
+
+
+def test_a_stopped_export_offers_nothing(clip: Clip) -> None:
+    clip.history = clip.history.do(lambda project: project.with_prompt(1, ON_SQUARE))
+    page = Page(clip)
+    offered = []
+
+    for update in page.exchange.take_out(token=page.token, mask_kind="PNG"):
+        offered += [update["mask_file"].value] if "mask_file" in update else []
+        page.visitor.stop.set()
+
+    assert offered == [None]
+    assert not page.visitor.is_busy
+
+
+def test_without_a_clip_or_a_file_it_is_said_what_to_do() -> None:
+    with pytest.raises(SelectionError, match="no clip is open"):
+        Page(None).export()
+    page = Page(opened())
+    with pytest.raises(MaskError, match=r"choose one of these kinds: \.zip"):
+        page.exchange.bring_in(token=page.token, mask_upload=None)

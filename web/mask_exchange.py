@@ -1,0 +1,138 @@
+"""Masks in and out: those made elsewhere become objects, and the objects' masks become a file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+
+from dreammotion_core import GivenObjects, MaskError, read_objects, write_masks
+from segmentation import AddedObjects, add_given_objects
+from web.clip import Clip
+from web.selecting import follow, require_clip
+from web.views import notices_html
+from web.visitors import VisitorStore
+from web.wiring import Update
+
+EXPORT_OUTPUTS = ("canvas", "mask_file")
+"""Names of the components that an export changes."""
+
+MASK_KINDS = {"PNG": "masks.zip", "NumPy": "masks.npz", "MP4": "masks.mp4"}
+"""What is offered for an export, and the name of the file that it becomes."""
+
+MASK_FILE_TYPES = [".zip", ".npz", ".mp4", ".png"]
+"""What is taken for an import."""
+
+
+class MaskExchange:
+    """Imports and exports masks for visitors.
+
+    Args:
+        visitors: who is here.
+    """
+
+    def __init__(self, *, visitors: VisitorStore) -> None:
+        self._visitors = visitors
+
+    def bring_in(self, *, token: str, mask_upload: str | None) -> Update:
+        """Add the objects of an uploaded file to those that are selected."""
+        clip = require_clip(self._visitors.get(token))
+        if not mask_upload:
+            raise MaskError(f"no file arrived; choose one of these kinds: {', '.join(MASK_FILE_TYPES)}")
+        notes = import_masks(clip, path=Path(mask_upload))
+        return {"clip_notes": notices_html([*(notice.text for notice in clip.video.notices), *notes])}
+
+    def take_out(self, *, token: str, mask_kind: Any) -> Iterator[Update]:
+        """Write the masks of all objects. Follows them through the clip first where nobody did."""
+        visitor = self._visitors.get(token)
+        clip = require_clip(visitor)
+        check_export(clip, kind=mask_kind)
+        # What is downloaded at the end must not be the file before.
+        yield {"mask_file": gr.DownloadButton(value=None)}
+        if not clip.is_followed:
+            with visitor.job() as stop:
+                yield from follow(clip, stop)
+            if not clip.is_followed:
+                return
+        # Gradio copies the file into its own cache before it asks for more.
+        with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
+            path = export_masks(clip, folder=Path(folder), kind=mask_kind)
+            yield {"mask_file": gr.DownloadButton(value=str(path))}
+
+
+def import_masks(clip: Clip, *, path: Path) -> list[str]:
+    """Add the objects of a mask file, as one step that can be undone; every frame counts as it is.
+
+    Args:
+        clip: that the masks are for; unchanged where the file is refused.
+        path: from a stranger.
+
+    Returns:
+        What the visitor should know, in sentences.
+
+    Raises:
+        MaskError: if the file cannot be read, or its masks do not fit the clip.
+        SelectionError: if these are too many objects.
+    """
+    given = read_objects(path, num_frames=len(clip.video), size=clip.video.size)
+    added = add_given_objects(clip.project, masks=given.numbers, names=given.names)
+    clip.history = clip.history.do(lambda _: added.project)
+    clip.pick(next(iter(added.numbers.values())))
+    return _import_notes(given, added)
+
+
+def check_export(clip: Clip, *, kind: Any) -> None:
+    """Refuse early what `export_masks` could not write.
+
+    Raises:
+        MaskError: if the kind is none of `MASK_KINDS` or holds fewer objects, or if nothing is selected.
+    """
+    if kind not in MASK_KINDS:
+        raise MaskError(f"there is no kind of mask file {kind!r}; choose one of: {', '.join(MASK_KINDS)}")
+    objects = [tracked for tracked in clip.project.objects if tracked.prompts]
+    if not objects:
+        raise MaskError("nothing is selected; click the object first, so that there are masks to export")
+    if len(objects) > 1 and MASK_KINDS[kind].endswith(".mp4"):
+        raise MaskError(f"a video holds one object, but {len(objects)} are selected; choose PNG or NumPy")
+
+
+def export_masks(clip: Clip, *, folder: Path, kind: str) -> Path:
+    """Write the masks of all objects of a followed clip, as they are before the edit grows or feathers them.
+
+    Object 1 alone is written in black and white, others by their numbers; where they overlap, a pixel
+    belongs to the one that was changed last.
+
+    Args:
+        clip: with the objects.
+        folder: to write to.
+        kind: one of `MASK_KINDS`.
+
+    Raises:
+        MaskError: if there is nothing in the masks, or an object has a name that cannot be written.
+    """
+    tracks, project = clip.tracks, clip.project
+    labels = np.stack([tracks.labels(project, frame_index=index) for index in range(len(clip.video))])
+    named = {tracked.number: tracked.name for tracked in project.objects if tracked.prompts}
+    if not labels.any():
+        raise MaskError("the masks are empty on every frame; select the object anew, then export")
+    target = folder / MASK_KINDS[kind]
+    is_one = list(named) == [1] or target.suffix == ".mp4"
+    masks: NDArray[np.bool_] | NDArray[np.uint8] = labels > 0 if is_one else labels
+    return write_masks(masks, target, fps=clip.video.fps, names=named)
+
+
+def _import_notes(given: GivenObjects, added: AddedObjects) -> list[str]:
+    names = [added.project.object(number).name for number in added.numbers.values()]
+    listed = names[0] if len(names) == 1 else f"{len(names)} objects: {', '.join(names)}"
+    notes = [f"Imported {listed}. Every frame counts as it is; a click on any frame corrects it there."]
+    notes += [
+        f"Object {old} of the file has the number {new} here, because its own was taken."
+        for old, new in added.numbers.items()
+        if old != new
+    ]
+    return notes + [notice.text for notice in given.notices]
