@@ -34,10 +34,11 @@ def selection_part(answer: Callable[[Any], dict[str, Any]]) -> dict[str, Compone
     _heading("1", text="Click the object")
     canvas = click_canvas(answer)
     notes = gr.HTML("", elem_id="clip-notes")
+    outline, files = outline_drawer(), _mask_files()
     with gr.Accordion("Clicks are answered by", open=False, elem_id="segmenter-box") as box:
         segmenter = segmenter_list()
     picker = {"segmenter_box": box, "segmenter": segmenter}
-    return {"canvas": canvas, "clip_notes": notes} | outline_drawer() | picker | _mask_files()
+    return {"canvas": canvas, "clip_notes": notes} | outline | files | picker
 
 
 def _mask_files() -> dict[str, Component]:
