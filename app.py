@@ -189,9 +189,9 @@ def _connect_mask_files(
         gives=EXPORT_OUTPUTS,
         concurrency_limit=2,
     )
+    exported.success(None, js=_DOWNLOAD, api_visibility="private")
     for ended in (imported, exported):
         wiring.connect(ended.then, selections.settle, takes=("token",), gives=("canvas",), queue=False)
-    exported.success(None, js=_DOWNLOAD, api_visibility="private")
 
 
 def launch_options() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.world_cases import variants
 from benchmarks.world_tests import lab
 from dreammotion_core.values import Frames
-from training.world import Scene, render_batch, sample_scene
+from training.world import Scene, Shot, render_batch, sample_scene
 
 SIZE = 32
 """Height and width in pixels at which clips and renders are compared."""
@@ -73,7 +73,7 @@ def _moved(pose: Scene, seed: int) -> Scene:
 
 def _distances(scenes: Sequence[Scene], pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N,) mean distances of the scenes' pictures from (1, SIZE, SIZE, 3) CIELAB."""
-    clips = render_batch(scenes, num_frames=1, resolution=SIZE)
+    clips = render_batch(scenes, shot=Shot(1, resolution=SIZE))
     pictures = lab(np.concatenate([clip.frames.numpy() for clip in clips]))
     apart: NDArray[np.float32] = np.linalg.norm(pictures - pixels, axis=-1).clip(max=FAR).mean(axis=(1, 2))
     return apart

@@ -9,15 +9,15 @@ from benchmarks.judge import Judge
 from benchmarks.world_cases import Case, variants
 from benchmarks.world_tests import (
     colour_jitter,
-    empty_scene,
     overlap,
     rendered,
     renderers_choice,
+    shot_like,
     visible_object,
 )
 from dreammotion_core.values import Frames
 from training.judge_data import SENTENCE, THING
-from training.world import MATERIALS, Scene, caption, object_mask
+from training.world import MATERIALS, Scene, background, caption, object_mask
 
 Measures = dict[str, Any]
 """Measured values of one case by name; those that need a judge are missing without one."""
@@ -34,11 +34,11 @@ def measure_edit(case: Case, frames: Frames, *, fps: float, judge: Judge | None)
         fps: frames a second.
         judge: the embedded judge, if there is one.
     """
-    source, goal = rendered([case.source, case.target], like=frames, fps=fps)
-    size = {"num_frames": len(frames), "fps": fps, "resolution": frames.shape[1]}
-    region = case.mask(**size)
-    before, wanted = (object_mask(scene, **size).numpy() for scene in (case.source, case.target))
-    empty = empty_scene(case.source, like=frames, fps=fps)
+    shot = shot_like(frames, fps=fps)
+    source, goal = rendered([case.source, case.target], shot=shot)
+    region = case.mask(shot=shot)
+    before, wanted = (object_mask(scene, shot=shot).numpy() for scene in (case.source, case.target))
+    empty = background(case.source, shot=shot).numpy()
     after, ideal = (visible_object(clip, empty, region=region) for clip in (frames, goal))
     measures = {
         "renderer": renderers_choice(case, frames, mask=region, fps=fps),
@@ -81,7 +81,7 @@ def measure_sample(scene: Scene, frames: Frames, *, fps: float, judge: Judge | N
     Returns:
         The same measures of ``"sample"`` and of ``"real clip"``, a render of the same scene.
     """
-    (real,) = rendered([scene], like=frames, fps=fps)
+    (real,) = rendered([scene], shot=shot_like(frames, fps=fps))
     named = ("colour", "noun") if MATERIALS[scene.material].keeps_colour else ("noun",)
     measures: dict[str, Measures] = {}
     for name, clip in {"sample": frames, "real clip": real}.items():

@@ -14,7 +14,7 @@ from benchmarks.quality_measures import Measures, measure_edit, measure_sample
 from benchmarks.results import Results
 from benchmarks.sheets import Cell, contact_sheet
 from benchmarks.world_cases import KINDS, edit_case, sample_case
-from benchmarks.world_tests import rendered
+from benchmarks.world_tests import rendered, shot_like
 from dreammotion_core.atomic_files import written_atomically
 from dreammotion_core.errors import ConfigError
 
@@ -60,7 +60,7 @@ def _summarise_edits(
         found = measure_edit(case, frames, fps=fps, judge=judge)
         measures = {**record, "kind": case.kind, "asked": case.asked, **found}
         measured.append(measures)
-        (source,) = rendered([case.source], like=frames, fps=fps)
+        (source,) = rendered([case.source], shot=shot_like(frames, fps=fps))
         seen = [f"{who}: {measures[who]}" for who in ("renderer", "judge") if who in measures]
         title = f"{record['source'].rpartition(case.source.noun)[0]}{case.source.noun} to {case.asked}"
         cells[case.kind].append(

@@ -72,11 +72,11 @@ def world_cases(count: int, *, num_frames: int, resolution: int = 128) -> Iterat
         resolution: height and width in pixels.
     """
     # Real clips are measured without it, and torch takes seconds to load.
-    from training.world import render, sample_scene
+    from training.world import Shot, render, sample_scene
 
     for seed in range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + count):
         scene = sample_scene(seed, held_out=None)
-        clip = render(scene, num_frames=num_frames, resolution=resolution)
+        clip = render(scene, shot=Shot(num_frames, resolution=resolution))
         masks = clip.mask.numpy()
         name = f"{seed - FIRST_EVALUATION_SEED}: {scene.colour} {scene.noun}, {scene.place}"
         yield Case(name, clip.frames.numpy(), masks, click_inside(masks[0]))

@@ -29,23 +29,19 @@ from benchmarks.sampling import sample_video
 from benchmarks.world_cases import KINDS, edit_case, edit_indices, sample_case
 from dreammotion_core import DreamMotionPipeline, EditConfig, Video
 from dreammotion_core.errors import DreamMotionError
-from training.world import caption, render
+from training.world import Shot, caption, render
 
 
 def run_edit(pipe: DreamMotionPipeline, index: int, config: EditConfig, results: Results) -> None:
     """Make the edit of a number and keep it."""
     case = edit_case(index)
-    size: dict[str, Any] = {
-        "num_frames": pipe.spec.num_frames,
-        "fps": pipe.spec.fps,
-        "resolution": pipe.spec.resolution[0],
-    }
-    video = Video(render(case.source, **size).frames.numpy(), pipe.spec.fps)
+    shot = Shot(pipe.spec.num_frames, pipe.spec.fps, pipe.spec.resolution[0])
+    video = Video(render(case.source, shot=shot).frames.numpy(), shot.fps)
     output = pipe(
         video,
         source_prompt=caption(case.source),
         target_prompt=caption(case.target),
-        mask=case.mask(**size),
+        mask=case.mask(shot=shot),
         config=config,
     )
     record = {

@@ -21,6 +21,7 @@ from training.world import (
     NOUNS,
     PLACES,
     Scene,
+    Shot,
     object_mask,
     sample_scene,
 )
@@ -63,14 +64,14 @@ class Case:
         """The value asked for, such as ``"blue"``."""
         return str(getattr(self.target, self.kind))
 
-    def mask(self, *, num_frames: int, fps: float, resolution: int) -> Mask:
+    def mask(self, *, shot: Shot) -> Mask:
         """What the edit may change, (F, H, W).
 
         The source's exact mask; for another noun, joined with the target's at the same pose, as by a
         user who selects a little generously to make room.
         """
         scenes = {self.source, self.target} if self.kind == "noun" else {self.source}
-        masks = [object_mask(s, num_frames=num_frames, fps=fps, resolution=resolution) for s in scenes]
+        masks = [object_mask(scene, shot=shot) for scene in scenes]
         return torch.stack(masks).any(dim=0).numpy()
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.world_cases import Case, variants
 from dreammotion_core.values import Frames, Mask
-from training.world import Scene, background, render_batch
+from training.world import Scene, Shot, render_batch
 from training.world.palette import to_lab
 
 BACKGROUND_DISTANCE = 6.0
@@ -32,11 +32,14 @@ def lab(frames: Frames) -> Lab:
     return to_lab(frames.astype(np.float32) / 255)
 
 
-def rendered(scenes: Sequence[Scene], *, like: Frames, fps: float) -> list[Frames]:
-    """Clips (F, H, W, 3) uint8 RGB of scenes, with as many frames and pixels as another clip."""
-    num_frames, resolution = like.shape[:2]
-    clips = render_batch(scenes, num_frames=num_frames, fps=fps, resolution=resolution)
-    return [clip.frames.numpy() for clip in clips]
+def shot_like(frames: Frames, *, fps: float) -> Shot:
+    """As many frames and pixels as a clip (F, H, W, 3)."""
+    return Shot(len(frames), fps, frames.shape[1])
+
+
+def rendered(scenes: Sequence[Scene], *, shot: Shot) -> list[Frames]:
+    """Clips (F, H, W, 3) uint8 RGB of scenes."""
+    return [clip.frames.numpy() for clip in render_batch(scenes, shot=shot)]
 
 
 def nearest_by_mean(frames: Frames, clips: Mapping[str, Frames], *, mask: Mask) -> str:
@@ -67,15 +70,9 @@ def renderers_choice(case: Case, frames: Frames, *, mask: Mask, fps: float) -> s
         fps: frames a second.
     """
     scenes = variants(case.source, case.kind)
-    clips = dict(zip(scenes, rendered(list(scenes.values()), like=frames, fps=fps), strict=True))
+    clips = dict(zip(scenes, rendered(list(scenes.values()), shot=shot_like(frames, fps=fps)), strict=True))
     nearest = nearest_by_mean if case.kind == "colour" else nearest_by_pixels
     return nearest(frames, clips, mask=mask)
-
-
-def empty_scene(scene: Scene, *, like: Frames, fps: float) -> Frames:
-    """The clip of a scene without its object, as many frames and pixels as another clip."""
-    num_frames, resolution = like.shape[:2]
-    return background(scene, num_frames=num_frames, fps=fps, resolution=resolution).numpy()
 
 
 def visible_object(frames: Frames, empty: Frames, *, region: Mask) -> Mask:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import torch
 
 from dreammotion_core.backends.base import ModelSpec
-from dreammotion_core.config import PRESETS, EditConfig
+from dreammotion_core.config import CHOICES, PRESETS, EditConfig
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.frame_folders import read_frames
 from dreammotion_core.values import Video
@@ -153,8 +153,15 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
     setting("--steps", "num_optimization_steps", "optimisation steps", type=int, metavar="N")
     setting("--seed", "seed", "repeats a run; -1 draws one", type=int, metavar="N")
-    setting("--optimizer", "optimizer", "how the steps are taken", choices=("sgd", "adam"))
+    setting("--optimizer", "optimizer", "how the steps are taken", choices=CHOICES["optimizer"])
     setting("--learning-rate", "learning_rate", "length of the steps", type=float, metavar="X")
+    setting(
+        "--learning-rate-end-factor",
+        "learning_rate_end_factor",
+        "its share at the end",
+        type=float,
+        metavar="X",
+    )
     setting("--guidance-scale", "guidance_scale", "weight of the prompts", type=float, metavar="X")
     setting(
         "--timestep-range",
@@ -163,6 +170,9 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs=2,
         metavar=("LOW", "HIGH"),
+    )
+    setting(
+        "--timestep-order", "timestep_order", "in which they are taken", choices=CHOICES["timestep_order"]
     )
     setting("--appearance-weight", "appearance_weight", "of the text's pull; 0: off", type=float, metavar="X")
     setting("--spatial-weight", "spatial_weight", "of keeping the structure; 0: off", type=float, metavar="X")

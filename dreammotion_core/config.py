@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
@@ -13,6 +13,11 @@ from dreammotion_core.errors import ConfigError
 
 MAX_PROMPT_CHARACTERS = 1000
 MAX_SEED = 2**63 - 1
+
+Optimizer = Literal["sgd", "adam"]
+TimestepOrder = Literal["random", "descending"]
+CHOICES = {"optimizer": get_args(Optimizer), "timestep_order": get_args(TimestepOrder)}
+"""What the settings in words can be."""
 
 Preset = Literal["fast", "paper"]
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -34,8 +39,12 @@ class EditConfig:
         num_optimization_steps: gradient steps, 1 to 10,000 (the paper: 200).
         optimizer: ``"sgd"`` (the paper) or ``"adam"``.
         learning_rate: step size, > 0; multiplies the unnormalised direction (the paper: 0.4 with SGD).
+        learning_rate_end_factor: share of the learning rate that it falls to, step by step, from 0 to 1;
+            1 keeps it as it is (the paper).
         guidance_scale: classifier-free guidance s in ``uncond + s * (text - uncond)``, both branches.
-        timestep_range: (low, high) of the uniformly drawn timestep, high exclusive, within [0, 1000].
+        timestep_range: (low, high) of the uniformly drawn timesteps, high exclusive, within [0, 1000].
+        timestep_order: ``"random"`` (the paper) takes them as they are drawn; ``"descending"`` takes the
+            same ones from the noisiest on, so that the coarse shape is settled before the fine parts.
         appearance_weight: weight of the V-DDS direction; 0 switches it off.
         spatial_weight: lambda_s, weight of spatial self-similarity matching; 0 switches it off.
         temporal_weight: lambda_t, weight of temporal self-similarity matching; 0 switches it off.
@@ -57,10 +66,12 @@ class EditConfig:
     """
 
     num_optimization_steps: int = 40
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Optimizer = "sgd"
     learning_rate: float = 0.15
+    learning_rate_end_factor: float = 1.0
     guidance_scale: float = 7.5
     timestep_range: tuple[int, int] = (50, 950)
+    timestep_order: TimestepOrder = "random"
     appearance_weight: float = 1.0
     spatial_weight: float = 0.02
     temporal_weight: float = 2.0
@@ -82,6 +93,7 @@ class EditConfig:
         _check_whole("mask_feather", self.mask_feather, 0, 256)
         _check_whole("seed", self.seed, -1, MAX_SEED)
         _check_real("learning_rate", self.learning_rate, 0.0, 1e4, above=True)
+        _check_real("learning_rate_end_factor", self.learning_rate_end_factor, 0.0, 1.0)
         _check_real("guidance_scale", self.guidance_scale, 0.0, 1000.0)
         _check_real("colour_smoothing", self.colour_smoothing, 0.0, 3600.0)
         for name in ("appearance_weight", "spatial_weight", "temporal_weight"):
@@ -89,8 +101,10 @@ class EditConfig:
         for name in ("use_mask", "mask_matching", "keep_detail"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; pass True or False")
-        if self.optimizer not in ("sgd", "adam"):
-            raise ConfigError(f"optimizer is {self.optimizer!r}; choose 'sgd' or 'adam'")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                accepted = " or ".join(map(repr, choices))
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; choose {accepted}")
         if not isinstance(self.negative_prompt, str) or len(self.negative_prompt) > MAX_PROMPT_CHARACTERS:
             raise ConfigError(f"negative_prompt must be text of at most {MAX_PROMPT_CHARACTERS} characters")
         self._check_timestep_range()

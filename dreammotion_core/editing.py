@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LinearLR
 
 from dreammotion_core.backends.base import Backend
 from dreammotion_core.config import EditConfig
@@ -61,20 +62,33 @@ def edit_latents(
     optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer](
         [latents], lr=config.learning_rate
     )
+    schedule = LinearLR(
+        optimizer,
+        start_factor=1.0,
+        end_factor=config.learning_rate_end_factor,
+        total_iters=config.num_optimization_steps,
+    )
+    timesteps = draw_timesteps(config, generator).to(latents.device)
     for step in range(1, config.num_optimization_steps + 1):
-        started = time.perf_counter()
-        timestep = torch.randint(*config.timestep_range, (1,), generator=generator).to(latents.device)
+        started, timestep = time.perf_counter(), timesteps[step - 1 : step]
         noise = torch.randn(latents.shape, generator=generator).to(latents.device)
         latents.grad, losses = distill_step(
             backend, latents, source_latents, prompt_embeds, latent_mask, timestep, noise, config, key_sites
         )
         norm = float(latents.grad.square().mean().sqrt())
         optimizer.step()
+        schedule.step()
         seconds = time.perf_counter() - started
         yield (
             StepDone(step, config.num_optimization_steps, int(timestep), losses, norm, seconds),
             latents.detach(),
         )
+
+
+def draw_timesteps(config: EditConfig, generator: torch.Generator) -> Tensor:
+    """(N,) timesteps of all N steps, drawn uniformly from the range, in the order they are taken."""
+    timesteps = torch.randint(*config.timestep_range, (config.num_optimization_steps,), generator=generator)
+    return timesteps.sort(descending=True).values if config.timestep_order == "descending" else timesteps
 
 
 @out_of_memory_explained()

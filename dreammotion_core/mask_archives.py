@@ -38,7 +38,9 @@ _ENTRY_SLACK_BYTES = 2**20
 _ENCRYPTED = 0x1
 # bzip2 and LZMA unpack without a limit on what a few bytes may become.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
+# What zipfile raises where bytes are wrong: at their place, in the compressed data, cut off, pointing outside
+# of the file, naming a later version of the format; ValueError is a name that is no UTF-8, or numpy's own.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError)
 
 
 def read_mask_archive(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
@@ -118,7 +120,8 @@ def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
     except MaskError:
         raise
     except _DAMAGE as error:
-        raise MaskError(f"{path.name} cannot be read ({error}); pack it again as an ordinary zip") from error
+        reason = str(error) or "it ends too early"
+        raise MaskError(f"{path.name} cannot be read ({reason}); pack it again as an ordinary zip") from error
 
 
 def read_entry(archive: zipfile.ZipFile, name: str, *, limit: int) -> bytes:

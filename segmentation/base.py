@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.clicks import Selection
+from segmentation.clicks import Selection, check_selection
 from segmentation.errors import FramesError, SelectionError
 
 Frame = NDArray[np.uint8]
@@ -163,6 +163,18 @@ def check_frames(frames: Frames) -> None:
             f"frames have shape {shape} and type {dtype}; "
             "pass a non-empty (frames, height, width, 3) uint8 RGB array"
         )
+
+
+def check_clicks(frames: Frames, selection: Selection, *, may_only_remove: bool = False) -> None:
+    """Refuse a selection that a session of these frames cannot answer.
+
+    Raises:
+        SelectionError: as `check_selection`.
+    """
+    num_frames, height, width = frames.shape[:3]
+    check_selection(
+        selection, num_frames=num_frames, height=height, width=width, may_only_remove=may_only_remove
+    )
 
 
 def check_walk(frames: Frames, start: int, mask: FrameMask, *, within: range | None) -> range:

@@ -1,4 +1,4 @@
-"""Published weights on this machine: where they lie, how they arrive, how they are checked."""
+"""Published weights: what there is to know of them, how they arrive on this machine and are checked."""
 
 from __future__ import annotations
 
@@ -6,13 +6,69 @@ import hashlib
 import os
 import tempfile
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
+from segmentation.base import SegmenterSpec
 from segmentation.errors import CheckpointError
 
 CACHE_VARIABLE = "DREAMMOTION_CACHE"
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One published set of weights.
+
+    Attributes:
+        name: as `load_segmenter` takes it.
+        label: for people.
+        description: what it is good at.
+        url: of the file.
+        source: where it is published, for people.
+        file_name: in the cache folder.
+        size_bytes: of the file.
+        sha256: of the file.
+        requires: Python packages that it needs beside torch.
+    """
+
+    name: str
+    label: str
+    description: str
+    url: str
+    source: str
+    file_name: str
+    size_bytes: int
+    sha256: str
+    requires: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        """Where it is kept on this machine."""
+        return cache_folder() / self.file_name
+
+    @property
+    def spec(self) -> SegmenterSpec:
+        """What a user should know about it."""
+        return SegmenterSpec(
+            name=self.name,
+            label=self.label,
+            licence="Apache-2.0",
+            size_bytes=self.size_bytes,
+            source=self.source,
+            description=self.description,
+            checkpoint=self.path,
+            requires=self.requires,
+        )
+
+    def download(self) -> Path:
+        """Fetch it once and say where it lies.
+
+        Raises:
+            CheckpointError: as `download_checkpoint`.
+        """
+        return download_checkpoint(self.url, self.path, sha256=self.sha256)
 
 
 def cache_folder() -> Path:

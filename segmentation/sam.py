@@ -22,9 +22,9 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
-from segmentation.base import FrameMask, Frames, SegmenterSpec, check_frames, check_walk
+from segmentation.base import FrameMask, Frames, SegmenterSpec, check_clicks, check_frames, check_walk
 from segmentation.checkpoints import explain_error
-from segmentation.clicks import Selection, check_selection
+from segmentation.clicks import Selection
 from segmentation.errors import CheckpointError
 from segmentation.propagation import CarriedMask, follow, selection_from_mask, with_inner_click
 from segmentation.sam_variants import SamVariant
@@ -195,7 +195,7 @@ class SamSession:
 
     def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
         """The object on the clicked frame; see `SegmentationSession.mask_at`."""
-        self._check(selection, may_only_remove=prior is not None)
+        check_clicks(self._frames, selection, may_only_remove=prior is not None)
         embedding = self._embedding(selection.frame_index)
         if prior is not None:
             selection = with_inner_click(selection, prior)
@@ -205,7 +205,7 @@ class SamSession:
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         """The object on every frame; see `SegmentationSession.propagate`."""
-        self._check(selection)
+        check_clicks(self._frames, selection)
         return self._propagate(selection)
 
     def _propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
@@ -226,12 +226,6 @@ class SamSession:
         mask = self._segmenter.decode(embedding, selection, size=self._size, prior=carried.mask)
         overlap, union = (mask & carried.mask).sum(), (mask | carried.mask).sum()
         return mask if overlap >= LOWEST_AGREEMENT * union else np.zeros_like(mask)
-
-    def _check(self, selection: Selection, *, may_only_remove: bool = False) -> None:
-        num_frames, height, width = len(self._frames), *self._size
-        check_selection(
-            selection, num_frames=num_frames, height=height, width=width, may_only_remove=may_only_remove
-        )
 
     def _embedding(self, index: int) -> Tensor:
         with self._lock:

@@ -15,18 +15,18 @@ import numpy as np
 from torch import Tensor
 from transformers import Sam2ImageProcessor, Sam2VideoProcessor, Sam2VideoVideoProcessor
 
-from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames, check_walk
-from segmentation.clicks import Selection, check_selection
+from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_clicks, check_frames, check_walk
+from segmentation.checkpoints import Variant
+from segmentation.clicks import Selection
 from segmentation.propagation import with_inner_click
 from segmentation.sam2_configs import video_config
-from segmentation.sam2_variants import VideoVariant
 from segmentation.sam2_weights import load_video_model
 
 # The number that the model's session knows the object by.
 OBJECT = 1
 
 
-def load_sam2(variant: VideoVariant, *, checkpoint: Path | None = None, device: str = "cpu") -> Sam2Segmenter:
+def load_sam2(variant: Variant, *, checkpoint: Path | None = None, device: str = "cpu") -> Sam2Segmenter:
     """Load published weights, downloading them once where none are given.
 
     Args:
@@ -130,14 +130,13 @@ class Sam2Session:
     def __init__(self, segmenter: Sam2Segmenter, frames: Frames) -> None:
         self._segmenter = segmenter
         self._frames = frames
-        self._size = int(frames.shape[1]), int(frames.shape[2])
         # Keeps the encoded frame from one click to the next.
         self._clicked = segmenter.start(frames)
         self._lock = threading.Lock()
 
     def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
         """The object on the clicked frame; see `SegmentationSession.mask_at`."""
-        self._check(selection, may_only_remove=prior is not None)
+        check_clicks(self._frames, selection, may_only_remove=prior is not None)
         # The model takes a mask or clicks but not both, so what it should keep becomes a click.
         if prior is not None:
             selection = with_inner_click(selection, prior)
@@ -148,7 +147,7 @@ class Sam2Session:
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         """The object on every frame; see `SegmentationSession.propagate`."""
-        self._check(selection)
+        check_clicks(self._frames, selection)
         return self._propagate(selection)
 
     def _propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
@@ -189,12 +188,6 @@ class Sam2Session:
             prompt["input_boxes"] = [[[float(box.x0), float(box.y0), float(box.x1), float(box.y1)]]]
         self._segmenter.processor.add_inputs_to_inference_session(
             state, selection.frame_index, OBJECT, **prompt
-        )
-
-    def _check(self, selection: Selection, *, may_only_remove: bool = False) -> None:
-        num_frames, height, width = len(self._frames), *self._size
-        check_selection(
-            selection, num_frames=num_frames, height=height, width=width, may_only_remove=may_only_remove
         )
 
 

@@ -5,108 +5,69 @@ Deliberately absent: the models themselves, so that listing what there is loads 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
-from segmentation.base import SegmenterSpec
-from segmentation.checkpoints import cache_folder, download_checkpoint
+from segmentation.checkpoints import Variant
 
 WEIGHTS_NAME = "model.safetensors"
-_FOLLOWS = (
-    "Follows an object through real footage by its own memory of it, forwards and backwards; "
-    "an object that leaves and returns is found again. "
-)
 
 
-@dataclass(frozen=True)
-class VideoVariant:
-    """One published set of weights.
-
-    Attributes:
-        name: as `load_segmenter` takes it.
-        label: for people.
-        description: what it is good at.
-        repository: on the Hugging Face hub.
-        revision: the commit that is meant, so that nobody can change what is downloaded.
-        size_bytes: of the file.
-        sha256: of the file.
-        requires: Python packages that it needs beside torch.
-    """
-
-    name: str
-    label: str
-    description: str
-    repository: str
-    revision: str
-    size_bytes: int
-    sha256: str
-    requires: tuple[str, ...] = ("transformers",)
-
-    @property
-    def url(self) -> str:
-        """Where it is published."""
-        return f"https://huggingface.co/{self.repository}/resolve/{self.revision}/{WEIGHTS_NAME}"
-
-    @property
-    def path(self) -> Path:
-        """Where it is kept on this machine."""
-        return cache_folder() / f"{self.name}.safetensors"
-
-    @property
-    def spec(self) -> SegmenterSpec:
-        """What a user should know about it."""
-        return SegmenterSpec(
-            name=self.name,
-            label=self.label,
-            licence="Apache-2.0",
-            size_bytes=self.size_bytes,
-            source=f"{self.repository}@{self.revision[:12]}",
-            description=self.description,
-            checkpoint=self.path,
-            requires=self.requires,
-        )
-
-    def download(self) -> Path:
-        """Fetch it once and say where it lies.
-
-        Raises:
-            CheckpointError: as `download_checkpoint`.
-        """
-        return download_checkpoint(self.url, self.path, sha256=self.sha256)
+def _on_hub(
+    name: str,
+    *,
+    label: str,
+    best_at: str,
+    repository: str,
+    revision: str,
+    size_bytes: int,
+    sha256: str,
+    requires: tuple[str, ...] = ("transformers",),
+) -> Variant:
+    """Weights on the Hugging Face hub, at one commit, so that nobody can change what is downloaded."""
+    return Variant(
+        name=name,
+        label=label,
+        description="Follows an object through real footage by its own memory of it, forwards and backwards; "
+        f"an object that leaves and returns is found again. {best_at}",
+        url=f"https://huggingface.co/{repository}/resolve/{revision}/{WEIGHTS_NAME}",
+        source=f"{repository}@{revision[:12]}",
+        file_name=f"{name}.safetensors",
+        size_bytes=size_bytes,
+        sha256=sha256,
+        requires=requires,
+    )
 
 
 SAM2_VARIANTS = (
-    VideoVariant(
-        name="sam2-tiny",
+    _on_hub(
+        "sam2-tiny",
         label="SAM 2.1 (tiny)",
-        description=f"{_FOLLOWS}The quickest of the four sizes.",
+        best_at="The quickest of the four sizes.",
         repository="facebook/sam2.1-hiera-tiny",
         revision="de431c4043854a71d8101e17995dfe596bf101a5",
         size_bytes=155_908_064,
         sha256="48c14467e5cf9e51870511feb72c89688e82dd74523142c0538b663e193ac2a7",
     ),
-    VideoVariant(
-        name="sam2-small",
+    _on_hub(
+        "sam2-small",
         label="SAM 2.1 (small)",
-        description=f"{_FOLLOWS}A little slower than tiny.",
+        best_at="A little slower than tiny.",
         repository="facebook/sam2.1-hiera-small",
         revision="ee5bba1d82bb8749febdf90f45e84b687142ba03",
         size_bytes=184_305_280,
         sha256="0a4067b11ce1e23d5229203f11c718a823060d15a4b23fa2372a7d4b77cbbc60",
     ),
-    VideoVariant(
-        name="sam2-base-plus",
+    _on_hub(
+        "sam2-base-plus",
         label="SAM 2.1 (base plus)",
-        description=f"{_FOLLOWS}Better on a GPU.",
+        best_at="Better on a GPU.",
         repository="facebook/sam2.1-hiera-base-plus",
         revision="b7320756a13354e7530a63935656d35b2f91a290",
         size_bytes=323_476_296,
         sha256="2012733a0de5d03efd1bba550a2847c4551be9ef2e0d497c83074df66189f780",
     ),
-    VideoVariant(
-        name="sam2-large",
+    _on_hub(
+        "sam2-large",
         label="SAM 2.1 (large)",
-        description=f"{_FOLLOWS}The most exact of the four sizes; for a GPU.",
+        best_at="The most exact of the four sizes; for a GPU.",
         repository="facebook/sam2.1-hiera-large",
         revision="665f8e2ad61cf5f53d65644ff27c8ee525124610",
         size_bytes=897_897_416,
@@ -114,10 +75,10 @@ SAM2_VARIANTS = (
     ),
 )
 
-EDGETAM = VideoVariant(
-    name="edgetam",
+EDGETAM = _on_hub(
+    "edgetam",
     label="EdgeTAM",
-    description=f"{_FOLLOWS}Made for small devices.",
+    best_at="Made for small devices.",
     repository="yonigozlan/EdgeTAM-hf",
     revision="c266ce53b3fc00f0f495b583f6a116c4e57f53bb",
     size_bytes=55_912_824,

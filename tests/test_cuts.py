@@ -10,12 +10,15 @@ from segmentation.cuts import find_cuts, is_cut
 from tests.test_segmentation import disc_clip
 from training.world.render import render
 from training.world.scene import sample_scene
+from training.world.shot import Shot
 
 FIRST_SEED = 2_000_000_000
 
 
 def world(seed: int, num_frames: int = 4) -> NDArray[np.uint8]:
-    return render(sample_scene(FIRST_SEED + seed), num_frames=num_frames, resolution=96).frames.numpy()
+    return render(
+        sample_scene(FIRST_SEED + seed), shot=Shot(num_frames=num_frames, resolution=96)
+    ).frames.numpy()
 
 
 @pytest.mark.parametrize("seed", range(6))

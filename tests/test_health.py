@@ -12,6 +12,7 @@ from segmentation.health import FrameHealth, Level, assess_masks, next_doubtful
 from segmentation.mask_measures import measure_mask, measure_masks
 from training.world.render import object_mask
 from training.world.scene import sample_scene
+from training.world.shot import Shot
 
 SIDE = 80
 
@@ -56,7 +57,8 @@ class TestMeasures:
 class TestAssess:
     @pytest.mark.parametrize("seed", range(12))
     def test_true_masks_of_the_world_are_mostly_good_and_never_lost(self, seed: int) -> None:
-        masks = object_mask(sample_scene(2_000_000_000 + seed), num_frames=12, fps=24, resolution=96).numpy()
+        shot = Shot(num_frames=12, fps=24, resolution=96)
+        masks = object_mask(sample_scene(2_000_000_000 + seed), shot=shot).numpy()
         health = assess_masks(masks, confirmed=[0])
         assert sum(each.level is not Level.GOOD for each in health) <= 1
         assert "lost here" not in {reason for each in health for reason in each.reasons}

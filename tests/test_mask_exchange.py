@@ -17,6 +17,7 @@ from tests.tiny import moving_square
 from web import MaskExchange, VisitorStore
 from web.clip import Clip
 from web.mask_exchange import MASK_KINDS, check_export, export_masks, import_masks
+from web.settings import Refinement
 
 NUM_FRAMES, SIZE = 3, (48, 64)
 ON_SQUARE = Prompt(Selection(clicks=(Click(12, 18),)))
@@ -240,6 +241,24 @@ def test_an_export_follows_first_and_never_offers_an_earlier_file(clip: Clip) ->
     assert before is None
     assert "masks.zip" in str(path)
     assert clip.is_followed
+
+
+def test_filled_masks_are_exported_as_they_are_shown(clip: Clip, tmp_path: Path) -> None:
+    ring = two_objects() == 3
+    ring[:, 8:12, 10:20] = False
+    bring_in(clip, tmp_path, ring)
+    clip.refinement = Refinement(fill="holes")
+
+    path = export_masks(clip, folder=tmp_path, kind="PNG")
+
+    given = read_objects(path, num_frames=NUM_FRAMES, size=SIZE)
+    assert np.array_equal(given.numbers, (two_objects() == 3).astype(np.uint8))
+
+
+def test_clicks_are_about_an_imported_object(clip: Clip, tmp_path: Path) -> None:
+    bring_in(clip, tmp_path, two_objects())
+
+    assert clip.picked.number == 3
 
 
 def test_a_stopped_export_offers_nothing(clip: Clip) -> None:

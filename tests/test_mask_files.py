@@ -445,6 +445,24 @@ def with_a_flipped_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
+def of_a_later_version(path: Path) -> None:
+    content = bytearray(save_zip(path, mask_entries()).read_bytes())
+    content[content.index(b"PK\1\2") + 6] = 200
+    path.write_bytes(content)
+
+
+def with_a_name_that_is_no_text(path: Path) -> None:
+    content = save_zip(path, {"é.png": b"x"}).read_bytes()
+    path.write_bytes(content.replace("é".encode(), b"\xff\xff"))
+
+
+def with_an_entry_that_ends_early(path: Path) -> None:
+    content = bytearray(save_zip(path, {f"{k}.png": b"x" for k in range(F)}).read_bytes())
+    for size in (20, 24):
+        content[content.index(b"PK\1\2") + size + 1] = 1
+    path.write_bytes(content)
+
+
 def too_large(path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(2**30 + 1)
@@ -460,6 +478,9 @@ def too_large(path: Path) -> None:
         (with_a_name_twice, "two entries '0.png'"),
         (cut_off, "m.zip cannot be read"),
         (with_a_flipped_bit, "m.zip cannot be read"),
+        (of_a_later_version, r"cannot be read \(zip file version 20"),
+        (with_a_name_that_is_no_text, r"cannot be read \('utf-8' codec"),
+        (with_an_entry_that_ends_early, r"cannot be read \(it ends too early\)"),
         (too_large, "larger than 1024 MB"),
     ],
 )

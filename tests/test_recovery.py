@@ -11,6 +11,7 @@ from segmentation.propagation import LOWEST_TRUST, find_again, follow
 from tests.test_segmentation import disc_clip, overlap
 from training.world.render import background, render
 from training.world.scene import sample_scene
+from training.world.shot import Shot
 
 FIRST_SEED = 2_000_000_000
 
@@ -41,7 +42,8 @@ def test_it_is_found_again_backwards_too() -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_an_object_of_the_world_is_not_found_where_it_is_not(seed: int) -> None:
     scene = sample_scene(FIRST_SEED + seed)
-    clip, empty = render(scene, num_frames=3, resolution=96), background(scene, num_frames=3, resolution=96)
+    shot = Shot(num_frames=3, resolution=96)
+    clip, empty = render(scene, shot=shot), background(scene, shot=shot)
     seen, mask = clip.frames[0].numpy(), clip.mask[0].numpy()
     assert find_again(mask, seen=seen, frame=empty[1].numpy()).trust < LOWEST_TRUST
     again = find_again(mask, seen=seen, frame=seen)

@@ -179,7 +179,7 @@ def test_a_download_appears_only_when_its_checksum_is_right(tmp_path: Path) -> N
 
 def test_an_unreachable_download_says_what_to_do_and_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "cache" / "weights.pth"
-    with pytest.raises(CheckpointError, match="checkpoint= with a file you have"):
+    with pytest.raises(CheckpointError, match="give a file that you have as the checkpoint"):
         download_checkpoint((tmp_path / "absent").as_uri(), target, sha256="0" * 64)
     assert list(target.parent.iterdir()) == []
 

@@ -34,9 +34,10 @@ from segmentation import (
     load_segmenter,
 )
 from segmentation.base import SegmenterSpec
+from segmentation.checkpoints import Variant
 from segmentation.sam2 import OBJECT, Sam2Segmenter
 from segmentation.sam2_configs import edgetam_config, video_config
-from segmentation.sam2_variants import VIDEO_VARIANTS, VideoVariant
+from segmentation.sam2_variants import VIDEO_VARIANTS
 from segmentation.sam2_weights import load_video_model
 
 SIDE, WIDTH = 128, 128
@@ -335,7 +336,7 @@ def test_weights_that_do_not_fit_exactly_are_refused(fault: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("variant", VIDEO_VARIANTS, ids=lambda variant: variant.name)
-def test_the_exact_architecture_fills_the_published_file_to_the_byte(variant: VideoVariant) -> None:
+def test_the_exact_architecture_fills_the_published_file_to_the_byte(variant: Variant) -> None:
     kind = EdgeTamVideoModel if variant.name == "edgetam" else Sam2VideoModel
     with torch.device("meta"):
         weights = kind(video_config(variant.name)).state_dict()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +20,6 @@ from benchmarks.toybox_quality import arguments, make_clips
 from benchmarks.world_cases import KINDS, OPTIONS, Case, edit_case, edit_indices, sample_case
 from benchmarks.world_tests import (
     colour_jitter,
-    empty_scene,
     nearest_by_mean,
     overlap,
     rendered,
@@ -33,16 +31,16 @@ from dreammotion_core.values import Frames, Mask
 from tests.tiny import tiny_unet3d
 from training.judge import new_judge
 from training.tokenizer import build_tokenizer
-from training.world import MATERIALS, is_held_out, render
+from training.world import MATERIALS, USUAL_SHOT, Shot, background, is_held_out, render
 
 FPS = 8.0
-SIZE: dict[str, Any] = {"num_frames": 3, "fps": FPS, "resolution": 64}
+SHOT = Shot(num_frames=3, fps=FPS, resolution=64)
 
 
 def clips(case: Case) -> tuple[Frames, Frames, Mask]:
     """True renders of source and target, and the mask."""
-    source, target = (render(scene, **SIZE).frames.numpy() for scene in (case.source, case.target))
-    return source, target, case.mask(**SIZE)
+    source, target = (render(scene, shot=SHOT).frames.numpy() for scene in (case.source, case.target))
+    return source, target, case.mask(shot=SHOT)
 
 
 @pytest.mark.parametrize("index", range(9))
@@ -76,8 +74,8 @@ def test_the_object_is_found_before_its_background() -> None:
     for index in range(12):
         case = edit_case(index)
         frames, _, region = clips(case)
-        true = render(case.source, **SIZE).mask.numpy()
-        empty = empty_scene(case.source, like=frames, fps=FPS)
+        true = render(case.source, shot=SHOT).mask.numpy()
+        empty = background(case.source, shot=SHOT).numpy()
         overlaps.append(overlap(visible_object(frames, empty, region=region), true))
 
         # A shadow is no object: darkening what is empty adds nothing.
@@ -129,14 +127,14 @@ def test_cases_do_not_depend_on_their_count_or_on_the_other_kinds() -> None:
 
 def test_the_mask_of_a_noun_edit_makes_room_for_both() -> None:
     case = next(edit_case(index) for index in range(2, 30, 3))
-    source, target = (render(scene, **SIZE).mask.numpy() for scene in (case.source, case.target))
+    source, target = (render(scene, shot=SHOT).mask.numpy() for scene in (case.source, case.target))
 
-    assert overlap(case.mask(**SIZE), source | target) > 0.97
+    assert overlap(case.mask(shot=SHOT), source | target) > 0.97
 
 
 def test_the_renderer_recognises_its_own_clips_in_any_pose() -> None:
     scene = next(s for s in map(sample_case, range(20)) if s.material == "striped")
-    (frames,) = rendered([scene], like=np.empty((8, 128, 128, 3), np.uint8), fps=FPS)
+    (frames,) = rendered([scene], shot=USUAL_SHOT)
 
     assert fitted_value(frames, scene, "colour") == scene.colour
     wrongly_told = replace(scene, colour="teal" if scene.colour != "teal" else "red")

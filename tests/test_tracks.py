@@ -17,6 +17,7 @@ from segmentation.tracks import MOST_WALKS, TrackedMask, Tracks
 from tests.test_segmentation import SIZE, disc_clip, overlap
 from training.world.render import render
 from training.world.scene import sample_scene
+from training.world.shot import Shot
 
 NUM_FRAMES, SIDE = 20, 16
 
@@ -245,7 +246,7 @@ class TestTracks:
 @pytest.fixture(scope="module")
 def two_scenes() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     frames, masks = disc_clip(4)
-    other = render(sample_scene(2_000_000_003), num_frames=3, resolution=SIZE)
+    other = render(sample_scene(2_000_000_003), shot=Shot(num_frames=3, resolution=SIZE))
     return np.concatenate([frames, other.frames.numpy()]), np.concatenate([masks, other.mask.numpy()])
 
 

@@ -16,6 +16,7 @@ from training.world import (
     PLACES,
     Companion,
     Scene,
+    Shot,
     background,
     caption,
     is_held_out,
@@ -78,20 +79,20 @@ def test_the_world_is_as_rich_as_promised() -> None:
 def test_drawing_many_scenes_at_once_gives_what_drawing_each_alone_gives() -> None:
     scenes = [sample_scene(seed) for seed in range(24)]
 
-    for scene, together in zip(scenes, render_batch(scenes, resolution=48), strict=True):
-        alone = render(scene, resolution=48)
+    for scene, together in zip(scenes, render_batch(scenes, shot=Shot(resolution=48)), strict=True):
+        alone = render(scene, shot=Shot(resolution=48))
         assert torch.equal(together.mask, alone.mask)
         assert (together.frames.int() - alone.frames.int()).abs().max() <= 1
 
 
 def test_clips_can_have_sixteen_frames() -> None:
-    assert render(SCENE, num_frames=16, resolution=32).frames.shape == (16, 32, 32, 3)
+    assert render(SCENE, shot=Shot(num_frames=16, resolution=32)).frames.shape == (16, 32, 32, 3)
 
 
 @pytest.mark.parametrize("noun", NOUNS)
 def test_the_colour_of_most_of_every_object_tells_its_name(noun: str) -> None:
     scenes = [replace(SCENE, noun=noun, colour=colour) for colour in COLOURS]
-    for rendered, colour in zip(render_batch(scenes, num_frames=1), COLOURS, strict=True):
+    for rendered, colour in zip(render_batch(scenes, shot=Shot(num_frames=1)), COLOURS, strict=True):
         body = rendered.frames[rendered.mask].float().median(dim=0).values
         assert nearest_colour(body.numpy() / 255) == colour
 
@@ -99,8 +100,8 @@ def test_the_colour_of_most_of_every_object_tells_its_name(noun: str) -> None:
 @pytest.mark.parametrize("name", MATERIALS)
 def test_materials_change_the_object_and_only_substances_hide_its_colour(name: str) -> None:
     scene = replace(SCENE, material=name)
-    ours, blue = render(scene, num_frames=1), render(replace(scene, colour="blue"), num_frames=1)
-    plain = render(SCENE, num_frames=1)
+    scenes = [scene, replace(scene, colour="blue"), SCENE]
+    ours, blue, plain = (render(shown, shot=Shot(num_frames=1)) for shown in scenes)
     inside = plain.mask & ours.mask
 
     assert torch.equal(ours.frames, blue.frames) != MATERIALS[name].keeps_colour

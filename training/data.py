@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from training.world import NUM_FORMS, caption, object_mask, render_batch, sample_scene
+from training.world import NUM_FORMS, Shot, caption, object_mask, render_batch, sample_scene
 from training.world.scene import WORLD_VERSION
 
 NUM_FRAMES = 8
@@ -62,7 +62,7 @@ def _rendered_chunks(num_clips: int, device: torch.device) -> Iterator[tuple[int
 
 def _render_training_clips(seeds: range, device: torch.device | str = "cpu") -> NDArray[np.uint8]:
     scenes = [sample_scene(seed) for seed in seeds]
-    rendered = render_batch(scenes, num_frames=NUM_FRAMES, resolution=RESOLUTION, device=device)
+    rendered = render_batch(scenes, shot=Shot(NUM_FRAMES, resolution=RESOLUTION, device=device))
     return np.stack([clip.frames.cpu().numpy() for clip in rendered])
 
 
@@ -80,7 +80,7 @@ def object_coverage(folder: Path, num_clips: int, size: int) -> NDArray[np.float
 
 
 def _coverage(seed: int, size: int) -> NDArray[np.float16]:
-    mask = object_mask(sample_scene(seed), num_frames=NUM_FRAMES, resolution=4 * size)
+    mask = object_mask(sample_scene(seed), shot=Shot(NUM_FRAMES, resolution=4 * size))
     return F.avg_pool2d(mask.float()[:, None], 4)[:, 0].half().numpy()
 
 

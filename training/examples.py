@@ -12,13 +12,9 @@ from pathlib import Path
 import torch
 
 from dreammotion_core import Video, write_video
-from training.data import NUM_FRAMES
-from training.world import Scene, caption, render
-from training.world.captions import MOTIONS
+from training.world import MOTIONS, USUAL_SHOT, Scene, caption, render
 
 FOLDER = Path(__file__).resolve().parents[1] / "assets" / "examples"
-FPS = 8.0
-RESOLUTION = 128
 
 EXAMPLES: dict[str, tuple[Scene, tuple[dict[str, str], ...]]] = {
     "car": (
@@ -51,12 +47,12 @@ EXAMPLES: dict[str, tuple[Scene, tuple[dict[str, str], ...]]] = {
 
 def write_example(name: str, scene: Scene, changes: tuple[dict[str, str], ...], folder: Path) -> None:
     """Write ``clip.mp4`` and ``meta.json``; the click is a pixel well inside the object on frame 0."""
-    rendered = render(scene, num_frames=NUM_FRAMES, fps=FPS, resolution=RESOLUTION)
+    rendered = render(scene)
     rows, columns = torch.nonzero(rendered.mask[0], as_tuple=True)
     centre = torch.stack([columns, rows], dim=-1).float().median(dim=0).values
     out = folder / name
     out.mkdir(parents=True, exist_ok=True)
-    write_video(Video(rendered.frames.numpy(), FPS), out / "clip.mp4")
+    write_video(Video(rendered.frames.numpy(), USUAL_SHOT.fps), out / "clip.mp4")
     meta = {
         "title": f"{scene.colour} {scene.noun}, {MOTIONS[scene.motion][0]}",
         "source_prompt": caption(scene),

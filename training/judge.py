@@ -34,7 +34,7 @@ from training.judge_data import (
 from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
 from training.tokenizer import MAX_TOKENS, build_tokenizer
 from training.workers import agree, rank
-from training.world import caption, render_batch, sample_scene
+from training.world import Shot, caption, render_batch, sample_scene
 
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=5e-2, ema_decay=0.998, save_every=250, betas=(0.9, 0.98))
 PICTURES = 32
@@ -159,8 +159,8 @@ def accuracy(
         sharpness: pixels that the views are blurred to.
     """
     scenes = [sample_scene(seed, held_out=held_out) for seed in seeds]
-    shots = render_batch(scenes, num_frames=1, device=judge.device)
-    frames, masks = torch.cat([s.frames for s in shots]), torch.cat([s.mask for s in shots])
+    clips = render_batch(scenes, shot=Shot(1, device=judge.device))
+    frames, masks = torch.cat([c.frames for c in clips]), torch.cat([c.mask for c in clips])
     squares = square_around(masks) * torch.tensor((1, 1, CLOSE_UP_MARGIN), device=judge.device)
     if not close_up:
         squares = torch.tensor(WHOLE_FRAME, device=judge.device).expand(len(scenes), 3)

@@ -23,6 +23,7 @@ from training.world import (
     NUM_FORMS,
     PLACES,
     Scene,
+    Shot,
     caption,
     is_held_out,
     object_mask,
@@ -125,7 +126,7 @@ def object_squares(folder: Path, num_clips: int) -> NDArray[np.float32]:
 
 
 def _squares(seed: int) -> NDArray[np.float32]:
-    mask = object_mask(sample_scene(seed), num_frames=NUM_FRAMES, resolution=64)
+    mask = object_mask(sample_scene(seed), shot=Shot(NUM_FRAMES, resolution=64))
     return square_around(mask).float().numpy()
 
 

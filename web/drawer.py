@@ -6,6 +6,7 @@ import gradio as gr
 from gradio.components import Component
 
 from dreammotion_core import EditConfig, ModelSpec
+from web.mask_exchange import MASK_FILE_TYPES, MASK_KINDS
 from web.settings import FURTHEST_RIM, MOST_STEADY, Refinement
 
 
@@ -52,6 +53,33 @@ def outline_drawer() -> dict[str, Component]:
         "mask_steady": steady,
         "mask_invert": inverted,
     }
+
+
+def mask_drawer() -> dict[str, Component]:
+    """Import and export of masks, by name."""
+    kinds = list(MASK_KINDS)
+    with gr.Accordion("Masks in and out", open=False, elem_id="mask-files"):
+        with gr.Row():
+            upload = gr.UploadButton(
+                "Import masks",
+                file_types=MASK_FILE_TYPES,
+                size="md",
+                elem_id="mask-upload",
+                scale=0,
+                min_width=150,
+            )
+            gr.HTML(
+                "<p>One for each frame, of the clip's size: a zip of PNG, an npz or an mp4. "
+                "They count as they are, and clicks correct them.</p>",
+                elem_id="mask-help",
+            )
+        with gr.Row():
+            export = gr.Button("Export masks", size="md", elem_id="mask-export", scale=0, min_width=150)
+            kind = gr.Radio(
+                kinds, value=kinds[0], label="Kind", container=False, elem_id="mask-kind", min_width=230
+            )
+        file = gr.DownloadButton(visible="hidden", elem_id="mask-file")
+    return {"mask_kind": kind, "mask_export": export, "mask_upload": upload, "mask_file": file}
 
 
 def _optimisation(usual: EditConfig) -> dict[str, Component]:

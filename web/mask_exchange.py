@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dreammotion_core import GivenObjects, MaskError, read_objects, write_masks
 from segmentation import AddedObjects, add_given_objects
 from web.clip import Clip
+from web.refining import refined_masks
 from web.selecting import follow, require_clip
 from web.views import notices_html
 from web.visitors import VisitorStore
@@ -82,7 +83,7 @@ def import_masks(clip: Clip, *, path: Path) -> list[str]:
     given = read_objects(path, num_frames=len(clip.video), size=clip.video.size)
     added = add_given_objects(clip.project, masks=given.numbers, names=given.names)
     clip.history = clip.history.do(lambda _: added.project)
-    clip.pick(next(iter(added.numbers.values())))
+    clip.pick(min(added.numbers.values()))
     return _import_notes(given, added)
 
 
@@ -102,10 +103,10 @@ def check_export(clip: Clip, *, kind: Any) -> None:
 
 
 def export_masks(clip: Clip, *, folder: Path, kind: str) -> Path:
-    """Write the masks of all objects of a followed clip, as they are before the edit grows or feathers them.
+    """Write the masks of all objects of a followed clip, filled and steadied as the canvas shows them.
 
-    Object 1 alone is written in black and white, others by their numbers; where they overlap, a pixel
-    belongs to the one that was changed last.
+    The edit may still grow and feather them. Object 1 alone is written in black and white, others by their
+    numbers; where they overlap, a pixel belongs to the one that was changed last.
 
     Args:
         clip: with the objects.
@@ -115,9 +116,11 @@ def export_masks(clip: Clip, *, folder: Path, kind: str) -> Path:
     Raises:
         MaskError: if there is nothing in the masks, or an object has a name that cannot be written.
     """
-    tracks, project = clip.tracks, clip.project
-    labels = np.stack([tracks.labels(project, frame_index=index) for index in range(len(clip.video))])
-    named = {tracked.number: tracked.name for tracked in project.objects if tracked.prompts}
+    objects = [tracked for tracked in clip.project.objects if tracked.prompts]
+    labels = np.zeros(clip.video.frames.shape[:3], np.uint8)
+    for tracked in sorted(objects, key=lambda each: each.last_change):
+        labels[refined_masks(clip, number=tracked.number, within=range(len(clip.video)))] = tracked.number
+    named = {tracked.number: tracked.name for tracked in objects}
     if not labels.any():
         raise MaskError("the masks are empty on every frame; select the object anew, then export")
     target = folder / MASK_KINDS[kind]

@@ -9,9 +9,8 @@ import gradio as gr
 from gradio.components import Component
 
 from web.components import click_canvas, examples_row, losses_plot, player, segmenter_list
-from web.drawer import outline_drawer
+from web.drawer import mask_drawer, outline_drawer
 from web.examples import Example
-from web.mask_exchange import MASK_FILE_TYPES, MASK_KINDS
 from web.settings import preset_names
 
 
@@ -34,37 +33,11 @@ def selection_part(answer: Callable[[Any], dict[str, Any]]) -> dict[str, Compone
     _heading("1", text="Click the object")
     canvas = click_canvas(answer)
     notes = gr.HTML("", elem_id="clip-notes")
-    outline, files = outline_drawer(), _mask_files()
+    outline, files = outline_drawer(), mask_drawer()
     with gr.Accordion("Clicks are answered by", open=False, elem_id="segmenter-box") as box:
         segmenter = segmenter_list()
     picker = {"segmenter_box": box, "segmenter": segmenter}
     return {"canvas": canvas, "clip_notes": notes} | outline | files | picker
-
-
-def _mask_files() -> dict[str, Component]:
-    kinds = list(MASK_KINDS)
-    with gr.Accordion("Masks in and out", open=False, elem_id="mask-files"):
-        with gr.Row():
-            upload = gr.UploadButton(
-                "Import masks",
-                file_types=MASK_FILE_TYPES,
-                size="md",
-                elem_id="mask-upload",
-                scale=0,
-                min_width=150,
-            )
-            gr.HTML(
-                "<p>One for each frame, of the clip's size: a zip of PNG, an npz or an mp4. "
-                "They count as they are, and clicks correct them.</p>",
-                elem_id="mask-help",
-            )
-        with gr.Row():
-            export = gr.Button("Export masks", size="md", elem_id="mask-export", scale=0, min_width=150)
-            kind = gr.Radio(
-                kinds, value=kinds[0], label="Kind", container=False, elem_id="mask-kind", min_width=230
-            )
-        file = gr.DownloadButton(visible="hidden", elem_id="mask-file")
-    return {"mask_kind": kind, "mask_export": export, "mask_upload": upload, "mask_file": file}
 
 
 def prompt_part() -> dict[str, Component]:

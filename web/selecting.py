@@ -66,8 +66,10 @@ class Selections:
         return {"canvas": settled_view(clip, serial=next(_serials), is_following=is_following)}
 
     def settle(self, *, token: str) -> Update:
-        """After following has ended, in whatever way: let the canvas show what there is."""
-        clip = require_clip(self._visitors.get(token))
+        """After masks have changed, in whatever way: let the canvas show what there is."""
+        clip = self._visitors.get(token).clip
+        if clip is None:
+            return {}
         return {"canvas": settled_view(clip, serial=next(_serials))}
 
     def _answer(self, payload: Any) -> dict[str, Any]:

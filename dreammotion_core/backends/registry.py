@@ -121,9 +121,7 @@ def load_backend(name_or_path: str, *, torch_dtype: torch.dtype | None = None) -
 
 def native_dtype() -> torch.dtype:
     """The fastest precision that a machine without a GPU computes in directly; float32 with a GPU."""
-    capabilities: dict[str, bool] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # newer than the oldest torch we accept
+    capabilities = torch.cpu.get_capabilities()
     has_bfloat16 = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
     return torch.bfloat16 if has_bfloat16 and not torch.cuda.is_available() else torch.float32
 

@@ -4,13 +4,15 @@ It is the training data of the embedded models, the source of the example clips,
 of the benchmarks: every clip comes with its exact mask, colour, material, noun, place, motion and track.
 """
 
-from training.world.captions import MOTIONS, NUM_FORMS, caption
+from training.world.captions import NUM_FORMS, caption
 from training.world.materials import MATERIALS
+from training.world.motions import MOTIONS
 from training.world.nouns import LIKE_OUTLINES, NOUNS
 from training.world.palette import COLOURS, nearest_colour
 from training.world.places import PLACES
 from training.world.render import Rendered, background, object_mask, render, render_batch
 from training.world.scene import Companion, Scene, is_held_out, sample_scene
+from training.world.shot import USUAL_SHOT, Shot
 
 __all__ = [
     "COLOURS",
@@ -20,9 +22,11 @@ __all__ = [
     "NOUNS",
     "NUM_FORMS",
     "PLACES",
+    "USUAL_SHOT",
     "Companion",
     "Rendered",
     "Scene",
+    "Shot",
     "background",
     "caption",
     "is_held_out",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from training.world.materials import MATERIALS
+from training.world.motions import MOTIONS
 from training.world.places import PLACES
 from training.world.scene import Companion, Scene
 
@@ -18,18 +19,6 @@ FORMS = (
 WORDINGS = 4
 NUM_FORMS = len(FORMS) * WORDINGS
 """How many captions a scene has at most."""
-
-MOTIONS: dict[str, tuple[str, ...]] = {
-    "right": ("moving to the right", "going right"),
-    "left": ("moving to the left", "going left"),
-    "bounce": ("bouncing", "bouncing up and down"),
-    "spin": ("spinning", "turning round"),
-    "zoom": ("coming closer", "getting bigger"),
-    "arc": ("jumping", "leaping"),
-    "wobble": ("wobbling", "rocking"),
-    "pan": ("followed by the camera", "seen by a moving camera"),
-}
-"""Motion name and the words captions use for it, the usual ones first."""
 
 
 def with_article(words: str) -> str:

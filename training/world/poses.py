@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from training.world.scene import Companion, Scene
+from training.world.shot import Shot
 
 
 @dataclass(frozen=True)
@@ -50,34 +51,28 @@ def pixel_centres(resolution: int, device: torch.device) -> tuple[Tensor, Tensor
     return x, y
 
 
-def object_poses(scenes: Sequence[Scene], *, num_frames: int, fps: float, device: torch.device) -> Poses:
+def object_poses(scenes: Sequence[Scene], *, shot: Shot) -> Poses:
     """The tracks of the scenes' objects; seconds run from -T/2 to T/2."""
-    return _stacked([_object_pose(scene, num_frames, fps) for scene in scenes], device)
+    return _stacked([_object_pose(scene, shot) for scene in scenes], shot)
 
 
-def companion_poses(scenes: Sequence[Scene], *, num_frames: int, fps: float, device: torch.device) -> Poses:
+def companion_poses(scenes: Sequence[Scene], *, shot: Shot) -> Poses:
     """The tracks of the scenes' companions, which rest while the camera may move."""
-    return _stacked(
-        [
-            _companion_pose(s.companion, _object_pose(s, num_frames, fps).camera)
-            for s in scenes
-            if s.companion
-        ],
-        device,
-    )
+    poses = [_companion_pose(s.companion, _object_pose(s, shot).camera) for s in scenes if s.companion]
+    return _stacked(poses, shot)
 
 
-def _stacked(poses: Sequence[Poses], device: torch.device) -> Poses:
+def _stacked(poses: Sequence[Poses], shot: Shot) -> Poses:
     fields = ("x", "y", "angle", "size", "facing", "camera")
-    return Poses(*(torch.stack([getattr(pose, name) for pose in poses]).to(device) for name in fields))
+    return Poses(*(torch.stack([getattr(pose, name) for pose in poses]).to(shot.device) for name in fields))
 
 
-def _seconds(num_frames: int, fps: float) -> Tensor:
-    return (torch.arange(num_frames) - (num_frames - 1) / 2) / fps
+def _seconds(shot: Shot) -> Tensor:
+    return (torch.arange(shot.num_frames) - (shot.num_frames - 1) / 2) / shot.fps
 
 
-def _object_pose(scene: Scene, num_frames: int, fps: float) -> Poses:
-    seconds = _seconds(num_frames, fps)
+def _object_pose(scene: Scene, shot: Shot) -> Poses:
+    seconds = _seconds(shot)
     cycle = 2 * math.pi * (scene.phase + seconds * scene.speed)
     x, y = torch.full_like(seconds, scene.x), torch.full_like(seconds, scene.y)
     angle, size = torch.zeros_like(seconds), torch.full_like(seconds, scene.size)

@@ -18,6 +18,7 @@ from training.world.palette import COLOURS
 from training.world.places import PLACES
 from training.world.poses import Poses, companion_poses, object_poses, pixel_centres
 from training.world.scene import Companion, Scene
+from training.world.shot import USUAL_SHOT, Shot
 
 CANVAS = 1.5
 """Width of the background canvas in frame widths, so that the camera can pan."""
@@ -53,71 +54,39 @@ class Rendered:
         return torch.stack(boxes)
 
 
-def render(
-    scene: Scene,
-    *,
-    num_frames: int = 8,
-    fps: float = 8.0,
-    resolution: int = 128,
-    device: str | torch.device = "cpu",
-) -> Rendered:
+def render(scene: Scene, *, shot: Shot = USUAL_SHOT) -> Rendered:
     """Draw a scene.
 
     Args:
         scene: what to draw; equal scenes give equal clips on the same kind of device.
-        num_frames: frames F.
-        fps: frames a second.
-        resolution: height and width in pixels.
-        device: where to draw.
+        shot: its length and size, and where to draw.
     """
-    return render_batch([scene], num_frames=num_frames, fps=fps, resolution=resolution, device=device)[0]
+    return render_batch([scene], shot=shot)[0]
 
 
-def render_batch(
-    scenes: Sequence[Scene],
-    *,
-    num_frames: int = 8,
-    fps: float = 8.0,
-    resolution: int = 128,
-    device: str | torch.device = "cpu",
-) -> list[Rendered]:
+def render_batch(scenes: Sequence[Scene], *, shot: Shot = USUAL_SHOT) -> list[Rendered]:
     """Draw many scenes; those of one noun and material are drawn together. See `render`."""
-    device = torch.device(device)
     rendered: dict[int, Rendered] = {}
     for indices in _alike(scenes):
         group = [scenes[index] for index in indices]
-        images = torch.stack([_stage(scene, num_frames, fps, resolution, device) for scene in group])
-        poses = object_poses(group, num_frames=num_frames, fps=fps, device=device)
+        images = torch.stack([_stage(scene, shot) for scene in group])
+        poses = object_poses(group, shot=shot)
         images, coverage = _draw(images, group, poses)
         for index, image, covered, x, y in zip(indices, images, coverage, poses.x, poses.y, strict=True):
-            centres = torch.stack([(x + 1) * resolution / 2, (1 - y) * resolution / 2], dim=-1)
+            centres = torch.stack([x + 1, 1 - y], dim=-1) * shot.resolution / 2
             rendered[index] = Rendered(_photographed(image, scenes[index]), covered > 0.5, centres)
     return [rendered[index] for index in range(len(scenes))]
 
 
-def background(
-    scene: Scene,
-    *,
-    num_frames: int = 8,
-    fps: float = 8.0,
-    resolution: int = 128,
-    device: str | torch.device = "cpu",
-) -> Tensor:
+def background(scene: Scene, *, shot: Shot = USUAL_SHOT) -> Tensor:
     """The frames of `render` without the object and its shadow, (F, H, W, 3) uint8 RGB."""
-    return _photographed(_stage(scene, num_frames, fps, resolution, torch.device(device)), scene)
+    return _photographed(_stage(scene, shot), scene)
 
 
-def object_mask(
-    scene: Scene,
-    *,
-    num_frames: int = 8,
-    fps: float = 8.0,
-    resolution: int = 128,
-    device: str | torch.device = "cpu",
-) -> Tensor:
+def object_mask(scene: Scene, *, shot: Shot = USUAL_SHOT) -> Tensor:
     """The mask of `render` alone, (F, H, W) bool, without the cost of the picture."""
-    poses = object_poses([scene], num_frames=num_frames, fps=fps, device=torch.device(device))
-    layers = _layers(scene, poses.object_frame(resolution))
+    poses = object_poses([scene], shot=shot)
+    layers = _layers(scene, poses.object_frame(shot.resolution))
     return torch.stack([layer.distance for layer in layers]).amin(0)[0] < 0
 
 
@@ -129,17 +98,17 @@ def _alike(scenes: Sequence[Scene]) -> list[list[int]]:
     return [same[k : k + GROUP] for same in groups.values() for k in range(0, len(same), GROUP)]
 
 
-def _stage(scene: Scene, num_frames: int, fps: float, resolution: int, device: torch.device) -> Tensor:
+def _stage(scene: Scene, shot: Shot) -> Tensor:
     """(F, H, W, 3) in [0, 1]: the place as the camera sees it, with the companion if there is one."""
-    width = int(resolution * CANVAS)
-    y = 1 - (torch.arange(resolution, device=device) + 0.5) * 2 / resolution
-    x = ((torch.arange(width, device=device) + 0.5) / width * 2 - 1) * CANVAS
+    height, width = shot.resolution, int(shot.resolution * CANVAS)
+    y = 1 - (torch.arange(height, device=shot.device) + 0.5) * 2 / height
+    x = ((torch.arange(width, device=shot.device) + 0.5) / width * 2 - 1) * CANVAS
     grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
     canvas = PLACES[scene.place].draw(grid_x, grid_y, random.Random(scene.seed))
-    camera = object_poses([scene], num_frames=num_frames, fps=fps, device=device).camera[0]
-    image = _seen_by_camera(canvas, camera, resolution)
+    camera = object_poses([scene], shot=shot).camera[0]
+    image = _seen_by_camera(canvas, camera, height)
     if scene.companion:
-        poses = companion_poses([scene], num_frames=num_frames, fps=fps, device=device)
+        poses = companion_poses([scene], shot=shot)
         image = _draw(image[None], [scene.companion], poses, scene.place)[0][0]
     return image
 

@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 
 from training.world.materials import MATERIALS
+from training.world.motions import MOTIONS
 from training.world.nouns import NOUNS
 from training.world.palette import COLOURS
 from training.world.places import PLACES
@@ -14,7 +15,6 @@ from training.world.places import PLACES
 WORLD_VERSION = 2
 """Goes up whenever equal seeds give other clips, so that kept files of an older world are not mistaken."""
 
-MOTION_NAMES = ("right", "left", "bounce", "spin", "zoom", "arc", "wobble", "pan")
 PLAIN_SHARE = 0.4
 """How much of the world is of one plain colour."""
 COMPANION_SHARE = 0.15
@@ -94,7 +94,7 @@ def sample_scene(seed: int, *, held_out: bool | None = False) -> Scene:
         colour=colour,
         noun=noun,
         place=place,
-        motion=rng.choice(MOTION_NAMES),
+        motion=rng.choice(list(MOTIONS)),
         seed=seed,
         material=material,
         x=x,
