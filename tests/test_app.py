@@ -423,6 +423,9 @@ def test_an_edit_follows_the_object_and_ends_with_clip_and_receipt(page: Page, e
     assert frames.shape == (3, SIDE, SIDE, 3)
     assert receipt["seed"] == 7
     assert receipt["selection"]["objects"][0]["prompts"][0]["clicks"] == [ON_SQUARE]
+    assert receipt["selection"]["edited"] == [1]
+    assert receipt["selection"]["refinement"]["fill"] == "none"
+    assert receipt["segmenter"] == "embedded"
     assert receipt["source"]["name"] == example.path.name
     assert "unchanged (max difference 0 of 255)" in facts
     assert len(view["before"]) == len(view["frames"]) == 3
