@@ -25,6 +25,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
         "num_optimization_steps": 200,
         "learning_rate": 0.4,
+        "learning_rate_end_factor": 1.0,
+        "timestep_order": "random",
         "preview_interval": 10,
     },
 }
@@ -67,11 +69,11 @@ class EditConfig:
 
     num_optimization_steps: int = 40
     optimizer: Optimizer = "sgd"
-    learning_rate: float = 0.15
-    learning_rate_end_factor: float = 1.0
+    learning_rate: float = 0.6
+    learning_rate_end_factor: float = 0.0
     guidance_scale: float = 7.5
     timestep_range: tuple[int, int] = (50, 950)
-    timestep_order: TimestepOrder = "random"
+    timestep_order: TimestepOrder = "descending"
     appearance_weight: float = 1.0
     spatial_weight: float = 0.02
     temporal_weight: float = 2.0
@@ -163,7 +165,7 @@ class EditConfig:
         Raises:
             ConfigError: if there is no such preset.
         """
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             raise ConfigError(f"there is no preset {name!r}; choose one of: {', '.join(PRESETS)}")
         _refuse_unknown(changes)
         return cls(**{**PRESETS[name], **changes})

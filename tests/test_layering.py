@@ -46,7 +46,8 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     | FILES
     | {"checks", "finishing", "resizing", "memory", "keys", "events", "editing"}
     | {"backends.base", "backends.registry"},
-    "cli_arguments": BOTTOM | FILES | {"backends.base"},
+    "cli_settings": {"config"},
+    "cli_arguments": BOTTOM | FILES | {"backends.base", "cli_settings"},
 }
 FORBIDDEN_OUTSIDE: dict[str, set[str]] = {
     **{name: MODEL_LIBRARIES | {"gradio", "cv2", "torch", "PIL", "av"} for name in BOTTOM | {"events"}},
