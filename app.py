@@ -46,18 +46,14 @@ from web import (
     VisitorStore,
     Wiring,
     advanced_drawer,
-    click_canvas,
-    examples_row,
-    heading,
+    clip_row,
     load_examples,
-    mask_drawer,
     masthead,
-    outline_drawer,
     page_theme,
     preset_fields,
     prompt_part,
     result_part,
-    segmenter_list,
+    selection_part,
 )
 
 # After the button has got its file.
@@ -79,10 +75,10 @@ def build_app(editor: Editor, segmenters: Segmenters, examples: Sequence[Example
     with page:
         token = gr.State(None)
         masthead(editor.spec)
-        parts: dict[str, Component] = {"token": token, **_clip_row(examples)}
+        parts: dict[str, Component] = {"token": token, **clip_row(examples)}
         with gr.Row(equal_height=False, elem_classes="dm-bench"):
             with gr.Column(min_width=320):
-                parts |= _selection_part(selections) | prompt_part() | advanced_drawer(editor.spec)
+                parts |= selection_part(selections.answer) | prompt_part() | advanced_drawer(editor.spec)
             with gr.Column(min_width=320, elem_classes="dm-screen"):
                 parts |= result_part()
         _connect(page, Wiring(parts), parts, clips, selections, edits, picker)
@@ -90,25 +86,6 @@ def build_app(editor: Editor, segmenters: Segmenters, examples: Sequence[Example
         api(endpoints.segment, api_name="segment", concurrency_limit=2)
         api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
     return page
-
-
-def _clip_row(examples: Sequence[Example]) -> dict[str, Component]:
-    with gr.Row(elem_classes="dm-source"):
-        row = examples_row(examples)
-        upload = gr.UploadButton(
-            "Upload a video", file_types=["video"], elem_id="upload", scale=0, min_width=160
-        )
-    return {"example": row, "upload": upload}
-
-
-def _selection_part(selections: Selections) -> dict[str, Component]:
-    heading("1", text="Click the object")
-    canvas = click_canvas(selections.answer)
-    notes = gr.HTML("", elem_id="clip-notes")
-    with gr.Accordion("Clicks are answered by", open=False, elem_id="segmenter-box") as box:
-        segmenter = segmenter_list()
-    picker = {"segmenter_box": box, "segmenter": segmenter}
-    return {"canvas": canvas, "clip_notes": notes} | outline_drawer() | picker | mask_drawer()
 
 
 def _connect(

@@ -39,7 +39,8 @@ def measure_edit(case: Case, frames: Frames, *, fps: float, judge: Judge | None)
     region = case.mask(shot=shot)
     before, wanted = (object_mask(scene, shot=shot).numpy() for scene in (case.source, case.target))
     empty = background(case.source, shot=shot).numpy()
-    after, ideal = (visible_object(clip, empty, region=region) for clip in (frames, goal))
+    outlines = case.outlines(shot=shot)
+    after, ideal = (visible_object(clip, empty, region=outlines) for clip in (frames, goal))
     measures = {
         "renderer": renderers_choice(case, frames, mask=region, fps=fps),
         "overlap": overlap(before, after),

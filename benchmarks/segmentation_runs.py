@@ -136,7 +136,7 @@ def _segmented(session: SegmentationSession, case: Case, start: Start) -> tuple[
     """The masks of all frames, and how many corrections they took."""
     selection = _selection(case, start)
     if selection is not None and start is Start.CORRECTIONS:
-        return correct_worst_frames(session, selection, truth=case.masks)
+        return correct_worst_frames(session, selection, frames=case.frames, truth=case.masks)
     walk = session.follow(0, case.masks[0]) if selection is None else session.propagate(selection)
     masks = dict(walk)
     return [masks[index] for index in range(len(case.masks))], 0

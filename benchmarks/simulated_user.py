@@ -1,21 +1,20 @@
 """A user who knows the truth: where they click first, and how they correct the worst frame.
 
-Pure functions over a session's public methods, so that any segmenter can be measured with them.
+Works with any session, the way the page does: with `Tracks` and `begin_prompt`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.davis_measures import region_similarity
-from segmentation import Click, SegmentationSession, Selection
-from segmentation.base import FrameMask
+from segmentation import Click, Project, Prompt, SegmentationSession, Selection, Tracks, begin_prompt
+from segmentation.base import FrameMask, Frames
 from segmentation.propagation import selection_from_mask
 
+OBJECT = 1
 MOST_CORRECTIONS = 3
 CONTENT = 0.9
 """IoU of the worst frame from which on the user leaves everything as it is."""
@@ -47,68 +46,54 @@ def correcting_click(mask: FrameMask, *, truth: FrameMask) -> Click:
 
 
 def correct_worst_frames(
-    session: SegmentationSession, selection: Selection, *, truth: NDArray[np.bool_]
+    session: SegmentationSession, selection: Selection, *, frames: Frames, truth: NDArray[np.bool_]
 ) -> tuple[list[FrameMask], int]:
-    """Select, propagate, then up to three times correct the frame that looks worst.
+    """Select, propagate, then up to three times correct the frame that looks worst, as in the page.
 
-    Each correction is one click on the largest error of the frame with the lowest IoU. On a frame without
-    clicks so far, it is joined by one inside the true object, because a session asks for a positive click;
-    further corrections of the frame add to its clicks. A corrected frame that became better is followed
-    both ways up to the next frames with clicks; one that did not is left as it was.
+    Each correction is one click on the largest error of the frame with the lowest IoU: it changes the mask
+    that is seen there, and adds to earlier clicks on the same frame. Where the object is absent, the user
+    says so instead. A corrected frame that became better is followed both ways up to the next corrected
+    ones; one that did not waits for the next click on it.
 
     Args:
         session: of the clip.
         selection: what is clicked first.
+        frames: (F, H, W, 3) uint8 RGB, of the clip.
         truth: (F, H, W) bool.
 
     Returns:
         F masks, (H, W) bool, and how many corrections were made, at most three; fewer where the user is
         content before.
     """
-    walked = dict(session.propagate(selection))
-    masks = [walked[index] for index in range(len(truth))]
-    selections, seen = {selection.frame_index: selection}, list(masks)
-    confirmed = {selection.frame_index}
+    tracks = Tracks(session, frames)
+    project = tracks.new_project().add_object().with_prompt(OBJECT, Prompt(selection))
+    masks = _followed(tracks, project)
+    waiting: dict[int, Prompt] = {}
     for corrections in range(MOST_CORRECTIONS):
         overlaps = [region_similarity(mask, truth=true) for mask, true in zip(masks, truth, strict=True)]
         worst = int(np.argmin(overlaps))
         if overlaps[worst] >= CONTENT:
             return masks, corrections
-        selections[worst] = _corrected(selections.get(worst), seen[worst], truth[worst], worst)
-        seen[worst] = _answer(session, selections[worst], like=truth[worst])
-        if region_similarity(seen[worst], truth=truth[worst]) > overlaps[worst]:
-            confirmed.add(worst)
-            for index, mask in _followed_between(session, worst, seen[worst], confirmed, len(truth)):
-                masks[index] = seen[index] = mask
+        before = waiting.get(worst) or begin_prompt(tracks, project=project, number=OBJECT, frame_index=worst)
+        waiting[worst] = prompt = _corrected(before, tracks, truth[worst])
+        if region_similarity(tracks.preview(prompt), truth=truth[worst]) > overlaps[worst]:
+            project = project.with_prompt(OBJECT, prompt)
+            masks = _followed(tracks, project)
     return masks, MOST_CORRECTIONS
 
 
-def _corrected(earlier: Selection | None, mask: FrameMask, truth: FrameMask, index: int) -> Selection:
-    """The clicks on a frame, with one more on its largest error."""
-    selection = earlier or Selection(index, (click_inside(truth),) if truth.any() else ())
-    click = correcting_click(mask, truth=truth)
-    # An object that is missed altogether asks for the click that is there already.
-    return selection if click in selection.clicks else selection.with_click(click)
+def _corrected(prompt: Prompt, tracks: Tracks, truth: FrameMask) -> Prompt:
+    """The prompt with one more click, on the largest error of what it gives."""
+    if not truth.any():
+        return Prompt.of_mask(prompt.frame_index, truth)
+    seen = np.zeros_like(truth) if prompt.is_empty else tracks.preview(prompt)
+    return prompt.with_click(correcting_click(seen, truth=truth))
 
 
-def _answer(session: SegmentationSession, selection: Selection, *, like: FrameMask) -> FrameMask:
-    """The session's mask; none where the object is not there, so that only negative clicks are left."""
-    if any(click.is_positive for click in selection.clicks) or selection.box is not None:
-        return session.mask_at(selection)
-    return np.zeros_like(like)
-
-
-def _followed_between(
-    session: SegmentationSession, start: int, mask: FrameMask, confirmed: set[int], num_frames: int
-) -> Iterator[tuple[int, FrameMask]]:
-    """A corrected mask and what follows from it, up to the confirmed frames on either side."""
-    if not mask.any():
-        # That the object is absent here says nothing about the frames round it.
-        yield start, mask
-        return
-    first = max((index + 1 for index in confirmed if index < start), default=0)
-    stop = min((index for index in confirmed if index > start), default=num_frames)
-    yield from session.follow(start, mask, within=range(first, stop))
+def _followed(tracks: Tracks, project: Project) -> list[FrameMask]:
+    for _ in tracks.update(project):
+        pass
+    return [tracks.mask(project, number=OBJECT, frame_index=index) for index in range(project.num_frames)]
 
 
 def _largest_area(mask: FrameMask) -> int:

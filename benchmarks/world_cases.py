@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 import torch
 
+from dreammotion_core.masks import grown_mask
 from dreammotion_core.values import Mask
 from training.world import (
     ATTRIBUTES,
@@ -27,6 +28,8 @@ from training.world import (
 
 FIRST_SEED = 3_000_000_000
 """Training draws its scenes from small seeds."""
+ROOM = 2
+"""Pixels round both outlines that another noun may use: the soft edge of the old one has to go."""
 SEEDS_A_CASE = 1000
 """How many seeds belong to a case; the first whose scene suits it is taken."""
 
@@ -56,15 +59,18 @@ class Case:
         """The value asked for, such as ``"blue"``."""
         return str(getattr(self.target, self.kind))
 
+    def outlines(self, *, shot: Shot) -> Mask:
+        """The object's exact mask, (F, H, W); for another noun, joined with the target's at the same pose."""
+        scenes = {self.source, self.target} if self.kind == "noun" else {self.source}
+        return torch.stack([object_mask(scene, shot=shot) for scene in scenes]).any(dim=0).numpy()
+
     def mask(self, *, shot: Shot) -> Mask:
         """What the edit may change, (F, H, W).
 
-        The source's exact mask; for another noun, joined with the target's at the same pose, as by a
-        user who selects a little generously to make room.
+        The outlines; for another noun grown by `ROOM` pixels, as by a user who selects a little generously.
         """
-        scenes = {self.source, self.target} if self.kind == "noun" else {self.source}
-        masks = [object_mask(scene, shot=shot) for scene in scenes]
-        return torch.stack(masks).any(dim=0).numpy()
+        outlines = self.outlines(shot=shot)
+        return grown_mask(outlines, pixels=ROOM) if self.kind == "noun" else outlines
 
 
 def _targets(scene: Scene, kind: Kind) -> list[str]:

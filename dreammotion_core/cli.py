@@ -18,13 +18,14 @@ from transformers.utils.logging import disable_progress_bar
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.registry import find_model, list_models
-from dreammotion_core.cli_arguments import build_parser, given_clip, given_config, given_device, given_dtype
+from dreammotion_core.cli_arguments import build_parser, given_clip, given_device, given_dtype
 from dreammotion_core.cli_selecting import (
     SelectedObject,
     check_one_way_to_select,
     follow_selection,
     read_given_mask,
 )
+from dreammotion_core.cli_settings import given_config
 from dreammotion_core.errors import DreamMotionError, InputError
 from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepDone
 from dreammotion_core.frame_folders import write_frames

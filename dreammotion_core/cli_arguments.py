@@ -6,12 +6,12 @@ import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 
 from dreammotion_core.backends.base import ModelSpec
-from dreammotion_core.config import CHOICES, PRESETS, EditConfig
+from dreammotion_core.cli_settings import add_settings
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.frame_folders import read_frames
 from dreammotion_core.values import Video
@@ -101,7 +101,7 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the model (%(default)s)")
     _add_device(model)
     _add_segmenter(model)
-    _add_settings(parser)
+    add_settings(parser)
 
 
 def _add_segment(parser: argparse.ArgumentParser) -> None:
@@ -142,55 +142,6 @@ def _add_device(group: argparse._ArgumentGroup) -> None:
 def _add_segmenter(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--segmenter", default="embedded", metavar="NAME", help="answers clicks (%(default)s)")
     group.add_argument("--checkpoint", metavar="PATH", type=Path, help="weights of the segmenter")
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("settings (default: those of the preset)")
-    group.add_argument("--preset", choices=tuple(PRESETS), default="fast", help="(%(default)s)")
-
-    def setting(flag: str, name: str, help_text: str, **options: Any) -> None:
-        group.add_argument(flag, dest=name, default=argparse.SUPPRESS, help=help_text, **options)
-
-    setting("--steps", "num_optimization_steps", "optimisation steps", type=int, metavar="N")
-    setting("--seed", "seed", "repeats a run; -1 draws one", type=int, metavar="N")
-    setting("--optimizer", "optimizer", "how the steps are taken", choices=CHOICES["optimizer"])
-    setting("--learning-rate", "learning_rate", "length of the steps", type=float, metavar="X")
-    setting("--guidance-scale", "guidance_scale", "weight of the prompts", type=float, metavar="X")
-    setting(
-        "--timestep-range",
-        "timestep_range",
-        "of the noise, in 0 to 1000",
-        type=int,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-    )
-    setting(
-        "--timestep-order", "timestep_order", "in which they are taken", choices=CHOICES["timestep_order"]
-    )
-    setting("--appearance-weight", "appearance_weight", "of the text's pull; 0: off", type=float, metavar="X")
-    setting("--spatial-weight", "spatial_weight", "of keeping the structure; 0: off", type=float, metavar="X")
-    setting("--temporal-weight", "temporal_weight", "of keeping the motion; 0: off", type=float, metavar="X")
-    setting("--no-mask-matching", "mask_matching", "match outside the mask too", action="store_false")
-    setting("--mask-grow", "mask_grow", "grow the mask (negative: shrink)", type=int, metavar="PIXELS")
-    setting("--mask-feather", "mask_feather", "soft rim of the mask", type=int, metavar="PIXELS")
-    setting("--no-keep-detail", "keep_detail", "show the decoded clip as it is", action="store_false")
-    setting(
-        "--colour-smoothing", "colour_smoothing", "of the object's mean colour", type=float, metavar="SECONDS"
-    )
-    setting("--key-sites", "key_sites", "layers whose keys are matched", nargs="+", metavar="PATTERN")
-    setting("--negative-prompt", "negative_prompt", "what to stay away from", metavar="TEXT")
-    setting("--preview-interval", "preview_interval", "steps between previews", type=int, metavar="N")
-
-
-def given_config(options: argparse.Namespace) -> EditConfig:
-    """The preset with the settings that were given.
-
-    Raises:
-        ConfigError: if one is out of its range.
-    """
-    given = {name: value for name, value in vars(options).items() if name in EditConfig.__dataclass_fields__}
-    changes = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return EditConfig.preset(options.preset, **changes)
 
 
 def given_dtype(options: argparse.Namespace) -> torch.dtype | None:

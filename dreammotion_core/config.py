@@ -25,6 +25,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {
         "num_optimization_steps": 200,
         "learning_rate": 0.4,
+        "learning_rate_end_factor": 1.0,
+        "timestep_order": "random",
         "preview_interval": 10,
     },
 }
@@ -39,6 +41,8 @@ class EditConfig:
         num_optimization_steps: gradient steps, 1 to 10,000 (the paper: 200).
         optimizer: ``"sgd"`` (the paper) or ``"adam"``.
         learning_rate: step size, > 0; multiplies the unnormalised direction (the paper: 0.4 with SGD).
+        learning_rate_end_factor: share of the learning rate that it falls to, step by step, from 0 to 1;
+            1 keeps it as it is (the paper).
         guidance_scale: classifier-free guidance s in ``uncond + s * (text - uncond)``, both branches.
         timestep_range: (low, high) of the uniformly drawn timesteps, high exclusive, within [0, 1000].
         timestep_order: ``"random"`` (the paper) takes them as they are drawn; ``"descending"`` takes the
@@ -65,10 +69,11 @@ class EditConfig:
 
     num_optimization_steps: int = 40
     optimizer: Optimizer = "sgd"
-    learning_rate: float = 0.15
+    learning_rate: float = 0.4
+    learning_rate_end_factor: float = 0.0
     guidance_scale: float = 7.5
     timestep_range: tuple[int, int] = (50, 950)
-    timestep_order: TimestepOrder = "random"
+    timestep_order: TimestepOrder = "descending"
     appearance_weight: float = 1.0
     spatial_weight: float = 0.02
     temporal_weight: float = 2.0
@@ -90,6 +95,7 @@ class EditConfig:
         _check_whole("mask_feather", self.mask_feather, 0, 256)
         _check_whole("seed", self.seed, -1, MAX_SEED)
         _check_real("learning_rate", self.learning_rate, 0.0, 1e4, above=True)
+        _check_real("learning_rate_end_factor", self.learning_rate_end_factor, 0.0, 1.0)
         _check_real("guidance_scale", self.guidance_scale, 0.0, 1000.0)
         _check_real("colour_smoothing", self.colour_smoothing, 0.0, 3600.0)
         for name in ("appearance_weight", "spatial_weight", "temporal_weight"):
@@ -159,7 +165,7 @@ class EditConfig:
         Raises:
             ConfigError: if there is no such preset.
         """
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             raise ConfigError(f"there is no preset {name!r}; choose one of: {', '.join(PRESETS)}")
         _refuse_unknown(changes)
         return cls(**{**PRESETS[name], **changes})

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LinearLR
 
 from dreammotion_core.backends.base import Backend
 from dreammotion_core.config import EditConfig
@@ -61,6 +62,12 @@ def edit_latents(
     optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer](
         [latents], lr=config.learning_rate
     )
+    schedule = LinearLR(
+        optimizer,
+        start_factor=1.0,
+        end_factor=config.learning_rate_end_factor,
+        total_iters=config.num_optimization_steps,
+    )
     timesteps = draw_timesteps(config, generator).to(latents.device)
     for step in range(1, config.num_optimization_steps + 1):
         started, timestep = time.perf_counter(), timesteps[step - 1 : step]
@@ -70,6 +77,7 @@ def edit_latents(
         )
         norm = float(latents.grad.square().mean().sqrt())
         optimizer.step()
+        schedule.step()
         seconds = time.perf_counter() - started
         yield (
             StepDone(step, config.num_optimization_steps, int(timestep), losses, norm, seconds),

@@ -12,12 +12,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from dreammotion_core.errors import VideoError
 from dreammotion_core.frame_conversion import MAX_SIDE, FrameConverter, check_size
+from dreammotion_core.frame_storage import gather_frames
 from dreammotion_core.values import Frames, Notice
 from dreammotion_core.video_timeline import Timeline, damaged, opened_clip, video_stream
-
-MAX_CLIP_BYTES = 2**30
 
 
 def guarded_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -47,7 +45,7 @@ def decode_frames(
         (n, H, W, 3) uint8 RGB, upright, and what the conversion changed.
 
     Raises:
-        VideoError: if the range exceeds `MAX_CLIP_BYTES`, the size is not accepted, or the clip is damaged.
+        VideoError: if there is no room for the range, the size is not accepted, or the clip is damaged.
     """
     with opened_clip(path) as container:
         stream = guarded_stream(container, path)
@@ -58,26 +56,22 @@ def decode_frames(
         if first is None:
             raise damaged(path)
         converter = FrameConverter(first, pixel_aspect=stream.sample_aspect_ratio)
-        frames = _allocate(len(indices), converter.size)
-        filled = 0
-        for filled, frame in enumerate(chain([first], shown), start=1):
-            if frame.is_corrupt:
-                raise damaged(path)
-            frames[filled - 1] = converter.to_rgb(frame)
-        if filled < len(indices):
-            raise damaged(path)
+        pictures = _converted(chain([first], shown), converter, count=len(indices), path=path)
+        frames = gather_frames(pictures, count=len(indices), size=converter.size)
     return frames, converter.notices()
 
 
-def _allocate(count: int, size: tuple[int, int]) -> Frames:
-    height, width = size
-    if count * height * width * 3 > MAX_CLIP_BYTES:
-        most = MAX_CLIP_BYTES // (height * width * 3)
-        raise VideoError(
-            f"{count:,} frames of {width}x{height} pixels do not fit in memory; "
-            f"read a range of at most {most:,} frames, or downscale the clip"
-        )
-    return np.empty((count, height, width, 3), np.uint8)
+def _converted(
+    shown: Iterator[VideoFrame], converter: FrameConverter, *, count: int, path: Path
+) -> Iterator[NDArray[np.uint8]]:
+    """The frames as pictures, and an error where one is damaged or there are fewer than expected."""
+    for frame in shown:
+        if frame.is_corrupt:
+            raise damaged(path)
+        yield converter.to_rgb(frame)
+        count -= 1
+    if count:
+        raise damaged(path)
 
 
 def _timed_frames(

@@ -5,6 +5,7 @@ PNG is lossless: frames written and read again are the same bytes, which an MP4 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from dreammotion_core.atomic_files import written_atomically
 from dreammotion_core.errors import VideoError
 from dreammotion_core.frame_conversion import check_size, size_notices
 from dreammotion_core.frame_range import cut_notices, frame_range
+from dreammotion_core.frame_storage import gather_frames
 from dreammotion_core.png_files import check_empty_folder, opened_png, over_black, png_files
 from dreammotion_core.values import Frames, Notice, Video
 
@@ -42,23 +44,28 @@ def read_frames(
         raise VideoError(f"{folder} holds one PNG file; a clip needs at least two")
     selected = frame_range(len(available), start_frame=start_frame, max_frames=max_frames)
     paths = available[selected.start : selected.stop]
-    pictures: list[NDArray[np.uint8]] = []
+    with opened_png(paths[0], name=paths[0].name, error=VideoError) as first:
+        width, height = first.size
+    check_size(width, height)
     is_transparent = False
-    for path in paths:
-        with opened_png(path, name=path.name, error=VideoError) as image:
-            check_size(*image.size)
-            if pictures and image.size != pictures[0].shape[1::-1]:
-                raise VideoError(
-                    f"{path.name} is {image.width}x{image.height} pixels, but the first frame is "
-                    f"{pictures[0].shape[1]}x{pictures[0].shape[0]}; all frames need one size"
-                )
-            is_transparent |= image.has_transparency_data
-            pictures.append(over_black(image))
+
+    def pictures() -> Iterator[NDArray[np.uint8]]:
+        nonlocal is_transparent
+        for path in paths:
+            with opened_png(path, name=path.name, error=VideoError) as image:
+                if image.size != (width, height):
+                    raise VideoError(
+                        f"{path.name} is {image.width}x{image.height} pixels, but the first frame is "
+                        f"{width}x{height}; all frames need one size"
+                    )
+                is_transparent |= image.has_transparency_data
+                yield over_black(image)
+
+    frames = gather_frames(pictures(), count=len(paths), size=(height, width))
     notices = list(cut_notices(selected, len(available)))
     if is_transparent:
         notices.append(Notice("alpha", "Its transparent parts were laid over black."))
-    frames = np.stack(pictures)
-    return Video(frames, fps=fps, notices=(*notices, *size_notices(*frames.shape[1:3])))
+    return Video(frames, fps=fps, notices=(*notices, *size_notices(height, width)))
 
 
 def write_frames(frames: Frames, folder: str | Path) -> None:

@@ -50,10 +50,10 @@ class AudioTrack:
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """A clip in memory.
+    """A clip.
 
     Attributes:
-        frames: (F, H, W, 3) uint8 RGB.
+        frames: (F, H, W, 3) uint8 RGB; of a long clip they may lie in a file and be read-only.
         fps: frames a second, constant.
         audio: the sound over the same span of time, if there is any.
         notices: what reading the clip changed (rotation, resampling, a cut, dropped alpha, ...).

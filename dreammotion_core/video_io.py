@@ -88,13 +88,14 @@ def read_video(
 ) -> Video:
     """Read a clip, or a range of its frames, at a constant frame rate.
 
-    Only the range asked for is decoded and kept in memory. Every change of the material (turned
-    upright, resampled, cut, fewer bits, no transparency, ...) is in the ``notices`` of the result.
+    Only the range asked for is decoded; a long one lies in a temporary file (see `frame_storage`). Every
+    change of the material (turned upright, resampled, cut, fewer bits, no transparency, ...) is in the
+    ``notices`` of the result.
 
     Args:
         path: a local file; MP4, MOV, WebM, MKV, AVI, MPEG-TS, GIF and others.
         start_frame: first frame to read, counted from 0 after resampling.
-        max_frames: most frames to read; None reads to the end, up to 1 GiB of pixels.
+        max_frames: most frames to read; None reads to the end, up to 16 GiB of pixels.
         fps: frames a second of the result, 0.1 to 240; None keeps the clip's own rate.
 
     Returns:

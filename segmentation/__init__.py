@@ -34,7 +34,8 @@ from segmentation.prompts import PackedMask, Prompt
 from segmentation.records import describe_project
 from segmentation.registry import list_segmenters, load_segmenter
 from segmentation.review import review_object
-from segmentation.tracks import TrackedMask, Tracks, UnreachedScene
+from segmentation.spans import UnreachedScene
+from segmentation.tracks import TrackedMask, Tracks
 
 __all__ = [
     "AddedObjects",

@@ -106,7 +106,8 @@ class SegmentationSession(Protocol):
         """The object on every frame, as the masks become known.
 
         The clicked frame comes first, then the frames after it in order, then those before it backwards.
-        A lost object leaves empty masks until it is found again. Closing the iterator cancels the work.
+        A lost object leaves empty masks until it is found again; image models also leave them beyond a
+        scene cut, where `Tracks.unreached_scenes` says what to do. Closing the iterator cancels the work.
 
         Yields:
             (0-based frame number, (H, W) bool mask); every frame exactly once.

@@ -7,13 +7,14 @@ the same short time for every size. It has no weights and knows nothing about th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
 
 from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames, check_walk
 from segmentation.boxes import object_in_box
-from segmentation.clicks import Box, Click, Selection, check_selection
+from segmentation.clicks import Click, Selection, check_selection
 from segmentation.motion import Motion, motion_of
 from segmentation.outlines import OutlineTracker
 from segmentation.propagation import CarriedMask, follow
@@ -25,6 +26,7 @@ from segmentation.regions import (
     refine_outline,
     score_region,
 )
+from segmentation.retouching import SHARE_LEFT, retouched
 from segmentation.scaling import reduced, resized, scaled, scaled_box
 
 EMBEDDED_SPEC = SegmenterSpec(
@@ -41,6 +43,7 @@ CLICK_SIDE = 128
 BOX_SIDE = 256
 OUTLINE_SIDE = 320
 TRACK_SIDE = 480
+KEPT_MOTIONS = 4
 OUTLINE_REACH = 0.012
 """How far a cut may move the outline, as a share of the image's long side."""
 
@@ -60,7 +63,7 @@ class EmbeddedSegmenter:
 
 
 class EmbeddedSession:
-    """One clip, ready for clicks; see `SegmentationSession`. Holds nothing but the frames.
+    """One clip, ready for clicks; see `SegmentationSession`. Keeps the motion of frames clicked last.
 
     Args:
         frames: (F, H, W, 3) uint8 RGB.
@@ -68,27 +71,79 @@ class EmbeddedSession:
 
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
+        self._motion_at = lru_cache(maxsize=KEPT_MOTIONS)(partial(_motion_at, frames))
 
     def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
-        """The object on the clicked frame; see `SegmentationSession.mask_at`."""
+        """The object on the clicked frame; see `SegmentationSession.mask_at`.
+
+        The first click, or the box, finds an object; each further one changes what it finds wrong.
+        """
         self._check(selection, may_only_remove=prior is not None)
         frame = self._frames[selection.frame_index]
-        small = reduced(frame, CLICK_SIDE)
-        motion = motion_of(self._frames, selection.frame_index, image=small)
-        if prior is not None:
-            mask = resized(prior, reduced(frame, BOX_SIDE))
-        elif selection.box is not None:
-            mask = self._object_in_box(selection, selection.box)
-        else:
-            mask = np.zeros(small.shape[:2], dtype=np.bool_)
-        mask = _with_clicks(mask, small, scaled(selection, frame, small), motion)
-        return _refined(frame, mask) if mask.shape != frame.shape[:2] else mask
-
-    def _object_in_box(self, selection: Selection, box: Box) -> FrameMask:
-        frame = self._frames[selection.frame_index]
         image = reduced(frame, BOX_SIDE)
-        motion = motion_of(self._frames, selection.frame_index, image=image)
-        return object_in_box(image, scaled_box(box, frame, image), motion=motion)
+        start = self._first_mask(selection, image) if prior is None else resized(prior, image)
+        mask = self._with_clicks(start, image, selection)
+        if prior is None:
+            return _refined(frame, mask) if mask.shape != frame.shape[:2] else mask
+        # What no click changed stays to the pixel.
+        changed = cv2.dilate((mask ^ start).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        return np.where(resized(changed, frame), _refined(frame, mask), prior)
+
+    def _first_mask(self, selection: Selection, image: Frame) -> FrameMask:
+        """What the box shows, or where there is none the first positive click; in the size of the image."""
+        frame = self._frames[selection.frame_index]
+        if selection.box is not None:
+            motion = self._motion_at(selection.frame_index, BOX_SIDE)
+            return object_in_box(image, scaled_box(selection.box, frame, image), motion=motion)
+        first = next(number for number, click in enumerate(selection.clicks) if click.is_positive)
+        return resized(self._region_at(selection, first), image)
+
+    def _with_clicks(self, mask: FrameMask, image: Frame, selection: Selection) -> FrameMask:
+        """A mask in the size of the image, with what the clicks add and without what they take away."""
+        clicks = scaled(selection, self._frames[selection.frame_index], image).clicks
+        for number, click in enumerate(clicks):
+            point = _pixel(click)
+            if mask[point[1], point[0]] == click.is_positive:
+                continue
+            opposite = [_pixel(other) for other in clicks if other.is_positive != click.is_positive]
+            motion = self._motion_at(selection.frame_index, BOX_SIDE)
+            piece = _piece_at(mask, point)
+            changed = retouched(
+                mask,
+                image=image,
+                motion=motion,
+                point=point,
+                is_positive=click.is_positive,
+                opposite=opposite,
+            )
+            if changed is None:
+                room = (SHARE_LEFT[1] - 1) * float(mask.mean()) if mask.any() else 1.0
+                region = resized(self._region_at(selection, number, largest=room), image)
+                changed = mask | (region & ~_around(region, opposite))
+                changed[point[1], point[0]] = True
+            mask = changed & ~piece
+        return mask
+
+    def _region_at(self, selection: Selection, number: int, *, largest: float = 1.0) -> FrameMask:
+        """The best-looking region round a click that the others contradict least, on a small copy.
+
+        Regions of more than the share `largest` of the frame count only where there is no other.
+        """
+        frame = self._frames[selection.frame_index]
+        image = reduced(frame, CLICK_SIDE)
+        motion = self._motion_at(selection.frame_index, CLICK_SIDE)
+        clicks = scaled(selection, frame, image).clicks
+        sign = clicks[number].is_positive
+        alike = [_pixel(click) for click in clicks if click.is_positive == sign]
+        opposite = [_pixel(click) for click in clicks if click.is_positive != sign]
+
+        def rank(region: FrameMask) -> tuple[bool, int, int, float]:
+            contradicted = sum(bool(region[y, x]) for x, y in opposite)
+            confirmed = sum(bool(region[y, x]) for x, y in alike)
+            looks = score_region(image, region, motion=motion)
+            return float(region.mean()) <= largest, -contradicted, confirmed, looks
+
+        return max(candidate_regions(image, _pixel(clicks[number]), motion=motion), key=rank)
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         """The object on every frame; see `SegmentationSession.propagate`."""
@@ -125,41 +180,13 @@ class EmbeddedSession:
         )
 
 
-def _with_clicks(mask: FrameMask, image: Frame, selection: Selection, motion: Motion | None) -> FrameMask:
-    """A mask of any size, with what the clicks add and without what they take away.
-
-    The clicks are in pixels of the image.
-    """
-    for click in sorted(selection.clicks, key=lambda click: not click.is_positive):
-        x, y = _pixel(click)
-        if resized(mask, image)[y, x] != click.is_positive:
-            region = resized(_region_at(image, click, selection, motion), mask)
-            mask = mask | region if click.is_positive else mask & ~(region | _piece_at(mask, image, click))
-    return mask
+def _motion_at(frames: Frames, index: int, side: int) -> Motion | None:
+    return motion_of(frames, index, image=reduced(frames[index], side))
 
 
-def _region_at(image: Frame, click: Click, selection: Selection, motion: Motion | None) -> FrameMask:
-    """The best-looking region round a click that no click of the other sign contradicts."""
-    regions = candidate_regions(image, _pixel(click), motion=motion)
-    opposite = [_pixel(other) for other in selection.clicks if other.is_positive != click.is_positive]
-    alike = [_pixel(other) for other in selection.clicks if other.is_positive == click.is_positive]
-
-    def rank(region: FrameMask) -> tuple[int, int, float]:
-        contradicted = sum(bool(region[y, x]) for x, y in opposite)
-        confirmed = sum(bool(region[y, x]) for x, y in alike)
-        return -contradicted, confirmed, score_region(image, region, motion=motion)
-
-    best = max(regions, key=rank)
-    return best & ~_around(best, opposite)
-
-
-def _piece_at(mask: FrameMask, image: Frame, click: Click) -> FrameMask:
-    """The whole piece of a mask under a click, where it lies apart from a larger rest; else nothing.
-
-    The click is in pixels of the image.
-    """
-    across, down = mask.shape[1] / image.shape[1], mask.shape[0] / image.shape[0]
-    piece = filled_component(mask, (int(click.x * across), int(click.y * down)))
+def _piece_at(mask: FrameMask, point: tuple[int, int]) -> FrameMask:
+    """The whole piece of a mask round a point, where it lies apart from a larger rest; else nothing."""
+    piece = filled_component(mask, point)
     return piece if piece.sum() < 0.5 * mask.sum() else np.zeros_like(mask)
 
 

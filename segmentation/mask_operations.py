@@ -52,7 +52,9 @@ def invert(masks: Masks) -> Masks:
     return ~masks
 
 
-def smooth_in_time(masks: Masks, *, frames: Frames | None = None, reach: int = 1) -> Masks:
+def smooth_in_time(
+    masks: Masks, *, frames: Frames | None = None, reach: int = 1, within: range | None = None
+) -> Masks:
     """Masks that flicker less: each pixel goes with the majority of its frame and the frames round it.
 
     Neighbouring masks are brought to the frame along the motion between the frames first, so that a
@@ -63,6 +65,7 @@ def smooth_in_time(masks: Masks, *, frames: Frames | None = None, reach: int = 1
         masks: (F, H, W) bool.
         frames: (F, H, W, 3) uint8 RGB; None compares pixels at the same place, for objects at rest.
         reach: how many frames before and after vote, from 1.
+        within: the frames to be smoothed, the others stay as they are; None is all of them.
 
     Returns:
         (F, H, W) bool.
@@ -78,7 +81,7 @@ def smooth_in_time(masks: Masks, *, frames: Frames | None = None, reach: int = 1
     if reach < 1:
         raise FramesError(f"the reach is {reach}; pass a whole number of frames from 1")
     smoothed = masks.copy()
-    for index in range(len(masks)):
+    for index in range(len(masks)) if within is None else within:
         if masks[index].any():
             smoothed[index] = _majority(masks, frames, index, reach)
     return smoothed

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from segmentation.appearance import Appearance, PixelFeatures, describe_pixels
 from segmentation.base import Frame, FrameMask
+from segmentation.blending import signed_depth
 
 REACH = 0.07
 """How far the outline may move at most, as a share of the root of the object's area."""
@@ -67,7 +68,7 @@ class OutlineTracker:
         breadth = _breadth(mask)
         scale = float(np.clip(breadth / self._first_breadth, 0.3, 2.0))
         features = describe_pixels(image, scale=scale)
-        distance = _depth(mask)
+        distance = signed_depth(mask)
         reach = np.maximum(_SHORTEST_REACH, REACH * breadth * _doubt(disagreement))
         near = np.abs(distance) <= reach
         if not near.any():
@@ -84,7 +85,7 @@ class OutlineTracker:
         self, features: PixelFeatures, mask: FrameMask, *, count: int, settled: int
     ) -> tuple[PixelFeatures, PixelFeatures] | None:
         """Features of the object and of its surroundings; None where either is too small to learn from."""
-        distance = _depth(mask)
+        distance = signed_depth(mask)
         ring = max(1.0, SURROUNDINGS * _breadth(mask))
         sides = np.flatnonzero(distance > settled), np.flatnonzero((distance < -settled) & (distance > -ring))
         if min(len(side) for side in sides) < _FEWEST_PIXELS:
@@ -165,13 +166,6 @@ def _doubt(disagreement: NDArray[np.float32]) -> NDArray[np.float32]:
     smooth = cv2.GaussianBlur(widest, (0, 0), 2)
     rise = (1 - LEAST_REACH) / _FULL_DISAGREEMENT
     return np.asarray(np.clip(LEAST_REACH + rise * smooth, LEAST_REACH, 1), dtype=np.float32)
-
-
-def _depth(mask: FrameMask) -> NDArray[np.float32]:
-    """(H, W) distance to the outline in pixels, positive inside."""
-    inside = mask.astype(np.uint8)
-    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
-    return np.asarray(depth, dtype=np.float32)
 
 
 def _breadth(mask: FrameMask) -> float:

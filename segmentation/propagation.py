@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from segmentation.base import Frame, FrameMask, Frames
 from segmentation.clicks import Box, Click, Selection
+from segmentation.cuts import is_cut
 from segmentation.flow import flow_disagreement, optical_flow, sample
 from segmentation.regions import describe_region
 
@@ -69,14 +70,15 @@ def follow(
     Yields:
         (frame number, (H, W) bool): first `start`, then the later frames in order, then the earlier ones
         backwards. While the object is lost (nothing left, or the flow contradicts itself on most of it)
-        the masks are empty: a guess would only smear. It is found again where it looks as it last did.
+        the masks are empty: a guess would only smear. It is found again where it looks as it last did, but
+        never beyond a scene cut: from there on all masks are empty.
     """
     yield start, first_mask
     within = range(len(frames)) if within is None else within
     for indices in (range(start + 1, within.stop), range(start - 1, within.start - 1, -1)):
         mask, previous = first_mask, start
         last_mask, last_seen = first_mask, start
-        for index in indices:
+        for index in _before_cut(frames, start, indices):
             if mask.any():
                 carried = carry_mask(mask, previous=frames[previous], frame=frames[index])
             else:
@@ -88,6 +90,18 @@ def follow(
                 last_mask, last_seen = mask, index
             previous = index
             yield index, mask
+        for index in indices[abs(previous - start) :]:
+            yield index, np.zeros_like(first_mask)
+
+
+def _before_cut(frames: Frames, start: int, indices: range) -> Iterator[int]:
+    """Those of the frames after or before `start` that show the same scene."""
+    previous = start
+    for index in indices:
+        if is_cut(frames[previous], frame=frames[index]):
+            return
+        yield index
+        previous = index
 
 
 def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame) -> CarriedMask:

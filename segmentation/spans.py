@@ -1,12 +1,13 @@
-"""Which prompt answers for which frames of an object: pure, so that a plan can be made again at any time.
+"""Which prompts answer for which frames of an object: pure, so that a plan can be made again at any time.
 
 A prompt reaches both ways up to the next frame that the user has confirmed with a prompt, and never over
-a scene cut. Between two prompts the one that was made or changed last answers. A prompt that says
-"not here" answers for its own frame alone, because absence there says nothing about the frames round it.
+a scene cut; between two prompts both answer. A prompt that says "not here" answers for its own frame
+alone, because absence there says nothing about the frames round it.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +28,21 @@ class Span:
     within: range
 
 
+@dataclass(frozen=True)
+class UnreachedScene:
+    """A scene that no prompt of an object reaches, because nothing is followed over a cut.
+
+    Attributes:
+        number: of the object.
+        within: 0-based numbers of the scene's frames.
+        message: the same for people, with what to do.
+    """
+
+    number: int
+    within: range
+    message: str
+
+
 @lru_cache(maxsize=64)
 def plan_spans(
     prompts: tuple[Prompt, ...], *, num_frames: int, cuts: tuple[int, ...] = ()
@@ -34,45 +50,35 @@ def plan_spans(
     """Divide a clip among the prompts of one object.
 
     Args:
-        prompts: at most one for each frame, in the order in which they were made.
+        prompts: at most one for each frame.
         num_frames: of the clip.
         cuts: first frames of all scenes but the first, ascending.
 
     Returns:
-        In the order of the frames, without overlap except that a span may contain the frame of a prompt
-        that says "not here", whose own span comes after it and counts. Scenes without a prompt are not
-        covered.
+        In the order of the frames. Between two prompts of a scene the spans of both overlap. Scenes without
+        a prompt are not covered.
     """
-    followed = [prompt for prompt in prompts if not prompt.says_absent]
-    spans = [Span(prompt, _reach(prompt, followed, num_frames, cuts)) for prompt in followed]
-    absent = [
-        Span(prompt, range(prompt.frame_index, prompt.frame_index + 1))
-        for prompt in prompts
-        if prompt.says_absent
-    ]
-    return tuple(sorted(spans, key=_start) + sorted(absent, key=_start))
+    followed = sorted(prompt.frame_index for prompt in prompts if not prompt.says_absent)
+    spans = (Span(prompt, _reach(prompt, followed, num_frames, cuts)) for prompt in prompts)
+    return tuple(sorted(spans, key=lambda span: span.prompt.frame_index))
 
 
-def span_at(spans: Sequence[Span], frame_index: int) -> Span | None:
-    """The span that counts for a frame; None where no prompt reaches it."""
-    return next((span for span in reversed(spans) if frame_index in span.within), None)
+def spans_at(spans: Sequence[Span], frame_index: int) -> tuple[Span, ...]:
+    """The spans that count for a frame: that of its own prompt, or those of the nearest on either side."""
+    reaching = tuple(span for span in spans if frame_index in span.within)
+    own = tuple(span for span in reaching if span.prompt.frame_index == frame_index)
+    return own or reaching
 
 
-def _start(span: Span) -> int:
-    return span.within.start
-
-
-def _reach(prompt: Prompt, followed: Sequence[Prompt], num_frames: int, cuts: Sequence[int]) -> range:
-    index, turn = prompt.frame_index, followed.index(prompt)
+def _reach(prompt: Prompt, followed: Sequence[int], num_frames: int, cuts: Sequence[int]) -> range:
+    index = prompt.frame_index
+    if prompt.says_absent:
+        return range(index, index + 1)
     scene = scene_at(index, cuts=cuts, num_frames=num_frames)
-    first, stop = scene.start, scene.stop
-    for other_turn, other in enumerate(followed):
-        is_later = other_turn > turn
-        if first <= other.frame_index < index:
-            first = index if is_later else max(first, other.frame_index + 1)
-        if index < other.frame_index < stop:
-            stop = index + 1 if is_later else min(stop, other.frame_index)
-    return range(first, stop)
+    turn = bisect_left(followed, index)
+    first = followed[turn - 1] + 1 if turn else 0
+    stop = followed[turn + 1] if turn + 1 < len(followed) else num_frames
+    return range(max(scene.start, first), min(scene.stop, stop))
 
 
 def scene_at(index: int, *, cuts: Sequence[int], num_frames: int) -> range:

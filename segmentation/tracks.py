@@ -1,8 +1,9 @@
 """The masks of all objects of a project: streamed as they become known, kept, and never made twice.
 
-A mask depends on its prompt and its frame alone, so masks are kept by prompt: a correction costs only the
-frames that it answers for (see `segmentation.spans`), undo and redo cost nothing, and what was cancelled
-goes on where it stopped. Works with every `SegmentationSession`.
+What following a prompt gives depends on the prompt and the frame alone, so it is kept by prompt: a
+correction costs only the frames that it answers for (see `segmentation.spans`), undo and redo cost nothing,
+and what was cancelled goes on where it stopped. Between two confirmed frames both are followed to each
+other, and their masks blended. Works with every `SegmentationSession`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.base import FrameMask, Frames, SegmentationSession
+from segmentation.blending import blend_masks
 from segmentation.cuts import find_cuts
 from segmentation.errors import FramesError, SelectionError
 from segmentation.project import Project, TrackedObject
 from segmentation.prompts import PackedMask, Prompt
-from segmentation.spans import Span, plan_spans, span_at
+from segmentation.spans import Span, UnreachedScene, plan_spans, spans_at
 
 MOST_WALKS = 64
 """Prompts whose masks are kept, the ones in use always among them."""
@@ -42,21 +44,6 @@ class TrackedMask:
     frame_index: int
     number: int
     mask: FrameMask
-
-
-@dataclass(frozen=True)
-class UnreachedScene:
-    """A scene that no prompt of an object reaches, because nothing is followed over a cut.
-
-    Attributes:
-        number: of the object.
-        within: 0-based numbers of the scene's frames.
-        message: the same for people, with what to do.
-    """
-
-    number: int
-    within: range
-    message: str
 
 
 class Tracks:
@@ -111,9 +98,11 @@ class Tracks:
         for tracked in sorted(project.objects, key=_last_change, reverse=True):
             spans = self._spans(tracked)
             for span in sorted(spans, key=lambda each: tracked.prompts.index(each.prompt), reverse=True):
-                for index, mask in self._walk(span):
-                    if span_at(spans, index) is span:
-                        yield TrackedMask(index, tracked.number, mask)
+                for index in self._walk(span):
+                    counting = spans_at(spans, index)
+                    # Where two count, the mask is known with the second of them.
+                    if span in counting and self._are_walked(counting, index):
+                        yield TrackedMask(index, tracked.number, self._blended(tracked, index, counting))
 
     def missing_frames(self, project: Project, *, number: int) -> tuple[int, ...]:
         """The frames, ascending, on which `update` would make a mask of an object.
@@ -124,11 +113,8 @@ class Tracks:
         """
         self._check(project)
         spans = self._spans(project.object(number))
-        missing = []
-        for span in spans:
-            walk = self._walks.get(span.prompt, {})
-            missing += [i for i in span.within if i not in walk and span_at(spans, i) is span]
-        return tuple(sorted(missing))
+        reached = {index for span in spans for index in span.within}
+        return tuple(sorted(i for i in reached if not self._are_walked(spans_at(spans, i), i)))
 
     def num_missing(self, project: Project) -> int:
         """How many masks `update` would make, over all objects."""
@@ -146,8 +132,8 @@ class Tracks:
             FramesError: if the project belongs to another clip.
         """
         self._check(project, frame_index)
-        packed = self._known(project.object(number), frame_index)
-        return np.zeros(self.frames.shape[1:3], np.bool_) if packed is None else packed.unpacked()
+        tracked = project.object(number)
+        return self._blended(tracked, frame_index, spans_at(self._spans(tracked), frame_index))
 
     def labels(self, project: Project, *, frame_index: int) -> NDArray[np.uint8]:
         """All objects on a frame without overlap.
@@ -179,15 +165,20 @@ class Tracks:
                     found.append(UnreachedScene(tracked.number, scene, message))
         return tuple(found)
 
-    def _walk(self, span: Span) -> Iterator[tuple[int, FrameMask]]:
+    def _are_walked(self, spans: tuple[Span, ...], frame_index: int) -> bool:
+        return all(frame_index in self._walks.get(span.prompt, {}) for span in spans)
+
+    def _walk(self, span: Span) -> Iterator[int]:
+        """Follow a prompt and give the numbers of the frames that become known."""
         prompt, start = span.prompt, span.prompt.frame_index
         if start not in self._walks.get(prompt, {}):
-            yield start, self.preview(prompt)
+            self.preview(prompt)
+            yield start
         walk = self._walks[prompt]
         yield from self._go_on(walk, range(start, span.within.stop))
         yield from self._go_on(walk, range(start, span.within.start - 1, -1))
 
-    def _go_on(self, walk: Walk, indices: range) -> Iterator[tuple[int, FrameMask]]:
+    def _go_on(self, walk: Walk, indices: range) -> Iterator[int]:
         """Follow one way, from the last frame on which the object was seen."""
         missing = [index for index in indices if index not in walk]
         if not missing:
@@ -198,12 +189,21 @@ class Tracks:
         for index, found in self._session.follow(source, walk[source].unpacked(), within=within):
             if index not in walk:
                 walk[index] = PackedMask.of(found)
-                yield index, found
+                yield index
 
-    def _known(self, tracked: TrackedObject, frame_index: int) -> PackedMask | None:
-        span = span_at(self._spans(tracked), frame_index)
-        if span is None:
-            return None
+    def _blended(self, tracked: TrackedObject, frame_index: int, spans: tuple[Span, ...]) -> FrameMask:
+        """What is known of a frame; empty where nothing is."""
+        found = [(span.prompt.frame_index, self._known(tracked, span, frame_index)) for span in spans]
+        known = [(start, packed.unpacked()) for start, packed in found if packed is not None]
+        if not known:
+            return np.zeros(self.frames.shape[1:3], np.bool_)
+        if len(known) == 1:
+            return known[0][1]
+        (first, before), (last, after) = known
+        return blend_masks(before, after, share=(frame_index - first) / (last - first))
+
+    def _known(self, tracked: TrackedObject, span: Span, frame_index: int) -> PackedMask | None:
+        """What a prompt gives on a frame, or gave before its latest change."""
         if frame_index == span.prompt.frame_index and span.prompt.selection.is_empty:
             return span.prompt.given
         current = self._walks.get(span.prompt, {}).get(frame_index)

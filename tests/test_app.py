@@ -71,7 +71,14 @@ def form(**changes: Any) -> dict[str, Any]:
     low, high = usual.timestep_range
     refinement = {"mask_fill": "none", "mask_steady": 0, "mask_invert": False}
     values = {name: getattr(usual, name, None) for name in FORM_FIELDS}
-    values |= {"steps": 3, "timestep_low": low, "timestep_high": high, "seed": "7", "preview_interval": 1}
+    values |= {
+        "preset": "fast",
+        "steps": 3,
+        "timestep_low": low,
+        "timestep_high": high,
+        "seed": "7",
+        "preview_interval": 1,
+    }
     refinement |= {"mask_grow": usual.mask_grow, "mask_feather": usual.mask_feather}
     return values | refinement | changes
 
@@ -423,6 +430,9 @@ def test_an_edit_follows_the_object_and_ends_with_clip_and_receipt(page: Page, e
     assert frames.shape == (3, SIDE, SIDE, 3)
     assert receipt["seed"] == 7
     assert receipt["selection"]["objects"][0]["prompts"][0]["clicks"] == [ON_SQUARE]
+    assert receipt["selection"]["edited"] == [1]
+    assert receipt["selection"]["refinement"]["fill"] == "none"
+    assert receipt["segmenter"] == "embedded"
     assert receipt["source"]["name"] == example.path.name
     assert "unchanged (max difference 0 of 255)" in facts
     assert len(view["before"]) == len(view["frames"]) == 3
@@ -546,6 +556,7 @@ def test_prompts_are_checked_before_anything_waits(source: Any, target: Any, mes
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"learning_rate": "fast"}, "learning_rate"),
         ({"optimizer": "lion"}, "optimizer"),
+        ({"preset": ["fast"]}, "no preset"),
         ({"timestep_low": 900, "timestep_high": 100}, "timestep_range"),
         ({"appearance_weight": 0, "spatial_weight": 0, "temporal_weight": 0}, "all three losses"),
         ({"use_mask": "yes"}, "use_mask"),
@@ -568,7 +579,7 @@ def test_the_form_starts_with_the_defaults_of_the_library() -> None:
 def test_a_preset_fills_the_form(name: str) -> None:
     config = EditConfig.preset(name, seed=7)
 
-    assert read_settings(form(**preset_fields(name))) == config
+    assert read_settings(form(preset=name, **preset_fields(name))) == config
 
 
 # Clips

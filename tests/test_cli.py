@@ -134,6 +134,7 @@ def test_every_setting_reaches_the_edit(clip: Path, model: Path, masks: Path, tm
     settings = {
         "--optimizer": "adam",
         "--learning-rate": "0.05",
+        "--learning-rate-end-factor": "0.5",
         "--guidance-scale": "3",
         "--timestep-range": "100 200",
         "--timestep-order": "descending",
@@ -157,6 +158,7 @@ def test_every_setting_reaches_the_edit(clip: Path, model: Path, masks: Path, tm
         num_optimization_steps=2,
         optimizer="adam",
         learning_rate=0.05,
+        learning_rate_end_factor=0.5,
         guidance_scale=3.0,
         timestep_range=(100, 200),
         timestep_order="descending",

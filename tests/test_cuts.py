@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from segmentation import load_segmenter
 from segmentation.cuts import find_cuts, is_cut
 from tests.test_segmentation import disc_clip
 from training.world.render import render
@@ -59,3 +60,18 @@ def test_plain_frames_are_compared_by_colour_alone() -> None:
 def test_any_size_is_answered(shape: tuple[int, int]) -> None:
     assert find_cuts(np.full((3, *shape, 3), 7, np.uint8)) == ()
     assert find_cuts(np.full((1, *shape, 3), 7, np.uint8)) == ()
+
+
+def test_an_image_model_finds_nothing_beyond_a_cut_in_either_direction() -> None:
+    frames, masks = disc_clip(3)
+    clip = np.concatenate([world(5, 2), frames, world(6, 2), frames])
+    session = load_segmenter().open(clip)
+    followed = [(index, bool(mask.any())) for index, mask in session.follow(3, masks[1])]
+    assert followed == [
+        (3, True),
+        (4, True),
+        *((index, False) for index in range(5, 10)),
+        (2, True),
+        (1, False),
+        (0, False),
+    ]

@@ -157,9 +157,9 @@ class RecordingSession(EmbeddedSession):
         super().__init__(frames)
         self.asked: list[Selection] = []
 
-    def mask_at(self, selection: Selection) -> NDArray[np.bool_]:
+    def mask_at(self, selection: Selection, *, prior: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
         self.asked.append(selection)
-        return super().mask_at(selection)
+        return super().mask_at(selection, prior=prior)
 
 
 def overlaps(masks: list[NDArray[np.bool_]], case: Case) -> list[float]:
@@ -170,7 +170,7 @@ class TestCorrections:
     def test_a_content_user_corrects_nothing(self) -> None:
         case = moving_disc()
         masks, corrections = correct_worst_frames(
-            RecordingSession(case.frames), case.selection, truth=case.masks
+            RecordingSession(case.frames), case.selection, frames=case.frames, truth=case.masks
         )
         assert corrections == 0
         assert min(overlaps(masks, case)) >= CONTENT
@@ -181,7 +181,9 @@ class TestCorrections:
         case = Case("cut", frames, np.concatenate([before.masks[:3], after.masks[3:, ::-1]]), before.click)
         session = RecordingSession(frames)
         without = dict(session.propagate(case.selection))
-        masks, corrections = correct_worst_frames(session, case.selection, truth=case.masks)
+        masks, corrections = correct_worst_frames(
+            session, case.selection, frames=case.frames, truth=case.masks
+        )
         assert not without[3].any()
         assert 1 <= corrections <= MOST_CORRECTIONS
         assert session.asked[2].frame_index == 3
@@ -191,7 +193,9 @@ class TestCorrections:
         noise = np.random.default_rng(0).integers(0, 256, (FRAMES, SIDE, SIDE, 3), dtype=np.uint8)
         case = Case("noise", noise, moving_disc().masks, Click(20, 40))
         session = RecordingSession(noise)
-        masks, corrections = correct_worst_frames(session, case.selection, truth=case.masks)
+        masks, corrections = correct_worst_frames(
+            session, case.selection, frames=case.frames, truth=case.masks
+        )
         assert corrections == MOST_CORRECTIONS
         assert len(session.asked) == 1 + MOST_CORRECTIONS
         assert all(len(selection.clicks) <= 1 + MOST_CORRECTIONS for selection in session.asked)
@@ -202,7 +206,9 @@ class TestCorrections:
         case = moving_disc()
         truth = case.masks.copy()
         truth[4] = False
-        masks, corrections = correct_worst_frames(RecordingSession(case.frames), case.selection, truth=truth)
+        masks, corrections = correct_worst_frames(
+            RecordingSession(case.frames), case.selection, frames=case.frames, truth=truth
+        )
         assert corrections == 1
         assert not masks[4].any()
         assert region_similarity(masks[5], truth=truth[5]) >= CONTENT

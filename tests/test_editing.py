@@ -205,3 +205,15 @@ def test_descending_order_takes_the_same_timesteps_from_the_noisiest_on(
 
     assert drawn != sorted_down
     assert sorted(drawn, reverse=True) == sorted_down
+
+
+@pytest.mark.parametrize(("end_factor", "rates"), [(1.0, (0.1, 0.1, 0.1)), (0.4, (0.1, 0.08, 0.06))])
+def test_the_learning_rate_falls_linearly_towards_its_end(
+    backend: UNet3DBackend, source: Tensor, mask: Tensor, end_factor: float, rates: tuple[float, ...]
+) -> None:
+    before, found = source, []
+    for step, latents in run(backend, source, mask, config(learning_rate_end_factor=end_factor)):
+        found.append(float((latents - before).square().mean().sqrt()) / step.gradient_norm)
+        before = latents.clone()
+
+    assert found == pytest.approx(rates, rel=1e-3)

@@ -17,7 +17,7 @@ PACKAGES = ("dreammotion_core", "segmentation", "web")
 BOTTOM = {"errors", "config", "values", "version", "mask_shapes"}
 FILES = (
     {"atomic_files", "audio_io", "frame_conversion", "frame_decoding", "frame_folders", "frame_range"}
-    | {"png_files", "video_io", "video_timeline"}
+    | {"frame_storage", "png_files", "video_io", "video_timeline"}
     | {f"mask_{what}" for what in ("archives", "arrays", "files", "levels", "names", "pictures", "videos")}
 )
 MATHS = {"distillation", "similarity", "parameterization", "masks", "composite", "detail", "steadying"}
@@ -46,7 +46,8 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     | FILES
     | {"checks", "finishing", "resizing", "memory", "keys", "events", "editing"}
     | {"backends.base", "backends.registry"},
-    "cli_arguments": BOTTOM | FILES | {"backends.base"},
+    "cli_settings": {"config"},
+    "cli_arguments": BOTTOM | FILES | {"backends.base", "cli_settings"},
 }
 FORBIDDEN_OUTSIDE: dict[str, set[str]] = {
     **{name: MODEL_LIBRARIES | {"gradio", "cv2", "torch", "PIL", "av"} for name in BOTTOM | {"events"}},

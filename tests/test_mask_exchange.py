@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -280,3 +281,13 @@ def test_without_a_clip_or_a_file_it_is_said_what_to_do() -> None:
     page = Page(opened())
     with pytest.raises(MaskError, match=r"choose one of these kinds: \.zip"):
         page.exchange.bring_in(token=page.token, mask_upload=None)
+
+
+def test_the_record_of_imported_masks_names_them_and_holds_none(clip: Clip, tmp_path: Path) -> None:
+    bring_in(clip, tmp_path, two_objects())
+
+    (first, _), text = clip.record()["objects"], json.dumps(clip.record())
+
+    assert (first["number"], first["prompts"][0]["mask"]["area"]) == (3, 200)
+    assert len(first["prompts"][0]["mask"]["sha256"]) == 64
+    assert len(text) < 300 * 2 * NUM_FRAMES

@@ -68,6 +68,8 @@ def test_without_frames_pixels_are_compared_in_place() -> None:
     masks[1, 0, 0], masks[1, 1, 1] = True, False
     expected = masks[[0, 0, 2]]
     assert np.array_equal(smooth_in_time(masks), expected)
+    assert np.array_equal(smooth_in_time(masks, within=range(1, 2)), expected)
+    assert np.array_equal(smooth_in_time(masks, within=range(2, 3)), masks)
 
 
 def test_lost_frames_stay_lost_and_do_not_vote() -> None:

@@ -141,6 +141,7 @@ def test_clip_and_clicks_stay_and_only_what_was_followed_is_made_anew(page: Page
     assert page.clip(token) is clip
     assert clip.history is before
     assert not clip.is_followed
+    assert clip.tracks.num_missing(clip.project) == 2
     assert clip.segmenter == view["active"] == "sam-vit-b"
     assert choice(view, "sam-vit-b")["words"] == "ready"
     list(clip.tracks.update(clip.project))

@@ -12,7 +12,7 @@ from segmentation import Click, FramesError, Selection, load_segmenter
 from segmentation.base import FrameMask
 from segmentation.project import Project
 from segmentation.prompts import Prompt
-from segmentation.spans import Span, plan_spans, span_at
+from segmentation.spans import Span, plan_spans, spans_at
 from segmentation.tracks import MOST_WALKS, TrackedMask, Tracks
 from tests.test_segmentation import SIZE, disc_clip, overlap
 from training.world.render import render
@@ -39,11 +39,9 @@ class TestSpans:
     def test_a_single_prompt_answers_for_the_whole_clip(self) -> None:
         assert reaches([click(7)]) == {7: (0, 20)}
 
-    def test_a_later_prompt_answers_up_to_the_next_confirmed_frames(self) -> None:
-        assert reaches([click(0), click(10)]) == {0: (0, 1), 10: (1, 20)}
-        assert reaches([click(10), click(0)]) == {0: (0, 10), 10: (10, 20)}
-        assert reaches([click(0), click(10), click(5)]) == {0: (0, 1), 5: (1, 10), 10: (10, 20)}
-        assert reaches([click(5), click(10), click(0)]) == {0: (0, 5), 5: (5, 6), 10: (6, 20)}
+    def test_every_prompt_answers_up_to_the_next_confirmed_frames(self) -> None:
+        assert reaches([click(0), click(10)]) == {0: (0, 10), 10: (1, 20)}
+        assert reaches([click(10), click(5), click(0)]) == {0: (0, 5), 5: (1, 10), 10: (6, 20)}
 
     def test_no_prompt_reaches_over_a_cut(self) -> None:
         assert reaches([click(3)], cuts=(5,)) == {3: (0, 5)}
@@ -54,22 +52,24 @@ class TestSpans:
         prompts = (click(0), absent(8))
         assert reaches([*prompts]) == {0: (0, 20), 8: (8, 9)}
         spans = plan_spans(prompts, num_frames=NUM_FRAMES)
-        assert [span_at(spans, index).prompt.frame_index for index in (7, 8, 9)] == [0, 8, 0]  # type: ignore[union-attr]
-        assert span_at(plan_spans((), num_frames=3), 0) is None
+        counting = [spans_at(spans, index) for index in (7, 8, 9)]
+        assert [[span.prompt.frame_index for span in each] for each in counting] == [[0], [8], [0]]
+        assert spans_at(plan_spans((), num_frames=3), 0) == ()
 
     @pytest.mark.parametrize("seed", range(20))
-    def test_every_frame_of_a_prompted_scene_has_exactly_one_prompt(self, seed: int) -> None:
+    def test_the_nearest_prompts_of_the_scene_on_either_side_count(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         frames = [int(index) for index in rng.permutation(NUM_FRAMES)[: rng.integers(1, 8)]]
         cuts = tuple(sorted(int(c) for c in rng.choice(np.arange(1, NUM_FRAMES), 2, replace=False)))
         spans: tuple[Span, ...] = plan_spans(
             tuple(click(i) for i in frames), num_frames=NUM_FRAMES, cuts=cuts
         )
-        covered = [index for span in spans for index in span.within]
-        scene_of = lambda index: sum(cut <= index for cut in cuts)  # noqa: E731
-        prompted = {scene_of(index) for index in frames}
-        assert sorted(covered) == [index for index in range(NUM_FRAMES) if scene_of(index) in prompted]
-        assert all(span.prompt.frame_index in span.within for span in spans)
+        for index in range(NUM_FRAMES):
+            scene = [i for i in frames if sum(cut <= i for cut in cuts) == sum(cut <= index for cut in cuts)]
+            nearest = {max((i for i in scene if i <= index), default=None)}
+            nearest |= {min((i for i in scene if i >= index), default=None)}
+            expected = [index] if index in scene else sorted(nearest - {None})  # type: ignore[type-var]
+            assert [span.prompt.frame_index for span in spans_at(spans, index)] == expected
 
 
 class CountingSession:
@@ -142,7 +142,19 @@ class TestTracks:
         assert tracks.missing_frames(project, number=1) == tuple(range(1, 15))
         assert order(tracks.update(project)) == [10, 11, 12, 13, 14, 9, 8, 7, 6, 5, 4, 3, 2, 1]
         assert sorted(session.made) == [*range(1, 10), *range(11, 15)]
-        assert [column(tracks, project, index) for index in (0, 1, 14, 15, 19)] == [3, 9, 9, 6, 6]
+        columns = [column(tracks, project, index) for index in (0, 4, 6, 12, 13, 15, 19)]
+        assert columns == [3, 3, 9, 9, 6, 6, 6]
+
+    def test_prompts_given_at_once_are_followed_to_each_other(
+        self, tracks: Tracks, session: CountingSession
+    ) -> None:
+        project = tracks.new_project().add_object().with_prompt(1, click(0)).with_prompt(1, click(8, x=5))
+        assert tracks.num_missing(project) == 20
+        updates = order(tracks.update(project))
+        assert updates == [8, *range(9, 20), *range(8)]
+        assert sorted(session.made) == sorted([*range(1, 8), *range(1, 8), *range(9, 20)])
+        assert tracks.num_missing(project) == 0
+        assert [column(tracks, project, index) for index in (1, 3, 5, 7)] == [3, 3, 5, 5]
 
     def test_undo_costs_nothing(self, tracks: Tracks, session: CountingSession) -> None:
         before = tracks.new_project().add_object().with_prompt(1, click(0))

@@ -27,6 +27,7 @@ from dreammotion_core.values import EditOutput, Notice, StepLosses, Video
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
         ("learning_rate", "0.1"),
+        ("learning_rate_end_factor", 1.5),
         ("guidance_scale", -1.0),
         ("guidance_scale", float("inf")),
         ("timestep_range", (900, 100)),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
+import re
 import resource
 import struct
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -17,6 +23,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from dreammotion_core import frame_storage
 from dreammotion_core.errors import OutputError, VideoError
 from dreammotion_core.frame_folders import read_frames, write_frames
 from dreammotion_core.mask_files import read_masks
@@ -430,12 +437,68 @@ def test_four_to_one_clip_is_accepted(tmp_path: Path) -> None:
     assert read_video(path).size == (32, 128)
 
 
-def test_range_that_does_not_fit_in_memory_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
-    still = np.broadcast_to(np.zeros((1, 2048, 2048, 3), np.uint8), (100, 2048, 2048, 3))
-    path = encode(tmp_path / "big.mp4", still, options={"preset": "ultrafast"})
+class TestLongClips:
+    """Beyond a few seconds the frames lie in a file."""
 
-    with pytest.raises(VideoError, match="at most 85 frames"):
-        read_video(path)
+    @pytest.fixture(autouse=True)
+    def _little_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(frame_storage, "IN_MEMORY_BYTES", 3 * 32 * 48 * 3)
+
+    def test_they_are_read_as_short_ones_are(self, tmp_path: Path) -> None:
+        path = encode(tmp_path / "clip.mp4", grey_ramp(6, 32, 48))
+        long, short = read_video(path).frames, read_video(path, max_frames=3).frames
+
+        assert isinstance(long, frame_storage.StoredFrames)
+        assert not isinstance(short, frame_storage.StoredFrames)
+        assert np.array_equal(long[:3], short)
+        assert [type(frame) for frame in long] == [np.ndarray] * 6
+
+    def test_folders_too(self, tmp_path: Path) -> None:
+        frames = grey_ramp(6, 32, 48)
+        write_frames(frames, tmp_path / "frames")
+        long = read_frames(tmp_path / "frames", fps=8.0).frames
+
+        assert isinstance(long, frame_storage.StoredFrames)
+        assert np.array_equal(long, frames)
+
+    def test_the_file_has_no_name_and_looking_at_frames_keeps_no_memory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        picture = np.full((256, 512, 3), 7, np.uint8)
+        frames = frame_storage.gather_frames(repeat(picture, 80), count=80, size=(256, 512))
+        before = mapped_bytes()
+
+        assert list(tmp_path.iterdir()) == []
+        assert sum(int(frame[0, 0, 0]) for frame in frames) == 7 * 80
+        assert mapped_bytes() - before < 8 * picture.nbytes
+
+    def test_a_full_disk_is_said_in_plain_words(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class FullDisk(io.BytesIO):
+            def write(self, _: Any) -> int:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: FullDisk())
+        with pytest.raises(VideoError, match=r"No space left on device.*free space"):
+            read_video(encode(tmp_path / "clip.mp4", grey_ramp(6, 32, 48)))
+
+    def test_too_many_frames_are_refused_before_they_are_decoded(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(frame_storage, "MAX_CLIP_BYTES", 5 * 32 * 48 * 3)
+        with pytest.raises(VideoError, match="at most 5 frames"):
+            read_video(encode(tmp_path / "clip.mp4", grey_ramp(6, 32, 48)))
+
+
+def mapped_bytes() -> int:
+    """Resident memory that is backed by files."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("this system does not tell what memory is used for")
+    found = re.findall(r"^Rss(?:File|Shmem):\s*(\d+) kB", status.read_text("ascii"), re.MULTILINE)
+    return 1024 * sum(map(int, found))
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,16 @@
 Deliberately absent: what goes where and the event table, which are `app.py`, and any model or video code.
 """
 
-from web.components import CSS_FILES, click_canvas, examples_row, masthead, segmenter_list
+from web.components import CSS_FILES, masthead
 from web.device import DeviceQueue
-from web.drawer import advanced_drawer, mask_drawer, outline_drawer
+from web.drawer import advanced_drawer
 from web.editing import EDIT_OUTPUTS, Edits
 from web.editor import Editor, HostedEditor, LazyEditor
 from web.endpoints import Endpoints
 from web.examples import Example, load_examples
 from web.mask_exchange import EXPORT_OUTPUTS, MaskExchange
 from web.opening import CLIP_OUTPUTS, Clips
-from web.parts import heading, prompt_part, result_part
+from web.parts import clip_row, prompt_part, result_part, selection_part
 from web.segmenters import PICKER_OUTPUTS, SegmenterPicker, Segmenters
 from web.selecting import Selections
 from web.settings import FORM_FIELDS, REFINEMENT_FIELDS, preset_fields
@@ -43,16 +43,12 @@ __all__ = [
     "VisitorStore",
     "Wiring",
     "advanced_drawer",
-    "click_canvas",
-    "examples_row",
-    "heading",
+    "clip_row",
     "load_examples",
-    "mask_drawer",
     "masthead",
-    "outline_drawer",
     "page_theme",
     "preset_fields",
     "prompt_part",
     "result_part",
-    "segmenter_list",
+    "selection_part",
 ]

@@ -62,7 +62,12 @@ class Clip:
 
     def reopen(self, segmenter: Segmenter) -> None:
         """Go on with another segmenter: what was said stays, what was followed has to be followed anew."""
-        self.tracks = Tracks(segmenter.open(self.video.frames), self.video.frames)
+        tracks = Tracks(segmenter.open(self.video.frames), self.video.frames)
+        # What is seen now stays until there is something to see in its place.
+        for tracked in self.project.objects:
+            for prompt in tracked.prompts:
+                tracks.preview(prompt)
+        self.tracks = tracks
         self.segmenter = segmenter.spec.name
         self._reviews.clear()
 

@@ -1,17 +1,48 @@
-"""Parts of the page that consist of Gradio's own components."""
+"""The parts of the page: which components each has, by name."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from web.components import losses_plot, player
+from web.components import click_canvas, examples_row, losses_plot, player, segmenter_list
+from web.drawer import mask_drawer, outline_drawer
+from web.examples import Example
 from web.settings import preset_names
+
+
+def clip_row(examples: Sequence[Example]) -> dict[str, Component]:
+    """Where a clip comes from, by name."""
+    with gr.Row(elem_classes="dm-source"):
+        row = examples_row(examples)
+        upload = gr.UploadButton(
+            "Upload a video", file_types=["video"], elem_id="upload", scale=0, min_width=160
+        )
+    return {"example": row, "upload": upload}
+
+
+def selection_part(answer: Callable[[Any], dict[str, Any]]) -> dict[str, Component]:
+    """The selection editor and what belongs to it, by name.
+
+    Args:
+        answer: as `click_canvas` takes it.
+    """
+    _heading("1", text="Click the object")
+    canvas = click_canvas(answer)
+    notes = gr.HTML("", elem_id="clip-notes")
+    outline, files = outline_drawer(), mask_drawer()
+    with gr.Accordion("Clicks are answered by", open=False, elem_id="segmenter-box") as box:
+        segmenter = segmenter_list()
+    picker = {"segmenter_box": box, "segmenter": segmenter}
+    return {"canvas": canvas, "clip_notes": notes} | outline | files | picker
 
 
 def prompt_part() -> dict[str, Component]:
     """What the clip shows, what it should show, and the button, by name."""
-    heading("2", text="Say what it becomes")
+    _heading("2", text="Say what it becomes")
     with gr.Row(elem_classes="dm-prompts"):
         source = gr.Textbox(
             label="The clip shows", placeholder="a red car, road", elem_id="source-prompt", min_width=200
@@ -38,7 +69,7 @@ def prompt_part() -> dict[str, Component]:
 
 def result_part() -> dict[str, Component]:
     """The player and what is said of a result, by name."""
-    heading("", text="Watch it change")
+    _heading("", text="Watch it change")
     screen = player()
     stop = gr.Button("Stop", visible=False, elem_id="stop")
     losses = losses_plot()
@@ -56,6 +87,5 @@ def result_part() -> dict[str, Component]:
     }
 
 
-def heading(number: str, *, text: str) -> None:
-    """A heading with the number of the step, which may be empty."""
+def _heading(number: str, *, text: str) -> None:
     gr.HTML(f"<h2><span>{number}</span> {text}</h2>", elem_classes="dm-step")

@@ -22,10 +22,12 @@ def refined_masks(clip: Clip, *, number: int, within: range) -> NDArray[np.bool_
     """
     reach = clip.refinement.steady
     wide = range(max(0, within.start - reach), min(len(clip.video), within.stop + reach))
+    shown = range(within.start - wide.start, within.stop - wide.start)
     masks = np.stack([clip.tracks.mask(clip.project, number=number, frame_index=index) for index in wide])
     if reach:
-        masks = smooth_in_time(masks, frames=clip.video.frames[wide.start : wide.stop], reach=reach)
-    masks = masks[within.start - wide.start : within.stop - wide.start]
+        frames = clip.video.frames[wide.start : wide.stop]
+        masks = smooth_in_time(masks, frames=frames, reach=reach, within=shown)
+    masks = masks[shown.start : shown.stop]
     match clip.refinement.fill:
         case "none":
             return masks

@@ -142,5 +142,7 @@ def _apply(clip: Clip, commands: Any) -> None:
     finally:
         # The masks of prompts are made here, so that a look at them costs nothing.
         for tracked in clip.project.objects:
+            missing = clip.tracks.missing_frames(clip.project, number=tracked.number)
             for prompt in tracked.prompts:
-                clip.tracks.preview(prompt)
+                if prompt.frame_index in missing:
+                    clip.tracks.preview(prompt)

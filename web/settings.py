@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from dreammotion_core import PRESETS, ConfigError, EditConfig, check_prompts
 
 FORM_FIELDS = (
+    "preset",
     "steps",
     "learning_rate",
     "optimizer",
@@ -56,7 +57,7 @@ class Refinement:
 
 
 def read_settings(form: Mapping[str, Any]) -> EditConfig:
-    """The checked settings of an edit.
+    """The checked settings of an edit; those that the form does not show are the preset's.
 
     Args:
         form: values of `FORM_FIELDS` as the browser sent them.
@@ -64,7 +65,8 @@ def read_settings(form: Mapping[str, Any]) -> EditConfig:
     Raises:
         ConfigError: if one is missing, of a wrong type or out of its range.
     """
-    return EditConfig(
+    return EditConfig.preset(
+        form["preset"],
         num_optimization_steps=whole_number("steps", form["steps"]),
         optimizer=form["optimizer"],
         learning_rate=form["learning_rate"],

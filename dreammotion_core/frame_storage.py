@@ -1,0 +1,82 @@
+"""Where the frames of a clip lie: in memory, or in a temporary file where there are many.
+
+A clip in a file is used like any other; it costs the memory of the frames that somebody looks at.
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreammotion_core.errors import VideoError
+from dreammotion_core.values import Frames
+
+IN_MEMORY_BYTES = 2**28
+"""Of pixels, about nine seconds of 854x480; longer clips lie in a file."""
+
+MAX_CLIP_BYTES = 2**34
+"""Of pixels that are accepted at all, about ten minutes of 854x480."""
+
+
+def gather_frames(pictures: Iterable[NDArray[np.uint8]], *, count: int, size: tuple[int, int]) -> Frames:
+    """Put the pictures of a clip where there is room for them.
+
+    Args:
+        pictures: exactly ``count``, each (H, W, 3) uint8 RGB; taken one by one.
+        count: frames of the clip.
+        size: (height, width) of each in pixels.
+
+    Returns:
+        (F, H, W, 3) uint8 RGB; `StoredFrames` beyond `IN_MEMORY_BYTES`.
+
+    Raises:
+        VideoError: before the first picture is taken, if they exceed `MAX_CLIP_BYTES`; if the disk is full.
+    """
+    shape = count, *size, 3
+    frame_bytes = size[0] * size[1] * 3
+    if count * frame_bytes > MAX_CLIP_BYTES:
+        raise VideoError(
+            f"{count:,} frames of {size[1]}x{size[0]} pixels are too many; "
+            f"read a range of at most {MAX_CLIP_BYTES // frame_bytes:,} frames, or downscale the clip"
+        )
+    if count * frame_bytes > IN_MEMORY_BYTES:
+        return _stored(pictures, shape)
+    frames = np.empty(shape, np.uint8)
+    for frame, picture in zip(frames, pictures, strict=True):
+        frame[:] = picture
+    return frames
+
+
+class StoredFrames(np.memmap[Any, np.dtype[np.uint8]]):
+    """Frames in a file, read-only; a single frame is a copy, and what was read of the file is let go."""
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        if self.ndim != 4 or not isinstance(key, int | np.integer):
+            return found
+        frame = np.array(found)
+        # Without this the pages of all frames ever looked at would stay in the memory of the process.
+        mapping: mmap.mmap | None = getattr(self, "_mmap", None)
+        if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapping.madvise(mmap.MADV_DONTNEED)
+        return frame
+
+
+def _stored(pictures: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> StoredFrames:
+    """The pictures in a file that has no name any more, or goes with its last reader."""
+    with tempfile.TemporaryFile(prefix="dreammotion-") as file:
+        try:
+            for picture in pictures:
+                file.write(np.ascontiguousarray(picture).data)
+            file.flush()
+        except OSError as error:
+            raise VideoError(
+                f"a clip of {shape[0]:,} frames needs {np.prod(shape) / 2**30:.1f} GiB in "
+                f"{tempfile.gettempdir()} ({error.strerror or error}); free space or read a shorter range"
+            ) from error
+        return StoredFrames(file, dtype=np.uint8, mode="r", shape=shape)
