@@ -12,11 +12,10 @@ from statistics import fmean
 import torch
 from diffusers import AutoencoderKL
 
+from benchmarks.world_cases import FIRST_SEED
 from dreammotion_core.backends.registry import find_model
 from training.vae import psnr
 from training.world import render_batch, sample_scene
-
-FIRST_SEED = 3_000_000_000
 
 
 def main() -> None:

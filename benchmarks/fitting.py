@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.world_cases import variants
 from benchmarks.world_tests import lab
 from dreammotion_core.values import Frames
-from training.world import Scene, Shot, render_batch, sample_scene
+from training.world import Scene, Shot, render_batch, sample_scene, variants
 
 SIZE = 32
 """Height and width in pixels at which clips and renders are compared."""
@@ -41,7 +40,7 @@ def fitted_value(frames: Frames, scene: Scene, attribute: str) -> str:
         nearest = np.argsort(_distances([_posed(scene, pose) for pose in poses], pixels))[:KEPT]
         best = [poses[k] for k in nearest]
         poses = [*best, *(_moved(pose, k) for pose in best for k in range(12))]
-    options = variants(scene, attribute)
+    options = variants(scene, attribute=attribute)
     distances = {
         value: _distances([_posed(option, pose) for pose in best], pixels).min()
         for value, option in options.items()

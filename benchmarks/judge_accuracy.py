@@ -10,10 +10,10 @@ import argparse
 from benchmarks.judge import Judge
 from training.judge import accuracy
 from training.judge_data import VIEW_SIZE
+from training.world import ATTRIBUTES
 
 FIRST_SEED = 4_000_000_000
 """Neither trained on nor used by the edits and samples of `toybox_quality`."""
-ATTRIBUTES = ("colour", "material", "noun", "place")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.fitting import fitted_value
 from benchmarks.judge import Judge
-from benchmarks.world_cases import Case, variants
+from benchmarks.world_cases import Case
 from benchmarks.world_tests import (
     colour_jitter,
     overlap,
@@ -17,7 +17,7 @@ from benchmarks.world_tests import (
 )
 from dreammotion_core.values import Frames
 from training.judge_data import SENTENCE, THING
-from training.world import MATERIALS, Scene, background, caption, object_mask
+from training.world import MATERIALS, Scene, background, caption, object_mask, variants
 
 Measures = dict[str, Any]
 """Measured values of one case by name; those that need a judge are missing without one."""
@@ -65,7 +65,7 @@ def measure_edit(case: Case, frames: Frames, *, fps: float, judge: Judge | None)
 
 def judged(judge: Judge, frames: Frames, scene: Scene, attribute: str, *, form: int) -> str:
     """Which value of an attribute the judge sees, among one form of caption with all its values."""
-    options = variants(scene, attribute)
+    options = variants(scene, attribute=attribute)
     captions = [caption(option, form) for option in options.values()]
     return list(options)[judge.choose(frames, captions=captions)]
 

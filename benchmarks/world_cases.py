@@ -7,22 +7,21 @@ processes or made longer without changing any case.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count, islice
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 
 from dreammotion_core.masks import grown_mask
 from dreammotion_core.values import Mask
 from training.world import (
-    COLOURS,
+    ATTRIBUTES,
     LIKE_OUTLINES,
     MATERIALS,
-    NOUNS,
-    PLACES,
     Scene,
     Shot,
+    changed,
     object_mask,
     sample_scene,
 )
@@ -37,13 +36,6 @@ SEEDS_A_CASE = 1000
 Kind = Literal["colour", "material", "noun"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """What an edit changes; the cases go through them in turn."""
-OPTIONS = {
-    "colour": tuple(COLOURS),
-    "material": tuple(MATERIALS),
-    "noun": tuple(NOUNS),
-    "place": tuple(PLACES),
-}
-"""All the values that a word of a caption can take."""
 
 
 @dataclass(frozen=True)
@@ -81,23 +73,12 @@ class Case:
         return grown_mask(outlines, pixels=ROOM) if self.kind == "noun" else outlines
 
 
-def variants(scene: Scene, attribute: str) -> dict[str, Scene]:
-    """The scene with each value that an attribute can take, nothing else changed."""
-    return {value: changed(scene, attribute, value) for value in OPTIONS[attribute]}
-
-
-def changed(scene: Scene, attribute: str, value: str) -> Scene:
-    """The scene with one attribute changed and nothing else."""
-    change: dict[str, Any] = {attribute: value}
-    return replace(scene, **change)
-
-
 def _targets(scene: Scene, kind: Kind) -> list[str]:
     """What a scene can be turned into; nothing if it does not suit the kind of edit."""
     if kind == "colour":
-        options = OPTIONS["colour"] if MATERIALS[scene.material].keeps_colour else ()
+        options = ATTRIBUTES["colour"] if MATERIALS[scene.material].keeps_colour else ()
     elif kind == "material":
-        options = OPTIONS["material"] if scene.material == "plain" else ()
+        options = ATTRIBUTES["material"] if scene.material == "plain" else ()
     else:
         options = next((group for group in LIKE_OUTLINES if scene.noun in group), ())
     return [option for option in options if option != getattr(scene, kind)]
@@ -110,7 +91,7 @@ def edit_case(index: int) -> Case:
         source = sample_scene(seed, held_out=True)
         if targets := _targets(source, kind):
             asked = random.Random(seed).choice(targets)
-            return Case(index, kind, source, changed(source, kind, asked))
+            return Case(index, kind, source, changed(source, attribute=kind, value=asked))
     raise AssertionError("count never ends")
 
 

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.world_cases import Case, variants
+from benchmarks.world_cases import Case
 from dreammotion_core.values import Frames, Mask
-from training.world import Scene, Shot, render_batch
+from training.world import Scene, Shot, render_batch, variants
 from training.world.palette import to_lab
 
 BACKGROUND_DISTANCE = 6.0
@@ -69,7 +69,7 @@ def renderers_choice(case: Case, frames: Frames, *, mask: Mask, fps: float) -> s
         mask: (F, H, W), what the edit could change.
         fps: frames a second.
     """
-    scenes = variants(case.source, case.kind)
+    scenes = variants(case.source, attribute=case.kind)
     clips = dict(zip(scenes, rendered(list(scenes.values()), shot=shot_like(frames, fps=fps)), strict=True))
     nearest = nearest_by_mean if case.kind == "colour" else nearest_by_pixels
     return nearest(frames, clips, mask=mask)

@@ -69,7 +69,7 @@ class EditConfig:
 
     num_optimization_steps: int = 40
     optimizer: Optimizer = "sgd"
-    learning_rate: float = 0.6
+    learning_rate: float = 0.4
     learning_rate_end_factor: float = 0.0
     guidance_scale: float = 7.5
     timestep_range: tuple[int, int] = (50, 950)

@@ -9,7 +9,6 @@ from benchmarks.judge import Judge
 from dreammotion_core import ModelLoadError
 from training.judge import accuracy, contrastive_loss, new_judge, save_judge, train_judge
 from training.judge_data import (
-    ATTRIBUTES,
     CLOSE_UP_MARGIN,
     SENTENCE,
     THING,
@@ -18,12 +17,11 @@ from training.judge_data import (
     JudgeSet,
     object_squares,
     square_around,
-    swapped,
     views,
 )
 from training.loop import Budget, RunFolder, Setting
 from training.tokenizer import build_tokenizer
-from training.world import Scene, caption, render, sample_scene
+from training.world import ATTRIBUTES, Scene, caption, render, sample_scene, variants
 
 CPU = torch.device("cpu")
 NUM_CLIPS = 6
@@ -49,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
 def test_a_swap_changes_one_attribute_and_nothing_else(attribute: str) -> None:
-    scenes = swapped(CAR, attribute)
+    scenes = list(variants(CAR, attribute=attribute).values())
 
     assert CAR in scenes
     assert [getattr(scene, attribute) for scene in scenes] == list(ATTRIBUTES[attribute])
@@ -59,7 +57,7 @@ def test_a_swap_changes_one_attribute_and_nothing_else(attribute: str) -> None:
 
 
 def test_swapped_captions_differ_in_that_word_alone() -> None:
-    captions = [caption(scene, SENTENCE) for scene in swapped(CAR, "colour")]
+    captions = [caption(scene, SENTENCE) for scene in variants(CAR, attribute="colour").values()]
 
     assert len(set(captions)) == len(ATTRIBUTES["colour"])
     for text, colour in zip(captions, ATTRIBUTES["colour"], strict=True):

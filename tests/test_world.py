@@ -151,7 +151,7 @@ def test_training_never_sees_held_out_combinations_and_evaluation_sees_nothing_e
         for held_out in (False, True):
             scene = sample_scene(seed, held_out=held_out)
             visible = scene.colour if MATERIALS[scene.material].keeps_colour else scene.material
-            assert is_held_out(visible, scene.noun, scene.place) == held_out
+            assert is_held_out(visible, scene.noun, scene.place) == scene.is_held_out == held_out
 
 
 def test_about_one_combination_in_ten_is_held_out() -> None:

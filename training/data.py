@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
+from dreammotion_core.atomic_files import written_atomically
 from training.world import NUM_FORMS, Shot, caption, object_mask, render_batch, sample_scene
 from training.world.scene import WORLD_VERSION
 
@@ -36,16 +40,14 @@ def rendered_clips(folder: Path, num_clips: int, device: torch.device | str = "c
     """
     path = clips_path(folder, num_clips)
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
         shape = (num_clips, NUM_FRAMES, RESOLUTION, RESOLUTION, 3)
-        clips = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-        with tqdm(desc="rendering", total=num_clips, mininterval=10) as bar:
+        bar = tqdm(desc="rendering", total=num_clips, mininterval=10)
+        with bar, written_atomically(path) as part:
+            clips = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
             for start, frames in _rendered_chunks(num_clips, torch.device(device)):
                 clips[start : start + len(frames)] = frames
                 bar.update(len(frames))
-        clips.flush()
-        part.replace(path)
+            clips.flush()
     return np.load(path, mmap_mode="r")
 
 
@@ -56,7 +58,7 @@ def _rendered_chunks(num_clips: int, device: torch.device) -> Iterator[tuple[int
     if device.type != "cpu":
         yield from zip(starts, (_render_training_clips(seeds, device) for seeds in chunks), strict=True)
         return
-    with ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with _one_process_a_core() as pool:
         yield from zip(starts, pool.map(_render_training_clips, chunks), strict=True)
 
 
@@ -69,19 +71,40 @@ def _render_training_clips(seeds: range, device: torch.device | str = "cpu") -> 
 def object_coverage(folder: Path, num_clips: int, size: int) -> NDArray[np.float16]:
     """How much of each latent the object covers, (N, F, size, size) in [0, 1]; kept in `folder`."""
     path = folder / f"coverage-v{WORLD_VERSION}-{num_clips}x{size}.npy"
-    if not path.exists():
-        with ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            covered = pool.map(_coverage, range(num_clips), [size] * num_clips, chunksize=16)
-            coverage = np.stack(list(tqdm(covered, total=num_clips, desc="masks", mininterval=10)))
-        part = path.with_suffix(".part.npy")
-        np.save(part, coverage)
-        part.replace(path)
-    return np.load(path)
+    return kept_for_each_clip(path, partial(_coverage, size=size), num_clips=num_clips)
 
 
 def _coverage(seed: int, size: int) -> NDArray[np.float16]:
     mask = object_mask(sample_scene(seed), shot=Shot(NUM_FRAMES, resolution=4 * size))
     return F.avg_pool2d(mask.float()[:, None], 4)[:, 0].half().numpy()
+
+
+def kept_for_each_clip(
+    path: Path, found_for: Callable[[int], NDArray[Any]], *, num_clips: int
+) -> NDArray[Any]:
+    """An array for each training clip, stacked; found once, by one process for each core.
+
+    Args:
+        path: of the file that keeps it.
+        found_for: from the seed of a clip to its array; must be picklable.
+        num_clips: the seeds are those below.
+    """
+    if not path.exists():
+        with _one_process_a_core() as pool:
+            found = pool.map(found_for, range(num_clips), chunksize=16)
+            stacked = np.stack(list(tqdm(found, total=num_clips, desc=path.stem, mininterval=10)))
+        with written_atomically(path) as part:
+            np.save(part, stacked)
+    return np.load(path)
+
+
+def as_pictures(frames: Tensor) -> Tensor:
+    """(N, 3, H, W) float32 in [-1, 1] of frames (N, H, W, 3) uint8 RGB."""
+    return frames.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+
+def _one_process_a_core() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,))
 
 
 def random_captions(seeds: NDArray[np.integer], rng: random.Random, dropout: float) -> list[str]:

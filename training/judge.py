@@ -16,7 +16,6 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from training.judge_data import (
-    ATTRIBUTES,
     CLOSE_UP_MARGIN,
     SENTENCE,
     THING,
@@ -28,13 +27,12 @@ from training.judge_data import (
     names,
     object_squares,
     square_around,
-    swapped,
     views,
 )
 from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
 from training.tokenizer import MAX_TOKENS, build_tokenizer
 from training.workers import agree, rank
-from training.world import Shot, caption, render_batch, sample_scene
+from training.world import ATTRIBUTES, Shot, caption, render_batch, sample_scene, variants
 
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=5e-2, ema_decay=0.998, save_every=250, betas=(0.9, 0.98))
 PICTURES = 32
@@ -173,7 +171,7 @@ def accuracy(
             == getattr(scene, attribute)
             for scene, picture in zip(scenes, pictures, strict=True)
             if names(scene, attribute, form)
-            for texts in [[caption(other, form) for other in swapped(scene, attribute)]]
+            for texts in [[caption(other, form) for other in variants(scene, attribute=attribute).values()]]
         ]
         if hits:
             result[attribute] = sum(hits) / len(hits)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +11,17 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
-from training.data import NUM_FRAMES
+from training.data import NUM_FRAMES, as_pictures, kept_for_each_clip
 from training.world import (
-    COLOURS,
-    MATERIALS,
-    NOUNS,
+    ATTRIBUTES,
     NUM_FORMS,
-    PLACES,
     Scene,
     Shot,
     caption,
-    is_held_out,
     object_mask,
     sample_scene,
+    variants,
 )
 from training.world.captions import FORMS
 from training.world.scene import WORLD_VERSION
@@ -38,26 +32,14 @@ CLOSE_UP_MARGIN = 1.15
 """Side of a close-up over the longer side of the object."""
 SMALLEST_OBJECT = 0.12
 """Frames whose object is smaller than this part of the frame (it may have moved out) are not learnt from."""
-ATTRIBUTES = {
-    "colour": tuple(COLOURS),
-    "material": tuple(MATERIALS),
-    "noun": tuple(NOUNS),
-    "place": tuple(PLACES),
-}
-"""What can be asked about a picture, and all answers."""
 SENTENCE, THING = 1, FORMS.index("{thing}")
 """Caption forms: "a striped red car on a road" for whole frames, "a striped red car" for close-ups."""
 WHOLE_FRAME = (0.0, 0.0, 1.0)
 
 
-def swapped(scene: Scene, attribute: str) -> list[Scene]:
-    """The scene with every value of one attribute, its own included, in the order of `ATTRIBUTES`."""
-    return [replace(scene, **{attribute: value}) for value in ATTRIBUTES[attribute]]
-
-
 def names(scene: Scene, attribute: str, form: int) -> bool:
     """Whether the caption of that form says anything about the attribute."""
-    return len({caption(other, form) for other in swapped(scene, attribute)}) > 1
+    return len({caption(other, form) for other in variants(scene, attribute=attribute).values()}) > 1
 
 
 def square_around(mask: Tensor) -> Tensor:
@@ -91,7 +73,7 @@ def cut_out(frames: Tensor, squares: Tensor, *, mirrored: Tensor | None = None) 
     Returns:
         (N, 3, 2 * VIEW_SIZE, 2 * VIEW_SIZE) in [-1, 1]; edges are repeated outside of the frame.
     """
-    pictures = frames.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    pictures = as_pictures(frames)
     theta = torch.zeros(len(frames), 2, 3, device=frames.device)
     theta[:, :, 2] = squares[:, :2]
     theta[:, 0, 0] = theta[:, 1, 1] = squares[:, 2]
@@ -115,14 +97,7 @@ def blurred(pictures: Tensor, size: int) -> Tensor:
 def object_squares(folder: Path, num_clips: int) -> NDArray[np.float32]:
     """The square around the object in each frame of the training clips, (N, F, 3); kept in `folder`."""
     path = folder / f"squares-v{WORLD_VERSION}-{num_clips}.npy"
-    if not path.exists():
-        with ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            found = pool.map(_squares, range(num_clips), chunksize=16)
-            squares = np.stack(list(tqdm(found, total=num_clips, desc="squares", mininterval=10)))
-        part = path.with_suffix(".part.npy")
-        np.save(part, squares)
-        part.replace(path)
-    return np.load(path)
+    return kept_for_each_clip(path, _squares, num_clips=num_clips)
 
 
 def _squares(seed: int) -> NDArray[np.float32]:
@@ -191,13 +166,9 @@ def _question(seed: int, rng: random.Random, close_up: bool) -> tuple[list[str],
     form = THING if close_up else rng.choice((SENTENCE, rng.randrange(NUM_FORMS)))
     said = [attribute for attribute in ATTRIBUTES if names(scene, attribute, form)]
     attribute = rng.choices(said, weights=[len(ATTRIBUTES[a]) for a in said])[0]  # nouns most, being hardest
-    scenes = [other for other in swapped(scene, attribute) if close_up or not _is_kept_back(other)]
-    return [caption(other, form) for other in scenes], caption(scene, form)
-
-
-def _is_kept_back(scene: Scene) -> bool:
-    visible = scene.colour if MATERIALS[scene.material].keeps_colour else scene.material
-    return is_held_out(visible, scene.noun, scene.place)
+    others = variants(scene, attribute=attribute).values()
+    choices = [caption(other, form) for other in others if close_up or not other.is_held_out]
+    return choices, caption(scene, form)
 
 
 def _worn(pictures: Tensor, rng: random.Random) -> Tensor:

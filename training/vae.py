@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.data import as_pictures
 from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
 from training.workers import rank
 
@@ -44,7 +45,7 @@ def _batch(clips: NDArray[np.uint8], rng: np.random.Generator, whole: bool, scal
         clip, frame = rng.integers(clips.shape[0]), rng.integers(clips.shape[1])
         top, left = (int(rng.integers(clips.shape[2] - size + 1)) for _ in range(2))
         pictures.append(clips[clip, frame, top : top + size, left : left + size])
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+    return as_pictures(torch.from_numpy(np.stack(pictures)))
 
 
 def _loss(vae: AutoencoderKL, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -105,7 +106,7 @@ def whiten(vae: AutoencoderKL, clips: NDArray[np.uint8], device: torch.device, s
 @torch.no_grad()
 def psnr(vae: AutoencoderKL, frames: Tensor) -> float:
     """Mean peak signal-to-noise ratio in dB of reconstructed frames, (B, H, W, 3) uint8 RGB."""
-    images = frames.permute(0, 3, 1, 2).float().div(127.5).sub(1).to(vae.device)
+    images = as_pictures(frames).to(vae.device)
     reconstruction = vae.decode(vae.encode(images).latent_dist.mean).sample.clamp(-1, 1)
     mse = ((reconstruction - images) / 2).square().mean((1, 2, 3))
     return float((-10 * mse.log10()).mean())

@@ -4,6 +4,7 @@ It is the training data of the embedded models, the source of the example clips,
 of the benchmarks: every clip comes with its exact mask, colour, material, noun, place, motion and track.
 """
 
+from training.world.attributes import ATTRIBUTES, changed, variants
 from training.world.captions import NUM_FORMS, caption
 from training.world.materials import MATERIALS
 from training.world.motions import MOTIONS
@@ -15,6 +16,7 @@ from training.world.scene import Companion, Scene, is_held_out, sample_scene
 from training.world.shot import USUAL_SHOT, Shot
 
 __all__ = [
+    "ATTRIBUTES",
     "COLOURS",
     "LIKE_OUTLINES",
     "MATERIALS",
@@ -29,10 +31,12 @@ __all__ = [
     "Shot",
     "background",
     "caption",
+    "changed",
     "is_held_out",
     "nearest_colour",
     "object_mask",
     "render",
     "render_batch",
     "sample_scene",
+    "variants",
 ]

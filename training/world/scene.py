@@ -65,6 +65,11 @@ class Scene:
     speed: float = 1.0
     companion: Companion | None = None
 
+    @property
+    def is_held_out(self) -> bool:
+        """Whether its combination is kept for evaluation."""
+        return is_held_out(_visible(self.colour, self.material), self.noun, self.place)
+
 
 def is_held_out(colour: str, noun: str, place: str) -> bool:
     """Whether a combination is kept for evaluation: one in ten, fixed for all time by its name.
@@ -86,8 +91,7 @@ def sample_scene(seed: int, *, held_out: bool | None = False) -> Scene:
     while True:
         colour, noun, place = rng.choice(list(COLOURS)), rng.choice(list(NOUNS)), rng.choice(list(PLACES))
         material = "plain" if rng.random() < PLAIN_SHARE else rng.choice(list(MATERIALS)[1:])
-        visible = colour if MATERIALS[material].keeps_colour else material
-        if held_out is None or is_held_out(visible, noun, place) == held_out:
+        if held_out is None or is_held_out(_visible(colour, material), noun, place) == held_out:
             break
     x, y = rng.uniform(-0.3, 0.3), rng.uniform(-0.38, 0.12)
     return Scene(
@@ -104,6 +108,11 @@ def sample_scene(seed: int, *, held_out: bool | None = False) -> Scene:
         speed=rng.uniform(0.7, 1.2),
         companion=_sample_companion(rng, x, y) if rng.random() < COMPANION_SHARE else None,
     )
+
+
+def _visible(colour: str, material: str) -> str:
+    """The colour, or the substance that hides it."""
+    return colour if MATERIALS[material].keeps_colour else material
 
 
 def _sample_companion(rng: random.Random, x: float, y: float) -> Companion:
