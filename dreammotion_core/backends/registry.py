@@ -26,7 +26,7 @@ _TOYBOX = ModelSpec(
     size_bytes=18_500_000,
     description=(
         "A very small model trained by this project on its own cartoon world: one coloured toy before a "
-        "simple scene. It gives such toys other colours and, less cleanly, other materials, runs "
+        "simple scene. It gives such toys other colours and, less cleanly, other materials or shapes, runs "
         "offline on a CPU, and knows nothing of the real world: "
         "on real footage it shows how the tool works, not what a large model would make of it."
     ),
