@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from dreammotion_core.values import Frames
 
 PAGE, INK, FAINT = (246, 245, 242), (38, 38, 42), (128, 126, 122)
 GOOD, BAD = (46, 160, 88), (208, 70, 60)
-GAP, LINE, MARGIN = 2, 17, 14
+GAP, LINE, MARGIN, INDENT = 2, 17, 14, 13
+LETTER = 6.3
+"""Width of a letter in pixels, on the wide side of the mean."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +26,8 @@ class Cell:
 
     Attributes:
         clips: the clips side by side, each (F, H, W, 3) uint8 RGB, all of one size.
-        title: what it is, one short line.
-        note: what became of it, one short line in grey.
+        title: what it is.
+        note: what became of it, in grey.
         is_good: whether its dot is green or red; None for no dot.
     """
 
@@ -43,14 +46,18 @@ def contact_sheet(cells: Sequence[Cell], path: Path, *, columns: int = 6) -> Non
         columns: cells in a row.
     """
     pictures = [_picture(cell) for cell in cells]
-    height, width = pictures[0].shape[0] + 2 * LINE + MARGIN, pictures[0].shape[1] + MARGIN
+    width = pictures[0].shape[1] + MARGIN
+    lines = [_lines(cell, letters=round((width - MARGIN - INDENT) / LETTER)) for cell in cells]
+    height = pictures[0].shape[0] + max(map(len, lines)) * LINE + MARGIN
     columns = min(columns, len(cells))
     rows = -(-len(cells) // columns)
     page = Image.new("RGB", (columns * width + MARGIN, rows * height + MARGIN), PAGE)
     for index, (cell, picture) in enumerate(zip(cells, pictures, strict=True)):
         corner = MARGIN + index % columns * width, MARGIN + index // columns * height
         page.paste(Image.fromarray(picture), corner)
-        _write(ImageDraw.Draw(page), cell, left=corner[0], top=corner[1] + picture.shape[0])
+        _write(
+            ImageDraw.Draw(page), lines[index], cell.is_good, left=corner[0], top=corner[1] + picture.shape[0]
+        )
     with written_atomically(path) as part:
         page.save(part)
 
@@ -63,10 +70,27 @@ def _picture(cell: Cell) -> np.ndarray:
     return np.concatenate(list(rows), axis=0)[:-GAP, :-GAP]
 
 
-def _write(draw: ImageDraw.ImageDraw, cell: Cell, *, left: int, top: int) -> None:
-    indent = 0
-    if cell.is_good is not None:
-        draw.ellipse((left, top + 5, left + 8, top + 13), fill=GOOD if cell.is_good else BAD)
-        indent = 13
-    draw.text((left + indent, top + 1), cell.title, fill=INK, font=ImageFont.load_default(12))
-    draw.text((left + indent, top + LINE - 1), cell.note, fill=FAINT, font=ImageFont.load_default(11))
+def _lines(cell: Cell, *, letters: int) -> list[tuple[str, tuple[int, int, int]]]:
+    """The lines under a cell and their colours, none longer than so many letters."""
+    return [
+        (line, colour)
+        for text, colour in ((cell.title, INK), (cell.note, FAINT))
+        for line in textwrap.wrap(text, letters)
+    ]
+
+
+def _write(
+    draw: ImageDraw.ImageDraw,
+    lines: Sequence[tuple[str, tuple[int, int, int]]],
+    is_good: bool | None,
+    *,
+    left: int,
+    top: int,
+) -> None:
+    if is_good is not None:
+        draw.ellipse((left, top + 5, left + 8, top + 13), fill=GOOD if is_good else BAD)
+    indent = 0 if is_good is None else INDENT
+    for number, (line, colour) in enumerate(lines):
+        draw.text(
+            (left + indent, top + 1 + number * LINE), line, fill=colour, font=ImageFont.load_default(12)
+        )
