@@ -75,8 +75,8 @@ def region_similarity(mask: FrameMask, *, truth: FrameMask) -> float:
     """J: intersection over union, in [0, 1]; 1 where both are empty.
 
     Args:
-        mask: (H, W) bool.
-        truth: (H, W) bool.
+        mask: bool, (H, W), or (F, H, W) for a clip as a whole.
+        truth: bool, of the same shape.
     """
     union = int((mask | truth).sum())
     return int((mask & truth).sum()) / union if union else 1.0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.davis_measures import region_similarity
 from benchmarks.fitting import fitted_value
 from benchmarks.judge import Judge
 from benchmarks.world_cases import Case
 from benchmarks.world_tests import (
     colour_jitter,
-    overlap,
     rendered,
     renderers_choice,
     shot_like,
@@ -43,9 +43,9 @@ def measure_edit(case: Case, frames: Frames, *, fps: float, judge: Judge | None)
     after, ideal = (visible_object(clip, empty, region=outlines) for clip in (frames, goal))
     measures = {
         "renderer": renderers_choice(case, frames, mask=region, fps=fps),
-        "overlap": overlap(before, after),
-        "overlap of a true render": overlap(before, ideal),
-        "overlap with the target": overlap(wanted, after),
+        "overlap": region_similarity(after, truth=before),
+        "overlap of a true render": region_similarity(ideal, truth=before),
+        "overlap with the target": region_similarity(after, truth=wanted),
         "jitter before": colour_jitter(source, mask=region),
         "jitter after": colour_jitter(frames, mask=region),
         "jitter of a true render": colour_jitter(goal, mask=region),

@@ -99,12 +99,6 @@ def _without_holes(frame: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return cv2.drawContours(np.zeros_like(closed), outlines, -1, 1, cv2.FILLED) > 0
 
 
-def overlap(a: Mask, b: Mask) -> float:
-    """Intersection over union of two masks, over the whole clip; 1 if both are empty."""
-    union = (a | b).sum()
-    return float((a & b).sum() / union) if union else 1.0
-
-
 def colour_jitter(frames: Frames, *, mask: Mask) -> float:
     """How far the mean colour inside the mask moves from frame to frame, on average, in CIELAB.
 

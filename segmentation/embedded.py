@@ -1,4 +1,4 @@
-"""The segmenter that needs no download: colour and edges find the object, motion carries it along.
+"""The segmenter that needs no download: colour, edges and motion find the object and carry it along.
 
 Made for clean clips with one distinct object. It works on reduced copies, so an answer to a click takes
 the same short time for every size. It has no weights and knows nothing about things in the world.
@@ -12,9 +12,9 @@ from functools import lru_cache, partial
 import cv2
 import numpy as np
 
-from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames, check_walk
+from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_clicks, check_frames, check_walk
 from segmentation.boxes import object_in_box
-from segmentation.clicks import Click, Selection, check_selection
+from segmentation.clicks import Click, Selection
 from segmentation.motion import Motion, motion_of
 from segmentation.outlines import OutlineTracker
 from segmentation.propagation import CarriedMask, follow
@@ -36,7 +36,7 @@ EMBEDDED_SPEC = SegmenterSpec(
     size_bytes=0,
     source="part of this software",
     description="Answers at once and needs no download. Good at cartoons and at objects that stand out "
-    "by their colour; real footage often takes several clicks or a box.",
+    "by their colour or by how they move; real footage often takes several clicks or a box.",
 )
 
 CLICK_SIDE = 128
@@ -52,7 +52,7 @@ LOST_LIKENESS = 0.2
 
 
 class EmbeddedSegmenter:
-    """Finds objects by colour and edges; see `Segmenter`."""
+    """Finds objects by colour, edges and motion; see `Segmenter`."""
 
     spec = EMBEDDED_SPEC
 
@@ -78,7 +78,7 @@ class EmbeddedSession:
 
         The first click, or the box, finds an object; each further one changes what it finds wrong.
         """
-        self._check(selection, may_only_remove=prior is not None)
+        check_clicks(self._frames, selection, may_only_remove=prior is not None)
         frame = self._frames[selection.frame_index]
         image = reduced(frame, BOX_SIDE)
         start = self._first_mask(selection, image) if prior is None else resized(prior, image)
@@ -147,7 +147,7 @@ class EmbeddedSession:
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         """The object on every frame; see `SegmentationSession.propagate`."""
-        self._check(selection)
+        check_clicks(self._frames, selection)
         return self._propagate(selection)
 
     def _propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
@@ -172,12 +172,6 @@ class EmbeddedSession:
             return np.zeros_like(refined) if is_gone else refined
 
         return follow(self._frames, start, mask, correct=correct, within=within)
-
-    def _check(self, selection: Selection, *, may_only_remove: bool = False) -> None:
-        num_frames, height, width = self._frames.shape[:3]
-        check_selection(
-            selection, num_frames=num_frames, height=height, width=width, may_only_remove=may_only_remove
-        )
 
 
 def _motion_at(frames: Frames, index: int, side: int) -> Motion | None:

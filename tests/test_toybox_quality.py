@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.davis_measures import region_similarity
 from benchmarks.fitting import fitted_value
 from benchmarks.judge import Judge
 from benchmarks.quality_measures import measure_edit, measure_sample
@@ -21,7 +22,6 @@ from benchmarks.world_cases import KINDS, ROOM, Case, edit_case, edit_indices, s
 from benchmarks.world_tests import (
     colour_jitter,
     nearest_by_mean,
-    overlap,
     rendered,
     renderers_choice,
     visible_object,
@@ -77,20 +77,12 @@ def test_the_object_is_found_before_its_background() -> None:
         frames, region = clips(case)[0], case.outlines(shot=SHOT)
         true = render(case.source, shot=SHOT).mask.numpy()
         empty = background(case.source, shot=SHOT).numpy()
-        overlaps.append(overlap(visible_object(frames, empty, region=region), true))
+        overlaps.append(region_similarity(visible_object(frames, empty, region=region), truth=true))
 
         # A shadow is no object: darkening what is empty adds nothing.
         assert not visible_object((empty * 0.8).astype(np.uint8), empty, region=region).any()
 
     assert np.mean(overlaps) >= 0.97
-
-
-def test_overlap_is_intersection_over_union() -> None:
-    left, right = np.zeros((2, 1, 4, 4), dtype=bool)
-    left[..., :3], right[..., 1:] = True, True
-
-    assert overlap(left, right) == pytest.approx(0.5)
-    assert overlap(left, ~left) == 0.0
 
 
 def test_jitter_is_that_of_the_mean_colour() -> None:
@@ -131,7 +123,7 @@ def test_the_mask_of_a_noun_edit_makes_room_for_both() -> None:
     room = case.mask(shot=SHOT)
 
     assert room[source | target].all()
-    assert overlap(room, grown_mask(source | target, pixels=ROOM)) > 0.97
+    assert region_similarity(room, truth=grown_mask(source | target, pixels=ROOM)) > 0.97
 
 
 def test_the_renderer_recognises_its_own_clips_in_any_pose() -> None:
