@@ -12,9 +12,18 @@ from functools import lru_cache, partial
 import cv2
 import numpy as np
 
-from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames, check_walk
+from segmentation.base import (
+    Frame,
+    FrameMask,
+    Frames,
+    SegmenterSpec,
+    check_clicks,
+    check_frames,
+    check_walk,
+    follow_selection,
+)
 from segmentation.boxes import object_in_box
-from segmentation.clicks import Click, Selection, check_selection
+from segmentation.clicks import Click, Selection
 from segmentation.motion import Motion, motion_of
 from segmentation.outlines import OutlineTracker
 from segmentation.propagation import CarriedMask, follow
@@ -78,7 +87,7 @@ class EmbeddedSession:
 
         The first click, or the box, finds an object; each further one changes what it finds wrong.
         """
-        self._check(selection, may_only_remove=prior is not None)
+        check_clicks(self._frames, selection, may_only_remove=prior is not None)
         frame = self._frames[selection.frame_index]
         image = reduced(frame, BOX_SIDE)
         start = self._first_mask(selection, image) if prior is None else resized(prior, image)
@@ -147,12 +156,7 @@ class EmbeddedSession:
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         """The object on every frame; see `SegmentationSession.propagate`."""
-        self._check(selection)
-        return self._propagate(selection)
-
-    def _propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
-        first = self.mask_at(selection)
-        yield from self.follow(selection.frame_index, first)
+        return follow_selection(self, frames=self._frames, selection=selection)
 
     def follow(
         self, start: int, mask: FrameMask, *, within: range | None = None
@@ -172,12 +176,6 @@ class EmbeddedSession:
             return np.zeros_like(refined) if is_gone else refined
 
         return follow(self._frames, start, mask, correct=correct, within=within)
-
-    def _check(self, selection: Selection, *, may_only_remove: bool = False) -> None:
-        num_frames, height, width = self._frames.shape[:3]
-        check_selection(
-            selection, num_frames=num_frames, height=height, width=width, may_only_remove=may_only_remove
-        )
 
 
 def _motion_at(frames: Frames, index: int, side: int) -> Motion | None:
