@@ -178,6 +178,24 @@ def check_clicks(frames: Frames, selection: Selection, *, may_only_remove: bool 
     )
 
 
+def follow_selection(
+    session: SegmentationSession, *, frames: Frames, selection: Selection
+) -> Iterator[tuple[int, FrameMask]]:
+    """Propagation for sessions that follow what is selected like any other mask.
+
+    Checks on the call, before the first step, as `SegmentationSession.propagate` promises.
+
+    Raises:
+        SelectionError: as `check_selection`.
+    """
+    check_clicks(frames, selection)
+
+    def walk() -> Iterator[tuple[int, FrameMask]]:
+        yield from session.follow(selection.frame_index, session.mask_at(selection))
+
+    return walk()
+
+
 def check_walk(frames: Frames, start: int, mask: FrameMask, *, within: range | None) -> range:
     """Refuse a mask that cannot be followed; see `SegmentationSession.follow`.
 

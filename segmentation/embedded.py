@@ -12,7 +12,16 @@ from functools import lru_cache, partial
 import cv2
 import numpy as np
 
-from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_clicks, check_frames, check_walk
+from segmentation.base import (
+    Frame,
+    FrameMask,
+    Frames,
+    SegmenterSpec,
+    check_clicks,
+    check_frames,
+    check_walk,
+    follow_selection,
+)
 from segmentation.boxes import object_in_box
 from segmentation.clicks import Click, Selection
 from segmentation.motion import Motion, motion_of
@@ -147,12 +156,7 @@ class EmbeddedSession:
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         """The object on every frame; see `SegmentationSession.propagate`."""
-        check_clicks(self._frames, selection)
-        return self._propagate(selection)
-
-    def _propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
-        first = self.mask_at(selection)
-        yield from self.follow(selection.frame_index, first)
+        return follow_selection(self, frames=self._frames, selection=selection)
 
     def follow(
         self, start: int, mask: FrameMask, *, within: range | None = None

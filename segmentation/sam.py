@@ -22,7 +22,15 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
-from segmentation.base import FrameMask, Frames, SegmenterSpec, check_clicks, check_frames, check_walk
+from segmentation.base import (
+    FrameMask,
+    Frames,
+    SegmenterSpec,
+    check_clicks,
+    check_frames,
+    check_walk,
+    follow_selection,
+)
 from segmentation.checkpoints import explain_error
 from segmentation.clicks import Selection
 from segmentation.errors import CheckpointError
@@ -205,12 +213,7 @@ class SamSession:
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         """The object on every frame; see `SegmentationSession.propagate`."""
-        check_clicks(self._frames, selection)
-        return self._propagate(selection)
-
-    def _propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
-        first = self.mask_at(selection)
-        yield from self.follow(selection.frame_index, first)
+        return follow_selection(self, frames=self._frames, selection=selection)
 
     def follow(
         self, start: int, mask: FrameMask, *, within: range | None = None
