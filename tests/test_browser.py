@@ -124,8 +124,13 @@ def describe(page: Page, *, steps: int) -> None:
     page.fill("#target-prompt textarea, #target-prompt input", "a blue ball on a meadow")
     if not page.locator("#steps input[type=number]").is_visible():
         page.click("#advanced button")
-    page.fill("#steps input[type=number]", str(steps))
-    page.press("#steps input[type=number]", "Tab")
+    field = page.locator("#steps input[type=number]")
+    # While the drawer still opens, its fields may be set once more to what they start with.
+    field.element_handle().wait_for_element_state("stable")
+    page.wait_for_timeout(500)
+    field.fill(str(steps))
+    field.press("Tab")
+    expect(field).to_have_value(str(steps))
 
 
 def caption(page: Page) -> playwright.Locator:
