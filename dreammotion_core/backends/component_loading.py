@@ -166,8 +166,8 @@ def _advice(spec: ModelSpec, part: str, error: Exception) -> str:
     causes = list(_causes(error))
     if any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes):
         return (
-            f"{part} of {spec.source} does not fit on the disk ({spec.size_bytes / 1e9:.0f} GB are needed for "
-            "the whole model, where known); free some space, or let HF_HOME name a folder on a larger disk"
+            f"{part} of {spec.source} does not fit on the disk; the whole model takes "
+            f"{_gigabytes(spec.size_bytes)}: free some space, or let HF_HOME name a folder on a larger disk"
         )
     if spec.is_local:
         return (
@@ -188,6 +188,10 @@ def _advice(spec: ModelSpec, part: str, error: Exception) -> str:
         f"{part} of {spec.source} cannot be loaded ({reason}); check the network, or download the model "
         "on another machine and pass its folder, or use the embedded model 'toybox'"
     )
+
+
+def _gigabytes(size_bytes: int) -> str:
+    return f"about {size_bytes / 1e9:.0f} GB" if size_bytes else "several GB"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

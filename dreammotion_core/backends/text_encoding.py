@@ -15,7 +15,11 @@ from dreammotion_core.values import Notice
 
 PARTS = ("text_encoder", "tokenizer")
 
-TEXT_ENCODERS = {"CLIPTextModel": CLIPTextModel, "T5EncoderModel": T5EncoderModel, "UMT5EncoderModel": UMT5EncoderModel}
+TEXT_ENCODERS = {
+    "CLIPTextModel": CLIPTextModel,
+    "T5EncoderModel": T5EncoderModel,
+    "UMT5EncoderModel": UMT5EncoderModel,
+}
 """The classes that a manifest may name."""
 
 TOKENIZERS = {

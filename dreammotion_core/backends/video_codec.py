@@ -9,8 +9,6 @@ import torch
 from diffusers import AutoencoderKLCogVideoX, AutoencoderKLWan
 from torch import Tensor
 
-from dreammotion_core.errors import VideoError
-
 AUTOENCODERS = {"AutoencoderKLWan": AutoencoderKLWan, "AutoencoderKLCogVideoX": AutoencoderKLCogVideoX}
 """The classes that a manifest may name."""
 
@@ -30,10 +28,8 @@ class VideoCodec:
         config = vae.config
         self._decodes_pairs = isinstance(vae, AutoencoderKLCogVideoX)
         if self._decodes_pairs:
-            self.frame_step, self.stride = (
-                int(config.temporal_compression_ratio),
-                2 ** (len(config.block_out_channels) - 1),
-            )
+            self.frame_step = int(config.temporal_compression_ratio)
+            self.stride = 2 ** (len(config.block_out_channels) - 1)
             mean, std = [0.0], [1 / config.scaling_factor]
         else:
             self.frame_step, self.stride = config.scale_factor_temporal, config.scale_factor_spatial
@@ -55,11 +51,7 @@ class VideoCodec:
 
         Returns:
             (1, C, k + 1, H / stride, W / stride) float32.
-
-        Raises:
-            VideoError: if number or size of the frames is another.
         """
-        self._check(frames)
         video = frames.transpose(0, 1)[None].to(device, self.vae.dtype)
         latents: Tensor = self.vae.encode(video).latent_dist.mean.float()
         return (latents - self._mean.to(device)) / self._std.to(device)
@@ -80,17 +72,3 @@ class VideoCodec:
             raw = torch.cat([raw, raw[:, :, -1:]], dim=2)
         video: Tensor = self.vae.decode(raw.to(self.vae.dtype)).sample.float()
         return video[0, :, :num_frames].transpose(0, 1)
-
-    def _check(self, frames: Tensor) -> None:
-        num_frames, _, height, width = frames.shape
-        if num_frames % self.frame_step != 1:
-            fitting = (num_frames - 1) // self.frame_step * self.frame_step + 1
-            raise VideoError(
-                f"the clip has {num_frames} frames; this model takes {self.frame_step} k + 1 of them: pass "
-                f"{fitting} or {fitting + self.frame_step}"
-            )
-        if height % self.stride or width % self.stride:
-            raise VideoError(
-                f"the frames are {width}x{height}; both sides must be multiples of {self.stride}: scale or "
-                "crop them"
-            )
