@@ -18,7 +18,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from dreammotion_core.backends.registry import FORMAT_VERSION
+from dreammotion_core.backends.manifests import FORMAT_VERSION
 from dreammotion_core.errors import DreamMotionError, InputError
 from dreammotion_core.memory import out_of_memory_explained
 from training.checks import check_model_folder, check_writable, first_line, usable_device

@@ -29,9 +29,6 @@ class CogVideoXBackend(VideoTransformerBackend):
         spec: facts about the model.
         transformer, vae, text_encoder, tokenizer, scheduler: its parts; the networks are frozen and set to
             evaluation mode. Of the scheduler only the noise levels are used.
-
-    Raises:
-        ModelLoadError: if the transformer is that of CogVideoX 1.5, or wants a picture beside the text.
     """
 
     def __init__(
@@ -45,7 +42,6 @@ class CogVideoXBackend(VideoTransformerBackend):
         scheduler: CogVideoXDDIMScheduler,
     ) -> None:
         config = transformer.config
-        _check_variant(spec, config)
         super().__init__(
             spec,
             transformer=transformer,
@@ -70,6 +66,7 @@ class CogVideoXBackend(VideoTransformerBackend):
             ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another family.
         """
         files = ModelFiles(spec, parts=PARTS)
+        _check_variant(files)
         return cls(
             spec,
             scheduler=files.load("scheduler", CogVideoXDDIMScheduler.from_pretrained),
@@ -121,13 +118,14 @@ class CogVideoXBackend(VideoTransformerBackend):
         return cosines, sines
 
 
-def _check_variant(spec: ModelSpec, config: Any) -> None:
-    if config.patch_size_t is not None:
+def _check_variant(files: ModelFiles) -> None:
+    config, source = files.read_json("transformer/config.json"), files.spec.source
+    if config.get("patch_size_t") is not None:
         raise ModelLoadError(
-            f"{spec.source} is CogVideoX 1.5, whose tokens span two latent frames; pass CogVideoX 2B or 5B"
+            f"{source} is CogVideoX 1.5, whose tokens span two latent frames; pass CogVideoX 2B or 5B"
         )
-    if config.in_channels != config.out_channels:
+    if config.get("in_channels") != config.get("out_channels"):
         raise ModelLoadError(
-            f"{spec.source} is a variant of CogVideoX that wants a picture beside the text; pass CogVideoX 2B "
-            "or 5B"
+            f"{source} is a variant of CogVideoX that wants a picture beside the text; pass "
+            "CogVideoX 2B or 5B"
         )

@@ -17,6 +17,7 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, Revi
 from safetensors import SafetensorError
 
 from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.backends.manifests import component_classes
 from dreammotion_core.errors import ModelLoadError
 
 LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError)
@@ -61,8 +62,8 @@ class ModelFiles:
         Raises:
             ModelLoadError: if the manifest names another.
         """
-        name = self._class_name(part)
-        if name not in choices:
+        name = component_classes(self.manifest).get(part)
+        if name is None or name not in choices:
             raise ModelLoadError(
                 f"the {part} of {self.spec.source} is a {name or 'part without a class name'}; "
                 f"models of this family have one of: {', '.join(choices)}"
@@ -117,15 +118,13 @@ class ModelFiles:
         except LOAD_ERRORS as error:
             raise ModelLoadError(_advice(self.spec, name, error)) from error
         if not isinstance(values, dict):
-            raise ModelLoadError(f"{name} of {self.spec.source} holds no JSON object; fetch it again")
+            raise ModelLoadError(
+                f"{name} of {self.spec.source} cannot be read (it holds no JSON object); fetch it again"
+            )
         return values
 
-    def _class_name(self, part: str) -> str | None:
-        entry = self.manifest.get(part)
-        return entry[-1] if isinstance(entry, list) and entry else None
-
     def _check_parts(self, parts: Sequence[str]) -> None:
-        named = [part for part in self.manifest if self._class_name(part)]
+        named = component_classes(self.manifest)
         missing = [part for part in parts if part not in named]
         if named and missing:
             raise ModelLoadError(

@@ -78,7 +78,7 @@ def embed_prompt(
     if not isinstance(text_encoder, UMT5EncoderModel):
         prompt_embeds: Tensor = text_encoder(tokens.input_ids).last_hidden_state
         return prompt_embeds
-    is_text = tokens.attention_mask
+    is_text: Tensor = tokens.attention_mask
     prompt_embeds = text_encoder(tokens.input_ids, is_text).last_hidden_state
     return prompt_embeds * is_text[..., None].to(prompt_embeds.dtype)
 
@@ -93,7 +93,7 @@ def prompt_notices(prompt: str, *, tokenizer: Any, max_tokens: int, spec: ModelS
         spec: gives the model's name and vocabulary.
     """
     notices = []
-    num_tokens = len(tokenizer(prompt).input_ids)
+    num_tokens = len(tokenizer(prompt, verbose=False).input_ids)
     if num_tokens > max_tokens:
         text = f"The prompt has {num_tokens} tokens; {spec.label} reads only the first {max_tokens}."
         notices.append(Notice("prompt_truncated", text))

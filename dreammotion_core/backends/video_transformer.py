@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
@@ -80,7 +80,7 @@ class VideoTransformerBackend:
         patch_size: int,
         max_tokens: int,
     ) -> None:
-        self.denoiser: nn.Module = transformer.eval().requires_grad_(False)
+        self.denoiser = transformer.eval().requires_grad_(False)
         self.codec = VideoCodec(vae)
         self.text_encoder = text_encoder.eval().requires_grad_(False)
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
@@ -96,7 +96,8 @@ class VideoTransformerBackend:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.denoiser.parameters()).device
+        device: torch.device = self.denoiser.device
+        return device
 
     def to(self, device: torch.device | str) -> None:
         """Move all weights to a device."""

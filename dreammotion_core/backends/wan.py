@@ -31,9 +31,6 @@ class WanBackend(VideoTransformerBackend):
         spec: facts about the model.
         transformer, vae, text_encoder, tokenizer: its parts; the networks are frozen and set to
             evaluation mode.
-
-    Raises:
-        ModelLoadError: if the transformer wants more than noisy latents and text.
     """
 
     def __init__(
@@ -46,11 +43,6 @@ class WanBackend(VideoTransformerBackend):
         tokenizer: Any,
     ) -> None:
         config = transformer.config
-        if config.image_dim is not None or config.in_channels != config.out_channels:
-            raise ModelLoadError(
-                f"{spec.source} is a variant of Wan that wants a picture beside the text; pass a "
-                "text-to-video variant (T2V)"
-            )
         super().__init__(
             spec,
             transformer=transformer,
@@ -70,11 +62,7 @@ class WanBackend(VideoTransformerBackend):
             ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another family.
         """
         files = ModelFiles(spec, parts=PARTS)
-        if files.manifest.get("boundary_ratio") is not None:
-            raise ModelLoadError(
-                f"{spec.source} has two transformers, one for each end of the noise, as Wan 2.2 A14B does; "
-                "pass a model with one, such as Wan 2.1"
-            )
+        _check_variant(files)
         return cls(spec, **load_parts(files, WanTransformer3DModel, torch_dtype=torch_dtype))
 
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,3 +76,17 @@ class WanBackend(VideoTransformerBackend):
         ).sample.float()
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
         return noise_from_prediction(velocity, noisy_latents, alpha, sigma, "flow_prediction")
+
+
+def _check_variant(files: ModelFiles) -> None:
+    config, source = files.read_json("transformer/config.json"), files.spec.source
+    if config.get("image_dim") is not None or config.get("in_channels") != config.get("out_channels"):
+        raise ModelLoadError(
+            f"{source} is a variant of Wan that wants a picture beside the text; pass a text-to-video "
+            "variant (T2V)"
+        )
+    if files.manifest.get("boundary_ratio") is not None:
+        raise ModelLoadError(
+            f"{source} has two transformers, one for each end of the noise, as Wan 2.2 A14B does; pass a "
+            "model with one, such as Wan 2.1"
+        )
