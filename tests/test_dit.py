@@ -114,7 +114,7 @@ def test_cogvideox_reads_prompts_as_its_own_pipeline_does() -> None:
 
     expected = pipeline._get_t5_prompt_embeds("a red car", max_sequence_length=MAX_TOKENS)
 
-    assert torch.equal(backend.encode_prompt("a red car"), expected)
+    torch.testing.assert_close(backend.encode_prompt("a red car"), expected)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 32), (48, 16)])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.component_loading import ModelFiles
+from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.parameterization import noise_from_prediction, signal_and_noise_scale
@@ -27,8 +27,9 @@ class CogVideoXBackend(VideoTransformerBackend):
 
     Args:
         spec: facts about the model.
-        transformer, vae, text_encoder, tokenizer, scheduler: its parts; the networks are frozen and set to
-            evaluation mode. Of the scheduler only the noise levels are used.
+        transformer, vae, text_encoder, tokenizer, scheduler: its parts on the CPU; the networks are frozen
+            and set to evaluation mode. Of the scheduler only the noise levels are used.
+        options: how memory is traded for speed; the precision is that of the parts.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class CogVideoXBackend(VideoTransformerBackend):
         text_encoder: Any,
         tokenizer: Any,
         scheduler: CogVideoXDDIMScheduler,
+        options: LoadOptions | None = None,
     ) -> None:
         config = transformer.config
         super().__init__(
@@ -48,6 +50,7 @@ class CogVideoXBackend(VideoTransformerBackend):
             vae=vae,
             text_encoder=text_encoder,
             tokenizer=tokenizer,
+            layers=transformer.transformer_blocks,
             key_sites=middle_key_sites(
                 "transformer_blocks",
                 num_layers=config.num_layers,
@@ -55,12 +58,17 @@ class CogVideoXBackend(VideoTransformerBackend):
             ),
             patch_size=config.patch_size,
             max_tokens=config.max_text_seq_length,
+            options=options,
         )
         self.scheduler = scheduler
 
     @classmethod
-    def from_pretrained(cls, spec: ModelSpec, *, torch_dtype: torch.dtype = torch.float32) -> Self:
+    def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
         """Load all parts from a folder or, at the pinned revision, from the hub.
+
+        Args:
+            spec: facts about the model.
+            options: how to load it.
 
         Raises:
             ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another family.
@@ -70,7 +78,7 @@ class CogVideoXBackend(VideoTransformerBackend):
         return cls(
             spec,
             scheduler=files.load("scheduler", CogVideoXDDIMScheduler.from_pretrained),
-            **load_parts(files, CogVideoXTransformer3DModel, torch_dtype=torch_dtype),
+            **load_parts(files, CogVideoXTransformer3DModel, options=options),
         )
 
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,19 +91,12 @@ class CogVideoXBackend(VideoTransformerBackend):
         if self.denoiser.config.use_rotary_positional_embeddings:
             rotary = self._rotary_embeddings(noisy_latents)
         # Unlike all others, this family puts frames before channels.
-        prediction = self.denoiser(
-            noisy_latents.transpose(1, 2).to(self.dtype),
-            prompt_embeds.to(self.dtype),
-            timestep,
-            image_rotary_emb=rotary,
-        ).sample
+        prediction = self.ask_denoiser(
+            noisy_latents.transpose(1, 2), prompt_embeds, timestep, image_rotary_emb=rotary
+        ).transpose(1, 2)
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
         return noise_from_prediction(
-            prediction.transpose(1, 2).float(),
-            noisy_latents,
-            alpha,
-            sigma,
-            self.scheduler.config.prediction_type,
+            prediction, noisy_latents, alpha, sigma, self.scheduler.config.prediction_type
         )
 
     def _rotary_embeddings(self, latents: Tensor) -> tuple[Tensor, Tensor]:

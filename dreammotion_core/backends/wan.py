@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.component_loading import ModelFiles
+from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.parameterization import flow_signal_and_noise_scale, noise_from_prediction
@@ -29,8 +29,9 @@ class WanBackend(VideoTransformerBackend):
 
     Args:
         spec: facts about the model.
-        transformer, vae, text_encoder, tokenizer: its parts; the networks are frozen and set to
+        transformer, vae, text_encoder, tokenizer: its parts on the CPU; the networks are frozen and set to
             evaluation mode.
+        options: how memory is traded for speed; the precision is that of the parts.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class WanBackend(VideoTransformerBackend):
         vae: Any,
         text_encoder: Any,
         tokenizer: Any,
+        options: LoadOptions | None = None,
     ) -> None:
         config = transformer.config
         super().__init__(
@@ -49,21 +51,27 @@ class WanBackend(VideoTransformerBackend):
             vae=vae,
             text_encoder=text_encoder,
             tokenizer=tokenizer,
+            layers=transformer.blocks,
             key_sites=middle_key_sites("blocks", num_layers=config.num_layers),
             patch_size=config.patch_size[-1],
             max_tokens=min(MAX_TOKENS, tokenizer.model_max_length),
+            options=options,
         )
 
     @classmethod
-    def from_pretrained(cls, spec: ModelSpec, *, torch_dtype: torch.dtype = torch.float32) -> Self:
+    def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
         """Load all parts from a folder or, at the pinned revision, from the hub.
+
+        Args:
+            spec: facts about the model.
+            options: how to load it.
 
         Raises:
             ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another family.
         """
         files = ModelFiles(spec, parts=PARTS)
         _check_variant(files)
-        return cls(spec, **load_parts(files, WanTransformer3DModel, torch_dtype=torch_dtype))
+        return cls(spec, **load_parts(files, WanTransformer3DModel, options=options))
 
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """(1 - s, s) with s = t / 1000 at (B,) timesteps, shaped for `like`."""
@@ -71,9 +79,7 @@ class WanBackend(VideoTransformerBackend):
 
     def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
         """Predicted noise, (B, C, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
-        velocity = self.denoiser(
-            noisy_latents.to(self.dtype), timestep, encoder_hidden_states=prompt_embeds.to(self.dtype)
-        ).sample.float()
+        velocity = self.ask_denoiser(noisy_latents, timestep, prompt_embeds)
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
         return noise_from_prediction(velocity, noisy_latents, alpha, sigma, "flow_prediction")
 
