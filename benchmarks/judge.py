@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from dreammotion_core import ModelLoadError
-from dreammotion_core.backends.registry import ASSETS
+from dreammotion_core.backends.known_models import ASSETS
 from dreammotion_core.metrics.clip_scores import EMBEDDED_JUDGE, ClipJudge
 from training.judge_data import CLOSE_UP_MARGIN, cut_out, square_around
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from dreammotion_core.backends.registry import ASSETS
+from dreammotion_core.backends.known_models import ASSETS
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.metrics.clips import check_frames
 from dreammotion_core.values import Frames
