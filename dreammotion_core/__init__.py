@@ -31,6 +31,7 @@ from dreammotion_core.frame_folders import read_frames, write_frames
 from dreammotion_core.mask_files import read_masks, read_objects, write_masks
 from dreammotion_core.mask_levels import GivenMasks, GivenObjects
 from dreammotion_core.masks import feathered_alpha, grown_mask
+from dreammotion_core.metrics import METRICS, ClipJudge, Instruments, Measurement, Metric, evaluate_edit
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.source_cache import DiskSourceCache, MemorySourceCache, SourceCache
@@ -38,9 +39,11 @@ from dreammotion_core.values import AudioTrack, EditOutput, Notice, StepLosses, 
 from dreammotion_core.video_io import probe_video, read_video, write_video
 
 __all__ = [
+    "METRICS",
     "PRESETS",
     "AudioTrack",
     "BackendError",
+    "ClipJudge",
     "ConfigError",
     "DiskSourceCache",
     "DreamMotionError",
@@ -52,11 +55,14 @@ __all__ = [
     "GivenMasks",
     "GivenObjects",
     "InputError",
+    "Instruments",
     "KeyLayoutError",
     "KeySiteError",
     "LoadOptions",
     "MaskError",
+    "Measurement",
     "MemorySourceCache",
+    "Metric",
     "MetricError",
     "ModelLoadError",
     "ModelSpec",
@@ -75,6 +81,7 @@ __all__ = [
     "VideoError",
     "build_receipt",
     "check_prompts",
+    "evaluate_edit",
     "feathered_alpha",
     "grown_mask",
     "list_models",

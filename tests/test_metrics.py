@@ -22,8 +22,8 @@ from dreammotion_core.metrics import (
     backbone_path,
     background_proof,
     colour_jitter,
+    evaluate_edit,
     grid_points,
-    measure_edit,
     motion_fidelity,
     psnr,
     region_similarity,
@@ -394,10 +394,10 @@ class TestLpips:
             FrameLpips()
 
 
-class TestMeasureEdit:
+class TestEvaluateEdit:
     def test_an_edit_that_changes_nothing(self) -> None:
         clip, mask = shifting(2, 1), square_mask()
-        found = by_name(measure_edit(clip, edited=clip, mask=mask, edited_mask=mask))
+        found = by_name(evaluate_edit(clip, edited=clip, mask=mask, edited_mask=mask))
 
         assert list(found) == list(METRICS)
         assert [found[n].value for n in ("motion_fidelity", "motion_fidelity_frame")] == [1.0, 1.0]
@@ -408,7 +408,7 @@ class TestMeasureEdit:
         assert found["psnr_outside"].to_dict()["value"] == "inf"
 
     def test_what_cannot_be_measured_says_why(self) -> None:
-        found = by_name(measure_edit(shifting(2, 1), edited=shifting(2, 1)))
+        found = by_name(evaluate_edit(shifting(2, 1), edited=shifting(2, 1)))
 
         for name, reason in {
             "text_alignment": "prompt",
@@ -427,7 +427,7 @@ class TestMeasureEdit:
         negative, still = 255 - clip, shifting(0, 0)
         shuffled = clip[np.array([2, 0, 4, 1, 3])]
         repainted, stopped, mixed = (
-            by_name(measure_edit(clip, edited=edited, names=["motion_fidelity"]))["motion_fidelity"].value
+            by_name(evaluate_edit(clip, edited=edited, names=["motion_fidelity"]))["motion_fidelity"].value
             or 0
             for edited in (negative, still, shuffled)
         )
@@ -437,13 +437,13 @@ class TestMeasureEdit:
         assert mixed < 0.6
 
     def test_one_frame_and_flat_clips(self) -> None:
-        one = by_name(measure_edit(shifting(0, 0)[:1], edited=shifting(0, 0)[:1], mask=square_mask(1)))
+        one = by_name(evaluate_edit(shifting(0, 0)[:1], edited=shifting(0, 0)[:1], mask=square_mask(1)))
         assert one["motion_fidelity"].value is None
         assert "at least 2" in one["colour_jitter"].note
         assert one["background_difference"].value == 0
 
         flat = np.full((FRAMES, *SIZE, 3), 90, np.uint8)
-        same = by_name(measure_edit(flat, edited=flat, mask=square_mask()))
+        same = by_name(evaluate_edit(flat, edited=flat, mask=square_mask()))
         assert same["motion_fidelity"].value == 1.0
         assert same["warping_error"].value == 0
 
@@ -451,8 +451,8 @@ class TestMeasureEdit:
         clip, mask = shifting(2, 0), square_mask()
         mask[:2] = False
 
-        assert by_name(measure_edit(clip, edited=clip, mask=mask))["motion_fidelity"].value == 1.0
-        nowhere = by_name(measure_edit(clip, edited=clip, mask=np.zeros_like(mask)))
+        assert by_name(evaluate_edit(clip, edited=clip, mask=mask))["motion_fidelity"].value == 1.0
+        nowhere = by_name(evaluate_edit(clip, edited=clip, mask=np.zeros_like(mask)))
         assert "not on the first frame" in nowhere["motion_fidelity"].note
 
     @pytest.mark.parametrize(
@@ -466,18 +466,18 @@ class TestMeasureEdit:
     )
     def test_clips_that_do_not_fit_are_refused(self, edited: Frames, message: str) -> None:
         with pytest.raises(VideoError, match=message):
-            measure_edit(shifting(1, 0), edited=edited)
+            evaluate_edit(shifting(1, 0), edited=edited)
 
     def test_masks_that_do_not_fit_are_refused(self) -> None:
         clip = shifting(1, 0)
         with pytest.raises(MaskError, match="4 frames"):
-            measure_edit(clip, edited=clip, mask=square_mask(4))
+            evaluate_edit(clip, edited=clip, mask=square_mask(4))
         with pytest.raises(MaskError, match="float64"):
-            measure_edit(clip, edited=clip, mask=np.full((FRAMES, *SIZE), np.nan))  # type: ignore[arg-type]
+            evaluate_edit(clip, edited=clip, mask=np.full((FRAMES, *SIZE), np.nan))  # type: ignore[arg-type]
 
     def test_unknown_names_are_refused_with_the_known_ones(self) -> None:
         with pytest.raises(ConfigError, match=r"beauty.*known are: text_alignment"):
-            measure_edit(shifting(1, 0), edited=shifting(1, 0), names=["beauty"])
+            evaluate_edit(shifting(1, 0), edited=shifting(1, 0), names=["beauty"])
 
     def test_the_judge_and_the_tracker_are_named(self) -> None:
         judge = SimpleNamespace(
@@ -487,7 +487,7 @@ class TestMeasureEdit:
         )
         instruments = Instruments(judge=judge)  # type: ignore[arg-type]
         clip = shifting(1, 0)
-        found = by_name(measure_edit(clip, edited=clip, target_prompt="a cat", instruments=instruments))
+        found = by_name(evaluate_edit(clip, edited=clip, target_prompt="a cat", instruments=instruments))
 
         assert found["text_alignment"].value == pytest.approx(0.6)
         assert found["frame_consistency"].value == 1.0

@@ -1,15 +1,15 @@
 """Measures of an edit: pure functions on frames, masks and tracks, and loaders of the models behind some.
 
-`measure_edit` works out all that a clip allows; each measure can also be called by itself.
+`evaluate_edit` works out all that a clip allows; each measure can also be called by itself.
 """
 
 from dreammotion_core.metrics.background import BackgroundProof, background_proof
 from dreammotion_core.metrics.clip_scores import ClipJudge
 from dreammotion_core.metrics.colour_jitter import colour_jitter
 from dreammotion_core.metrics.cotracker import CoTracker
+from dreammotion_core.metrics.evaluation import Instruments, Measurement, evaluate_edit, figure
 from dreammotion_core.metrics.fidelity import psnr, ssim
 from dreammotion_core.metrics.mask_overlap import region_similarity
-from dreammotion_core.metrics.measure import Instruments, Measurement, figure, measure_edit
 from dreammotion_core.metrics.motion_fidelity import motion_fidelity
 from dreammotion_core.metrics.perceptual import FrameLpips, backbone_path
 from dreammotion_core.metrics.registry import METRICS, Metric, known_metrics
@@ -32,10 +32,10 @@ __all__ = [
     "backbone_path",
     "background_proof",
     "colour_jitter",
+    "evaluate_edit",
     "figure",
     "grid_points",
     "known_metrics",
-    "measure_edit",
     "motion_fidelity",
     "psnr",
     "region_similarity",

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from dreammotion_core.backends.known_models import ASSETS
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.metrics.clips import check_frames
 from dreammotion_core.values import Frames
+
+if TYPE_CHECKING:
+    from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 EMBEDDED_JUDGE = "toybox-clip"
 """Trained by this project on its cartoon world: it knows the captions of that world and nothing else."""
@@ -60,6 +62,8 @@ class ClipJudge:
             ModelLoadError: if it is unknown, incomplete, damaged or unreachable.
         """
         source, revision = _find_judge(name_or_path)
+        # Imported here because it takes seconds, and only those who ask a judge should wait for it.
+        from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
         def load(part: Any, **options: Any) -> Any:
             return part.from_pretrained(source, revision=revision, **options)

@@ -79,7 +79,7 @@ class Instruments:
     lpips: FrameLpips | None = None
 
 
-def measure_edit(
+def evaluate_edit(
     source: Frames,
     *,
     edited: Frames,
