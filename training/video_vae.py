@@ -13,12 +13,11 @@ from torch import Tensor
 
 from dreammotion_core.backends.video_vae import VideoAutoencoder
 from training.data import as_pictures
+from training.flow_data import WINDOW, windows
 from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
 from training.workers import rank
 
 RECIPE = Recipe(learning_rate=3e-3, weight_decay=1e-4, ema_decay=0.998, save_every=250, betas=(0.9, 0.99))
-WINDOW = 9
-"""Frames of a training clip seen at once: three latent frames."""
 BATCH = 16
 KL_WEIGHT = 1e-4
 PIXEL_PART = 0.8
@@ -40,17 +39,6 @@ def new_video_vae(image_vae: AutoencoderKL) -> VideoAutoencoder:
     vae.image_vae.load_state_dict(image_vae.state_dict())
     vae.image_vae.requires_grad_(False)
     return vae
-
-
-def windows(
-    latents: NDArray[np.float16], rng: np.random.Generator, count: int
-) -> tuple[Tensor, NDArray[np.integer]]:
-    """(B, C, 9, h, w) image latents of random parts of random clips; (B, 2) their clips and first frames."""
-    where = np.stack(
-        [rng.integers(n, size=count) for n in (len(latents), latents.shape[1] - WINDOW + 1)], axis=1
-    )
-    parts = np.stack([latents[clip, start : start + WINDOW] for clip, start in where])
-    return torch.from_numpy(parts).float().transpose(1, 2), where
 
 
 def train_video_vae(
@@ -87,7 +75,7 @@ def train_video_vae(
             decoded = vae.decode_image_latents(posterior.mean + posterior.std * noise)
             loss = F.mse_loss(decoded.float(), batch.to(device)) + KL_WEIGHT * posterior.kl().mean()
             if progress > PIXEL_PART:
-                loss = loss + PIXEL_WEIGHT * _pixel_error(vae, decoded, clips, where, rng)
+                loss = loss + PIXEL_WEIGHT * pixel_error(vae, decoded, clips, where=where, rng=rng)
         return loss
 
     finished = train(vae, loss_at, recipe=RECIPE, run=run, budget=budget)
@@ -98,18 +86,27 @@ def train_video_vae(
     return finished.float()
 
 
-def _pixel_error(
+def pixel_error(
     vae: VideoAutoencoder,
     decoded: Tensor,
     clips: NDArray[np.uint8],
+    *,
     where: NDArray[np.integer],
     rng: np.random.Generator,
 ) -> Tensor:
-    """Squared error of a few of the pictures that decoded image latents (B, C, F, h, w) give."""
+    """Squared error of a few of the pictures that decoded image latents give.
+
+    Args:
+        vae: turns them into pictures.
+        decoded: (B, C, 9, h, w) image latents of windows.
+        clips: (N, F, H, W, 3) uint8 RGB, the clips that the windows are of.
+        where: (B, 2) clip and first frame of each window.
+        rng: draws the frames that are looked at.
+    """
     frames = rng.choice(WINDOW, size=PIXEL_FRAMES, replace=False)
     chosen = decoded[:PIXEL_CLIPS, :, frames].transpose(1, 2).flatten(0, 1)
     pictures = vae.image_vae.decode(chosen).sample.float()
-    true = np.stack([clips[clip, start + frames] for clip, start in where[:PIXEL_CLIPS]])
+    true = np.stack([clips[clip, first + frames] for clip, first in where[:PIXEL_CLIPS]])
     return F.mse_loss(pictures, as_pictures(torch.from_numpy(true).flatten(0, 1)).to(pictures.device))
 
 

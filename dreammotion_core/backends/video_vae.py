@@ -33,6 +33,9 @@ class VideoAutoencoder(ModelMixin, ConfigMixin):
             `block_out_channels` and is repeated for those who read the configuration.
         latents_mean, latents_std: of each channel over the training clips, `z_dim` numbers each;
             ``(latents - mean) / std`` has unit variance. None stands for zeros and ones.
+
+    Raises:
+        ValueError: if `scale_factor_spatial` does not suit `block_out_channels`.
     """
 
     @register_to_config
@@ -55,6 +58,11 @@ class VideoAutoencoder(ModelMixin, ConfigMixin):
             latents_mean=list(latents_mean or [0.0] * z_dim), latents_std=list(latents_std or [1.0] * z_dim)
         )
         levels = len(block_out_channels)
+        if scale_factor_spatial != 2 ** (levels - 1):
+            raise ValueError(
+                f"scale_factor_spatial is {scale_factor_spatial}, and {levels} levels of an image "
+                f"autoencoder make {2 ** (levels - 1)}; change one of the two"
+            )
         self.image_vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * levels,
             up_block_types=("UpDecoderBlock2D",) * levels,
