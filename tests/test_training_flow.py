@@ -132,7 +132,7 @@ def image_latents(num_clips: int = 3, num_frames: int = 11) -> NDArray[np.float1
 def test_windows_are_parts_of_the_clips_that_they_name() -> None:
     latents = image_latents()
 
-    parts, where = windows(latents, np.random.default_rng(1), 20)
+    parts, where = windows(latents, rng=np.random.default_rng(1), count=20)
 
     assert {tuple(pair) for pair in where} > {(0, 0), (2, 2)}
     for part, (clip, first) in zip(parts, where, strict=True):
@@ -156,7 +156,7 @@ def test_batches_are_latents_of_unit_scale_with_their_coverage() -> None:
     assert (covered[:, :, 1:] == 0.5).all()
     assert set(covered_pictures.unique().tolist()) == {0.0, 1.0}
     assert set(seeds) == {0, 1, 2}
-    parts, _ = windows(latents, np.random.default_rng(0), CLIPS)
+    parts, _ = windows(latents, rng=np.random.default_rng(0), count=CLIPS)
     mean, std = latent_statistics(vae)
     assert torch.allclose(clips * std + mean, vae.encode_image_latents(parts).mean, atol=1e-5)
 

@@ -16,6 +16,16 @@ PARTS = {
 }
 """What `--from` needs of the folder that it names."""
 
+NUMBERS = (
+    ("vae-steps", 2100, "optimiser steps of an autoencoder"),
+    ("steps", 2560, "optimiser steps of the diffusion model"),
+    ("judge-steps", 4000, "optimiser steps of the judge"),
+    ("flow-steps", 7000, "optimiser steps of the transformer"),
+    ("clips", 6000, "clips to render"),
+    ("batch-scale", None, f"larger batches (default: {GPU_BATCH_SCALE} on a GPU, else 1)"),
+)
+"""Name, default and meaning of each option that is a number above 0."""
+
 
 def read_options(arguments: list[str] | None) -> argparse.Namespace:
     """The command line, with the folders that it leaves open.
@@ -56,14 +66,7 @@ def new_parser() -> argparse.ArgumentParser:
         metavar="MINUTES",
         help="train for so long instead of so many steps",
     )
-    for name, default, what in (
-        ("vae-steps", 2100, "optimiser steps of an autoencoder"),
-        ("steps", 2560, "optimiser steps of the diffusion model"),
-        ("judge-steps", 4000, "optimiser steps of the judge"),
-        ("flow-steps", 7000, "optimiser steps of the transformer"),
-        ("clips", 6000, "clips to render"),
-        ("batch-scale", None, f"larger batches (default: {GPU_BATCH_SCALE} on a GPU, else 1)"),
-    ):
+    for name, default, what in NUMBERS:
         parser.add_argument(f"--{name}", type=_positive_number, default=default, metavar="N", help=what)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

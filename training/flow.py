@@ -61,9 +61,17 @@ def train_flow(
         remedy = "train it anew with --again, or choose another folder with --out"
         vae = load_trained(VideoAutoencoder.from_pretrained, out / "vae", remedy=remedy)
     else:
-        vae = train_video_vae(clips, latents, image_vae, out / "vae", runs[0], budgets[0], setting)
+        vae = train_video_vae(
+            clips,
+            latents=latents,
+            image_vae=image_vae,
+            out=out / "vae",
+            run=runs[0],
+            budget=budgets[0],
+            setting=setting,
+        )
     data = FlowData(latents, coverage, vae.float().to(setting.device).eval().requires_grad_(False))
-    train_transformer(data, text, out, runs[1], budgets[1], setting)
+    train_transformer(data, text=text, out=out, run=runs[1], budget=budgets[1], setting=setting)
     if rank() == 0:
         text.save_copy(out)
         write_manifest(out)

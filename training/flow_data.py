@@ -18,7 +18,7 @@ PICTURES, CLIPS = 32, 12
 
 
 def windows(
-    latents: NDArray[np.float16], rng: np.random.Generator, count: int
+    latents: NDArray[np.float16], *, rng: np.random.Generator, count: int
 ) -> tuple[Tensor, NDArray[np.integer]]:
     """Random parts of random clips.
 
@@ -52,13 +52,13 @@ class FlowData:
 
     @torch.no_grad()
     def batch(
-        self, rng: np.random.Generator, whole: bool, scale: int
+        self, rng: np.random.Generator, *, whole: bool, scale: int
     ) -> tuple[Tensor, Tensor, NDArray[np.integer]]:
         """(B, C, f, h, w) latents of unit variance, (B, 1, f, h, w) coverage, the seeds of their clips.
 
         Windows of clips, f = 3, if `whole`; else single pictures, f = 1.
         """
-        images, where = windows(self.latents, rng, scale * (CLIPS if whole else PICTURES))
+        images, where = windows(self.latents, rng=rng, count=scale * (CLIPS if whole else PICTURES))
         covered = np.stack([self.coverage[clip, first : first + WINDOW] for clip, first in where])
         coverage = torch.from_numpy(covered).float()[:, None]
         if not whole:

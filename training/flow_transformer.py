@@ -55,9 +55,18 @@ def new_transformer(text_width: int, *, latent_channels: int) -> WanTransformer3
 
 
 def train_transformer(
-    data: FlowData, text: FrozenText, out: Path, run: RunFolder, budget: Budget, setting: Setting
+    data: FlowData, *, text: FrozenText, out: Path, run: RunFolder, budget: Budget, setting: Setting
 ) -> None:
-    """Train, or go on from the run's checkpoint; write transformer and scheduler to `out`."""
+    """Train, or go on from the run's checkpoint; write transformer and scheduler to `out`.
+
+    Args:
+        data: what is learned.
+        text: embeds the captions.
+        out: the model's folder.
+        run: where checkpoint and log go.
+        budget: how long.
+        setting: where and from what.
+    """
     device, warm_start = setting.device, setting.warm_start
     torch.manual_seed(setting.seed)
     transformer = new_transformer(text.width, latent_channels=data.vae.config.z_dim).to(device)
@@ -103,7 +112,7 @@ def _step_loss(
     device = setting.device
     rng = np.random.default_rng((setting.seed, step, rank()))
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    clean, coverage, clip_seeds = data.batch(rng, whole, setting.batch_scale)
+    clean, coverage, clip_seeds = data.batch(rng, whole=whole, scale=setting.batch_scale)
     captions = random_captions(clip_seeds, random.Random(int(rng.integers(2**31))), CAPTION_DROPOUT)
     noise = torch.randn(clean.shape, generator=generator).to(device)
     level = noise_levels(len(clean), generator=generator).to(device)

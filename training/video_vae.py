@@ -43,6 +43,7 @@ def new_video_vae(image_vae: AutoencoderKL) -> VideoAutoencoder:
 
 def train_video_vae(
     clips: NDArray[np.uint8],
+    *,
     latents: NDArray[np.float16],
     image_vae: AutoencoderKL,
     out: Path,
@@ -68,7 +69,7 @@ def train_video_vae(
     def loss_at(step: int, progress: float) -> Tensor:
         rng = np.random.default_rng((setting.seed, step, rank()))
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        batch, where = windows(latents, rng, BATCH * setting.batch_scale)
+        batch, where = windows(latents, rng=rng, count=BATCH * setting.batch_scale)
         with torch.autocast(device.type, torch.bfloat16):
             posterior = vae.encode_image_latents(batch.to(device))
             noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
@@ -79,7 +80,7 @@ def train_video_vae(
         return loss
 
     finished = train(vae, loss_at, recipe=RECIPE, run=run, budget=budget)
-    measure_latents(finished, latents, setting)
+    measure_latents(finished, latents=latents, setting=setting)
     if rank() == 0:
         finished.half().save_pretrained(out)
         plot_log(run.log, run.log.with_suffix(".png"), "loss")
@@ -111,10 +112,16 @@ def pixel_error(
 
 
 @torch.no_grad()
-def measure_latents(vae: VideoAutoencoder, latents: NDArray[np.float16], setting: Setting) -> None:
-    """Note mean and standard deviation of each latent channel in the configuration."""
+def measure_latents(vae: VideoAutoencoder, *, latents: NDArray[np.float16], setting: Setting) -> None:
+    """Note mean and standard deviation of each latent channel in the configuration.
+
+    Args:
+        vae: its `config.latents_mean` and `config.latents_std` are set.
+        latents: (N, F, C, h, w) image latents of the training clips.
+        setting: seed of the windows that are looked at.
+    """
     rng = np.random.default_rng(setting.seed)
-    batches = [windows(latents, rng, BATCH)[0].to(setting.device) for _ in range(32)]
+    batches = [windows(latents, rng=rng, count=BATCH)[0].to(setting.device) for _ in range(32)]
     means = torch.cat([vae.encode_image_latents(batch).mean for batch in batches])
     mean, std = means.mean((0, 2, 3, 4)), means.std((0, 2, 3, 4))
     vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())

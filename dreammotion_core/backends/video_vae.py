@@ -16,7 +16,7 @@ from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import Tensor, nn
 
 
-class VideoAutoencoder(ModelMixin, ConfigMixin):
+class VideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Pictures to image latents one by one, then groups of image latents to latent frames, and back.
 
     Frame 0 counts as a group of equal frames, so that a still picture and a clip in which nothing
@@ -38,7 +38,7 @@ class VideoAutoencoder(ModelMixin, ConfigMixin):
         ValueError: if `scale_factor_spatial` does not suit `block_out_channels`.
     """
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         block_out_channels: Sequence[int] = (8, 24, 64, 128),
@@ -57,8 +57,7 @@ class VideoAutoencoder(ModelMixin, ConfigMixin):
         self.register_to_config(
             latents_mean=list(latents_mean or [0.0] * z_dim), latents_std=list(latents_std or [1.0] * z_dim)
         )
-        levels = len(block_out_channels)
-        if scale_factor_spatial != 2 ** (levels - 1):
+        if scale_factor_spatial != 2 ** ((levels := len(block_out_channels)) - 1):
             raise ValueError(
                 f"scale_factor_spatial is {scale_factor_spatial}, and {levels} levels of an image "
                 f"autoencoder make {2 ** (levels - 1)}; change one of the two"
@@ -75,10 +74,11 @@ class VideoAutoencoder(ModelMixin, ConfigMixin):
         )
         group_channels = scale_factor_temporal * image_latent_channels
         # The encoder also sees the frame before the group, the decoder the latent frame before.
+        size = {"hidden_channels": hidden_channels, "num_layers": num_layers}
         self.temporal_encoder = ResidualNetwork(
-            group_channels + image_latent_channels, 2 * z_dim, hidden_channels, num_layers
+            group_channels + image_latent_channels, out_channels=2 * z_dim, **size
         )
-        self.temporal_decoder = ResidualNetwork(2 * z_dim, group_channels, hidden_channels, num_layers)
+        self.temporal_decoder = ResidualNetwork(2 * z_dim, out_channels=group_channels, **size)
 
     def encode(self, x: Tensor) -> AutoencoderKLOutput:
         """The distribution of the latents of clips.
@@ -136,7 +136,7 @@ class VideoAutoencoder(ModelMixin, ConfigMixin):
         before = torch.cat([z[:, :, :1], z[:, :, :-1]], dim=2)
         stacked = torch.cat([before, z], dim=1).transpose(1, 2)
         groups = self.temporal_decoder(stacked.flatten(0, 1)).unflatten(0, stacked.shape[:2])
-        frames = groups.unflatten(2, (group, -1)).flatten(1, 2).transpose(1, 2)
+        frames: Tensor = groups.unflatten(2, (group, -1)).flatten(1, 2).transpose(1, 2)
         return frames[:, :, group - 1 :]
 
 
@@ -149,7 +149,7 @@ class ResidualNetwork(nn.Module):
         num_layers: residual blocks.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, hidden_channels: int, num_layers: int) -> None:
+    def __init__(self, in_channels: int, *, out_channels: int, hidden_channels: int, num_layers: int) -> None:
         super().__init__()
         self.linear = nn.Conv2d(in_channels, out_channels, 1)
         self.conv_in = nn.Conv2d(in_channels, hidden_channels, 3, padding=1)
@@ -164,12 +164,13 @@ class ResidualNetwork(nn.Module):
             for _ in range(num_layers)
         )
         self.conv_out = nn.Conv2d(hidden_channels, out_channels, 3, padding=1)
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)
+        for parameter in self.conv_out.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, h, w) to (N, out_channels, h, w)."""
         hidden = self.conv_in(x)
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        return self.linear(x) + self.conv_out(torch.nn.functional.silu(hidden))
+        out: Tensor = self.linear(x) + self.conv_out(nn.functional.silu(hidden))
+        return out
