@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, WanTransfo
 from numpy.typing import NDArray
 
 import training.flow_transformer
+from dreammotion_core import DreamMotionPipeline, EditConfig, Video
 from dreammotion_core.backends.video_vae import VideoAutoencoder
 from training.data import as_pictures
 from training.flow_data import CLIPS, PICTURES, FlowData, latent_statistics, windows
@@ -19,6 +20,7 @@ from training.flow_transformer import new_transformer, noise_levels
 from training.run import main
 from training.vae import new_vae
 from training.video_vae import PIXEL_CLIPS, new_video_vae, pixel_error
+from training.world import Shot, render, sample_scene
 
 TOYBOX = Path(__file__).resolve().parents[1] / "assets" / "toybox"
 
@@ -52,6 +54,24 @@ def test_one_command_writes_a_model_folder(trained: Path) -> None:
     for part in ("text_encoder", "tokenizer"):
         for path in (TOYBOX / part).glob("*.safetensors"):
             assert (out / part / path.name).read_bytes() == path.read_bytes()
+
+
+def test_the_model_edits_clips_of_its_length(trained: Path) -> None:
+    pipe = DreamMotionPipeline.from_pretrained(str(trained / "toybox-flow"))
+    rendered = render(sample_scene(1), shot=Shot(num_frames=9))
+
+    output = pipe(
+        Video(rendered.frames.numpy(), 8.0),
+        source_prompt="a red ball",
+        target_prompt="a blue ball",
+        mask=rendered.mask.numpy(),
+        config=EditConfig(num_optimization_steps=1, preview_interval=0, seed=0),
+    )
+
+    assert output.frames.shape == (9, 128, 128, 3)
+    assert (pipe.spec.family, pipe.spec.frame_step) == ("wan", 4)
+    assert pipe.spec.vocabulary is not None
+    assert "balloon" in pipe.spec.vocabulary
 
 
 def test_the_autoencoder_has_a_copy_of_the_one_for_pictures(trained: Path) -> None:

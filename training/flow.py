@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
-from dreammotion_core.backends.registry import FORMAT_VERSION
+from dreammotion_core.backends.manifests import FORMAT_VERSION
 from dreammotion_core.backends.video_vae import VideoAutoencoder
 from training.checks import load_trained
 from training.data import RESOLUTION, object_coverage
