@@ -179,7 +179,6 @@ def _connect_mask_files(
         parts["mask_upload"].upload,
         exchange.bring_in,
         takes=("token", "mask_upload"),
-        gives=("clip_notes",),
         concurrency_limit=2,
     )
     exported = wiring.connect(

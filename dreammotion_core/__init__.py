@@ -26,8 +26,9 @@ from dreammotion_core.errors import (
 )
 from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepDone
 from dreammotion_core.frame_folders import read_frames, write_frames
-from dreammotion_core.mask_files import read_masks, read_objects, write_masks
+from dreammotion_core.mask_files import read_masks, read_objects, write_masks, write_objects
 from dreammotion_core.mask_levels import GivenMasks, GivenObjects
+from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.masks import feathered_alpha, grown_mask
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.receipt import build_receipt, write_receipt
@@ -51,6 +52,7 @@ __all__ = [
     "KeyLayoutError",
     "KeySiteError",
     "MaskError",
+    "MaskStream",
     "ModelLoadError",
     "ModelSpec",
     "Notice",
@@ -76,6 +78,7 @@ __all__ = [
     "read_video",
     "write_frames",
     "write_masks",
+    "write_objects",
     "write_receipt",
     "write_video",
 ]

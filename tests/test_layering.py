@@ -18,7 +18,10 @@ BOTTOM = {"errors", "config", "values", "version", "mask_shapes"}
 FILES = (
     {"atomic_files", "audio_io", "frame_conversion", "frame_decoding", "frame_folders", "frame_range"}
     | {"frame_storage", "png_files", "video_io", "video_timeline"}
-    | {f"mask_{what}" for what in ("archives", "arrays", "files", "levels", "names", "pictures", "videos")}
+    | {
+        f"mask_{what}"
+        for what in ("archives", "arrays", "files", "levels", "names", "pictures", "streams", "videos")
+    }
 )
 MATHS = {"distillation", "similarity", "parameterization", "masks", "composite", "detail", "steadying"}
 BACKENDS = {"backends", "backends.base", "backends.registry"}

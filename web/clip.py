@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,9 @@ from segmentation import (
 )
 from web.encoding import encode_frames
 from web.settings import Refinement
+
+MOST_REMARKS = 8
+"""That are remembered, each of several sentences."""
 
 MOST_REVIEWS = 32
 """Objects, or states of one, whose health is remembered."""
@@ -55,6 +59,7 @@ class Clip:
     refinement: Refinement = field(default_factory=Refinement)
     following: threading.Lock = field(default_factory=threading.Lock)
     _picked: int = 1
+    _remarks: list[tuple[Project, tuple[str, ...]]] = field(default_factory=list)
     _reviews: dict[tuple[Prompt, ...], tuple[FrameHealth, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -102,6 +107,17 @@ class Clip:
         """Whether something is selected, and every mask that follows from it is known."""
         selected = any(each.prompts for each in self.project.objects)
         return selected and self.tracks.num_missing(self.project) == 0
+
+    def remark(self, texts: Sequence[str]) -> None:
+        """Say something about the objects as they are now; it is gone when they are taken back."""
+        self._remarks = [*self._remarks[1 - MOST_REMARKS :], (self.project, tuple(texts))]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was said about the objects as they are now or were before."""
+        states = (*self.history.past, self.project)
+        said = (texts for about, texts in self._remarks if any(about is state for state in states))
+        return tuple(dict.fromkeys(text for texts in said for text in texts))
 
     def review(self, number: int) -> tuple[FrameHealth, ...]:
         """The health of an object's masks, once they are all known; made once for the same prompts."""
