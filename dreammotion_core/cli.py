@@ -71,9 +71,11 @@ def _edit(options: argparse.Namespace) -> None:
     video = given_clip(options, find_model(options.model))
     selected: SelectedObject | None = None
     if options.mask is not None:
-        selected = _noted(read_given_mask(options, video=video))
+        selected = read_given_mask(options, video=video)
     elif config.use_mask:
-        selected = _noted(follow_selection(options, video=video))
+        selected = follow_selection(options, video=video).selected()
+    for note in selected.notes if selected else ():
+        _say(f"Note: {note}")
     # Its bar for reading weights from the disk would hide the messages of this command.
     disable_progress_bar()
     pipe = DreamMotionPipeline.from_pretrained(options.model, torch_dtype=given_dtype(options))
@@ -94,9 +96,11 @@ def _segment(options: argparse.Namespace) -> None:
     video = given_clip(options)
     for notice in video.notices:
         _note(notice)
-    masks = _noted(follow_selection(options, video=video)).masks
-    write_masks(masks, options.out, fps=video.fps)
-    print(f"{options.out}: {len(masks)} masks, the object covers {masks.mean():.1%} of the frames")
+    followed = follow_selection(options, video=video)
+    for note in followed.notes:
+        _say(f"Note: {note}")
+    write_masks(followed.stream(), options.out, fps=video.fps)
+    print(f"{options.out}: {len(video)} masks, the object covers {followed.coverage:.1%} of the frames")
 
 
 def _models(options: argparse.Namespace) -> None:
@@ -178,12 +182,6 @@ def _outside(difference: int | None) -> str:
     if difference == 0:
         return "outside the mask: unchanged"
     return f"outside the mask: changed by up to {difference} of 255 levels"
-
-
-def _noted(selected: SelectedObject) -> SelectedObject:
-    for note in selected.notes:
-        _say(f"Note: {note}")
-    return selected
 
 
 def _note(notice: Notice) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,7 +26,7 @@ _EXAMPLES = """
 examples:
   python -m dreammotion_core edit car.mp4 --source-prompt "a red car, road" \\
       --target-prompt "a blue car, road" --click 64,70 --out blue.mp4
-  python -m dreammotion_core segment car.mp4 --click 64,70 --out masks
+  python -m dreammotion_core segment car.mp4 --click 64,70 --click 80,66@12 --out masks
   python -m dreammotion_core edit car.mp4 --source-prompt "a red car, road" \\
       --target-prompt "a green car, road" --mask masks --out green.mp4
 
@@ -106,7 +107,7 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
 
 def _add_segment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of PNG frames")
-    _add_pointing(parser.add_argument_group("the object, on the first frame of the range"))
+    _add_pointing(parser.add_argument_group("the object, on the first frame or on any"))
     _add_range(parser, "the whole clip; give what `edit` will be given")
     parser.add_argument(
         "--out", required=True, metavar="OUT", type=Path, help="a new folder, .zip, .npz or .mp4"
@@ -117,15 +118,19 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_pointing(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--click", action="append", default=[], metavar="X,Y", type=_numbers("X,Y"),
-        help="a point on the object, in pixels from the top left; may be repeated",
-    )  # fmt: skip
-    group.add_argument(
-        "--negative-click", action="append", default=[], metavar="X,Y", type=_numbers("X,Y"),
-        help="a point that does not belong to it; may be repeated",
-    )  # fmt: skip
-    group.add_argument("--box", metavar="X0,Y0,X1,Y1", type=_numbers("X0,Y0,X1,Y1"), help="a box round it")
+    for flag, form, meaning in (
+        ("--click", "X,Y", "a point on the object, in pixels from the top left"),
+        ("--negative-click", "X,Y", "a point that does not belong to it"),
+        ("--box", "X0,Y0,X1,Y1", "a box round it"),
+    ):
+        group.add_argument(
+            flag,
+            action="append",
+            default=[],
+            metavar=f"{form}[@N]",
+            type=_on_frame(form),
+            help=f"{meaning}; @N: on frame N of those that are used, from 0 (0); may be repeated",
+        )
 
 
 def _add_range(parser: argparse.ArgumentParser, default: str) -> None:
@@ -178,16 +183,33 @@ def given_clip(options: argparse.Namespace, model: ModelSpec | None = None) -> V
     return read_video(options.video, start_frame=options.start_frame, max_frames=num_frames, fps=fps)
 
 
-def _numbers(form: str) -> Callable[[str], tuple[float, ...]]:
-    """Reads as many numbers as ``form`` names, separated by commas."""
+@dataclass(frozen=True)
+class Pointing:
+    """What one option points at.
 
-    def read(text: str) -> tuple[float, ...]:
+    Attributes:
+        frame_index: 0-based, among the frames that are used.
+        numbers: pixels from the left and top edge of the frame: x, y, or x0, y0, x1, y1.
+    """
+
+    frame_index: int
+    numbers: tuple[float, ...]
+
+
+def _on_frame(form: str) -> Callable[[str], Pointing]:
+    """Reads as many numbers as ``form`` names, separated by commas, and after an @ the frame."""
+
+    def read(text: str) -> Pointing:
+        place, at, frame = text.partition("@")
         try:
-            numbers = tuple(float(part) for part in text.split(","))
+            numbers = tuple(float(part) for part in place.split(","))
+            index = int(frame) if at else 0
         except ValueError:
-            numbers = ()
+            numbers, index = (), 0
         if len(numbers) != form.count(",") + 1 or not all(map(math.isfinite, numbers)):
-            raise argparse.ArgumentTypeError(f"{text!r} is not of the form {form}, in pixels")
-        return numbers
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not of the form {form}, in pixels, or {form}@N, on frame N"
+            )
+        return Pointing(index, numbers)
 
     return read

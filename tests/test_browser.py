@@ -418,7 +418,13 @@ def test_masks_are_imported_and_exported_unchanged(visit: Callable[..., Page], t
     page.click("#mask-files button")
 
     page.set_input_files('#mask-files input[type="file"]', str(write_masks(masks, tmp_path / "in.zip")))
-    expect(page.locator("#clip-notes")).to_contain_text("Imported 2 objects: Object 2, Object 5")
+    notices = page.locator("#canvas .dm-notices")
+    expect(notices).to_contain_text("Imported 2 objects: Object 2, Object 5")
+    expect(page.locator(".dm-chip")).to_have_text(["Object 2", "Object 5"])
+    page.click("#canvas [data-action=undo]")
+    expect(notices).to_be_empty()
+    page.click("#canvas [data-action=redo]")
+    expect(notices).to_contain_text("Imported 2 objects")
     with page.expect_download() as download:
         page.click("#mask-export")
     download.value.save_as(tmp_path / "out.zip")
