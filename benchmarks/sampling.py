@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from dreammotion_core.backends.base import Backend
+from dreammotion_core.parameterization import add_noise
 from dreammotion_core.resizing import to_pixels
 from dreammotion_core.values import Frames
 
@@ -24,8 +25,7 @@ def sample_video(
 ) -> Frames:
     """Draw a clip from a prompt, at the length and size the model was trained at.
 
-    The schedule is asked of the backend (what it makes of a signal of one without noise, and the other
-    way round), so that no model family is known here.
+    Works in signal and noise, so that no model family is known here; for flow matching it is Euler's method.
 
     Args:
         backend: the video prior.
@@ -44,13 +44,14 @@ def sample_video(
     embeds = torch.cat([unconditional, text])
     latents = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(backend.device)
     timesteps = np.linspace(LAST_TIMESTEP, 0, num_steps + 1).round().astype(int)[:, None]
-    one, none = torch.ones_like(latents), torch.zeros_like(latents)
     for now, then in tqdm(pairwise(timesteps), total=num_steps, leave=False):
         timestep = torch.from_numpy(now).to(backend.device)
         prediction = backend.predict_noise(latents.repeat(2, 1, 1, 1, 1), timestep.repeat(2), embeds)
         without_text, with_text = prediction.chunk(2)
         noise = without_text + guidance_scale * (with_text - without_text)
-        alpha, sigma = (backend.add_noise(*pair, timestep) for pair in ((one, none), (none, one)))
+        alpha, sigma = backend.signal_and_noise(timestep, latents)
         signal = (latents - sigma * noise) / alpha
-        latents = backend.add_noise(signal, noise, torch.from_numpy(then).to(backend.device))
+        latents = add_noise(
+            signal, noise, *backend.signal_and_noise(torch.from_numpy(then).to(backend.device), latents)
+        )
     return to_pixels(backend.decode_video(signal), (height, width)).round().astype(np.uint8)

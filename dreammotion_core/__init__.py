@@ -24,7 +24,7 @@ from dreammotion_core.errors import (
     PromptError,
     VideoError,
 )
-from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepDone
+from dreammotion_core.events import EditEvent, Finished, Preview, StageDone, Started, StepDone
 from dreammotion_core.frame_folders import read_frames, write_frames
 from dreammotion_core.mask_files import read_masks, read_objects, write_masks, write_objects
 from dreammotion_core.mask_levels import GivenMasks, GivenObjects
@@ -61,6 +61,7 @@ __all__ = [
     "OutputError",
     "Preview",
     "PromptError",
+    "StageDone",
     "Started",
     "StepDone",
     "StepLosses",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.config import MAX_PROMPT_CHARACTERS, EditConfig
-from dreammotion_core.errors import PromptError, VideoError
+from dreammotion_core.errors import ConfigError, PromptError, VideoError
 from dreammotion_core.masks import checked_mask, grown_mask
 from dreammotion_core.values import Mask, Video
 
@@ -32,11 +32,13 @@ def check_prompts(*, source_prompt: str, target_prompt: str) -> None:
         )
 
 
-def check_length(video: Video, spec: ModelSpec) -> None:
-    """Refuse clips with fewer frames than a video has, or more than the model edits at once.
+def check_fits(video: Video, spec: ModelSpec, config: EditConfig) -> None:
+    """Refuse clips of a length that the model does not take, and settings for what it does not have.
 
     Raises:
-        VideoError: if so.
+        VideoError: if the clip has fewer frames than a video has, more than the model edits at once, or
+            a number in between that it cannot take.
+        ConfigError: if it shall stop after a stage that the model does not have.
     """
     if len(video) < 2:
         raise VideoError("the clip has one frame; a video edit needs at least 2 frames")
@@ -45,6 +47,14 @@ def check_length(video: Video, spec: ModelSpec) -> None:
             f"the clip has {len(video)} frames; {spec.label} edits at most {spec.max_frames} at once: "
             "choose a shorter range of frames, or a lower frame rate"
         )
+    if (fitting := spec.fit_length(len(video))) != len(video):
+        raise VideoError(
+            f"the clip has {len(video)} frames; {spec.label} takes {spec.frame_step} k + 1 of them: pass the "
+            f"first {fitting}, or {fitting + spec.frame_step}"
+        )
+    if config.last_stage is not None and config.last_stage not in spec.stages:
+        known = f"choose one of: {', '.join(spec.stages)}" if spec.stages else "leave it out"
+        raise ConfigError(f"{spec.label} has no stage {config.last_stage!r}; {known}")
 
 
 def selection(mask: NDArray[np.generic] | None, video: Video, config: EditConfig) -> Mask:

@@ -27,7 +27,7 @@ from dreammotion_core.cli_selecting import (
 )
 from dreammotion_core.cli_settings import given_config
 from dreammotion_core.errors import DreamMotionError, InputError
-from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepDone
+from dreammotion_core.events import EditEvent, Finished, Preview, StageDone, Started, StepDone
 from dreammotion_core.frame_folders import write_frames
 from dreammotion_core.mask_files import check_mask_target, write_masks
 from dreammotion_core.pipeline import DreamMotionPipeline
@@ -137,6 +137,9 @@ def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
                         bar.update()
                     case Preview():
                         latest = event
+                    case StageDone():
+                        latest = Preview(int(bar.n), event.frames)
+                        bar.set_postfix_str(f"{event.name} done")
                     case Notice():
                         _note(event)
                     case Finished():

@@ -62,6 +62,8 @@ class EditConfig:
         negative_prompt: text of the unconditional branch.
         seed: seed of all noise and timesteps; -1 draws one, which `Started` then reports.
         preview_interval: steps between previews; 0 switches them off.
+        last_stage: of a cascade, the stage after which to stop, by its name in `ModelSpec.stages`; None
+            runs them all.
 
     Raises:
         ConfigError: if a value is out of its range or of the wrong type.
@@ -87,6 +89,7 @@ class EditConfig:
     negative_prompt: str = ""
     seed: int = -1
     preview_interval: int = 5
+    last_stage: str | None = None
 
     def __post_init__(self) -> None:
         _check_whole("num_optimization_steps", self.num_optimization_steps, 1, 10_000)
@@ -109,6 +112,8 @@ class EditConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; choose {accepted}")
         if not isinstance(self.negative_prompt, str) or len(self.negative_prompt) > MAX_PROMPT_CHARACTERS:
             raise ConfigError(f"negative_prompt must be text of at most {MAX_PROMPT_CHARACTERS} characters")
+        if self.last_stage is not None and not isinstance(self.last_stage, str):
+            raise ConfigError(f"last_stage is {self.last_stage!r}; pass the name of a stage, or None")
         self._check_timestep_range()
         self._check_key_sites()
         if self.appearance_weight == self.spatial_weight == self.temporal_weight == 0:

@@ -20,6 +20,7 @@ from dreammotion_core.errors import NumericsError
 from dreammotion_core.events import StepDone
 from dreammotion_core.keys import KeyCapture, KeySite
 from dreammotion_core.memory import out_of_memory_explained
+from dreammotion_core.parameterization import add_noise
 from dreammotion_core.similarity import spatial_matching, temporal_matching
 from dreammotion_core.values import StepLosses
 
@@ -174,7 +175,7 @@ def predict(
     Returns:
         (1, C, F, h, w) prediction, and site name -> (1, F, N, C).
     """
-    noisy = backend.add_noise(latents, noise, timestep)
+    noisy = add_noise(latents, noise, *backend.signal_and_noise(timestep, latents))
     with torch.no_grad():
         noise_pred_uncond = backend.predict_noise(noisy, timestep, negative_embeds)
     capture = KeyCapture(

@@ -76,10 +76,27 @@ class Preview:
 
 
 @dataclass(frozen=True, eq=False)
+class StageDone:
+    """A later stage of a cascade is over; its clip is a usable result.
+
+    Attributes:
+        name: as in `ModelSpec.stages`.
+        index: 1-based number of the stage among all, the optimised one being the first.
+        num_stages: stages in all.
+        frames: (F, H, W, 3) uint8 RGB at the source's size, composited.
+    """
+
+    name: str
+    index: int
+    num_stages: int
+    frames: Frames
+
+
+@dataclass(frozen=True, eq=False)
 class Finished:
     """The last event: the result."""
 
     output: EditOutput
 
 
-EditEvent = Started | StepDone | Preview | Notice | Finished
+EditEvent = Started | StepDone | Preview | StageDone | Notice | Finished

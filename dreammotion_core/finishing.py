@@ -59,7 +59,7 @@ class Finishing:
             config: settings; `keep_detail`, `mask_feather` and `colour_smoothing` matter here.
         """
         reconstruction = None
-        if config.keep_detail:
+        if config.keep_detail and backend.spec.keeps_detail:
             reconstruction = to_pixels(backend.decode_video(source_latents), source.size)
         return cls(
             backend,
@@ -72,8 +72,12 @@ class Finishing:
 
     @out_of_memory_explained()
     def __call__(self, latents: Tensor) -> Frames:
-        """(1, C, F, h, w) latents as (F, H, W, 3) uint8 RGB; the source's own give the source exactly."""
-        edited = to_pixels(self.backend.decode_video(latents), self.source.size)
+        """(1, C, f, h, w) latents as (F, H, W, 3) uint8 RGB; the source's own give the source exactly."""
+        return self.finish(self.backend.decode_video(latents))
+
+    def finish(self, images: Tensor) -> Frames:
+        """(F, 3, h, w) RGB images, roughly in [-1, 1], as (F, H, W, 3) uint8 RGB at the source's size."""
+        edited = to_pixels(images, self.source.size)
         if self.reconstruction is not None:
             edited = edited + self._fitting_detail(edited, self.reconstruction)
         blended = blend(self.source.frames, edited, self.alpha)

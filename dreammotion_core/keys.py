@@ -28,6 +28,8 @@ class KeyLayout(StrEnum):
     """Attention within a frame."""
     TOKENS_OF_FRAMES = "(B*N, F, C)"
     """Attention of one position over the frames."""
+    JOINT_TOKENS = "(B, L+F*N, C)"
+    """Attention over space and time at once, after L tokens of text."""
 
 
 @dataclass(frozen=True)
@@ -37,49 +39,55 @@ class KeySite:
     Attributes:
         pattern: regular expression that a module's full dotted name must match entirely.
         layout: how their raw output is laid out.
+        num_text_tokens: L, tokens of text before those of the frames, which are cut off.
     """
 
     pattern: str
     layout: KeyLayout = KeyLayout.FRAMES_OF_TOKENS
+    num_text_tokens: int = 0
 
 
-def arrange(raw: Tensor, layout: KeyLayout, batch_size: int, num_frames: int) -> Tensor:
+def arrange(raw: Tensor, site: KeySite, batch_size: int, num_frames: int) -> Tensor:
     """Raw keys as (B, F, N, C).
 
     Args:
         raw: a key projection's output.
-        layout: how it is laid out.
+        site: says how it is laid out.
         batch_size: clips B in the pass.
-        num_frames: frames F of each.
+        num_frames: frames F of each, as the denoiser sees them.
 
     Raises:
         KeyLayoutError: if the raw shape cannot come from that many clips and frames.
     """
-    groups = batch_size * num_frames if layout is KeyLayout.FRAMES_OF_TOKENS else batch_size
-    has_frames = layout is KeyLayout.FRAMES_OF_TOKENS or raw.shape[-2] == num_frames
-    if raw.ndim != 3 or raw.shape[0] % groups or not has_frames:
-        raise KeyLayoutError(
-            f"keys have shape {tuple(raw.shape)}, which is no {layout} "
-            f"for {batch_size} clips of {num_frames} frames"
-        )
-    if layout is KeyLayout.FRAMES_OF_TOKENS:
-        return raw.reshape(batch_size, num_frames, *raw.shape[1:])
-    return raw.reshape(batch_size, -1, num_frames, raw.shape[-1]).transpose(1, 2)
+    if raw.ndim == 3:
+        (rows, length, channels), text = raw.shape, site.num_text_tokens
+        match site.layout:
+            case KeyLayout.FRAMES_OF_TOKENS if rows == batch_size * num_frames:
+                return raw.reshape(batch_size, num_frames, length, channels)
+            case KeyLayout.TOKENS_OF_FRAMES if rows % batch_size == 0 and length == num_frames:
+                return raw.reshape(batch_size, -1, num_frames, channels).transpose(1, 2)
+            case KeyLayout.JOINT_TOKENS if rows == batch_size and length > text:
+                if (length - text) % num_frames == 0:
+                    return raw[:, text:].reshape(batch_size, num_frames, -1, channels)
+    raise KeyLayoutError(
+        f"keys have shape {tuple(raw.shape)}, which is no {site.layout} "
+        f"for {batch_size} clips of {num_frames} frames"
+    )
 
 
-def matching_modules(module: nn.Module, sites: Sequence[KeySite]) -> dict[str, tuple[nn.Module, KeyLayout]]:
-    """Full name -> (key projection, layout) of every module that a site names, in the module's order.
+def matching_modules(module: nn.Module, sites: Sequence[KeySite]) -> dict[str, tuple[nn.Module, KeySite]]:
+    """Full name -> (key projection, its site) of every module that a site names, in the module's order.
 
     Raises:
         KeySiteError: if a pattern is no regular expression or matches nothing.
     """
-    found: dict[str, tuple[nn.Module, KeyLayout]] = {}
+    found: dict[str, tuple[nn.Module, KeySite]] = {}
     for site in sites:
         try:
             pattern = re.compile(site.pattern)
         except re.error as error:
             raise KeySiteError(f"key site {site.pattern!r} is no regular expression: {error}") from error
-        matches = {name: (m, site.layout) for name, m in module.named_modules() if pattern.fullmatch(name)}
+        matches = {name: (m, site) for name, m in module.named_modules() if pattern.fullmatch(name)}
         if not matches:
             projections = [name for name, _ in module.named_modules() if name.endswith("attn1.to_k")]
             raise KeySiteError(
@@ -127,8 +135,8 @@ class KeyCapture:
 
     def __enter__(self) -> Self:
         self._grad_was_enabled = torch.is_grad_enabled()
-        for name, (projection, layout) in self._projections.items():
-            self._handles.append(projection.register_forward_hook(partial(self._capture, name, layout)))
+        for name, (projection, site) in self._projections.items():
+            self._handles.append(projection.register_forward_hook(partial(self._capture, name, site)))
         return self
 
     def __exit__(
@@ -139,12 +147,10 @@ class KeyCapture:
         self._handles.clear()
         torch.set_grad_enabled(self._grad_was_enabled)
 
-    def _capture(
-        self, name: str, layout: KeyLayout, _module: nn.Module, _inputs: Any, output: Tensor
-    ) -> None:
+    def _capture(self, name: str, site: KeySite, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         if name in self._captured:
             raise KeySiteError(f"key site {name} fired twice in one forward pass; run one pass per capture")
-        self._captured[name] = arrange(output, layout, self._batch_size, self._num_frames)
+        self._captured[name] = arrange(output, site, self._batch_size, self._num_frames)
         if self._stop_recording and len(self._captured) == len(self._projections):
             torch.set_grad_enabled(False)
 

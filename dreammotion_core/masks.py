@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -82,7 +84,7 @@ def _distance_to(selected: NDArray[np.bool_]) -> NDArray[np.float32]:
     return distance.astype(np.float32, copy=False)
 
 
-def latent_mask(mask: Mask, latents: Tensor) -> Tensor:
+def latent_mask(mask: Mask, latents: Tensor, *, groups: Sequence[range]) -> Tensor:
     """The mask on the latent grid: 1 wherever a latent touches a selected pixel.
 
     Taking the maximum rather than the mean lets the whole object move; the full-resolution composite
@@ -90,10 +92,12 @@ def latent_mask(mask: Mask, latents: Tensor) -> Tensor:
 
     Args:
         mask: (F, H, W) bool.
-        latents: (1, C, F, h, w) of a family with one latent frame per frame; gives size and device.
+        latents: (1, C, f, h, w); gives size and device.
+        groups: for every latent frame, the frames that it stands for (method section 4).
 
     Returns:
-        (1, 1, F, h, w) float32, 0 or 1.
+        (1, 1, f, h, w) float32, 0 or 1.
     """
-    pooled = F.adaptive_max_pool2d(torch.from_numpy(mask).float()[:, None], latents.shape[-2:])
+    grouped = torch.stack([torch.from_numpy(mask[group.start : group.stop]).any(dim=0) for group in groups])
+    pooled = F.adaptive_max_pool2d(grouped.float()[:, None], latents.shape[-2:])
     return pooled.transpose(0, 1)[None].to(latents.device)

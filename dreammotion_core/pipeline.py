@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Self
 
 import numpy as np
@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dreammotion_core.backends.base import Backend, ModelSpec
+from dreammotion_core.backends.base import Backend, ModelSpec, RendersInStages
 from dreammotion_core.backends.registry import load_backend
-from dreammotion_core.checks import check_length, check_prompts, selection
+from dreammotion_core.checks import check_fits, check_prompts, selection
 from dreammotion_core.composite import max_difference_outside
 from dreammotion_core.config import EditConfig
 from dreammotion_core.editing import PromptEmbeds, edit_latents
-from dreammotion_core.events import EditEvent, Finished, Preview, Started, StepDone
+from dreammotion_core.events import EditEvent, Finished, Preview, StageDone, Started, StepDone
 from dreammotion_core.finishing import Finishing
 from dreammotion_core.keys import KeySite, matching_modules
 from dreammotion_core.masks import latent_mask
@@ -96,7 +96,7 @@ class DreamMotionPipeline:
         """Edit a clip, telling what happens. Close the generator to stop after the current step.
 
         Args:
-            video: the source clip, 2 to `spec.max_frames` frames.
+            video: the source clip, of a length that `spec.fit_length` leaves as it is.
             source_prompt: what the clip shows.
             target_prompt: what it shall show; the words that differ are what changes.
             mask: (F, H, W) or (H, W) at the clip's size, True where the object is. Required unless
@@ -104,8 +104,9 @@ class DreamMotionPipeline:
             config: settings; None takes the defaults.
 
         Yields:
-            `Started`, then `Notice`s, then `StepDone` for each step with a `Preview` now and then, and
-            `Finished`. Every preview is a complete result at the source's size.
+            `Started`, then `Notice`s, then `StepDone` for each step with a `Preview` now and then, of a
+            cascade `StageDone` for each later stage, and `Finished`. Every preview and every stage is a
+            complete result at the source's size.
 
         Raises:
             InputError: if clip, mask or prompts cannot be used.
@@ -113,11 +114,10 @@ class DreamMotionPipeline:
             NumericsError: if the optimisation leaves the finite numbers.
         """
         started, prompts = time.perf_counter(), (source_prompt, target_prompt)
-
         # 1. Check everything before any work is done.
         config = _with_drawn_seed(config or EditConfig())
         check_prompts(source_prompt=source_prompt, target_prompt=target_prompt)
-        check_length(video, self.spec)
+        check_fits(video, self.spec, config)
         selected = selection(mask, video, config)
         key_sites = self._key_sites(config)
         notices = self._notices(video, prompts)
@@ -125,13 +125,12 @@ class DreamMotionPipeline:
         # 2. Resize to the model's grid, encode clip and prompts.
         source_latents, prompt_embeds = self._encode(video, prompts, config)
         finish = Finishing.prepare(self.backend, video, source_latents, selected, config)
-        region = latent_mask(selected, source_latents) if config.use_mask else None
+        region = self._region(selected, source_latents) if config.use_mask else None
         yield self._started(config, source_latents, key_sites, selected)
         yield from notices
 
         # 3. Optimise the latents.
         losses: list[StepLosses] = []
-        latents = source_latents
         steps = edit_latents(self.backend, source_latents, prompt_embeds, region, config, key_sites)
         for step_done, latents in steps:
             losses.append(step_done.losses)
@@ -141,6 +140,9 @@ class DreamMotionPipeline:
 
         # 4. Decode, restore the size, keep the source outside the mask, and measure that.
         frames = finish(latents)
+        for stage in self._later_stages(latents, finish, target_prompt, config):
+            yield stage
+            frames = stage.frames
         yield Finished(_output(video, frames, selected, prompts, config, self.spec, losses, notices, started))
 
     @out_of_memory_explained()
@@ -153,6 +155,27 @@ class DreamMotionPipeline:
             target=self.backend.encode_prompt(prompts[1]),
             negative=self.backend.encode_prompt(config.negative_prompt),
         )
+
+    def _region(self, selected: Mask, latents: Tensor) -> Tensor:
+        return latent_mask(selected, latents, groups=self.backend.frame_groups(len(selected)))
+
+    def _later_stages(
+        self, latents: Tensor, finish: Finishing, prompt: str, config: EditConfig
+    ) -> Iterator[StageDone]:
+        if not isinstance(self.backend, RendersInStages) or config.last_stage == self.spec.stages[0]:
+            return
+        rendered = self.backend.render(
+            latents,
+            prompt=prompt,
+            negative_prompt=config.negative_prompt,
+            generator=torch.Generator().manual_seed(config.seed),
+        )
+        for index, name in enumerate(self.spec.stages[1:], start=2):
+            with out_of_memory_explained():
+                frames = finish.finish(next(rendered).frames)
+            yield StageDone(name, index, len(self.spec.stages), frames)
+            if name == config.last_stage:
+                return
 
     def _started(
         self, config: EditConfig, latents: Tensor, key_sites: Sequence[KeySite], selected: Mask

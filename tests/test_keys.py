@@ -65,20 +65,31 @@ def test_keys_come_as_batch_frames_tokens_channels(
 def test_spatial_keys_are_the_projection_of_each_frame() -> None:
     raw = torch.arange(2 * 3 * 4 * 5.0).reshape(6, 4, 5)
 
-    assert torch.equal(arrange(raw, KeyLayout.FRAMES_OF_TOKENS, 2, 3)[1, 2], raw[5])
+    assert torch.equal(arrange(raw, KeySite("", KeyLayout.FRAMES_OF_TOKENS), 2, 3)[1, 2], raw[5])
 
 
 def test_temporal_keys_are_turned_so_that_frames_come_first() -> None:
     raw = torch.arange(2 * 4 * 3 * 5.0).reshape(8, 3, 5)
 
-    assert torch.equal(arrange(raw, KeyLayout.TOKENS_OF_FRAMES, 2, 3)[1, 2, 3], raw[7, 2])
+    assert torch.equal(arrange(raw, KeySite("", KeyLayout.TOKENS_OF_FRAMES), 2, 3)[1, 2, 3], raw[7, 2])
+
+
+def test_joint_keys_lose_their_text_tokens() -> None:
+    raw = torch.arange(2 * (5 + 3 * 4) * 2.0).reshape(2, 17, 2)
+
+    keys = arrange(raw, KeySite("", KeyLayout.JOINT_TOKENS, num_text_tokens=5), 2, 3)
+
+    assert keys.shape == (2, 3, 4, 2)
+    assert torch.equal(keys[1, 2, 3], raw[1, 5 + 2 * 4 + 3])
 
 
 def test_keys_that_cannot_be_arranged_are_refused() -> None:
     with pytest.raises(KeyLayoutError, match=r"\(7, 4, 5\)"):
-        arrange(torch.zeros(7, 4, 5), KeyLayout.FRAMES_OF_TOKENS, 2, 3)
+        arrange(torch.zeros(7, 4, 5), KeySite("", KeyLayout.FRAMES_OF_TOKENS), 2, 3)
     with pytest.raises(KeyLayoutError):
-        arrange(torch.zeros(8, 4, 5), KeyLayout.TOKENS_OF_FRAMES, 2, 3)
+        arrange(torch.zeros(8, 4, 5), KeySite("", KeyLayout.TOKENS_OF_FRAMES), 2, 3)
+    with pytest.raises(KeyLayoutError, match="is no"):
+        arrange(torch.zeros(2, 16, 5), KeySite("", KeyLayout.JOINT_TOKENS, num_text_tokens=5), 2, 3)
 
 
 def test_a_pattern_that_matches_nothing_raises_and_names_the_choices(unet: nn.Module) -> None:

@@ -25,6 +25,7 @@ FILES = (
 )
 MATHS = {"distillation", "similarity", "parameterization", "masks", "composite", "detail", "steadying"}
 BACKENDS = {"backends", "backends.base", "backends.registry"}
+CASCADE = {f"backends.show1_{part}" for part in ("blocks", "config", "layers", "unet")}
 MODEL_LIBRARIES = {"diffusers", "transformers", "accelerate", "safetensors", "huggingface_hub"}
 
 ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
@@ -39,6 +40,7 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     **{name: {"errors", "config", "values", "mask_shapes"} for name in MATHS},
     "keys": {"errors"},
     "backends.base": BOTTOM | MATHS | {"keys"},
+    **{name: {"errors"} | CASCADE for name in CASCADE},
     "resizing": BOTTOM,
     "memory": {"errors"},
     "checks": BOTTOM | MATHS | {"backends.base"},
@@ -112,7 +114,7 @@ def test_every_core_module_has_its_place_in_the_table() -> None:
 @pytest.mark.parametrize("path", modules("dreammotion_core/backends"), ids=lambda path: path.stem)
 def test_adapters_know_neither_the_loop_nor_each_other(path: Path) -> None:
     name = name_within("dreammotion_core", path)
-    if name in BACKENDS:
+    if name in BACKENDS | set(ALLOWED_WITHIN_CORE):
         pytest.skip("the registry sees all adapters; the others are in the table")
 
     assert core_imports(path) <= BOTTOM | MATHS | {"keys", "backends.base"}

@@ -72,10 +72,19 @@ def test_a_latent_is_selected_when_it_touches_the_mask() -> None:
     mask = np.zeros((2, 16, 16), bool)
     mask[1, 7, 8] = True
 
-    pooled = latent_mask(mask, torch.zeros(1, 4, 2, 4, 4))
+    pooled = latent_mask(mask, torch.zeros(1, 4, 2, 4, 4), groups=[range(1), range(1, 2)])
 
     assert pooled.shape == (1, 1, 2, 4, 4)
     assert torch.nonzero(pooled).tolist() == [[0, 0, 1, 1, 2]]
+
+
+def test_a_latent_frame_is_selected_where_any_of_its_frames_is() -> None:
+    mask = np.zeros((5, 8, 8), dtype=bool)
+    mask[0, 0, 0] = mask[2, 7, 7] = mask[4, 0, 7] = True
+
+    pooled = latent_mask(mask, torch.zeros(1, 4, 2, 2, 2), groups=[range(1), range(1, 5)])
+
+    assert pooled[0, 0].tolist() == [[[1, 0], [0, 0]], [[0, 1], [0, 1]]]
 
 
 def test_pixels_outside_the_mask_are_the_sources_exactly() -> None:

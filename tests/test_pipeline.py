@@ -1,10 +1,14 @@
 import pickle
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from dreammotion_core import (
+    ConfigError,
     DreamMotionPipeline,
     EditConfig,
     Finished,
@@ -13,15 +17,18 @@ from dreammotion_core import (
     OutOfMemoryError,
     Preview,
     PromptError,
+    StageDone,
     Started,
     StepDone,
     Video,
     VideoError,
 )
+from dreammotion_core.backends.base import RenderedStage
+from dreammotion_core.backends.unet3d import UNet3DBackend
 from dreammotion_core.events import EditEvent
 from dreammotion_core.finishing import Finishing
 from dreammotion_core.resizing import to_model
-from tests.tiny import moving_square, tiny_unet3d
+from tests.tiny import moving_square, tiny_parts, tiny_spec, tiny_unet3d
 
 PROMPTS = {"source_prompt": "a red car", "target_prompt": "a blue car"}
 CONFIG = EditConfig(num_optimization_steps=4, preview_interval=2, seed=11, learning_rate=0.2)
@@ -202,3 +209,63 @@ def test_previews_can_be_switched_off(pipe: DreamMotionPipeline) -> None:
     assert not any(
         isinstance(e, Preview) for e in events_of(pipe, config=CONFIG.with_changes(preview_interval=0))
     )
+
+
+class InStages(UNet3DBackend):
+    """Key frames by the tiny model; the stage after them inverts, the one after that only repeats."""
+
+    def render(self, latents: Tensor, **_: object) -> Iterator[RenderedStage]:
+        frames = self.decode_video(latents)
+        yield RenderedStage("inverted", -frames)
+        yield RenderedStage("repeated", -frames)
+
+
+@pytest.fixture(scope="module")
+def cascade() -> DreamMotionPipeline:
+    backend = InStages(tiny_spec(), **tiny_parts())  # type: ignore[arg-type]
+    backend.spec = replace(
+        backend.spec, stages=("key frames", "inverted", "repeated"), keeps_detail=False, frame_step=2
+    )
+    return DreamMotionPipeline(backend)
+
+
+@pytest.mark.parametrize(
+    ("last_stage", "names"),
+    [(None, ["inverted", "repeated"]), ("inverted", ["inverted"]), ("key frames", [])],
+)
+def test_a_cascade_runs_its_stages_up_to_the_last_one_asked_for(
+    cascade: DreamMotionPipeline, last_stage: str | None, names: list[str]
+) -> None:
+    video, mask = moving_square()
+    config = CONFIG.with_changes(last_stage=last_stage, preview_interval=1)
+
+    events = list(cascade.stream(video, **PROMPTS, mask=mask, config=config))
+
+    stages = [event for event in events if isinstance(event, StageDone)]
+    assert [(stage.name, stage.index, stage.num_stages) for stage in stages] == [
+        (name, index, 3) for index, name in enumerate(names, start=2)
+    ]
+    output = events[-1].output  # type: ignore[union-attr]
+    for frames in (output.frames, *(stage.frames for stage in stages)):
+        assert np.array_equal(frames[~mask], video.frames[~mask])
+    if stages:
+        assert np.array_equal(output.frames, stages[-1].frames)
+        previews = [event for event in events if isinstance(event, Preview)]
+        assert not np.array_equal(stages[0].frames[mask], previews[-1].frames[mask])
+
+
+def test_a_stage_that_does_not_exist_is_refused_before_anything_runs(
+    pipe: DreamMotionPipeline, cascade: DreamMotionPipeline
+) -> None:
+    video, mask = moving_square()
+    for model, advice in ((pipe, "leave it out"), (cascade, "choose one of: key frames, inverted, repeated")):
+        with pytest.raises(ConfigError, match=f"has no stage 'sr9'; {advice}"):
+            next(model.stream(video, **PROMPTS, mask=mask, config=EditConfig(last_stage="sr9")))
+
+
+def test_a_family_with_a_step_takes_only_its_own_lengths(cascade: DreamMotionPipeline) -> None:
+    video, mask = moving_square(num_frames=4)
+
+    assert [cascade.spec.fit_length(n) for n in (2, 3, 4, 5, 99)] == [1, 3, 3, 5, 5]
+    with pytest.raises(VideoError, match=r"has 4 frames; .* takes 2 k \+ 1 of them: pass the first 3, or 5"):
+        next(cascade.stream(video, **PROMPTS, mask=mask, config=CONFIG))

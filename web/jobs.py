@@ -17,6 +17,7 @@ from dreammotion_core import (
     Finished,
     Notice,
     Preview,
+    StageDone,
     Started,
     StepDone,
     StepLosses,
@@ -33,6 +34,7 @@ class EditProgress:
     Attributes:
         started: the first event.
         preview: the latest preview.
+        stage: the latest finished stage of a cascade.
         losses: of every step so far.
         notices: what the visitor should know, in order.
         output: the result, at the end.
@@ -40,6 +42,7 @@ class EditProgress:
 
     started: Started | None = None
     preview: Preview | None = None
+    stage: StageDone | None = None
     losses: list[StepLosses] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     output: EditOutput | None = None
@@ -54,6 +57,9 @@ class EditProgress:
                 self.losses.append(event.losses)
             case Preview():
                 self.preview = event
+            case StageDone():
+                self.preview = Preview(len(self.losses), event.frames)
+                self.stage = event
             case Notice():
                 self.notices.append(event.text)
             case Finished():

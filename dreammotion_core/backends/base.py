@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -22,19 +22,25 @@ class ModelSpec:
     Attributes:
         name: short name, also accepted by `from_pretrained`.
         label: how the page calls it.
-        family: adapter that loads it, for example ``"unet3d"``.
+        family: adapter that loads it, for example ``"unet3d"`` or ``"wan"``.
         source: local folder, or hub id.
         revision: pinned commit of a hub id; None for a folder.
         licence: licence of the weights, in a few words.
         size_bytes: size of the weights; 0 when unknown.
+        memory_bytes: memory of the device that a default edit needs; 0 when unknown.
         description: what it can and cannot do, in plain words.
         resolution: (height, width) in pixels it was trained at; other shapes keep this area.
         size_multiple: both sides must be multiples of this many pixels.
         num_frames: frames it was trained at.
         max_frames: most frames it edits at once.
+        frame_step: a clip must have k * frame_step + 1 frames; with 1, any number is accepted.
         fps: frames a second it was trained at.
         vocabulary: the only words it knows, or None for an open vocabulary.
         precision: in what the loaded denoiser computes, such as ``"bfloat16"``.
+        stages: names of the stages of a cascade in order, the optimised one first; empty for others.
+        keeps_detail: whether detail that the model loses can be given back from the source; not where
+            later stages draw it anew.
+        ready_file: a file of the repository whose presence tells that it was downloaded.
     """
 
     name: str
@@ -49,9 +55,14 @@ class ModelSpec:
     fps: float
     revision: str | None = None
     size_bytes: int = 0
+    memory_bytes: int = 0
     size_multiple: int = 16
+    frame_step: int = 1
     vocabulary: tuple[str, ...] | None = None
     precision: str = "float32"
+    stages: tuple[str, ...] = ()
+    keeps_detail: bool = True
+    ready_file: str = "unet/config.json"
 
     @property
     def is_local(self) -> bool:
@@ -64,9 +75,7 @@ class ModelSpec:
             return (Path(self.source) / "model_index.json").is_file()
         from huggingface_hub import try_to_load_from_cache
 
-        return isinstance(
-            try_to_load_from_cache(self.source, "unet/config.json", revision=self.revision), str
-        )
+        return isinstance(try_to_load_from_cache(self.source, self.ready_file, revision=self.revision), str)
 
     def fit_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """The (height, width) the model works at for a clip of that size: same shape, trained area."""
@@ -78,9 +87,13 @@ class ModelSpec:
             max(multiple, round(width * scale / multiple) * multiple),
         )
 
+    def fit_length(self, num_frames: int) -> int:
+        """The largest accepted number of frames up to `num_frames`; 1 if there is none above."""
+        return (min(num_frames, self.max_frames) - 1) // self.frame_step * self.frame_step + 1
+
 
 class Backend(Protocol):
-    """A text-to-video prior that answers in noise.
+    """A text-to-video prior that answers in noise, whatever it was trained to predict.
 
     Everything outside the denoiser runs without autograd; the denoiser's parameters are frozen, so
     that gradients exist only for the latents.
@@ -104,13 +117,46 @@ class Backend(Protocol):
         """(1, L, D) text embeddings."""
 
     def encode_video(self, frames: Tensor) -> Tensor:
-        """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) float32 latents of about unit variance."""
+        """(F, 3, H, W) RGB in [-1, 1] to (1, C, f, h, w) float32, f latent frames of about unit variance."""
 
     def decode_video(self, latents: Tensor) -> Tensor:
-        """(1, C, F, h, w) latents to (F, 3, H, W) float32 RGB, roughly in [-1, 1]."""
+        """(1, C, f, h, w) latents to (F, 3, H, W) float32 RGB, about in [-1, 1]; a quick look of cascades."""
 
-    def add_noise(self, latents: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
-        """Latents at a timestep; all (B, C, F, h, w) with `timestep` (B,)."""
+    def frame_groups(self, num_frames: int) -> Sequence[range]:
+        """For every latent frame, the frames of a clip of F that it stands for."""
+
+    def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """(alpha, sigma) of z_t = alpha z + sigma noise at (B,) timesteps in [0, 1000), shaped for `like`."""
 
     def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
-        """Predicted noise, (B, C, F, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
+        """Predicted noise, (B, C, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedStage:
+    """What a later stage of a cascade made.
+
+    Attributes:
+        name: as in `ModelSpec.stages`.
+        frames: (F, 3, H, W) float32 RGB, roughly in [-1, 1]; the size is the stage's own.
+    """
+
+    name: str
+    frames: Tensor
+
+
+@runtime_checkable
+class RendersInStages(Protocol):
+    """A cascade: what is optimised are key frames, and later stages make the clip of them."""
+
+    def render(
+        self, latents: Tensor, *, prompt: str, negative_prompt: str, generator: torch.Generator
+    ) -> Iterator[RenderedStage]:
+        """Run the stages after the first, one at each step of the iterator.
+
+        Args:
+            latents: (1, C, f, h, w), the optimised key frames.
+            prompt: the target prompt.
+            negative_prompt: of the unconditional branch.
+            generator: draws all noise, on the CPU.
+        """

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -50,6 +53,12 @@ _ZEROSCOPE = ModelSpec(
     max_frames=24,
     fps=8.0,
 )
+
+_ADAPTERS = {"unet3d": ("dreammotion_core.backends.unet3d", "UNet3DBackend")}
+"""Family -> module and class that load and run it."""
+
+_FAMILIES = {"UNet3DConditionModel": "unet3d"}
+"""Class of a denoiser, as manifests name it, -> its family."""
 
 _MODELS = {spec.name: spec for spec in (_TOYBOX, _ZEROSCOPE)}
 
@@ -113,10 +122,12 @@ def load_backend(name_or_path: str, *, torch_dtype: torch.dtype | None = None) -
         ModelLoadError: if it is unknown, incomplete, damaged or unreachable.
     """
     spec = find_model(name_or_path)
+    module, adapter = _ADAPTERS[spec.family]
     # Imported here because loading diffusers takes seconds that `models` and `--help` need not wait.
-    from dreammotion_core.backends.unet3d import UNet3DBackend
-
-    return UNet3DBackend.from_pretrained(spec, torch_dtype=torch_dtype or native_dtype())
+    backend: Backend = getattr(import_module(module), adapter).from_pretrained(
+        spec, torch_dtype=torch_dtype or native_dtype()
+    )
+    return backend
 
 
 def native_dtype() -> torch.dtype:
@@ -136,9 +147,12 @@ def _with_manifest(spec: ModelSpec) -> ModelSpec:
         vocabulary = manifest.get("vocabulary")
         spec = replace(
             spec,
+            family=_family(manifest) or spec.family,
             resolution=tuple(manifest.get("resolution", spec.resolution)),
             num_frames=manifest.get("num_frames", spec.num_frames),
             max_frames=manifest.get("max_frames", spec.max_frames),
+            frame_step=manifest.get("frame_step", spec.frame_step),
+            stages=tuple(manifest.get("stages", spec.stages)),
             fps=float(manifest.get("fps", spec.fps)),
             vocabulary=None if vocabulary is None else tuple(vocabulary),
             size_bytes=sum(f.stat().st_size for f in Path(spec.source).rglob("*.safetensors")),
@@ -147,6 +161,12 @@ def _with_manifest(spec: ModelSpec) -> ModelSpec:
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ModelLoadError(f"{path} cannot be read ({error}); fetch the model folder again") from error
     return spec
+
+
+def _family(manifest: Mapping[str, Any]) -> str | None:
+    """The family of the first known class that a manifest names, as the whole or as a component."""
+    named = [part[-1] if isinstance(part, list) and part else part for part in manifest.values()]
+    return next((_FAMILIES[name] for name in named if isinstance(name, str) and name in _FAMILIES), None)
 
 
 def _check_format(path: Path, version: int) -> None:

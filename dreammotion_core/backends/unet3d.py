@@ -21,7 +21,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.keys import KeySite
-from dreammotion_core.parameterization import add_noise, noise_from_prediction, signal_and_noise_scale
+from dreammotion_core.parameterization import noise_from_prediction, signal_and_noise_scale
 from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite(r"up_blocks\.\d+\.attentions\.\d+\.transformer_blocks\.\d+\.attn1\.to_k"),)
@@ -145,11 +145,13 @@ class UNet3DBackend:
     def _latent_shift(self) -> float:
         return self.vae.config.shift_factor or 0.0
 
-    def add_noise(self, latents: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
-        """Latents at a timestep; all (B, C, F, h, w) with `timestep` (B,)."""
-        return add_noise(
-            latents, noise, *signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, latents)
-        )
+    def frame_groups(self, num_frames: int) -> Sequence[range]:
+        """One latent frame for each frame."""
+        return [range(index, index + 1) for index in range(num_frames)]
+
+    def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""
+        return signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, like)
 
     def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
         """Predicted noise, (B, C, F, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
@@ -157,7 +159,7 @@ class UNet3DBackend:
         prediction = self.denoiser(
             noisy_latents.to(dtype), timestep, encoder_hidden_states=prompt_embeds.to(dtype)
         ).sample.float()
-        alpha, sigma = signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, noisy_latents)
+        alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
         return noise_from_prediction(
             prediction, noisy_latents, alpha, sigma, self.scheduler.config.prediction_type
         )

@@ -1,0 +1,239 @@
+"""Show-1's pixel-space video U-Net, of which three stages of the cascade are instances.
+
+Reads the published ``unet`` folders as they are: same configuration keys, same parameter names.
+diffusers' `UNet3DConditionModel` has none of these block types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from diffusers import ModelMixin
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.activations import get_activation
+from diffusers.models.embeddings import TextTimeEmbedding, TimestepEmbedding, Timesteps
+from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+from diffusers.models.unets.unet_3d_condition import UNet3DConditionOutput
+from torch import Tensor, nn
+
+from dreammotion_core.backends.show1_blocks import DownBlock, MidBlock, UpBlock
+from dreammotion_core.backends.show1_config import (
+    DOWN_BLOCK_ATTENDS,
+    UP_BLOCK_ATTENDS,
+    check_config,
+    per_level,
+)
+from dreammotion_core.backends.show1_layers import BlockSettings
+from dreammotion_core.errors import BackendError
+
+
+class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Predicts noise (and, in the upper half of the output channels, its variance) of a clip in pixels.
+
+    Keys that the published configurations have and this class does not list are checked against
+    `FIXED_CONFIG` or have no effect in these block types.
+
+    Args:
+        sample_size: pixels it was trained at; kept for reference.
+        in_channels: 3, plus those of whatever conditions it.
+        out_channels: 6: noise and variance. 3 works too.
+        down_block_types, mid_block_type, up_block_types: the levels, in the published spelling.
+        block_out_channels: width of each level.
+        layers_per_block: residual blocks a level, one number or one each.
+        act_fn, norm_num_groups, norm_eps: of the residual blocks.
+        attention_head_dim: channels of a head of the attention within a frame.
+        cross_attention_dim: width of the text tokens inside.
+        only_cross_attention: attention reads the text alone, one answer or one a level.
+        cross_attention_norm: how attention normalises the text tokens.
+        encoder_hid_dim: width of the text encoder's states, projected to `cross_attention_dim`.
+        addition_embed_type: ``"text"`` adds the pooled text to the time embedding.
+        addition_embed_type_num_heads: heads of that pooling.
+        class_embed_type: ``"timestep"`` takes a noise level as class label.
+        resnet_time_scale_shift, resnet_skip_time_act, resnet_out_scale_factor, mid_block_scale_factor:
+            of the residual blocks.
+        time_embedding_dim: width of the time embedding; four times the first level's when None.
+        time_embedding_act_fn: activation after everything has been added to it.
+        transfromer_in_opt: a temporal transformer right after the first convolution (published spelling).
+
+    Raises:
+        BackendError: if the configuration is that of another architecture.
+    """
+
+    _supports_gradient_checkpointing = True
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        sample_size: int | Sequence[int] | None = None,
+        in_channels: int = 3,
+        out_channels: int = 6,
+        down_block_types: Sequence[str] = ("ResnetDownsampleBlock3D", "SimpleCrossAttnDownBlock3D"),
+        mid_block_type: str = "UNetMidBlock3DSimpleCrossAttn",
+        up_block_types: Sequence[str] = ("SimpleCrossAttnUpBlock3D", "ResnetUpsampleBlock3D"),
+        block_out_channels: Sequence[int] = (320, 640),
+        layers_per_block: int | Sequence[int] = 2,
+        act_fn: str = "silu",
+        norm_num_groups: int = 32,
+        norm_eps: float = 1e-5,
+        attention_head_dim: int = 8,
+        cross_attention_dim: int = 1280,
+        only_cross_attention: bool | Sequence[bool] = False,
+        cross_attention_norm: str | None = None,
+        encoder_hid_dim: int | None = None,
+        addition_embed_type: str | None = None,
+        addition_embed_type_num_heads: int = 64,
+        class_embed_type: str | None = None,
+        resnet_time_scale_shift: str = "default",
+        resnet_skip_time_act: bool = False,
+        resnet_out_scale_factor: float = 1.0,
+        mid_block_scale_factor: float = 1.0,
+        time_embedding_dim: int | None = None,
+        time_embedding_act_fn: str | None = None,
+        transfromer_in_opt: bool = False,
+    ) -> None:
+        super().__init__()
+        check_config(self.config)
+        width = block_out_channels[0]
+        self._add_embeddings(width, time_embedding_dim or 4 * width)
+        self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
+        if transfromer_in_opt:
+            self.transformer_in = TransformerTemporalModel(8, 64, in_channels=width)
+        self._add_blocks(time_embedding_dim or 4 * width)
+        self.conv_norm_out = nn.GroupNorm(norm_num_groups, width, eps=norm_eps)
+        self.conv_act = get_activation(act_fn)
+        self.conv_out = nn.Conv2d(width, out_channels, 3, padding=1)
+
+    @classmethod
+    def from_config(cls, config: Any = None, **options: Any) -> Any:
+        """As diffusers' own, after a check that the configuration is of this architecture."""
+        if isinstance(config, Mapping):
+            check_config(config)
+        return super().from_config(config, **options)
+
+    def _add_embeddings(self, width: int, time_embed_dim: int) -> None:
+        config = self.config
+        self.time_proj = Timesteps(width, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time_embedding = TimestepEmbedding(width, time_embed_dim, act_fn=config.act_fn)
+        if config.encoder_hid_dim is not None:
+            self.encoder_hid_proj = nn.Linear(config.encoder_hid_dim, config.cross_attention_dim)
+        if config.class_embed_type is not None:
+            self.class_embedding = TimestepEmbedding(width, time_embed_dim, act_fn=config.act_fn)
+        if config.addition_embed_type is not None:
+            self.add_embedding = TextTimeEmbedding(
+                config.encoder_hid_dim or config.cross_attention_dim,
+                time_embed_dim,
+                num_heads=config.addition_embed_type_num_heads,
+            )
+        if config.time_embedding_act_fn is not None:
+            self.time_embed_act = get_activation(config.time_embedding_act_fn)
+
+    def _add_blocks(self, time_embed_dim: int) -> None:
+        config = self.config
+        widths = list(config.block_out_channels)
+        levels = range(len(widths))
+        num_layers = per_level(config.layers_per_block, levels)
+        settings = [self._settings(time_embed_dim, level) for level in levels]
+        self.down_blocks = nn.ModuleList(
+            DownBlock(
+                widths[max(level - 1, 0)],
+                widths[level],
+                num_layers=num_layers[level],
+                attends=DOWN_BLOCK_ATTENDS[config.down_block_types[level]],
+                downsample=level != levels[-1],
+                settings=settings[level],
+            )
+            for level in levels
+        )
+        # The bottom follows the levels' common answer; with one answer a level it reads the picture too.
+        only_text = config.only_cross_attention is True
+        scale = config.mid_block_scale_factor
+        self.mid_block = MidBlock(
+            widths[-1], settings=replace(settings[-1], only_text=only_text, output_scale_factor=scale)
+        )
+        self.up_blocks = nn.ModuleList(
+            UpBlock(
+                widths[min(level + 1, levels[-1])],
+                widths[max(level - 1, 0)],
+                widths[level],
+                num_layers=num_layers[level] + 1,
+                attends=UP_BLOCK_ATTENDS[config.up_block_types[levels[-1] - level]],
+                upsample=level != 0,
+                settings=settings[level],
+            )
+            for level in reversed(levels)
+        )
+
+    def _settings(self, time_embed_dim: int, level: int) -> BlockSettings:
+        config = self.config
+        return BlockSettings(
+            time_embed_dim=time_embed_dim,
+            act_fn=config.act_fn,
+            norm_eps=config.norm_eps,
+            norm_num_groups=config.norm_num_groups,
+            time_scale_shift=config.resnet_time_scale_shift,
+            skip_time_act=config.resnet_skip_time_act,
+            output_scale_factor=config.resnet_out_scale_factor,
+            head_dim=config.attention_head_dim,
+            text_dim=config.cross_attention_dim,
+            text_norm=config.cross_attention_norm,
+            only_text=per_level(config.only_cross_attention, range(level + 1))[level],
+        )
+
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+        class_labels: Tensor | None = None,
+    ) -> UNet3DConditionOutput:
+        """The prediction as ``.sample``, (B, out_channels, F, H, W).
+
+        Args:
+            sample: (B, in_channels, F, H, W) noisy frames in about [-1, 1], with the conditioning
+                channels behind them; H and W multiples of two to the power of (levels - 1).
+            timestep: (B,) in [0, 1000).
+            encoder_hidden_states: (B, L, D) states of the text encoder.
+            class_labels: (B,) noise levels, exactly where `class_embed_type` asks for them.
+
+        Raises:
+            BackendError: if class labels are missing or not wanted.
+        """
+        num_frames = sample.shape[2]
+        text = encoder_hidden_states
+        time = self._embed_time(timestep.expand(len(sample)), text, class_labels).to(sample.dtype)
+        if self.config.encoder_hid_dim is not None:
+            text = self.encoder_hid_proj(text)
+        time, text = (each.repeat_interleave(num_frames, dim=0) for each in (time, text))
+
+        hidden = self.conv_in(sample.transpose(1, 2).flatten(0, 1))
+        if self.config.transfromer_in_opt:
+            hidden = self.transformer_in(hidden, num_frames=num_frames).sample
+        skips = [hidden]
+        for block in self.down_blocks:
+            hidden, more_skips = block(hidden, time=time, text=text, num_frames=num_frames)
+            skips += more_skips
+        hidden = self.mid_block(hidden, time=time, text=text, num_frames=num_frames)
+        for block in self.up_blocks:
+            hidden = block(hidden, skips=skips, time=time, text=text, num_frames=num_frames)
+        frames = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
+        return UNet3DConditionOutput(sample=frames.unflatten(0, (-1, num_frames)).transpose(1, 2))
+
+    def _embed_time(self, timestep: Tensor, text: Tensor, class_labels: Tensor | None) -> Tensor:
+        """(B, D) embedding of the time, the noise level and the pooled text."""
+        if (class_labels is None) != (self.config.class_embed_type is None):
+            raise BackendError(
+                f"this U-Net has class_embed_type {self.config.class_embed_type!r}, and class labels were "
+                f"{'not ' if class_labels is None else ''}passed; pass the noise level as class label "
+                "exactly where the configuration asks for it"
+            )
+        embedding: Tensor = self.time_embedding(self.time_proj(timestep).to(text.dtype))
+        if class_labels is not None:
+            levels = self.time_proj(class_labels.expand(len(timestep)))
+            embedding = embedding + self.class_embedding(levels.to(text.dtype))
+        if self.config.addition_embed_type is not None:
+            embedding = embedding + self.add_embedding(text)
+        if self.config.time_embedding_act_fn is not None:
+            embedding = self.time_embed_act(embedding)
+        return embedding
