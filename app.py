@@ -133,6 +133,7 @@ def _connect_selection(
         gives=PICKER_OUTPUTS,
         concurrency_limit=None,
     )
+    parts["segmenter"].stop(picker.stop, parts["token"], None, queue=False, api_visibility="private")
     followed = wiring.connect(
         parts["canvas"].play, selections.propagate, takes=("token",), gives=("canvas",), concurrency_limit=2
     )

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,7 @@ class Variant:
             requires=self.requires,
         )
 
-    def download(self) -> Iterator[Download]:
+    def download(self) -> Generator[Download, None, None]:
         """Fetch it, unless it is here already; see `download_checkpoint`.
 
         Raises:
@@ -104,7 +104,9 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "dreammotion"
 
 
-def download_checkpoint(url: str, target: Path, *, sha256: str, size_bytes: int) -> Iterator[Download]:
+def download_checkpoint(
+    url: str, target: Path, *, sha256: str, size_bytes: int
+) -> Generator[Download, None, None]:
     """Download a file once, telling how far it has come. Closing the iterator cancels it.
 
     It appears under its name only when complete and verified; what was cancelled or failed leaves nothing.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from segmentation.base import Readiness, Segmenter, SegmenterSpec
@@ -62,7 +62,7 @@ def load_segmenter(
     raise UnknownSegmenterError(f"there is no segmenter {name!r}; choose one of: {known}")
 
 
-def download_weights(name: str) -> Iterator[Download]:
+def download_weights(name: str) -> Generator[Download, None, None]:
     """Fetch the weights of a segmenter, unless they are here already or it has none.
 
     `load_segmenter` does so too, but says nothing while it lasts.

@@ -74,12 +74,20 @@ def examples_row(examples: Sequence[Example], *, elem_id: str = "examples") -> g
     )
 
 
-def segmenter_list(*, elem_id: str = "segmenter") -> gr.HTML:
-    """What may answer the clicks. Takes `web.segmenters`' view; its value names the choice (``select``)."""
+def choice_list(label: str, *, elem_id: str) -> gr.HTML:
+    """Things to choose from, that may have to be downloaded.
+
+    Takes the views of `web.segmenters` or `web.models`; its value names the choice (event ``select``), and
+    a download is ended by the event ``stop``.
+
+    Args:
+        label: what the choice is about, for screen readers.
+        elem_id: in the page.
+    """
     return gr.HTML(
         value=None,
-        html_template=_read("segmenters.html"),
-        js_on_load=_read("segmenters.js"),
+        html_template=_read("picker.html").replace("{label}", label),
+        js_on_load=_read("picker.js"),
         elem_id=elem_id,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from web.components import click_canvas, examples_row, losses_plot, player, segmenter_list
+from web.components import choice_list, click_canvas, examples_row, losses_plot, player
 from web.drawer import mask_drawer, outline_drawer
 from web.examples import Example
 from web.settings import preset_names
@@ -35,7 +35,7 @@ def selection_part(answer: Callable[[Any], dict[str, Any]]) -> dict[str, Compone
     notes = gr.HTML("", elem_id="clip-notes")
     outline, files = outline_drawer(), mask_drawer()
     with gr.Accordion("Clicks are answered by", open=False, elem_id="segmenter-box") as box:
-        segmenter = segmenter_list()
+        segmenter = choice_list("What answers your clicks", elem_id="segmenter")
     picker = {"segmenter_box": box, "segmenter": segmenter}
     return {"canvas": canvas, "clip_notes": notes} | outline | files | picker
 
