@@ -56,8 +56,10 @@ from web import (
     selection_part,
 )
 
-# After the button has got its file.
-_DOWNLOAD = "() => { setTimeout(() => document.querySelector('#mask-file')?.click(), 200) }"
+_DOWNLOAD = """(file) => {
+  if (!file?.url) return;
+  Object.assign(document.createElement("a"), { href: file.url, download: file.orig_name ?? "masks" }).click();
+}"""
 
 EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
 
@@ -189,7 +191,7 @@ def _connect_mask_files(
         gives=EXPORT_OUTPUTS,
         concurrency_limit=2,
     )
-    exported.success(None, js=_DOWNLOAD, api_visibility="private")
+    exported.success(None, parts["mask_file"], None, js=_DOWNLOAD, api_visibility="private")
     for ended in (imported, exported):
         wiring.connect(ended.then, selections.settle, takes=("token",), gives=("canvas",), queue=False)
 

@@ -8,7 +8,9 @@ write_video(output.video, "edited.mp4")
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.registry import list_models
 from dreammotion_core.checks import check_prompts
+from dreammotion_core.clip_reading import read_clip
 from dreammotion_core.config import PRESETS, EditConfig
+from dreammotion_core.device_memory import usable_memory
 from dreammotion_core.errors import (
     BackendError,
     ConfigError,
@@ -31,6 +33,7 @@ from dreammotion_core.mask_levels import GivenMasks, GivenObjects
 from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.masks import feathered_alpha, grown_mask
 from dreammotion_core.pipeline import DreamMotionPipeline
+from dreammotion_core.preflight import Preflight, Trial, describe_preflight, measure_edit
 from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.values import AudioTrack, EditOutput, Notice, StepLosses, Video
 from dreammotion_core.video_io import probe_video, read_video, write_video
@@ -59,24 +62,30 @@ __all__ = [
     "NumericsError",
     "OutOfMemoryError",
     "OutputError",
+    "Preflight",
     "Preview",
     "PromptError",
     "StageDone",
     "Started",
     "StepDone",
     "StepLosses",
+    "Trial",
     "Video",
     "VideoError",
     "build_receipt",
     "check_prompts",
+    "describe_preflight",
     "feathered_alpha",
     "grown_mask",
     "list_models",
+    "measure_edit",
     "probe_video",
+    "read_clip",
     "read_frames",
     "read_masks",
     "read_objects",
     "read_video",
+    "usable_memory",
     "write_frames",
     "write_masks",
     "write_objects",

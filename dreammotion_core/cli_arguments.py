@@ -13,13 +13,12 @@ import torch
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.cli_settings import add_settings
-from dreammotion_core.errors import ConfigError
+from dreammotion_core.clip_reading import FOLDER_FPS, read_clip
 from dreammotion_core.frame_folders import read_frames
 from dreammotion_core.values import Video
 from dreammotion_core.version import __version__
 from dreammotion_core.video_io import read_video
 
-FOLDER_FPS = 24.0
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 _EXAMPLES = """
@@ -165,22 +164,16 @@ def given_clip(options: argparse.Namespace, model: ModelSpec | None = None) -> V
     """The range of frames asked for; what was not asked for is as the model likes it best.
 
     Raises:
-        ConfigError: if these are more frames than the model can edit at once.
+        ConfigError: if the model does not take so many frames.
         VideoError: if the clip cannot be read.
     """
-    num_frames: int | None = options.num_frames
-    fps: float | None = options.fps
+    span = {"start_frame": options.start_frame, "fps": options.fps}
     if model is not None:
-        num_frames = model.num_frames if num_frames is None else num_frames
-        fps = model.fps if fps is None else fps
-        if num_frames > model.max_frames:
-            raise ConfigError(
-                f"--num-frames is {num_frames}; {model.name} edits at most {model.max_frames} frames at once"
-            )
+        return read_clip(options.video, spec=model, num_frames=options.num_frames, **span)
     if options.video.is_dir():
-        fps = FOLDER_FPS if fps is None else fps
-        return read_frames(options.video, fps=fps, start_frame=options.start_frame, max_frames=num_frames)
-    return read_video(options.video, start_frame=options.start_frame, max_frames=num_frames, fps=fps)
+        span["fps"] = FOLDER_FPS if options.fps is None else options.fps
+        return read_frames(options.video, max_frames=options.num_frames, **span)
+    return read_video(options.video, max_frames=options.num_frames, **span)
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ class DreamMotionPipeline:
         check_fits(video, self.spec, config)
         selected = selection(mask, video, config)
         key_sites = self._key_sites(config)
-        notices = self._notices(video, prompts)
+        notices = self._notices(video, prompts, config)
 
         # 2. Resize to the model's grid, encode clip and prompts.
         source_latents, prompt_embeds = self._encode(video, prompts, config)
@@ -149,7 +149,8 @@ class DreamMotionPipeline:
     def _encode(
         self, video: Video, prompts: tuple[str, str], config: EditConfig
     ) -> tuple[Tensor, PromptEmbeds]:
-        latents = self.backend.encode_video(to_model(video.frames, self.spec.fit_size(video.size)))
+        grid = self.spec.fit_size(video.size, scale=config.resolution_scale)
+        latents = self.backend.encode_video(to_model(video.frames, grid))
         return latents, PromptEmbeds(
             source=self.backend.encode_prompt(prompts[0]),
             target=self.backend.encode_prompt(prompts[1]),
@@ -197,9 +198,9 @@ class DreamMotionPipeline:
         matching_modules(self.backend.denoiser, sites)  # refuses wrong names before any work is done
         return sites
 
-    def _notices(self, video: Video, prompts: tuple[str, str]) -> list[Notice]:
+    def _notices(self, video: Video, prompts: tuple[str, str], config: EditConfig) -> list[Notice]:
         notices = list(video.notices)
-        grid = self.spec.fit_size(video.size)
+        grid = self.spec.fit_size(video.size, scale=config.resolution_scale)
         if grid != video.size:
             text = (
                 f"The clip is {video.size[1]}x{video.size[0]}; {self.spec.label} works at "

@@ -124,13 +124,18 @@ def describe(page: Page, *, steps: int) -> None:
     page.fill("#target-prompt textarea, #target-prompt input", "a blue ball on a meadow")
     if not page.locator("#steps input[type=number]").is_visible():
         page.click("#advanced button")
-    field = page.locator("#steps input[type=number]")
-    # While the drawer still opens, its fields may be set once more to what they start with.
-    field.element_handle().wait_for_element_state("stable")
-    page.wait_for_timeout(500)
-    field.fill(str(steps))
-    field.press("Tab")
-    expect(field).to_have_value(str(steps))
+    set_number(page.locator("#steps input[type=number]"), steps)
+
+
+def set_number(field: playwright.Locator, value: int) -> None:
+    """Type a number. While a drawer still opens, its fields may be set once more to what they start with."""
+    for _ in range(50):
+        field.fill(str(value))
+        field.press("Tab")
+        field.page.wait_for_timeout(400)
+        if field.input_value() == str(value):
+            return
+    raise AssertionError(f"the field stays at {field.input_value()}")
 
 
 def caption(page: Page) -> playwright.Locator:

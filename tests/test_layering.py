@@ -51,8 +51,11 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     | FILES
     | {"checks", "finishing", "resizing", "memory", "keys", "events", "editing"}
     | {"backends.base", "backends.registry"},
+    "clip_reading": BOTTOM | FILES | {"backends.base"},
+    "device_memory": set(),
+    "preflight": BOTTOM | {"checks", "clip_reading", "device_memory", "events", "pipeline"},
     "cli_settings": {"config"},
-    "cli_arguments": BOTTOM | FILES | {"backends.base", "cli_settings"},
+    "cli_arguments": BOTTOM | FILES | {"backends.base", "clip_reading", "cli_settings"},
 }
 FORBIDDEN_OUTSIDE: dict[str, set[str]] = {
     **{name: MODEL_LIBRARIES | {"gradio", "cv2", "torch", "PIL", "av"} for name in BOTTOM | {"events"}},
