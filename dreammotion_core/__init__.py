@@ -6,6 +6,7 @@ write_video(output.video, "edited.mp4")
 """
 
 from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.registry import list_models
 from dreammotion_core.checks import check_prompts
 from dreammotion_core.clip_reading import read_clip
@@ -35,6 +36,7 @@ from dreammotion_core.masks import feathered_alpha, grown_mask
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.preflight import Preflight, Trial, describe_preflight, measure_edit
 from dreammotion_core.receipt import build_receipt, write_receipt
+from dreammotion_core.source_cache import DiskSourceCache, MemorySourceCache, SourceCache
 from dreammotion_core.values import AudioTrack, EditOutput, Notice, StepLosses, Video
 from dreammotion_core.video_io import probe_video, read_video, write_video
 
@@ -43,6 +45,7 @@ __all__ = [
     "AudioTrack",
     "BackendError",
     "ConfigError",
+    "DiskSourceCache",
     "DreamMotionError",
     "DreamMotionPipeline",
     "EditConfig",
@@ -54,8 +57,10 @@ __all__ = [
     "InputError",
     "KeyLayoutError",
     "KeySiteError",
+    "LoadOptions",
     "MaskError",
     "MaskStream",
+    "MemorySourceCache",
     "ModelLoadError",
     "ModelSpec",
     "Notice",
@@ -65,6 +70,7 @@ __all__ = [
     "Preflight",
     "Preview",
     "PromptError",
+    "SourceCache",
     "StageDone",
     "Started",
     "StepDone",

@@ -14,9 +14,10 @@ import training.diffusion
 import training.vae
 from dreammotion_core import DreamMotionPipeline, EditConfig
 from dreammotion_core.errors import InputError, OutputError
+from training.arguments import new_parser
 from training.interruption import Interruption
 from training.loop import Budget, Recipe, RunFolder, learning_rate, train
-from training.run import _parser, main
+from training.run import main
 from training.state import Ema
 from training.vae import new_vae, whiten
 from training.world import render, sample_scene
@@ -298,7 +299,7 @@ def test_running_out_of_memory_is_said_in_one_line(
 
 
 def test_torchrun_takes_no_option_for_its_own() -> None:
-    words = [f"{option}=1" for action in _parser()._actions for option in action.option_strings]
+    words = [f"{option}=1" for action in new_parser()._actions for option in action.option_strings]
 
     taken = torch.distributed.run.get_args_parser().parse_args(["-m", "training.run", "toybox", *words])
 

@@ -27,55 +27,63 @@ CHUNK = 250
 """Clips rendered together, so that many of them are alike and can be drawn at once."""
 
 
-def clips_path(folder: Path, num_clips: int) -> Path:
+def clips_path(folder: Path, num_clips: int, num_frames: int = NUM_FRAMES) -> Path:
     """Where the rendered clips of this version of the world are kept."""
-    return folder / f"clips-v{WORLD_VERSION}-{num_clips}x{NUM_FRAMES}x{RESOLUTION}.npy"
+    return folder / f"clips-v{WORLD_VERSION}-{num_clips}x{num_frames}x{RESOLUTION}.npy"
 
 
-def rendered_clips(folder: Path, num_clips: int, device: torch.device | str = "cpu") -> NDArray[np.uint8]:
+def rendered_clips(
+    folder: Path, num_clips: int, device: torch.device | str = "cpu", num_frames: int = NUM_FRAMES
+) -> NDArray[np.uint8]:
     """The first `num_clips` training clips, (N, F, H, W, 3) uint8 RGB, memory-mapped; rendered if missing.
 
     They are drawn on the device of the training; on a CPU by one process for each core. An interrupted
     rendering leaves no file behind, so that a half-filled set is never trained on.
     """
-    path = clips_path(folder, num_clips)
+    path = clips_path(folder, num_clips, num_frames)
     if not path.exists():
-        shape = (num_clips, NUM_FRAMES, RESOLUTION, RESOLUTION, 3)
+        shape = (num_clips, num_frames, RESOLUTION, RESOLUTION, 3)
         bar = tqdm(desc="rendering", total=num_clips, mininterval=10)
         with bar, written_atomically(path) as part:
             clips = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-            for start, frames in _rendered_chunks(num_clips, torch.device(device)):
+            for start, frames in _rendered_chunks(num_clips, num_frames, torch.device(device)):
                 clips[start : start + len(frames)] = frames
                 bar.update(len(frames))
             clips.flush()
     return np.load(path, mmap_mode="r")
 
 
-def _rendered_chunks(num_clips: int, device: torch.device) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+def _rendered_chunks(
+    num_clips: int, num_frames: int, device: torch.device
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """First seed and frames of each chunk."""
     chunks = [range(k, min(k + CHUNK, num_clips)) for k in range(0, num_clips, CHUNK)]
     starts = [chunk.start for chunk in chunks]
+    shot = Shot(num_frames, resolution=RESOLUTION, device=device)
+    render = partial(_render_training_clips, shot=shot)
     if device.type != "cpu":
-        yield from zip(starts, (_render_training_clips(seeds, device) for seeds in chunks), strict=True)
+        yield from zip(starts, map(render, chunks), strict=True)
         return
     with _one_process_a_core() as pool:
-        yield from zip(starts, pool.map(_render_training_clips, chunks), strict=True)
+        yield from zip(starts, pool.map(render, chunks), strict=True)
 
 
-def _render_training_clips(seeds: range, device: torch.device | str = "cpu") -> NDArray[np.uint8]:
-    scenes = [sample_scene(seed) for seed in seeds]
-    rendered = render_batch(scenes, shot=Shot(NUM_FRAMES, resolution=RESOLUTION, device=device))
+def _render_training_clips(seeds: range, *, shot: Shot) -> NDArray[np.uint8]:
+    rendered = render_batch([sample_scene(seed) for seed in seeds], shot=shot)
     return np.stack([clip.frames.cpu().numpy() for clip in rendered])
 
 
-def object_coverage(folder: Path, num_clips: int, size: int) -> NDArray[np.float16]:
+def object_coverage(
+    folder: Path, num_clips: int, size: int, num_frames: int = NUM_FRAMES
+) -> NDArray[np.float16]:
     """How much of each latent the object covers, (N, F, size, size) in [0, 1]; kept in `folder`."""
-    path = folder / f"coverage-v{WORLD_VERSION}-{num_clips}x{size}.npy"
-    return kept_for_each_clip(path, partial(_coverage, size=size), num_clips=num_clips)
+    path = folder / f"coverage-v{WORLD_VERSION}-{num_clips}x{num_frames}x{size}.npy"
+    shot = Shot(num_frames, resolution=4 * size)
+    return kept_for_each_clip(path, partial(_coverage, shot=shot), num_clips=num_clips)
 
 
-def _coverage(seed: int, size: int) -> NDArray[np.float16]:
-    mask = object_mask(sample_scene(seed), shot=Shot(NUM_FRAMES, resolution=4 * size))
+def _coverage(seed: int, *, shot: Shot) -> NDArray[np.float16]:
+    mask = object_mask(sample_scene(seed), shot=shot)
     return F.avg_pool2d(mask.float()[:, None], 4)[:, 0].half().numpy()
 
 

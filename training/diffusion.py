@@ -14,7 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import CLIPTokenizer
 
-from training.data import object_coverage, random_captions
+from dreammotion_core.atomic_files import written_atomically
+from training.data import as_pictures, object_coverage, random_captions
 from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
 from training.text_to_video import LATENT_SIZE, TextToVideo, export, new_scheduler, start_from
 from training.tokenizer import MAX_TOKENS, save_tokenizer
@@ -41,13 +42,12 @@ def encoded_clips(
     if not path.exists():
         latents = []
         for clip in tqdm(clips, desc="encoding", mininterval=10):
-            images = torch.from_numpy(np.array(clip)).permute(0, 3, 1, 2).float().div(127.5).sub(1).to(device)
+            images = as_pictures(torch.from_numpy(np.array(clip))).to(device)
             with torch.autocast(device.type, torch.bfloat16):
                 mean = vae.encode(images).latent_dist.mean
             latents.append(mean.half().cpu().numpy())
-        part = path.with_suffix(".part.npy")
-        np.save(part, np.stack(latents))
-        part.replace(path)
+        with written_atomically(path) as part:
+            np.save(part, np.stack(latents))
     return np.load(path)
 
 

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from safetensors import SafetensorError
 from dreammotion_core.backends.registry import FORMAT_VERSION
 from dreammotion_core.errors import DreamMotionError, InputError
 from dreammotion_core.memory import out_of_memory_explained
+from training.arguments import GPU_BATCH_SCALE, PARTS, read_options
 from training.checks import check_model_folder, check_writable, first_line, usable_device
 from training.data import NUM_FRAMES, RESOLUTION, rendered_clips
 from training.diffusion import train_diffusion
@@ -29,15 +31,10 @@ from training.tokenizer import vocabulary
 from training.vae import train_vae
 from training.workers import agree, join_workers, rank
 
-ROOT = Path(__file__).resolve().parent
 LOG_COLUMNS = ["step", "seconds", "loss", "learning_rate"]
-GPU_BATCH_SCALE = 8
-"""Batches that suit a CPU leave a GPU waiting for work."""
 VAE_SHARE = 0.25
 """Part of the minutes of `toybox` that its autoencoder gets; the diffusion model gets the rest."""
 
-PARTS = {"toybox": ("vae", "unet", "text_encoder"), "vae": ("vae",)}
-"""What `--from` needs of the folder that it names."""
 GOES_ON = "the same command goes on from the last checkpoint"
 MEMORY_ADVICE = (
     f"close other programs on it, start fewer processes, or choose another with --device; {GOES_ON}"
@@ -54,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 the device or the disk failed, 2 the input cannot be used, 130 stopped.
     """
-    options = _options(arguments)
+    options = read_options(arguments)
     try:
         with out_of_memory_explained(advice=MEMORY_ADVICE):
             _train(options)
@@ -85,10 +82,11 @@ def _train(options: argparse.Namespace) -> None:
     if options.warm_start is not None:
         check_model_folder(options.warm_start, parts=PARTS[options.stage])
     join_workers(device)
+    render = partial(rendered_clips, options.cache, options.clips, device)
     if rank() == 0:
-        rendered_clips(options.cache, num_clips=options.clips, device=device)
+        render()
     agree(0.0)  # the others wait until the file is there
-    clips = rendered_clips(options.cache, num_clips=options.clips, device=device)
+    clips = render()
     scale = options.batch_scale or (GPU_BATCH_SCALE if device.type == "cuda" else 1)
     setting = Setting(device, options.seed, options.warm_start, scale)
     if options.stage == "toybox-clip":
@@ -156,79 +154,6 @@ def write_manifest(out: Path) -> None:
         "vocabulary": vocabulary(),
     }
     (out / "model_index.json").write_text(json.dumps(manifest, indent=2) + "\n")
-
-
-def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.warm_start is not None and options.stage not in PARTS:
-        parser.error(f"--from does not apply to {options.stage}, which is always trained from nothing")
-    runs, models = ROOT, ROOT.parent / "assets"
-    if options.smoke:
-        options.clips, options.minutes = 8, None
-        options.vae_steps, options.steps, options.judge_steps = 2, 4, 4
-        runs = models = ROOT / "runs" / "smoke"
-    options.out = options.out or models / options.stage.replace("vae", "toybox")
-    options.cache = options.cache or runs / "cache"
-    options.logs = options.logs or runs / "logs"
-    return options
-
-
-def _parser() -> argparse.ArgumentParser:
-    # None of the options may be the beginning of an option of torchrun, which would take it for its own.
-    parser = argparse.ArgumentParser(prog="python -m training.run", description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "stage",
-        choices=("toybox", "vae", "toybox-clip"),
-        help="the whole video model, its autoencoder only, or the judge",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
-    parser.add_argument(
-        "--budget-minutes",
-        dest="minutes",
-        type=_positive_minutes,
-        metavar="MINUTES",
-        help="train for so long instead of so many steps",
-    )
-    for name, default, what in (
-        ("vae-steps", 2100, "optimiser steps of the autoencoder"),
-        ("steps", 2560, "optimiser steps of the diffusion model"),
-        ("judge-steps", 4000, "optimiser steps of the judge"),
-        ("clips", 6000, "clips to render"),
-        ("batch-scale", None, f"larger batches (default: {GPU_BATCH_SCALE} on a GPU, else 1)"),
-    ):
-        parser.add_argument(f"--{name}", type=_positive_number, default=default, metavar="N", help=what)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--from",
-        dest="warm_start",
-        type=Path,
-        metavar="FOLDER",
-        help="start from the weights of an earlier model folder instead of from nothing",
-    )
-    parser.add_argument("--again", action="store_true", help="train the autoencoder even if it is there")
-    parser.add_argument(
-        "--smoke", action="store_true", help="a few steps of everything in seconds, in folders of its own"
-    )
-    for name, destination, what in (
-        ("out", "out", "where the model goes: assets/toybox or assets/toybox-clip"),
-        ("cache", "cache", "rendered clips and checkpoints: training/cache"),
-        ("log-folder", "logs", "where the log and the curve go: training/logs"),
-    ):
-        parser.add_argument(f"--{name}", dest=destination, type=Path, metavar="FOLDER", help=what)
-    return parser
-
-
-def _positive_number(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
-
-
-def _positive_minutes(text: str) -> float:
-    if not (minutes := float(text)) > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return minutes
 
 
 if __name__ == "__main__":

@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler, UNet3DConditionModel
 from diffusers.models.resnet import TemporalConvLayer
-from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+from diffusers.models.transformers.transformer_temporal import (
+    TransformerTemporalModel,
+    TransformerTemporalModelOutput,
+)
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -32,13 +35,20 @@ class ClipTransformer(TransformerTemporalModel):
     """Lets single frames pass, as the U-Net does itself with its first temporal layer."""
 
     def forward(self, hidden_states: Tensor, *args: Any, num_frames: int = 1, **kwargs: Any) -> Any:
-        """(B * F, C, h, w) of that shape, in a tuple."""
+        """(B * F, C, h, w) of that shape, as the output that diffusers returns."""
         if num_frames == 1:
-            return (hidden_states,)
+            return TransformerTemporalModelOutput(sample=hidden_states)
         return super().forward(hidden_states, *args, num_frames=num_frames, **kwargs)
 
 
 CLIP_LAYERS = {TemporalConvLayer: ClipConvolution, TransformerTemporalModel: ClipTransformer}
+
+
+def pass_single_frames_by(unet: nn.Module) -> None:
+    """Make the temporal layers of a U-Net let single frames pass; names and weights stay as they are."""
+    for module in unet.modules():
+        if type(module) in CLIP_LAYERS:
+            module.__class__ = CLIP_LAYERS[type(module)]
 
 
 class TextToVideo(nn.Module):
@@ -72,9 +82,7 @@ class TextToVideo(nn.Module):
             cross_attention_dim=96,
             attention_head_dim=32,
         )
-        for module in self.unet.modules():
-            if type(module) in CLIP_LAYERS:
-                module.__class__ = CLIP_LAYERS[type(module)]
+        pass_single_frames_by(self.unet)
 
     def forward(self, noisy_latents: Tensor, timesteps: Tensor, input_ids: Tensor) -> Tensor:
         """Predicted noise, (B, C, F, h, w), of noisy latents of that shape."""

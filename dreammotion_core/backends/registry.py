@@ -9,9 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dreammotion_core.backends.base import Backend, ModelSpec
+from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.errors import ModelLoadError
 
 FORMAT_VERSION = 2
@@ -111,12 +110,12 @@ def find_model(name_or_path: str) -> ModelSpec:
     )
 
 
-def load_backend(name_or_path: str, *, torch_dtype: torch.dtype | None = None) -> Backend:
+def load_backend(name_or_path: str, *, options: LoadOptions | None = None) -> Backend:
     """Load a model by name, folder or hub id; see `find_model`.
 
     Args:
         name_or_path: the model.
-        torch_dtype: precision of the weights; None takes `native_dtype`.
+        options: precision, and what is traded between memory and speed; None takes the defaults.
 
     Raises:
         ModelLoadError: if it is unknown, incomplete, damaged or unreachable.
@@ -125,16 +124,9 @@ def load_backend(name_or_path: str, *, torch_dtype: torch.dtype | None = None) -
     module, adapter = _ADAPTERS[spec.family]
     # Imported here because loading diffusers takes seconds that `models` and `--help` need not wait.
     backend: Backend = getattr(import_module(module), adapter).from_pretrained(
-        spec, torch_dtype=torch_dtype or native_dtype()
+        spec, options=options or LoadOptions()
     )
     return backend
-
-
-def native_dtype() -> torch.dtype:
-    """The fastest precision that a machine without a GPU computes in directly; float32 with a GPU."""
-    capabilities = torch.cpu.get_capabilities()
-    has_bfloat16 = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
-    return torch.bfloat16 if has_bfloat16 and not torch.cuda.is_available() else torch.float32
 
 
 def _with_manifest(spec: ModelSpec) -> ModelSpec:

@@ -15,10 +15,14 @@ from typing import Any, Self
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.backends.checkpointing import checkpointed
+from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.backends.placement import Placement
+from dreammotion_core.backends.profiles import compile_around, lay_channels_last
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.keys import KeySite
 from dreammotion_core.parameterization import noise_from_prediction, signal_and_noise_scale
@@ -35,8 +39,9 @@ class UNet3DBackend:
 
     Args:
         spec: facts about the model.
-        unet, vae, text_encoder, tokenizer, scheduler: its parts; the networks are frozen and set to
-            evaluation mode.
+        unet, vae, text_encoder, tokenizer, scheduler: its parts on the CPU; the networks are frozen and set
+            to evaluation mode.
+        options: how memory is traded for speed; the precision is that of the parts.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class UNet3DBackend:
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,
         scheduler: DDIMScheduler,
+        options: LoadOptions | None = None,
     ) -> None:
         self.denoiser = unet.eval().requires_grad_(False)
         self.vae = vae.eval().requires_grad_(False)
@@ -58,12 +64,33 @@ class UNet3DBackend:
         unet_stride = 2 ** (len(unet.config.block_out_channels) - 1)
         precision = str(unet.dtype).removeprefix("torch.")
         self.spec = replace(spec, size_multiple=vae_stride * unet_stride, precision=precision)
+        self._apply(options or LoadOptions())
+
+    def _apply(self, options: LoadOptions) -> None:
+        self._placement = Placement(
+            (self.denoiser, self.vae, self.text_encoder),
+            transient=(self.text_encoder,),
+            offload=options.offload,
+        )
+        self._checkpointed_layers = _layers(self.denoiser) if options.gradient_checkpointing else ()
+        if options.vae_slicing:
+            self.vae.enable_slicing()
+        if options.vae_tiling:
+            self.vae.enable_tiling()
+        if options.channels_last:
+            lay_channels_last(self.denoiser, self.vae)
+        if options.compile:
+            compile_around(self.denoiser, _layers(self.denoiser), key_sites=self.key_sites)
 
     @classmethod
-    def from_pretrained(cls, spec: ModelSpec, *, torch_dtype: torch.dtype = torch.float32) -> Self:
+    def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
         """Load all parts from a folder or, at the pinned revision, from the hub.
 
         With bfloat16 only the U-Net gets it: its eight bits of precision are too few for pictures.
+
+        Args:
+            spec: facts about the model.
+            options: how to load it.
 
         Raises:
             ModelLoadError: if a part is missing, incomplete, damaged or unreachable.
@@ -77,6 +104,7 @@ class UNet3DBackend:
             except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
                 raise ModelLoadError(_advice(spec, subfolder, error)) from error
 
+        torch_dtype = options.dtype
         outer_dtype = torch.float32 if torch_dtype == torch.bfloat16 else torch_dtype
         return cls(
             spec,
@@ -85,18 +113,17 @@ class UNet3DBackend:
             text_encoder=load(CLIPTextModel.from_pretrained, "text_encoder", dtype=outer_dtype),
             tokenizer=load(CLIPTokenizer.from_pretrained, "tokenizer"),
             scheduler=load(DDIMScheduler.from_pretrained, "scheduler"),
+            options=options,
         )
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        device: torch.device = self.denoiser.device
-        return device
+        """Where it works."""
+        return self._placement.device
 
     def to(self, device: torch.device | str) -> None:
-        """Move all weights to a device."""
-        for part in (self.denoiser, self.vae, self.text_encoder):
-            part.to(device)
+        """Choose where it works; see `LoadOptions.offload`."""
+        self._placement.to(device)
 
     def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
         """Unknown words, and words past the token limit."""
@@ -123,23 +150,25 @@ class UNet3DBackend:
             truncation=True,
             return_tensors="pt",
         )
-        prompt_embeds: Tensor = self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+        text_encoder = self._placement.fetch(self.text_encoder)
+        prompt_embeds: Tensor = text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
         return prompt_embeds
 
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
-        """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents, frame by frame to bound memory."""
-        means = [self.vae.encode(f[None].to(self.device, self.vae.dtype)).latent_dist.mean for f in frames]
-        latents: Tensor = (torch.cat(means).float() - self._latent_shift) * self.vae.config.scaling_factor
+        """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents."""
+        vae = self._placement.fetch(self.vae)
+        means = vae.encode(frames.to(self.device, vae.dtype)).latent_dist.mean
+        latents: Tensor = (means.float() - self._latent_shift) * vae.config.scaling_factor
         return latents.transpose(0, 1)[None]
 
     @torch.no_grad()
     def decode_video(self, latents: Tensor) -> Tensor:
         """(1, C, F, h, w) scaled latents to (F, 3, H, W) float32 RGB, roughly in [-1, 1]."""
-        raw = latents[0].transpose(0, 1) / self.vae.config.scaling_factor + self._latent_shift
-        return torch.cat(
-            [self.vae.decode(z[None].to(self.device, self.vae.dtype)).sample.float() for z in raw]
-        )
+        vae = self._placement.fetch(self.vae)
+        raw = latents[0].transpose(0, 1) / vae.config.scaling_factor + self._latent_shift
+        images: Tensor = vae.decode(raw.to(self.device, vae.dtype)).sample.float()
+        return images
 
     @property
     def _latent_shift(self) -> float:
@@ -155,14 +184,25 @@ class UNet3DBackend:
 
     def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
         """Predicted noise, (B, C, F, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
-        dtype = self.denoiser.dtype
-        prediction = self.denoiser(
-            noisy_latents.to(dtype), timestep, encoder_hidden_states=prompt_embeds.to(dtype)
-        ).sample.float()
+        denoiser = self._placement.fetch(self.denoiser)
+        with checkpointed(self._checkpointed_layers):
+            prediction = denoiser(
+                noisy_latents.to(denoiser.dtype),
+                timestep,
+                encoder_hidden_states=prompt_embeds.to(denoiser.dtype),
+            ).sample.float()
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
         return noise_from_prediction(
             prediction, noisy_latents, alpha, sigma, self.scheduler.config.prediction_type
         )
+
+
+def _layers(unet: UNet3DConditionModel) -> Sequence[nn.Module]:
+    """The layers that hold nearly all of its weights and activations, none within another."""
+    kinds = ("resnets", "temp_convs", "attentions", "temp_attentions")
+    blocks = (*unet.down_blocks, unet.mid_block, *unet.up_blocks)
+    repeated = [layer for block in blocks for kind in kinds for layer in getattr(block, kind, ())]
+    return (unet.transformer_in, *repeated)
 
 
 def _check_folder(folder: Path) -> None:

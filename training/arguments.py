@@ -1,0 +1,92 @@
+"""The command line of the training."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+GPU_BATCH_SCALE = 8
+"""Batches that suit a CPU leave a GPU waiting for work."""
+
+PARTS = {"toybox": ("vae", "unet", "text_encoder"), "vae": ("vae",)}
+"""What `--from` needs of the folder that it names."""
+
+
+def read_options(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line, with the folders that it leaves open.
+
+    Args:
+        arguments: the words after the program's name; None takes those of this process.
+    """
+    parser = new_parser()
+    options = parser.parse_args(arguments)
+    if options.warm_start is not None and options.stage not in PARTS:
+        parser.error(f"--from does not apply to {options.stage}, which is always trained from nothing")
+    runs, models = ROOT, ROOT.parent / "assets"
+    if options.smoke:
+        options.clips, options.minutes = 8, None
+        options.vae_steps, options.steps, options.judge_steps = 2, 4, 4
+        runs = models = ROOT / "runs" / "smoke"
+    options.out = options.out or models / options.stage.replace("vae", "toybox")
+    options.cache = options.cache or runs / "cache"
+    options.logs = options.logs or runs / "logs"
+    return options
+
+
+def new_parser() -> argparse.ArgumentParser:
+    """What can be said on the command line."""
+    # None of the options may be the beginning of an option of torchrun, which would take it for its own.
+    parser = argparse.ArgumentParser(prog="python -m training.run", description="Train an embedded model.")
+    parser.add_argument(
+        "stage",
+        choices=("toybox", "vae", "toybox-clip"),
+        help="the whole video model, its autoencoder only, or the judge",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    parser.add_argument(
+        "--budget-minutes",
+        dest="minutes",
+        type=_positive_minutes,
+        metavar="MINUTES",
+        help="train for so long instead of so many steps",
+    )
+    for name, default, what in (
+        ("vae-steps", 2100, "optimiser steps of the autoencoder"),
+        ("steps", 2560, "optimiser steps of the diffusion model"),
+        ("judge-steps", 4000, "optimiser steps of the judge"),
+        ("clips", 6000, "clips to render"),
+        ("batch-scale", None, f"larger batches (default: {GPU_BATCH_SCALE} on a GPU, else 1)"),
+    ):
+        parser.add_argument(f"--{name}", type=_positive_number, default=default, metavar="N", help=what)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--from",
+        dest="warm_start",
+        type=Path,
+        metavar="FOLDER",
+        help="start from the weights of an earlier model folder instead of from nothing",
+    )
+    parser.add_argument("--again", action="store_true", help="train the autoencoder even if it is there")
+    parser.add_argument(
+        "--smoke", action="store_true", help="a few steps of everything in seconds, in folders of its own"
+    )
+    for name, destination, what in (
+        ("out", "out", "where the model goes: assets/toybox or assets/toybox-clip"),
+        ("cache", "cache", "rendered clips and checkpoints: training/cache"),
+        ("log-folder", "logs", "where the log and the curve go: training/logs"),
+    ):
+        parser.add_argument(f"--{name}", dest=destination, type=Path, metavar="FOLDER", help=what)
+    return parser
+
+
+def _positive_number(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def _positive_minutes(text: str) -> float:
+    if not (minutes := float(text)) > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return minutes
