@@ -9,7 +9,7 @@ from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.registry import list_models
 from dreammotion_core.checks import check_prompts
-from dreammotion_core.clip_reading import read_clip
+from dreammotion_core.clip_reading import length_words, read_clip, shortest_length
 from dreammotion_core.config import PRESETS, EditConfig
 from dreammotion_core.device_memory import usable_memory
 from dreammotion_core.errors import (
@@ -33,6 +33,7 @@ from dreammotion_core.mask_files import read_masks, read_objects, write_masks, w
 from dreammotion_core.mask_levels import GivenMasks, GivenObjects
 from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.masks import feathered_alpha, grown_mask
+from dreammotion_core.model_downloads import ModelDownload, download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.preflight import Preflight, Trial, describe_preflight, measure_edit
 from dreammotion_core.receipt import build_receipt, write_receipt
@@ -61,6 +62,7 @@ __all__ = [
     "MaskError",
     "MaskStream",
     "MemorySourceCache",
+    "ModelDownload",
     "ModelLoadError",
     "ModelSpec",
     "Notice",
@@ -81,8 +83,10 @@ __all__ = [
     "build_receipt",
     "check_prompts",
     "describe_preflight",
+    "download_model",
     "feathered_alpha",
     "grown_mask",
+    "length_words",
     "list_models",
     "measure_edit",
     "probe_video",
@@ -91,6 +95,7 @@ __all__ = [
     "read_masks",
     "read_objects",
     "read_video",
+    "shortest_length",
     "usable_memory",
     "write_frames",
     "write_masks",

@@ -137,7 +137,9 @@ class _Probing:
     """Tries settings until it is known whether the edit fits, and what does where it does not."""
 
     def __init__(self, pipe: DreamMotionPipeline, video: Video, config: EditConfig) -> None:
-        self._pipe, self._video, self._config = pipe, video, config
+        # Answers that are kept from an earlier edit would make a step look cheaper than the next one is.
+        self._pipe = DreamMotionPipeline(pipe.backend)
+        self._video, self._config = video, config
         self._meter = MemoryMeter(pipe.backend.device)
         self._shortest = min(shortest_length(pipe.spec), len(video))
         self.room = usable_memory(str(pipe.backend.device))

@@ -62,6 +62,7 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     | {"backends.base", "backends.load_options", "backends.registry", "source_cache"},
     "clip_reading": BOTTOM | FILES | {"backends.base"},
     "device_memory": set(),
+    "model_downloads": BOTTOM | {"backends.base", "backends.registry"},
     "preflight": BOTTOM | {"checks", "clip_reading", "device_memory", "events", "pipeline"},
     "cli_settings": {"config"},
     "cli_arguments": BOTTOM | FILES | {"backends.base", "clip_reading", "cli_settings"},

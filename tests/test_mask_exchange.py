@@ -15,12 +15,12 @@ from PIL import Image
 from dreammotion_core import MaskError, read_objects, write_masks
 from segmentation import Click, Prompt, Selection, SelectionError, Tracks, load_segmenter
 from tests.tiny import moving_square
-from web import MaskExchange, VisitorStore
 from web.clip import Clip
-from web.mask_exchange import MASK_KINDS, check_export, export_masks, import_masks
+from web.mask_exchange import MASK_KINDS, MaskExchange, check_export, export_masks, import_masks
 from web.mask_strip import notices
 from web.selection_views import bench_view
 from web.settings import Refinement
+from web.visitors import VisitorStore
 
 NUM_FRAMES, SIZE = 3, (48, 64)
 ON_SQUARE = Prompt(Selection(clicks=(Click(12, 18),)))

@@ -30,8 +30,9 @@ from segmentation.sam import SamSegmenter
 from segmentation.sam_variants import SAM_VARIANTS
 from tests.test_segmentation_sam import tiny_sam
 from tests.tiny import moving_square
-from web import SegmenterPicker, Segmenters, VisitorStore
 from web.clip import Clip
+from web.segmenters import SegmenterPicker, Segmenters
+from web.visitors import VisitorStore
 
 SAM = SAM_VARIANTS[0].spec
 ON_SQUARE = Prompt(Selection(clicks=(Click(12, 24),)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -137,3 +137,30 @@ class Clip:
     def source_uris(self) -> tuple[str, ...]:
         """Its frames as the player shows them."""
         return tuple(encode_frames(self.video.frames))
+
+
+def carry_over(old: Clip, new: Clip) -> int:
+    """Take the objects of a clip, and what was said about them, to another reading of the same part.
+
+    Args:
+        old: as it was read.
+        new: the same file from the same moment, perhaps at another rate or length; changed.
+
+    Returns:
+        On how many frames something was said that the other reading does not have.
+    """
+    project, lost = new.tracks.new_project(), set()
+    for tracked in old.project.objects:
+        project = project.add_object(tracked.name, colour=tracked.colour, number=tracked.number)
+        for prompt in tracked.prompts:
+            place = prompt.frame_index * new.video.fps / old.video.fps
+            if place != int(place) or place >= len(new.video):
+                lost.add(prompt.frame_index)
+                continue
+            moved = replace(prompt, selection=replace(prompt.selection, frame_index=int(place)))
+            project = project.with_prompt(tracked.number, moved)
+            new.tracks.preview(moved)
+    new.history = History(project)
+    new.left_alone = old.left_alone
+    new.pick(old.picked.number)
+    return len(lost)

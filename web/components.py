@@ -93,16 +93,19 @@ def choice_list(label: str, *, elem_id: str) -> gr.HTML:
 
 
 def masthead(model: ModelSpec) -> gr.HTML:
-    """What this is, which model is active, and what that model knows."""
+    """What this is, which model is active, and what that model knows. Takes `masthead_html`."""
+    return gr.HTML(masthead_html(model), elem_id="masthead")
+
+
+def masthead_html(model: ModelSpec) -> str:
+    """The masthead while a model is active."""
     words = ", ".join(model.vocabulary or ())
     vocabulary = f"<details><summary>The words it knows</summary><p>{html.escape(words)}</p></details>"
-    return gr.HTML(
-        _read("masthead.html").format(
-            model=html.escape(model.label),
-            description=html.escape(model.description),
-            vocabulary=vocabulary if words else "",
-        ),
-        elem_id="masthead",
+    return _read("masthead.html").format(
+        model=html.escape(model.label),
+        licence=html.escape(model.licence),
+        description=html.escape(model.description),
+        vocabulary=vocabulary if words else "",
     )
 
 

@@ -57,7 +57,18 @@ def prompt_part() -> dict[str, Component]:
         )
         seed = gr.Textbox("-1", label="Seed (-1 draws one)", elem_id="seed", min_width=120)
     edit = gr.Button("Edit", variant="primary", elem_id="edit")
+    with gr.Row(elem_id="preflight-row"):
+        check = gr.Button("Time and memory", size="sm", elem_id="preflight-check", scale=0, min_width=150)
+        verdict = gr.HTML("", elem_id="preflight")
+    proposal = gr.Button("", size="sm", visible=False, elem_id="preflight-use")
+    with gr.Accordion("Edited by", open=False, elem_id="model-box") as box:
+        model = choice_list("What edits the clip", elem_id="model")
     return {
+        "model_box": box,
+        "model": model,
+        "preflight_check": check,
+        "preflight": verdict,
+        "preflight_use": proposal,
         "source_prompt": source,
         "target_prompt": target,
         "suggestions": suggestions,
