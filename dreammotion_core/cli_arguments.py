@@ -12,6 +12,7 @@ from typing import NoReturn
 import torch
 
 from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.cli_settings import add_settings
 from dreammotion_core.clip_reading import FOLDER_FPS, read_clip
 from dreammotion_core.frame_folders import read_frames
@@ -58,6 +59,13 @@ def build_parser() -> argparse.ArgumentParser:
             description="Select an object and write one mask a frame, white on the object.",
         )
     )
+    _add_preflight(
+        commands.add_parser(
+            "preflight",
+            help="measure what an edit takes",
+            description="Try a step of an edit: how long it takes, whether it fits, and what fits otherwise.",
+        )
+    )
     commands.add_parser("models", help="list the models and the segmenters", description="List them.")
     return parser
 
@@ -94,13 +102,14 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
     results.add_argument(
         "--receipt", metavar="PATH", type=Path, help="settings and facts as JSON (next to OUT)"
     )
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model", default="toybox", metavar="NAME", help="name, hub id or folder (%(default)s)"
-    )
-    model.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the model (%(default)s)")
-    _add_device(model)
-    _add_segmenter(model)
+    _add_segmenter(_add_model(parser))
+    add_settings(parser)
+
+
+def _add_preflight(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of PNG frames")
+    _add_range(parser, "the model's own length and frame rate")
+    _add_model(parser)
     add_settings(parser)
 
 
@@ -139,6 +148,19 @@ def _add_range(parser: argparse.ArgumentParser, default: str) -> None:
     span.add_argument("--fps", type=float, metavar="RATE", help="resample to so many frames a second first")
 
 
+def _add_model(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model", default="toybox", metavar="NAME", help="name, hub id or folder (%(default)s)"
+    )
+    model.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the model (%(default)s)")
+    model.add_argument(
+        "--low-memory", action="store_true", help="for GPUs of 8 to 16 GB: slower, in half precision"
+    )
+    _add_device(model)
+    return model
+
+
 def _add_device(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (%(default)s)")
 
@@ -148,9 +170,12 @@ def _add_segmenter(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--checkpoint", metavar="PATH", type=Path, help="weights of the segmenter")
 
 
-def given_dtype(options: argparse.Namespace) -> torch.dtype | None:
-    """The precision asked for; None leaves the choice to the pipeline."""
-    return None if options.precision == "auto" else getattr(torch, options.precision)
+def given_load_options(options: argparse.Namespace) -> LoadOptions:
+    """How the model is to be loaded."""
+    dtype = None if options.precision == "auto" else getattr(torch, options.precision)
+    if not options.low_memory:
+        return LoadOptions(torch_dtype=dtype)
+    return LoadOptions.low_memory() if dtype is None else LoadOptions.low_memory(torch_dtype=dtype)
 
 
 def given_device(options: argparse.Namespace) -> str:

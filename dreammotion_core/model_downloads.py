@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dreammotion_core.backends.base import ModelSpec
@@ -101,12 +102,22 @@ class _Transfer(threading.Thread):
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
         files = needed_files(list(sizes))
         self.total = sum(sizes[name] for name in files)
+        _check_room(self.total)
         # The file that says that a model is here comes last.
         done = 0
         for name in sorted(files, key=lambda each: each == spec.ready_file):
             hf_hub_download(spec.source, name, revision=spec.revision, tqdm_class=bar)
             done += sizes[name]
             self.received = done
+
+
+def _check_room(total_bytes: int) -> None:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    folder = next(path for path in (Path(HF_HUB_CACHE), *Path(HF_HUB_CACHE).parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    if free < total_bytes:
+        raise OSError(f"it needs {total_bytes / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free")
 
 
 def needed_files(names: Sequence[str]) -> list[str]:
@@ -128,12 +139,12 @@ def needed_files(names: Sequence[str]) -> list[str]:
     for files in parts.values():
         weights = [name for name in files if name.endswith(_WEIGHTS) and ".fp16" not in name]
         old = [name for name in files if name.endswith(_OLD_WEIGHTS) and ".fp16" not in name]
-        has_index = not weights or any(name.endswith(f"{_WEIGHTS}.index.json") for name in files)
         chosen += weights or old
+        superseded = ".bin.index" if weights else f"{_WEIGHTS}.index"
         chosen += [
             name
             for name in files
-            if name.endswith(_OTHERS) and ".fp16" not in name and (has_index or ".bin.index" not in name)
+            if name.endswith(_OTHERS) and ".fp16" not in name and superseded not in name
         ]
     return chosen
 

@@ -218,6 +218,21 @@ def test_edit_of_a_clicked_object(clip: Path, model: Path, tmp_path: Path) -> No
     assert receipt["mask"]["share"] == pytest.approx(mask[0].mean(), rel=0.3)
 
 
+def test_preflight_says_what_an_edit_takes_and_writes_nothing(
+    clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    words = ("preflight", clip, "--model", model, "--device", "cpu", "--num-frames", 6, "--steps", 30)
+
+    assert main([str(word) for word in words]) == 0
+
+    said = capsys.readouterr()
+    assert said.out.startswith("It fits: at most ")
+    assert "30 steps of" in said.out
+    assert re.search(r"2 frames at \d+x\d+: fits\n6 frames at \d+x\d+: fits\n", said.err)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 # --- segment and models ---------------------------------------------------------------------------
 
 
@@ -319,7 +334,7 @@ def test_models_lists_every_model_and_segmenter(capsys: pytest.CaptureFixture[st
     assert "[ready]" in listed
 
 
-@pytest.mark.parametrize("command", [[], ["edit"], ["segment"], ["models"]])
+@pytest.mark.parametrize("command", [[], ["edit"], ["preflight"], ["segment"], ["models"]])
 def test_help_fits_a_terminal_and_exits_with_zero(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

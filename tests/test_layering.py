@@ -66,7 +66,9 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "model_downloads": BOTTOM | {"backends.base", "backends.registry"},
     "preflight": BOTTOM | {"checks", "clip_reading", "device_memory", "events", "pipeline"},
     "cli_settings": {"config"},
-    "cli_arguments": BOTTOM | FILES | {"backends.base", "clip_reading", "cli_settings"},
+    "cli_arguments": BOTTOM
+    | FILES
+    | {"backends.base", "backends.load_options", "clip_reading", "cli_settings"},
 }
 FORBIDDEN_OUTSIDE: dict[str, set[str]] = {
     **{name: MODEL_LIBRARIES | {"gradio", "cv2", "torch", "PIL", "av"} for name in BOTTOM | {"events"}},
