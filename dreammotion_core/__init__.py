@@ -35,7 +35,8 @@ from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.masks import feathered_alpha, grown_mask
 from dreammotion_core.model_downloads import ModelDownload, download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
-from dreammotion_core.preflight import Preflight, Trial, describe_preflight, measure_edit
+from dreammotion_core.preflight import Preflight, Trial, measure_edit
+from dreammotion_core.preflight_words import describe_preflight
 from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.source_cache import DiskSourceCache, MemorySourceCache, SourceCache
 from dreammotion_core.values import AudioTrack, EditOutput, Notice, StepLosses, Video

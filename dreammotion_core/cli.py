@@ -33,7 +33,8 @@ from dreammotion_core.mask_files import check_mask_target, write_masks
 from dreammotion_core.model_downloads import download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.png_files import check_empty_folder
-from dreammotion_core.preflight import Trial, describe_preflight, measure_edit
+from dreammotion_core.preflight import Trial, measure_edit
+from dreammotion_core.preflight_words import describe_preflight
 from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.values import EditOutput, Notice, StepLosses, Video
 from dreammotion_core.video_io import check_target, write_video

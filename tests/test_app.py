@@ -468,7 +468,7 @@ def test_a_failing_edit_keeps_its_latest_preview(editor: LazyEditor, example: Ex
     page.click(token)
     seen: list[dict[str, Any]] = []
 
-    with pytest.raises(OutOfMemoryError):
+    with pytest.raises(OutOfMemoryError, match="“Time and memory” under Edit finds the largest that fits"):
         seen.extend(page.edits.run(token=token, **PROMPTS, **form()))
 
     assert "unchanged (max difference 0 of 255)" in seen[-1]["facts"]

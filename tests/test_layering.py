@@ -65,6 +65,7 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "device_memory": set(),
     "model_downloads": BOTTOM | {"backends.base", "backends.registry"},
     "preflight": BOTTOM | {"checks", "clip_reading", "device_memory", "events", "pipeline"},
+    "preflight_words": {"preflight"},
     "cli_settings": {"config"},
     "cli_arguments": BOTTOM
     | FILES
