@@ -70,6 +70,8 @@ class EditConfig:
         negative_prompt: text of the unconditional branch.
         seed: seed of all noise and timesteps; -1 draws one, which `Started` then reports.
         preview_interval: steps between previews; 0 switches them off.
+        resolution_scale: sides of the model's grid relative to those it was trained at, above 0 to 2; below
+            1 an edit takes less memory and time and is coarser.
         last_stage: of a cascade, the stage after which to stop, by its name in `ModelSpec.stages`; None
             runs them all.
 
@@ -99,6 +101,7 @@ class EditConfig:
     negative_prompt: str = ""
     seed: int = -1
     preview_interval: int = 5
+    resolution_scale: float = 1.0
     last_stage: str | None = None
 
     def __post_init__(self) -> None:
@@ -111,6 +114,7 @@ class EditConfig:
         _check_real("learning_rate_end_factor", self.learning_rate_end_factor, 0.0, 1.0)
         _check_real("strength", self.strength, 0.0, 1.0, above=True)
         _check_real("guidance_scale", self.guidance_scale, 0.0, 1000.0)
+        _check_real("resolution_scale", self.resolution_scale, 0.0, 2.0, above=True)
         _check_real("colour_smoothing", self.colour_smoothing, 0.0, 3600.0)
         for name in ("appearance_weight", "spatial_weight", "temporal_weight"):
             _check_real(name, getattr(self, name), 0.0, 1e6)

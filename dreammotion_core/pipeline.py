@@ -132,7 +132,7 @@ class DreamMotionPipeline:
         selected = selection(mask, video, config)
         key_sites = self._key_sites(config)
         method = method_for(config, backend=self.backend)
-        notices = notices_about(video, prompts, self.backend)
+        notices = notices_about(video, prompts, self.backend, config=config)
 
         # 2. Resize to the model's grid, encode clip and prompts.
         task = self._task(video, prompts, selected, config, key_sites)
@@ -164,7 +164,8 @@ class DreamMotionPipeline:
         config: EditConfig,
         key_sites: Sequence[KeySite],
     ) -> EditTask:
-        latents = self.backend.encode_video(to_model(video.frames, self.spec.fit_size(video.size)))
+        grid = self.spec.fit_size(video.size, scale=config.resolution_scale)
+        latents = self.backend.encode_video(to_model(video.frames, grid))
         embeds = PromptEmbeds(
             source=self.backend.encode_prompt(prompts[0]),
             target=self.backend.encode_prompt(prompts[1]),

@@ -18,7 +18,10 @@ BOTTOM = {"errors", "config", "values", "version", "mask_shapes"}
 FILES = (
     {"atomic_files", "audio_io", "frame_conversion", "frame_decoding", "frame_folders", "frame_range"}
     | {"frame_storage", "png_files", "video_io", "video_timeline"}
-    | {f"mask_{what}" for what in ("archives", "arrays", "files", "levels", "names", "pictures", "videos")}
+    | {
+        f"mask_{what}"
+        for what in ("archives", "arrays", "files", "levels", "names", "pictures", "streams", "videos")
+    }
 )
 MATHS = {"distillation", "similarity", "parameterization", "masks", "composite", "detail", "steadying"}
 PIXEL_METRICS = {"clips", "background", "colour_jitter", "fidelity", "flow", "mask_overlap", "warping"}
@@ -73,8 +76,15 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     | FILES
     | {"checks", "finishing", "resizing", "memory", "keys", "events", "editing", "methods.registry"}
     | {"backends.base", "backends.load_options", "backends.registry", "source_cache"},
+    "clip_reading": BOTTOM | FILES | {"backends.base"},
+    "device_memory": set(),
+    "model_downloads": BOTTOM | {"backends.base", "backends.registry"},
+    "preflight": BOTTOM | {"checks", "clip_reading", "device_memory", "events", "pipeline"},
+    "preflight_words": {"preflight"},
     "cli_settings": {"config"},
-    "cli_arguments": BOTTOM | FILES | {"backends.base", "cli_settings"},
+    "cli_arguments": BOTTOM
+    | FILES
+    | {"backends.base", "backends.load_options", "clip_reading", "cli_settings"},
 }
 FORBIDDEN_OUTSIDE: dict[str, set[str]] = {
     **{name: MODEL_LIBRARIES | {"gradio", "cv2", "torch", "PIL", "av"} for name in BOTTOM | {"events"}},
