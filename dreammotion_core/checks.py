@@ -44,16 +44,7 @@ def check_fits(video: Video, spec: ModelSpec, config: EditConfig) -> None:
     """
     if len(video) < 2:
         raise VideoError("the clip has one frame; a video edit needs at least 2 frames")
-    if len(video) > spec.max_frames:
-        raise VideoError(
-            f"the clip has {len(video)} frames; {spec.label} edits at most {spec.max_frames} at once: "
-            "choose a shorter range of frames, or a lower frame rate"
-        )
-    if (fitting := spec.fit_length(len(video))) != len(video):
-        raise VideoError(
-            f"the clip has {len(video)} frames; {spec.label} takes {spec.frame_step} k + 1 of them: pass the "
-            f"first {fitting}, or {fitting + spec.frame_step}"
-        )
+    spec.check_length(len(video))
     if config.last_stage is not None and config.last_stage not in spec.stages:
         known = f"choose one of: {', '.join(spec.stages)}" if spec.stages else "leave it out"
         raise ConfigError(f"{spec.label} has no stage {config.last_stage!r}; {known}")

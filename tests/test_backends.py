@@ -160,7 +160,7 @@ def test_missing_files_are_refused(folder: Path, tmp_path: Path, part: str, kind
     broken = shutil.copytree(folder, tmp_path / "broken")
     next((broken / part).glob(kind)).unlink()
 
-    with pytest.raises(ModelLoadError, match=f"{part} in .*half-downloaded"):
+    with pytest.raises(ModelLoadError, match=f"{part}(/config.json)? in .*half-downloaded"):
         load_backend(str(broken))
 
 
@@ -193,7 +193,7 @@ def test_a_damaged_manifest_is_refused(folder: Path, tmp_path: Path, text: str) 
     broken = shutil.copytree(folder, tmp_path / "broken")
     (broken / "model_index.json").write_text(text)
 
-    with pytest.raises(ModelLoadError, match=r"model_index\.json cannot be read"):
+    with pytest.raises(ModelLoadError, match=r"model_index\.json (in|of) .*cannot be (read|loaded)"):
         find_model(str(broken))
 
 
@@ -208,7 +208,7 @@ def test_weights_of_another_shape_are_refused(folder: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["no-such-model", "owner/model", "./missing/folder"])
 def test_unknown_names_list_what_is_accepted(name: str) -> None:
-    with pytest.raises(ModelLoadError, match="pass one of toybox, zeroscope, an existing folder"):
+    with pytest.raises(ModelLoadError, match=r"pass one of toybox, zeroscope, .*an existing folder"):
         find_model(name)
 
 

@@ -1,13 +1,48 @@
-"""What a denoiser gains from other layouts of its weights and from compiled layers."""
+"""What a model gains from tiles, from other layouts of its weights and from compiled layers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
+from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.errors import ConfigError
 from dreammotion_core.keys import KeySite, matching_modules
+
+
+def apply_options(
+    denoiser: nn.Module,
+    vae: Any,
+    options: LoadOptions,
+    *,
+    layers: Sequence[nn.Module],
+    key_sites: Sequence[KeySite],
+) -> None:
+    """Change a model, in place, as its options ask.
+
+    Args:
+        denoiser: the whole network.
+        vae: its autoencoder.
+        options: how memory is traded for speed.
+        layers: the denoiser's repeated layers, none within another.
+        key_sites: where keys are taken by default.
+
+    Raises:
+        ConfigError: if the autoencoder cannot work in tiles.
+    """
+    if options.vae_slicing and hasattr(vae, "enable_slicing"):
+        vae.enable_slicing()
+    if options.vae_tiling:
+        if not hasattr(vae, "enable_tiling"):
+            raise ConfigError(f"{type(vae).__name__} cannot work in tiles; leave vae_tiling out")
+        vae.enable_tiling()
+    if options.channels_last:
+        lay_channels_last(denoiser, vae)
+    if options.compile:
+        compile_around(denoiser, layers, key_sites=key_sites)
 
 
 def lay_channels_last(*networks: nn.Module) -> None:

@@ -6,24 +6,22 @@ is deprecated and frozen.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.checkpointing import checkpointed
+from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.placement import Placement
-from dreammotion_core.backends.profiles import compile_around, lay_channels_last
-from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.backends.profiles import apply_options
+from dreammotion_core.backends.text_encoding import embed_prompt, prompt_notices
 from dreammotion_core.keys import KeySite
 from dreammotion_core.parameterization import noise_from_prediction, signal_and_noise_scale
 from dreammotion_core.values import Notice
@@ -73,20 +71,13 @@ class UNet3DBackend:
             offload=options.offload,
         )
         self._checkpointed_layers = _layers(self.denoiser) if options.gradient_checkpointing else ()
-        if options.vae_slicing:
-            self.vae.enable_slicing()
-        if options.vae_tiling:
-            self.vae.enable_tiling()
-        if options.channels_last:
-            lay_channels_last(self.denoiser, self.vae)
-        if options.compile:
-            compile_around(self.denoiser, _layers(self.denoiser), key_sites=self.key_sites)
+        apply_options(
+            self.denoiser, self.vae, options, layers=_layers(self.denoiser), key_sites=self.key_sites
+        )
 
     @classmethod
     def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
         """Load all parts from a folder or, at the pinned revision, from the hub.
-
-        With bfloat16 only the U-Net gets it: its eight bits of precision are too few for pictures.
 
         Args:
             spec: facts about the model.
@@ -95,24 +86,15 @@ class UNet3DBackend:
         Raises:
             ModelLoadError: if a part is missing, incomplete, damaged or unreachable.
         """
-        if spec.is_local:
-            _check_folder(Path(spec.source))
-
-        def load(part: Callable[..., Any], subfolder: str, **options: Any) -> Any:
-            try:
-                return part(spec.source, subfolder=subfolder, revision=spec.revision, **options)
-            except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-                raise ModelLoadError(_advice(spec, subfolder, error)) from error
-
-        torch_dtype = options.dtype
-        outer_dtype = torch.float32 if torch_dtype == torch.bfloat16 else torch_dtype
+        files = ModelFiles(spec, parts=SUBFOLDERS)
+        outer = outer_dtype(options.dtype)
         return cls(
             spec,
-            unet=load(UNet3DConditionModel.from_pretrained, "unet", torch_dtype=torch_dtype),
-            vae=load(AutoencoderKL.from_pretrained, "vae", torch_dtype=outer_dtype),
-            text_encoder=load(CLIPTextModel.from_pretrained, "text_encoder", dtype=outer_dtype),
-            tokenizer=load(CLIPTokenizer.from_pretrained, "tokenizer"),
-            scheduler=load(DDIMScheduler.from_pretrained, "scheduler"),
+            unet=files.load_denoiser("unet", UNet3DConditionModel, torch_dtype=options.dtype),
+            vae=files.load("vae", AutoencoderKL.from_pretrained, torch_dtype=outer),
+            text_encoder=files.load("text_encoder", CLIPTextModel.from_pretrained, dtype=outer),
+            tokenizer=files.load("tokenizer", CLIPTokenizer.from_pretrained),
+            scheduler=files.load("scheduler", DDIMScheduler.from_pretrained),
             options=options,
         )
 
@@ -127,32 +109,19 @@ class UNet3DBackend:
 
     def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
         """Unknown words, and words past the token limit."""
-        notices = []
-        limit = self.tokenizer.model_max_length
-        num_tokens = len(self.tokenizer(prompt).input_ids)
-        if num_tokens > limit:
-            text = f"The prompt has {num_tokens} tokens; {self.spec.label} reads only the first {limit}."
-            notices.append(Notice("prompt_truncated", text))
-        words = dict.fromkeys(re.findall(r"[^\W\d_]+", prompt.lower()))
-        unknown = [word for word in words if word not in (self.spec.vocabulary or words)]
-        if unknown:
-            text = f"{self.spec.label} has never seen these words and will guess: {', '.join(unknown)}."
-            notices.append(Notice("unknown_words", text))
-        return tuple(notices)
+        return prompt_notices(
+            prompt, tokenizer=self.tokenizer, max_tokens=self.tokenizer.model_max_length, spec=self.spec
+        )
 
-    @torch.no_grad()
     def encode_prompt(self, prompt: str) -> Tensor:
         """(1, L, D) hidden states of the text encoder."""
-        tokens = self.tokenizer(
+        return embed_prompt(
             prompt,
-            padding="max_length",
-            max_length=self.tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
+            tokenizer=self.tokenizer,
+            text_encoder=self._placement.fetch(self.text_encoder),
+            max_tokens=self.tokenizer.model_max_length,
+            device=self.device,
         )
-        text_encoder = self._placement.fetch(self.text_encoder)
-        prompt_embeds: Tensor = text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
-        return prompt_embeds
 
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
@@ -203,29 +172,3 @@ def _layers(unet: UNet3DConditionModel) -> Sequence[nn.Module]:
     blocks = (*unet.down_blocks, unet.mid_block, *unet.up_blocks)
     repeated = [layer for block in blocks for kind in kinds for layer in getattr(block, kind, ())]
     return (unet.transformer_in, *repeated)
-
-
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise ModelLoadError(
-            f"there is no model folder {folder}; pass a model name, a hub id or an existing folder"
-        )
-    missing = [name for name in SUBFOLDERS if not (folder / name).is_dir()]
-    if missing:
-        raise ModelLoadError(
-            f"the model folder {folder} lacks {', '.join(missing)}; it needs the subfolders "
-            f"{', '.join(SUBFOLDERS)}. If a download was interrupted, run it again"
-        )
-
-
-def _advice(spec: ModelSpec, subfolder: str, error: Exception) -> str:
-    reason = str(error).strip().split("\n")[0][:300]
-    if spec.is_local:
-        return (
-            f"{subfolder} in {spec.source} cannot be loaded ({reason}); "
-            "the folder may be half-downloaded: fetch it again"
-        )
-    return (
-        f"{subfolder} of {spec.source} cannot be loaded ({reason}); check the network, or download the model "
-        "on another machine and pass its folder, or use the embedded model 'toybox'"
-    )
