@@ -48,23 +48,29 @@ class Counter(TorchDispatchMode):
         """Run one operation and count it."""
         if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
             return 1  # any number will do, there is none to read
+        self._track(_tensors((args, kwargs)), sign=0)
         result = func(*args, **(kwargs or {}))
         if func._overloadpacket in flop_registry:
             self.flops += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=result)
-        self._track(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
+        self._track(_tensors(result))
         return result
 
-    def _track(self, tensors: Iterable[Tensor]) -> None:
+    def _track(self, tensors: Iterable[Tensor], sign: int = 1) -> None:
+        """Count tensors that are seen for the first time; with sign 0 they only count as seen."""
         for tensor in tensors:
             storage = tensor.untyped_storage()
             if storage not in self._seen:
                 self._seen[storage] = None
-                self._change(storage.nbytes())
-                weakref.finalize(storage, self._change, -storage.nbytes())
+                self._change(sign * storage.nbytes())
+                weakref.finalize(storage, self._change, -sign * storage.nbytes())
 
     def _change(self, num_bytes: int) -> None:
         self.live_bytes += num_bytes
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+
+
+def _tensors(values: object) -> Iterable[Tensor]:
+    return (leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
 
 
 def fake_device() -> AbstractContextManager[object]:

@@ -15,19 +15,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.random_models import MODELS, STRIDE, random_inputs
+from benchmarks.counting import Counter
+from benchmarks.random_models import CASES, MODELS, PRECISIONS, STRIDE, random_inputs
 from dreammotion_core import LoadOptions, MemorySourceCache, OutOfMemoryError
 from dreammotion_core.editing import distill_step
 from dreammotion_core.source_branch import SourceBranch
 
-CASES: Mapping[str, tuple[tuple[int, int], tuple[int, ...]]] = {
-    "zeroscope": ((320, 576), (8, 16, 24)),
-}
-"""Model -> (height, width) in pixels and numbers of frames."""
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PROFILES: Mapping[str, Mapping[str, bool]] = {
     "plain": {},
     "channels-last": {"channels_last": True},
@@ -127,13 +121,14 @@ def measured(
         torch.cuda.reset_peak_memory_stats(device)
     seconds = median_seconds(step, device=device, repeats=repeats)
     peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-    with FlopCounterMode(display=False) as counter:
-        step(source_branch=cache)
+    with Counter() as counter:
+        step()
+    step(source_branch=cache)
     return Cost(
         seconds=seconds,
         cached_seconds=median_seconds(partial(step, source_branch=cache), device=device, repeats=repeats),
         forward_seconds=median_seconds(forward, device=device, repeats=repeats),
-        flops=counter.get_total_flops(),
+        flops=counter.flops,
         peak_bytes=peak_bytes,
     )
 
@@ -166,7 +161,7 @@ def _seconds(work: Callable[[], object], *, device: torch.device, repeats: int) 
 
 def _cases(options: argparse.Namespace) -> Iterator[tuple[str, tuple[int, int], int]]:
     for model in options.models:
-        size, numbers = CASES.get(model, ((320, 576), (8,)))
+        size, numbers = CASES.get(model, ((320, 576), (9,)))
         for num_frames in options.frames or numbers:
             yield model, tuple(options.size or size), num_frames
 

@@ -11,17 +11,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLCogVideoX,
+    AutoencoderKLWan,
+    CogVideoXDDIMScheduler,
+    CogVideoXTransformer3DModel,
+    DDIMScheduler,
+    UNet3DConditionModel,
+    WanTransformer3DModel,
+)
 from torch import Tensor, nn
+from transformers import T5Tokenizer
 
 from dreammotion_core import EditConfig
 from dreammotion_core.backends.base import Backend, ModelSpec
+from dreammotion_core.backends.cogvideox import CogVideoXBackend
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.unet3d import UNet3DBackend
+from dreammotion_core.backends.wan import WanBackend
 from dreammotion_core.editing import EditTask, PromptEmbeds
 
 STRIDE = 8
 """Pixels per latent on each side, in all families here."""
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""What command lines call them."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +145,65 @@ def _unet3d(config: Mapping[str, Any], options: LoadOptions) -> Backend:
     )
 
 
+def _wan(config: Mapping[str, Any], options: LoadOptions) -> Backend:
+    vae = AutoencoderKLWan(base_dim=4, num_res_blocks=1, dim_mult=[1, 1, 1, 1])
+    return WanBackend(
+        _spec("wan"),
+        transformer=WanTransformer3DModel(**config),
+        vae=vae,
+        **_text_parts(512),
+        options=options,
+    )
+
+
+def _cogvideox(config: Mapping[str, Any], options: LoadOptions) -> Backend:
+    return CogVideoXBackend(
+        _spec("cogvideox"),
+        transformer=CogVideoXTransformer3DModel(**config),
+        vae=AutoencoderKLCogVideoX(
+            down_block_types=("CogVideoXDownBlock3D",) * 4,
+            up_block_types=("CogVideoXUpBlock3D",) * 4,
+            block_out_channels=(4, 4, 4, 4),
+            layers_per_block=1,
+            norm_num_groups=2,
+        ),
+        **_text_parts(226),
+        scheduler=CogVideoXDDIMScheduler(prediction_type="v_prediction", rescale_betas_zero_snr=True),
+        options=options,
+    )
+
+
+def _text_parts(max_tokens: int) -> Mapping[str, Any]:
+    tokenizer = T5Tokenizer(
+        vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)], model_max_length=max_tokens
+    )
+    return {"text_encoder": nn.Identity(), "tokenizer": tokenizer}
+
+
+_SMALL_TRANSFORMER = {"num_attention_heads": 4, "num_layers": 9}
+
 MODELS: Mapping[str, RandomModel] = {
     "unet3d-64": RandomModel(
         {"block_out_channels": (64, 128, 256, 256), "cross_attention_dim": 256}, _unet3d, (77, 256)
     ),
+    "wan-small": RandomModel(
+        {**_SMALL_TRANSFORMER, "attention_head_dim": 64, "ffn_dim": 1024, "text_dim": 256}, _wan, (512, 256)
+    ),
+    "cogvideox-small": RandomModel({**_SMALL_TRANSFORMER, "text_embed_dim": 256}, _cogvideox, (226, 256)),
     "zeroscope": RandomModel({}, _unet3d, (77, 1024)),
+    "wan-1.3b": RandomModel(
+        {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30}, _wan, (512, 4096)
+    ),
+    "cogvideox-2b": RandomModel({"num_attention_heads": 30, "num_layers": 30}, _cogvideox, (226, 4096)),
 }
-"""`zeroscope` is the exact shape of ZeroScope and ModelScope, which diffusers made its defaults."""
+"""Three small ones of the families, for a CPU, and the exact shapes of three published models.
+
+What is not given is as diffusers' classes have it, whose defaults are ZeroScope, Wan 14B and CogVideoX 2B.
+"""
+
+CASES: Mapping[str, tuple[tuple[int, int], tuple[int, ...]]] = {
+    "zeroscope": ((320, 576), (8, 16, 24)),
+    "wan-1.3b": ((480, 832), (17, 33)),
+    "cogvideox-2b": ((320, 576), (17, 33)),
+}
+"""Exact model -> (height, width) of a clip in pixels, and numbers of frames to measure."""

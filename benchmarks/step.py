@@ -18,14 +18,13 @@ import torch
 
 from benchmarks.naive_step import naive_step
 from benchmarks.peak_memory import peak_bytes
-from benchmarks.random_models import MODELS, StepInputs, random_inputs
+from benchmarks.random_models import MODELS, PRECISIONS, StepInputs, random_inputs
 from dreammotion_core import LoadOptions, MemorySourceCache
 from dreammotion_core.backends.base import Backend
 from dreammotion_core.backends.registry import load_backend
 from dreammotion_core.editing import distill_step
 from dreammotion_core.source_branch import SourceBranch
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 NAIVE, OURS, CACHED, FIVE = "naive step", "step", "step, source cached", "five forwards"
 RATIOS = ((OURS, FIVE, 1.20), (OURS, NAIVE, 0.75), (CACHED, OURS, 0.80))
 """What is divided by what, and the bar."""
