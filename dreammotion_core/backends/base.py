@@ -78,10 +78,15 @@ class ModelSpec:
 
         return isinstance(try_to_load_from_cache(self.source, self.ready_file, revision=self.revision), str)
 
-    def fit_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The (height, width) the model works at for a clip of that size: same shape, trained area."""
+    def fit_size(self, size: tuple[int, int], *, scale: float = 1.0) -> tuple[int, int]:
+        """The (height, width) the model works at for a clip of that size: same shape, trained area.
+
+        Args:
+            size: (height, width) of the clip.
+            scale: of the sides, relative to the trained ones.
+        """
         height, width = size
-        scale = math.sqrt(self.resolution[0] * self.resolution[1] / (height * width))
+        scale *= math.sqrt(self.resolution[0] * self.resolution[1] / (height * width))
         multiple = self.size_multiple
         return (
             max(multiple, round(height * scale / multiple) * multiple),

@@ -22,7 +22,7 @@ from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.placement import Placement
 from dreammotion_core.backends.profiles import apply_options
-from dreammotion_core.backends.text_encoding import embed_prompt, prompt_notices
+from dreammotion_core.backends.text_encoding import embed_prompt, load_text_encoder, prompt_notices
 from dreammotion_core.keys import KeySite
 from dreammotion_core.parameterization import noise_from_prediction, signal_and_noise_scale
 from dreammotion_core.values import Notice
@@ -88,13 +88,13 @@ class UNet3DBackend:
             ModelLoadError: if a part is missing, incomplete, damaged or unreachable.
         """
         files = ModelFiles(spec, parts=SUBFOLDERS)
-        outer = outer_dtype(options.dtype)
+        tokenizer, text_encoder = load_text_encoder(files, torch_dtype=options.dtype)
         return cls(
             spec,
             unet=files.load_denoiser("unet", UNet3DConditionModel, torch_dtype=options.dtype),
-            vae=files.load("vae", AutoencoderKL.from_pretrained, torch_dtype=outer),
-            text_encoder=files.load("text_encoder", CLIPTextModel.from_pretrained, dtype=outer),
-            tokenizer=files.load("tokenizer", CLIPTokenizer.from_pretrained),
+            vae=files.load_network("vae", AutoencoderKL, torch_dtype=outer_dtype(options.dtype)),
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
             scheduler=files.load("scheduler", DDIMScheduler.from_pretrained),
             options=options,
         )
@@ -126,7 +126,12 @@ class UNet3DBackend:
 
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
-        """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents."""
+        """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents.
+
+        Raises:
+            VideoError: if the size of the frames does not suit the model.
+        """
+        self.spec.check_size((frames.shape[-2], frames.shape[-1]))
         vae = self._placement.fetch(self.vae)
         means = vae.encode(frames.to(self.device, vae.dtype)).latent_dist.mean
         latents: Tensor = (means.float() - self._latent_shift) * vae.config.scaling_factor
