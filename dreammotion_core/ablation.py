@@ -69,7 +69,7 @@ def run_ablation(
         source_prompt: what it shows.
         target_prompt: what it shall show.
         mask: (F, H, W) or (H, W), the object; variants without a mask are measured against it too.
-        config: settings that all share; a seed that is to be drawn is drawn once.
+        config: settings that all share, None for the model's usual ones; a seed is drawn once if it is to be.
         variants: names from `VARIANTS`.
         instruments: for `evaluate_edit`.
         names: of the measures wanted; None takes all.
@@ -82,7 +82,7 @@ def run_ablation(
         BackendError: if the model cannot do its part.
         NumericsError: if an optimisation leaves the finite numbers.
     """
-    config, chosen = config or EditConfig(), known_variants(variants)
+    config, chosen = config or pipe.spec.config(), known_variants(variants)
     wanted = None if names is None else list(names)
     selected: Mask = selection(mask, video, replace(config, use_mask=True))
     for index, variant in enumerate(chosen, start=1):

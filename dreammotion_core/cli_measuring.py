@@ -93,7 +93,7 @@ def ablated_text(options: argparse.Namespace, *, pipe: DreamMotionPipeline, vide
         source_prompt=options.source_prompt,
         target_prompt=options.target_prompt,
         mask=mask,
-        config=given_config(options),
+        config=given_config(options, usual=pipe.spec.settings),
         variants=options.variants,
         instruments=given_instruments(options),
         names=options.metrics,
