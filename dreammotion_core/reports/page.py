@@ -13,6 +13,8 @@ p { max-width: 46rem; } .faint { color: GrayText; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } td.best { font-weight: 700; }
+.sheet { display: flex; gap: .6rem; overflow-x: auto; } .sheet img { border-radius: .4rem; display: block; }
+.sheet figcaption { font-size: .75rem; max-width: 8rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: 1rem; }
 figure { margin: 0; } canvas { width: 100%; border-radius: .5rem; display: block; background: #8882; }
 figcaption { font-size: .9rem; margin-top: .3rem; }
