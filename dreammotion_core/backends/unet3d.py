@@ -12,11 +12,11 @@ from typing import Self
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from dreammotion_core.backends.base import ModelSpec
-from dreammotion_core.backends.checkpointing import checkpointed
+from dreammotion_core.backends.checkpointing import checkpointed, unet_layers
 from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.placement import Placement
@@ -70,9 +70,9 @@ class UNet3DBackend:
             transient=(self.text_encoder,),
             offload=options.offload,
         )
-        self._checkpointed_layers = _layers(self.denoiser) if options.gradient_checkpointing else ()
+        self._checkpointed_layers = unet_layers(self.denoiser) if options.gradient_checkpointing else ()
         apply_options(
-            self.denoiser, self.vae, options, layers=_layers(self.denoiser), key_sites=self.key_sites
+            self.denoiser, self.vae, options, layers=unet_layers(self.denoiser), key_sites=self.key_sites
         )
 
     @classmethod
@@ -169,11 +169,3 @@ class UNet3DBackend:
         return noise_from_prediction(
             prediction, noisy_latents, alpha, sigma, self.scheduler.config.prediction_type
         )
-
-
-def _layers(unet: UNet3DConditionModel) -> Sequence[nn.Module]:
-    """The layers that hold nearly all of its weights and activations, none within another."""
-    kinds = ("resnets", "temp_convs", "attentions", "temp_attentions")
-    blocks = (*unet.down_blocks, unet.mid_block, *unet.up_blocks)
-    repeated = [layer for block in blocks for kind in kinds for layer in getattr(block, kind, ())]
-    return (unet.transformer_in, *repeated)
