@@ -52,12 +52,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         group.add_argument(flag, dest=name, default=argparse.SUPPRESS, help=what, **reading)
 
 
-def given_config(options: argparse.Namespace) -> EditConfig:
-    """The preset with the settings that were given.
+def given_config(options: argparse.Namespace, *, usual: Mapping[str, Any]) -> EditConfig:
+    """The preset with the settings that were given; where neither says anything, the model's usual ones.
 
     Raises:
         ConfigError: if one is out of its range.
     """
     given = {name: value for name, value in vars(options).items() if name in EditConfig.__dataclass_fields__}
     changes = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return EditConfig.preset(options.preset, **changes)
+    return EditConfig.preset(options.preset, usual=usual, **changes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -179,16 +180,21 @@ class EditConfig:
         return cls(**arguments)
 
     @classmethod
-    def preset(cls, name: str, **changes: Any) -> Self:
+    def preset(cls, name: str, *, usual: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> Self:
         """The settings of a preset, with some of them changed.
 
+        Args:
+            name: of the preset.
+            usual: settings that a model needs to be other than the defaults; the preset goes before them.
+            changes: settings that go before both.
+
         Raises:
-            ConfigError: if there is no such preset.
+            ConfigError: if there is no such preset, or a setting is unknown or out of its range.
         """
         if not isinstance(name, str) or name not in PRESETS:
             raise ConfigError(f"there is no preset {name!r}; choose one of: {', '.join(PRESETS)}")
-        _refuse_unknown(changes)
-        return cls(**{**PRESETS[name], **changes})
+        _refuse_unknown({**usual, **changes})
+        return cls(**{**usual, **PRESETS[name], **changes})
 
 
 def _is_whole(value: Any) -> bool:
