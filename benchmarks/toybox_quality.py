@@ -149,7 +149,7 @@ def main() -> None:
     options = arguments()
     try:
         if options.task == "summary":
-            judge = None if options.no_judge else Judge.from_pretrained()
+            judge = None if options.no_judge else Judge.from_folder()
             print(summarise(Results(options.folder), judge=judge))
         else:
             make_clips(options)

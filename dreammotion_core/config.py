@@ -16,7 +16,12 @@ MAX_SEED = 2**63 - 1
 
 Optimizer = Literal["sgd", "adam"]
 TimestepOrder = Literal["random", "descending"]
-CHOICES = {"optimizer": get_args(Optimizer), "timestep_order": get_args(TimestepOrder)}
+MethodName = Literal["dreammotion", "v-sds", "sdedit", "ddim-inversion", "flowedit"]
+CHOICES = {
+    "method": get_args(MethodName),
+    "optimizer": get_args(Optimizer),
+    "timestep_order": get_args(TimestepOrder),
+}
 """What the settings in words can be."""
 
 Preset = Literal["fast", "paper"]
@@ -38,7 +43,10 @@ class EditConfig:
     """Every setting of an edit. The same config, clip, mask, prompts and model give the same result.
 
     Attributes:
-        num_optimization_steps: gradient steps, 1 to 10,000 (the paper: 200).
+        method: ``"dreammotion"``, or a baseline on the same model: ``"v-sds"``, ``"sdedit"``,
+            ``"ddim-inversion"`` (and word swap) or, with flow models, ``"flowedit"``.
+        strength: of sdedit and flowedit, the share of the timestep range at which they begin, from 0 to 1.
+        num_optimization_steps: steps, 1 to 10,000 (the paper: 200); of a baseline, its denoising steps.
         optimizer: ``"sgd"`` (the paper) or ``"adam"``.
         learning_rate: step size, > 0; multiplies the unnormalised direction (the paper: 0.4 with SGD).
         learning_rate_end_factor: share of the learning rate that it falls to, step by step, from 0 to 1;
@@ -71,6 +79,8 @@ class EditConfig:
         ConfigError: if a value is out of its range or of the wrong type.
     """
 
+    method: MethodName = "dreammotion"
+    strength: float = 0.6
     num_optimization_steps: int = 40
     optimizer: Optimizer = "sgd"
     learning_rate: float = 0.4
@@ -102,6 +112,7 @@ class EditConfig:
         _check_whole("seed", self.seed, -1, MAX_SEED)
         _check_real("learning_rate", self.learning_rate, 0.0, 1e4, above=True)
         _check_real("learning_rate_end_factor", self.learning_rate_end_factor, 0.0, 1.0)
+        _check_real("strength", self.strength, 0.0, 1.0, above=True)
         _check_real("guidance_scale", self.guidance_scale, 0.0, 1000.0)
         _check_real("resolution_scale", self.resolution_scale, 0.0, 2.0, above=True)
         _check_real("colour_smoothing", self.colour_smoothing, 0.0, 3600.0)
