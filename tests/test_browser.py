@@ -438,6 +438,32 @@ def test_masks_are_imported_and_exported_unchanged(visit: Callable[..., Page], t
     assert np.array_equal(out.numbers, masks)
 
 
+def test_the_models_say_what_they_are_and_which_one_edits(visit: Callable[..., Page]) -> None:
+    page = visit()
+
+    page.click("#masthead a")
+    expect(page.locator("#model label").first).to_be_visible()
+    page.check("#model input[value=zeroscope]")
+
+    expect(page.locator("#masthead")).to_contain_text("Active model: toybox (embedded)")
+    expect(page.locator("#model-box")).to_contain_text("Edited by: toybox (embedded)")
+    expect(page.locator("#model label").first).to_contain_text("ready")
+    expect(page.locator("#model label").nth(1)).to_contain_text("not for commercial use")
+    expect(page.locator("#model [data-part=action]")).to_contain_text("ZeroScope v2 576w")
+
+
+def test_time_and_memory_are_measured_before_an_edit(visit: Callable[..., Page]) -> None:
+    page = visit()
+
+    page.click("#preflight-check")
+
+    expect(page.locator("#preflight")).to_contain_text(
+        re.compile(r"It fits: .* 40 steps of"), timeout=4 * PATIENCE
+    )
+    expect(page.locator("#preflight-use")).to_be_hidden()
+    expect(page.locator("#stop")).to_be_hidden()
+
+
 def test_the_segmenters_say_what_they_are_and_what_they_cost(visit: Callable[..., Page]) -> None:
     page = visit()
 

@@ -161,6 +161,8 @@ def test_every_model_is_listed_with_licence_size_memory_and_state(page: Page) ->
     assert cascade["words"] == State.READY
     assert cascade["advice"] == "Takes 5 or 9 or 13 frames at 16 a second."
     assert far["action"] == "Download 7.0 GB and use Far"
+    assert "runs on a processor" in far["advice"]
+    assert "runs on a processor" not in cascade["advice"]
     assert (huge["words"], huge["action"]) == ("not available here", None)
     assert "can be used on cpu" in huge["advice"]
 

@@ -94,7 +94,7 @@ def choice_list(label: str, *, elem_id: str) -> gr.HTML:
 
 def masthead(model: ModelSpec) -> gr.HTML:
     """What this is, which model is active, and what that model knows. Takes `masthead_html`."""
-    return gr.HTML(masthead_html(model), elem_id="masthead")
+    return gr.HTML(masthead_html(model), js_on_load=_read("masthead.js"), elem_id="masthead")
 
 
 def masthead_html(model: ModelSpec) -> str:

@@ -163,4 +163,4 @@ def frames_info(spec: ModelSpec) -> str:
 
 def stage_choices(spec: ModelSpec) -> list[tuple[str, str]]:
     """After which stages of a cascade one may stop; "" runs them all."""
-    return [("All stages", ""), *((name, name) for name in spec.stages[:-1])] if spec.stages else []
+    return [("All stages", ""), *((name, name) for name in spec.stages[:-1])]

@@ -117,8 +117,14 @@ class ModelPicker:
             "words": str(standing.state),
             "description": spec.description,
             "action": verb and f"{verb.format(size=size)} {spec.label}",
-            "advice": standing.reason or f"Takes {length_words(spec)} frames at {spec.fps:g} a second.",
+            "advice": standing.reason or self._advice(spec),
         }
+
+    def _advice(self, spec: ModelSpec) -> str:
+        advice = f"Takes {length_words(spec)} frames at {spec.fps:g} a second."
+        if self._models.is_slow(spec):
+            advice += " This page runs on a processor, on which each step of so large a model takes minutes."
+        return advice
 
 
 def _controls(spec: ModelSpec) -> Update:

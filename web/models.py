@@ -92,6 +92,10 @@ class Models:
         known = ", ".join(spec.name for spec in self.specs())
         raise ConfigError(f"there is no model {name!r}; choose one of: {known}")
 
+    def is_slow(self, spec: ModelSpec) -> bool:
+        """Whether a model was made for more than the processor that it would run on here."""
+        return spec.size_bytes >= LARGE_BYTES and self._device == "cpu"
+
     def standing(self, spec: ModelSpec) -> Standing:
         """Whether a model runs at once, after a download, or not on this machine."""
         room = usable_memory(self._device)
