@@ -20,6 +20,7 @@ from dreammotion_core.errors import (
     KeyLayoutError,
     KeySiteError,
     MaskError,
+    MetricError,
     ModelLoadError,
     NumericsError,
     OutOfMemoryError,
@@ -33,6 +34,7 @@ from dreammotion_core.mask_files import read_masks, read_objects, write_masks, w
 from dreammotion_core.mask_levels import GivenMasks, GivenObjects
 from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.masks import feathered_alpha, grown_mask
+from dreammotion_core.metrics import METRICS, ClipJudge, Instruments, Measurement, Metric, evaluate_edit
 from dreammotion_core.model_downloads import ModelDownload, download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.preflight import Preflight, Trial, measure_edit
@@ -43,9 +45,11 @@ from dreammotion_core.values import AudioTrack, EditOutput, Notice, StepLosses, 
 from dreammotion_core.video_io import probe_video, read_video, write_video
 
 __all__ = [
+    "METRICS",
     "PRESETS",
     "AudioTrack",
     "BackendError",
+    "ClipJudge",
     "ConfigError",
     "DiskSourceCache",
     "DreamMotionError",
@@ -57,12 +61,16 @@ __all__ = [
     "GivenMasks",
     "GivenObjects",
     "InputError",
+    "Instruments",
     "KeyLayoutError",
     "KeySiteError",
     "LoadOptions",
     "MaskError",
     "MaskStream",
+    "Measurement",
     "MemorySourceCache",
+    "Metric",
+    "MetricError",
     "ModelDownload",
     "ModelLoadError",
     "ModelSpec",
@@ -85,6 +93,7 @@ __all__ = [
     "check_prompts",
     "describe_preflight",
     "download_model",
+    "evaluate_edit",
     "feathered_alpha",
     "grown_mask",
     "length_words",
