@@ -66,13 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _edit(options: argparse.Namespace) -> None:
-    config = given_config(options)
+    model = find_model(options.model)
+    config = given_config(options, usual=model.settings)
     check_one_way_to_select(options, uses_mask=config.use_mask)
     check_target(options.out)
     if options.frames_dir is not None:
         check_empty_folder(options.frames_dir)
 
-    video = given_clip(options, find_model(options.model))
+    video = given_clip(options, model)
     selected: SelectedObject | None = None
     if options.mask is not None:
         selected = read_given_mask(options, video=video)
@@ -92,7 +93,8 @@ def _edit(options: argparse.Namespace) -> None:
 
 
 def _preflight(options: argparse.Namespace) -> None:
-    config, video = given_config(options), given_clip(options, find_model(options.model))
+    model = find_model(options.model)
+    config, video = given_config(options, usual=model.settings), given_clip(options, model)
     for found in measure_edit(_pipeline(options), video=video, config=config):
         if isinstance(found, Trial):
             verdict = "fits" if found.fits else "does not fit"
