@@ -121,7 +121,7 @@ def _best(summary: StudySummary) -> set[tuple[int, int]]:
             for row, method in enumerate(summary.methods.values())
             if column in method.estimates
         }
-        if len(set(means.values())) > 1 and column.metric.better != "as the source":
+        if len(set(means.values())) > 1 and column.metric.better != "neither":
             pick = max if column.metric.better == "higher" else min
             best |= {(row, position) for row, mean in means.items() if mean == pick(means.values())}
     return best

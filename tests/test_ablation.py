@@ -20,7 +20,7 @@ from dreammotion_core.mask_files import write_masks
 from dreammotion_core.methods.variants import ABLATION, VARIANTS, known_variants
 from dreammotion_core.metrics import METRICS, Measurement
 from dreammotion_core.reports.ablation_board import write_ablation_board
-from dreammotion_core.reports.charts import line_chart
+from dreammotion_core.reports.charts import legend, line_chart
 from dreammotion_core.reports.measurement_table import best_rows, measurement_cells
 from dreammotion_core.reports.page import html_table, markdown_table
 from dreammotion_core.reports.players import Player, synchronised_grid
@@ -139,6 +139,15 @@ class TestParts:
         assert top < bottom
         assert "zero everywhere" in line_chart({"flat": [0.0, 0.0]}, title="loss")
         assert "zero everywhere" in line_chart({}, title="loss")
+
+    def test_curves_have_the_colours_of_the_legend(self) -> None:
+        names = ("one", "none", "<two>")
+        chart = line_chart({"one": [1.0, 2.0], "none": [], "<two>": [2.0, 1.0]}, title="loss")
+        colours = re.findall(r"color:(#\w+)", legend(names))
+
+        assert re.findall(r'stroke="(#\w+)"', chart) == colours
+        assert len(set(colours)) == 3
+        assert "&lt;two&gt;" in legend(names)
 
     def test_tables_set_off_the_best_and_escape(self) -> None:
         assert "<td class=best>1</td>" in html_table(["a", "b"], rows=[["x", "1"]], best={(0, 1)})

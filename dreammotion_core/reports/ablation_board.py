@@ -10,7 +10,7 @@ from dreammotion_core.ablation import VariantResult
 from dreammotion_core.atomic_files import written_atomically
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.metrics.registry import METRICS
-from dreammotion_core.reports.charts import line_chart
+from dreammotion_core.reports.charts import legend, line_chart
 from dreammotion_core.reports.measurement_table import measurement_cells
 from dreammotion_core.reports.page import html_page, html_table
 from dreammotion_core.reports.players import Player, synchronised_grid
@@ -44,7 +44,8 @@ def write_ablation_board(results: Sequence[VariantResult], path: str | Path, *, 
     ]
     grid, script = synchronised_grid(players, fps=source.fps)
     header, rows, best = measurement_cells({r.variant.label: r.measurements for r in results})
-    curves = "".join(line_chart(_curves(results, name), title=title) for name, title in LOSSES.items())
+    curves = {title: _curves(results, name) for name, title in LOSSES.items()}
+    charts = "".join(line_chart(values, title=title) for title, values in curves.items())
     facts = (
         f"<p>“{escape(output.source_prompt)}” → “{escape(output.target_prompt)}”<br>"
         f'<span class="faint">model {escape(output.model)}, seed {output.config.seed}, '
@@ -52,7 +53,8 @@ def write_ablation_board(results: Sequence[VariantResult], path: str | Path, *, 
     )
     body = (
         f"{facts}{grid}<h2>Measured</h2>{html_table(header, rows=rows, best=best)}{_notes(results)}"
-        f'<h2>Losses</h2><div class="grid">{curves}</div>'
+        f"<h2>Losses</h2>{legend(curves['V-DDS direction'])}"
+        f'<div class="charts">{charts}</div>'
         f"<h2>How to read the figures</h2><dl>{_legend(results)}</dl>"
     )
     with written_atomically(path) as part:

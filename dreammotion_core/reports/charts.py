@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 COLOURS = ("#5b5bd6", "#e5484d", "#30a46c", "#f76b15", "#0090ff", "#8e4ec6", "#978365", "#12a594", "#e93d82")
@@ -12,27 +12,24 @@ LEFT, RIGHT, TOP, BOTTOM = 56, 8, 10, 26
 
 
 def line_chart(curves: Mapping[str, Sequence[float]], *, title: str) -> str:
-    """Curves over steps, with a legend.
+    """Curves over steps, in the colours of `legend`.
 
     Args:
-        curves: name -> one finite value a step; empty ones are left out.
+        curves: name -> one finite value a step; a curve may be empty.
         title: what is drawn, plain text.
 
     Returns:
         A figure in HTML; a sentence instead where there is nothing to draw.
     """
-    shown = {name: list(values) for name, values in curves.items() if len(values)}
-    if not any(any(values) for values in shown.values()):
+    values = [value for curve in curves.values() for value in curve]
+    if not any(values):
         return f'<figure><figcaption class="faint">{escape(title)}: zero everywhere</figcaption></figure>'
-    top = max(max(values) for values in shown.values())
-    bottom = min(0.0, *(min(values) for values in shown.values()))
-    longest = max(map(len, shown.values()))
-    lines, legend = [], []
-    for index, (name, values) in enumerate(shown.items()):
-        colour = COLOURS[index % len(COLOURS)]
-        points = " ".join(_point(step, value, longest, bottom, top) for step, value in enumerate(values))
+    top, bottom = max(values), min(0.0, *values)
+    longest = max(map(len, curves.values()))
+    lines = []
+    for colour, curve in zip(_colours(len(curves)), curves.values(), strict=True):
+        points = " ".join(_point(step, value, longest, bottom, top) for step, value in enumerate(curve))
         lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
-        legend.append(f'<span style="color:{colour}">●</span> {escape(name)}')
     axes = (
         f'<path d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}" '
         'fill="none" stroke="currentColor" opacity=".4"/>'
@@ -43,9 +40,22 @@ def line_chart(curves: Mapping[str, Sequence[float]], *, title: str) -> str:
     )
     return (
         f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
-        f"{axes}{''.join(lines)}</svg>"
-        f"<figcaption>{escape(title)}: {' &nbsp; '.join(legend)}</figcaption></figure>"
+        f"{axes}{''.join(lines)}</svg><figcaption>{escape(title)}</figcaption></figure>"
     )
+
+
+def legend(names: Iterable[str]) -> str:
+    """Which curve has which colour, once for all charts with the same curves in the same order."""
+    known = list(names)
+    marks = (
+        f'<span><b style="color:{colour}">●</b> {escape(name)}</span>'
+        for colour, name in zip(_colours(len(known)), known, strict=True)
+    )
+    return f'<p class="legend">{" ".join(marks)}</p>'
+
+
+def _colours(count: int) -> list[str]:
+    return [COLOURS[index % len(COLOURS)] for index in range(count)]
 
 
 def _point(step: int, value: float, longest: int, bottom: float, top: float) -> str:

@@ -12,10 +12,14 @@ h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2
 p { max-width: 46rem; } .faint { color: GrayText; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } td.best { font-weight: 700; }
+th { white-space: normal; vertical-align: bottom; min-width: 4.5rem; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
+td:first-child { white-space: normal; min-width: 7rem; } td.best { font-weight: 700; }
 .sheet { display: flex; gap: .6rem; overflow-x: auto; } .sheet img { border-radius: .4rem; display: block; }
 .sheet figcaption { font-size: .75rem; max-width: 8rem; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: 1rem; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 1.2rem; }
+.legend span { margin-right: .9rem; white-space: nowrap; }
 figure { margin: 0; } canvas { width: 100%; border-radius: .5rem; display: block; background: #8882; }
 figcaption { font-size: .9rem; margin-top: .3rem; }
 .bar { display: flex; gap: .8rem; align-items: center; margin: .6rem 0 1rem; }
