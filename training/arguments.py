@@ -26,7 +26,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     runs, models = ROOT, ROOT.parent / "assets"
     if options.smoke:
         options.clips, options.minutes = 8, None
-        options.vae_steps, options.steps, options.judge_steps = 2, 4, 4
+        options.vae_steps, options.steps, options.judge_steps, options.cascade_steps = 2, 4, 4, 4
         runs = models = ROOT / "runs" / "smoke"
     options.out = options.out or models / options.stage.replace("vae", "toybox")
     options.cache = options.cache or runs / "cache"
@@ -40,8 +40,8 @@ def new_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.run", description="Train an embedded model.")
     parser.add_argument(
         "stage",
-        choices=("toybox", "vae", "toybox-clip"),
-        help="the whole video model, its autoencoder only, or the judge",
+        choices=("toybox", "vae", "toybox-clip", "toybox-cascade"),
+        help="the whole video model, its autoencoder only, the judge, or the cascade",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument(
@@ -55,6 +55,7 @@ def new_parser() -> argparse.ArgumentParser:
         ("vae-steps", 2100, "optimiser steps of the autoencoder"),
         ("steps", 2560, "optimiser steps of the diffusion model"),
         ("judge-steps", 4000, "optimiser steps of the judge"),
+        ("cascade-steps", 4000, "optimiser steps of all stages of the cascade"),
         ("clips", 6000, "clips to render"),
         ("batch-scale", None, f"larger batches (default: {GPU_BATCH_SCALE} on a GPU, else 1)"),
     ):

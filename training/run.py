@@ -35,6 +35,8 @@ LOG_COLUMNS = ["step", "seconds", "loss", "learning_rate"]
 VAE_SHARE = 0.25
 """Part of the minutes of `toybox` that its autoencoder gets; the diffusion model gets the rest."""
 
+CLIP_LENGTHS = {"toybox-cascade": 17}
+"""Frames of the training clips, where they are not `NUM_FRAMES`."""
 GOES_ON = "the same command goes on from the last checkpoint"
 MEMORY_ADVICE = (
     f"close other programs on it, start fewer processes, or choose another with --device; {GOES_ON}"
@@ -82,7 +84,9 @@ def _train(options: argparse.Namespace) -> None:
     if options.warm_start is not None:
         check_model_folder(options.warm_start, parts=PARTS[options.stage])
     join_workers(device)
-    render = partial(rendered_clips, options.cache, options.clips, device)
+    render = partial(
+        rendered_clips, options.cache, options.clips, device, CLIP_LENGTHS.get(options.stage, NUM_FRAMES)
+    )
     if rank() == 0:
         render()
     agree(0.0)  # the others wait until the file is there
@@ -91,6 +95,9 @@ def _train(options: argparse.Namespace) -> None:
     setting = Setting(device, options.seed, options.warm_start, scale)
     if options.stage == "toybox-clip":
         _judge(options, clips, setting)
+        return
+    if options.stage == "toybox-cascade":
+        _cascade(options, clips, setting)
         return
     vae = _autoencoder(options, clips, setting)
     if options.stage == "toybox":
@@ -102,6 +109,21 @@ def _judge(options: argparse.Namespace, clips: NDArray[np.uint8], setting: Setti
 
     budget = Budget(options.judge_steps, options.minutes)
     train_judge(clips, options.cache, options.out, _run_folder(options, "judge"), budget, setting)
+
+
+def _cascade(options: argparse.Namespace, clips: NDArray[np.uint8], setting: Setting) -> None:
+    from training.cascade import train_cascade
+
+    train_cascade(
+        clips,
+        cache=options.cache,
+        out=options.out,
+        run_of=lambda name: _run_folder(options, f"cascade-{name}"),
+        budget_of=lambda share: Budget(
+            max(1, round(share * options.cascade_steps)), options.minutes and share * options.minutes
+        ),
+        setting=setting,
+    )
 
 
 def _autoencoder(options: argparse.Namespace, clips: NDArray[np.uint8], setting: Setting) -> AutoencoderKL:
