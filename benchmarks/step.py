@@ -13,7 +13,7 @@ import time
 import torch
 
 from dreammotion_core import DreamMotionPipeline, EditConfig
-from dreammotion_core.editing import PromptEmbeds, distill_step
+from dreammotion_core.editing import EditTask, PromptEmbeds, distill_step
 
 
 def main() -> None:
@@ -33,12 +33,11 @@ def main() -> None:
         *(backend.encode_prompt(p) for p in ("a red car on a road", "a blue car on a road", ""))
     )
     noise, timestep = torch.randn_like(latents), torch.tensor([500], device=latents.device)
-    config, mask = EditConfig(seed=0), torch.ones(1, 1, *latents.shape[2:], device=latents.device)
+    mask = torch.ones(1, 1, *latents.shape[2:], device=latents.device)
+    task = EditTask(latents, embeds, mask, EditConfig(seed=0), backend.key_sites)
 
     def step() -> None:
-        distill_step(
-            backend, latents + 0.1, latents, embeds, mask, timestep, noise, config, backend.key_sites
-        )
+        distill_step(backend, task, latents + 0.1, timestep, noise)
 
     @torch.no_grad()
     def five_forwards() -> None:

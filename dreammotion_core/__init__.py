@@ -6,6 +6,7 @@ write_video(output.video, "edited.mp4")
 """
 
 from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.registry import list_models
 from dreammotion_core.checks import check_prompts
 from dreammotion_core.config import PRESETS, EditConfig
@@ -31,6 +32,7 @@ from dreammotion_core.mask_levels import GivenMasks, GivenObjects
 from dreammotion_core.masks import feathered_alpha, grown_mask
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.receipt import build_receipt, write_receipt
+from dreammotion_core.source_cache import DiskSourceCache, MemorySourceCache, SourceCache
 from dreammotion_core.values import AudioTrack, EditOutput, Notice, StepLosses, Video
 from dreammotion_core.video_io import probe_video, read_video, write_video
 
@@ -39,6 +41,7 @@ __all__ = [
     "AudioTrack",
     "BackendError",
     "ConfigError",
+    "DiskSourceCache",
     "DreamMotionError",
     "DreamMotionPipeline",
     "EditConfig",
@@ -50,7 +53,9 @@ __all__ = [
     "InputError",
     "KeyLayoutError",
     "KeySiteError",
+    "LoadOptions",
     "MaskError",
+    "MemorySourceCache",
     "ModelLoadError",
     "ModelSpec",
     "Notice",
@@ -59,6 +64,7 @@ __all__ = [
     "OutputError",
     "Preview",
     "PromptError",
+    "SourceCache",
     "StageDone",
     "Started",
     "StepDone",

@@ -1,15 +1,17 @@
-"""What has to hold before an edit begins, so that nothing fails late."""
+"""What has to hold, and what should be known, before an edit begins, so that nothing fails late."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.backends.base import Backend, ModelSpec
 from dreammotion_core.config import MAX_PROMPT_CHARACTERS, EditConfig
 from dreammotion_core.errors import ConfigError, PromptError, VideoError
 from dreammotion_core.masks import checked_mask, grown_mask
-from dreammotion_core.values import Mask, Video
+from dreammotion_core.values import Mask, Notice, Video
 
 
 def check_prompts(*, source_prompt: str, target_prompt: str) -> None:
@@ -42,16 +44,7 @@ def check_fits(video: Video, spec: ModelSpec, config: EditConfig) -> None:
     """
     if len(video) < 2:
         raise VideoError("the clip has one frame; a video edit needs at least 2 frames")
-    if len(video) > spec.max_frames:
-        raise VideoError(
-            f"the clip has {len(video)} frames; {spec.label} edits at most {spec.max_frames} at once: "
-            "choose a shorter range of frames, or a lower frame rate"
-        )
-    if (fitting := spec.fit_length(len(video))) != len(video):
-        raise VideoError(
-            f"the clip has {len(video)} frames; {spec.label} takes {spec.frame_step} k + 1 of them: pass the "
-            f"first {fitting}, or {fitting + spec.frame_step}"
-        )
+    spec.check_length(len(video))
     if config.last_stage is not None and config.last_stage not in spec.stages:
         known = f"choose one of: {', '.join(spec.stages)}" if spec.stages else "leave it out"
         raise ConfigError(f"{spec.label} has no stage {config.last_stage!r}; {known}")
@@ -71,3 +64,18 @@ def selection(mask: NDArray[np.generic] | None, video: Video, config: EditConfig
     if mask is None:
         mask = np.zeros(video.size, dtype=bool)
     return grown_mask(checked_mask(mask, len(video), video.size), pixels=config.mask_grow)
+
+
+def notices_about(video: Video, prompts: Sequence[str], backend: Backend) -> list[Notice]:
+    """What the user should know about a clip and its prompts before they are edited."""
+    notices, spec = list(video.notices), backend.spec
+    grid = spec.fit_size(video.size)
+    if grid != video.size:
+        text = (
+            f"The clip is {video.size[1]}x{video.size[0]}; {spec.label} works at "
+            f"{grid[1]}x{grid[0]}, and the edited part is scaled back to the clip's size."
+        )
+        notices.append(Notice("resized", text))
+    for prompt in prompts:
+        notices += [n for n in backend.check_prompt(prompt) if n not in notices]
+    return notices

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
 from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.registry import find_model, list_models
 from dreammotion_core.cli_arguments import build_parser, given_clip, given_device, given_dtype
 from dreammotion_core.cli_selecting import (
@@ -76,7 +77,9 @@ def _edit(options: argparse.Namespace) -> None:
         selected = _noted(follow_selection(options, video=video))
     # Its bar for reading weights from the disk would hide the messages of this command.
     disable_progress_bar()
-    pipe = DreamMotionPipeline.from_pretrained(options.model, torch_dtype=given_dtype(options))
+    pipe = DreamMotionPipeline.from_pretrained(
+        options.model, options=LoadOptions(torch_dtype=given_dtype(options))
+    )
     pipe.to(given_device(options))
     events = pipe.stream(
         video,

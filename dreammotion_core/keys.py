@@ -102,7 +102,8 @@ class KeyCapture:
     """Collects the keys of one forward pass.
 
     Enter it around one call of the denoiser, read `keys()` inside or after. Nothing is detached, and
-    no hook outlives the ``with`` block.
+    no hook outlives the ``with`` block. With gradient checkpointing a site fires again whenever a backward
+    pass computes its layer anew; the keys stay those of the forward pass.
 
     Args:
         module: the denoiser.
@@ -148,6 +149,8 @@ class KeyCapture:
         torch.set_grad_enabled(self._grad_was_enabled)
 
     def _capture(self, name: str, site: KeySite, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        if _is_in_backward():
+            return
         if name in self._captured:
             raise KeySiteError(f"key site {name} fired twice in one forward pass; run one pass per capture")
         self._captured[name] = arrange(output, site, self._batch_size, self._num_frames)
@@ -164,6 +167,11 @@ class KeyCapture:
         if silent:
             raise KeySiteError(
                 f"key sites did not fire: {', '.join(silent)}; fused projections hide them "
-                "(call unfuse_qkv_projections()), or the pass was not run"
+                "(call unfuse_qkv_projections()), and so do compiled layers, or the pass was not run"
             )
         return self._captured
+
+
+def _is_in_backward() -> bool:
+    """Whether this thread is computing a backward pass; torch has no public name for it."""
+    return bool(torch._C._current_graph_task_id() != -1)

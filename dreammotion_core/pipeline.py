@@ -16,17 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreammotion_core.backends.base import Backend, ModelSpec, RendersInStages
+from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.registry import load_backend
-from dreammotion_core.checks import check_fits, check_prompts, selection
+from dreammotion_core.checks import check_fits, check_prompts, notices_about, selection
 from dreammotion_core.composite import max_difference_outside
 from dreammotion_core.config import EditConfig
-from dreammotion_core.editing import PromptEmbeds, edit_latents
+from dreammotion_core.editing import EditTask, PromptEmbeds, edit_latents
 from dreammotion_core.events import EditEvent, Finished, Preview, StageDone, Started, StepDone
 from dreammotion_core.finishing import Finishing
 from dreammotion_core.keys import KeySite, matching_modules
 from dreammotion_core.masks import latent_mask
 from dreammotion_core.memory import out_of_memory_explained
 from dreammotion_core.resizing import to_model
+from dreammotion_core.source_cache import SourceCache
 from dreammotion_core.values import EditOutput, Frames, Mask, Notice, StepLosses, Video
 
 
@@ -35,26 +37,33 @@ class DreamMotionPipeline:
 
     Args:
         backend: the loaded video prior; see `from_pretrained`.
+        source_cache: keeps what the model answers to the source, so that another target prompt for the same
+            clip, seed and settings costs about two fifths less; the result is the same bits.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
+    def __init__(self, backend: Backend, *, source_cache: SourceCache | None = None) -> None:
+        self.backend, self.source_cache = backend, source_cache
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str = "toybox", *, torch_dtype: torch.dtype | None = None) -> Self:
+    def from_pretrained(
+        cls,
+        name_or_path: str = "toybox",
+        *,
+        options: LoadOptions | None = None,
+        source_cache: SourceCache | None = None,
+    ) -> Self:
         """Load a model.
 
         Args:
             name_or_path: a name from `list_models`, a folder in diffusers' layout, or
                 ``owner/name@revision`` on the hub.
-            torch_dtype: precision of the weights; None takes bfloat16 where only a CPU is there and computes
-                with it directly (about twice as fast), else float32. The latents stay in float32, and so
-                does an autoencoder whose pictures bfloat16 would coarsen.
+            options: precision, and what is traded between memory and speed; None takes the defaults.
+            source_cache: as in the constructor.
 
         Raises:
             ModelLoadError: if the model is unknown, incomplete, damaged or unreachable.
         """
-        return cls(load_backend(name_or_path, torch_dtype=torch_dtype))
+        return cls(load_backend(name_or_path, options=options), source_cache=source_cache)
 
     @property
     def spec(self) -> ModelSpec:
@@ -120,18 +129,17 @@ class DreamMotionPipeline:
         check_fits(video, self.spec, config)
         selected = selection(mask, video, config)
         key_sites = self._key_sites(config)
-        notices = self._notices(video, prompts)
+        notices = notices_about(video, prompts, self.backend)
 
         # 2. Resize to the model's grid, encode clip and prompts.
-        source_latents, prompt_embeds = self._encode(video, prompts, config)
-        finish = Finishing.prepare(self.backend, video, source_latents, selected, config)
-        region = self._region(selected, source_latents) if config.use_mask else None
-        yield self._started(config, source_latents, key_sites, selected)
+        task = self._task(video, prompts, selected, config, key_sites)
+        finish = Finishing.prepare(self.backend, video, task.source_latents, selected, config)
+        yield self._started(task, selected)
         yield from notices
 
         # 3. Optimise the latents.
         losses: list[StepLosses] = []
-        steps = edit_latents(self.backend, source_latents, prompt_embeds, region, config, key_sites)
+        steps = edit_latents(self.backend, task, source_cache=self.source_cache)
         for step_done, latents in steps:
             losses.append(step_done.losses)
             yield step_done
@@ -146,18 +154,23 @@ class DreamMotionPipeline:
         yield Finished(_output(video, frames, selected, prompts, config, self.spec, losses, notices, started))
 
     @out_of_memory_explained()
-    def _encode(
-        self, video: Video, prompts: tuple[str, str], config: EditConfig
-    ) -> tuple[Tensor, PromptEmbeds]:
+    def _task(
+        self,
+        video: Video,
+        prompts: tuple[str, str],
+        selected: Mask,
+        config: EditConfig,
+        key_sites: Sequence[KeySite],
+    ) -> EditTask:
         latents = self.backend.encode_video(to_model(video.frames, self.spec.fit_size(video.size)))
-        return latents, PromptEmbeds(
+        embeds = PromptEmbeds(
             source=self.backend.encode_prompt(prompts[0]),
             target=self.backend.encode_prompt(prompts[1]),
             negative=self.backend.encode_prompt(config.negative_prompt),
         )
-
-    def _region(self, selected: Mask, latents: Tensor) -> Tensor:
-        return latent_mask(selected, latents, groups=self.backend.frame_groups(len(selected)))
+        groups = self.backend.frame_groups(len(video))
+        region = latent_mask(selected, latents, groups=groups) if config.use_mask else None
+        return EditTask(latents, embeds, region, config, key_sites)
 
     def _later_stages(
         self, latents: Tensor, finish: Finishing, prompt: str, config: EditConfig
@@ -177,16 +190,14 @@ class DreamMotionPipeline:
             if name == config.last_stage:
                 return
 
-    def _started(
-        self, config: EditConfig, latents: Tensor, key_sites: Sequence[KeySite], selected: Mask
-    ) -> Started:
+    def _started(self, task: EditTask, selected: Mask) -> Started:
         return Started(
-            config=config,
+            config=task.config,
             model=self.spec.name,
-            num_steps=config.num_optimization_steps,
-            latent_shape=tuple(latents.shape),
-            key_sites=tuple(matching_modules(self.backend.denoiser, key_sites)),
-            mask=selected if config.use_mask else None,
+            num_steps=task.config.num_optimization_steps,
+            latent_shape=tuple(task.source_latents.shape),
+            key_sites=tuple(matching_modules(self.backend.denoiser, task.key_sites)),
+            mask=selected if task.config.use_mask else None,
             precision=self.spec.precision,
         )
 
@@ -196,19 +207,6 @@ class DreamMotionPipeline:
         sites = [KeySite(pattern) for pattern in config.key_sites]
         matching_modules(self.backend.denoiser, sites)  # refuses wrong names before any work is done
         return sites
-
-    def _notices(self, video: Video, prompts: tuple[str, str]) -> list[Notice]:
-        notices = list(video.notices)
-        grid = self.spec.fit_size(video.size)
-        if grid != video.size:
-            text = (
-                f"The clip is {video.size[1]}x{video.size[0]}; {self.spec.label} works at "
-                f"{grid[1]}x{grid[0]}, and the edited part is scaled back to the clip's size."
-            )
-            notices.append(Notice("resized", text))
-        for prompt in prompts:
-            notices += [n for n in self.backend.check_prompt(prompt) if n not in notices]
-        return notices
 
 
 def _output(

@@ -6,6 +6,8 @@ Pure functions on (B, F, N, C) keys: batch, frames, tokens of a frame, channels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -92,3 +94,47 @@ def temporal_matching(keys: Tensor, source_keys: Tensor) -> Tensor:
         Scalar >= 0.
     """
     return (temporal_self_similarity(keys) - temporal_self_similarity(source_keys)).square().sum()
+
+
+def match_keys(
+    keys: Mapping[str, Tensor],
+    source_keys: Mapping[str, Tensor],
+    variable: Tensor,
+    *,
+    spatial_weight: float,
+    temporal_weight: float,
+) -> tuple[float, float, Tensor]:
+    """L_S and L_T, each the mean over the key sites, and the gradient of their weighted sum.
+
+    The gradient is taken site by site down to the keys, so that only one site's similarities are in memory
+    at a time, and from all keys together down to the variable.
+
+    Args:
+        keys: site name -> (B, F, N, C) of the target; may be empty.
+        source_keys: likewise of the source.
+        variable: what the target's keys depend on.
+        spatial_weight: of L_S; 0 leaves it out.
+        temporal_weight: of L_T; 0 leaves it out.
+
+    Returns:
+        The losses before weighting (0 where the weight is 0), and the gradient, shaped like `variable`.
+    """
+    if not keys:
+        return 0.0, 0.0, torch.zeros_like(variable)
+    weights = {spatial_matching: spatial_weight, temporal_matching: temporal_weight}
+    sums = torch.zeros(2, device=variable.device)
+    gradients: list[Tensor] = []
+    for site, site_keys in keys.items():
+        leaf = site_keys.detach().requires_grad_()
+        losses = torch.stack(
+            [
+                loss(leaf, source_keys[site]) if weight else sums.new_zeros(())
+                for loss, weight in weights.items()
+            ]
+        )
+        sums += losses.detach()
+        weighted = losses @ losses.new_tensor([*weights.values()]) / len(keys)
+        gradients += torch.autograd.grad(weighted, leaf)
+    (gradient,) = torch.autograd.grad([*keys.values()], variable, gradients)
+    spatial, temporal = (sums / len(keys)).tolist()
+    return spatial, temporal, gradient

@@ -7,6 +7,7 @@ import torch
 from diffusers import UNet3DConditionModel
 
 from dreammotion_core import DreamMotionPipeline, ModelLoadError, list_models
+from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.registry import find_model, load_backend
 from dreammotion_core.backends.unet3d import UNet3DBackend
 from dreammotion_core.keys import KeyCapture, matching_modules
@@ -25,7 +26,7 @@ def backend() -> UNet3DBackend:
 
 
 def test_a_saved_model_answers_like_the_original(folder: Path, backend: UNet3DBackend) -> None:
-    loaded = load_backend(str(folder), torch_dtype=torch.float32)
+    loaded = load_backend(str(folder), options=LoadOptions(torch_dtype=torch.float32))
     noisy, timestep = torch.randn(1, 4, 3, 8, 8), torch.tensor([500])
 
     answers = [b.predict_noise(noisy, timestep, b.encode_prompt("a red car")) for b in (backend, loaded)]
@@ -115,7 +116,7 @@ def load_sites() -> tuple[object, ...]:
 
 
 def test_half_precision_weights_answer_in_single_precision(folder: Path) -> None:
-    backend = load_backend(str(folder), torch_dtype=torch.bfloat16)
+    backend = load_backend(str(folder), options=LoadOptions(torch_dtype=torch.bfloat16))
 
     answer = backend.predict_noise(
         torch.randn(1, 4, 3, 8, 8), torch.tensor([5]), backend.encode_prompt("a car")
@@ -159,7 +160,7 @@ def test_missing_files_are_refused(folder: Path, tmp_path: Path, part: str, kind
     broken = shutil.copytree(folder, tmp_path / "broken")
     next((broken / part).glob(kind)).unlink()
 
-    with pytest.raises(ModelLoadError, match=f"{part} in .*half-downloaded"):
+    with pytest.raises(ModelLoadError, match=f"{part}(/config.json)? in .*half-downloaded"):
         load_backend(str(broken))
 
 
@@ -192,7 +193,7 @@ def test_a_damaged_manifest_is_refused(folder: Path, tmp_path: Path, text: str) 
     broken = shutil.copytree(folder, tmp_path / "broken")
     (broken / "model_index.json").write_text(text)
 
-    with pytest.raises(ModelLoadError, match=r"model_index\.json cannot be read"):
+    with pytest.raises(ModelLoadError, match=r"model_index\.json (in|of) .*cannot be (read|loaded)"):
         find_model(str(broken))
 
 
@@ -207,7 +208,7 @@ def test_weights_of_another_shape_are_refused(folder: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["no-such-model", "owner/model", "./missing/folder"])
 def test_unknown_names_list_what_is_accepted(name: str) -> None:
-    with pytest.raises(ModelLoadError, match="pass one of toybox, zeroscope, an existing folder"):
+    with pytest.raises(ModelLoadError, match=r"pass one of toybox, zeroscope, .*an existing folder"):
         find_model(name)
 
 
@@ -240,7 +241,7 @@ def test_a_cpu_that_computes_in_bfloat16_does_so_unless_told_otherwise(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     fast = load_backend(folder)
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    plain, told = load_backend(folder), load_backend(folder, torch_dtype=torch.bfloat16)
+    plain, told = load_backend(folder), load_backend(folder, options=LoadOptions(torch_dtype=torch.bfloat16))
 
     assert (fast.spec.precision, plain.spec.precision) == ("bfloat16", "float32")
     assert fast.denoiser.dtype == told.denoiser.dtype == torch.bfloat16
@@ -254,7 +255,7 @@ def test_bfloat16_gives_nearly_the_same_noise(tmp_path: Path) -> None:
     latents = torch.randn(1, 4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
     predictions = []
     for dtype in (torch.float32, torch.bfloat16):
-        backend = load_backend(folder, torch_dtype=dtype)
+        backend = load_backend(folder, options=LoadOptions(torch_dtype=dtype))
         with torch.no_grad():
             prediction = backend.predict_noise(latents, torch.tensor([500]), backend.encode_prompt("a car"))
         assert prediction.dtype == torch.float32

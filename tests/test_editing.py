@@ -1,17 +1,22 @@
 """The promises of the loop (method section 5), on real tiny classes."""
 
+import contextlib
 import itertools
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.unet3d import UNet3DBackend
 from dreammotion_core.config import EditConfig
-from dreammotion_core.editing import PromptEmbeds, distill_step, edit_latents
+from dreammotion_core.editing import EditTask, PromptEmbeds, distill_step, edit_latents
 from dreammotion_core.errors import NumericsError
 from dreammotion_core.events import StepDone
+from dreammotion_core.keys import KeyLayout, KeySite
+from dreammotion_core.source_cache import DiskSourceCache, MemorySourceCache, SourceCache
 from dreammotion_core.values import StepLosses
 from tests.tiny import tiny_unet3d
 
@@ -50,8 +55,10 @@ def run(
     mask: Tensor | None,
     config: EditConfig,
     target: str = "a blue car",
+    cache: SourceCache | None = None,
 ) -> Generator[tuple[StepDone, Tensor], None, None]:
-    return edit_latents(backend, source, embeds(backend, target), mask, config, backend.key_sites)
+    task = EditTask(source, embeds(backend, target), mask, config, backend.key_sites)
+    return edit_latents(backend, task, source_cache=cache)
 
 
 def last(steps: Iterator[tuple[StepDone, Tensor]]) -> Tensor:
@@ -63,14 +70,10 @@ def test_equal_prompts_and_latents_give_exactly_no_direction_and_no_gradient(
 ) -> None:
     gradient, losses = distill_step(
         backend,
+        EditTask(source, embeds(backend, target="a red car"), None, config(), backend.key_sites),
         source,
-        source,
-        embeds(backend, target="a red car"),
-        None,
         torch.tensor([400]),
         torch.randn(SHAPE),
-        config(),
-        backend.key_sites,
     )
 
     assert losses == StepLosses(0.0, 0.0, 0.0)
@@ -143,7 +146,11 @@ def test_matching_pulls_the_keys_back_towards_the_source(backend: UNet3DBackend,
 
     def loss_and_gradient(latents: Tensor) -> tuple[float, Tensor]:
         gradient, losses = distill_step(
-            backend, latents, source, embeds(backend), None, timestep, noise, settings, backend.key_sites
+            backend,
+            EditTask(source, embeds(backend), None, settings, backend.key_sites),
+            latents,
+            timestep,
+            noise,
         )
         return losses.spatial, gradient
 
@@ -217,3 +224,98 @@ def test_the_learning_rate_falls_linearly_towards_its_end(
         before = latents.clone()
 
     assert found == pytest.approx(rates, rel=1e-3)
+
+
+@pytest.mark.parametrize("layout", list(KeyLayout)[:2])
+def test_the_cache_changes_no_bit_and_saves_the_source_branch(
+    backend: UNet3DBackend, source: Tensor, mask: Tensor, layout: KeyLayout, tmp_path: Path
+) -> None:
+    kinds = {KeyLayout.FRAMES_OF_TOKENS: "attentions", KeyLayout.TOKENS_OF_FRAMES: "temp_attentions"}
+    pattern = rf"up_blocks\..*\.{kinds[layout]}\..*\.attn1\.to_k"
+    site = KeySite(pattern, layout)
+    plain = [run_at(backend, source, mask, site, target) for target in TARGETS]
+
+    for cache in (MemorySourceCache(), DiskSourceCache(tmp_path)):
+        with counted_calls(backend.denoiser) as first:
+            assert torch.equal(run_at(backend, source, mask, site, TARGETS[0], cache), plain[0])
+        with counted_calls(backend.denoiser) as second:
+            assert torch.equal(run_at(backend, source, mask, site, TARGETS[1], cache), plain[1])
+        assert (len(first), len(second)) == (2 * 4, 2 * 2)
+
+
+TARGETS = ("a blue car", "a blue ball")
+
+
+def run_at(
+    backend: UNet3DBackend,
+    source: Tensor,
+    mask: Tensor,
+    site: KeySite,
+    target: str,
+    cache: SourceCache | None = None,
+) -> Tensor:
+    task = EditTask(
+        source,
+        embeds(backend, target),
+        mask,
+        config(spatial_weight=1.0).with_changes(num_optimization_steps=2),
+        (site,),
+    )
+    return last(edit_latents(backend, task, source_cache=cache))
+
+
+@contextlib.contextmanager
+def counted_calls(module: torch.nn.Module) -> Iterator[list[None]]:
+    calls: list[None] = []
+    handle = module.register_forward_hook(lambda *_: calls.append(None))
+    yield calls
+    handle.remove()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 8},
+        {"guidance_scale": 3.0},
+        {"negative_prompt": "a ball"},
+        {"spatial_weight": 0.0, "temporal_weight": 0.0},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_the_source_branch_depends_on_is_computed_again(
+    backend: UNet3DBackend, source: Tensor, mask: Tensor, changes: dict[str, object]
+) -> None:
+    cache = MemorySourceCache()
+    last(run(backend, source, mask, config(), cache=cache))
+    settings = config().with_changes(**changes)
+    prompts = PromptEmbeds(
+        *(backend.encode_prompt(p) for p in ("a red car", "a blue car", settings.negative_prompt))
+    )
+
+    with counted_calls(backend.denoiser) as calls:
+        task = EditTask(source, prompts, mask, settings, backend.key_sites)
+        list(edit_latents(backend, task, source_cache=cache))
+
+    assert len(calls) == 3 * 4
+
+
+def test_other_weights_and_another_clip_find_nothing_in_the_cache(
+    backend: UNet3DBackend, source: Tensor, mask: Tensor
+) -> None:
+    cache = MemorySourceCache()
+    last(run(backend, source, mask, config(), cache=cache))
+    trained = tiny_unet3d()
+    for parameter in trained.denoiser.parameters():
+        parameter.data += 1e-3
+
+    for model, clip in ((trained, source), (backend, source + 1e-3)):
+        with counted_calls(model.denoiser) as calls:
+            last(run(model, clip, mask, config(), cache=cache))
+        assert len(calls) == 3 * 4
+
+
+def test_gradient_checkpointing_changes_no_bit(source: Tensor, mask: Tensor) -> None:
+    plain = tiny_unet3d()
+    thrifty = tiny_unet3d(options=LoadOptions(gradient_checkpointing=True))
+
+    assert torch.equal(last(run(thrifty, source, mask, config())), last(run(plain, source, mask, config())))

@@ -13,6 +13,7 @@ from dreammotion_core import (
     EditConfig,
     Finished,
     MaskError,
+    MemorySourceCache,
     Notice,
     OutOfMemoryError,
     Preview,
@@ -64,6 +65,20 @@ def test_calling_returns_what_the_stream_finishes_with(pipe: DreamMotionPipeline
     assert isinstance(finished, Finished)
     assert np.array_equal(output.frames, finished.output.frames)
     assert len(output.losses) == 4
+
+
+def test_a_cache_of_the_source_branch_changes_no_frame_of_a_second_edit(pipe: DreamMotionPipeline) -> None:
+    cache = MemorySourceCache()
+    cached = DreamMotionPipeline(pipe.backend, source_cache=cache)
+    events_of(cached, target_prompt="a blue ball")
+    kept = cache.num_bytes
+
+    second, plain = (events_of(each)[-1] for each in (cached, pipe))
+
+    assert isinstance(second, Finished)
+    assert isinstance(plain, Finished)
+    assert np.array_equal(second.output.frames, plain.output.frames)
+    assert cache.num_bytes == kept > 0
 
 
 @pytest.mark.parametrize("size", [(16, 16), (30, 50), (17, 33)])

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dreammotion_core.errors import KeyLayoutError
 from dreammotion_core.similarity import (
+    match_keys,
     spatial_matching,
     spatial_matching_direct,
     spatial_matching_factored,
@@ -123,3 +124,35 @@ def test_half_precision_keys_are_compared_in_single_precision() -> None:
 def test_keys_of_another_rank_are_refused() -> None:
     with pytest.raises(KeyLayoutError, match=r"\(5, 4\).*batch, frames, tokens, channels"):
         spatial_self_similarity(random_keys(5, 4))
+
+
+@pytest.mark.parametrize(("spatial_weight", "temporal_weight"), [(0.3, 2.0), (0.3, 0.0), (0.0, 2.0)])
+def test_matching_site_by_site_gives_the_gradient_of_the_weighted_means(
+    spatial_weight: float, temporal_weight: float
+) -> None:
+    variable = random_keys(1, 2, 6, 4).requires_grad_()
+    keys = {"early": variable * 2 + 1, "late": (variable @ random_keys(4, 9, seed=1)).tanh()}
+    source_keys = {site: random_keys(*value.shape, seed=2) for site, value in keys.items()}
+    spatial = torch.stack([spatial_matching(keys[s], source_keys[s]) for s in keys]).mean()
+    temporal = torch.stack([temporal_matching(keys[s], source_keys[s]) for s in keys]).mean()
+    expected = torch.autograd.grad(
+        spatial_weight * spatial + temporal_weight * temporal, variable, retain_graph=True
+    )[0]
+
+    found = match_keys(
+        keys, source_keys, variable, spatial_weight=spatial_weight, temporal_weight=temporal_weight
+    )
+
+    torch.testing.assert_close(found[2], expected)
+    assert found[:2] == pytest.approx(
+        (spatial.item() * (spatial_weight > 0), temporal.item() * (temporal_weight > 0)), rel=1e-5
+    )
+
+
+def test_without_keys_there_is_nothing_to_match() -> None:
+    variable = random_keys(1, 2, 3, 3).requires_grad_()
+
+    spatial, temporal, gradient = match_keys({}, {}, variable, spatial_weight=1.0, temporal_weight=1.0)
+
+    assert (spatial, temporal) == (0.0, 0.0)
+    assert not gradient.any()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.unet3d import UNet3DBackend
 from dreammotion_core.values import Video
 
@@ -99,9 +100,9 @@ def tiny_spec(source: str = "tiny") -> ModelSpec:
     )
 
 
-def tiny_unet3d(prediction_type: str = "epsilon") -> UNet3DBackend:
+def tiny_unet3d(prediction_type: str = "epsilon", options: LoadOptions | None = None) -> UNet3DBackend:
     """A working backend with random weights."""
-    return UNet3DBackend(tiny_spec(), **tiny_parts(prediction_type))  # type: ignore[arg-type]
+    return UNet3DBackend(tiny_spec(), **tiny_parts(prediction_type), options=options)  # type: ignore[arg-type]
 
 
 def save_tiny_unet3d(folder: Path) -> Path:

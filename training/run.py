@@ -19,7 +19,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from dreammotion_core.backends.registry import FORMAT_VERSION
+from dreammotion_core.backends.manifests import FORMAT_VERSION
 from dreammotion_core.errors import DreamMotionError, InputError
 from dreammotion_core.memory import out_of_memory_explained
 from training.arguments import GPU_BATCH_SCALE, PARTS, read_options

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from dreammotion_core.errors import VideoError
 from dreammotion_core.keys import KeySite
 from dreammotion_core.values import Notice
 
@@ -90,6 +91,35 @@ class ModelSpec:
     def fit_length(self, num_frames: int) -> int:
         """The largest accepted number of frames up to `num_frames`; 1 if there is none above."""
         return (min(num_frames, self.max_frames) - 1) // self.frame_step * self.frame_step + 1
+
+    def check_length(self, num_frames: int) -> None:
+        """Refuse a number of frames that the model does not take.
+
+        Raises:
+            VideoError: with the numbers next to it that it takes.
+        """
+        if num_frames > self.max_frames:
+            raise VideoError(
+                f"the clip has {num_frames} frames; {self.label} edits at most {self.max_frames} at once: "
+                "choose a shorter range of frames, or a lower frame rate"
+            )
+        if (fitting := self.fit_length(num_frames)) != num_frames:
+            raise VideoError(
+                f"the clip has {num_frames} frames; {self.label} takes {self.frame_step} k + 1 of them: pass "
+                f"the first {fitting}, or {fitting + self.frame_step}"
+            )
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Refuse a (height, width) in pixels that the model does not work at; `fit_size` gives one.
+
+        Raises:
+            VideoError: if a side is no multiple of `size_multiple`.
+        """
+        if any(side == 0 or side % self.size_multiple for side in size):
+            raise VideoError(
+                f"the frames are {size[1]}x{size[0]}; {self.label} needs both sides to be multiples of "
+                f"{self.size_multiple}: scale or crop them"
+            )
 
 
 class Backend(Protocol):

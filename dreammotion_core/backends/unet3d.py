@@ -6,20 +6,22 @@ is deprecated and frozen.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
-from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from dreammotion_core.backends.base import ModelSpec
-from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.backends.checkpointing import checkpointed
+from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
+from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.backends.placement import Placement
+from dreammotion_core.backends.profiles import apply_options
+from dreammotion_core.backends.text_encoding import embed_prompt, prompt_notices
 from dreammotion_core.keys import KeySite
 from dreammotion_core.parameterization import noise_from_prediction, signal_and_noise_scale
 from dreammotion_core.values import Notice
@@ -35,8 +37,9 @@ class UNet3DBackend:
 
     Args:
         spec: facts about the model.
-        unet, vae, text_encoder, tokenizer, scheduler: its parts; the networks are frozen and set to
-            evaluation mode.
+        unet, vae, text_encoder, tokenizer, scheduler: its parts on the CPU; the networks are frozen and set
+            to evaluation mode.
+        options: how memory is traded for speed; the precision is that of the parts.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class UNet3DBackend:
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,
         scheduler: DDIMScheduler,
+        options: LoadOptions | None = None,
     ) -> None:
         self.denoiser = unet.eval().requires_grad_(False)
         self.vae = vae.eval().requires_grad_(False)
@@ -58,88 +62,82 @@ class UNet3DBackend:
         unet_stride = 2 ** (len(unet.config.block_out_channels) - 1)
         precision = str(unet.dtype).removeprefix("torch.")
         self.spec = replace(spec, size_multiple=vae_stride * unet_stride, precision=precision)
+        self._apply(options or LoadOptions())
+
+    def _apply(self, options: LoadOptions) -> None:
+        self._placement = Placement(
+            (self.denoiser, self.vae, self.text_encoder),
+            transient=(self.text_encoder,),
+            offload=options.offload,
+        )
+        self._checkpointed_layers = _layers(self.denoiser) if options.gradient_checkpointing else ()
+        apply_options(
+            self.denoiser, self.vae, options, layers=_layers(self.denoiser), key_sites=self.key_sites
+        )
 
     @classmethod
-    def from_pretrained(cls, spec: ModelSpec, *, torch_dtype: torch.dtype = torch.float32) -> Self:
+    def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
         """Load all parts from a folder or, at the pinned revision, from the hub.
 
-        With bfloat16 only the U-Net gets it: its eight bits of precision are too few for pictures.
+        Args:
+            spec: facts about the model.
+            options: how to load it.
 
         Raises:
             ModelLoadError: if a part is missing, incomplete, damaged or unreachable.
         """
-        if spec.is_local:
-            _check_folder(Path(spec.source))
-
-        def load(part: Callable[..., Any], subfolder: str, **options: Any) -> Any:
-            try:
-                return part(spec.source, subfolder=subfolder, revision=spec.revision, **options)
-            except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-                raise ModelLoadError(_advice(spec, subfolder, error)) from error
-
-        outer_dtype = torch.float32 if torch_dtype == torch.bfloat16 else torch_dtype
+        files = ModelFiles(spec, parts=SUBFOLDERS)
+        outer = outer_dtype(options.dtype)
         return cls(
             spec,
-            unet=load(UNet3DConditionModel.from_pretrained, "unet", torch_dtype=torch_dtype),
-            vae=load(AutoencoderKL.from_pretrained, "vae", torch_dtype=outer_dtype),
-            text_encoder=load(CLIPTextModel.from_pretrained, "text_encoder", dtype=outer_dtype),
-            tokenizer=load(CLIPTokenizer.from_pretrained, "tokenizer"),
-            scheduler=load(DDIMScheduler.from_pretrained, "scheduler"),
+            unet=files.load_denoiser("unet", UNet3DConditionModel, torch_dtype=options.dtype),
+            vae=files.load("vae", AutoencoderKL.from_pretrained, torch_dtype=outer),
+            text_encoder=files.load("text_encoder", CLIPTextModel.from_pretrained, dtype=outer),
+            tokenizer=files.load("tokenizer", CLIPTokenizer.from_pretrained),
+            scheduler=files.load("scheduler", DDIMScheduler.from_pretrained),
+            options=options,
         )
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        device: torch.device = self.denoiser.device
-        return device
+        """Where it works."""
+        return self._placement.device
 
     def to(self, device: torch.device | str) -> None:
-        """Move all weights to a device."""
-        for part in (self.denoiser, self.vae, self.text_encoder):
-            part.to(device)
+        """Choose where it works; see `LoadOptions.offload`."""
+        self._placement.to(device)
 
     def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
         """Unknown words, and words past the token limit."""
-        notices = []
-        limit = self.tokenizer.model_max_length
-        num_tokens = len(self.tokenizer(prompt).input_ids)
-        if num_tokens > limit:
-            text = f"The prompt has {num_tokens} tokens; {self.spec.label} reads only the first {limit}."
-            notices.append(Notice("prompt_truncated", text))
-        words = dict.fromkeys(re.findall(r"[^\W\d_]+", prompt.lower()))
-        unknown = [word for word in words if word not in (self.spec.vocabulary or words)]
-        if unknown:
-            text = f"{self.spec.label} has never seen these words and will guess: {', '.join(unknown)}."
-            notices.append(Notice("unknown_words", text))
-        return tuple(notices)
+        return prompt_notices(
+            prompt, tokenizer=self.tokenizer, max_tokens=self.tokenizer.model_max_length, spec=self.spec
+        )
 
-    @torch.no_grad()
     def encode_prompt(self, prompt: str) -> Tensor:
         """(1, L, D) hidden states of the text encoder."""
-        tokens = self.tokenizer(
+        return embed_prompt(
             prompt,
-            padding="max_length",
-            max_length=self.tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
+            tokenizer=self.tokenizer,
+            text_encoder=self._placement.fetch(self.text_encoder),
+            max_tokens=self.tokenizer.model_max_length,
+            device=self.device,
         )
-        prompt_embeds: Tensor = self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
-        return prompt_embeds
 
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
-        """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents, frame by frame to bound memory."""
-        means = [self.vae.encode(f[None].to(self.device, self.vae.dtype)).latent_dist.mean for f in frames]
-        latents: Tensor = (torch.cat(means).float() - self._latent_shift) * self.vae.config.scaling_factor
+        """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents."""
+        vae = self._placement.fetch(self.vae)
+        means = vae.encode(frames.to(self.device, vae.dtype)).latent_dist.mean
+        latents: Tensor = (means.float() - self._latent_shift) * vae.config.scaling_factor
         return latents.transpose(0, 1)[None]
 
     @torch.no_grad()
     def decode_video(self, latents: Tensor) -> Tensor:
         """(1, C, F, h, w) scaled latents to (F, 3, H, W) float32 RGB, roughly in [-1, 1]."""
-        raw = latents[0].transpose(0, 1) / self.vae.config.scaling_factor + self._latent_shift
-        return torch.cat(
-            [self.vae.decode(z[None].to(self.device, self.vae.dtype)).sample.float() for z in raw]
-        )
+        vae = self._placement.fetch(self.vae)
+        raw = latents[0].transpose(0, 1) / vae.config.scaling_factor + self._latent_shift
+        images: Tensor = vae.decode(raw.to(self.device, vae.dtype)).sample.float()
+        return images
 
     @property
     def _latent_shift(self) -> float:
@@ -155,37 +153,22 @@ class UNet3DBackend:
 
     def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
         """Predicted noise, (B, C, F, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
-        dtype = self.denoiser.dtype
-        prediction = self.denoiser(
-            noisy_latents.to(dtype), timestep, encoder_hidden_states=prompt_embeds.to(dtype)
-        ).sample.float()
+        denoiser = self._placement.fetch(self.denoiser)
+        with checkpointed(self._checkpointed_layers):
+            prediction = denoiser(
+                noisy_latents.to(denoiser.dtype),
+                timestep,
+                encoder_hidden_states=prompt_embeds.to(denoiser.dtype),
+            ).sample.float()
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
         return noise_from_prediction(
             prediction, noisy_latents, alpha, sigma, self.scheduler.config.prediction_type
         )
 
 
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise ModelLoadError(
-            f"there is no model folder {folder}; pass a model name, a hub id or an existing folder"
-        )
-    missing = [name for name in SUBFOLDERS if not (folder / name).is_dir()]
-    if missing:
-        raise ModelLoadError(
-            f"the model folder {folder} lacks {', '.join(missing)}; it needs the subfolders "
-            f"{', '.join(SUBFOLDERS)}. If a download was interrupted, run it again"
-        )
-
-
-def _advice(spec: ModelSpec, subfolder: str, error: Exception) -> str:
-    reason = str(error).strip().split("\n")[0][:300]
-    if spec.is_local:
-        return (
-            f"{subfolder} in {spec.source} cannot be loaded ({reason}); "
-            "the folder may be half-downloaded: fetch it again"
-        )
-    return (
-        f"{subfolder} of {spec.source} cannot be loaded ({reason}); check the network, or download the model "
-        "on another machine and pass its folder, or use the embedded model 'toybox'"
-    )
+def _layers(unet: UNet3DConditionModel) -> Sequence[nn.Module]:
+    """The layers that hold nearly all of its weights and activations, none within another."""
+    kinds = ("resnets", "temp_convs", "attentions", "temp_attentions")
+    blocks = (*unet.down_blocks, unet.mid_block, *unet.up_blocks)
+    repeated = [layer for block in blocks for kind in kinds for layer in getattr(block, kind, ())]
+    return (unet.transformer_in, *repeated)

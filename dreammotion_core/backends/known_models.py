@@ -1,0 +1,134 @@
+"""The facts about the models that are known by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dreammotion_core.backends.base import ModelSpec
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+
+TOYBOX = ModelSpec(
+    name="toybox",
+    label="toybox (embedded)",
+    family="unet3d",
+    source=str(ASSETS / "toybox"),
+    licence="Apache-2.0 (trained by this project)",
+    size_bytes=18_500_000,
+    description=(
+        "A very small model trained by this project on its own cartoon world: one coloured toy before a "
+        "simple scene. It gives such toys other colours and, less cleanly, other materials or shapes, runs "
+        "offline on a CPU, and knows nothing of the real world: "
+        "on real footage it shows how the tool works, not what a large model would make of it."
+    ),
+    resolution=(128, 128),
+    num_frames=8,
+    max_frames=16,
+    fps=8.0,
+)
+
+ZEROSCOPE = ModelSpec(
+    name="zeroscope",
+    label="ZeroScope v2 576w",
+    family="unet3d",
+    source="cerspense/zeroscope_v2_576w",
+    revision="6963642a64dbefa93663d1ecebb4ceda2d9ecb28",
+    licence="CC BY-NC 4.0: not for commercial use",
+    size_bytes=6_900_000_000,
+    description="The open text-to-video model of the DreamMotion paper. Needs a GPU and a download.",
+    resolution=(320, 576),
+    num_frames=16,
+    max_frames=24,
+    fps=8.0,
+)
+
+MODELSCOPE = ModelSpec(
+    name="modelscope",
+    label="ModelScope 1.7B",
+    family="unet3d",
+    source="damo-vilab/text-to-video-ms-1.7b",
+    revision="338683c3175cde59b407a699af8fe68f4a2b8f74",
+    licence="CC BY-NC 4.0: not for commercial use",
+    size_bytes=7_300_000_000,
+    description="The model that ZeroScope was made from, for smaller pictures. Needs a GPU and a download.",
+    resolution=(256, 256),
+    num_frames=16,
+    max_frames=24,
+    fps=8.0,
+)
+
+WAN_1_3B = ModelSpec(
+    name="wan-1.3b",
+    label="Wan 2.1 1.3B",
+    family="wan",
+    source="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+    revision="0fad780a534b6463e45facd96134c9f345acfa5b",
+    licence="Apache-2.0",
+    size_bytes=28_900_000_000,
+    description=(
+        "The small one of the Wan 2.1 models, with a far larger text encoder. Needs a GPU and a download."
+    ),
+    resolution=(480, 832),
+    num_frames=81,
+    max_frames=81,
+    frame_step=4,
+    fps=16.0,
+    ready_file="transformer/config.json",
+)
+
+WAN_14B = ModelSpec(
+    name="wan-14b",
+    label="Wan 2.1 14B",
+    family="wan",
+    source="Wan-AI/Wan2.1-T2V-14B-Diffusers",
+    revision="38ec498cb3208fb688890f8cc7e94ede2cbd7f68",
+    licence="Apache-2.0",
+    size_bytes=80_400_000_000,
+    description="The large one of the Wan 2.1 models. Needs a GPU with very much memory, and a download.",
+    resolution=(480, 832),
+    num_frames=81,
+    max_frames=81,
+    frame_step=4,
+    fps=16.0,
+    ready_file="transformer/config.json",
+)
+
+COGVIDEOX_2B = ModelSpec(
+    name="cogvideox-2b",
+    label="CogVideoX 2B",
+    family="cogvideox",
+    source="THUDM/CogVideoX-2b",
+    revision="1137dacfc2c9c012bed6a0793f4ecf2ca8e7ba01",
+    licence="Apache-2.0",
+    size_bytes=13_800_000_000,
+    description="The small one of the CogVideoX models. Needs a GPU and a download.",
+    resolution=(480, 720),
+    num_frames=49,
+    max_frames=49,
+    frame_step=4,
+    fps=8.0,
+    ready_file="transformer/config.json",
+)
+
+COGVIDEOX_5B = ModelSpec(
+    name="cogvideox-5b",
+    label="CogVideoX 5B",
+    family="cogvideox",
+    source="THUDM/CogVideoX-5b",
+    revision="8d6ea3f817438460b25595a120f109b88d5fdfad",
+    licence="CogVideoX licence: free for research, commercial use needs a registration",
+    size_bytes=21_100_000_000,
+    description="The large one of the CogVideoX models. Needs a GPU with much memory, and a download.",
+    resolution=(480, 720),
+    num_frames=49,
+    max_frames=49,
+    frame_step=4,
+    fps=8.0,
+    ready_file="transformer/config.json",
+)
+
+KNOWN_MODELS = (TOYBOX, ZEROSCOPE, MODELSCOPE, WAN_1_3B, WAN_14B, COGVIDEOX_2B, COGVIDEOX_5B)
+"""In the order in which they are offered, the default first."""
+
+EXAMPLES = {spec.family: spec for spec in (ZEROSCOPE, WAN_1_3B, COGVIDEOX_2B)}
+"""Family -> the known model whose facts hold where a folder or a hub repository does not tell its own."""

@@ -1,0 +1,105 @@
+"""From a prompt to text embeddings, by the text encoders that the model families use."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer, UMT5EncoderModel
+
+from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
+from dreammotion_core.values import Notice
+
+PARTS = ("text_encoder", "tokenizer")
+
+TEXT_ENCODERS = {
+    "CLIPTextModel": CLIPTextModel,
+    "T5EncoderModel": T5EncoderModel,
+    "UMT5EncoderModel": UMT5EncoderModel,
+}
+"""The classes that a manifest may name."""
+
+TOKENIZERS = {
+    "CLIPTokenizer": CLIPTokenizer,
+    "CLIPTokenizerFast": CLIPTokenizer,
+    "T5Tokenizer": T5Tokenizer,
+    "T5TokenizerFast": T5Tokenizer,
+}
+"""Likewise; transformers has one tokenizer of each kind since its version 5."""
+
+
+def load_text_encoder(files: ModelFiles, *, torch_dtype: torch.dtype) -> tuple[Any, Any]:
+    """The tokenizer and the text encoder that the manifest names.
+
+    Args:
+        files: the model.
+        torch_dtype: precision of the denoiser. The encoders of the T5 kind are as large as a denoiser and
+            were trained in bfloat16, so they get it too; CLIP keeps the precision of the autoencoder.
+
+    Returns:
+        The tokenizer, and the text encoder on the CPU.
+
+    Raises:
+        ModelLoadError: if a part is missing, damaged, unreachable or of another class.
+    """
+    encoder = files.class_of("text_encoder", TEXT_ENCODERS)
+    dtype = outer_dtype(torch_dtype) if encoder is CLIPTextModel else torch_dtype
+    return (
+        files.load("tokenizer", files.class_of("tokenizer", TOKENIZERS).from_pretrained),
+        files.load("text_encoder", encoder.from_pretrained, dtype=dtype),
+    )
+
+
+@torch.no_grad()
+def embed_prompt(
+    prompt: str, *, tokenizer: Any, text_encoder: Any, max_tokens: int, device: torch.device
+) -> Tensor:
+    """Hidden states of the text encoder for a prompt, padded or cut to a fixed number of tokens.
+
+    UMT5 does not look at the padding, and its states there are set to zero, as Wan was trained; the other
+    encoders treat the padding as text, as the models that use them were.
+
+    Args:
+        prompt: any text.
+        tokenizer: the encoder's own.
+        text_encoder: one of `TEXT_ENCODERS`, on `device`.
+        max_tokens: L.
+        device: where it works.
+
+    Returns:
+        (1, L, D) in the encoder's precision.
+    """
+    tokens = tokenizer(
+        prompt, padding="max_length", max_length=max_tokens, truncation=True, return_tensors="pt"
+    ).to(device)
+    if not isinstance(text_encoder, UMT5EncoderModel):
+        prompt_embeds: Tensor = text_encoder(tokens.input_ids).last_hidden_state
+        return prompt_embeds
+    is_text: Tensor = tokens.attention_mask
+    prompt_embeds = text_encoder(tokens.input_ids, is_text).last_hidden_state
+    return prompt_embeds * is_text[..., None].to(prompt_embeds.dtype)
+
+
+def prompt_notices(prompt: str, *, tokenizer: Any, max_tokens: int, spec: ModelSpec) -> tuple[Notice, ...]:
+    """What the user should know about a prompt: words past the token limit, words the model never saw.
+
+    Args:
+        prompt: any text.
+        tokenizer: the text encoder's own.
+        max_tokens: how many tokens the model reads.
+        spec: gives the model's name and vocabulary.
+    """
+    notices = []
+    num_tokens = len(tokenizer(prompt, verbose=False).input_ids)
+    if num_tokens > max_tokens:
+        text = f"The prompt has {num_tokens} tokens; {spec.label} reads only the first {max_tokens}."
+        notices.append(Notice("prompt_truncated", text))
+    words = dict.fromkeys(re.findall(r"[^\W\d_]+", prompt.lower()))
+    unknown = [word for word in words if word not in (spec.vocabulary or words)]
+    if unknown:
+        text = f"{spec.label} has never seen these words and will guess: {', '.join(unknown)}."
+        notices.append(Notice("unknown_words", text))
+    return tuple(notices)
