@@ -22,7 +22,7 @@ from dreammotion_core.backends.cascade_manifest import (
     SuperResolutionSettings,
     TextSettings,
 )
-from dreammotion_core.backends.registry import FORMAT_VERSION
+from dreammotion_core.backends.manifests import FORMAT_VERSION
 from training.cascade_data import Sizes, smaller_clips
 from training.cascade_losses import (
     DETAIL_WINDOW,
