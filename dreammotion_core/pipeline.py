@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -204,7 +205,8 @@ class DreamMotionPipeline:
     def _key_sites(self, config: EditConfig) -> Sequence[KeySite]:
         if config.key_sites is None:
             return self.backend.key_sites
-        sites = [KeySite(pattern) for pattern in config.key_sites]
+        layout = self.backend.key_sites[0]
+        sites = [replace(layout, pattern=pattern) for pattern in config.key_sites]
         matching_modules(self.backend.denoiser, sites)  # refuses wrong names before any work is done
         return sites
 

@@ -125,7 +125,12 @@ class UNet3DBackend:
 
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
-        """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents."""
+        """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents.
+
+        Raises:
+            VideoError: if the size of the frames does not suit the model.
+        """
+        self.spec.check_size((frames.shape[-2], frames.shape[-1]))
         vae = self._placement.fetch(self.vae)
         means = vae.encode(frames.to(self.device, vae.dtype)).latent_dist.mean
         latents: Tensor = (means.float() - self._latent_shift) * vae.config.scaling_factor
