@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -168,11 +169,28 @@ def test_noise_is_what_is_learnt(tmp_path: Path) -> None:
     at_full_noise = material(tmp_path, alphas_cumprod=torch.zeros(1000))
 
     class Perfect(Recorder):
-        def forward(self, inputs: Tensor, *_others: Tensor, **extra: Tensor) -> SimpleNamespace:
+        def forward(self, inputs: Tensor, *_others: Tensor, **_extra: Tensor) -> SimpleNamespace:
             return SimpleNamespace(sample=torch.cat([inputs, torch.full_like(inputs, 9.0)], dim=1))
 
     assert key_frame_loss(Perfect(), at_full_noise, step=1, progress=0.0) == 0
     assert key_frame_loss(Recorder(), at_full_noise, step=1, progress=0.0) == pytest.approx(1, abs=0.1)
+
+
+def test_the_velocity_is_what_the_later_stages_learn(tmp_path: Path) -> None:
+    small = {size: np.full((2, 17, size, size, 3), 255, np.uint8) for size in (32, 64)}
+    white = replace(
+        material(tmp_path, alphas_cumprod=torch.zeros(1000)),
+        sizes=Sizes(small, np.zeros((2, 17, 16, 16), np.float16)),
+    )
+
+    class White(Recorder):
+        """Out of noise alone, the velocity leads away from the picture."""
+
+        def forward(self, inputs: Tensor, *_others: Tensor, **_extra: Tensor) -> SimpleNamespace:
+            return SimpleNamespace(sample=-torch.ones_like(inputs[:, :1]).repeat(1, 6, 1, 1, 1))
+
+    assert interpolation_loss(White(), white, step=1, progress=0.0) == 0
+    assert interpolation_loss(Recorder(), white, step=1, progress=0.0) == 1
 
 
 def test_clips_are_made_small_once(tmp_path: Path) -> None:

@@ -65,17 +65,19 @@ class Stage:
         new_unet: makes it, untrained.
         loss: (unet, material, step, progress) -> scalar.
         share: of the whole cascade's training, in steps or minutes.
+        prediction_type: what it predicts.
         begins_as: name of the stage whose layers it starts with.
     """
 
     new_unet: Callable[[], nn.Module]
     loss: Callable[..., Tensor]
     share: float
+    prediction_type: str = "v_prediction"
     begins_as: str | None = None
 
 
 STAGES = {
-    "key_frames": Stage(new_key_frame_unet, key_frame_loss, share=0.64),
+    "key_frames": Stage(new_key_frame_unet, key_frame_loss, share=0.64, prediction_type="epsilon"),
     "first_frame": Stage(new_first_frame_unet, first_frame_loss, share=0.12),
     "super_resolution": Stage(new_detail_unet, super_resolution_loss, share=0.13, begins_as="first_frame"),
     "interpolation": Stage(
@@ -119,7 +121,7 @@ def train_cascade(
         loss_at = _loss_of(stage, unet, material)
         finished[name] = train(unet, loss_at, recipe=RECIPE, run=run, budget=budget)
         if rank() == 0:
-            export(finished[name], out / name)
+            export(finished[name], out / name, prediction_type=stage.prediction_type)
             plot_log(run.log, run.log.with_suffix(".png"), "loss")
     if rank() == 0:
         write_manifest(out)
@@ -142,10 +144,10 @@ def _sizes(clips: NDArray[np.uint8], cache: Path) -> Sizes:
     return load()
 
 
-def export(unet: nn.Module, folder: Path) -> None:
+def export(unet: nn.Module, folder: Path, *, prediction_type: str) -> None:
     """Write a U-Net in half precision, and its scheduler, as a folder in diffusers' layout."""
     half: Any = copy.deepcopy(unet).half()
-    scheduler = new_scheduler()
+    scheduler = new_scheduler(prediction_type)
     half.save_pretrained(folder / "unet", max_shard_size=SHARD_SIZE)
     scheduler.save_pretrained(folder / "scheduler")
     index = {

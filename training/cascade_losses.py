@@ -1,4 +1,9 @@
-"""The training loss of each stage of the cascade: predicted noise, given what the stage is conditioned on."""
+"""The training loss of each stage of the cascade.
+
+The key frames' U-Net predicts noise, as Show-1's do. The later stages predict the velocity
+alpha noise - sigma frame: what they are given says almost everything about the frame, and where noise is
+all that is left, a small error of predicted noise would be a large error of colour.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +114,7 @@ def key_frame_loss(unet: nn.Module, material: Material, *, step: int, progress: 
     else:
         draw = Draw(material, step=step, count=32, length=1)
     clean = material.sizes.pictures(KEY_FRAME_SIZE, clip=draw.clip, frame=draw.frame)
-    return _noise_error(unet, material, draw, clean, covered=_covered(material, draw, KEY_FRAME_SIZE))
+    return _error(unet, material, draw, clean, covered=_covered(material, draw, KEY_FRAME_SIZE))
 
 
 def interpolation_loss(unet: nn.Module, material: Material, *, step: int, progress: float) -> Tensor:
@@ -121,7 +126,7 @@ def interpolation_loss(unet: nn.Module, material: Material, *, step: int, progre
     between = torch.stack([blended(pair) for pair in ends]).transpose(1, 2)
     is_end = torch.zeros_like(clean[:, :1])
     is_end[:, :, [0, -1]] = 1
-    return _noise_error(
+    return _error(
         unet,
         material,
         draw,
@@ -164,7 +169,7 @@ def _detail_error(unet: nn.Module, material: Material, draw: Draw, *, whole: boo
     seen = material.noised(coarse, draw.noise(coarse), levels)
     if draw.frame.shape[1] > 1:
         seen[:, :, 0] = clean[:, :, 0]
-    return _noise_error(unet, material, draw, clean, condition=seen, covered=covered, class_labels=levels)
+    return _error(unet, material, draw, clean, condition=seen, covered=covered, class_labels=levels)
 
 
 def _covered(material: Material, draw: Draw, size: int) -> Tensor:
@@ -177,7 +182,7 @@ def _recoloured(clips: Tensor, draw: Draw, colours: NDArray[np.integer] | None =
     return torch.stack([clip[torch.from_numpy(order)] for clip, order in zip(clips, orders, strict=True)])
 
 
-def _noise_error(
+def _error(
     unet: nn.Module,
     material: Material,
     draw: Draw,
@@ -187,7 +192,7 @@ def _noise_error(
     condition: Tensor | None = None,
     **extra: Tensor,
 ) -> Tensor:
-    """Mean squared error of the predicted noise, weighted as for `toybox` (see `training.diffusion`).
+    """Mean squared error of the prediction: of the noise, or with a condition of the velocity.
 
     Args:
         unet: the stage's; a U-Net for pictures gets a clip's only frame.
@@ -200,19 +205,21 @@ def _noise_error(
     """
     device = material.setting.device
     noise, timesteps = draw.noise(clean), draw.timesteps()
-    inputs = material.noised(clean, noise, timesteps)
-    if condition is not None:
-        inputs = torch.cat([inputs, condition], dim=1)
-    prediction = _predicted_noise(
+    alpha, sigma = signal_and_noise_scale(material.alphas_cumprod, timesteps, clean)
+    inputs = add_noise(clean, noise, alpha, sigma)
+    weight = 1 + (OBJECT_WEIGHT - 1) * covered
+    if condition is None:
+        target, weight = noise, weight * sigma.square()  # 1 / (1 + SNR), as for toybox
+    else:
+        target, inputs = alpha * noise - sigma * clean, torch.cat([inputs, condition], dim=1)
+    prediction = _predicted(
         unet, inputs.to(device), timesteps.to(device), material.text(draw.captions()), extra
     )
-    structure = 1 - material.alphas_cumprod[timesteps].view(-1, 1, 1, 1, 1)
-    weight = ((1 + (OBJECT_WEIGHT - 1) * covered) * structure).to(device)
-    error = (prediction - noise.to(device)).square().mean(dim=1, keepdim=True)
-    return (weight * error).sum() / weight.sum()
+    error = (prediction - target.to(device)).square().mean(dim=1, keepdim=True)
+    return (weight.to(device) * error).sum() / weight.sum()
 
 
-def _predicted_noise(
+def _predicted(
     unet: nn.Module, inputs: Tensor, timesteps: Tensor, text: Tensor, extra: dict[str, Any]
 ) -> Tensor:
     """(B, 3, F, h, w) float32; the upper half of the output, Show-1's variance, is not trained."""

@@ -116,12 +116,16 @@ def begin_as(unet: nn.Module, other: nn.Module) -> None:
         raise ValueError(f"the U-Nets differ in more than their temporal layers: {untrained}")
 
 
-def new_scheduler() -> DPMSolverMultistepScheduler:
-    """The schedule and the solver that Show-1's key-frame stage was published with."""
+def new_scheduler(prediction_type: str = "epsilon") -> DPMSolverMultistepScheduler:
+    """The schedule and the solver that Show-1's key-frame stage was published with.
+
+    Args:
+        prediction_type: ``"epsilon"``, or ``"v_prediction"`` for U-Nets that predict the velocity.
+    """
     return DPMSolverMultistepScheduler(
         num_train_timesteps=NUM_TIMESTEPS,
         beta_schedule="squaredcos_cap_v2",
-        prediction_type="epsilon",
+        prediction_type=prediction_type,
         algorithm_type="dpmsolver++",
         solver_order=2,
         thresholding=True,
