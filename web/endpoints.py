@@ -13,14 +13,14 @@ import numpy as np
 from PIL import Image
 from pydantic import ValidationError
 
-from dreammotion_core import EditConfig, VideoError, write_video
+from dreammotion_core import VideoError, write_video
 from segmentation import Click, Prompt, Segmenter, Selection, Tracks
 from web.clip import Clip
 from web.device import DeviceQueue
 from web.editor import Editor
 from web.failures import told_to_visitor
 from web.jobs import EditJob, EditProgress
-from web.opening import read_clip
+from web.opening import read_upload
 from web.refining import edited_masks
 from web.settings import read_prompts, read_seed, whole_number
 
@@ -82,7 +82,9 @@ class Endpoints:
         """
         with told_to_visitor(), tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
             prompts = read_prompts(source_prompt, target_prompt)
-            config = EditConfig(num_optimization_steps=whole_number("steps", steps), seed=read_seed(seed))
+            config = self._editor.spec.config(
+                num_optimization_steps=whole_number("steps", steps), seed=read_seed(seed)
+            )
             clip = self._open(video)
             number = clip.project.objects[0].number
             clip.history = clip.history.do(lambda project: project.with_prompt(number, _at(x, y)))
@@ -92,8 +94,8 @@ class Endpoints:
             with self._device.enter() as ticket:
                 while not ticket.wait(seconds=0.5):
                     yield None
-                job = EditJob(clip, *prompts, edited_masks(clip), config)
-                with closing(job.events(self._editor)) as events:
+                job = EditJob(clip, self._editor, *prompts, edited_masks(clip), config)
+                with closing(job.events()) as events:
                     for event in events:
                         progress.accept(event)
                         yield None
@@ -102,7 +104,7 @@ class Endpoints:
 
     def _open(self, upload: Any) -> Clip:
         path = _uploaded(upload)
-        video = read_clip(path, editor=self._editor, start_frame=0, num_frames=None)
+        video = read_upload(path, spec=self._editor.spec, start_frame=0, num_frames=None)
         tracks = Tracks(self._segmenter.open(video.frames), video.frames)
         return Clip(path, video, tracks, self._segmenter.spec.name)
 

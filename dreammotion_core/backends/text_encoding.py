@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +12,8 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
+from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.values import Notice
-
-PARTS = ("text_encoder", "tokenizer")
 
 TEXT_ENCODERS = {
     "CLIPTextModel": CLIPTextModel,
@@ -47,20 +47,41 @@ def load_text_encoder(files: ModelFiles, *, torch_dtype: torch.dtype) -> tuple[A
     """
     encoder = files.class_of("text_encoder", TEXT_ENCODERS)
     dtype = outer_dtype(torch_dtype) if encoder is CLIPTextModel else torch_dtype
+    tokenizer = files.class_of("tokenizer", TOKENIZERS)
+    _check_tokenizer_files(files.spec, tokenizer)
     return (
-        files.load("tokenizer", files.class_of("tokenizer", TOKENIZERS).from_pretrained),
-        files.load("text_encoder", encoder.from_pretrained, dtype=dtype),
+        files.load("tokenizer", tokenizer.from_pretrained),
+        files.load_network("text_encoder", encoder, dtype=dtype),
     )
+
+
+def _check_tokenizer_files(spec: ModelSpec, tokenizer: Any) -> None:
+    """Refuse a folder without the tokens: a tokenizer would be made of it that knows next to none."""
+    folder, names = Path(spec.source) / "tokenizer", dict(tokenizer.vocab_files_names)
+    whole = names.pop("tokenizer_file")
+    if spec.is_local and not (folder / whole).is_file():
+        missing = [name for name in names.values() if not (folder / name).is_file()]
+        if missing:
+            raise ModelLoadError(
+                f"tokenizer in {spec.source} has neither {whole} nor {' and '.join(missing)}; the folder may "
+                "be half-downloaded: fetch it again"
+            )
 
 
 @torch.no_grad()
 def embed_prompt(
-    prompt: str, *, tokenizer: Any, text_encoder: Any, max_tokens: int, device: torch.device
+    prompt: str,
+    *,
+    tokenizer: Any,
+    text_encoder: Any,
+    max_tokens: int,
+    device: torch.device,
+    mask_padding: bool = False,
 ) -> Tensor:
     """Hidden states of the text encoder for a prompt, padded or cut to a fixed number of tokens.
 
     UMT5 does not look at the padding, and its states there are set to zero, as Wan was trained; the other
-    encoders treat the padding as text, as the models that use them were.
+    encoders treat the padding as text unless told otherwise, as most models that use them were.
 
     Args:
         prompt: any text.
@@ -68,6 +89,7 @@ def embed_prompt(
         text_encoder: one of `TEXT_ENCODERS`, on `device`.
         max_tokens: L.
         device: where it works.
+        mask_padding: whether the text tokens of the other encoders shall not look at the padding.
 
     Returns:
         (1, L, D) in the encoder's precision.
@@ -75,10 +97,11 @@ def embed_prompt(
     tokens = tokenizer(
         prompt, padding="max_length", max_length=max_tokens, truncation=True, return_tensors="pt"
     ).to(device)
-    if not isinstance(text_encoder, UMT5EncoderModel):
-        prompt_embeds: Tensor = text_encoder(tokens.input_ids).last_hidden_state
-        return prompt_embeds
     is_text: Tensor = tokens.attention_mask
+    if not isinstance(text_encoder, UMT5EncoderModel):
+        mask = is_text if mask_padding else None
+        prompt_embeds: Tensor = text_encoder(tokens.input_ids, attention_mask=mask).last_hidden_state
+        return prompt_embeds
     prompt_embeds = text_encoder(tokens.input_ids, is_text).last_hidden_state
     return prompt_embeds * is_text[..., None].to(prompt_embeds.dtype)
 

@@ -9,7 +9,13 @@ import torch
 from diffusers import AutoencoderKLCogVideoX, AutoencoderKLWan
 from torch import Tensor
 
-AUTOENCODERS = {"AutoencoderKLWan": AutoencoderKLWan, "AutoencoderKLCogVideoX": AutoencoderKLCogVideoX}
+from dreammotion_core.backends.video_vae import VideoAutoencoder
+
+AUTOENCODERS = {
+    "AutoencoderKLWan": AutoencoderKLWan,
+    "AutoencoderKLCogVideoX": AutoencoderKLCogVideoX,
+    "VideoAutoencoder": VideoAutoencoder,
+}
 """The classes that a manifest may name."""
 
 
