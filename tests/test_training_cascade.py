@@ -1,4 +1,3 @@
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -201,14 +200,3 @@ def test_clips_are_made_small_once(tmp_path: Path) -> None:
     assert small.shape == (1, 2, 32, 32, 3)
     assert (small == 40).all()
     assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_the_shipped_cascade_is_complete_and_small() -> None:
-    folder = ROOT.parent / "assets" / "toybox-cascade"
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    manifest = json.loads((folder / "model_index.json").read_text())
-
-    assert sum(path.stat().st_size for path in files) < 18_000_000
-    assert max(path.stat().st_size for path in files) < 10_000_000
-    for part in ("key-frames", "interpolation", "super-resolution", "latent-super-resolution", "text"):
-        assert (folder / manifest[part]["source"] / "model_index.json").is_file()

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dreammotion_core.backends.cascade_manifest import STAGES as STAGE_NAMES
 from dreammotion_core.backends.cascade_manifest import (
     FirstFrameSettings,
     KeyFrameSettings,
@@ -22,6 +23,7 @@ from dreammotion_core.backends.cascade_manifest import (
     SuperResolutionSettings,
     TextSettings,
 )
+from dreammotion_core.backends.cascade_stages import KEY_FRAME_STEP
 from dreammotion_core.backends.manifests import FORMAT_VERSION
 from training.cascade_data import Sizes, smaller_clips
 from training.cascade_losses import (
@@ -186,6 +188,9 @@ def write_manifest(out: Path) -> None:
         **{name: asdict(settings) for name, settings in parts.items()},
         "resolution": [RESOLUTION, RESOLUTION],
         "num_frames": NUM_FRAMES,
+        "max_frames": 2 * NUM_FRAMES - 1,
+        "frame_step": KEY_FRAME_STEP,
+        "stages": STAGE_NAMES,
         "fps": 8,
         "vocabulary": vocabulary(),
     }
