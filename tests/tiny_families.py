@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dreammotion_core.backends.base import Backend
 from tests.tiny import save_tiny_unet3d, tiny_unet3d
+from tests.tiny_animatediff import save_tiny_animatediff, tiny_animatediff
 from tests.tiny_video import save_tiny_cogvideox, save_tiny_wan, tiny_cogvideox, tiny_wan
 
 
@@ -47,6 +48,7 @@ def v_frames_first(latents: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor)
 
 FAMILIES = {
     "unet3d": Family(tiny_unet3d, save_tiny_unet3d, 3, noise_itself, denoiser_folder="unet"),
+    "animatediff": Family(tiny_animatediff, save_tiny_animatediff, 5, noise_itself, denoiser_folder="unet"),
     "wan": Family(tiny_wan, save_tiny_wan, 9, velocity_of_flow),
     "cogvideox": Family(tiny_cogvideox, save_tiny_cogvideox, 9, v_frames_first),
     "cogvideox-rotary": Family(
