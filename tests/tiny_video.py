@@ -20,7 +20,7 @@ from transformers import T5Config, T5EncoderModel, T5Tokenizer, UMT5Config, UMT5
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.cogvideox import CogVideoXBackend
 from dreammotion_core.backends.wan import WanBackend
-from tests.tiny import WORDS
+from tests.tiny import WORDS, component_entry
 
 MAX_TOKENS = 24
 
@@ -140,7 +140,7 @@ def save_parts(parts: Mapping[str, Any], folder: Path, *, pipeline: str, frame_s
         part.save_pretrained(folder / name)
     manifest = {
         "_class_name": pipeline,
-        **{name: [type(p).__module__.partition(".")[0], type(p).__name__] for name, p in parts.items()},
+        **{name: component_entry(part) for name, part in parts.items()},
         **{"resolution": [16, 16], "num_frames": 5, "max_frames": 13, "frame_step": frame_step, "fps": 8},
         "vocabulary": WORDS,
     }

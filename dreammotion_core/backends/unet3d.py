@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from dreammotion_core.backends.base import ModelSpec
-from dreammotion_core.backends.checkpointing import checkpointed
+from dreammotion_core.backends.checkpointing import checkpointed, unet_layers
 from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.placement import Placement
@@ -82,7 +82,7 @@ class UNet3DBackend:
         )
         self._checkpointed_layers = _checkpointed_layers(self.denoiser, options)
         apply_options(
-            self.denoiser, self.vae, options, layers=_layers(self.denoiser), key_sites=self.key_sites
+            self.denoiser, self.vae, options, layers=unet_layers(self.denoiser), key_sites=self.key_sites
         )
 
     @classmethod
@@ -184,14 +184,6 @@ class UNet3DBackend:
         )
 
 
-def _layers(unet: UNet3DConditionModel | UNetMotionModel) -> Sequence[nn.Module]:
-    """The layers that hold nearly all of its weights and activations, none within another."""
-    kinds = ("resnets", "temp_convs", "attentions", "temp_attentions", "motion_modules")
-    blocks = (*unet.down_blocks, unet.mid_block, *unet.up_blocks)
-    repeated = [layer for block in blocks for kind in kinds for layer in getattr(block, kind, ())]
-    return (*([unet.transformer_in] if hasattr(unet, "transformer_in") else []), *repeated)
-
-
 def _checkpointed_layers(
     unet: UNet3DConditionModel | UNetMotionModel, options: LoadOptions
 ) -> Sequence[nn.Module]:
@@ -201,7 +193,7 @@ def _checkpointed_layers(
     is a twentieth of a step.
     """
     if options.gradient_checkpointing:
-        return _layers(unet)
+        return unet_layers(unet)
     if options.compile:
         return ()  # a compiled layer chooses for itself what to compute again
     return [module for module in unet.modules() if isinstance(module, FeedForward)]
