@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
+from diffusers.utils import logging as diffusers_logging
 from tqdm import tqdm
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils import logging as transformers_logging
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.registry import find_model, list_models
@@ -65,13 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _edit(options: argparse.Namespace) -> None:
-    config = given_config(options)
+    model = find_model(options.model)
+    config = given_config(options, usual=model.settings)
     check_one_way_to_select(options, uses_mask=config.use_mask)
     check_target(options.out)
     if options.frames_dir is not None:
         check_empty_folder(options.frames_dir)
 
-    video = given_clip(options, find_model(options.model))
+    video = given_clip(options, model)
     selected: SelectedObject | None = None
     if options.mask is not None:
         selected = read_given_mask(options, video=video)
@@ -91,7 +93,8 @@ def _edit(options: argparse.Namespace) -> None:
 
 
 def _preflight(options: argparse.Namespace) -> None:
-    config, video = given_config(options), given_clip(options, find_model(options.model))
+    model = find_model(options.model)
+    config, video = given_config(options, usual=model.settings), given_clip(options, model)
     for found in measure_edit(_pipeline(options), video=video, config=config):
         if isinstance(found, Trial):
             verdict = "fits" if found.fits else "does not fit"
@@ -105,8 +108,9 @@ def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
         for progress in download_model(options.model):
             bar.total = progress.total_bytes
             bar.update(progress.received_bytes - bar.n)
-    # Its bar for reading weights from the disk would hide the messages of this command.
-    disable_progress_bar()
+    # Their bars for reading weights from the disk would hide the messages of this command.
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
     pipe = DreamMotionPipeline.from_pretrained(options.model, options=given_load_options(options))
     return pipe.to(given_device(options))
 

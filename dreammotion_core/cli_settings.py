@@ -23,6 +23,10 @@ _SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "guidance_scale": ("weight of the prompts", _REAL),
     "timestep_range": ("of the noise, in 0 to 1000", {"type": int, "nargs": 2, "metavar": ("LOW", "HIGH")}),
     "timestep_order": ("in which they are taken", {"choices": CHOICES["timestep_order"]}),
+    "direction_weighting": (
+        "of the text's pull over the timesteps",
+        {"choices": CHOICES["direction_weighting"]},
+    ),
     "appearance_weight": ("of the text's pull; 0: off", _REAL),
     "spatial_weight": ("of keeping the structure; 0: off", _REAL),
     "temporal_weight": ("of keeping the motion; 0: off", _REAL),
@@ -52,12 +56,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         group.add_argument(flag, dest=name, default=argparse.SUPPRESS, help=what, **reading)
 
 
-def given_config(options: argparse.Namespace) -> EditConfig:
-    """The preset with the settings that were given.
+def given_config(options: argparse.Namespace, *, usual: Mapping[str, Any]) -> EditConfig:
+    """The preset with the settings that were given; where neither says anything, the model's usual ones.
 
     Raises:
         ConfigError: if one is out of its range.
     """
     given = {name: value for name, value in vars(options).items() if name in EditConfig.__dataclass_fields__}
     changes = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return EditConfig.preset(options.preset, **changes)
+    return EditConfig.preset(options.preset, usual=usual, **changes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -16,11 +17,13 @@ MAX_SEED = 2**63 - 1
 
 Optimizer = Literal["sgd", "adam"]
 TimestepOrder = Literal["random", "descending"]
+DirectionWeighting = Literal["noise", "velocity"]
 MethodName = Literal["dreammotion", "v-sds", "sdedit", "ddim-inversion", "flowedit"]
 CHOICES = {
     "method": get_args(MethodName),
     "optimizer": get_args(Optimizer),
     "timestep_order": get_args(TimestepOrder),
+    "direction_weighting": get_args(DirectionWeighting),
 }
 """What the settings in words can be."""
 
@@ -55,6 +58,9 @@ class EditConfig:
         timestep_range: (low, high) of the uniformly drawn timesteps, high exclusive, within [0, 1000].
         timestep_order: ``"random"`` (the paper) takes them as they are drawn; ``"descending"`` takes the
             same ones from the noisiest on, so that the coarse shape is settled before the fine parts.
+        direction_weighting: ``"noise"`` (the paper) takes the difference of the predicted noises as the V-DDS
+            direction; ``"velocity"`` that of the velocities of flow matching, which weighs noisy timesteps
+            more and does not pull towards the source. They can be chosen for every family.
         appearance_weight: weight of the V-DDS direction; 0 switches it off.
         spatial_weight: lambda_s, weight of spatial self-similarity matching; 0 switches it off.
         temporal_weight: lambda_t, weight of temporal self-similarity matching; 0 switches it off.
@@ -88,6 +94,7 @@ class EditConfig:
     guidance_scale: float = 7.5
     timestep_range: tuple[int, int] = (50, 950)
     timestep_order: TimestepOrder = "descending"
+    direction_weighting: DirectionWeighting = "noise"
     appearance_weight: float = 1.0
     spatial_weight: float = 0.02
     temporal_weight: float = 2.0
@@ -179,16 +186,21 @@ class EditConfig:
         return cls(**arguments)
 
     @classmethod
-    def preset(cls, name: str, **changes: Any) -> Self:
+    def preset(cls, name: str, *, usual: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> Self:
         """The settings of a preset, with some of them changed.
 
+        Args:
+            name: of the preset.
+            usual: settings that a model needs to be other than the defaults; the preset goes before them.
+            changes: settings that go before both.
+
         Raises:
-            ConfigError: if there is no such preset.
+            ConfigError: if there is no such preset, or a setting is unknown or out of its range.
         """
         if not isinstance(name, str) or name not in PRESETS:
             raise ConfigError(f"there is no preset {name!r}; choose one of: {', '.join(PRESETS)}")
-        _refuse_unknown(changes)
-        return cls(**{**PRESETS[name], **changes})
+        _refuse_unknown({**usual, **changes})
+        return cls(**{**usual, **PRESETS[name], **changes})
 
 
 def _is_whole(value: Any) -> bool:

@@ -112,7 +112,7 @@ class DreamMotionPipeline:
             target_prompt: what it shall show; the words that differ are what changes.
             mask: (F, H, W) or (H, W) at the clip's size, True where the object is. Required unless
                 `config.use_mask` is False.
-            config: settings; None takes the defaults.
+            config: settings; None takes `spec.config()`, the defaults with this model.
 
         Yields:
             `Started`, then `Notice`s, then `StepDone` for each step with a `Preview` now and then, of a
@@ -126,7 +126,7 @@ class DreamMotionPipeline:
         """
         started, prompts = time.perf_counter(), (source_prompt, target_prompt)
         # 1. Check everything before any work is done.
-        config = _with_drawn_seed(config or EditConfig())
+        config = _with_drawn_seed(config or self.spec.config())
         check_prompts(source_prompt=source_prompt, target_prompt=target_prompt)
         check_fits(video, self.spec, config)
         selected = selection(mask, video, config)
@@ -182,6 +182,7 @@ class DreamMotionPipeline:
             return
         rendered = self.backend.render(
             latents,
+            size=self.spec.fit_size(finish.source.size),
             prompt=prompt,
             negative_prompt=config.negative_prompt,
             generator=torch.Generator().manual_seed(config.seed),

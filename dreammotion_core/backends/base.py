@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import VideoError
 from dreammotion_core.keys import KeySite
 from dreammotion_core.values import Notice
@@ -41,6 +42,8 @@ class ModelSpec:
         stages: names of the stages of a cascade in order, the optimised one first; empty for others.
         keeps_detail: whether detail that the model loses can be given back from the source; not where
             later stages draw it anew.
+        settings: of an edit, by name, that are best with this model where they differ from the defaults of
+            `EditConfig`.
         ready_file: a file of the repository whose presence tells that it was downloaded.
     """
 
@@ -63,6 +66,7 @@ class ModelSpec:
     precision: str = "float32"
     stages: tuple[str, ...] = ()
     keeps_detail: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     ready_file: str = "unet/config.json"
 
     @property
@@ -92,6 +96,14 @@ class ModelSpec:
             max(multiple, round(height * scale / multiple) * multiple),
             max(multiple, round(width * scale / multiple) * multiple),
         )
+
+    def config(self, preset: str = "fast", **changes: Any) -> EditConfig:
+        """The settings of an edit with this model: its own, those of the preset, and then the changes.
+
+        Raises:
+            ConfigError: if there is no such preset, or a setting is unknown or out of its range.
+        """
+        return EditConfig.preset(preset, usual=self.settings, **changes)
 
     def fit_length(self, num_frames: int) -> int:
         """The largest accepted number of frames up to `num_frames`; 1 if there is none above."""
@@ -185,12 +197,19 @@ class RendersInStages(Protocol):
     """A cascade: what is optimised are key frames, and later stages make the clip of them."""
 
     def render(
-        self, latents: Tensor, *, prompt: str, negative_prompt: str, generator: torch.Generator
+        self,
+        latents: Tensor,
+        *,
+        size: tuple[int, int],
+        prompt: str,
+        negative_prompt: str,
+        generator: torch.Generator,
     ) -> Iterator[RenderedStage]:
         """Run the stages after the first, one at each step of the iterator.
 
         Args:
             latents: (1, C, f, h, w), the optimised key frames.
+            size: (H, W) of the last stage, as `ModelSpec.fit_size` gives it.
             prompt: the target prompt.
             negative_prompt: of the unconditional branch.
             generator: draws all noise, on the CPU.
