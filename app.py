@@ -21,32 +21,28 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import api
 
-from dreammotion_core import DreamMotionError
+from dreammotion_core import DreamMotionError, LoadOptions
 from segmentation import SegmentationError, load_segmenter
 from web import (
     CLIP_OUTPUTS,
     CSS_FILES,
     EDIT_OUTPUTS,
-    EXPORT_OUTPUTS,
     FORM_FIELDS,
+    LIST_OUTPUTS,
     PICKER_OUTPUTS,
     REFINEMENT_FIELDS,
-    Clips,
-    DeviceQueue,
-    Editor,
-    Edits,
-    Endpoints,
     Example,
+    Handlers,
     HostedEditor,
     LazyEditor,
-    MaskExchange,
-    SegmenterPicker,
+    Models,
     Segmenters,
-    Selections,
-    VisitorStore,
     Wiring,
     advanced_drawer,
     clip_row,
+    connect_mask_files,
+    connect_models,
+    connect_segmenters,
     load_examples,
     masthead,
     page_theme,
@@ -56,88 +52,60 @@ from web import (
     selection_part,
 )
 
-# After the button has got its file.
-_DOWNLOAD = "() => { setTimeout(() => document.querySelector('#mask-file')?.click(), 200) }"
-
 EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
 
 
-def build_app(editor: Editor, segmenters: Segmenters, examples: Sequence[Example] = ()) -> gr.Blocks:
-    """The whole page over an editor, segmenters and some examples; nothing is loaded by it."""
-    visitors, device = VisitorStore(), DeviceQueue()
-    clips = Clips(visitors=visitors, editor=editor, segmenter=segmenters.first, examples=examples)
-    selections = Selections(visitors=visitors)
-    edits = Edits(visitors=visitors, device=device, editor=editor)
-    endpoints = Endpoints(editor=editor, segmenter=segmenters.first, device=device)
-    picker = SegmenterPicker(visitors=visitors, segmenters=segmenters)
-    exchange = MaskExchange(visitors=visitors)
+def build_app(models: Models, segmenters: Segmenters, examples: Sequence[Example] = ()) -> gr.Blocks:
+    """The whole page over models, segmenters and some examples; nothing is loaded by it."""
+    handlers = Handlers(models=models, segmenters=segmenters, examples=examples)
+    spec, endpoints = models.first.spec, handlers.endpoints
     page: gr.Blocks = gr.Blocks(title="DreamMotion", analytics_enabled=False, delete_cache=(600, 3600))
     with page:
         token = gr.State(None)
-        masthead(editor.spec)
-        parts: dict[str, Component] = {"token": token, **clip_row(examples)}
+        parts: dict[str, Component] = {"token": token, "masthead": masthead(spec), **clip_row(examples)}
         with gr.Row(equal_height=False, elem_classes="dm-bench"):
             with gr.Column(min_width=320):
-                parts |= selection_part(selections.answer) | prompt_part() | advanced_drawer(editor.spec)
+                parts |= selection_part(handlers.selections.answer) | prompt_part() | advanced_drawer(spec)
             with gr.Column(min_width=320, elem_classes="dm-screen"):
                 parts |= result_part()
-        _connect(page, Wiring(parts), parts, clips, selections, edits, picker)
-        _connect_mask_files(Wiring(parts), parts, exchange, selections)
+        wiring = Wiring(parts)
+        _connect_clips(page, wiring, parts, handlers)
+        _connect_selection(wiring, parts, handlers)
+        _connect_edit(wiring, parts, handlers)
+        connect_segmenters(wiring, parts, handlers)
+        connect_models(wiring, parts, handlers)
+        connect_mask_files(wiring, parts, handlers)
         api(endpoints.segment, api_name="segment", concurrency_limit=2)
         api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
     return page
 
 
-def _connect(
-    page: gr.Blocks,
-    wiring: Wiring,
-    parts: dict[str, Any],
-    clips: Clips,
-    selections: Selections,
-    edits: Edits,
-    picker: SegmenterPicker,
-) -> None:
-    span = ("start_frame", "num_frames")
+def _connect_clips(page: gr.Blocks, wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
+    clips, span = handlers.clips, ("start_frame", "num_frames")
     light = {"concurrency_limit": None}
     arrived = page.load(clips.arrive, None, parts["token"], api_visibility="private", show_progress="hidden")
-    wiring.connect(arrived.then, clips.greet, takes=("token",), gives=CLIP_OUTPUTS, **light)
-    wiring.connect(arrived.then, picker.show, takes=("token",), gives=PICKER_OUTPUTS, **light)
+    for greet, gives in (
+        (clips.greet, CLIP_OUTPUTS),
+        (handlers.segmenter_picker.show, PICKER_OUTPUTS),
+        (handlers.model_picker.show, LIST_OUTPUTS),
+    ):
+        wiring.connect(arrived.then, greet, takes=("token",), gives=gives, **light)
     page.unload(clips.leave)
-    wiring.connect(
-        parts["upload"].upload,
-        clips.open_upload,
-        takes=("token", "upload", *span),
-        gives=CLIP_OUTPUTS,
-        **light,
-    )
-    wiring.connect(
-        parts["example"].select,
-        clips.open_example,
-        takes=("token", "example", *span),
-        gives=CLIP_OUTPUTS,
-        **light,
-    )
+    for event, handler, name in (
+        (parts["upload"].upload, clips.open_upload, "upload"),
+        (parts["example"].select, clips.open_example, "example"),
+    ):
+        wiring.connect(event, handler, takes=("token", name, *span), gives=CLIP_OUTPUTS, **light)
     for part in (parts["start_frame"].submit, parts["num_frames"].release):
         wiring.connect(part, clips.reopen, takes=("token", *span), gives=CLIP_OUTPUTS, **light)
-    _connect_selection(wiring, parts, selections, picker)
-    _connect_edit(wiring, parts, edits)
 
 
-def _connect_selection(
-    wiring: Wiring, parts: dict[str, Any], selections: Selections, picker: SegmenterPicker
-) -> None:
-    changed = wiring.connect(
-        parts["segmenter"].select,
-        picker.use,
-        takes=("token", "segmenter"),
-        gives=PICKER_OUTPUTS,
-        concurrency_limit=None,
-    )
+def _connect_selection(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
+    selections = handlers.selections
     followed = wiring.connect(
         parts["canvas"].play, selections.propagate, takes=("token",), gives=("canvas",), concurrency_limit=2
     )
-    for ended in (changed, followed):
-        wiring.connect(ended.then, selections.settle, takes=("token",), gives=("canvas",), queue=False)
+    wiring.connect(followed.then, selections.settle, takes=("token",), gives=("canvas",), queue=False)
     for name in REFINEMENT_FIELDS:
         wiring.connect(
             parts[name].input,
@@ -149,7 +117,8 @@ def _connect_selection(
         )
 
 
-def _connect_edit(wiring: Wiring, parts: dict[str, Any], edits: Edits) -> None:
+def _connect_edit(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
+    edits = handlers.edits
     edited = wiring.connect(
         parts["edit"].click,
         edits.run,
@@ -172,28 +141,6 @@ def _connect_edit(wiring: Wiring, parts: dict[str, Any], edits: Edits) -> None:
     )
 
 
-def _connect_mask_files(
-    wiring: Wiring, parts: dict[str, Any], exchange: MaskExchange, selections: Selections
-) -> None:
-    imported = wiring.connect(
-        parts["mask_upload"].upload,
-        exchange.bring_in,
-        takes=("token", "mask_upload"),
-        gives=("clip_notes",),
-        concurrency_limit=2,
-    )
-    exported = wiring.connect(
-        parts["mask_export"].click,
-        exchange.take_out,
-        takes=("token", "mask_kind"),
-        gives=EXPORT_OUTPUTS,
-        concurrency_limit=2,
-    )
-    exported.success(None, js=_DOWNLOAD, api_visibility="private")
-    for ended in (imported, exported):
-        wiring.connect(ended.then, selections.settle, takes=("token",), gives=("canvas",), queue=False)
-
-
 def launch_options() -> dict[str, Any]:
     """What `launch` needs besides the address."""
     return {
@@ -206,13 +153,15 @@ def launch_options() -> dict[str, Any]:
     }
 
 
-def _editor(model: str, device: str) -> Editor:
+def _models(model: str, device: str, options: LoadOptions | None) -> Models:
     if spaces is None:
-        return LazyEditor(model, device=device)
+        make = partial(LazyEditor, device=device, options=options)
+        return Models(make(model), make=make, device=device)
     # Where GPUs are shared, the work runs in a forked process: it needs weights that are loaded before.
     editor = LazyEditor(model, device="cuda")
     editor.pipeline()
-    return HostedEditor(editor.spec, spaces.GPU(duration=300)(editor.stream))
+    hosted = spaces.GPU(duration=300)
+    return Models(HostedEditor(editor.spec, hosted(editor.stream), hosted(editor.measure)), device="cuda")
 
 
 def _segmenters(name: str, checkpoint: Path | None, device: str) -> Segmenters:
@@ -232,15 +181,22 @@ def main() -> None:
     )
     parser.add_argument("--checkpoint", type=Path, default=None, help="its weights, instead of the download")
     parser.add_argument("--device", default="cpu", help="torch device, for example cuda (default: cpu)")
+    parser.add_argument(
+        "--low-memory",
+        action="store_true",
+        help="for graphics cards of 8 to 16 GB: slower, in half precision",
+    )
     parser.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
     options = parser.parse_args()
     try:
-        editor = _editor(options.model, options.device)
+        models = _models(
+            options.model, options.device, LoadOptions.low_memory() if options.low_memory else None
+        )
         segmenters = _segmenters(options.segmenter, options.checkpoint, options.device)
     except (DreamMotionError, SegmentationError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
-    page = build_app(editor, segmenters, load_examples(EXAMPLES_FOLDER))
+    page = build_app(models, segmenters, load_examples(EXAMPLES_FOLDER))
     page.queue(max_size=32, default_concurrency_limit=1)
     page.launch(server_name=options.host, server_port=options.port, **launch_options())
 

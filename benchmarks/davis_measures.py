@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dreammotion_core.metrics.mask_overlap import region_similarity
 from segmentation.base import FrameMask
 
 BOUND_THRESHOLD = 0.008
@@ -69,17 +70,6 @@ def score_clip(masks: Sequence[FrameMask], *, truth: NDArray[np.bool_]) -> ClipS
         region_after_first=float(np.mean(regions[1:])),
         worst_frame=int(np.argmin(regions)),
     )
-
-
-def region_similarity(mask: FrameMask, *, truth: FrameMask) -> float:
-    """J: intersection over union, in [0, 1]; 1 where both are empty.
-
-    Args:
-        mask: bool, (H, W), or (F, H, W) for a clip as a whole.
-        truth: bool, of the same shape.
-    """
-    union = int((mask | truth).sum())
-    return int((mask & truth).sum()) / union if union else 1.0
 
 
 def boundary_measure(mask: FrameMask, *, truth: FrameMask) -> float:

@@ -22,7 +22,7 @@ def main() -> None:
         prog="python -m benchmarks.judge_accuracy", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--scenes", type=int, default=300)
-    judge, seeds = Judge.from_pretrained(), range(FIRST_SEED, FIRST_SEED + parser.parse_args().scenes)
+    judge, seeds = Judge.from_folder(), range(FIRST_SEED, FIRST_SEED + parser.parse_args().scenes)
     print("| Pictures |", " | ".join(ATTRIBUTES), "|")
     print("|---|" + "---|" * len(ATTRIBUTES))
     for close_up in (True, False):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.davis_measures import region_similarity
 from benchmarks.fitting import fitted_value
 from benchmarks.judge import Judge
 from benchmarks.world_cases import Case
 from benchmarks.world_tests import (
-    colour_jitter,
     rendered,
     renderers_choice,
     shot_like,
     visible_object,
 )
+from dreammotion_core.metrics.colour_jitter import colour_jitter
+from dreammotion_core.metrics.mask_overlap import region_similarity
 from dreammotion_core.values import Frames
 from training.judge_data import SENTENCE, THING
 from training.world import MATERIALS, Scene, background, caption, object_mask, variants

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from benchmarks.davis_measures import ClipScore, region_similarity, score_clip
+from benchmarks.davis_measures import ClipScore, score_clip
 from benchmarks.segmentation_cases import Case
 from benchmarks.simulated_user import correct_worst_frames
+from dreammotion_core.metrics.mask_overlap import region_similarity
 from segmentation import SegmentationSession, Segmenter, Selection
 from segmentation.base import FrameMask
 from segmentation.propagation import selection_from_mask

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.davis_measures import region_similarity
+from dreammotion_core.metrics.mask_overlap import region_similarity
 from segmentation import Click, Project, Prompt, SegmentationSession, Selection, Tracks, begin_prompt
 from segmentation.base import FrameMask, Frames
 from segmentation.propagation import selection_from_mask

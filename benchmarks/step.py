@@ -1,7 +1,9 @@
 """What one optimisation step costs: ``python -m benchmarks.step``.
 
-A step holds four predictions and one backward pass to the input, so five forward passes are its floor.
-The two are timed in turn within one run, because the machines it runs on are noisy.
+Compares, in turn within one run because the machines it runs on are noisy, a plain port of the paper
+(`naive_step`), the real step, the real step that finds its source branch in the cache, and five forward
+passes without gradients: a step holds four predictions and one backward pass to the input, so that these
+are its floor. On a CPU, processor seconds are counted, which other work on the machine disturbs least.
 """
 
 from __future__ import annotations
@@ -9,54 +11,119 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 
-from dreammotion_core import DreamMotionPipeline, EditConfig
-from dreammotion_core.editing import EditTask, PromptEmbeds, distill_step
+from benchmarks.naive_step import naive_step
+from benchmarks.peak_memory import peak_bytes
+from benchmarks.random_models import MODELS, PRECISIONS, StepInputs, random_inputs
+from dreammotion_core import LoadOptions, MemorySourceCache
+from dreammotion_core.backends.base import Backend
+from dreammotion_core.backends.registry import load_backend
+from dreammotion_core.editing import distill_step
+from dreammotion_core.source_branch import SourceBranch
+
+NAIVE, OURS, CACHED, FIVE = "naive step", "step", "step, source cached", "five forwards"
+RATIOS = ((OURS, FIVE, 1.20), (OURS, NAIVE, 0.75), (CACHED, OURS, 0.80))
+"""What is divided by what, and the bar."""
+MEMORY_BAR = 0.55
 
 
 def main() -> None:
-    """Time both and print medians and their ratio."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__.split("\n")[0])
-    parser.add_argument("--model", default="toybox")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--frames", type=int, help="frames of the clip; default: what the model was trained at"
-    )
-    parser.add_argument("--repeats", type=int, default=15)
-    options = parser.parse_args()
-    pipe = DreamMotionPipeline.from_pretrained(options.model).to(options.device)
-    backend, num_frames = pipe.backend, options.frames or pipe.spec.num_frames
-    latents = backend.encode_video(torch.rand(num_frames, 3, *pipe.spec.resolution) * 2 - 1)
-    embeds = PromptEmbeds(
-        *(backend.encode_prompt(p) for p in ("a red car on a road", "a blue car on a road", ""))
-    )
-    noise, timestep = torch.randn_like(latents), torch.tensor([500], device=latents.device)
-    mask = torch.ones(1, 1, *latents.shape[2:], device=latents.device)
-    task = EditTask(latents, embeds, mask, EditConfig(seed=0), backend.key_sites)
+    """Time all, measure their memory, and print both with their ratios."""
+    options = _parser().parse_args()
+    arguments = (options.model, options.frames, options.latents, options.device, options.precision)
+    if not options.only_memory:
+        seconds = timed(variants(*prepared(*arguments)), repeats=options.repeats, device=options.device)
+        for name, values in seconds.items():
+            print(f"{name:>20}: median {statistics.median(values):7.3f} s, fastest {min(values):7.3f} s")
+        for above, below, bar in RATIOS:
+            ratios = [a / b for a, b in zip(seconds[above], seconds[below], strict=True)]
+            print(
+                f"{above} / {below}: median {statistics.median(ratios):.3f} "
+                f"({min(ratios):.3f} to {max(ratios):.3f}); bar {bar:.2f}"
+            )
+    if not options.no_memory:
+        peaks = {name: peak_bytes(_work, name, *arguments) for name in (NAIVE, OURS)}
+        for name, (before, beyond) in peaks.items():
+            print(f"{name:>20}: {beyond / 2**20:7.0f} MiB beyond the {before / 2**20:.0f} MiB in use before")
+        print(f"{OURS} / {NAIVE}, memory: {peaks[OURS][1] / peaks[NAIVE][1]:.3f}; bar {MEMORY_BAR:.2f}")
 
-    def step() -> None:
-        distill_step(backend, task, latents + 0.1, timestep, noise)
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__.split("\n")[0])
+    known = f"one with random weights ({', '.join(MODELS)}), or one that can be loaded (default: %(default)s)"
+    parser.add_argument("--model", default="unet3d-64", help=known)
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--latents", type=int, nargs=2, default=(40, 72), metavar=("H", "W"))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--repeats", type=int, default=5)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--no-memory", action="store_true")
+    which.add_argument("--only-memory", action="store_true")
+    return parser
+
+
+def prepared(
+    model: str, num_frames: int, latent_size: tuple[int, int], device: str, precision: str
+) -> tuple[Backend, StepInputs]:
+    """A model and what a step of it takes."""
+    options = LoadOptions(torch_dtype=PRECISIONS[precision])
+    if model in MODELS:
+        backend = MODELS[model].build(device=device, options=options)
+        text_shape = MODELS[model].text_shape
+    else:
+        backend = load_backend(model, options=options)
+        backend.to(device)
+        text_shape = tuple(backend.encode_prompt("a red car on a road").shape[1:])
+    inputs = random_inputs(
+        backend, text_shape=text_shape, num_frames=num_frames, latent_size=tuple(latent_size)
+    )
+    return backend, inputs
+
+
+def variants(backend: Backend, inputs: StepInputs) -> Mapping[str, Callable[[], object]]:
+    """What is compared, by name."""
+    cache = SourceBranch(MemorySourceCache(device=backend.device), context="one run")
+    step = partial(distill_step, backend, inputs.task, inputs.latents, inputs.timestep, inputs.noise)
 
     @torch.no_grad()
     def five_forwards() -> None:
         for _ in range(5):
-            backend.predict_noise(latents, timestep, embeds.target)
+            backend.predict_noise(inputs.latents, inputs.timestep, inputs.task.prompt_embeds.target)
 
-    seconds: dict[str, list[float]] = {"step": [], "five forwards": []}
-    for repeat in range(options.repeats + 2):
-        for name, work in (("step", step), ("five forwards", five_forwards)):
-            started = time.perf_counter()
-            work()
-            if latents.is_cuda:
+    return {
+        NAIVE: partial(naive_step, backend, inputs),
+        OURS: step,
+        CACHED: partial(step, source_branch=cache),
+        FIVE: five_forwards,
+    }
+
+
+def timed(
+    work: Mapping[str, Callable[[], object]], *, repeats: int, device: str
+) -> Mapping[str, list[float]]:
+    """Seconds of each, in turn, after one round that warms up and fills the cache."""
+    on_cpu = torch.device(device).type == "cpu"
+    clock = time.process_time if on_cpu else time.perf_counter
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    for repeat in range(repeats + 1):
+        for name, run in work.items():
+            started = clock()
+            run()
+            if not on_cpu:
                 torch.cuda.synchronize()
-            if repeat >= 2:  # the first two warm up
-                seconds[name].append(time.perf_counter() - started)
-    ratios = [a / b for a, b in zip(seconds["step"], seconds["five forwards"], strict=True)]
-    for name, values in seconds.items():
-        print(f"{name:>14}: median {statistics.median(values):.3f} s, fastest {min(values):.3f} s")
-    print(f"{'ratio':>14}: median {statistics.median(ratios):.3f} of {min(ratios):.3f} to {max(ratios):.3f}")
+            if repeat:
+                seconds[name].append(clock() - started)
+    return seconds
+
+
+def _work(name: str, *arguments: object) -> Callable[[], object]:
+    """One of the variants, for a process of its own."""
+    return variants(*prepared(*arguments))[name]
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from benchmarks.results import Results
 from benchmarks.sampling import sample_video
 from benchmarks.world_cases import KINDS, edit_case, edit_indices, sample_case
 from dreammotion_core import DreamMotionPipeline, EditConfig, Video
+from dreammotion_core.backends.registry import find_model
 from dreammotion_core.errors import DreamMotionError
 from training.world import Shot, caption, render
 
@@ -128,7 +129,7 @@ def make_clips(options: argparse.Namespace) -> None:
     facts: dict[str, Any] = {"task": options.task, "model": options.model}
     if options.task == "edit":
         indices = edit_indices(options.cases, kinds=tuple(options.kinds))
-        preset = EditConfig.preset(options.preset, seed=0, preview_interval=0)
+        preset = find_model(options.model).config(options.preset, seed=0, preview_interval=0)
         config = EditConfig.from_dict(preset.to_dict() | dict(options.set))
         facts |= config.to_dict()
     else:
@@ -149,7 +150,7 @@ def main() -> None:
     options = arguments()
     try:
         if options.task == "summary":
-            judge = None if options.no_judge else Judge.from_pretrained()
+            judge = None if options.no_judge else Judge.from_folder()
             print(summarise(Results(options.folder), judge=judge))
         else:
             make_clips(options)

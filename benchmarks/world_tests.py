@@ -97,16 +97,3 @@ def _without_holes(frame: NDArray[np.bool_]) -> NDArray[np.bool_]:
     closed = cv2.morphologyEx(frame.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(np.zeros_like(closed), outlines, -1, 1, cv2.FILLED) > 0
-
-
-def colour_jitter(frames: Frames, *, mask: Mask) -> float:
-    """How far the mean colour inside the mask moves from frame to frame, on average, in CIELAB.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-        mask: (F, H, W); frames in which it is empty are passed over.
-    """
-    means = [
-        pixels[inside].mean(axis=0) for pixels, inside in zip(lab(frames), mask, strict=True) if inside.any()
-    ]
-    return float(np.linalg.norm(np.diff(means, axis=0), axis=-1).mean()) if len(means) > 1 else 0.0

@@ -9,7 +9,9 @@ from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.registry import list_models
 from dreammotion_core.checks import check_prompts
+from dreammotion_core.clip_reading import length_words, read_clip, shortest_length
 from dreammotion_core.config import PRESETS, EditConfig
+from dreammotion_core.device_memory import usable_memory
 from dreammotion_core.errors import (
     BackendError,
     ConfigError,
@@ -18,6 +20,7 @@ from dreammotion_core.errors import (
     KeyLayoutError,
     KeySiteError,
     MaskError,
+    MetricError,
     ModelLoadError,
     NumericsError,
     OutOfMemoryError,
@@ -27,19 +30,26 @@ from dreammotion_core.errors import (
 )
 from dreammotion_core.events import EditEvent, Finished, Preview, StageDone, Started, StepDone
 from dreammotion_core.frame_folders import read_frames, write_frames
-from dreammotion_core.mask_files import read_masks, read_objects, write_masks
+from dreammotion_core.mask_files import read_masks, read_objects, write_masks, write_objects
 from dreammotion_core.mask_levels import GivenMasks, GivenObjects
+from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.masks import feathered_alpha, grown_mask
+from dreammotion_core.metrics import METRICS, ClipJudge, Instruments, Measurement, Metric, evaluate_edit
+from dreammotion_core.model_downloads import ModelDownload, download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
+from dreammotion_core.preflight import Preflight, Trial, measure_edit
+from dreammotion_core.preflight_words import describe_preflight
 from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.source_cache import DiskSourceCache, MemorySourceCache, SourceCache
 from dreammotion_core.values import AudioTrack, EditOutput, Notice, StepLosses, Video
 from dreammotion_core.video_io import probe_video, read_video, write_video
 
 __all__ = [
+    "METRICS",
     "PRESETS",
     "AudioTrack",
     "BackendError",
+    "ClipJudge",
     "ConfigError",
     "DiskSourceCache",
     "DreamMotionError",
@@ -51,17 +61,24 @@ __all__ = [
     "GivenMasks",
     "GivenObjects",
     "InputError",
+    "Instruments",
     "KeyLayoutError",
     "KeySiteError",
     "LoadOptions",
     "MaskError",
+    "MaskStream",
+    "Measurement",
     "MemorySourceCache",
+    "Metric",
+    "MetricError",
+    "ModelDownload",
     "ModelLoadError",
     "ModelSpec",
     "Notice",
     "NumericsError",
     "OutOfMemoryError",
     "OutputError",
+    "Preflight",
     "Preview",
     "PromptError",
     "SourceCache",
@@ -69,20 +86,30 @@ __all__ = [
     "Started",
     "StepDone",
     "StepLosses",
+    "Trial",
     "Video",
     "VideoError",
     "build_receipt",
     "check_prompts",
+    "describe_preflight",
+    "download_model",
+    "evaluate_edit",
     "feathered_alpha",
     "grown_mask",
+    "length_words",
     "list_models",
+    "measure_edit",
     "probe_video",
+    "read_clip",
     "read_frames",
     "read_masks",
     "read_objects",
     "read_video",
+    "shortest_length",
+    "usable_memory",
     "write_frames",
     "write_masks",
+    "write_objects",
     "write_receipt",
     "write_video",
 ]

@@ -66,10 +66,12 @@ def selection(mask: NDArray[np.generic] | None, video: Video, config: EditConfig
     return grown_mask(checked_mask(mask, len(video), video.size), pixels=config.mask_grow)
 
 
-def notices_about(video: Video, prompts: Sequence[str], backend: Backend) -> list[Notice]:
+def notices_about(
+    video: Video, prompts: Sequence[str], backend: Backend, *, config: EditConfig
+) -> list[Notice]:
     """What the user should know about a clip and its prompts before they are edited."""
     notices, spec = list(video.notices), backend.spec
-    grid = spec.fit_size(video.size)
+    grid = spec.fit_size(video.size, scale=config.resolution_scale)
     if grid != video.size:
         text = (
             f"The clip is {video.size[1]}x{video.size[0]}; {spec.label} works at "

@@ -17,9 +17,8 @@ from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
 from dreammotion_core.backends.base import ModelSpec
-from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.registry import find_model, list_models
-from dreammotion_core.cli_arguments import build_parser, given_clip, given_device, given_dtype
+from dreammotion_core.cli_arguments import build_parser, given_clip, given_device, given_load_options
 from dreammotion_core.cli_selecting import (
     SelectedObject,
     check_one_way_to_select,
@@ -31,8 +30,11 @@ from dreammotion_core.errors import DreamMotionError, InputError
 from dreammotion_core.events import EditEvent, Finished, Preview, StageDone, Started, StepDone
 from dreammotion_core.frame_folders import write_frames
 from dreammotion_core.mask_files import check_mask_target, write_masks
+from dreammotion_core.model_downloads import download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.png_files import check_empty_folder
+from dreammotion_core.preflight import Trial, measure_edit
+from dreammotion_core.preflight_words import describe_preflight
 from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.values import EditOutput, Notice, StepLosses, Video
 from dreammotion_core.video_io import check_target, write_video
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 the model or the disk failed, 2 the input cannot be used, 130 stopped.
     """
     options = build_parser().parse_args(arguments)
-    commands = {"edit": _edit, "segment": _segment, "models": _models}
+    commands = {"edit": _edit, "preflight": _preflight, "segment": _segment, "models": _models}
     try:
         commands[options.command](options)
     except (DreamMotionError, SegmentationError) as error:
@@ -63,25 +65,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _edit(options: argparse.Namespace) -> None:
-    config = given_config(options)
+    model = find_model(options.model)
+    config = given_config(options, usual=model.settings)
     check_one_way_to_select(options, uses_mask=config.use_mask)
     check_target(options.out)
     if options.frames_dir is not None:
         check_empty_folder(options.frames_dir)
 
-    video = given_clip(options, find_model(options.model))
+    video = given_clip(options, model)
     selected: SelectedObject | None = None
     if options.mask is not None:
-        selected = _noted(read_given_mask(options, video=video))
+        selected = read_given_mask(options, video=video)
     elif config.use_mask:
-        selected = _noted(follow_selection(options, video=video))
-    # Its bar for reading weights from the disk would hide the messages of this command.
-    disable_progress_bar()
-    pipe = DreamMotionPipeline.from_pretrained(
-        options.model, options=LoadOptions(torch_dtype=given_dtype(options))
-    )
-    pipe.to(given_device(options))
-    events = pipe.stream(
+        selected = follow_selection(options, video=video).selected()
+    for note in selected.notes if selected else ():
+        _say(f"Note: {note}")
+    events = _pipeline(options).stream(
         video,
         source_prompt=options.source_prompt,
         target_prompt=options.target_prompt,
@@ -92,14 +91,38 @@ def _edit(options: argparse.Namespace) -> None:
     _write_results(options, output, selected)
 
 
+def _preflight(options: argparse.Namespace) -> None:
+    model = find_model(options.model)
+    config, video = given_config(options, usual=model.settings), given_clip(options, model)
+    for found in measure_edit(_pipeline(options), video=video, config=config):
+        if isinstance(found, Trial):
+            verdict = "fits" if found.fits else "does not fit"
+            _say(f"{found.num_frames} frames at {found.grid[1]}x{found.grid[0]}: {verdict}")
+        else:
+            print("\n".join(describe_preflight(found)))
+
+
+def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
+    with tqdm(desc="download", unit="B", unit_scale=True, disable=None, leave=False) as bar:
+        for progress in download_model(options.model):
+            bar.total = progress.total_bytes
+            bar.update(progress.received_bytes - bar.n)
+    # Its bar for reading weights from the disk would hide the messages of this command.
+    disable_progress_bar()
+    pipe = DreamMotionPipeline.from_pretrained(options.model, options=given_load_options(options))
+    return pipe.to(given_device(options))
+
+
 def _segment(options: argparse.Namespace) -> None:
     check_mask_target(options.out)
     video = given_clip(options)
     for notice in video.notices:
         _note(notice)
-    masks = _noted(follow_selection(options, video=video)).masks
-    write_masks(masks, options.out, fps=video.fps)
-    print(f"{options.out}: {len(masks)} masks, the object covers {masks.mean():.1%} of the frames")
+    followed = follow_selection(options, video=video)
+    for note in followed.notes:
+        _say(f"Note: {note}")
+    write_masks(followed.stream(), options.out, fps=video.fps)
+    print(f"{options.out}: {len(video)} masks, the object covers {followed.coverage:.1%} of the frames")
 
 
 def _models(options: argparse.Namespace) -> None:
@@ -113,12 +136,13 @@ def _models(options: argparse.Namespace) -> None:
 
 
 def _describe(spec: ModelSpec | SegmenterSpec) -> None:
-    size = f"{spec.size_bytes / 1e6:,.0f} MB" if spec.size_bytes else "no weights"
+    size, need = f"{spec.size_bytes / 1e6:,.0f} MB" if spec.size_bytes else "no weights", ""
     if isinstance(spec, SegmenterSpec):
         state = spec.describe_readiness()
     else:
         state = "ready" if spec.is_ready() else "not ready: downloaded on first use"
-    print(f"\n  {spec.name}  [{state}]\n    {spec.label}; {spec.licence}; {size}; {spec.source}")
+        need = f"; needs {spec.memory_bytes / 1e9:.0f} GB of memory" if spec.memory_bytes else ""
+    print(f"\n  {spec.name}  [{state}]\n    {spec.label}; {spec.licence}; {size}{need}; {spec.source}")
     print(f"    {spec.description}")
 
 
@@ -184,12 +208,6 @@ def _outside(difference: int | None) -> str:
     if difference == 0:
         return "outside the mask: unchanged"
     return f"outside the mask: changed by up to {difference} of 255 levels"
-
-
-def _noted(selected: SelectedObject) -> SelectedObject:
-    for note in selected.notes:
-        _say(f"Note: {note}")
-    return selected
 
 
 def _note(notice: Notice) -> None:

@@ -5,27 +5,28 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import torch
 
 from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.cli_settings import add_settings
-from dreammotion_core.errors import ConfigError
+from dreammotion_core.clip_reading import FOLDER_FPS, read_clip
 from dreammotion_core.frame_folders import read_frames
 from dreammotion_core.values import Video
 from dreammotion_core.version import __version__
 from dreammotion_core.video_io import read_video
 
-FOLDER_FPS = 24.0
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 _EXAMPLES = """
 examples:
   python -m dreammotion_core edit car.mp4 --source-prompt "a red car, road" \\
       --target-prompt "a blue car, road" --click 64,70 --out blue.mp4
-  python -m dreammotion_core segment car.mp4 --click 64,70 --out masks
+  python -m dreammotion_core segment car.mp4 --click 64,70 --click 80,66@12 --out masks
   python -m dreammotion_core edit car.mp4 --source-prompt "a red car, road" \\
       --target-prompt "a green car, road" --mask masks --out green.mp4
 
@@ -56,6 +57,13 @@ def build_parser() -> argparse.ArgumentParser:
             "segment",
             help="select an object and write its masks",
             description="Select an object and write one mask a frame, white on the object.",
+        )
+    )
+    _add_preflight(
+        commands.add_parser(
+            "preflight",
+            help="measure what an edit takes",
+            description="Try a step of an edit: how long it takes, whether it fits, and what fits otherwise.",
         )
     )
     commands.add_parser("models", help="list the models and the segmenters", description="List them.")
@@ -94,19 +102,20 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
     results.add_argument(
         "--receipt", metavar="PATH", type=Path, help="settings and facts as JSON (next to OUT)"
     )
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model", default="toybox", metavar="NAME", help="name, hub id or folder (%(default)s)"
-    )
-    model.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the model (%(default)s)")
-    _add_device(model)
-    _add_segmenter(model)
+    _add_segmenter(_add_model(parser))
+    add_settings(parser)
+
+
+def _add_preflight(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of PNG frames")
+    _add_range(parser, "the model's own length and frame rate")
+    _add_model(parser)
     add_settings(parser)
 
 
 def _add_segment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of PNG frames")
-    _add_pointing(parser.add_argument_group("the object, on the first frame of the range"))
+    _add_pointing(parser.add_argument_group("the object, on the first frame or on any"))
     _add_range(parser, "the whole clip; give what `edit` will be given")
     parser.add_argument(
         "--out", required=True, metavar="OUT", type=Path, help="a new folder, .zip, .npz or .mp4"
@@ -117,15 +126,19 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_pointing(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--click", action="append", default=[], metavar="X,Y", type=_numbers("X,Y"),
-        help="a point on the object, in pixels from the top left; may be repeated",
-    )  # fmt: skip
-    group.add_argument(
-        "--negative-click", action="append", default=[], metavar="X,Y", type=_numbers("X,Y"),
-        help="a point that does not belong to it; may be repeated",
-    )  # fmt: skip
-    group.add_argument("--box", metavar="X0,Y0,X1,Y1", type=_numbers("X0,Y0,X1,Y1"), help="a box round it")
+    for flag, form, meaning in (
+        ("--click", "X,Y", "a point on the object, in pixels from the top left"),
+        ("--negative-click", "X,Y", "a point that does not belong to it"),
+        ("--box", "X0,Y0,X1,Y1", "a box round it"),
+    ):
+        group.add_argument(
+            flag,
+            action="append",
+            default=[],
+            metavar=f"{form}[@N]",
+            type=_on_frame(form),
+            help=f"{meaning}; @N: on frame N of those that are used, from 0 (0); may be repeated",
+        )
 
 
 def _add_range(parser: argparse.ArgumentParser, default: str) -> None:
@@ -133,6 +146,19 @@ def _add_range(parser: argparse.ArgumentParser, default: str) -> None:
     span.add_argument("--start-frame", type=int, default=0, metavar="N", help="first frame (%(default)s)")
     span.add_argument("--num-frames", type=int, metavar="N", help="how many")
     span.add_argument("--fps", type=float, metavar="RATE", help="resample to so many frames a second first")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model", default="toybox", metavar="NAME", help="name, hub id or folder (%(default)s)"
+    )
+    model.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the model (%(default)s)")
+    model.add_argument(
+        "--low-memory", action="store_true", help="for GPUs of 8 to 16 GB: slower, in half precision"
+    )
+    _add_device(model)
+    return model
 
 
 def _add_device(group: argparse._ArgumentGroup) -> None:
@@ -144,9 +170,12 @@ def _add_segmenter(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--checkpoint", metavar="PATH", type=Path, help="weights of the segmenter")
 
 
-def given_dtype(options: argparse.Namespace) -> torch.dtype | None:
-    """The precision asked for; None leaves the choice to the pipeline."""
-    return None if options.precision == "auto" else getattr(torch, options.precision)
+def given_load_options(options: argparse.Namespace) -> LoadOptions:
+    """How the model is to be loaded."""
+    dtype = None if options.precision == "auto" else getattr(torch, options.precision)
+    if not options.low_memory:
+        return LoadOptions(torch_dtype=dtype)
+    return LoadOptions.low_memory() if dtype is None else LoadOptions.low_memory(torch_dtype=dtype)
 
 
 def given_device(options: argparse.Namespace) -> str:
@@ -160,34 +189,45 @@ def given_clip(options: argparse.Namespace, model: ModelSpec | None = None) -> V
     """The range of frames asked for; what was not asked for is as the model likes it best.
 
     Raises:
-        ConfigError: if these are more frames than the model can edit at once.
+        ConfigError: if the model does not take so many frames.
         VideoError: if the clip cannot be read.
     """
-    num_frames: int | None = options.num_frames
-    fps: float | None = options.fps
+    span = {"start_frame": options.start_frame, "fps": options.fps}
     if model is not None:
-        num_frames = model.num_frames if num_frames is None else num_frames
-        fps = model.fps if fps is None else fps
-        if num_frames > model.max_frames:
-            raise ConfigError(
-                f"--num-frames is {num_frames}; {model.name} edits at most {model.max_frames} frames at once"
-            )
+        return read_clip(options.video, spec=model, num_frames=options.num_frames, **span)
     if options.video.is_dir():
-        fps = FOLDER_FPS if fps is None else fps
-        return read_frames(options.video, fps=fps, start_frame=options.start_frame, max_frames=num_frames)
-    return read_video(options.video, start_frame=options.start_frame, max_frames=num_frames, fps=fps)
+        span["fps"] = FOLDER_FPS if options.fps is None else options.fps
+        return read_frames(options.video, max_frames=options.num_frames, **span)
+    return read_video(options.video, max_frames=options.num_frames, **span)
 
 
-def _numbers(form: str) -> Callable[[str], tuple[float, ...]]:
-    """Reads as many numbers as ``form`` names, separated by commas."""
+@dataclass(frozen=True)
+class Pointing:
+    """What one option points at.
 
-    def read(text: str) -> tuple[float, ...]:
+    Attributes:
+        frame_index: 0-based, among the frames that are used.
+        numbers: pixels from the left and top edge of the frame: x, y, or x0, y0, x1, y1.
+    """
+
+    frame_index: int
+    numbers: tuple[float, ...]
+
+
+def _on_frame(form: str) -> Callable[[str], Pointing]:
+    """Reads as many numbers as ``form`` names, separated by commas, and after an @ the frame."""
+
+    def read(text: str) -> Pointing:
+        place, at, frame = text.partition("@")
         try:
-            numbers = tuple(float(part) for part in text.split(","))
+            numbers = tuple(float(part) for part in place.split(","))
+            index = int(frame) if at else 0
         except ValueError:
-            numbers = ()
+            numbers, index = (), 0
         if len(numbers) != form.count(",") + 1 or not all(map(math.isfinite, numbers)):
-            raise argparse.ArgumentTypeError(f"{text!r} is not of the form {form}, in pixels")
-        return numbers
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not of the form {form}, in pixels, or {form}@N, on frame N"
+            )
+        return Pointing(index, numbers)
 
     return read

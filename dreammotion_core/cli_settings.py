@@ -13,6 +13,8 @@ _REAL: Mapping[str, Any] = {"type": float, "metavar": "X"}
 _PIXELS: Mapping[str, Any] = {"type": int, "metavar": "PIXELS"}
 
 _SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "method": ("ours, or a baseline to compare with", {"choices": CHOICES["method"]}),
+    "strength": ("of sdedit and flowedit, up to 1", _REAL),
     "num_optimization_steps": ("optimisation steps", _WHOLE),
     "seed": ("repeats a run; -1 draws one", _WHOLE),
     "optimizer": ("how the steps are taken", {"choices": CHOICES["optimizer"]}),
@@ -32,6 +34,7 @@ _SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "key_sites": ("layers whose keys are matched", {"nargs": "+", "metavar": "PATTERN"}),
     "negative_prompt": ("what to stay away from", {"metavar": "TEXT"}),
     "preview_interval": ("steps between previews", _WHOLE),
+    "resolution_scale": ("sides of the model's grid; below 1: less memory, coarser", _REAL),
     "last_stage": ("of a cascade, to stop after", {"metavar": "NAME"}),
 }
 """What is said of each setting, and how it is read. `use_mask` has an option among those of the mask."""
@@ -49,12 +52,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         group.add_argument(flag, dest=name, default=argparse.SUPPRESS, help=what, **reading)
 
 
-def given_config(options: argparse.Namespace) -> EditConfig:
-    """The preset with the settings that were given.
+def given_config(options: argparse.Namespace, *, usual: Mapping[str, Any]) -> EditConfig:
+    """The preset with the settings that were given; where neither says anything, the model's usual ones.
 
     Raises:
         ConfigError: if one is out of its range.
     """
     given = {name: value for name, value in vars(options).items() if name in EditConfig.__dataclass_fields__}
     changes = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return EditConfig.preset(options.preset, **changes)
+    return EditConfig.preset(options.preset, usual=usual, **changes)

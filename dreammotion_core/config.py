@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -16,7 +17,12 @@ MAX_SEED = 2**63 - 1
 
 Optimizer = Literal["sgd", "adam"]
 TimestepOrder = Literal["random", "descending"]
-CHOICES = {"optimizer": get_args(Optimizer), "timestep_order": get_args(TimestepOrder)}
+MethodName = Literal["dreammotion", "v-sds", "sdedit", "ddim-inversion", "flowedit"]
+CHOICES = {
+    "method": get_args(MethodName),
+    "optimizer": get_args(Optimizer),
+    "timestep_order": get_args(TimestepOrder),
+}
 """What the settings in words can be."""
 
 Preset = Literal["fast", "paper"]
@@ -38,7 +44,10 @@ class EditConfig:
     """Every setting of an edit. The same config, clip, mask, prompts and model give the same result.
 
     Attributes:
-        num_optimization_steps: gradient steps, 1 to 10,000 (the paper: 200).
+        method: ``"dreammotion"``, or a baseline on the same model: ``"v-sds"``, ``"sdedit"``,
+            ``"ddim-inversion"`` (and word swap) or, with flow models, ``"flowedit"``.
+        strength: of sdedit and flowedit, the share of the timestep range at which they begin, from 0 to 1.
+        num_optimization_steps: steps, 1 to 10,000 (the paper: 200); of a baseline, its denoising steps.
         optimizer: ``"sgd"`` (the paper) or ``"adam"``.
         learning_rate: step size, > 0; multiplies the unnormalised direction (the paper: 0.4 with SGD).
         learning_rate_end_factor: share of the learning rate that it falls to, step by step, from 0 to 1;
@@ -62,6 +71,8 @@ class EditConfig:
         negative_prompt: text of the unconditional branch.
         seed: seed of all noise and timesteps; -1 draws one, which `Started` then reports.
         preview_interval: steps between previews; 0 switches them off.
+        resolution_scale: sides of the model's grid relative to those it was trained at, above 0 to 2; below
+            1 an edit takes less memory and time and is coarser.
         last_stage: of a cascade, the stage after which to stop, by its name in `ModelSpec.stages`; None
             runs them all.
 
@@ -69,6 +80,8 @@ class EditConfig:
         ConfigError: if a value is out of its range or of the wrong type.
     """
 
+    method: MethodName = "dreammotion"
+    strength: float = 0.6
     num_optimization_steps: int = 40
     optimizer: Optimizer = "sgd"
     learning_rate: float = 0.4
@@ -89,6 +102,7 @@ class EditConfig:
     negative_prompt: str = ""
     seed: int = -1
     preview_interval: int = 5
+    resolution_scale: float = 1.0
     last_stage: str | None = None
 
     def __post_init__(self) -> None:
@@ -99,7 +113,9 @@ class EditConfig:
         _check_whole("seed", self.seed, -1, MAX_SEED)
         _check_real("learning_rate", self.learning_rate, 0.0, 1e4, above=True)
         _check_real("learning_rate_end_factor", self.learning_rate_end_factor, 0.0, 1.0)
+        _check_real("strength", self.strength, 0.0, 1.0, above=True)
         _check_real("guidance_scale", self.guidance_scale, 0.0, 1000.0)
+        _check_real("resolution_scale", self.resolution_scale, 0.0, 2.0, above=True)
         _check_real("colour_smoothing", self.colour_smoothing, 0.0, 3600.0)
         for name in ("appearance_weight", "spatial_weight", "temporal_weight"):
             _check_real(name, getattr(self, name), 0.0, 1e6)
@@ -164,16 +180,21 @@ class EditConfig:
         return cls(**arguments)
 
     @classmethod
-    def preset(cls, name: str, **changes: Any) -> Self:
+    def preset(cls, name: str, *, usual: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> Self:
         """The settings of a preset, with some of them changed.
 
+        Args:
+            name: of the preset.
+            usual: settings that a model needs to be other than the defaults; the preset goes before them.
+            changes: settings that go before both.
+
         Raises:
-            ConfigError: if there is no such preset.
+            ConfigError: if there is no such preset, or a setting is unknown or out of its range.
         """
         if not isinstance(name, str) or name not in PRESETS:
             raise ConfigError(f"there is no preset {name!r}; choose one of: {', '.join(PRESETS)}")
-        _refuse_unknown(changes)
-        return cls(**{**PRESETS[name], **changes})
+        _refuse_unknown({**usual, **changes})
+        return cls(**{**usual, **PRESETS[name], **changes})
 
 
 def _is_whole(value: Any) -> bool:

@@ -6,8 +6,9 @@ Nothing is held open between two steps: no hook, no autograd mode, no lock.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -77,14 +78,31 @@ def edit_latents(
     Raises:
         NumericsError: if the update is not finite.
     """
-    config = task.config
-    generator = torch.Generator().manual_seed(config.seed)
     branch = source_branch(
         source_cache,
         backend=backend,
-        guidance_scale=config.guidance_scale,
+        guidance_scale=task.config.guidance_scale,
         key_sites=task.matched_sites,
     )
+    yield from descend(task, partial(distill_step, backend, task, source_branch=branch))
+
+
+GradientOfStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, StepLosses]]
+"""From latents, timestep (1,) and noise to the gradient on the latents and the losses."""
+
+
+def descend(task: EditTask, step_gradient: GradientOfStep) -> Generator[tuple[StepDone, Tensor], None, None]:
+    """Follow gradients from the source latents on, each at a timestep and with noise drawn from the seed.
+
+    Args:
+        task: what to do; the settings give optimiser, rate, timesteps and seed.
+        step_gradient: of one step.
+
+    Yields:
+        As `edit_latents`.
+    """
+    config = task.config
+    generator = torch.Generator().manual_seed(config.seed)
     latents = task.source_latents.clone()
     optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer](
         [latents], lr=config.learning_rate
@@ -99,7 +117,7 @@ def edit_latents(
     for step in range(1, config.num_optimization_steps + 1):
         started, timestep = time.perf_counter(), timesteps[step - 1 : step]
         noise = torch.randn(latents.shape, generator=generator).to(latents.device)
-        latents.grad, losses = distill_step(backend, task, latents, timestep, noise, source_branch=branch)
+        latents.grad, losses = step_gradient(latents, timestep, noise)
         norm = float(latents.grad.square().mean().sqrt())
         optimizer.step()
         schedule.step()
@@ -162,12 +180,21 @@ def distill_step(
     if task.latent_mask is not None and config.mask_matching:
         matching_gradient = matching_gradient * task.latent_mask
     gradient = config.appearance_weight * direction + matching_gradient
+    refuse_infinite(gradient, backend=backend, timestep=timestep)
+    return gradient, StepLosses(float(direction.square().mean().sqrt()), spatial, temporal)
+
+
+def refuse_infinite(gradient: Tensor, *, backend: Backend, timestep: Tensor) -> None:
+    """Refuse a gradient that would destroy the latents.
+
+    Raises:
+        NumericsError: if it is not finite.
+    """
     if not torch.isfinite(gradient).all():
         raise NumericsError(
             f"the gradient is not finite at timestep {int(timestep)} (model in {backend.denoiser.dtype}); "
             "lower the learning rate or the matching weights, or load the model in float32"
         )
-    return gradient, StepLosses(float(direction.square().mean().sqrt()), spatial, temporal)
 
 
 def predict(

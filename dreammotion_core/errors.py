@@ -6,6 +6,7 @@
         MaskError                    a mask that does not fit its clip
         PromptError                  a prompt that is missing, too long or changes nothing
         ConfigError                  a setting out of its range
+        MetricError                  a figure that these clips do not allow
       BackendError (RuntimeError)    the model cannot do its part
         ModelLoadError               weights missing, incomplete, unknown or unreachable
         OutOfMemoryError             the device ran out of memory
@@ -40,6 +41,10 @@ class PromptError(InputError):
 
 class ConfigError(InputError):
     """A setting out of its range, or an unknown setting."""
+
+
+class MetricError(InputError):
+    """A figure that these clips do not allow."""
 
 
 class BackendError(DreamMotionError, RuntimeError):

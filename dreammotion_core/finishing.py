@@ -61,12 +61,13 @@ class Finishing:
         reconstruction = None
         if config.keep_detail and backend.spec.keeps_detail:
             reconstruction = to_pixels(backend.decode_video(source_latents), source.size)
+        grid = backend.spec.fit_size(source.size, scale=config.resolution_scale)
         return cls(
             backend,
             source,
             alpha=feathered_alpha(mask, width=config.mask_feather),
             reconstruction=reconstruction,
-            detail_window=DETAIL_WINDOW * source.size[0] / backend.spec.fit_size(source.size)[0],
+            detail_window=DETAIL_WINDOW * source.size[0] / grid[0],
             smoothing=config.colour_smoothing * source.fps,
         )
 

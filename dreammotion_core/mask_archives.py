@@ -15,9 +15,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dreammotion_core.atomic_files import written_atomically
 from dreammotion_core.errors import MaskError
 from dreammotion_core.mask_levels import MaskLevels
@@ -30,6 +27,7 @@ from dreammotion_core.mask_pictures import (
     stray_notices,
 )
 from dreammotion_core.mask_shapes import check_mask_shape
+from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.png_files import frame_order
 
 _MAX_ARCHIVE_BYTES = 2**30
@@ -81,13 +79,11 @@ def read_mask_archive(path: Path, *, num_frames: int, size: tuple[int, int]) -> 
         return replace(levels, names=called or {})
 
 
-def write_mask_archive(
-    masks: NDArray[np.bool_] | NDArray[np.uint8], path: Path, *, names: Mapping[int, str]
-) -> None:
+def write_mask_archive(masks: MaskStream, path: Path, *, names: Mapping[int, str]) -> None:
     """Write a zip of the files that `write_mask_folder` writes. Equal masks give equal archives.
 
     Args:
-        masks: (F, H, W) bool, or uint8 numbers of objects.
+        masks: bool, or numbers of objects.
         path: an older file is replaced.
         names: of the objects, by number; none is fine.
 

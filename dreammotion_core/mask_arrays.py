@@ -1,9 +1,16 @@
-"""Masks as one array in an npz file, read without ever running what a file may contain."""
+"""Masks as arrays in an npz file, read without ever running what a file may contain.
+
+One array called ``masks`` numbers the objects at each pixel. Where objects overlap, each has an array of
+its own, ``object_1``, ``object_2``, ..., so that nothing of them is lost.
+"""
 
 from __future__ import annotations
 
 import io
 import math
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +21,12 @@ from dreammotion_core.errors import MaskError
 from dreammotion_core.mask_archives import opened_archive, read_entry
 from dreammotion_core.mask_levels import MaskLevels
 from dreammotion_core.mask_shapes import check_mask_shape
+from dreammotion_core.mask_streams import MaskStream
 
 _KEY = "masks"
+_OBJECT_KEY = re.compile(r"object_([1-9]\d{0,2})\.npy")
+MOST_LAYERS = 32
+"""Objects that are stored each alone; those of a large clip would not fit into memory otherwise."""
 _MAX_HEADER_BYTES = 10_000
 _ADVICE = "save one (frames, height, width) array of bool, or of whole numbers from 0 to 255, one an object"
 
@@ -25,7 +36,7 @@ def read_mask_array(path: Path, *, num_frames: int, size: tuple[int, int]) -> Ma
 
     Args:
         path: holds one array, whatever its name: (F, H, W), or (H, W) for all frames; bool, or whole
-            numbers of objects.
+            numbers of objects. Or one array for each object, ``object_N``, with 0 where it is not.
         num_frames: frames F of the clip.
         size: (H, W) of the clip in pixels.
 
@@ -34,35 +45,113 @@ def read_mask_array(path: Path, *, num_frames: int, size: tuple[int, int]) -> Ma
     """
     with opened_archive(path) as archive:
         names = archive.namelist()
-        if len(names) != 1 or not names[0].endswith(".npy"):
+        numbers = _layer_numbers(names, path.name)
+        if numbers is None and (len(names) != 1 or not names[0].endswith(".npy")):
             held = ", ".join(name.removesuffix(".npy") for name in names[:8]) or "nothing"
             raise MaskError(f"{path.name} holds {held}, not one array; {_ADVICE}")
-        with archive.open(names[0]) as entry:
-            shape, dtype = _header(entry.read(_MAX_HEADER_BYTES), path.name)
-        if dtype.kind not in "biu":
-            kind = "Python objects, which are never loaded" if dtype.hasobject else str(dtype)
-            raise MaskError(f"{path.name} holds {kind}; {_ADVICE}")
-        check_mask_shape(shape, num_frames=num_frames, size=size)
-        limit = _MAX_HEADER_BYTES + math.prod(shape) * dtype.itemsize
-        content = io.BytesIO(read_entry(archive, names[0], limit=limit))
-        values = np.lib.format.read_array(content, allow_pickle=False)
-    if values.min() < 0 or values.max() > 255:
-        raise MaskError(f"{path.name} holds values from {values.min()} to {values.max()}; {_ADVICE}")
-    return MaskLevels(values.astype(np.uint8).reshape(-1, *size), are_objects=True)
+        arrays = [
+            _array(archive, name, file_name=path.name, num_frames=num_frames, size=size) for name in names
+        ]
+    if numbers is None:
+        return MaskLevels(arrays[0], are_objects=True)
+    layers = {number: array > 0 for number, array in sorted(zip(numbers, arrays, strict=True))}
+    return MaskLevels(flattened(layers), are_objects=True, layers=layers)
 
 
-def write_mask_array(masks: NDArray[np.bool_] | NDArray[np.uint8], path: Path) -> None:
+def write_mask_array(masks: MaskStream, path: Path) -> None:
     """Write one compressed array called ``masks``.
 
     Args:
-        masks: (F, H, W) bool, or uint8 numbers of objects.
+        masks: bool, or numbers of objects.
         path: ends in ``.npz``; an older file is replaced.
 
     Raises:
         OutputError: if it cannot be written.
     """
-    with written_atomically(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **{_KEY: masks})
+    _write_arrays({_KEY: masks}, path)
+
+
+def write_mask_layers(layers: Mapping[int, NDArray[np.bool_]], path: Path) -> None:
+    """Write one compressed array for each object, so that they may overlap.
+
+    Args:
+        layers: (F, H, W) bool by the numbers of the objects, at most `MOST_LAYERS`.
+        path: ends in ``.npz``; an older file is replaced.
+
+    Raises:
+        MaskError: if these are too many.
+        OutputError: if it cannot be written.
+    """
+    if len(layers) > MOST_LAYERS:
+        raise MaskError(
+            f"{len(layers)} objects overlap, but an .npz file keeps at most {MOST_LAYERS} that do; "
+            "export fewer at once"
+        )
+    _write_arrays({f"object_{number}": MaskStream.of(mask) for number, mask in layers.items()}, path)
+
+
+def flattened(layers: Mapping[int, NDArray[np.bool_]]) -> NDArray[np.uint8]:
+    """Numbers of objects, at least one; where several claim a pixel, the last of them has it.
+
+    Args:
+        layers: (F, H, W) bool by number, the lowest layer first.
+
+    Returns:
+        (F, H, W), 0 where no object is.
+    """
+    labels = np.zeros(next(iter(layers.values())).shape, np.uint8)
+    for number, mask in layers.items():
+        labels[mask] = number
+    return labels
+
+
+def _write_arrays(arrays: Mapping[str, MaskStream], path: Path) -> None:
+    """As numpy writes them, but frame by frame, and with the same bytes for the same masks."""
+    with written_atomically(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, masks in arrays.items():
+            header = {
+                "descr": np.lib.format.dtype_to_descr(masks.dtype),
+                "fortran_order": False,
+                "shape": masks.shape,
+            }
+            info = zipfile.ZipInfo(f"{name}.npy")
+            info.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(info, "w", force_zip64=True) as entry:
+                np.lib.format.write_array_header_1_0(entry, header)
+                for mask in masks:
+                    entry.write(np.ascontiguousarray(mask).tobytes())
+
+
+def _layer_numbers(names: Sequence[str], file_name: str) -> list[int] | None:
+    """Numbers of the objects that have an array each; None where the file is not of that kind."""
+    found = [_OBJECT_KEY.fullmatch(name) for name in names]
+    if len(names) < 2 or not all(found):
+        return None
+    numbers = [int(match[1]) for match in found if match]
+    if max(numbers) > 255 or len(numbers) > MOST_LAYERS:
+        raise MaskError(
+            f"{file_name} holds {len(numbers)} objects with numbers up to {max(numbers)}; at most "
+            f"{MOST_LAYERS} that overlap and numbers up to 255 are accepted"
+        )
+    return numbers
+
+
+def _array(
+    archive: zipfile.ZipFile, name: str, *, file_name: str, num_frames: int, size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """(F or 1, H, W) levels of one array."""
+    with archive.open(name) as entry:
+        shape, dtype = _header(entry.read(_MAX_HEADER_BYTES), file_name)
+    if dtype.kind not in "biu":
+        kind = "Python objects, which are never loaded" if dtype.hasobject else str(dtype)
+        raise MaskError(f"{file_name} holds {kind}; {_ADVICE}")
+    check_mask_shape(shape, num_frames=num_frames, size=size)
+    limit = _MAX_HEADER_BYTES + math.prod(shape) * dtype.itemsize
+    content = io.BytesIO(read_entry(archive, name, limit=limit))
+    values = np.lib.format.read_array(content, allow_pickle=False)
+    if values.min() < 0 or values.max() > 255:
+        raise MaskError(f"{file_name} holds values from {values.min()} to {values.max()}; {_ADVICE}")
+    return values.astype(np.uint8).reshape(-1, *size)
 
 
 def _header(begin: bytes, name: str) -> tuple[tuple[int, ...], np.dtype]:

@@ -4,10 +4,11 @@
 |---|---|
 | folder, ``.zip`` | PNG files, one a frame: grey for one object, with a palette for several |
 | ``.png`` | one mask for all frames (reading only) |
-| ``.npz`` | one array, bool or numbers of objects |
+| ``.npz`` | one array, bool or numbers of objects; or one for each of several objects that overlap |
 | ``.mp4`` | one object, white on black (reading: other videos too) |
 
-A mask that is written and read again is the same, bit for bit, in all of them.
+A mask that is written and read again is the same, bit for bit, in all of them. Objects that overlap stay
+whole in ``.npz`` alone.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from numpy.typing import NDArray
 from dreammotion_core.atomic_files import check_writable
 from dreammotion_core.errors import MaskError
 from dreammotion_core.mask_archives import read_mask_archive, write_mask_archive
-from dreammotion_core.mask_arrays import read_mask_array, write_mask_array
+from dreammotion_core.mask_arrays import flattened, read_mask_array, write_mask_array, write_mask_layers
 from dreammotion_core.mask_levels import GivenMasks, GivenObjects, MaskLevels, all_objects, one_object
 from dreammotion_core.mask_pictures import read_mask_folder, read_mask_picture, write_mask_folder
+from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.mask_videos import VIDEO_SUFFIXES, read_mask_video, write_mask_video
 from dreammotion_core.png_files import check_empty_folder
+from dreammotion_core.values import Mask, Notice
 
 _FILE_SUFFIXES = (".zip", ".npz", ".mp4")
 _NO_NAMES: Mapping[int, str] = MappingProxyType({})
@@ -76,7 +79,7 @@ def read_objects(path: str | Path, *, num_frames: int, size: tuple[int, int]) ->
 
 
 def write_masks(
-    masks: NDArray[np.bool_] | NDArray[np.uint8],
+    masks: NDArray[np.bool_] | NDArray[np.uint8] | MaskStream,
     path: str | Path,
     *,
     fps: float = 24.0,
@@ -85,7 +88,8 @@ def write_masks(
     """Write masks as the kind of file that the name asks for.
 
     Args:
-        masks: (F, H, W) bool, or uint8 numbers of objects with 0 for none (not to ``.mp4``).
+        masks: (F, H, W) bool, or uint8 numbers of objects with 0 for none (not to ``.mp4``); a stream is
+            written as it comes, however long.
         path: a new or empty folder, or a name ending in ``.zip``, ``.npz`` or ``.mp4``; an older file is
             replaced.
         fps: frames a second of an ``.mp4``.
@@ -100,21 +104,59 @@ def write_masks(
     """
     target = Path(path)
     check_mask_target(target)
-    if masks.ndim != 3 or 0 in masks.shape or masks.dtype not in (np.bool_, np.uint8):
-        raise MaskError(
-            f"the masks have shape {masks.shape} and type {masks.dtype}; "
-            "pass (frames, height, width) of bool, or of uint8 numbers of objects"
-        )
+    stream = MaskStream.of(masks)
     match _suffix(target):
         case ".zip":
-            write_mask_archive(masks, target, names=names)
+            write_mask_archive(stream, target, names=names)
         case ".npz":
-            write_mask_array(masks, target)
+            write_mask_array(stream, target)
         case ".mp4":
-            write_mask_video(masks, target, fps=fps)
+            write_mask_video(stream, target, fps=fps)
         case _:
-            write_mask_folder(masks, target)
+            write_mask_folder(stream, target)
     return target
+
+
+def write_objects(
+    objects: Mapping[int, Mask], path: str | Path, *, fps: float = 24.0, names: Mapping[int, str] = _NO_NAMES
+) -> tuple[Notice, ...]:
+    """Write the masks of several objects, so that `read_objects` reads them again.
+
+    Object 1 alone is written in black and white. Objects that overlap stay whole in ``.npz``; elsewhere a
+    pixel belongs to the last of them, and that is said.
+
+    Args:
+        objects: (F, H, W) bool by number, from 1 to 255, the lowest layer first; at least one.
+        path: as `write_masks` takes it; an ``.mp4`` holds one object.
+        fps: frames a second of an ``.mp4``.
+        names: of the objects, as `write_masks` takes them.
+
+    Returns:
+        What the file does not hold: code ``overlap``.
+
+    Raises:
+        MaskError: if these are no objects, or the file cannot hold so many.
+        OutputError: if it cannot be written; no file is left half-written.
+    """
+    target, suffix = Path(path), _suffix(Path(path))
+    if not objects or not all(1 <= number <= 255 for number in objects):
+        raise MaskError(f"the objects are {list(objects)}; pass at least one, with numbers from 1 to 255")
+    if len(objects) == 1 and (suffix == ".mp4" or 1 in objects):
+        write_masks(next(iter(objects.values())), target, fps=fps, names=names)
+        return ()
+    overlapping = _overlapping_frames(objects)
+    if overlapping and suffix == ".npz":
+        check_mask_target(target)
+        write_mask_layers(objects, target)
+        return ()
+    write_masks(flattened(objects), target, fps=fps, names=names)
+    if not overlapping:
+        return ()
+    text = (
+        f"Objects overlap on {overlapping} of {len(next(iter(objects.values())))} frames, and in this file a "
+        "pixel belongs to the uppermost of them alone. NumPy (.npz) keeps each of them whole."
+    )
+    return (Notice("overlap", text),)
 
 
 def check_mask_target(path: str | Path) -> None:
@@ -135,6 +177,12 @@ def check_mask_target(path: str | Path) -> None:
         )
     else:
         check_empty_folder(target)
+
+
+def _overlapping_frames(objects: Mapping[int, Mask]) -> int:
+    """On how many frames a pixel belongs to several objects."""
+    frames = zip(*objects.values(), strict=True)
+    return sum(int(np.count_nonzero(masks, axis=0).max()) > 1 for masks in map(np.stack, frames))
 
 
 def _levels(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:

@@ -6,8 +6,9 @@ white is the object, from 128 upwards; in pictures without a level above 1, ever
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from dreammotion_core.errors import MaskError
 from dreammotion_core.mask_shapes import check_selects_something
 from dreammotion_core.values import Mask, Notice
 
+Level = TypeVar("Level", bound=np.generic)
 THRESHOLD = 128
 _MOST_NAMED = 12
 
@@ -30,6 +32,8 @@ class MaskLevels:
         noise: by how many levels coding may have moved black and white; 0 where coding is lossless.
         notices: what reading left out or changed.
         names: of numbered objects, where the file has any.
+        layers: the objects each alone, by number, where the file keeps their overlap; there `values` shows
+            only the last of those that claim a pixel.
     """
 
     values: NDArray[np.uint8]
@@ -37,6 +41,46 @@ class MaskLevels:
     noise: int = 0
     notices: tuple[Notice, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
+    layers: Mapping[int, Mask] = field(default_factory=dict)
+
+    @property
+    def present(self) -> tuple[int, ...]:
+        """The numbers, or levels, that occur, rising, without 0."""
+        if self.layers:
+            return tuple(sorted(number for number, mask in self.layers.items() if mask.any()))
+        counts = np.zeros(256, np.int64)
+        for picture in self.values:
+            counts += np.bincount(picture.ravel(), minlength=256)
+        return tuple(int(level) for level in np.flatnonzero(counts) if level)
+
+    def of_number(self, number: int) -> Mask:
+        """(F, H, W) or (1, H, W) bool: where one object is."""
+        return self.layers[number] if self.layers else self.values == number
+
+
+class ObjectMasks(Mapping[int, Mask]):
+    """The masks of several objects, (F, H, W) bool by number; made when asked for, because many are large.
+
+    Args:
+        levels: numbers of objects.
+        num_frames: frames F of the clip.
+    """
+
+    def __init__(self, levels: MaskLevels, *, num_frames: int) -> None:
+        self._levels = levels
+        self._num_frames = num_frames
+        self._numbers = levels.present
+
+    def __getitem__(self, number: int) -> Mask:
+        if number not in self._numbers:
+            raise KeyError(number)
+        return _for_all_frames(self._levels.of_number(number), self._num_frames)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +101,17 @@ class GivenObjects:
     """All objects of a mask file, fitted to its clip.
 
     Attributes:
-        numbers: (F, H, W) uint8, the number of the object at every pixel; 0 is no object.
+        numbers: (F, H, W) uint8, the number of the object at every pixel; 0 is no object. Where several
+            claim a pixel, which only ``.npz`` keeps, the highest.
         present: the numbers that occur, rising, without 0; gaps are fine.
+        masks: the objects each alone, (F, H, W) bool by number.
         notices: what reading changed.
         names: of the objects that have one, by number.
     """
 
     numbers: NDArray[np.uint8]
     present: tuple[int, ...]
+    masks: Mapping[int, Mask]
     notices: tuple[Notice, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
 
@@ -83,9 +130,9 @@ def one_object(levels: MaskLevels, *, num_frames: int, object_index: int | None 
     if object_index is None and not levels.are_objects:
         selected, notices = _thresholded(levels)
     else:
-        selected, notices = levels.values == _chosen(levels, object_index), ()
+        selected, notices = levels.of_number(_chosen(levels, object_index)), ()
     check_selects_something(selected)
-    masks = np.broadcast_to(selected, (num_frames, *selected.shape[1:])).copy()
+    masks = _for_all_frames(selected, num_frames)
     return GivenMasks(masks, (*levels.notices, *notices, *_unusual(masks)))
 
 
@@ -99,22 +146,25 @@ def all_objects(levels: MaskLevels, *, num_frames: int) -> GivenObjects:
     Raises:
         MaskError: if there is no object.
     """
-    if levels.are_objects:
-        numbers, notices = levels.values, levels.notices
-    else:
+    if not levels.are_objects:
         selected, found = _thresholded(levels)
-        numbers, notices = selected.astype(np.uint8), (*levels.notices, *found)
-    check_selects_something(numbers)
-    whole = np.broadcast_to(numbers, (num_frames, *numbers.shape[1:])).copy()
-    present = _present(numbers)
-    names = {number: name for number, name in levels.names.items() if number in present}
-    return GivenObjects(whole, present, notices, names)
+        values, notices = selected.astype(np.uint8), (*levels.notices, *found)
+        levels = replace(levels, values=values, notices=notices)
+    check_selects_something(levels.values)
+    masks = ObjectMasks(levels, num_frames=num_frames)
+    names = {number: name for number, name in levels.names.items() if number in masks}
+    whole = _for_all_frames(levels.values, num_frames)
+    return GivenObjects(whole, tuple(masks), masks, levels.notices, names)
+
+
+def _for_all_frames(levels: NDArray[Level], num_frames: int) -> NDArray[Level]:
+    return np.broadcast_to(levels, (num_frames, *levels.shape[1:])).copy()
 
 
 def _chosen(levels: MaskLevels, object_index: int | None) -> int:
     if levels.noise:
         raise MaskError("a mask video holds one object, white on black; leave the number of the object out")
-    present = _present(levels.values)
+    present = levels.present
     if object_index is None:
         if len(present) > 1:
             raise MaskError(
@@ -129,7 +179,7 @@ def _chosen(levels: MaskLevels, object_index: int | None) -> int:
 
 
 def _thresholded(levels: MaskLevels) -> tuple[NDArray[np.bool_], tuple[Notice, ...]]:
-    present = _present(levels.values)
+    present = levels.present
     highest = max(present, default=0)
     if not levels.noise and highest <= 1:
         return levels.values > 0, ()
@@ -152,14 +202,6 @@ def _unusual(masks: Mask) -> tuple[Notice, ...]:
         return ()
     text = f"The mask selects nothing on {empty} of {len(masks)} frames; those stay as they are."
     return (Notice("empty_frames", text),)
-
-
-def _present(values: NDArray[np.uint8]) -> tuple[int, ...]:
-    """The levels that occur, rising, without 0."""
-    counts = np.zeros(256, np.int64)
-    for picture in values:
-        counts += np.bincount(picture.ravel(), minlength=256)
-    return tuple(int(level) for level in np.flatnonzero(counts) if level)
 
 
 def _named(present: tuple[int, ...]) -> str:

@@ -19,6 +19,7 @@ from dreammotion_core.atomic_files import written_atomically
 from dreammotion_core.errors import MaskError
 from dreammotion_core.mask_levels import MaskLevels
 from dreammotion_core.mask_shapes import check_mask_shape
+from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.png_files import check_empty_folder, opened_png, over_black, png_files
 from dreammotion_core.values import Notice
 
@@ -126,11 +127,11 @@ def grey_levels(picture: NDArray[np.uint8], *, name: str) -> NDArray[np.uint8]:
     return green
 
 
-def write_mask_folder(masks: NDArray[np.bool_] | NDArray[np.uint8], folder: Path) -> None:
+def write_mask_folder(masks: MaskStream, folder: Path) -> None:
     """Write ``00000.png``, ``00001.png``, ...
 
     Args:
-        masks: (F, H, W) bool, written as grey 0 and 255, or uint8 numbers of objects, with a palette.
+        masks: bool, written as grey 0 and 255, or numbers of objects, with a palette.
         folder: is made if missing; must be empty.
 
     Raises:

@@ -22,7 +22,7 @@ from dreammotion_core.frame_decoding import guarded_stream
 from dreammotion_core.mask_levels import MaskLevels
 from dreammotion_core.mask_pictures import grey_levels
 from dreammotion_core.mask_shapes import check_mask_shape
-from dreammotion_core.values import Mask
+from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.video_timeline import damaged, measure_timeline, opened_clip
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
@@ -49,13 +49,13 @@ def read_mask_video(path: Path, *, num_frames: int, size: tuple[int, int]) -> Ma
         raise MaskError(f"the mask cannot be read: {error}") from error
 
 
-def write_mask_video(masks: NDArray[np.bool_] | NDArray[np.uint8], path: Path, *, fps: float) -> None:
+def write_mask_video(masks: MaskStream, path: Path, *, fps: float) -> None:
     """Write masks as H.264 (yuv420p, High profile, index in front), white on black.
 
     Odd sides get their last row or column repeated once; `read_mask_video` takes it away again.
 
     Args:
-        masks: (F, H, W) bool, at least two frames.
+        masks: bool, at least two frames.
         path: ends in ``.mp4``; an older file is replaced.
         fps: frames a second to play them at.
 
@@ -69,14 +69,14 @@ def write_mask_video(masks: NDArray[np.bool_] | NDArray[np.uint8], path: Path, *
         )
     if len(masks) < 2:
         raise MaskError("one mask is no video; write it to a folder, .zip or .npz")
-    height, width = masks.shape[1:]
+    height, width = masks.size
     try:
         check_size(width, height)
     except VideoError as error:
         raise MaskError(f"these masks cannot be a video: {error}") from error
     with written_atomically(path) as temporary:
         try:
-            _encode(masks.astype(np.bool_, copy=False), temporary, Fraction(fps).limit_denominator(1001))
+            _encode(masks, temporary, Fraction(fps).limit_denominator(1001))
         except av.FFmpegError as error:
             raise OSError(error.errno, error.strerror) from error
 
@@ -102,8 +102,8 @@ def _decoded(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevel
     return MaskLevels(values, are_objects=False, noise=_CODING_NOISE)
 
 
-def _encode(masks: Mask, path: Path, fps: Fraction) -> None:
-    height, width = masks.shape[1:]
+def _encode(masks: MaskStream, path: Path, fps: Fraction) -> None:
+    height, width = masks.size
     with av.open(str(path.resolve()), "w", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=fps, options=_OPTIONS)
         stream.height, stream.width = height + height % 2, width + width % 2
@@ -116,6 +116,6 @@ def _encode(masks: Mask, path: Path, fps: Fraction) -> None:
         container.mux(stream.encode(None))
 
 
-def _to_yuv(mask: NDArray[np.bool_]) -> VideoFrame:
+def _to_yuv(mask: NDArray[np.generic]) -> VideoFrame:
     frame = VideoFrame.from_ndarray(mask.astype(np.uint8) * np.uint8(255), format="gray")
     return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -21,12 +22,13 @@ from dreammotion_core.backends.registry import load_backend
 from dreammotion_core.checks import check_fits, check_prompts, notices_about, selection
 from dreammotion_core.composite import max_difference_outside
 from dreammotion_core.config import EditConfig
-from dreammotion_core.editing import EditTask, PromptEmbeds, edit_latents
+from dreammotion_core.editing import EditTask, PromptEmbeds
 from dreammotion_core.events import EditEvent, Finished, Preview, StageDone, Started, StepDone
 from dreammotion_core.finishing import Finishing
 from dreammotion_core.keys import KeySite, matching_modules
 from dreammotion_core.masks import latent_mask
 from dreammotion_core.memory import out_of_memory_explained
+from dreammotion_core.methods.registry import method_for
 from dreammotion_core.resizing import to_model
 from dreammotion_core.source_cache import SourceCache
 from dreammotion_core.values import EditOutput, Frames, Mask, Notice, StepLosses, Video
@@ -110,7 +112,7 @@ class DreamMotionPipeline:
             target_prompt: what it shall show; the words that differ are what changes.
             mask: (F, H, W) or (H, W) at the clip's size, True where the object is. Required unless
                 `config.use_mask` is False.
-            config: settings; None takes the defaults.
+            config: settings; None takes `spec.config()`, the defaults with this model.
 
         Yields:
             `Started`, then `Notice`s, then `StepDone` for each step with a `Preview` now and then, of a
@@ -124,12 +126,13 @@ class DreamMotionPipeline:
         """
         started, prompts = time.perf_counter(), (source_prompt, target_prompt)
         # 1. Check everything before any work is done.
-        config = _with_drawn_seed(config or EditConfig())
+        config = _with_drawn_seed(config or self.spec.config())
         check_prompts(source_prompt=source_prompt, target_prompt=target_prompt)
         check_fits(video, self.spec, config)
         selected = selection(mask, video, config)
         key_sites = self._key_sites(config)
-        notices = notices_about(video, prompts, self.backend)
+        method = method_for(config, backend=self.backend)
+        notices = notices_about(video, prompts, self.backend, config=config)
 
         # 2. Resize to the model's grid, encode clip and prompts.
         task = self._task(video, prompts, selected, config, key_sites)
@@ -139,8 +142,7 @@ class DreamMotionPipeline:
 
         # 3. Optimise the latents.
         losses: list[StepLosses] = []
-        steps = edit_latents(self.backend, task, source_cache=self.source_cache)
-        for step_done, latents in steps:
+        for step_done, latents in method(self.backend, task, source_cache=self.source_cache):
             losses.append(step_done.losses)
             yield step_done
             if _preview_is_due(step_done, config):
@@ -162,7 +164,8 @@ class DreamMotionPipeline:
         config: EditConfig,
         key_sites: Sequence[KeySite],
     ) -> EditTask:
-        latents = self.backend.encode_video(to_model(video.frames, self.spec.fit_size(video.size)))
+        grid = self.spec.fit_size(video.size, scale=config.resolution_scale)
+        latents = self.backend.encode_video(to_model(video.frames, grid))
         embeds = PromptEmbeds(
             source=self.backend.encode_prompt(prompts[0]),
             target=self.backend.encode_prompt(prompts[1]),
@@ -204,7 +207,8 @@ class DreamMotionPipeline:
     def _key_sites(self, config: EditConfig) -> Sequence[KeySite]:
         if config.key_sites is None:
             return self.backend.key_sites
-        sites = [KeySite(pattern) for pattern in config.key_sites]
+        layout = self.backend.key_sites[0]
+        sites = [replace(layout, pattern=pattern) for pattern in config.key_sites]
         matching_modules(self.backend.denoiser, sites)  # refuses wrong names before any work is done
         return sites
 

@@ -15,12 +15,14 @@ the right and y down. The package stands alone: it knows nothing of what the mas
 """
 
 from segmentation.base import Readiness, SegmentationSession, Segmenter, SegmenterSpec
+from segmentation.checkpoints import Download
 from segmentation.clicks import Box, Click, Selection
 from segmentation.corrections import begin_prompt
 from segmentation.cuts import find_cuts
 from segmentation.errors import (
     CheckpointError,
     FramesError,
+    SceneCutWarning,
     SegmentationError,
     SelectionError,
     UnknownSegmenterError,
@@ -32,7 +34,7 @@ from segmentation.overlay import describe_problem, paint_mask
 from segmentation.project import History, Project, TrackedObject
 from segmentation.prompts import PackedMask, Prompt
 from segmentation.records import describe_project
-from segmentation.registry import list_segmenters, load_segmenter
+from segmentation.registry import download_weights, list_segmenters, load_segmenter
 from segmentation.review import review_object
 from segmentation.spans import UnreachedScene
 from segmentation.tracks import TrackedMask, Tracks
@@ -42,6 +44,7 @@ __all__ = [
     "Box",
     "CheckpointError",
     "Click",
+    "Download",
     "FrameHealth",
     "FramesError",
     "History",
@@ -50,6 +53,7 @@ __all__ = [
     "Project",
     "Prompt",
     "Readiness",
+    "SceneCutWarning",
     "SegmentationError",
     "SegmentationSession",
     "Segmenter",
@@ -66,6 +70,7 @@ __all__ = [
     "begin_prompt",
     "describe_problem",
     "describe_project",
+    "download_weights",
     "fill_box",
     "fill_holes",
     "find_cuts",

@@ -107,7 +107,7 @@ class SegmentationSession(Protocol):
 
         The clicked frame comes first, then the frames after it in order, then those before it backwards.
         A lost object leaves empty masks until it is found again; image models also leave them beyond a
-        scene cut, where `Tracks.unreached_scenes` says what to do. Closing the iterator cancels the work.
+        scene cut, with a `SceneCutWarning`. Closing the iterator cancels the work.
 
         Yields:
             (0-based frame number, (H, W) bool mask); every frame exactly once.

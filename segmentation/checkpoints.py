@@ -6,6 +6,7 @@ import hashlib
 import os
 import tempfile
 import urllib.request
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,19 @@ from segmentation.errors import CheckpointError
 CACHE_VARIABLE = "DREAMMOTION_CACHE"
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Download:
+    """How far a download has come.
+
+    Attributes:
+        received_bytes: so far.
+        total_bytes: of the whole file.
+    """
+
+    received_bytes: int
+    total_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +76,23 @@ class Variant:
             requires=self.requires,
         )
 
-    def download(self) -> Path:
-        """Fetch it once and say where it lies.
+    def download(self) -> Generator[Download, None, None]:
+        """Fetch it, unless it is here already; see `download_checkpoint`.
 
         Raises:
             CheckpointError: as `download_checkpoint`.
         """
-        return download_checkpoint(self.url, self.path, sha256=self.sha256)
+        return download_checkpoint(self.url, self.path, sha256=self.sha256, size_bytes=self.size_bytes)
+
+    def downloaded(self) -> Path:
+        """Where it lies, after fetching it where it is not here yet.
+
+        Raises:
+            CheckpointError: as `download_checkpoint`.
+        """
+        for _ in self.download():
+            pass
+        return self.path
 
 
 def cache_folder() -> Path:
@@ -80,32 +104,40 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "dreammotion"
 
 
-def download_checkpoint(url: str, target: Path, *, sha256: str) -> Path:
-    """Download a file once. It appears under its name only when complete and verified.
+def download_checkpoint(
+    url: str, target: Path, *, sha256: str, size_bytes: int
+) -> Generator[Download, None, None]:
+    """Download a file once, telling how far it has come. Closing the iterator cancels it.
+
+    It appears under its name only when complete and verified; what was cancelled or failed leaves nothing.
 
     Args:
         url: where it is published.
-        target: where to keep it; returned at once if it exists.
+        target: where to keep it; nothing is done where it exists.
         sha256: its checksum, 64 hexadecimal digits.
+        size_bytes: its size.
 
-    Returns:
-        `target`.
+    Yields:
+        About once for every megabyte.
 
     Raises:
         CheckpointError: if it cannot be reached or written, or its checksum differs.
     """
     if target.is_file():
-        return target
+        return
     partial: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as file:
             partial = Path(file.name)
-            digest = hashlib.sha256()
+            digest, received = hashlib.sha256(), 0
+            yield Download(received, size_bytes)
             with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
                 while block := answer.read(_BLOCK_BYTES):
                     digest.update(block)
                     file.write(block)
+                    received += len(block)
+                    yield Download(received, size_bytes)
         _check_digest(digest.hexdigest(), sha256, url)
         partial.replace(target)
     except OSError as error:
@@ -116,7 +148,6 @@ def download_checkpoint(url: str, target: Path, *, sha256: str) -> Path:
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
-    return target
 
 
 def explain_error(error: Exception, *, most: int = 200) -> str:

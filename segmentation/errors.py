@@ -6,12 +6,18 @@
       UnknownSegmenterError (ValueError)   a name or device that is not offered
       CheckpointError (RuntimeError)       weights missing, damaged or unreachable
 
+One warning, for those who follow an object without `Tracks`: `SceneCutWarning`.
+
 Every message says what was received, what is accepted, and what to do next.
 """
 
 
 class SegmentationError(Exception):
     """Root of all errors this package raises on purpose."""
+
+
+class SceneCutWarning(UserWarning):
+    """An object was not followed any further, because another scene begins."""
 
 
 class SelectionError(SegmentationError, ValueError):

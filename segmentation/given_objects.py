@@ -30,16 +30,16 @@ class AddedObjects:
 
 
 def add_given_objects(
-    project: Project, *, masks: NDArray[np.uint8], names: Mapping[int, str] = _NO_NAMES
+    project: Project, *, masks: Mapping[int, NDArray[np.bool_]], names: Mapping[int, str] = _NO_NAMES
 ) -> AddedObjects:
-    """Add an object for every number in some masks.
+    """Add objects whose masks were made elsewhere.
 
     Every frame is a prompt of its own, also where the object is not there, so that nothing is followed and
     a correction changes its own frame alone. Objects about which nothing was said yet make way.
 
     Args:
         project: of the clip.
-        masks: (F, H, W) numbers of objects, 0 where there is none.
+        masks: (F, H, W) bool by the numbers of the objects, taken one after the other.
         names: of the objects, by their numbers in the masks.
 
     Returns:
@@ -50,19 +50,19 @@ def add_given_objects(
         SelectionError: if these are too many objects.
     """
     expected = (project.num_frames, project.height, project.width)
-    if masks.shape != expected:
-        raise FramesError(
-            f"the masks are of a clip of {masks.shape} frames, height and width but this one has {expected}; "
-            "pass masks of this clip"
-        )
     project = _without_untouched(project)
     numbers: dict[int, int] = {}
-    for given in (int(number) for number in np.unique(masks) if number):
+    for given, mask in masks.items():
+        if mask.shape != expected:
+            raise FramesError(
+                f"the masks are of a clip of {mask.shape} frames, height and width but this one has "
+                f"{expected}; pass masks of this clip"
+            )
         is_free = given not in project.used_numbers
         project = project.add_object(names.get(given), number=given if is_free else None)
         numbers[given] = project.objects[-1].number
-        for index, frame in enumerate(masks):
-            project = project.with_prompt(numbers[given], Prompt.of_mask(index, frame == given))
+        for index, frame in enumerate(mask):
+            project = project.with_prompt(numbers[given], Prompt.of_mask(index, frame))
     return AddedObjects(project, numbers)
 
 

@@ -37,7 +37,7 @@ def load_mobile_sam(*, checkpoint: Path | None = None, device: str = "cpu") -> S
     Raises:
         CheckpointError: if the file is missing, damaged, of another model, or cannot be downloaded.
     """
-    path = checkpoint or MOBILE_SAM.download()
+    path = checkpoint or MOBILE_SAM.downloaded()
     model = build_mobile_sam()
     load_weights(model, path, convert=from_published_names)
     return SamSegmenter(model.to(device), spec=MOBILE_SAM.spec)

@@ -7,6 +7,7 @@ carried mask on each frame.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from segmentation.base import Frame, FrameMask, Frames
 from segmentation.clicks import Box, Click, Selection
 from segmentation.cuts import is_cut
+from segmentation.errors import SceneCutWarning
 from segmentation.flow import flow_disagreement, optical_flow, sample
 from segmentation.regions import describe_region
 
@@ -72,6 +74,9 @@ def follow(
         backwards. While the object is lost (nothing left, or the flow contradicts itself on most of it)
         the masks are empty: a guess would only smear. It is found again where it looks as it last did, but
         never beyond a scene cut: from there on all masks are empty.
+
+    Warns:
+        SceneCutWarning: where it comes to a scene cut.
     """
     yield start, first_mask
     within = range(len(frames)) if within is None else within
@@ -90,7 +95,10 @@ def follow(
                 last_mask, last_seen = mask, index
             previous = index
             yield index, mask
-        for index in indices[abs(previous - start) :]:
+        beyond = indices[abs(previous - start) :]
+        if beyond:
+            warnings.warn(_cut_warning(beyond), SceneCutWarning, stacklevel=3)
+        for index in beyond:
             yield index, np.zeros_like(first_mask)
 
 
@@ -98,10 +106,20 @@ def _before_cut(frames: Frames, start: int, indices: range) -> Iterator[int]:
     """Those of the frames after or before `start` that show the same scene."""
     previous = start
     for index in indices:
-        if is_cut(frames[previous], frame=frames[index]):
+        # In the order of time, so that the same cuts are found both ways, and by `find_cuts`.
+        earlier, later = sorted((previous, index))
+        if is_cut(frames[earlier], frame=frames[later]):
             return
         yield index
         previous = index
+
+
+def _cut_warning(beyond: range) -> str:
+    first, last = sorted((beyond[0], beyond[-1]))
+    return (
+        f"frames {first} to {last} show another scene, into which nothing is followed: their masks are "
+        "empty. If the object is in it, select it there as well; Tracks knows all scenes of a clip"
+    )
 
 
 def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame) -> CarriedMask:

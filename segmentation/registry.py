@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
 from segmentation.base import Readiness, Segmenter, SegmenterSpec
+from segmentation.checkpoints import Download
 from segmentation.embedded import EMBEDDED_SPEC, EmbeddedSegmenter
 from segmentation.errors import UnknownSegmenterError
 from segmentation.sam2_variants import VIDEO_VARIANTS
@@ -58,6 +60,27 @@ def load_segmenter(
             return load_sam2(video_variant, checkpoint=checkpoint, device=device)
     known = ", ".join(spec.name for spec in list_segmenters())
     raise UnknownSegmenterError(f"there is no segmenter {name!r}; choose one of: {known}")
+
+
+def download_weights(name: str) -> Generator[Download, None, None]:
+    """Fetch the weights of a segmenter, unless they are here already or it has none.
+
+    `load_segmenter` does so too, but says nothing while it lasts.
+
+    Args:
+        name: one of the names in `list_segmenters`; of any other, nothing is fetched.
+
+    Yields:
+        How far it has come. Closing the iterator cancels the download.
+
+    Raises:
+        UnknownSegmenterError: if a Python package that it needs is not installed.
+        CheckpointError: if it cannot be reached or written, or its checksum differs.
+    """
+    for variant in _WITH_WEIGHTS:
+        if variant.name == name:
+            _check_available(name)
+            yield from variant.download()
 
 
 def _check_available(name: str) -> None:

@@ -55,7 +55,7 @@ def load_sam(variant: SamVariant, *, checkpoint: Path | None = None, device: str
     Raises:
         CheckpointError: if the file is missing, damaged, of another size, or cannot be downloaded.
     """
-    path = checkpoint or variant.download()
+    path = checkpoint or variant.downloaded()
     model = build_sam(variant.registry_key)
     load_weights(model, path)
     return SamSegmenter(model.to(device), spec=variant.spec)

@@ -37,7 +37,7 @@ def load_sam2(variant: Variant, *, checkpoint: Path | None = None, device: str =
     Raises:
         CheckpointError: if the file is missing, damaged, of another model, or cannot be downloaded.
     """
-    path = checkpoint or variant.download()
+    path = checkpoint or variant.downloaded()
     model = load_video_model(video_config(variant.name), path)
     return Sam2Segmenter(model.to(device), spec=variant.spec)
 

@@ -40,26 +40,18 @@ from dreammotion_core import (
 from segmentation import Prompt, SelectionError, load_segmenter
 from tests.serving import serve
 from tests.tiny import moving_square, save_tiny_unet3d
-from web import (
-    FORM_FIELDS,
-    Clips,
-    DeviceQueue,
-    Editor,
-    Edits,
-    Example,
-    LazyEditor,
-    Segmenters,
-    Selections,
-    VisitorStore,
-    load_examples,
-)
+from web import FORM_FIELDS, Example, LazyEditor, Models, Segmenters, load_examples
 from web.clip import Clip
-from web.device import QueueFullError
+from web.device import DeviceQueue, QueueFullError
+from web.editing import Edits
+from web.editor import Editor
 from web.encoding import Layer, encode_frame, encode_overlay
 from web.failures import UNEXPECTED, told_to_visitor
+from web.opening import Clips
 from web.refining import edited_masks
+from web.selecting import Selections
 from web.settings import preset_fields, read_prompts, read_settings
-from web.visitors import VisitorGoneError
+from web.visitors import VisitorGoneError, VisitorStore
 
 SIDE = 64
 ON_SQUARE = {"x": 12.0, "y": 24.0, "is_positive": True}
@@ -78,6 +70,7 @@ def form(**changes: Any) -> dict[str, Any]:
         "timestep_high": high,
         "seed": "7",
         "preview_interval": 1,
+        "last_stage": "",
     }
     refinement |= {"mask_grow": usual.mask_grow, "mask_feather": usual.mask_feather}
     return values | refinement | changes
@@ -106,11 +99,11 @@ class Page:
     """The handlers of one server, wired as the app wires them."""
 
     def __init__(self, editor: Editor, examples: list[Example]) -> None:
-        segmenter = load_segmenter()
+        segmenter, models = load_segmenter(), Models(editor)
         self.visitors, self.device = VisitorStore(), DeviceQueue()
-        self.clips = Clips(visitors=self.visitors, editor=editor, segmenter=segmenter, examples=examples)
+        self.clips = Clips(visitors=self.visitors, models=models, segmenter=segmenter, examples=examples)
         self.selections = Selections(visitors=self.visitors)
-        self.edits = Edits(visitors=self.visitors, device=self.device, editor=editor)
+        self.edits = Edits(visitors=self.visitors, device=self.device, models=models)
 
     def arrive(self) -> str:
         token = self.visitors.admit("session")
@@ -475,7 +468,7 @@ def test_a_failing_edit_keeps_its_latest_preview(editor: LazyEditor, example: Ex
     page.click(token)
     seen: list[dict[str, Any]] = []
 
-    with pytest.raises(OutOfMemoryError):
+    with pytest.raises(OutOfMemoryError, match="“Time and memory” under Edit finds the largest that fits"):
         seen.extend(page.edits.run(token=token, **PROMPTS, **form()))
 
     assert "unchanged (max difference 0 of 255)" in seen[-1]["facts"]
@@ -663,7 +656,7 @@ def test_the_page_is_built_without_loading_weights(example: Example) -> None:
     editor = LazyEditor("toybox")
 
     async def build() -> gr.Blocks:
-        return build_app(editor, Segmenters(load_segmenter()), [example])
+        return build_app(Models(editor), Segmenters(load_segmenter()), [example])
 
     # Outside a running event loop, Gradio makes loops of its own and leaves them open. The thread is
     # for the browser tests, which keep a loop running in this one.

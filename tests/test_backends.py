@@ -12,7 +12,7 @@ from dreammotion_core.backends.registry import find_model, load_backend
 from dreammotion_core.backends.unet3d import UNet3DBackend
 from dreammotion_core.keys import KeyCapture, matching_modules
 from dreammotion_core.parameterization import add_noise
-from tests.tiny import save_tiny_unet3d, tiny_unet3d
+from tests.tiny import moving_square, save_tiny_unet3d, tiny_unet3d
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +174,37 @@ def test_a_missing_shard_is_refused(folder: Path, tmp_path: Path, backend: UNet3
 
     with pytest.raises(ModelLoadError, match=r"unet in .*half-downloaded"):
         load_backend(str(broken))
+
+
+def test_a_model_may_have_settings_of_its_own(folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(folder, tmp_path / "other")
+    manifest = json.loads((other / "model_index.json").read_text())
+    settings = {"guidance_scale": 3.0, "timestep_range": [100, 900], "num_optimization_steps": 2}
+    (other / "model_index.json").write_text(json.dumps(manifest | {"settings": settings}))
+    spec = find_model(str(other))
+
+    config = spec.config(guidance_scale=4.0)
+    assert (config.guidance_scale, config.timestep_range, config.num_optimization_steps) == (
+        4.0,
+        (100, 900),
+        2,
+    )
+    assert spec.config("paper").num_optimization_steps == 200
+    pipe, (video, mask) = DreamMotionPipeline.from_pretrained(str(other)), moving_square()
+    output = pipe(video, source_prompt="a red car", target_prompt="a blue car", mask=mask)
+    assert output.config == spec.config(seed=output.config.seed)
+
+
+@pytest.mark.parametrize("settings", [{"guidance": 3.0}, {"guidance_scale": "much"}, 5])
+def test_a_model_with_settings_that_are_none_is_refused(
+    folder: Path, tmp_path: Path, settings: object
+) -> None:
+    broken = shutil.copytree(folder, tmp_path / "broken")
+    manifest = json.loads((broken / "model_index.json").read_text())
+    (broken / "model_index.json").write_text(json.dumps(manifest | {"settings": settings}))
+
+    with pytest.raises(ModelLoadError, match=r"model_index\.json .* cannot be read"):
+        find_model(str(broken))
 
 
 @pytest.mark.parametrize(("version", "remedy"), [(99, "update this program"), (0, "fetch the model folder")])

@@ -124,13 +124,18 @@ def describe(page: Page, *, steps: int) -> None:
     page.fill("#target-prompt textarea, #target-prompt input", "a blue ball on a meadow")
     if not page.locator("#steps input[type=number]").is_visible():
         page.click("#advanced button")
-    field = page.locator("#steps input[type=number]")
-    # While the drawer still opens, its fields may be set once more to what they start with.
-    field.element_handle().wait_for_element_state("stable")
-    page.wait_for_timeout(500)
-    field.fill(str(steps))
-    field.press("Tab")
-    expect(field).to_have_value(str(steps))
+    set_number(page.locator("#steps input[type=number]"), steps)
+
+
+def set_number(field: playwright.Locator, value: int) -> None:
+    """Type a number. While a drawer still opens, its fields may be set once more to what they start with."""
+    for _ in range(50):
+        field.fill(str(value))
+        field.press("Tab")
+        field.page.wait_for_timeout(400)
+        if field.input_value() == str(value):
+            return
+    raise AssertionError(f"the field stays at {field.input_value()}")
 
 
 def caption(page: Page) -> playwright.Locator:
@@ -418,13 +423,45 @@ def test_masks_are_imported_and_exported_unchanged(visit: Callable[..., Page], t
     page.click("#mask-files button")
 
     page.set_input_files('#mask-files input[type="file"]', str(write_masks(masks, tmp_path / "in.zip")))
-    expect(page.locator("#clip-notes")).to_contain_text("Imported 2 objects: Object 2, Object 5")
+    notices = page.locator("#canvas .dm-notices")
+    expect(notices).to_contain_text("Imported 2 objects: Object 2, Object 5")
+    expect(page.locator(".dm-chip")).to_have_text(["Object 2", "Object 5"])
+    page.click("#canvas [data-action=undo]")
+    expect(notices).to_be_empty()
+    page.click("#canvas [data-action=redo]")
+    expect(notices).to_contain_text("Imported 2 objects")
     with page.expect_download() as download:
         page.click("#mask-export")
     download.value.save_as(tmp_path / "out.zip")
 
     out = read_objects(tmp_path / "out.zip", num_frames=8, size=(SIDE, SIDE))
     assert np.array_equal(out.numbers, masks)
+
+
+def test_the_models_say_what_they_are_and_which_one_edits(visit: Callable[..., Page]) -> None:
+    page = visit()
+
+    page.click("#masthead a")
+    expect(page.locator("#model label").first).to_be_visible()
+    page.check("#model input[value=zeroscope]")
+
+    expect(page.locator("#masthead")).to_contain_text("Active model: toybox (embedded)")
+    expect(page.locator("#model-box")).to_contain_text("Edited by: toybox (embedded)")
+    expect(page.locator("#model label").first).to_contain_text("ready")
+    expect(page.locator("#model label").nth(1)).to_contain_text("not for commercial use")
+    expect(page.locator("#model [data-part=action]")).to_contain_text("ZeroScope v2 576w")
+
+
+def test_time_and_memory_are_measured_before_an_edit(visit: Callable[..., Page]) -> None:
+    page = visit()
+
+    page.click("#preflight-check")
+
+    expect(page.locator("#preflight")).to_contain_text(
+        re.compile(r"It fits: .* 40 steps of"), timeout=4 * PATIENCE
+    )
+    expect(page.locator("#preflight-use")).to_be_hidden()
+    expect(page.locator("#stop")).to_be_hidden()
 
 
 def test_the_segmenters_say_what_they_are_and_what_they_cost(visit: Callable[..., Page]) -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import termios
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,16 @@ from PIL import Image
 
 from dreammotion_core import EditConfig, Video, list_models, read_frames, read_video, write_video
 from dreammotion_core.cli import main
+from dreammotion_core.cli_selecting import FollowedObject
 from dreammotion_core.mask_files import read_masks, write_masks
-from segmentation import list_segmenters
+from segmentation import Prompt, Tracks, list_segmenters, load_segmenter
 from tests.tiny import moving_square, save_tiny_unet3d
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMPTS = ("--source-prompt", "a red car", "--target-prompt", "a blue car")
 SIZE = (64, 96)
+PATIENCE = 200.0
+"""Seconds that a program may be silent; the machine may be busy with other tests."""
 
 
 @pytest.fixture(scope="session")
@@ -214,6 +218,21 @@ def test_edit_of_a_clicked_object(clip: Path, model: Path, tmp_path: Path) -> No
     assert receipt["mask"]["share"] == pytest.approx(mask[0].mean(), rel=0.3)
 
 
+def test_preflight_says_what_an_edit_takes_and_writes_nothing(
+    clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    words = ("preflight", clip, "--model", model, "--device", "cpu", "--num-frames", 6, "--steps", 30)
+
+    assert main([str(word) for word in words]) == 0
+
+    said = capsys.readouterr()
+    assert said.out.startswith("It fits: at most ")
+    assert "30 steps of" in said.out
+    assert re.search(r"2 frames at \d+x\d+: fits\n6 frames at \d+x\d+: fits\n", said.err)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 # --- segment and models ---------------------------------------------------------------------------
 
 
@@ -242,11 +261,46 @@ def test_nothing_is_followed_into_another_scene_and_that_is_said(
 
     assert code == 0
     said = capsys.readouterr().err
-    assert "Note: another scene begins at frame 4; the object was followed up to there" in said
-    assert "--start-frame" in said
+    assert "Note: nothing is followed over a scene cut: frames 3 to 5 show other scenes" in said
+    assert "--click X,Y@3" in said
     assert "not found" not in said
     found = read_masks(tmp_path / "m", num_frames=6, size=SIZE).masks.any(axis=(1, 2))
     assert found.tolist() == [True, True, True, False, False, False]
+
+    both = ["--click", "9,20", "--click", "76,40@4", "--out", str(tmp_path / "both"), "--device", "cpu"]
+    assert main(["segment", str(path), *both]) == 0
+    assert "scene cut" not in capsys.readouterr().err
+    assert read_masks(tmp_path / "both", num_frames=6, size=SIZE).masks.any(axis=(1, 2)).all()
+
+
+def test_objects_are_pointed_at_on_several_frames(clip: Path, model: Path, tmp_path: Path) -> None:
+    words = ("--box", "1,14,37,34@0", "--click", "20,24@2", "--negative-click", "90,60@2", "--steps", 1)
+
+    assert main(edit_arguments(clip, model, tmp_path / "out.mp4", *words)) == 0
+
+    receipt = json.loads((tmp_path / "out.json").read_text())
+    first, second = receipt["selection"]["objects"][0]["prompts"]
+    assert (first["frame_index"], first["box"]["x1"], first["clicks"]) == (0, 37, [])
+    assert second["frame_index"] == 2
+    assert [click["is_positive"] for click in second["clicks"]] == [True, False]
+
+
+def test_a_followed_object_is_written_without_a_clip_of_masks_in_memory(tmp_path: Path) -> None:
+    video, mask = moving_square(40, (480, 640))
+    tracks = Tracks(load_segmenter().open(video.frames), video.frames)
+    project = tracks.new_project().add_object()
+    for index, frame in enumerate(mask):
+        project = project.with_prompt(1, Prompt.of_mask(index, frame))
+    followed = FollowedObject(tracks, project, segmenter="embedded")
+
+    tracemalloc.start()
+    write_masks(followed.stream(), tmp_path / "m.zip")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < mask.nbytes / 2
+    assert followed.coverage == pytest.approx(mask.mean())
+    assert np.array_equal(read_masks(tmp_path / "m.zip", num_frames=40, size=(480, 640)).masks, mask)
 
 
 @pytest.mark.parametrize("name", ["masks.zip", "masks.npz", "masks.mp4"])
@@ -280,7 +334,7 @@ def test_models_lists_every_model_and_segmenter(capsys: pytest.CaptureFixture[st
     assert "[ready]" in listed
 
 
-@pytest.mark.parametrize("command", [[], ["edit"], ["segment"], ["models"]])
+@pytest.mark.parametrize("command", [[], ["edit"], ["preflight"], ["segment"], ["models"]])
 def test_help_fits_a_terminal_and_exits_with_zero(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,6 +377,7 @@ def failure(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
         (["--target-prompt", "a red car"], "both prompts are the same"),
         (["--target-prompt", "x" * 5000], "5,000 characters"),
         (["--click", "3"], "'3' is not of the form X,Y"),
+        (["--click", "3,4@x"], "'3,4@x' is not of the form X,Y, in pixels, or X,Y@N"),
         (["--click", "5,5"], "more than one option says where to edit"),
         (["--object", "2"], "holds no object 2, only object 255"),
         (["--mask", "masks.rar"], "there is no masks.rar; pass a folder of PNG files"),
@@ -364,6 +419,10 @@ def test_edit_without_saying_where_is_refused(
     ("words", "message"),
     [
         (["--click", "500,5"], "outside the 96x64 frame"),
+        (["--click", "9,20", "--click", "9,20@3"], "on frame 3 but the clip has 3"),
+        (["--click", "9,20", "--click", "9,20@-1"], "the frame number is -1"),
+        (["--box", "1,1,9,9@2", "--box", "2,2,9,9@2"], "frame 2 has two boxes"),
+        (["--click", "9,20", "--negative-click", "5,5@1"], "nothing is selected"),
         (["--box", "9,9,2,2"], "has no area"),
         (["--negative-click", "5,5"], "nothing is selected"),
         (["--click", "5,5", "--object", "2"], "give the file with --mask"),
@@ -482,7 +541,7 @@ def test_interrupt_keeps_the_latest_preview_and_the_bar_shows_the_losses(
 def _read_until(terminal: int, pattern: bytes) -> bytes:
     said = b""
     while not re.search(pattern, said):
-        ready, _, _ = select.select([terminal], [], [], 60)
+        ready, _, _ = select.select([terminal], [], [], PATIENCE)
         assert ready, said
         said += os.read(terminal, 4096)
     return said

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segmentation import load_segmenter
+from segmentation import SceneCutWarning, load_segmenter
 from segmentation.cuts import find_cuts, is_cut
 from tests.test_segmentation import disc_clip
 from training.world.render import render
@@ -66,7 +66,9 @@ def test_an_image_model_finds_nothing_beyond_a_cut_in_either_direction() -> None
     frames, masks = disc_clip(3)
     clip = np.concatenate([world(5, 2), frames, world(6, 2), frames])
     session = load_segmenter().open(clip)
-    followed = [(index, bool(mask.any())) for index, mask in session.follow(3, masks[1])]
+    with pytest.warns(SceneCutWarning) as told:
+        followed = [(index, bool(mask.any())) for index, mask in session.follow(3, masks[1])]
+    assert [str(warning.message).split(" show")[0] for warning in told] == ["frames 5 to 9", "frames 0 to 1"]
     assert followed == [
         (3, True),
         (4, True),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks import segmentation as command
-from benchmarks.davis_measures import boundary_measure, outline, region_similarity, score_clip
+from benchmarks.davis_measures import boundary_measure, outline, score_clip
 from benchmarks.segmentation_cases import Case, real_cases, world_cases
 from benchmarks.segmentation_report import markdown_table, overlay_sheet
 from benchmarks.segmentation_runs import Outcome, Start, measured, run_case
@@ -25,6 +25,7 @@ from benchmarks.simulated_user import (
 )
 from dreammotion_core import Video, write_video
 from dreammotion_core.errors import ConfigError
+from dreammotion_core.metrics.mask_overlap import region_similarity
 from segmentation import Click, Selection, load_segmenter
 from segmentation.embedded import EmbeddedSession
 

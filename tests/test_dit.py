@@ -88,6 +88,24 @@ def test_cogvideox_latents_are_scaled(cogvideox: CogVideoXBackend) -> None:
     torch.testing.assert_close(cogvideox.decode_video(latents), vae.decode(raw).sample[0].transpose(0, 1))
 
 
+def test_wans_latent_frames_depend_on_no_frame_after_their_group(wan: WanBackend) -> None:
+    """Which frames a mask has to be pooled over follows from this."""
+    frames = clip(9)
+    for index, group in enumerate(wan.frame_groups(9)):
+        later = frames.clone()
+        later[group.stop :] *= -1
+        changed = frames.clone()
+        changed[group.start :] *= -1
+
+        until, at = (
+            (wan.encode_video(f) - wan.encode_video(frames)).abs().amax((0, 1, 3, 4))
+            for f in (later, changed)
+        )
+
+        torch.testing.assert_close(until[: index + 1], torch.zeros(index + 1), atol=1e-5, rtol=0)
+        assert at[index] > 1e-3
+
+
 @pytest.mark.parametrize("num_frames", [1, 5, 9, 13])
 def test_cogvideox_gives_back_as_many_frames_as_it_took(cogvideox: CogVideoXBackend, num_frames: int) -> None:
     latents = cogvideox.encode_video(clip(num_frames))

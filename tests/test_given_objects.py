@@ -29,24 +29,24 @@ def tracks() -> Tracks:
     return Tracks(load_segmenter().open(frames), frames)
 
 
-def two_objects() -> NDArray[np.uint8]:
-    """Object 3 on every frame, object 7 missing on the first."""
-    masks = np.zeros((NUM_FRAMES, SIZE, SIZE), np.uint8)
-    masks[:, 5:15, 5:25] = 3
-    masks[1:, 30:40, 20:30] = 7
+def two_objects() -> dict[int, NDArray[np.bool_]]:
+    """Object 3 on every frame, object 7 missing on the first; they overlap by two rows."""
+    masks = {number: np.zeros((NUM_FRAMES, SIZE, SIZE), np.bool_) for number in (3, 7)}
+    masks[3][:, 5:15, 5:25] = True
+    masks[7][1:, 13:40, 20:30] = True
     return masks
 
 
-def labels(tracks: Tracks, project: Project) -> NDArray[np.uint8]:
-    return np.stack([tracks.labels(project, frame_index=index) for index in range(NUM_FRAMES)])
+def kept(tracks: Tracks, project: Project, number: int) -> NDArray[np.bool_]:
+    return np.stack([tracks.mask(project, number=number, frame_index=index) for index in range(NUM_FRAMES)])
 
 
 def test_every_frame_counts_as_it_is_and_nothing_is_followed(tracks: Tracks) -> None:
     project = add_given_objects(tracks.new_project(), masks=two_objects()).project
 
-    assert np.array_equal(labels(tracks, project), two_objects())
     list(tracks.update(project))
-    assert np.array_equal(labels(tracks, project), two_objects())
+    for number, mask in two_objects().items():
+        assert np.array_equal(kept(tracks, project, number), mask)
     assert tracks.num_missing(project) == 0
 
 
@@ -76,7 +76,7 @@ def test_a_correction_changes_its_own_frame_alone(tracks: Tracks) -> None:
     corrected = project.with_prompt(3, prompt.with_click(Click(20.0, 10.0, is_positive=False)))
 
     list(tracks.update(corrected))
-    changed = (labels(tracks, corrected) != two_objects()).any(axis=(1, 2))
+    changed = (kept(tracks, corrected, 3) != two_objects()[3]).any(axis=(1, 2))
     assert changed.tolist() == [False, False, True, False]
 
 
@@ -90,10 +90,10 @@ def test_one_step_back_takes_all_of_it_back(tracks: Tracks) -> None:
 
 def test_masks_of_another_clip_are_refused(tracks: Tracks) -> None:
     with pytest.raises(FramesError, match="pass masks of this clip"):
-        add_given_objects(tracks.new_project(), masks=two_objects()[:3])
+        add_given_objects(tracks.new_project(), masks={3: two_objects()[3][:3]})
 
 
-def test_an_empty_mask_adds_no_object(tracks: Tracks) -> None:
+def test_no_masks_add_no_object(tracks: Tracks) -> None:
     start = tracks.new_project().add_object().with_prompt(1, Prompt(Selection(0, (Click(3, 4),))))
 
-    assert add_given_objects(start, masks=np.zeros_like(two_objects())).project == start
+    assert add_given_objects(start, masks={}).project == start

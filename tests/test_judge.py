@@ -141,7 +141,7 @@ def test_training_writes_a_judge_that_answers(clips: np.ndarray, tmp_path: Path)
 
     train_judge(clips, tmp_path, tmp_path / "out", run, Budget(1), Setting(CPU))
 
-    judge = Judge.from_pretrained(tmp_path / "out")
+    judge = Judge.from_folder(tmp_path / "out")
     rendered = render(CAR)
     frames, mask = rendered.frames.numpy(), rendered.mask.numpy()
     features = judge.image_features(frames)
@@ -155,7 +155,7 @@ def test_training_writes_a_judge_that_answers(clips: np.ndarray, tmp_path: Path)
 
 
 def test_a_close_up_is_judged_as_in_training(folder: Path) -> None:
-    judge, rendered = Judge.from_pretrained(folder), render(CAR)
+    judge, rendered = Judge.from_folder(folder), render(CAR)
     squares = square_around(rendered.mask) * torch.tensor((1, 1, CLOSE_UP_MARGIN))
 
     close_ups = judge.crop(rendered.frames.numpy(), mask=rendered.mask.numpy())
@@ -169,7 +169,7 @@ def test_frames_without_the_object_give_no_close_up(folder: Path) -> None:
     frames, mask = np.zeros((3, 32, 32, 3), np.uint8), np.zeros((3, 32, 32), bool)
     mask[1, 4:9, 4:9] = True
 
-    assert len(Judge.from_pretrained(folder).crop(frames, mask=mask)) == 1
+    assert len(Judge.from_folder(folder).crop(frames, mask=mask)) == 1
 
 
 def test_accuracy_asks_only_what_the_captions_say() -> None:
@@ -187,7 +187,7 @@ def test_accuracy_asks_only_what_the_captions_say() -> None:
 
 def test_a_missing_judge_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"training\.run toybox-clip"):
-        Judge.from_pretrained(tmp_path / "nothing")
+        Judge.from_folder(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
@@ -196,7 +196,7 @@ def test_a_damaged_judge_says_how_to_get_another(folder: Path, name: str) -> Non
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
     with pytest.raises(ModelLoadError, match=r"damaged.*training\.run toybox-clip"):
-        Judge.from_pretrained(folder)
+        Judge.from_folder(folder)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
@@ -204,4 +204,4 @@ def test_an_incomplete_judge_says_how_to_get_another(folder: Path, name: str) ->
     (folder / name).unlink()
 
     with pytest.raises(ModelLoadError, match=rf"{name}.*training\.run toybox-clip"):
-        Judge.from_pretrained(folder)
+        Judge.from_folder(folder)

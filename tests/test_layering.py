@@ -18,9 +18,17 @@ BOTTOM = {"errors", "config", "values", "version", "mask_shapes"}
 FILES = (
     {"atomic_files", "audio_io", "frame_conversion", "frame_decoding", "frame_folders", "frame_range"}
     | {"frame_storage", "png_files", "video_io", "video_timeline"}
-    | {f"mask_{what}" for what in ("archives", "arrays", "files", "levels", "names", "pictures", "videos")}
+    | {
+        f"mask_{what}"
+        for what in ("archives", "arrays", "files", "levels", "names", "pictures", "streams", "videos")
+    }
 )
 MATHS = {"distillation", "similarity", "parameterization", "masks", "composite", "detail", "steadying"}
+PIXEL_METRICS = {"clips", "background", "colour_jitter", "fidelity", "flow", "mask_overlap", "warping"}
+TRACK_METRICS = {"cotracker", "motion_fidelity", "perceptual", "tracks", "tracks_flow"}
+METRICS = {f"metrics.{what}" for what in PIXEL_METRICS | TRACK_METRICS}
+METHODS = {f"methods.{what}" for what in ("denoising", "flowedit", "inversion", "sdedit", "sds")}
+EDITING = BOTTOM | MATHS | {"events", "memory", "backends.base", "editing", "source_cache"}
 LOADING = {f"backends.{what}" for what in ("load_options", "checkpointing", "placement", "profiles")}
 BACKENDS = {"backends", "backends.base", "backends.registry"}
 ADAPTERS = {f"backends.{family}" for family in ("unet3d", "cascade", "wan", "cogvideox")}
@@ -36,7 +44,13 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "events": {"errors", "config", "values"},
     **{name: BOTTOM | FILES - {"video_io"} for name in FILES},
     "receipt": BOTTOM | {"atomic_files"},
-    **{name: {"errors", "config", "values", "mask_shapes"} for name in MATHS},
+    "ssim": set(),
+    **{name: {"errors", "config", "values", "mask_shapes", "ssim"} for name in MATHS},
+    **{name: BOTTOM | MATHS | METRICS | {"ssim"} for name in METRICS},
+    "metrics.registry": {"errors"},
+    "metrics.clip_scores": BOTTOM | {"metrics.clips", "backends.known_models"},
+    "metrics.evaluation": BOTTOM | METRICS | {"metrics.clip_scores", "metrics.registry"},
+    "metrics": METRICS | {"metrics.clip_scores", "metrics.registry", "metrics.evaluation"},
     "keys": {"errors"},
     "backends.base": BOTTOM | MATHS | {"keys"},
     "backends.load_options": {"errors"},
@@ -53,18 +67,29 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "editing": BOTTOM
     | MATHS
     | {"keys", "events", "memory", "backends.base", "source_cache", "source_branch"},
+    "methods.base": {"backends.base", "editing", "events", "source_cache"},
+    **{name: EDITING | {"methods.base", "methods.denoising"} for name in METHODS},
+    "methods.registry": {"config", "backends.base", "editing", "methods.base"} | METHODS,
+    "methods": {"methods.base", "methods.registry"},
     "pipeline": BOTTOM
     | MATHS
     | FILES
-    | {"checks", "finishing", "resizing", "memory", "keys", "events", "editing"}
+    | {"checks", "finishing", "resizing", "memory", "keys", "events", "editing", "methods.registry"}
     | {"backends.base", "backends.load_options", "backends.registry", "source_cache"},
+    "clip_reading": BOTTOM | FILES | {"backends.base"},
+    "device_memory": set(),
+    "model_downloads": BOTTOM | {"backends.base", "backends.registry"},
+    "preflight": BOTTOM | {"checks", "clip_reading", "device_memory", "events", "pipeline"},
+    "preflight_words": {"preflight"},
     "cli_settings": {"config"},
-    "cli_arguments": BOTTOM | FILES | {"backends.base", "cli_settings"},
+    "cli_arguments": BOTTOM
+    | FILES
+    | {"backends.base", "backends.load_options", "clip_reading", "cli_settings"},
 }
 FORBIDDEN_OUTSIDE: dict[str, set[str]] = {
     **{name: MODEL_LIBRARIES | {"gradio", "cv2", "torch", "PIL", "av"} for name in BOTTOM | {"events"}},
     **{name: MODEL_LIBRARIES | {"gradio", "torch"} for name in FILES | {"receipt"}},
-    **{name: MODEL_LIBRARIES | {"gradio", "av"} for name in MATHS | {"keys"}},
+    **{name: MODEL_LIBRARIES | {"gradio", "av"} for name in MATHS | METRICS | {"keys"}},
     "editing": MODEL_LIBRARIES | {"gradio", "cv2", "av"},
     "pipeline": MODEL_LIBRARIES | {"gradio", "av"},
 }

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 
 from dreammotion_core.backends.checkpointing import checkpointed
@@ -49,6 +50,21 @@ def test_checkpointing_saves_memory_and_changes_neither_output_nor_gradient() ->
     assert torch.equal(*outputs)
     assert torch.equal(*gradients)
     assert saved[1] < 0.1 * saved[0]
+
+
+def test_feed_forward_layers_alone_are_computed_again_by_default() -> None:
+    backend, saved, gradients = tiny_unet3d(), [], []
+    assert {type(layer) for layer in backend._checkpointed_layers} == {FeedForward}
+    for layers in (backend._checkpointed_layers, ()):
+        backend._checkpointed_layers = layers
+        latents = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        with saved_bytes() as held:
+            output = predicted(backend, latents)
+        gradients += torch.autograd.grad(output.square().sum(), latents)
+        saved.append(sum(held))
+
+    assert torch.equal(*gradients)
+    assert saved[0] < 0.8 * saved[1]
 
 
 @contextlib.contextmanager

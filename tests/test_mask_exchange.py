@@ -15,10 +15,12 @@ from PIL import Image
 from dreammotion_core import MaskError, read_objects, write_masks
 from segmentation import Click, Prompt, Selection, SelectionError, Tracks, load_segmenter
 from tests.tiny import moving_square
-from web import MaskExchange, VisitorStore
 from web.clip import Clip
-from web.mask_exchange import MASK_KINDS, check_export, export_masks, import_masks
+from web.mask_exchange import MASK_KINDS, MaskExchange, check_export, export_masks, import_masks
+from web.mask_strip import notices
+from web.selection_views import bench_view
 from web.settings import Refinement
+from web.visitors import VisitorStore
 
 NUM_FRAMES, SIZE = 3, (48, 64)
 ON_SQUARE = Prompt(Selection(clicks=(Click(12, 18),)))
@@ -45,8 +47,9 @@ def two_objects() -> NDArray[np.uint8]:
     return masks
 
 
-def bring_in(clip: Clip, folder: Path, masks: NDArray[np.generic], name: str = "in.zip") -> list[str]:
-    return import_masks(clip, path=write_masks(masks, folder / name, names={}))  # type: ignore[arg-type]
+def bring_in(clip: Clip, folder: Path, masks: NDArray[np.generic], name: str = "in.zip") -> tuple[str, ...]:
+    import_masks(clip, path=write_masks(masks, folder / name, names={}))  # type: ignore[arg-type]
+    return clip.remarks
 
 
 class Page:
@@ -94,10 +97,10 @@ def test_an_archive_keeps_names(clip: Clip, tmp_path: Path) -> None:
     clip.history = clip.history.do(lambda project: project.restyled(7, name="the dog"))
 
     other = opened()
-    notes = import_masks(other, path=export_masks(clip, folder=tmp_path, kind="PNG"))
+    import_masks(other, path=export_masks(clip, folder=tmp_path, kind="PNG"))
 
     assert [tracked.name for tracked in other.project.objects] == ["Object 3", "the dog"]
-    assert notes[0].startswith("Imported 2 objects: Object 3, the dog. Every frame counts as it is")
+    assert other.remarks[0].startswith("Imported 2 objects: Object 3, the dog. Every frame counts as it is")
 
 
 def test_an_import_is_followed_at_once_and_one_undo_takes_it_back(clip: Clip, tmp_path: Path) -> None:
@@ -127,9 +130,9 @@ def test_what_is_unusual_about_a_file_is_said(clip: Clip, tmp_path: Path) -> Non
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("notes.txt", "hello")
 
-    notes = import_masks(clip, path=path)
+    import_masks(clip, path=path)
 
-    assert notes[-1] == "Only PNG files were read as masks; left out: notes.txt."
+    assert clip.remarks[-1] == "Only PNG files were read as masks; left out: notes.txt."
 
 
 @pytest.mark.parametrize(
@@ -224,13 +227,54 @@ def test_an_exported_archive_is_one_that_other_tools_read(clip: Clip, tmp_path: 
     assert read_objects(path, num_frames=NUM_FRAMES, size=SIZE).present == (3, 7)
 
 
-def test_an_import_is_reported_beside_what_is_known_of_the_clip(clip: Clip, tmp_path: Path) -> None:
+def test_an_import_is_reported_until_it_is_taken_back(clip: Clip, tmp_path: Path) -> None:
     page = Page(clip)
-    path = write_masks(two_objects(), tmp_path / "in.zip", names={7: "<b>dog</b>"})
+    path = write_masks(two_objects(), tmp_path / "in.zip", names={7: "dog"})
 
-    update = page.exchange.bring_in(token=page.token, mask_upload=str(path))
+    page.exchange.bring_in(token=page.token, mask_upload=str(path))
+    clip.history = clip.history.do(lambda project: project.restyled(3, name="cat"))
+    assert notices(clip)[0].startswith("Imported 2 objects: Object 3, dog.")
+    assert [each["number"] for each in bench_view(clip, frame=0)["objects"]] == [3, 7]
 
-    assert "Imported 2 objects: Object 3, &lt;b&gt;dog&lt;/b&gt;." in update["clip_notes"]
+    clip.history = clip.history.undo().undo()
+    assert notices(clip) == []
+    clip.history = clip.history.redo()
+    assert notices(clip)[0].startswith("Imported 2 objects")
+
+
+def overlapping(clip: Clip) -> None:
+    """Objects 1 and 2 share pixels on the first two frames; object 2 was changed last."""
+    for number, mask in ((1, two_objects() == 3), (2, np.roll(two_objects() == 3, 8, axis=2))):
+        project = clip.project if number == 1 else clip.project.add_object()
+        for index in range(NUM_FRAMES):
+            given = Prompt.of_mask(index, mask[index] if index < 2 else mask[index] & (number == 1))
+            project = project.with_prompt(number, given)
+        clip.history = clip.history.do(lambda _, project=project: project)
+
+
+def test_objects_that_overlap_stay_whole_in_npz(clip: Clip, tmp_path: Path) -> None:
+    overlapping(clip)
+
+    other = opened()
+    import_masks(other, path=export_masks(clip, folder=tmp_path, kind="NumPy"))
+
+    for number in (1, 2):
+        for index in range(NUM_FRAMES):
+            before, after = (
+                each.tracks.mask(each.project, number=number, frame_index=index) for each in (clip, other)
+            )
+            assert np.array_equal(before, after)
+    assert clip.remarks == ()
+
+
+def test_pictures_cannot_keep_an_overlap_and_it_is_said(clip: Clip, tmp_path: Path) -> None:
+    overlapping(clip)
+
+    path = export_masks(clip, folder=tmp_path, kind="PNG")
+
+    assert np.array_equal(read_objects(path, num_frames=NUM_FRAMES, size=SIZE).numbers, labels(clip))
+    assert "Objects overlap on 2 of 3 frames" in notices(clip)[0]
+    assert "NumPy (.npz) keeps each of them whole" in notices(clip)[0]
 
 
 def test_an_export_follows_first_and_never_offers_an_earlier_file(clip: Clip) -> None:

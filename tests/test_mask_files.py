@@ -14,7 +14,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from dreammotion_core import GivenMasks, MaskError, OutputError, read_masks, read_objects, write_masks
+from dreammotion_core import (
+    GivenMasks,
+    MaskError,
+    MaskStream,
+    OutputError,
+    read_masks,
+    read_objects,
+    write_masks,
+    write_objects,
+)
 from dreammotion_core.mask_files import check_mask_target
 
 F, H, W = 3, 33, 47
@@ -152,6 +161,113 @@ def test_one_picture_or_one_plane_is_the_mask_of_all_frames(tmp_path: Path) -> N
 
     for name in ("one.png", "one.npz"):
         assert np.array_equal(read(tmp_path / name).masks, np.stack([mask] * F))
+
+
+def layers() -> dict[int, NDArray[np.bool_]]:
+    """Object 4 lies over a part of object 9, and hides it on the last frame."""
+    masks = {9: np.zeros((F, H, W), np.bool_), 4: np.zeros((F, H, W), np.bool_)}
+    masks[9][:, 3:20, 5:30], masks[4][:, 10:30, 20:40] = True, True
+    masks[4][2, 3:20, 5:30] = True
+    return masks
+
+
+def test_objects_that_overlap_stay_whole_in_npz(tmp_path: Path) -> None:
+    notices = write_objects(layers(), tmp_path / "m.npz")
+
+    given = read_objects(tmp_path / "m.npz", num_frames=F, size=SIZE)
+
+    assert notices == ()
+    assert set(given.masks) == {4, 9}
+    assert given.numbers[0, 12, 25] == 9
+    for number, mask in layers().items():
+        assert np.array_equal(given.masks[number], mask)
+        assert np.array_equal(read(tmp_path / "m.npz", object_index=number).masks, mask)
+    with pytest.raises(MaskError, match="the objects 4 and 9; choose one"):
+        read(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize("kind", ["folder", "m.zip"])
+def test_pictures_give_a_pixel_to_the_uppermost_object_and_say_so(tmp_path: Path, kind: str) -> None:
+    (notice,) = write_objects(layers(), tmp_path / kind)
+
+    given = read_objects(tmp_path / kind, num_frames=F, size=SIZE)
+
+    assert notice.code == "overlap"
+    assert "overlap on 3 of 3 frames" in notice.text
+    assert given.numbers[0, 12, 25] == 4
+    assert np.array_equal(given.masks[4], layers()[4])
+
+
+def test_objects_apart_are_one_array_and_nothing_is_said(tmp_path: Path) -> None:
+    apart = {number: numbered() == number for number in (1, 2, 200)}
+
+    assert write_objects(apart, tmp_path / "m.npz") == ()
+
+    with np.load(tmp_path / "m.npz") as saved:
+        assert np.array_equal(saved["masks"], numbered())
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([f"object_{number}" for number in range(1, 34)], "33 objects with numbers up to 33"),
+        (["object_1", "object_256"], "numbers up to 256"),
+        (["object_1", "other"], "holds object_1, other, not one array"),
+    ],
+)
+def test_an_npz_of_other_layers_is_refused(tmp_path: Path, names: list[str], message: str) -> None:
+    np.savez(tmp_path / "m.npz", **{name: noise() for name in names})
+
+    with pytest.raises(MaskError, match=message):
+        read(tmp_path / "m.npz")
+
+
+def test_objects_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    many = dict.fromkeys(range(1, 34), noise())
+    for objects, name, message in (
+        ({}, "m.npz", "pass at least one"),
+        ({0: noise()}, "m.npz", "numbers from 1 to 255"),
+        (layers(), "m.mp4", "a video holds the mask of one object"),
+        (many, "m.npz", "33 objects overlap"),
+    ):
+        with pytest.raises(MaskError, match=message):
+            write_objects(objects, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stream_is_written_frame_by_frame(tmp_path: Path, kind: str) -> None:
+    count, size = 60, (480, 640)
+    one = np.zeros(size, np.bool_)
+    one[100:200, 50:90] = True
+    stream = MaskStream((count, *size), one.dtype, (np.roll(one, index, axis=1) for index in range(count)))
+
+    tracemalloc.start()
+    path = write_masks(stream, tmp_path / kind)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    given = read_masks(path, num_frames=count, size=size)
+    assert np.array_equal(given.masks[59], np.roll(one, 59, axis=1))
+    assert peak < count * one.nbytes / 2
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (noise(2), r"only 2 of 3 masks came"),
+        (noise(4), r"mask 4 is .* but 3 of"),
+        (numbered(), "of uint8, but 3 of"),
+        (noise()[:, :9], r"mask 1 is \(9, 47\)"),
+    ],
+)
+def test_a_stream_that_is_not_what_was_said_leaves_nothing(
+    tmp_path: Path, frames: NDArray[np.bool_], message: str
+) -> None:
+    with pytest.raises(MaskError, match=message):
+        write_masks(MaskStream((F, H, W), np.dtype(np.bool_), frames), tmp_path / "m.zip")
+
+    assert not list(tmp_path.iterdir())
 
 
 # --- what levels mean -----------------------------------------------------------------------------

@@ -15,13 +15,14 @@ from segmentation import (
     Box,
     CheckpointError,
     Click,
+    SceneCutWarning,
     Selection,
     SelectionError,
     list_segmenters,
     load_segmenter,
 )
 from segmentation.base import SegmenterSpec
-from segmentation.checkpoints import download_checkpoint
+from segmentation.checkpoints import Download, download_checkpoint
 from segmentation.sam import CACHED_EMBEDDINGS, SamSegmenter, build_sam, load_weights
 from segmentation.sam_variants import SAM_VARIANTS
 
@@ -129,7 +130,8 @@ def test_propagation_streams_every_frame_and_refuses_at_the_call(
     session = segmenter.open(frames)
     with pytest.raises(SelectionError, match="outside"):
         session.propagate(Selection(clicks=(Click(70, 20),)))
-    order = [index for index, _ in session.propagate(Selection(1, (Click(35, 20),)))]
+    with pytest.warns(SceneCutWarning):  # one noise is a scene of its own
+        order = [index for index, _ in session.propagate(Selection(1, (Click(35, 20),)))]
     assert order == [1, 2, 3, 4, 5, 0]
 
 
@@ -169,18 +171,33 @@ def test_a_download_appears_only_when_its_checksum_is_right(tmp_path: Path) -> N
     source, target = tmp_path / "source.bin", tmp_path / "cache" / "weights.pth"
     source.write_bytes(b"weights")
     with pytest.raises(CheckpointError, match="checksum"):
-        download_checkpoint(source.as_uri(), target, sha256="0" * 64)
+        list(download_checkpoint(source.as_uri(), target, sha256="0" * 64, size_bytes=7))
     assert list(target.parent.iterdir()) == []
     digest = hashlib.sha256(b"weights").hexdigest()
-    assert download_checkpoint(source.as_uri(), target, sha256=digest).read_bytes() == b"weights"
+    told = list(download_checkpoint(source.as_uri(), target, sha256=digest, size_bytes=7))
+    assert told == [Download(0, 7), Download(7, 7)]
+    assert target.read_bytes() == b"weights"
     source.unlink()
-    assert download_checkpoint(source.as_uri(), target, sha256=digest) == target
+    assert list(download_checkpoint(source.as_uri(), target, sha256=digest, size_bytes=7)) == []
+
+
+def test_a_cancelled_download_leaves_nothing(tmp_path: Path) -> None:
+    source, target = tmp_path / "source.bin", tmp_path / "cache" / "weights.pth"
+    source.write_bytes(bytes(3_000_000))
+    download = download_checkpoint(source.as_uri(), target, sha256="0" * 64, size_bytes=3_000_000)
+    next(download)
+    assert next(download).received_bytes == 1 << 20
+    assert len(list(target.parent.iterdir())) == 1
+
+    download.close()
+
+    assert list(target.parent.iterdir()) == []
 
 
 def test_an_unreachable_download_says_what_to_do_and_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "cache" / "weights.pth"
     with pytest.raises(CheckpointError, match="give a file that you have as the checkpoint"):
-        download_checkpoint((tmp_path / "absent").as_uri(), target, sha256="0" * 64)
+        list(download_checkpoint((tmp_path / "absent").as_uri(), target, sha256="0" * 64, size_bytes=7))
     assert list(target.parent.iterdir()) == []
 
 

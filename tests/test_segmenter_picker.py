@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import urllib.error
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 import app
+import segmentation
 from segmentation import (
     CheckpointError,
     Click,
@@ -20,6 +22,7 @@ from segmentation import (
     Selection,
     Tracks,
     UnknownSegmenterError,
+    download_weights,
     list_segmenters,
     load_segmenter,
 )
@@ -27,8 +30,9 @@ from segmentation.sam import SamSegmenter
 from segmentation.sam_variants import SAM_VARIANTS
 from tests.test_segmentation_sam import tiny_sam
 from tests.tiny import moving_square
-from web import SegmenterPicker, Segmenters, VisitorStore
 from web.clip import Clip
+from web.segmenters import SegmenterPicker, Segmenters
+from web.visitors import VisitorStore
 
 SAM = SAM_VARIANTS[0].spec
 ON_SQUARE = Prompt(Selection(clicks=(Click(12, 24),)))
@@ -56,8 +60,8 @@ class Loader:
 class Page:
     """The picker with two visitors who have a clip open."""
 
-    def __init__(self, load: Any = None) -> None:
-        self.segmenters = Segmenters(load_segmenter(), load=load or Loader())
+    def __init__(self, load: Any = None, download: Any = lambda _: (each for each in ())) -> None:
+        self.segmenters = Segmenters(load_segmenter(), load=load or Loader(), download=download)
         self.visitors = VisitorStore()
         self.picker = SegmenterPicker(visitors=self.visitors, segmenters=self.segmenters)
 
@@ -102,7 +106,7 @@ def test_every_segmenter_is_listed_with_licence_size_and_state(page: Page) -> No
 
 
 def test_one_that_cannot_run_here_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = Page(load_segmenter)
+    page = Page(load_segmenter, download_weights)
     token = page.arrive()
     monkeypatch.setattr("segmentation.base.find_spec", lambda name: None if name == "timm" else object())
 
@@ -127,6 +131,78 @@ def test_a_download_is_announced_with_its_size_before_it_begins(page: Page) -> N
     assert view["is_busy"]
     assert page.segmenters._load.calls == 0  # type: ignore[attr-defined]
     assert not list(updates)[-1]["segmenter"]["is_busy"]
+
+
+class Download:
+    """Three steps of a download, of which the second waits until it is let go on."""
+
+    def __init__(self) -> None:
+        self.go_on, self.closed, self.begun = threading.Event(), threading.Event(), 0
+
+    def __call__(self, _name: str) -> Generator[segmentation.Download, None, None]:
+        self.begun += 1
+        try:
+            for received in (0, 40_000_000, 375_000_000):
+                yield segmentation.Download(received, 375_000_000)
+                if received:
+                    self.go_on.wait(5)
+        finally:
+            self.closed.set()
+
+
+@pytest.fixture
+def _every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.picking._SECONDS_BETWEEN_UPDATES", 0.0)
+    monkeypatch.setattr("web.picking._SECONDS_BETWEEN_LOOKS", 0.01)
+
+
+@pytest.mark.usefixtures("_every_step")
+def test_a_download_shows_how_far_it_is() -> None:
+    page = Page(download=(download := Download()))
+    download.go_on.set()
+
+    views = page.use(page.arrive(), "sam-vit-b")
+
+    assert [view["progress"] for view in views] == [None, 0.0, pytest.approx(0.107, abs=1e-3), 1.0, None]
+    assert views[2]["note"].startswith("Downloading Segment Anything (base): 40 MB of 375 MB.")
+    assert views[-1]["active"] == "sam-vit-b"
+
+
+@pytest.mark.usefixtures("_every_step")
+def test_a_download_can_be_stopped_and_the_former_segmenter_stays() -> None:
+    page = Page(download=(download := Download()))
+    token = page.arrive()
+    updates = page.picker.use(token=token, segmenter="sam-vit-b")
+    while not next(updates)["segmenter"]["progress"]:
+        pass
+
+    page.picker.stop(token)
+    download.go_on.set()
+    view = list(updates)[-1]["segmenter"]
+
+    assert view["note"] == "Stopped. Embedded (colour and motion) still answers your clicks."
+    assert not view["is_busy"]
+    assert download.closed.is_set()
+    assert page.segmenters._load.calls == 0  # type: ignore[attr-defined]
+    assert page.use(token, "sam-vit-b")[-1]["active"] == "sam-vit-b"
+
+
+@pytest.mark.usefixtures("_every_step")
+def test_who_waits_for_the_download_of_another_sees_it_and_goes_on_where_it_was_stopped() -> None:
+    page = Page(download=(download := Download()))
+    first, second = page.arrive(), page.arrive()
+    begun = page.picker.use(token=first, segmenter="sam-vit-b")
+    while not next(begun)["segmenter"]["progress"]:
+        pass
+    waiting = page.picker.use(token=second, segmenter="sam-vit-b")
+    next(waiting)
+
+    assert next(waiting)["segmenter"]["note"].startswith("Downloading Segment Anything (base): 40 MB")
+    begun.close()
+    download.go_on.set()
+
+    assert list(waiting)[-1]["segmenter"]["active"] == "sam-vit-b"
+    assert download.begun == 2
 
 
 def test_clip_and_clicks_stay_and_only_what_was_followed_is_made_anew(page: Page) -> None:
@@ -178,7 +254,7 @@ def test_without_a_network_the_former_segmenter_stays(
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr("segmentation.checkpoints.urllib.request.urlopen", unreachable)
-    page = Page(load_segmenter)
+    page = Page(load_segmenter, download_weights)
     token = page.arrive()
 
     view = page.use(token, "sam2-tiny")[-1]

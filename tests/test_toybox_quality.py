@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.davis_measures import region_similarity
 from benchmarks.fitting import fitted_value
 from benchmarks.judge import Judge
 from benchmarks.quality_measures import measure_edit, measure_sample
@@ -20,7 +19,6 @@ from benchmarks.sampling import sample_video
 from benchmarks.toybox_quality import arguments, make_clips
 from benchmarks.world_cases import KINDS, ROOM, Case, edit_case, edit_indices, sample_case
 from benchmarks.world_tests import (
-    colour_jitter,
     nearest_by_mean,
     rendered,
     renderers_choice,
@@ -28,9 +26,11 @@ from benchmarks.world_tests import (
 )
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.masks import grown_mask
+from dreammotion_core.metrics.colour_jitter import colour_jitter
+from dreammotion_core.metrics.mask_overlap import region_similarity
 from dreammotion_core.values import Frames, Mask
 from tests.tiny import tiny_unet3d
-from training.judge import new_judge
+from training.judge import new_judge, new_processor
 from training.tokenizer import build_tokenizer
 from training.world import ATTRIBUTES, USUAL_SHOT, Shot, background, render
 
@@ -149,7 +149,9 @@ def test_a_perfect_edit_measures_perfectly() -> None:
 
 def test_a_judge_is_asked_about_edits_and_samples() -> None:
     tokenizer = build_tokenizer()
-    judge = Judge(new_judge(tokenizer), tokenizer)  # random weights answer too
+    judge = Judge(  # random weights answer too
+        new_judge(tokenizer), tokenizer=tokenizer, processor=new_processor(), name="random"
+    )
     case, scene = edit_case(2), replace(sample_case(0), material="golden")
     source, _, _ = clips(case)
 

@@ -107,9 +107,13 @@ def tiny_unet3d(prediction_type: str = "epsilon", options: LoadOptions | None = 
 
 def save_tiny_unet3d(folder: Path) -> Path:
     """The same model as a folder that `from_pretrained` loads."""
-    for name, part in tiny_parts().items():
+    parts = tiny_parts()
+    for name, part in parts.items():
         part.save_pretrained(folder / name)  # type: ignore[attr-defined]
-    manifest = {"resolution": [16, 16], "num_frames": 3, "max_frames": 6, "fps": 8, "vocabulary": WORDS}
+    manifest = {
+        **{name: [type(p).__module__.partition(".")[0], type(p).__name__] for name, p in parts.items()},
+        **{"resolution": [16, 16], "num_frames": 3, "max_frames": 6, "fps": 8, "vocabulary": WORDS},
+    }
     (folder / "model_index.json").write_text(json.dumps(manifest))
     return folder
 

@@ -9,8 +9,22 @@ ROOT = Path(__file__).resolve().parent
 GPU_BATCH_SCALE = 8
 """Batches that suit a CPU leave a GPU waiting for work."""
 
-PARTS = {"toybox": ("vae", "unet", "text_encoder"), "vae": ("vae",)}
+PARTS = {
+    "toybox": ("vae", "unet", "text_encoder"),
+    "vae": ("vae",),
+    "toybox-flow": ("transformer",),
+}
 """What `--from` needs of the folder that it names."""
+
+NUMBERS = (
+    ("vae-steps", 2100, "optimiser steps of an autoencoder"),
+    ("steps", 2560, "optimiser steps of the diffusion model"),
+    ("judge-steps", 4000, "optimiser steps of the judge"),
+    ("flow-steps", 7000, "optimiser steps of the transformer"),
+    ("clips", 6000, "clips to render"),
+    ("batch-scale", None, f"larger batches (default: {GPU_BATCH_SCALE} on a GPU, else 1)"),
+)
+"""Name, default and meaning of each option that is a number above 0."""
 
 
 def read_options(arguments: list[str] | None) -> argparse.Namespace:
@@ -27,6 +41,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     if options.smoke:
         options.clips, options.minutes = 8, None
         options.vae_steps, options.steps, options.judge_steps = 2, 4, 4
+        options.flow_steps = 4
         runs = models = ROOT / "runs" / "smoke"
     options.out = options.out or models / options.stage.replace("vae", "toybox")
     options.cache = options.cache or runs / "cache"
@@ -40,8 +55,8 @@ def new_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.run", description="Train an embedded model.")
     parser.add_argument(
         "stage",
-        choices=("toybox", "vae", "toybox-clip"),
-        help="the whole video model, its autoencoder only, or the judge",
+        choices=("toybox", "vae", "toybox-clip", "toybox-flow"),
+        help="the whole video model, its autoencoder only, the judge, or the model with flow matching",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument(
@@ -51,13 +66,7 @@ def new_parser() -> argparse.ArgumentParser:
         metavar="MINUTES",
         help="train for so long instead of so many steps",
     )
-    for name, default, what in (
-        ("vae-steps", 2100, "optimiser steps of the autoencoder"),
-        ("steps", 2560, "optimiser steps of the diffusion model"),
-        ("judge-steps", 4000, "optimiser steps of the judge"),
-        ("clips", 6000, "clips to render"),
-        ("batch-scale", None, f"larger batches (default: {GPU_BATCH_SCALE} on a GPU, else 1)"),
-    ):
+    for name, default, what in NUMBERS:
         parser.add_argument(f"--{name}", type=_positive_number, default=default, metavar="N", help=what)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -72,7 +81,7 @@ def new_parser() -> argparse.ArgumentParser:
         "--smoke", action="store_true", help="a few steps of everything in seconds, in folders of its own"
     )
     for name, destination, what in (
-        ("out", "out", "where the model goes: assets/toybox or assets/toybox-clip"),
+        ("out", "out", "where the model goes: assets/toybox, assets/toybox-clip, ..."),
         ("cache", "cache", "rendered clips and checkpoints: training/cache"),
         ("log-folder", "logs", "where the log and the curve go: training/logs"),
     ):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from dreammotion_core.errors import ConfigError, InputError
 
@@ -60,6 +63,25 @@ def check_model_folder(folder: Path, *, parts: tuple[str, ...]) -> None:
             f"--from is {folder}, which has no {' and no '.join(missing)}; "
             "pass the folder of an earlier model, such as assets/toybox, or leave the option out"
         )
+
+
+def load_trained(load: Callable[[Path], Any], folder: Path, *, remedy: str) -> Any:
+    """A part of a model that an earlier training wrote.
+
+    Args:
+        load: the `from_pretrained` of its class.
+        folder: where it lies.
+        remedy: what to do if it cannot be had, for the error.
+
+    Raises:
+        InputError: if it is missing or damaged.
+    """
+    if not folder.is_dir():
+        raise InputError(f"there is no {folder.name} at {folder.resolve()}; {remedy}")
+    try:
+        return load(folder)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"what is in {folder} cannot be loaded ({first_line(error)}); {remedy}") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -38,7 +38,7 @@ def encoded_clips(
     clips: NDArray[np.uint8], vae: AutoencoderKL, folder: Path, device: torch.device
 ) -> NDArray[np.float16]:
     """Latents of all clips, (N, F, C, h, w) float16, encoded once and kept in `folder`."""
-    path = folder / f"latents-v{WORLD_VERSION}-{clips.shape[0]}.npy"
+    path = folder / f"latents-v{WORLD_VERSION}-{clips.shape[0]}x{clips.shape[1]}.npy"
     if not path.exists():
         latents = []
         for clip in tqdm(clips, desc="encoding", mininterval=10):

@@ -69,6 +69,16 @@ def new_judge(tokenizer: CLIPTokenizer) -> CLIPModel:
     return judge
 
 
+def new_processor() -> CLIPImageProcessor:
+    """Brings whole frames and close-ups to what the judge sees in training, but for a filter's difference."""
+    return CLIPImageProcessor(
+        size={"height": VIEW_SIZE, "width": VIEW_SIZE},
+        do_center_crop=False,
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+    )
+
+
 def picture_features(judge: CLIPModel, pictures: Tensor) -> Tensor:
     """Unit vectors (N, D) of pictures (N, 3, VIEW_SIZE, VIEW_SIZE) in [-1, 1]."""
     features = judge.get_image_features(pixel_values=pictures).pooler_output
@@ -128,12 +138,7 @@ def save_judge(judge: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None
     """Write a folder that `CLIPModel`, `CLIPTokenizer` and `CLIPImageProcessor` load, in half precision."""
     judge.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    CLIPImageProcessor(
-        size={"height": VIEW_SIZE, "width": VIEW_SIZE},
-        do_center_crop=False,
-        image_mean=[0.5] * 3,
-        image_std=[0.5] * 3,
-    ).save_pretrained(folder)
+    new_processor().save_pretrained(folder)
 
 
 @torch.inference_mode()

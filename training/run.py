@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -23,7 +22,7 @@ from dreammotion_core.backends.manifests import FORMAT_VERSION
 from dreammotion_core.errors import DreamMotionError, InputError
 from dreammotion_core.memory import out_of_memory_explained
 from training.arguments import GPU_BATCH_SCALE, PARTS, read_options
-from training.checks import check_model_folder, check_writable, first_line, usable_device
+from training.checks import check_model_folder, check_writable, first_line, load_trained, usable_device
 from training.data import NUM_FRAMES, RESOLUTION, rendered_clips
 from training.diffusion import train_diffusion
 from training.loop import Budget, RunFolder, Setting
@@ -35,6 +34,8 @@ LOG_COLUMNS = ["step", "seconds", "loss", "learning_rate"]
 VAE_SHARE = 0.25
 """Part of the minutes of `toybox` that its autoencoder gets; the diffusion model gets the rest."""
 
+CLIP_LENGTHS = {"toybox-flow": 17}
+"""Frames of the training clips, where they are not `NUM_FRAMES`."""
 GOES_ON = "the same command goes on from the last checkpoint"
 MEMORY_ADVICE = (
     f"close other programs on it, start fewer processes, or choose another with --device; {GOES_ON}"
@@ -82,7 +83,8 @@ def _train(options: argparse.Namespace) -> None:
     if options.warm_start is not None:
         check_model_folder(options.warm_start, parts=PARTS[options.stage])
     join_workers(device)
-    render = partial(rendered_clips, options.cache, options.clips, device)
+    num_frames = CLIP_LENGTHS.get(options.stage, NUM_FRAMES)
+    render = partial(rendered_clips, options.cache, options.clips, device, num_frames)
     if rank() == 0:
         render()
     agree(0.0)  # the others wait until the file is there
@@ -91,6 +93,9 @@ def _train(options: argparse.Namespace) -> None:
     setting = Setting(device, options.seed, options.warm_start, scale)
     if options.stage == "toybox-clip":
         _judge(options, clips, setting)
+        return
+    if options.stage == "toybox-flow":
+        _flow(options, clips, setting)
         return
     vae = _autoencoder(options, clips, setting)
     if options.stage == "toybox":
@@ -104,17 +109,31 @@ def _judge(options: argparse.Namespace, clips: NDArray[np.uint8], setting: Setti
     train_judge(clips, options.cache, options.out, _run_folder(options, "judge"), budget, setting)
 
 
+def _flow(options: argparse.Namespace, clips: NDArray[np.uint8], setting: Setting) -> None:
+    from training.flow import VAE_SHARE as SHARE
+    from training.flow import train_flow
+
+    minutes = options.minutes
+    train_flow(
+        clips,
+        cache=options.cache,
+        out=options.out,
+        runs=(_run_folder(options, "flow-vae"), _run_folder(options, "flow")),
+        budgets=(
+            Budget(options.vae_steps, minutes and SHARE * minutes),
+            Budget(options.flow_steps, minutes and (1 - SHARE) * minutes),
+        ),
+        setting=setting,
+        again=options.again,
+    )
+
+
 def _autoencoder(options: argparse.Namespace, clips: NDArray[np.uint8], setting: Setting) -> AutoencoderKL:
     """The finished autoencoder of the output folder, or a newly trained one."""
     folder, run = options.out / "vae", _run_folder(options, "vae")
     if (folder / "config.json").exists() and not options.again:
-        try:
-            return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).to(setting.device)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise InputError(
-                f"the autoencoder in {folder} cannot be loaded ({first_line(error)}); "
-                "train it anew with --again, or choose another folder with --out"
-            ) from error
+        remedy = "train it anew with --again, or choose another folder with --out"
+        return load_trained(AutoencoderKL.from_pretrained, folder, remedy=remedy).float().to(setting.device)
     share = VAE_SHARE if options.stage == "toybox" else 1.0
     budget = Budget(options.vae_steps, options.minutes and share * options.minutes)
     vae = train_vae(clips, folder, run, budget, setting)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from segmentation import (
 )
 from web.encoding import encode_frames
 from web.settings import Refinement
+
+MOST_REMARKS = 8
+"""That are remembered, each of several sentences."""
 
 MOST_REVIEWS = 32
 """Objects, or states of one, whose health is remembered."""
@@ -55,6 +59,7 @@ class Clip:
     refinement: Refinement = field(default_factory=Refinement)
     following: threading.Lock = field(default_factory=threading.Lock)
     _picked: int = 1
+    _remarks: list[tuple[Project, tuple[str, ...]]] = field(default_factory=list)
     _reviews: dict[tuple[Prompt, ...], tuple[FrameHealth, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -103,6 +108,17 @@ class Clip:
         selected = any(each.prompts for each in self.project.objects)
         return selected and self.tracks.num_missing(self.project) == 0
 
+    def remark(self, texts: Sequence[str]) -> None:
+        """Say something about the objects as they are now; it is gone when they are taken back."""
+        self._remarks = [*self._remarks[1 - MOST_REMARKS :], (self.project, tuple(texts))]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was said about the objects as they are now or were before."""
+        states = (*self.history.past, self.project)
+        said = (texts for about, texts in self._remarks if any(about is state for state in states))
+        return tuple(dict.fromkeys(text for texts in said for text in texts))
+
     def review(self, number: int) -> tuple[FrameHealth, ...]:
         """The health of an object's masks, once they are all known; made once for the same prompts."""
         prompts = self.project.object(number).prompts
@@ -121,3 +137,30 @@ class Clip:
     def source_uris(self) -> tuple[str, ...]:
         """Its frames as the player shows them."""
         return tuple(encode_frames(self.video.frames))
+
+
+def carry_over(old: Clip, new: Clip) -> int:
+    """Take the objects of a clip, and what was said about them, to another reading of the same part.
+
+    Args:
+        old: as it was read.
+        new: the same file from the same moment, perhaps at another rate or length; changed.
+
+    Returns:
+        On how many frames something was said that the other reading does not have.
+    """
+    project, lost = new.tracks.new_project(), set()
+    for tracked in old.project.objects:
+        project = project.add_object(tracked.name, colour=tracked.colour, number=tracked.number)
+        for prompt in tracked.prompts:
+            place = prompt.frame_index * new.video.fps / old.video.fps
+            if place != int(place) or place >= len(new.video):
+                lost.add(prompt.frame_index)
+                continue
+            moved = replace(prompt, selection=replace(prompt.selection, frame_index=int(place)))
+            project = project.with_prompt(tracked.number, moved)
+            new.tracks.preview(moved)
+    new.history = History(project)
+    new.left_alone = old.left_alone
+    new.pick(old.picked.number)
+    return len(lost)

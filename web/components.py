@@ -74,27 +74,38 @@ def examples_row(examples: Sequence[Example], *, elem_id: str = "examples") -> g
     )
 
 
-def segmenter_list(*, elem_id: str = "segmenter") -> gr.HTML:
-    """What may answer the clicks. Takes `web.segmenters`' view; its value names the choice (``select``)."""
+def choice_list(label: str, *, elem_id: str) -> gr.HTML:
+    """Things to choose from, that may have to be downloaded.
+
+    Takes the views of `web.segmenters` or `web.models`; its value names the choice (event ``select``), and
+    a download is ended by the event ``stop``.
+
+    Args:
+        label: what the choice is about, for screen readers.
+        elem_id: in the page.
+    """
     return gr.HTML(
         value=None,
-        html_template=_read("segmenters.html"),
-        js_on_load=_read("segmenters.js"),
+        html_template=_read("picker.html").replace("{label}", label),
+        js_on_load=_read("picker.js"),
         elem_id=elem_id,
     )
 
 
 def masthead(model: ModelSpec) -> gr.HTML:
-    """What this is, which model is active, and what that model knows."""
+    """What this is, which model is active, and what that model knows. Takes `masthead_html`."""
+    return gr.HTML(masthead_html(model), js_on_load=_read("masthead.js"), elem_id="masthead")
+
+
+def masthead_html(model: ModelSpec) -> str:
+    """The masthead while a model is active."""
     words = ", ".join(model.vocabulary or ())
     vocabulary = f"<details><summary>The words it knows</summary><p>{html.escape(words)}</p></details>"
-    return gr.HTML(
-        _read("masthead.html").format(
-            model=html.escape(model.label),
-            description=html.escape(model.description),
-            vocabulary=vocabulary if words else "",
-        ),
-        elem_id="masthead",
+    return _read("masthead.html").format(
+        model=html.escape(model.label),
+        licence=html.escape(model.licence),
+        description=html.escape(model.description),
+        vocabulary=vocabulary if words else "",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 from gradio.components import Component
 
-from dreammotion_core import EditConfig, ModelSpec
+from dreammotion_core import EditConfig, ModelSpec, length_words, shortest_length
 from web.mask_exchange import MASK_FILE_TYPES, MASK_KINDS
 from web.settings import FURTHEST_RIM, MOST_STEADY, Refinement
 
@@ -122,7 +122,8 @@ def _losses(usual: EditConfig) -> dict[str, Component]:
 
 
 def _mask(usual: EditConfig) -> dict[str, Component]:
-    return {"use_mask": gr.Checkbox(usual.use_mask, label="Change only what is selected", elem_id="use-mask")}
+    mask = gr.Checkbox(usual.use_mask, label="Change only what is selected", elem_id="use-mask")
+    return {"use_mask": mask}
 
 
 def _span(spec: ModelSpec) -> dict[str, Component]:
@@ -131,6 +132,35 @@ def _span(spec: ModelSpec) -> dict[str, Component]:
             0, label="Start frame", precision=0, minimum=0, elem_id="start-frame", min_width=120
         )
         count = gr.Slider(
-            2, spec.max_frames, spec.num_frames, step=1, label="Number of frames", elem_id="num-frames"
+            shortest_length(spec),
+            spec.fit_length(spec.max_frames),
+            spec.num_frames,
+            step=spec.frame_step,
+            label="Number of frames",
+            info=frames_info(spec),
+            elem_id="num-frames",
         )
-    return {"start_frame": start, "num_frames": count}
+    with gr.Row():
+        scale = gr.Slider(
+            0.25,
+            1.0,
+            1.0,
+            step=0.05,
+            label="Resolution",
+            info="of the model's own; less takes less memory and is coarser",
+            elem_id="resolution",
+        )
+        stage = gr.Radio(
+            stage_choices(spec), value="", label="Stop after", visible=bool(spec.stages), elem_id="last-stage"
+        )
+    return {"start_frame": start, "num_frames": count, "resolution_scale": scale, "last_stage": stage}
+
+
+def frames_info(spec: ModelSpec) -> str:
+    """What is said of the number of frames."""
+    return f"{spec.label} takes {length_words(spec)}"
+
+
+def stage_choices(spec: ModelSpec) -> list[tuple[str, str]]:
+    """After which stages of a cascade one may stop; "" runs them all."""
+    return [("All stages", ""), *((name, name) for name in spec.stages[:-1])]

@@ -13,13 +13,13 @@ from typing import Any
 
 import gradio as gr
 
-from dreammotion_core import DreamMotionError, MaskError
+from dreammotion_core import DreamMotionError, MaskError, OutOfMemoryError
 from web.clip import Clip
 from web.device import DeviceQueue, Ticket
-from web.editor import Editor
 from web.encoding import encode_frames
 from web.failures import told_to_visitor
 from web.jobs import EditJob, EditProgress
+from web.models import Models
 from web.refining import edited_masks
 from web.results import write_result
 from web.selecting import follow, require_clip
@@ -40,13 +40,13 @@ class Edits:
     Args:
         visitors: who is here.
         device: the line before the device.
-        editor: runs the edits.
+        models: whose editors run the edits.
     """
 
-    def __init__(self, *, visitors: VisitorStore, device: DeviceQueue, editor: Editor) -> None:
+    def __init__(self, *, visitors: VisitorStore, device: DeviceQueue, models: Models) -> None:
         self._visitors = visitors
         self._device = device
-        self._editor = editor
+        self._models = models
 
     def run(self, *, token: str, source_prompt: Any, target_prompt: Any, **form: Any) -> Iterator[Update]:
         """Edit the selected object. Follows the selection through the clip first if nobody did."""
@@ -65,13 +65,14 @@ class Edits:
                 if not clip.is_followed:
                     yield _said(clip, "Stopped while following. Nothing was changed.")
                     return
-            job = EditJob(clip, *prompts, None, config)
+            job = EditJob(clip, self._models.of(visitor), *prompts, None, config)
             if config.use_mask:
                 mask = edited_masks(clip)
                 job = replace(job, mask=mask, selection=clip.record(), segmenter=clip.segmenter)
             with self._device.enter() as ticket:
-                yield from _wait(ticket, clip, stop)
+                yield from wait_for_device(ticket, clip, stop)
                 if not stop.is_set():
+                    self._models.make_room(job.editor)
                     yield from self._edit(job, stop)
 
     def settle(self, *, token: str) -> Update:
@@ -84,9 +85,12 @@ class Edits:
             self._visitors.get(token).stop.set()
 
     def _edit(self, job: EditJob, stop: threading.Event) -> Iterator[Update]:
-        progress, failure = EditProgress(), None
+        progress = EditProgress()
+        failure: DreamMotionError | None = None
         try:
             yield from self._watch(job, progress, stop)
+        except OutOfMemoryError as error:
+            failure = OutOfMemoryError(f"{error}. “Time and memory” under Edit finds the largest that fits.")
         except DreamMotionError as error:
             failure = error
         # Gradio copies the files into its own cache before it asks for more.
@@ -98,7 +102,7 @@ class Edits:
     def _watch(self, job: EditJob, progress: EditProgress, stop: threading.Event) -> Iterator[Update]:
         frames, preview, shown_at = job.clip.source_uris, None, time.monotonic()
         yield _running(job, progress, frames)
-        with closing(job.events(self._editor)) as events:
+        with closing(job.events()) as events:
             for event in events:
                 progress.accept(event)
                 if stop.is_set():
@@ -128,7 +132,8 @@ def _cleared() -> Update:
     return {"losses": None, "facts": "", "movie": hidden, "receipt": hidden, "stop": gr.Button(visible=True)}
 
 
-def _wait(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterator[Update]:
+def wait_for_device(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterator[Update]:
+    """Wait until a ticket holds the device or the visitor has had enough, and say how many are before it."""
     told = 0
     # Short waits keep the line cancellable: a closed tab is noticed at the next yield.
     while not stop.is_set() and not ticket.wait(seconds=0.5):
@@ -149,7 +154,12 @@ def _wait(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterator[Update]
 
 def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Update:
     view = player_view(
-        job.clip, stage="preview", frames=frames, caption=progress.caption, progress=progress.fraction
+        job.clip,
+        stage="preview",
+        frames=frames,
+        caption=progress.caption,
+        progress=progress.fraction,
+        badge=progress.stage.name if progress.stage else None,
     )
     return {"player": view, "losses": losses_view(progress.losses, num_steps=progress.num_steps)}
 

@@ -10,7 +10,19 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dreammotion_core import DreamMotionPipeline, EditConfig, EditEvent, ModelSpec, Video, list_models
+from dreammotion_core import (
+    DreamMotionPipeline,
+    EditConfig,
+    EditEvent,
+    LoadOptions,
+    MemorySourceCache,
+    ModelSpec,
+    Preflight,
+    Trial,
+    Video,
+    list_models,
+    measure_edit,
+)
 
 
 class Editor(Protocol):
@@ -33,6 +45,10 @@ class Editor(Protocol):
         """Run one edit. Closing the generator stops it within one step."""
         ...
 
+    def measure(self, video: Video, *, config: EditConfig) -> Generator[Trial | Preflight, None, None]:
+        """Measure an edit before it begins. Closing the generator stops it."""
+        ...
+
 
 @dataclass(frozen=True)
 class HostedEditor:
@@ -41,26 +57,32 @@ class HostedEditor:
     Attributes:
         spec: the active model.
         stream: as in `Editor`.
+        measure: as in `Editor`.
     """
 
     spec: ModelSpec
     stream: Callable[..., Generator[EditEvent, None, None]]
+    measure: Callable[..., Generator[Trial | Preflight, None, None]]
 
 
 class LazyEditor:
     """An editor whose weights are loaded by the first edit, if its model is one of `list_models`.
 
+    What the model answers to a source clip is kept in memory, so that a second edit of it costs less.
+
     Args:
         model: name, hub id or folder, as `DreamMotionPipeline.from_pretrained` takes it.
         device: torch name of the device.
+        options: how it is loaded.
 
     Raises:
         ModelLoadError: if the model is none of the registry's and cannot be loaded.
     """
 
-    def __init__(self, model: str, *, device: str = "cpu") -> None:
+    def __init__(self, model: str, *, device: str = "cpu", options: LoadOptions | None = None) -> None:
         self._model = model
         self._device = device
+        self._options = options
         self._pipeline: DreamMotionPipeline | None = None
         self._lock = threading.Lock()
         known = next((spec for spec in list_models() if spec.name == model), None)
@@ -80,6 +102,10 @@ class LazyEditor:
             video, source_prompt=source_prompt, target_prompt=target_prompt, mask=mask, config=config
         )
 
+    def measure(self, video: Video, *, config: EditConfig) -> Generator[Trial | Preflight, None, None]:
+        """Measure an edit, after loading the weights if nobody did before."""
+        yield from measure_edit(self.pipeline(), video=video, config=config)
+
     @property
     def is_loaded(self) -> bool:
         """Whether the weights are in memory."""
@@ -89,5 +115,12 @@ class LazyEditor:
         """The loaded pipeline."""
         with self._lock:
             if self._pipeline is None:
-                self._pipeline = DreamMotionPipeline.from_pretrained(self._model).to(self._device)
+                self._pipeline = DreamMotionPipeline.from_pretrained(
+                    self._model, options=self._options, source_cache=MemorySourceCache()
+                ).to(self._device)
             return self._pipeline
+
+    def unload(self) -> None:
+        """Let the weights go; the next edit loads them again."""
+        with self._lock:
+            self._pipeline = None

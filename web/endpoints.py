@@ -20,7 +20,7 @@ from web.device import DeviceQueue
 from web.editor import Editor
 from web.failures import told_to_visitor
 from web.jobs import EditJob, EditProgress
-from web.opening import read_clip
+from web.opening import read_upload
 from web.refining import edited_masks
 from web.settings import read_prompts, read_seed, whole_number
 
@@ -92,8 +92,8 @@ class Endpoints:
             with self._device.enter() as ticket:
                 while not ticket.wait(seconds=0.5):
                     yield None
-                job = EditJob(clip, *prompts, edited_masks(clip), config)
-                with closing(job.events(self._editor)) as events:
+                job = EditJob(clip, self._editor, *prompts, edited_masks(clip), config)
+                with closing(job.events()) as events:
                     for event in events:
                         progress.accept(event)
                         yield None
@@ -102,7 +102,7 @@ class Endpoints:
 
     def _open(self, upload: Any) -> Clip:
         path = _uploaded(upload)
-        video = read_clip(path, editor=self._editor, start_frame=0, num_frames=None)
+        video = read_upload(path, spec=self._editor.spec, start_frame=0, num_frames=None)
         tracks = Tracks(self._segmenter.open(video.frames), video.frames)
         return Clip(path, video, tracks, self._segmenter.spec.name)
 

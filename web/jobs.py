@@ -90,6 +90,11 @@ class EditProgress:
         done, seed = len(self.losses), self.started.seed
         if not done:
             return f"Starting with seed {seed}."
+        if self.stage is not None:
+            place = f"stage {self.stage.index} of {self.stage.num_stages}"
+            return f"{self.stage.name} done: {place} · seed {seed}"
+        if done == self.num_steps:
+            return f"All {done} steps are done. Finishing · seed {seed}"
         remaining = format_seconds(self.seconds / done * (self.num_steps - done))
         return f"Step {done} of {self.num_steps} · about {remaining} left · seed {seed}"
 
@@ -100,6 +105,7 @@ class EditJob:
 
     Attributes:
         clip: the open clip.
+        editor: runs it.
         source_prompt: what it shows.
         target_prompt: what it should show.
         mask: (F, H, W) bool; None edits the whole frame.
@@ -109,6 +115,7 @@ class EditJob:
     """
 
     clip: Clip
+    editor: Editor
     source_prompt: str
     target_prompt: str
     mask: NDArray[np.bool_] | None
@@ -116,9 +123,9 @@ class EditJob:
     selection: Mapping[str, Any] | None = None
     segmenter: str | None = None
 
-    def events(self, editor: Editor) -> Generator[EditEvent, None, None]:
+    def events(self) -> Generator[EditEvent, None, None]:
         """Run it. Closing the generator stops it within one step."""
-        return editor.stream(
+        return self.editor.stream(
             self.clip.video,
             source_prompt=self.source_prompt,
             target_prompt=self.target_prompt,

@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
-from numpy.typing import NDArray
 
-from dreammotion_core import GivenObjects, MaskError, read_objects, write_masks
+from dreammotion_core import GivenObjects, MaskError, read_objects, write_objects
 from segmentation import AddedObjects, add_given_objects
 from web.clip import Clip
 from web.refining import refined_masks
 from web.selecting import follow, require_clip
-from web.views import notices_html
 from web.visitors import VisitorStore
 from web.wiring import Update
 
@@ -45,8 +42,8 @@ class MaskExchange:
         clip = require_clip(self._visitors.get(token))
         if not mask_upload:
             raise MaskError(f"no file arrived; choose one of these kinds: {', '.join(MASK_FILE_TYPES)}")
-        notes = import_masks(clip, path=Path(mask_upload))
-        return {"clip_notes": notices_html([*(notice.text for notice in clip.video.notices), *notes])}
+        import_masks(clip, path=Path(mask_upload))
+        return {}
 
     def take_out(self, *, token: str, mask_kind: Any) -> Iterator[Update]:
         """Write the masks of all objects. Follows them through the clip first where nobody did."""
@@ -66,25 +63,24 @@ class MaskExchange:
             yield {"mask_file": gr.DownloadButton(value=str(path))}
 
 
-def import_masks(clip: Clip, *, path: Path) -> list[str]:
+def import_masks(clip: Clip, *, path: Path) -> None:
     """Add the objects of a mask file, as one step that can be undone; every frame counts as it is.
+
+    What the visitor should know is among the remarks of the clip until the step is undone.
 
     Args:
         clip: that the masks are for; unchanged where the file is refused.
         path: from a stranger.
-
-    Returns:
-        What the visitor should know, in sentences.
 
     Raises:
         MaskError: if the file cannot be read, or its masks do not fit the clip.
         SelectionError: if these are too many objects.
     """
     given = read_objects(path, num_frames=len(clip.video), size=clip.video.size)
-    added = add_given_objects(clip.project, masks=given.numbers, names=given.names)
+    added = add_given_objects(clip.project, masks=given.masks, names=given.names)
     clip.history = clip.history.do(lambda _: added.project)
     clip.pick(min(added.numbers.values()))
-    return _import_notes(given, added)
+    clip.remark(_import_notes(given, added))
 
 
 def check_export(clip: Clip, *, kind: Any) -> None:
@@ -106,7 +102,8 @@ def export_masks(clip: Clip, *, folder: Path, kind: str) -> Path:
     """Write the masks of all objects of a followed clip, filled and steadied as the canvas shows them.
 
     The edit may still grow and feather them. Object 1 alone is written in black and white, others by their
-    numbers; where they overlap, a pixel belongs to the one that was changed last.
+    numbers; where they overlap and the file cannot keep that, a pixel belongs to the one that was changed
+    last, and a remark of the clip says so.
 
     Args:
         clip: with the objects.
@@ -117,16 +114,16 @@ def export_masks(clip: Clip, *, folder: Path, kind: str) -> Path:
         MaskError: if there is nothing in the masks, or an object has a name that cannot be written.
     """
     objects = [tracked for tracked in clip.project.objects if tracked.prompts]
-    labels = np.zeros(clip.video.frames.shape[:3], np.uint8)
-    for tracked in sorted(objects, key=lambda each: each.last_change):
-        labels[refined_masks(clip, number=tracked.number, within=range(len(clip.video)))] = tracked.number
-    named = {tracked.number: tracked.name for tracked in objects}
-    if not labels.any():
+    masks = {
+        tracked.number: refined_masks(clip, number=tracked.number, within=range(len(clip.video)))
+        for tracked in sorted(objects, key=lambda each: each.last_change)
+    }
+    if not any(mask.any() for mask in masks.values()):
         raise MaskError("the masks are empty on every frame; select the object anew, then export")
+    named = {tracked.number: tracked.name for tracked in objects}
     target = folder / MASK_KINDS[kind]
-    is_one = list(named) == [1] or target.suffix == ".mp4"
-    masks: NDArray[np.bool_] | NDArray[np.uint8] = labels > 0 if is_one else labels
-    return write_masks(masks, target, fps=clip.video.fps, names=named)
+    clip.remark([lost.text for lost in write_objects(masks, target, fps=clip.video.fps, names=named)])
+    return target
 
 
 def _import_notes(given: GivenObjects, added: AddedObjects) -> list[str]:

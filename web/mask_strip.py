@@ -54,8 +54,8 @@ def next_doubtful(clip: Clip, *, after: int) -> tuple[int, int] | None:
 
 
 def notices(clip: Clip) -> list[str]:
-    """What a visitor should know about the whole clip: cuts, scenes without an object, lost objects."""
-    texts = []
+    """What a visitor should know about the whole clip: remarks, cuts, scenes without an object, losses."""
+    texts = list(clip.remarks)
     if clip.tracks.cuts:
         frames = " and ".join(str(cut + 1) for cut in clip.tracks.cuts)
         texts.append(f"A new scene begins at frame {frames}. Objects are not followed from scene to scene.")

@@ -8,18 +8,21 @@ from typing import Any
 
 import gradio as gr
 
-from dreammotion_core import Video, VideoError, read_video
+from dreammotion_core import ModelSpec, Video, VideoError, read_clip
 from segmentation import Segmenter, Tracks
-from web.clip import Clip
-from web.editor import Editor
+from web.clip import Clip, carry_over
 from web.examples import Example
+from web.models import Models
 from web.selection_views import canvas_view
 from web.settings import whole_number
 from web.views import notices_html, player_view
 from web.visitors import Visitor, VisitorStore
 from web.wiring import Update
 
-CLIP_OUTPUTS = ("canvas", "player", "clip_notes", "source_prompt", "target_prompt", "suggestions")
+CLIP_OUTPUTS = (
+    *("canvas", "player", "clip_notes", "source_prompt", "target_prompt", "suggestions"),
+    *("preflight", "preflight_use"),
+)
 """Names of the components that opening a clip changes."""
 
 
@@ -28,16 +31,16 @@ class Clips:
 
     Args:
         visitors: who is here.
-        editor: gives the frame rate and length that its model wants.
+        models: say which frame rate and length they want.
         segmenter: prepares the clip for clicks, until a visitor chooses another.
         examples: that may be opened by name.
     """
 
     def __init__(
-        self, *, visitors: VisitorStore, editor: Editor, segmenter: Segmenter, examples: Sequence[Example]
+        self, *, visitors: VisitorStore, models: Models, segmenter: Segmenter, examples: Sequence[Example]
     ) -> None:
         self._visitors = visitors
-        self._editor = editor
+        self._models = models
         self._segmenter = segmenter
         self._examples = {example.name: example for example in examples}
 
@@ -80,8 +83,25 @@ class Clips:
             return {}
         return self._shown(token, self._open(visitor, visitor.clip.path, start_frame, num_frames))
 
+    def adapt(self, *, token: str) -> Update:
+        """Read the open clip anew as the visitor's model wants it; gives nothing where it is so already.
+
+        What was said about frames that are in both stays.
+        """
+        visitor = self._visitors.get(token)
+        old, spec = visitor.clip, self._models.of(visitor).spec
+        if old is None or (old.video.fps == spec.fps and len(old.video) == spec.num_frames):
+            return {}
+        start = round(old.start_frame * spec.fps / old.video.fps)
+        clip = self._open(visitor, old.path, start, None)
+        lost = carry_over(old, clip)
+        if lost:
+            clip.remark([f"What was said on {lost} frames that this model does not read is gone."])
+        return self._shown(token, clip)
+
     def _open(self, visitor: Visitor, path: Path, start_frame: Any, num_frames: Any) -> Clip:
-        video = read_clip(path, editor=self._editor, start_frame=start_frame, num_frames=num_frames)
+        spec = self._models.of(visitor).spec
+        video = read_upload(path, spec=spec, start_frame=start_frame, num_frames=num_frames)
         visitor.stop.set()
         segmenter = visitor.segmenter or self._segmenter
         clip = Clip(
@@ -104,6 +124,8 @@ class Clips:
             "canvas": canvas_view(clip, token=token, hint=hint),
             "player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption),
             "clip_notes": notices_html([notice.text for notice in clip.video.notices]),
+            "preflight": "",
+            "preflight_use": gr.Button(visible=False),
         }
 
 
@@ -116,12 +138,12 @@ def _prompts(source: str, targets: Sequence[str]) -> Update:
     }
 
 
-def read_clip(path: Path, *, editor: Editor, start_frame: Any, num_frames: Any) -> Video:
+def read_upload(path: Path, *, spec: ModelSpec, start_frame: Any, num_frames: Any) -> Video:
     """Read the part of a clip that the model can take.
 
     Args:
         path: a video file.
-        editor: whose model sets frame rate and length.
+        spec: of the model, which sets frame rate and length.
         start_frame: 0-based, counted at the model's frame rate.
         num_frames: None takes the model's usual length.
 
@@ -129,13 +151,7 @@ def read_clip(path: Path, *, editor: Editor, start_frame: Any, num_frames: Any) 
         VideoError: if the file cannot be used.
         ConfigError: if the range makes no sense.
     """
-    spec = editor.spec
-    count = spec.num_frames
     if num_frames is not None:
-        count = whole_number("the number of frames", num_frames, low=2, high=spec.max_frames)
-    return read_video(
-        path,
-        start_frame=whole_number("the start frame", start_frame, low=0),
-        max_frames=count,
-        fps=spec.fps,
-    )
+        num_frames = whole_number("the number of frames", num_frames, low=2, high=spec.max_frames)
+    start = whole_number("the start frame", start_frame, low=0)
+    return read_clip(path, spec=spec, start_frame=start, num_frames=num_frames)

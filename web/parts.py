@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from web.components import click_canvas, examples_row, losses_plot, player, segmenter_list
+from web.components import choice_list, click_canvas, examples_row, losses_plot, player
 from web.drawer import mask_drawer, outline_drawer
 from web.examples import Example
 from web.settings import preset_names
@@ -35,7 +35,7 @@ def selection_part(answer: Callable[[Any], dict[str, Any]]) -> dict[str, Compone
     notes = gr.HTML("", elem_id="clip-notes")
     outline, files = outline_drawer(), mask_drawer()
     with gr.Accordion("Clicks are answered by", open=False, elem_id="segmenter-box") as box:
-        segmenter = segmenter_list()
+        segmenter = choice_list("What answers your clicks", elem_id="segmenter")
     picker = {"segmenter_box": box, "segmenter": segmenter}
     return {"canvas": canvas, "clip_notes": notes} | outline | files | picker
 
@@ -57,7 +57,18 @@ def prompt_part() -> dict[str, Component]:
         )
         seed = gr.Textbox("-1", label="Seed (-1 draws one)", elem_id="seed", min_width=120)
     edit = gr.Button("Edit", variant="primary", elem_id="edit")
+    with gr.Row(elem_id="preflight-row"):
+        check = gr.Button("Time and memory", size="sm", elem_id="preflight-check", scale=0, min_width=150)
+        verdict = gr.HTML("", elem_id="preflight")
+    proposal = gr.Button("", size="sm", visible=False, elem_id="preflight-use")
+    with gr.Accordion("Edited by", open=False, elem_id="model-box") as box:
+        model = choice_list("What edits the clip", elem_id="model")
     return {
+        "model_box": box,
+        "model": model,
+        "preflight_check": check,
+        "preflight": verdict,
+        "preflight_use": proposal,
         "source_prompt": source,
         "target_prompt": target,
         "suggestions": suggestions,

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import gradio as gr
 
 from segmentation import (
     CheckpointError,
+    Download,
     Readiness,
     Segmenter,
     SegmenterSpec,
     UnknownSegmenterError,
+    download_weights,
     list_segmenters,
     load_segmenter,
 )
-from web.failures import message_of
+from web.failures import message_of, told_to_visitor
+from web.picking import OneAtATime, Progress, ProgressWords, size_words
 from web.visitors import Visitor, VisitorStore
 from web.wiring import Update
 
@@ -43,14 +48,21 @@ class Segmenters:
     Args:
         first: what answers the clicks of newcomers.
         load: gets a segmenter by its name, as `segmentation.load_segmenter` does.
+        download: fetches its weights before, as `segmentation.download_weights` does.
     """
 
-    def __init__(self, first: Segmenter, *, load: Callable[[str], Segmenter] = load_segmenter) -> None:
+    def __init__(
+        self,
+        first: Segmenter,
+        *,
+        load: Callable[[str], Segmenter] = load_segmenter,
+        download: Callable[[str], Generator[Download, None, None]] = download_weights,
+    ) -> None:
         self.first = first
         self._load = load
+        self._download = download
         self._loaded = {first.spec.name: first}
-        self._locks: dict[str, threading.Lock] = {}
-        self._lock = threading.Lock()
+        self._queue = OneAtATime()
 
     def specs(self) -> tuple[SegmenterSpec, ...]:
         """All that can be chosen."""
@@ -74,6 +86,21 @@ class Segmenters:
         """Whether it answers at once, after a download, or not on this machine."""
         return Readiness.READY if spec.name in self._loaded else spec.readiness()
 
+    def fetch(self, name: str) -> Generator[Progress | None, None, None]:
+        """Download the weights of a segmenter, unless they are here; see `OneAtATime.fetch`.
+
+        Raises:
+            UnknownSegmenterError: if there is none of this name, or it is not available here.
+            CheckpointError: if they cannot be downloaded.
+        """
+        spec = self.spec(name)
+
+        def download() -> Generator[Download, None, None]:
+            if spec.name not in self._loaded:
+                yield from self._download(spec.name)
+
+        return self._queue.fetch(spec.name, download)
+
     def get(self, name: str) -> Segmenter:
         """A segmenter, loaded now if nobody has done so before. One that fails can be tried again.
 
@@ -82,9 +109,7 @@ class Segmenters:
             CheckpointError: if its weights cannot be downloaded or read.
         """
         spec = self.spec(name)
-        with self._lock:
-            lock = self._locks.setdefault(spec.name, threading.Lock())
-        with lock:
+        with self._queue.lock(spec.name):
             if spec.name not in self._loaded:
                 self._loaded[spec.name] = self._load(spec.name)
             return self._loaded[spec.name]
@@ -101,6 +126,7 @@ class SegmenterPicker:
     def __init__(self, *, visitors: VisitorStore, segmenters: Segmenters) -> None:
         self._visitors = visitors
         self._segmenters = segmenters
+        self._stops: WeakKeyDictionary[Visitor, threading.Event] = WeakKeyDictionary()
 
     def show(self, *, token: str) -> Update:
         """The list, as a newcomer sees it."""
@@ -114,9 +140,15 @@ class SegmenterPicker:
             segmenter: the name that the list sent.
         """
         visitor = self._visitors.get(token)
+        self._stops[visitor] = stop = threading.Event()
         try:
             spec = self._segmenters.spec(segmenter)
             yield self._shown(visitor, chosen=spec, note=self._announcement(spec), is_busy=True)
+            yield from self._fetched(visitor, spec, stop)
+            if stop.is_set():
+                note = f"Stopped. {self._active(visitor).label} still answers your clicks."
+                yield self._shown(visitor, note=note)
+                return
             chosen = self._segmenters.get(spec.name)
             # From here on new clips are opened with it, so that none is missed.
             visitor.segmenter = chosen
@@ -127,6 +159,22 @@ class SegmenterPicker:
             yield self._shown(visitor, note=f"{self._reason(error, segmenter)}. {stays}", is_problem=True)
             return
         yield self._shown(visitor, note=f"{spec.label} answers your clicks now.")
+
+    def stop(self, token: str) -> None:
+        """End the visitor's download, or the waiting for it."""
+        with told_to_visitor():
+            stop = self._stops.get(self._visitors.get(token))
+            if stop is not None:
+                stop.set()
+
+    def _fetched(self, visitor: Visitor, spec: SegmenterSpec, stop: threading.Event) -> Iterator[Update]:
+        words = ProgressWords(spec.label)
+        with closing(self._segmenters.fetch(spec.name)) as fetched:
+            for progress in fetched:
+                if stop.is_set():
+                    return
+                if words.is_due():
+                    yield self._shown(visitor, chosen=spec, is_busy=True, **words.view(progress))
 
     def _announcement(self, spec: SegmenterSpec) -> str:
         if self._segmenters.readiness(spec) is Readiness.DOWNLOADABLE:
@@ -151,9 +199,15 @@ class SegmenterPicker:
     def _shown(self, visitor: Visitor, *, chosen: SegmenterSpec | None = None, **state: Any) -> Update:
         active = self._active(visitor)
         choices = [_choice(spec, self._segmenters.readiness(spec)) for spec in self._segmenters.specs()]
-        view = {"choices": choices, "active": active.name, "chosen": (chosen or active).name}
+        view = {
+            "kind": "segmenter",
+            "choices": choices,
+            "active": active.name,
+            "chosen": (chosen or active).name,
+        }
+        usual = {"note": "", "is_busy": False, "is_problem": False, "progress": None}
         return {
-            "segmenter": view | {"note": "", "is_busy": False, "is_problem": False} | state,
+            "segmenter": view | usual | state,
             "segmenter_box": gr.Accordion(label=f"Clicks are answered by: {active.label}"),
         }
 
@@ -178,6 +232,4 @@ def _choice(spec: SegmenterSpec, readiness: Readiness) -> dict[str, Any]:
 
 
 def _size(spec: SegmenterSpec) -> str:
-    if not spec.size_bytes:
-        return "no weights"
-    return f"{spec.size_bytes / 1e9:.1f} GB" if spec.size_bytes >= 1e9 else f"{spec.size_bytes / 1e6:.0f} MB"
+    return size_words(spec.size_bytes) if spec.size_bytes else "no weights"

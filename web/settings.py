@@ -22,6 +22,8 @@ FORM_FIELDS = (
     "use_mask",
     "seed",
     "preview_interval",
+    "resolution_scale",
+    "last_stage",
 )
 """Names of the form's components that make up an `EditConfig`, together with those of the masks' rim."""
 
@@ -83,6 +85,8 @@ def read_settings(form: Mapping[str, Any]) -> EditConfig:
         mask_feather=whole_number("mask feather", form["mask_feather"]),
         seed=read_seed(form["seed"]),
         preview_interval=whole_number("the preview interval", form["preview_interval"]),
+        resolution_scale=form["resolution_scale"],
+        last_stage=form["last_stage"] or None,
     )
 
 

@@ -19,6 +19,7 @@ def player_view(
     frames: Sequence[str],
     caption: str,
     progress: float | None = None,
+    badge: str | None = None,
 ) -> dict[str, Any]:
     """A looping clip with a caption.
 
@@ -28,6 +29,7 @@ def player_view(
         frames: data URIs.
         caption: one sentence for everyone, read aloud by screen readers.
         progress: from 0 to 1 while something runs.
+        badge: what the frames are called, instead of the usual word for the stage.
     """
     height, width = clip.video.size
     return {
@@ -39,6 +41,7 @@ def player_view(
         "height": height,
         "caption": caption,
         "progress": progress,
+        "badge": badge,
     }
 
 

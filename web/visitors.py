@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from dreammotion_core import Trial
 from segmentation import Segmenter
 from web.clip import Clip
+from web.editor import Editor
 
 
 class VisitorGoneError(Exception):
@@ -28,6 +30,8 @@ class Visitor:
         session_hash: the page's connection, which ends when the tab is closed.
         clip: the clip that is open, if any, with what is selected on it.
         segmenter: what answers the clicks; None until it is chosen.
+        editor: what edits; None until it is chosen.
+        proposal: the setting that the latest measurement proposed, if it did.
         stop: set to end the running job within one step.
         last_seen: monotonic seconds.
     """
@@ -35,6 +39,8 @@ class Visitor:
     session_hash: str | None
     clip: Clip | None = None
     segmenter: Segmenter | None = None
+    editor: Editor | None = None
+    proposal: Trial | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     last_seen: float = field(default_factory=time.monotonic)
     _jobs: int = 0

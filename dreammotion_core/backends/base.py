@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import VideoError
 from dreammotion_core.keys import KeySite
 from dreammotion_core.values import Notice
@@ -41,6 +42,8 @@ class ModelSpec:
         stages: names of the stages of a cascade in order, the optimised one first; empty for others.
         keeps_detail: whether detail that the model loses can be given back from the source; not where
             later stages draw it anew.
+        settings: of an edit, by name, that are best with this model where they differ from the defaults of
+            `EditConfig`.
         ready_file: a file of the repository whose presence tells that it was downloaded.
     """
 
@@ -63,6 +66,7 @@ class ModelSpec:
     precision: str = "float32"
     stages: tuple[str, ...] = ()
     keeps_detail: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     ready_file: str = "unet/config.json"
 
     @property
@@ -78,15 +82,28 @@ class ModelSpec:
 
         return isinstance(try_to_load_from_cache(self.source, self.ready_file, revision=self.revision), str)
 
-    def fit_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The (height, width) the model works at for a clip of that size: same shape, trained area."""
+    def fit_size(self, size: tuple[int, int], *, scale: float = 1.0) -> tuple[int, int]:
+        """The (height, width) the model works at for a clip of that size: same shape, trained area.
+
+        Args:
+            size: (height, width) of the clip.
+            scale: of the sides, relative to the trained ones.
+        """
         height, width = size
-        scale = math.sqrt(self.resolution[0] * self.resolution[1] / (height * width))
+        scale *= math.sqrt(self.resolution[0] * self.resolution[1] / (height * width))
         multiple = self.size_multiple
         return (
             max(multiple, round(height * scale / multiple) * multiple),
             max(multiple, round(width * scale / multiple) * multiple),
         )
+
+    def config(self, preset: str = "fast", **changes: Any) -> EditConfig:
+        """The settings of an edit with this model: its own, those of the preset, and then the changes.
+
+        Raises:
+            ConfigError: if there is no such preset, or a setting is unknown or out of its range.
+        """
+        return EditConfig.preset(preset, usual=self.settings, **changes)
 
     def fit_length(self, num_frames: int) -> int:
         """The largest accepted number of frames up to `num_frames`; 1 if there is none above."""

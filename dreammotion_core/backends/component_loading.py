@@ -13,7 +13,12 @@ from typing import Any
 
 import torch
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from safetensors import SafetensorError
 
 from dreammotion_core.backends.base import ModelSpec
@@ -71,7 +76,7 @@ class ModelFiles:
         return choices[name]
 
     def load(self, part: str, component: Callable[..., Any], **options: Any) -> Any:
-        """Load one part.
+        """Load a part without weights, such as a tokenizer.
 
         Args:
             part: subfolder.
@@ -86,19 +91,32 @@ class ModelFiles:
         except LOAD_ERRORS as error:
             raise ModelLoadError(_advice(self.spec, part, error)) from error
 
-    def load_denoiser(self, part: str, component: Any, **options: Any) -> Any:
-        """Load the part that is asked for noise, after a look at its settings.
+    def load_network(self, part: str, network: Any, **options: Any) -> Any:
+        """Load a part with weights, all of which have to be there.
 
         Args:
             part: subfolder.
-            component: its class, a diffusers model.
+            network: its class, a model of diffusers or transformers.
             **options: passed on to `from_pretrained`.
+
+        Raises:
+            ModelLoadError: if it is missing, incomplete, damaged or unreachable.
+        """
+        model, report = self.load(part, network.from_pretrained, output_loading_info=True, **options)
+        # The libraries would go on with random numbers, or with none, in their place.
+        if missing := sorted(report["missing_keys"]):
+            error = ValueError(f"the weights lack {', '.join(missing[:3])}")
+            raise ModelLoadError(_advice(self.spec, part, error))
+        return model
+
+    def load_denoiser(self, part: str, network: Any, **options: Any) -> Any:
+        """`load_network` for the network that is asked for noise, after a look at its settings.
 
         Raises:
             ModelLoadError: if it cannot be loaded, or was distilled to work without guidance.
         """
         _refuse_distilled(self.spec, self.read_json(f"{part}/config.json"))
-        return self.load(part, component.from_pretrained, **options)
+        return self.load_network(part, network, **options)
 
     def read_json(self, name: str) -> Mapping[str, Any]:
         """One of the JSON files, which holds an object.
@@ -182,6 +200,11 @@ def _advice(spec: ModelSpec, part: str, error: Exception) -> str:
         return (
             f"there is no repository {spec.source} at {spec.revision} on the hub, or it is private; check "
             "name and revision, or log in with `hf auth login`"
+        )
+    if any(isinstance(cause, RemoteEntryNotFoundError) for cause in causes):
+        return (
+            f"{spec.source} has no {part} at {spec.revision}; pass a text-to-video model in diffusers' "
+            "layout, which has model_index.json and a folder for each part"
         )
     return (
         f"{part} of {spec.source} cannot be loaded ({reason}); check the network, or download the model "

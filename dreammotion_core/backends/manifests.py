@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ModelLoadError
 
 FORMAT_VERSION = 2
@@ -74,6 +75,7 @@ def with_manifest(spec: ModelSpec, manifest: Mapping[str, Any]) -> ModelSpec:
             max_frames=manifest.get("max_frames", spec.max_frames),
             frame_step=manifest.get("frame_step", spec.frame_step),
             stages=tuple(manifest.get("stages", spec.stages)),
+            settings=_settings(manifest.get("settings", spec.settings)),
             fps=float(manifest.get("fps", spec.fps)),
             vocabulary=None if vocabulary is None else tuple(vocabulary),
             size_bytes=sum(f.stat().st_size for f in Path(spec.source).rglob("*.safetensors")),
@@ -82,6 +84,11 @@ def with_manifest(spec: ModelSpec, manifest: Mapping[str, Any]) -> ModelSpec:
         raise ModelLoadError(
             f"model_index.json of {spec.source} cannot be read ({error}); fetch the model folder again"
         ) from error
+
+
+def _settings(named: Mapping[str, Any]) -> dict[str, Any]:
+    config = EditConfig.from_dict(named)
+    return {name: getattr(config, name) for name in named}
 
 
 def _check_format(source: str, version: int) -> None:

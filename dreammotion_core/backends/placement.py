@@ -60,8 +60,8 @@ class Placement:
 
 
 def _check_precision(part: nn.Module) -> None:
-    first = next(part.parameters(), None)
-    if first is None or first.dtype != torch.float16:
+    # Not the first alone: some models keep a few of their weights in float32.
+    if not any(parameter.dtype == torch.float16 for parameter in part.parameters()):
         return
     capabilities = torch.cpu.get_capabilities()
     has_float16 = capabilities.get("avx512_fp16") or capabilities.get("amx_fp16")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +12,8 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
+from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.values import Notice
-
-PARTS = ("text_encoder", "tokenizer")
 
 TEXT_ENCODERS = {
     "CLIPTextModel": CLIPTextModel,
@@ -47,10 +47,25 @@ def load_text_encoder(files: ModelFiles, *, torch_dtype: torch.dtype) -> tuple[A
     """
     encoder = files.class_of("text_encoder", TEXT_ENCODERS)
     dtype = outer_dtype(torch_dtype) if encoder is CLIPTextModel else torch_dtype
+    tokenizer = files.class_of("tokenizer", TOKENIZERS)
+    _check_tokenizer_files(files.spec, tokenizer)
     return (
-        files.load("tokenizer", files.class_of("tokenizer", TOKENIZERS).from_pretrained),
-        files.load("text_encoder", encoder.from_pretrained, dtype=dtype),
+        files.load("tokenizer", tokenizer.from_pretrained),
+        files.load_network("text_encoder", encoder, dtype=dtype),
     )
+
+
+def _check_tokenizer_files(spec: ModelSpec, tokenizer: Any) -> None:
+    """Refuse a folder without the tokens: a tokenizer would be made of it that knows next to none."""
+    folder, names = Path(spec.source) / "tokenizer", dict(tokenizer.vocab_files_names)
+    whole = names.pop("tokenizer_file")
+    if spec.is_local and not (folder / whole).is_file():
+        missing = [name for name in names.values() if not (folder / name).is_file()]
+        if missing:
+            raise ModelLoadError(
+                f"tokenizer in {spec.source} has neither {whole} nor {' and '.join(missing)}; the folder may "
+                "be half-downloaded: fetch it again"
+            )
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from typing import Self
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -21,7 +22,7 @@ from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.placement import Placement
 from dreammotion_core.backends.profiles import apply_options
-from dreammotion_core.backends.text_encoding import embed_prompt, prompt_notices
+from dreammotion_core.backends.text_encoding import embed_prompt, load_text_encoder, prompt_notices
 from dreammotion_core.keys import KeySite
 from dreammotion_core.parameterization import noise_from_prediction, signal_and_noise_scale
 from dreammotion_core.values import Notice
@@ -70,7 +71,7 @@ class UNet3DBackend:
             transient=(self.text_encoder,),
             offload=options.offload,
         )
-        self._checkpointed_layers = _layers(self.denoiser) if options.gradient_checkpointing else ()
+        self._checkpointed_layers = _checkpointed_layers(self.denoiser, options)
         apply_options(
             self.denoiser, self.vae, options, layers=_layers(self.denoiser), key_sites=self.key_sites
         )
@@ -87,13 +88,13 @@ class UNet3DBackend:
             ModelLoadError: if a part is missing, incomplete, damaged or unreachable.
         """
         files = ModelFiles(spec, parts=SUBFOLDERS)
-        outer = outer_dtype(options.dtype)
+        tokenizer, text_encoder = load_text_encoder(files, torch_dtype=options.dtype)
         return cls(
             spec,
             unet=files.load_denoiser("unet", UNet3DConditionModel, torch_dtype=options.dtype),
-            vae=files.load("vae", AutoencoderKL.from_pretrained, torch_dtype=outer),
-            text_encoder=files.load("text_encoder", CLIPTextModel.from_pretrained, dtype=outer),
-            tokenizer=files.load("tokenizer", CLIPTokenizer.from_pretrained),
+            vae=files.load_network("vae", AutoencoderKL, torch_dtype=outer_dtype(options.dtype)),
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
             scheduler=files.load("scheduler", DDIMScheduler.from_pretrained),
             options=options,
         )
@@ -125,7 +126,12 @@ class UNet3DBackend:
 
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
-        """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents."""
+        """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents.
+
+        Raises:
+            VideoError: if the size of the frames does not suit the model.
+        """
+        self.spec.check_size((frames.shape[-2], frames.shape[-1]))
         vae = self._placement.fetch(self.vae)
         means = vae.encode(frames.to(self.device, vae.dtype)).latent_dist.mean
         latents: Tensor = (means.float() - self._latent_shift) * vae.config.scaling_factor
@@ -172,3 +178,16 @@ def _layers(unet: UNet3DConditionModel) -> Sequence[nn.Module]:
     blocks = (*unet.down_blocks, unet.mid_block, *unet.up_blocks)
     repeated = [layer for block in blocks for kind in kinds for layer in getattr(block, kind, ())]
     return (unet.transformer_in, *repeated)
+
+
+def _checkpointed_layers(unet: UNet3DConditionModel, options: LoadOptions) -> Sequence[nn.Module]:
+    """The layers whose activations are computed again in the backward pass.
+
+    By default only the feed-forward ones: they hold two fifths of all activations, and computing them again
+    is a twentieth of a step.
+    """
+    if options.gradient_checkpointing:
+        return _layers(unet)
+    if options.compile:
+        return ()  # a compiled layer chooses for itself what to compute again
+    return [module for module in unet.modules() if isinstance(module, FeedForward)]

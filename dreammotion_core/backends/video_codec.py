@@ -9,7 +9,13 @@ import torch
 from diffusers import AutoencoderKLCogVideoX, AutoencoderKLWan
 from torch import Tensor
 
-AUTOENCODERS = {"AutoencoderKLWan": AutoencoderKLWan, "AutoencoderKLCogVideoX": AutoencoderKLCogVideoX}
+from dreammotion_core.backends.video_vae import VideoAutoencoder
+
+AUTOENCODERS = {
+    "AutoencoderKLWan": AutoencoderKLWan,
+    "AutoencoderKLCogVideoX": AutoencoderKLCogVideoX,
+    "VideoAutoencoder": VideoAutoencoder,
+}
 """The classes that a manifest may name."""
 
 
@@ -67,8 +73,8 @@ class VideoCodec:
         num_frames = (latents.shape[2] - 1) * self.frame_step + 1
         raw = latents.to(device) * self._std.to(device) + self._mean.to(device)
         if self._decodes_pairs and raw.shape[2] % 2 == 0:
-            # CogVideoX's decoder takes the first latent frame for a single one only if it may go on in
-            # pairs after it. It looks back, never ahead, so that a repeated last frame can be cut off again.
+            # CogVideoX's decoder takes the first latent frame for a single one only if pairs follow it. Its
+            # convolutions never look ahead, so that a repeated last frame can be cut off again.
             raw = torch.cat([raw, raw[:, :, -1:]], dim=2)
         video: Tensor = self.vae.decode(raw.to(self.vae.dtype)).sample.float()
         return video[0, :, :num_frames].transpose(0, 1)

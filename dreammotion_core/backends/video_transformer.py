@@ -37,7 +37,7 @@ def load_parts(files: ModelFiles, transformer: Any, *, options: LoadOptions) -> 
     tokenizer, text_encoder = load_text_encoder(files, torch_dtype=dtype)
     return {
         "transformer": files.load_denoiser("transformer", transformer, torch_dtype=dtype),
-        "vae": files.load("vae", autoencoder.from_pretrained, torch_dtype=outer_dtype(dtype)),
+        "vae": files.load_network("vae", autoencoder, torch_dtype=outer_dtype(dtype)),
         "text_encoder": text_encoder,
         "tokenizer": tokenizer,
         "options": options,

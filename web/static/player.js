@@ -63,7 +63,7 @@ function arrange(stageChanged) {
   find(".dm-stage").classList.add("dm-filled");
   element.dataset.stage = view.stage;
   badge.hidden = false;
-  badge.textContent = BADGES[view.stage];
+  badge.textContent = view.badge ?? BADGES[view.stage];
   find(".dm-note").textContent = view.caption;
   const compares = before.length > 0;
   for (const part of [wipe, find(".dm-side-left"), find(".dm-side-right")]) part.hidden = !compares;

@@ -1,5 +1,6 @@
 const list = element.querySelector(".dm-choices");
 const part = (name) => element.querySelector(`[data-part="${name}"]`);
+const bar = element.querySelector(".dm-progress");
 let view = null;
 let chosen = null;
 
@@ -7,7 +8,7 @@ function row(choice) {
   const label = document.createElement("label");
   const input = Object.assign(document.createElement("input"), {
     type: "radio",
-    name: "dm-segmenter",
+    name: `dm-${view.kind}`,
     value: choice.name,
     checked: choice.name === chosen,
     disabled: view.is_busy,
@@ -31,15 +32,29 @@ function describe() {
   part("action").hidden = isActive || !choice.action || view.is_busy;
 }
 
+function showProgress() {
+  bar.hidden = view.progress === null;
+  part("stop").hidden = view.progress === null;
+  const percent = Math.round(100 * (view.progress ?? 0));
+  bar.setAttribute("aria-valuenow", percent);
+  bar.firstElementChild.style.width = `${percent}%`;
+}
+
 function sync() {
   // A name on its way to the server is no view.
   if (!props.value?.choices) return;
+  const next = JSON.stringify([props.value.choices, props.value.chosen, props.value.is_busy]);
+  const isNew = view === null || next !== JSON.stringify([view.choices, view.chosen, view.is_busy]);
   view = props.value;
-  chosen = view.chosen;
-  list.replaceChildren(...view.choices.map(row));
+  // While a download goes on, what the visitor has under the finger stays in its place.
+  if (isNew) {
+    chosen = view.chosen;
+    list.replaceChildren(...view.choices.map(row));
+  }
   part("note").textContent = view.note;
   part("note").classList.toggle("dm-problem", view.is_problem);
   element.toggleAttribute("aria-busy", view.is_busy);
+  showProgress();
   describe();
 }
 
@@ -53,6 +68,8 @@ part("action").addEventListener("click", () => {
   props.value = chosen;
   trigger("select");
 });
+
+part("stop").addEventListener("click", () => trigger("stop"));
 
 watch("value", sync);
 sync();

@@ -1,0 +1,51 @@
+"""V-SDS: score distillation on the clip as a whole, without a source branch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from dreammotion_core.backends.base import Backend
+from dreammotion_core.distillation import masked_direction
+from dreammotion_core.editing import EditTask, descend, refuse_infinite
+from dreammotion_core.events import StepDone
+from dreammotion_core.methods.denoising import guided_noise
+from dreammotion_core.parameterization import add_noise
+from dreammotion_core.source_cache import SourceCache
+from dreammotion_core.values import StepLosses
+
+
+def score_distillation(
+    backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
+) -> Iterator[tuple[StepDone, Tensor]]:
+    """Descend along predicted minus added noise: DreamMotion's optimiser with SDS instead of DDS.
+
+    What the prediction gets wrong about any clip is part of its direction, which DDS takes away by its
+    source branch; so results blur and saturate. There is no matching. Arguments, yields and errors as of
+    `Method`; nothing is cached.
+
+    Source: Poole et al., DreamFusion (ICLR 2023), for images; the "V-SDS" of DreamMotion (ECCV 2024).
+    """
+    del source_cache
+    yield from descend(task, partial(_step, backend, task))
+
+
+@torch.no_grad()
+def _step(
+    backend: Backend, task: EditTask, latents: Tensor, timestep: Tensor, noise: Tensor
+) -> tuple[Tensor, StepLosses]:
+    noise_pred = guided_noise(
+        backend,
+        add_noise(latents, noise, *backend.signal_and_noise(timestep, noise)),
+        timestep=timestep,
+        prompt_embeds=task.prompt_embeds.target,
+        negative_embeds=task.prompt_embeds.negative,
+        guidance_scale=task.config.guidance_scale,
+    )
+    direction = masked_direction(noise_pred, noise, task.latent_mask)
+    refuse_infinite(direction, backend=backend, timestep=timestep)
+    losses = StepLosses(float(direction.square().mean().sqrt()), spatial=0.0, temporal=0.0)
+    return task.config.appearance_weight * direction, losses

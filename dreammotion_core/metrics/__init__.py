@@ -1,0 +1,44 @@
+"""Measures of an edit: pure functions on frames, masks and tracks, and loaders of the models behind some.
+
+`evaluate_edit` works out all that a clip allows; each measure can also be called by itself.
+"""
+
+from dreammotion_core.metrics.background import BackgroundProof, background_proof
+from dreammotion_core.metrics.clip_scores import ClipJudge
+from dreammotion_core.metrics.colour_jitter import colour_jitter
+from dreammotion_core.metrics.cotracker import CoTracker
+from dreammotion_core.metrics.evaluation import Instruments, Measurement, evaluate_edit, figure
+from dreammotion_core.metrics.fidelity import psnr, ssim
+from dreammotion_core.metrics.mask_overlap import region_similarity
+from dreammotion_core.metrics.motion_fidelity import motion_fidelity
+from dreammotion_core.metrics.perceptual import FrameLpips, backbone_path
+from dreammotion_core.metrics.registry import METRICS, Metric, known_metrics
+from dreammotion_core.metrics.tracks import PointTracker, PointTracks, grid_points
+from dreammotion_core.metrics.tracks_flow import FlowTracker
+from dreammotion_core.metrics.warping import warping_error
+
+__all__ = [
+    "METRICS",
+    "BackgroundProof",
+    "ClipJudge",
+    "CoTracker",
+    "FlowTracker",
+    "FrameLpips",
+    "Instruments",
+    "Measurement",
+    "Metric",
+    "PointTracker",
+    "PointTracks",
+    "backbone_path",
+    "background_proof",
+    "colour_jitter",
+    "evaluate_edit",
+    "figure",
+    "grid_points",
+    "known_metrics",
+    "motion_fidelity",
+    "psnr",
+    "region_similarity",
+    "ssim",
+    "warping_error",
+]

@@ -1,0 +1,111 @@
+"""Motion fidelity: does the edit move as the source does?
+
+Source: Yatim et al., Space-Time Diffusion Features for Zero-Shot Text-Driven Motion Transfer (CVPR 2024),
+section "motion fidelity": unordered tracks of both clips are compared by the direction of their steps,
+each track with the best partner in the other clip, both ways.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreammotion_core.errors import MetricError
+from dreammotion_core.metrics.tracks import PointTracks
+
+STILL = 1 / 400
+"""Length of a step, as a share of the longer side of the frame, below which its direction counts for little:
+what is measured of points that stand still is the noise of the tracker."""
+
+
+def motion_fidelity(source: PointTracks, *, edited: PointTracks, dmt: bool = False) -> float:
+    """Mean over all tracks, of both clips, of how well the best track of the other clip moves along.
+
+    Two steps agree by the cosine of the angle between (dx, dy, s), with s = `STILL` of the longer side:
+    for steps far longer than s this is the cosine of their directions as in the paper; two that stand still
+    agree fully, and there is no division by zero (the same device as in the angular error of optical flow,
+    Barron et al. 1994). A pair of tracks agrees by the mean over the steps on which the track in question
+    is visible; steps on which its partner is not count as 0. Tracks that are never visible for two frames
+    on end are left out.
+
+    Args:
+        source: tracks of the source.
+        edited: tracks of the edit, as many frames; the points need not be the same.
+        dmt: compute what the authors' published script computes instead: one direction only (for each
+            edited track the best source track), visibility ignored, no epsilon (a single zero step makes
+            the result NaN), and a track is kept from matching its own index by subtracting the identity
+            (so even identical clips score below 1). For comparison with figures from that script only.
+
+    Returns:
+        A number in [-1, 1]; exactly 1 for identical tracks (unless `dmt`).
+
+    Raises:
+        MetricError: if lengths differ, there is one frame only, or no track survives.
+    """
+    _check(source, edited, needs_equal_counts=dmt)
+    if dmt:
+        return _as_published(source.positions, edited.positions)
+    still = STILL * max(source.size)
+    steps, seen = _steps(source)
+    edited_steps, edited_seen = _steps(edited)
+    agreement = np.zeros((steps.shape[1], edited_steps.shape[1]))
+    for one, other, visible, edited_visible in zip(steps, edited_steps, seen, edited_seen, strict=True):
+        agreement += _agreement(one, other, still) * (visible[:, None] & edited_visible)
+    halves = [
+        (total / count[:, None]).max(axis=1).mean()
+        for total, count in (
+            (agreement, seen.sum(axis=0)),
+            (agreement.T, edited_seen.sum(axis=0)),
+        )
+    ]
+    return float(np.mean(halves))
+
+
+def _check(source: PointTracks, edited: PointTracks, *, needs_equal_counts: bool) -> None:
+    frames, edited_frames = len(source.positions), len(edited.positions)
+    if frames != edited_frames or frames < 2:
+        raise MetricError(
+            f"the tracks run over {frames} and {edited_frames} frames; "
+            "motion is compared over the same number of frames, at least 2"
+        )
+    counts = source.positions.shape[1], edited.positions.shape[1]
+    if needs_equal_counts and counts[0] != counts[1]:
+        raise MetricError(f"the published score needs as many tracks in both clips, not {counts}")
+
+
+def _steps(tracks: PointTracks) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(F - 1, T, 2) displacements and (F - 1, T) whether both ends are seen, of tracks ever followed."""
+    there = tracks.visible & np.isfinite(tracks.positions).all(axis=-1)
+    steps = np.diff(np.where(there[..., None], tracks.positions, 0.0), axis=0)
+    seen = there[:-1] & there[1:]
+    survives = seen.any(axis=0)
+    if not survives.any():
+        raise MetricError(
+            "no point could be followed over two frames, so there is no motion to compare; "
+            "the clip may be flat or change too fast, or the mask too small"
+        )
+    return steps[:, survives], seen[:, survives]
+
+
+def _agreement(
+    steps: NDArray[np.float64], edited_steps: NDArray[np.float64], still: float
+) -> NDArray[np.float64]:
+    """(T, T') cosines between (dx, dy, still) of one moment, of (T, 2) and (T', 2) displacements."""
+
+    def dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + still * still)
+
+    one, other = steps[:, None], edited_steps[None]
+    # In this form equal steps give exactly 1: the root of a square is exact.
+    cosine = dot(one, other) / np.sqrt(dot(one, one) * dot(other, other))
+    return np.minimum(cosine, 1.0)
+
+
+def _as_published(source: NDArray[np.float64], edited: NDArray[np.float64]) -> float:
+    with np.errstate(invalid="ignore"):
+        units = [
+            steps / np.linalg.norm(steps, axis=-1, keepdims=True)
+            for steps in (np.diff(edited, axis=0), np.diff(source, axis=0))
+        ]
+    similarity = np.einsum("tnc,tmc->nm", *units) / (len(source) - 1)
+    return float((similarity - np.eye(len(similarity))).max(axis=1).mean())

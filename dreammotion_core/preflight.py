@@ -1,0 +1,218 @@
+"""What an edit will cost, measured before it begins: seconds, memory, and what of it fits.
+
+Real steps on the user's own clip with the user's own settings, decoding included. The shortest clip is tried
+first and the memory of longer ones foretold from it, so that a machine without a reserve is not driven into
+the wall; what is proposed instead has been run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+
+from dreammotion_core.checks import check_fits
+from dreammotion_core.clip_reading import shortest_length
+from dreammotion_core.config import EditConfig
+from dreammotion_core.device_memory import MemoryMeter, usable_memory
+from dreammotion_core.errors import OutOfMemoryError
+from dreammotion_core.events import Finished, Started, StepDone
+from dreammotion_core.pipeline import DreamMotionPipeline
+from dreammotion_core.values import Video
+
+SCALES = (0.75, 0.5)
+"""Sides of the grid, relative to those asked for, that are tried where the shortest clip does not fit."""
+
+_PREVIEW_SHARE = 1 / 3
+"""Of what is done once (encoding, decoding the source's latents, decoding the result), a preview's part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One setting that was tried, or foretold not to fit.
+
+    Attributes:
+        num_frames: of the clip.
+        resolution_scale: as in `EditConfig`.
+        grid: (height, width) in pixels at which the model works.
+        step_seconds: of one step; 0 where it did not fit.
+        fixed_seconds: of what is done once, such as encoding and decoding; 0 where it did not fit.
+        peak_bytes: most memory held, weights included; 0 when unknown.
+        fits: whether it ran within the memory that is there.
+    """
+
+    num_frames: int
+    resolution_scale: float
+    grid: tuple[int, int]
+    step_seconds: float = 0.0
+    fixed_seconds: float = 0.0
+    peak_bytes: int
+    fits: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preflight:
+    """What an edit will cost.
+
+    Attributes:
+        asked: the clip and the settings as they are.
+        proposal: the largest setting found that fits: `asked` itself, fewer frames, or a smaller grid; None
+            if nothing does.
+        num_steps, num_previews: of the edit.
+        usable_bytes: memory of the device for it; 0 when unknown.
+        device: torch name of the device.
+        has_later_stages: whether later stages of a cascade will run, whose cost is not measured.
+    """
+
+    asked: Trial
+    proposal: Trial | None
+    num_steps: int
+    num_previews: int
+    usable_bytes: int
+    device: str
+    has_later_stages: bool
+
+    def seconds(self, trial: Trial) -> float:
+        """How long the whole edit takes at a setting that fits, without the later stages of a cascade."""
+        previews = self.num_previews * _PREVIEW_SHARE * trial.fixed_seconds
+        return trial.fixed_seconds + previews + self.num_steps * trial.step_seconds
+
+
+def measure_edit(
+    pipe: DreamMotionPipeline, *, video: Video, config: EditConfig
+) -> Generator[Trial | Preflight, None, None]:
+    """Measure an edit before it begins. Closing the generator stops after the trial that runs.
+
+    Words and mask cost nothing worth measuring, so none are needed.
+
+    Args:
+        pipe: the loaded model, on its device.
+        video: the clip that is to be edited, of a length that the model takes.
+        config: the settings.
+
+    Yields:
+        A `Trial` for each setting that was tried, then the `Preflight`.
+
+    Raises:
+        InputError: if clip or settings cannot be used.
+        BackendError: if the model fails for another reason than memory.
+    """
+    check_fits(video, pipe.spec, config)
+    probing, trials = _Probing(pipe, video, config), []
+    for trial in probing.trials():
+        trials.append(trial)
+        yield trial
+    fitting = [trial for trial in trials if trial.fits]
+    stages = pipe.spec.stages
+    yield Preflight(
+        asked=next(trial for trial in trials if probing.is_asked(trial)),
+        proposal=max(fitting, key=lambda each: (each.resolution_scale, each.num_frames), default=None),
+        num_steps=config.num_optimization_steps,
+        num_previews=_num_previews(config),
+        usable_bytes=probing.room,
+        device=str(pipe.backend.device),
+        has_later_stages=bool(stages) and config.last_stage != stages[0],
+    )
+
+
+class _Probing:
+    """Tries settings until it is known whether the edit fits, and what does where it does not."""
+
+    def __init__(self, pipe: DreamMotionPipeline, video: Video, config: EditConfig) -> None:
+        # Answers that are kept from an earlier edit would make a step look cheaper than the next one is.
+        self._pipe = DreamMotionPipeline(pipe.backend)
+        self._video, self._config = video, config
+        self._meter = MemoryMeter(pipe.backend.device)
+        self._shortest = min(shortest_length(pipe.spec), len(video))
+        self.room = usable_memory(str(pipe.backend.device))
+
+    def is_asked(self, trial: Trial) -> bool:
+        scale = self._config.resolution_scale
+        return (trial.num_frames, trial.resolution_scale) == (len(self._video), scale)
+
+    def trials(self) -> Iterator[Trial]:
+        held = self._meter.held_bytes
+        small = self._tried(self._shortest)
+        yield small
+        growth = max(0.0, (small.peak_bytes - held) / self._shortest)
+        if self._shortest < len(self._video):
+            expected = round(held + growth * len(self._video))
+            is_likely = small.fits and (not self.room or expected <= self.room)
+            asked = self._tried(len(self._video)) if is_likely else self._foretold(len(self._video), expected)
+            yield asked
+            if small.fits and not asked.fits:
+                yield from self._shorter(held, growth)
+        if not small.fits:
+            yield from self._smaller()
+
+    def _shorter(self, held: int, growth: float) -> Iterator[Trial]:
+        """Clips between the shortest, which fits, and the whole one, which does not, until one fits."""
+        spec = self._pipe.spec
+        longest = int((self.room - held) / growth) if self.room and growth else len(self._video)
+        length = spec.fit_length(min(longest, len(self._video) - 1))
+        while length > self._shortest:
+            trial = self._tried(length)
+            yield trial
+            if trial.fits:
+                return
+            length = spec.fit_length(length * 3 // 4)
+
+    def _smaller(self) -> Iterator[Trial]:
+        """The shortest clip at smaller grids; one that fits ends it."""
+        for scale in SCALES:
+            trial = self._tried(self._shortest, scale * self._config.resolution_scale)
+            yield trial
+            if trial.fits:
+                return
+
+    def _tried(self, num_frames: int, scale: float | None = None) -> Trial:
+        """Two real steps, of which the second counts, as the first warms up; all else of an edit once."""
+        spec, scale = self._pipe.spec, scale or self._config.resolution_scale
+        clip = replace(self._video, frames=self._video.frames[:num_frames], audio=None)
+        config = self._config.with_changes(
+            num_optimization_steps=2,
+            preview_interval=0,
+            use_mask=False,
+            seed=0,
+            resolution_scale=scale,
+            last_stage=spec.stages[0] if spec.stages else None,
+        )
+        self._meter.start()
+        try:
+            fixed, step = self._timed(clip, config)
+        except OutOfMemoryError:
+            return self._foretold(num_frames, max(self.room, self._meter.peak_bytes), scale)
+        peak = self._meter.peak_bytes
+        return Trial(
+            num_frames=num_frames,
+            resolution_scale=scale,
+            grid=spec.fit_size(clip.size, scale=scale),
+            step_seconds=step,
+            fixed_seconds=fixed,
+            peak_bytes=peak,
+            fits=not self.room or peak <= self.room,
+        )
+
+    def _timed(self, clip: Video, config: EditConfig) -> tuple[float, float]:
+        """Seconds of what is done once, and of a step."""
+        step, fixed, since = 0.0, 0.0, time.perf_counter()
+        for event in self._pipe.stream(clip, source_prompt="a clip", target_prompt="an edit", config=config):
+            now = time.perf_counter()
+            match event:
+                case Started() | Finished():
+                    fixed += now - since
+                case StepDone():
+                    step = event.seconds
+            since = now
+        return fixed, step
+
+    def _foretold(self, num_frames: int, peak_bytes: int, scale: float | None = None) -> Trial:
+        scale = scale or self._config.resolution_scale
+        grid = self._pipe.spec.fit_size(self._video.size, scale=scale)
+        return Trial(
+            num_frames=num_frames, resolution_scale=scale, grid=grid, peak_bytes=peak_bytes, fits=False
+        )
+
+
+def _num_previews(config: EditConfig) -> int:
+    return 1 + config.num_optimization_steps // config.preview_interval if config.preview_interval else 0

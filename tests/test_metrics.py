@@ -1,0 +1,498 @@
+"""Measures on cases with known answers: shifted, static, shuffled and flickering clips."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from dreammotion_core.errors import ConfigError, MaskError, MetricError, ModelLoadError, VideoError
+from dreammotion_core.metrics import (
+    METRICS,
+    ClipJudge,
+    CoTracker,
+    FlowTracker,
+    FrameLpips,
+    Instruments,
+    PointTracks,
+    backbone_path,
+    background_proof,
+    colour_jitter,
+    evaluate_edit,
+    grid_points,
+    motion_fidelity,
+    psnr,
+    region_similarity,
+    ssim,
+    warping_error,
+)
+from dreammotion_core.values import Frames, Mask
+
+FRAMES, SIDE = 5, 64
+SIZE = (SIDE, SIDE)
+
+
+def texture(seed: int, side: int = 3 * SIDE) -> NDArray[np.uint8]:
+    """Soft random patches, which flow can follow."""
+    rough = torch.rand(1, 3, side // 6, side // 6, generator=torch.Generator().manual_seed(seed))
+    soft = torch.nn.functional.interpolate(rough, (side, side), mode="bicubic").clamp(0, 1)
+    return (255 * soft[0].permute(1, 2, 0)).byte().numpy()
+
+
+def shifting(dx: int, dy: int, *, seed: int = 0, num_frames: int = FRAMES) -> Frames:
+    """A texture that moves by so many pixels a frame, right and down."""
+    whole = texture(seed)
+    corners = [(SIDE - index * dy, SIDE - index * dx) for index in range(num_frames)]
+    return np.stack([whole[top : top + SIDE, left : left + SIDE] for top, left in corners])
+
+
+def square_mask(num_frames: int = FRAMES) -> Mask:
+    mask = np.zeros((num_frames, *SIZE), bool)
+    mask[:, 16:48, 16:48] = True
+    return mask
+
+
+def straight_tracks(*steps: tuple[float, float], num_frames: int = FRAMES, size: int = 400) -> PointTracks:
+    """One track for each constant displacement; a size of 400 makes 1 pixel the length of standing still."""
+    times = np.arange(num_frames)[:, None, None]
+    positions = 100 + times * np.array(steps, float)
+    return PointTracks(positions, np.ones(positions.shape[:2], bool), (size, size))
+
+
+@pytest.fixture(scope="module")
+def judge() -> ClipJudge:
+    return ClipJudge.from_pretrained()
+
+
+@pytest.fixture(scope="module")
+def lpips(tmp_path_factory: pytest.TempPathFactory) -> FrameLpips:
+    """The smallest backbone with random weights, where torchvision would have put the real ones."""
+    import torchvision
+
+    hub = tmp_path_factory.mktemp("hub")
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.hub, "get_dir", lambda: str(hub))
+        path = backbone_path("squeeze")
+        path.parent.mkdir(parents=True)
+        torch.save(torchvision.models.squeezenet1_1().state_dict(), path)
+        return FrameLpips("squeeze")
+
+
+class TestMotionFidelity:
+    def test_identical_clips_score_exactly_one(self) -> None:
+        rng = np.random.default_rng(0)
+        for scale in (0.0, 1e-3, 1.0, 30.0):
+            positions = np.cumsum(scale * rng.normal(size=(FRAMES, 40, 2)), axis=0)
+            visible = rng.random((FRAMES, 40)) > 0.2
+            tracks = PointTracks(positions, visible, SIZE)
+            assert motion_fidelity(tracks, edited=tracks) == 1.0
+
+    def test_opposite_motion_is_minus_one_and_motion_across_is_nought(self) -> None:
+        right = straight_tracks((500, 0))
+        assert motion_fidelity(right, edited=straight_tracks((-500, 0))) == pytest.approx(-1, abs=1e-4)
+        assert motion_fidelity(right, edited=straight_tracks((0, 500))) == pytest.approx(0, abs=1e-4)
+
+    def test_length_does_not_count_but_standing_still_does(self) -> None:
+        right = straight_tracks((100, 0))
+        assert motion_fidelity(right, edited=straight_tracks((300, 0))) == pytest.approx(1, abs=1e-3)
+        still = straight_tracks((0, 0))
+        assert motion_fidelity(still, edited=straight_tracks((0.01, -0.01))) == pytest.approx(1, abs=1e-3)
+        assert motion_fidelity(right, edited=still) == pytest.approx(0.01, abs=1e-4)
+
+    def test_both_directions_count(self) -> None:
+        """The edit keeps one of two motions: all of its tracks find a partner, half of the source's do."""
+        both, one = straight_tracks((500, 0), (0, 500)), straight_tracks((500, 0))
+        expected = ((1 + 0) / 2 + 1) / 2
+        assert motion_fidelity(both, edited=one) == pytest.approx(expected, abs=1e-3)
+        assert motion_fidelity(one, edited=both) == pytest.approx(expected, abs=1e-3)
+
+    def test_order_of_tracks_does_not_count(self) -> None:
+        forth, back = straight_tracks((9, 0), (0, 9)), straight_tracks((0, 9), (9, 0))
+        assert motion_fidelity(forth, edited=back) == 1.0
+
+    def test_hidden_steps_do_not_count_and_hidden_partners_count_as_nothing(self) -> None:
+        source = straight_tracks((500, 0), num_frames=5)
+        hidden = np.ones((5, 1), bool)
+        hidden[3:] = False
+        wild = source.positions.copy()
+        wild[3:] = (-1e6, np.nan)
+        part = PointTracks(wild, hidden, source.size)
+        assert motion_fidelity(part, edited=part) == 1.0
+        # Two of four steps have a partner for the source; all two of the edit have one.
+        assert motion_fidelity(source, edited=part) == pytest.approx((0.5 + 1) / 2)
+
+    def test_the_switch_reproduces_the_three_traps_of_the_published_script(self) -> None:
+        rng = np.random.default_rng(1)
+        positions = np.cumsum(rng.normal(size=(FRAMES, 30, 2)), axis=0)
+        visible = np.ones((FRAMES, 30), bool)
+        tracks = PointTracks(positions, visible, SIZE)
+        assert motion_fidelity(tracks, edited=tracks, dmt=True) < 0.95
+        assert motion_fidelity(tracks, edited=PointTracks(positions, ~visible, SIZE), dmt=True) < 0.95
+        rigid = straight_tracks((3, 4), (3, 4))
+        assert motion_fidelity(rigid, edited=rigid, dmt=True) == pytest.approx(1)
+        still = straight_tracks((0, 0), (1, 0))
+        assert math.isnan(motion_fidelity(still, edited=still, dmt=True))
+
+    def test_the_switch_looks_one_way_only(self) -> None:
+        source = straight_tracks((500, 0), (0, 500))
+        edited = straight_tracks((500, 0), (500, 0))
+        # The first edited track may not take its own index: all it finds is the motion across.
+        assert motion_fidelity(source, edited=edited, dmt=True) == pytest.approx((0 + 1) / 2)
+
+    @pytest.mark.parametrize(
+        ("edited", "dmt", "message"),
+        [
+            (straight_tracks((1, 0), num_frames=4), False, "same number of frames"),
+            (straight_tracks((1, 0), num_frames=1), False, "same number of frames"),
+            (straight_tracks((1, 0), (1, 0)), True, "as many tracks"),
+        ],
+    )
+    def test_tracks_that_do_not_fit_are_refused(self, edited: PointTracks, dmt: bool, message: str) -> None:
+        with pytest.raises(MetricError, match=message):
+            motion_fidelity(straight_tracks((1, 0)), edited=edited, dmt=dmt)
+
+    def test_no_surviving_track_is_said(self) -> None:
+        blind = PointTracks(np.zeros((3, 2, 2)), np.zeros((3, 2), bool), SIZE)
+        with pytest.raises(MetricError, match="no point could be followed"):
+            motion_fidelity(blind, edited=blind)
+        lost = PointTracks(np.full((3, 2, 2), np.nan), np.ones((3, 2), bool), SIZE)
+        with pytest.raises(MetricError, match="no point could be followed"):
+            motion_fidelity(lost, edited=lost)
+
+    def test_misshapen_tracks_are_refused(self) -> None:
+        with pytest.raises(MetricError, match="are needed"):
+            PointTracks(np.zeros((3, 2, 2)), np.zeros((3, 4), bool), SIZE)
+
+
+class TestTracks:
+    def test_flow_follows_a_shift(self) -> None:
+        points = grid_points(SIZE, mask=square_mask()[0], grid_size=8)
+        tracks = FlowTracker()(shifting(3, -2), points=points)
+
+        assert tracks.visible.mean() > 0.95
+        moved = (tracks.positions[-1] - tracks.positions[0])[tracks.visible[-1]]
+        np.testing.assert_allclose(np.median(moved, axis=0), (12, -8), atol=0.3)
+
+    def test_what_leaves_the_frame_is_not_seen_again(self) -> None:
+        points = np.array([[60.0, 30.0], [20.0, 30.0]])
+        visible = FlowTracker()(shifting(3, 0), points=points).visible
+
+        assert visible[0].all()
+        assert not visible[2:, 0].any()
+        assert visible[:, 1].all()
+
+    def test_what_is_covered_is_not_seen(self) -> None:
+        clip = shifting(0, 0)
+        clip[2:, 20:44, 20:44] = texture(9)[:24, :24]
+        visible = FlowTracker()(clip, points=np.array([[32.0, 32.0], [5.0, 5.0]])).visible
+
+        assert not visible[2:, 0].any()
+        assert visible[:, 1].all()
+
+    def test_points_lie_on_the_object_and_fill_it(self) -> None:
+        mask = np.zeros(SIZE, bool)
+        mask[10:20, 30:50] = True
+        points = grid_points(SIZE, mask=mask, grid_size=10)
+
+        assert len(points) == 10 * 5
+        assert mask[tuple(np.rint(points).astype(int).T[::-1])].all()
+        assert len(grid_points(SIZE, mask=mask, grid_size=500)) == mask.sum()
+        np.testing.assert_allclose(grid_points(SIZE, mask=None, grid_size=4).mean(axis=0), (31.5, 31.5))
+
+    def test_an_absent_object_has_no_points(self) -> None:
+        with pytest.raises(MetricError, match="not on the first frame"):
+            grid_points(SIZE, mask=np.zeros(SIZE, bool), grid_size=4)
+
+    def test_cotracker_is_asked_in_its_own_terms(self) -> None:
+        seen = {}
+
+        def predictor(video: torch.Tensor, *, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            seen["video"], seen["queries"] = video, queries
+            positions = queries[:, None, :, 1:].expand(-1, video.shape[1], -1, -1)
+            return positions, torch.ones(positions.shape[:3])
+
+        clip, points = shifting(1, 0), np.array([[3.0, 7.0]])
+        tracks = CoTracker(predictor)(clip, points=points)
+
+        assert seen["video"].shape == (1, FRAMES, 3, SIDE, SIDE)
+        assert seen["video"].max() > 1
+        assert seen["queries"].tolist() == [[[0, 3, 7]]]
+        np.testing.assert_array_equal(tracks.positions, np.tile(points, (FRAMES, 1, 1)))
+        assert tracks.visible.all()
+
+    def test_cotracker_says_how_to_get_it(self) -> None:
+        with pytest.raises(ModelLoadError, match=r"co-tracker.*scaled_offline"):
+            CoTracker.from_checkpoint("nowhere.pth")
+
+
+class TestWarping:
+    def test_motion_is_no_flicker_and_flicker_is(self) -> None:
+        clip = shifting(2, 1)
+        flickering = clip.copy()
+        flickering[1::2] = (flickering[1::2] * 0.8).astype(np.uint8)
+        error = warping_error(clip, source=clip)
+
+        assert error < 1e-3
+        assert warping_error(flickering, source=clip) > 20 * error
+
+    def test_a_flat_change_of_brightness_has_its_own_square_as_error(self) -> None:
+        source = shifting(0, 0)
+        edited = np.full_like(source, 100)
+        edited[1::2] = 151
+
+        assert warping_error(edited, source=source) == pytest.approx(3 * 0.2**2)
+
+    def test_only_the_mask_counts(self) -> None:
+        source = shifting(0, 0)
+        edited = source.copy()
+        edited[1::2, :8] = 255
+
+        assert warping_error(edited, source=source, mask=square_mask()) == 0
+        assert warping_error(edited, source=source) > 0
+
+    def test_an_empty_mask_leaves_nothing_to_follow(self) -> None:
+        with pytest.raises(MetricError, match="no pixel can be followed"):
+            warping_error(shifting(0, 0), source=shifting(0, 0), mask=~np.ones((FRAMES, *SIZE), bool))
+
+
+class TestFidelity:
+    def test_equal_clips(self) -> None:
+        clip, mask = shifting(2, 0), square_mask()
+
+        assert psnr(clip, edited=clip, region=mask) == math.inf
+        assert ssim(clip, edited=clip, region=mask) == 1.0
+
+    def test_psnr_of_a_known_difference_within_the_region_alone(self) -> None:
+        clip, mask = shifting(0, 0).clip(0, 200), square_mask()
+        edited = clip.copy()
+        edited[mask] += 10
+
+        assert psnr(clip, edited=edited, region=mask) == pytest.approx(20 * math.log10(25.5))
+        assert psnr(clip, edited=edited, region=~mask) == math.inf
+
+    def test_ssim_is_that_of_the_literature(self) -> None:
+        from torchmetrics.functional.image import structural_similarity_index_measure
+
+        clip, other = shifting(0, 0), shifting(1, 0)
+        grey = [np.rint(c @ np.array([0.299, 0.587, 0.114])).astype(np.uint8) for c in (clip, other)]
+        clips = [np.repeat(g[..., None], 3, axis=-1) for g in grey]
+        theirs = structural_similarity_index_measure(
+            *(torch.from_numpy(g)[:, None].float() for g in grey), data_range=255.0
+        )
+        everywhere = np.ones((FRAMES, *SIZE), bool)
+
+        assert ssim(clips[0], edited=clips[1], region=everywhere) == pytest.approx(float(theirs), abs=2e-3)
+
+    def test_a_change_outside_leaves_the_inside_alone(self) -> None:
+        clip, mask = shifting(0, 0), square_mask()
+        edited = clip.copy()
+        edited[:, :4] = 0
+
+        assert ssim(clip, edited=edited, region=mask) == 1.0
+        assert ssim(clip, edited=edited, region=~mask) < 0.95
+
+    def test_an_empty_region_is_refused(self) -> None:
+        with pytest.raises(MetricError, match="no pixel"):
+            ssim(shifting(0, 0), edited=shifting(0, 0), region=np.zeros((FRAMES, *SIZE), bool))
+
+
+class TestBackground:
+    def test_a_proof_of_an_untouched_background(self) -> None:
+        clip, mask = shifting(1, 1), square_mask()
+        edited = clip.copy()
+        edited[mask] = 255 - edited[mask]
+        proof = background_proof(clip, edited=edited, mask=mask)
+
+        assert proof.is_unchanged
+        assert (proof.num_changed, proof.max_difference) == (0, 0)
+        assert proof.num_pixels == (~mask).sum()
+        assert proof.source_sha256 == proof.edited_sha256
+
+    def test_one_pixel_by_one_level_is_found(self) -> None:
+        clip = shifting(1, 1).clip(0, 250)
+        edited = clip.copy()
+        edited[3, 0, 0, 2] += 1
+        proof = background_proof(clip, edited=edited, mask=square_mask())
+
+        assert not proof.is_unchanged
+        assert (proof.num_changed, proof.max_difference) == (1, 1)
+        assert proof.source_sha256 != proof.edited_sha256
+
+
+class TestOutlinesAndColours:
+    def test_overlap_of_masks_of_other_frames_is_refused(self) -> None:
+        with pytest.raises(MaskError, match="same frames"):
+            region_similarity(square_mask(3), truth=square_mask(4))
+        assert region_similarity(square_mask(), truth=square_mask()) == 1
+
+    def test_a_still_colour_does_not_jitter_and_a_flicker_has_its_size(self) -> None:
+        still = np.full((FRAMES, *SIZE, 3), 128, np.uint8)
+        flickering = still.copy()
+        flickering[1::2] = 140
+
+        assert colour_jitter(still, mask=square_mask()) == 0
+        assert colour_jitter(flickering, mask=square_mask()) == pytest.approx(4.8, abs=0.3)
+
+
+class TestClipScores:
+    def test_the_embedded_judge_is_labelled_and_knows_colours(self, judge: ClipJudge) -> None:
+        clip = np.full((2, 128, 128, 3), (120, 190, 90), np.uint8)
+        clip[:, 30:98, 30:98] = (220, 40, 40)
+
+        red, blue = (
+            judge.text_alignment(clip, prompt=f"a {colour} cube on a meadow") for colour in ("red", "blue")
+        )
+        assert red > blue
+        assert judge.name == "toybox-clip"
+        assert judge.frame_consistency(clip) == pytest.approx(1, abs=1e-5)
+
+    def test_consistency_falls_with_a_cut(self, judge: ClipJudge) -> None:
+        clip = shifting(1, 0)
+        cut = clip.copy()
+        cut[2:] = 255 - cut[2:]
+
+        assert judge.frame_consistency(cut) < judge.frame_consistency(clip)
+        with pytest.raises(VideoError, match="at least 2"):
+            judge.frame_consistency(clip[:1])
+
+    @pytest.mark.parametrize("name", ["no-such-judge", "openai/clip-vit-base-patch32"])
+    def test_unknown_judges_are_refused(self, name: str) -> None:
+        with pytest.raises(ModelLoadError, match="toybox-clip"):
+            ClipJudge.from_pretrained(name)
+
+
+class TestLpips:
+    def test_equal_frames_are_at_no_distance_and_others_are(self, lpips: FrameLpips) -> None:
+        clip = shifting(2, 0)
+
+        assert lpips.name == "LPIPS squeeze"
+        assert lpips(clip, edited=clip) == 0
+        assert lpips(clip, edited=255 - clip) > 0
+
+    def test_it_is_the_mean_over_frames(self, lpips: FrameLpips) -> None:
+        clip = shifting(2, 0)
+        edited = clip.copy()
+        edited[0] = 255 - edited[0]
+
+        assert lpips(clip, edited=edited) == pytest.approx(lpips(clip[:1], edited=edited[:1]) / FRAMES)
+
+    def test_small_clips_are_refused(self, lpips: FrameLpips) -> None:
+        with pytest.raises(MetricError, match="64 pixels"):
+            lpips(shifting(0, 0)[:, :32], edited=shifting(0, 0)[:, :32])
+
+    def test_a_missing_backbone_is_said(
+        self, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        empty = str(tmp_path_factory.mktemp("empty"))
+        monkeypatch.setattr(torch.hub, "get_dir", lambda: empty)
+        with pytest.raises(ModelLoadError, match=r"'alex' \(233 MB\)"):
+            FrameLpips()
+
+
+class TestEvaluateEdit:
+    def test_an_edit_that_changes_nothing(self) -> None:
+        clip, mask = shifting(2, 1), square_mask()
+        found = by_name(evaluate_edit(clip, edited=clip, mask=mask, edited_mask=mask))
+
+        assert list(found) == list(METRICS)
+        assert [found[n].value for n in ("motion_fidelity", "motion_fidelity_frame")] == [1.0, 1.0]
+        assert found["mask_overlap"].value == found["ssim_inside"].value == 1.0
+        assert (found["psnr_outside"].text, found["background_difference"].text) == ("∞", "0")
+        assert found["warping_error"].value == found["warping_error"].source_value
+        assert found["motion_fidelity"].judge == "DIS flow"
+        assert found["psnr_outside"].to_dict()["value"] == "inf"
+
+    def test_what_cannot_be_measured_says_why(self) -> None:
+        found = by_name(evaluate_edit(shifting(2, 1), edited=shifting(2, 1)))
+
+        for name, reason in {
+            "text_alignment": "prompt",
+            "frame_consistency": "judge",
+            "frame_lpips": "LPIPS",
+            "ssim_outside": "no outside",
+            "mask_overlap": "edited object",
+        }.items():
+            assert found[name].value is None
+            assert found[name].text == "-"
+            assert reason in found[name].note
+        assert found["motion_fidelity"].value == 1.0
+
+    def test_other_motion_scores_lower_than_other_colours(self) -> None:
+        clip = shifting(3, 0)
+        negative, still = 255 - clip, shifting(0, 0)
+        shuffled = clip[np.array([2, 0, 4, 1, 3])]
+        repainted, stopped, mixed = (
+            by_name(evaluate_edit(clip, edited=edited, names=["motion_fidelity"]))["motion_fidelity"].value
+            or 0
+            for edited in (negative, still, shuffled)
+        )
+
+        assert repainted > 0.98
+        assert stopped < 0.2
+        assert mixed < 0.6
+
+    def test_one_frame_and_flat_clips(self) -> None:
+        one = by_name(evaluate_edit(shifting(0, 0)[:1], edited=shifting(0, 0)[:1], mask=square_mask(1)))
+        assert one["motion_fidelity"].value is None
+        assert "at least 2" in one["colour_jitter"].note
+        assert one["background_difference"].value == 0
+
+        flat = np.full((FRAMES, *SIZE, 3), 90, np.uint8)
+        same = by_name(evaluate_edit(flat, edited=flat, mask=square_mask()))
+        assert same["motion_fidelity"].value == 1.0
+        assert same["warping_error"].value == 0
+
+    def test_an_object_that_appears_later_is_followed_from_there(self) -> None:
+        clip, mask = shifting(2, 0), square_mask()
+        mask[:2] = False
+
+        assert by_name(evaluate_edit(clip, edited=clip, mask=mask))["motion_fidelity"].value == 1.0
+        nowhere = by_name(evaluate_edit(clip, edited=clip, mask=np.zeros_like(mask)))
+        assert "not on the first frame" in nowhere["motion_fidelity"].note
+
+    @pytest.mark.parametrize(
+        ("edited", "message"),
+        [
+            (shifting(1, 0)[:-1], "4 frames"),
+            (shifting(1, 0)[:, :32], "64x32"),
+            (np.full((FRAMES, *SIZE, 3), np.nan), "float64"),
+            (np.zeros((FRAMES, *SIZE), np.uint8), "RGB"),
+        ],
+    )
+    def test_clips_that_do_not_fit_are_refused(self, edited: Frames, message: str) -> None:
+        with pytest.raises(VideoError, match=message):
+            evaluate_edit(shifting(1, 0), edited=edited)
+
+    def test_masks_that_do_not_fit_are_refused(self) -> None:
+        clip = shifting(1, 0)
+        with pytest.raises(MaskError, match="4 frames"):
+            evaluate_edit(clip, edited=clip, mask=square_mask(4))
+        with pytest.raises(MaskError, match="float64"):
+            evaluate_edit(clip, edited=clip, mask=np.full((FRAMES, *SIZE), np.nan))  # type: ignore[arg-type]
+
+    def test_unknown_names_are_refused_with_the_known_ones(self) -> None:
+        with pytest.raises(ConfigError, match=r"beauty.*known are: text_alignment"):
+            evaluate_edit(shifting(1, 0), edited=shifting(1, 0), names=["beauty"])
+
+    def test_the_judge_and_the_tracker_are_named(self) -> None:
+        judge = SimpleNamespace(
+            name="tiny",
+            image_features=lambda frames: np.tile(np.float32([1, 0]), (len(frames), 1)),
+            text_features=lambda texts: np.float32([[0.6, 0.8]] * len(texts)),
+        )
+        instruments = Instruments(judge=judge)  # type: ignore[arg-type]
+        clip = shifting(1, 0)
+        found = by_name(evaluate_edit(clip, edited=clip, target_prompt="a cat", instruments=instruments))
+
+        assert found["text_alignment"].value == pytest.approx(0.6)
+        assert found["frame_consistency"].value == 1.0
+        assert {found[n].judge for n in ("text_alignment", "frame_consistency")} == {"tiny"}
+
+
+def by_name(measurements):  # type: ignore[no-untyped-def]
+    return {found.metric.name: found for found in measurements}

@@ -1,0 +1,149 @@
+"""Models arrive with a report, the files that are needed alone, and can be stopped at any moment."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dreammotion_core import ModelLoadError, ModelSpec, download_model
+from dreammotion_core.model_downloads import needed_files
+from tests.tiny import tiny_spec
+
+FILES = {
+    "model_index.json": 100,
+    "README.md": 5000,
+    "sample.mp4": 900_000,
+    "zeroscope.ckpt": 900_000,
+    "unet/config.json": 200,
+    "unet/diffusion_pytorch_model.safetensors": 70_000,
+    "unet/diffusion_pytorch_model.fp16.safetensors": 35_000,
+    "unet/diffusion_pytorch_model.bin": 70_000,
+    "vae/config.json": 100,
+    "vae/diffusion_pytorch_model.bin": 9_000,
+    "tokenizer/merges.txt": 600,
+}
+NEEDED = {
+    "model_index.json",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.bin",
+    "tokenizer/merges.txt",
+}
+
+
+@dataclass
+class Hub:
+    """A hub that sends a file in blocks, and stops before its second one until it is let go on."""
+
+    monkeypatch: pytest.MonkeyPatch
+    is_open: bool = True
+
+    def __post_init__(self) -> None:
+        self.go_on, self.fetched, self.cancelled = threading.Event(), [], threading.Event()
+        if self.is_open:
+            self.go_on.set()
+        self.monkeypatch.setattr("huggingface_hub.HfApi.model_info", self.model_info)
+        self.monkeypatch.setattr("huggingface_hub.hf_hub_download", self.hf_hub_download)
+        spec = replace(tiny_spec("owner/tiny"), revision="0" * 40)
+        self.monkeypatch.setattr("dreammotion_core.model_downloads.find_model", lambda _: self.spec(spec))
+
+    def spec(self, spec: ModelSpec) -> ModelSpec:
+        return spec
+
+    def model_info(self, *_: Any, **__: Any) -> Any:
+        return SimpleNamespace(
+            siblings=[SimpleNamespace(rfilename=name, size=size) for name, size in FILES.items()]
+        )
+
+    def hf_hub_download(self, _source: str, name: str, *, revision: str, tqdm_class: Any) -> None:
+        assert revision == "0" * 40
+        self.fetched.append(name)
+        bar = tqdm_class(total=FILES[name], initial=0, desc=name)
+        try:
+            for _ in range(2):
+                bar.update(FILES[name] // 2)
+                self.go_on.wait(5)
+        except Exception:
+            self.cancelled.set()
+            raise
+
+
+def test_only_what_a_model_is_loaded_from_is_fetched() -> None:
+    assert set(needed_files(list(FILES))) == NEEDED
+
+
+def test_parts_of_large_weights_come_with_their_index() -> None:
+    names = ["text_encoder/model.safetensors.index.json", "text_encoder/model-00001-of-00002.safetensors"]
+    assert set(needed_files([*names, "text_encoder/pytorch_model.bin.index.json"])) == set(names)
+
+
+def test_a_download_tells_how_far_it_is_and_says_last_that_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Hub(monkeypatch)
+
+    reports = list(download_model("tiny"))
+
+    assert set(hub.fetched) == NEEDED
+    assert hub.fetched[-1] == "unet/config.json"
+    received = [report.received_bytes for report in reports]
+    assert received == sorted(received)
+    assert all(report.total_bytes in (0, 80_000) for report in reports)
+
+
+@pytest.mark.timeout(60)
+def test_closing_the_report_ends_the_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(monkeypatch, is_open=False)
+    reports = download_model("tiny")
+    while next(reports).received_bytes == 0:
+        pass
+
+    reports.close()
+    hub.go_on.set()
+
+    assert hub.cancelled.wait(10)
+    assert len(hub.fetched) == 1
+
+
+def test_what_is_here_is_not_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hub = Hub(monkeypatch)
+    monkeypatch.setattr(ModelSpec, "is_ready", lambda _: True)
+
+    assert list(download_model("tiny")) == []
+    assert list(download_model(str(tmp_path))) == []
+    assert hub.fetched == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(OSError("no route to host"), "no route to host"), (PermissionError("gated"), "accept terms first")],
+)
+def test_a_hub_that_cannot_be_reached_is_said(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    hub = Hub(monkeypatch)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", refuse)
+
+    with pytest.raises(ModelLoadError, match=said):
+        list(download_model("tiny"))
+    assert hub.fetched == []
+
+
+def test_a_full_disk_is_said_before_anything_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(monkeypatch)
+    full = SimpleNamespace(free=1000)
+    monkeypatch.setattr("dreammotion_core.model_downloads.shutil.disk_usage", lambda _: full)
+
+    with pytest.raises(ModelLoadError, match=r"needs 0\.0 GB, and .* has 0\.0 GB free"):
+        list(download_model("tiny"))
+    assert hub.fetched == []

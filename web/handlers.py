@@ -1,0 +1,40 @@
+"""All that answers the events of one page, made together because it shares visitors and device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from web.device import DeviceQueue
+from web.editing import Edits
+from web.endpoints import Endpoints
+from web.examples import Example
+from web.mask_exchange import MaskExchange
+from web.measuring import Measurements
+from web.model_picker import ModelPicker
+from web.models import Models
+from web.opening import Clips
+from web.segmenters import SegmenterPicker, Segmenters
+from web.selecting import Selections
+from web.visitors import VisitorStore
+
+
+class Handlers:
+    """The handlers of a page; nothing is loaded by them.
+
+    Args:
+        models: that edit.
+        segmenters: that answer clicks.
+        examples: that may be opened by name.
+    """
+
+    def __init__(self, *, models: Models, segmenters: Segmenters, examples: Sequence[Example]) -> None:
+        visitors, device, first = VisitorStore(), DeviceQueue(), segmenters.first
+        self.visitors = visitors
+        self.clips = Clips(visitors=visitors, models=models, segmenter=first, examples=examples)
+        self.selections = Selections(visitors=visitors)
+        self.edits = Edits(visitors=visitors, device=device, models=models)
+        self.measurements = Measurements(visitors=visitors, device=device, models=models)
+        self.endpoints = Endpoints(editor=models.first, segmenter=first, device=device)
+        self.segmenter_picker = SegmenterPicker(visitors=visitors, segmenters=segmenters)
+        self.model_picker = ModelPicker(visitors=visitors, models=models, clips=self.clips)
+        self.exchange = MaskExchange(visitors=visitors)

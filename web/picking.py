@@ -1,0 +1,114 @@
+"""Choosing what may have to be downloaded first: what the lists of models and segmenters share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from web.views import format_seconds
+
+_SECONDS_BETWEEN_UPDATES = 0.3
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+class Progress(Protocol):
+    """How far a download has come."""
+
+    @property
+    def received_bytes(self) -> int:
+        """So far."""
+        ...
+
+    @property
+    def total_bytes(self) -> int:
+        """Of the whole; 0 where nobody knows."""
+        ...
+
+
+@dataclass
+class OneAtATime:
+    """Lets one visitor at a time download a thing; the others wait for it and see how far it is.
+
+    Attributes:
+        latest: how far the download under way has come, by the name of the thing.
+    """
+
+    latest: dict[str, Progress] = field(default_factory=dict)
+    _locks: dict[str, threading.Lock] = field(default_factory=dict)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def lock(self, name: str) -> threading.Lock:
+        """Held while a thing is downloaded or loaded."""
+        with self._guard:
+            return self._locks.setdefault(name, threading.Lock())
+
+    def fetch(
+        self, name: str, download: Callable[[], Generator[Progress, None, None]]
+    ) -> Generator[Progress | None, None, None]:
+        """Download a thing, or wait until who downloads it already is done.
+
+        Closing the iterator stops the download, or the waiting; who waits longest then begins anew.
+
+        Args:
+            name: of the thing.
+            download: gives nothing where it is here already.
+
+        Yields:
+            How far it has come; None while nothing is known.
+        """
+        lock = self.lock(name)
+        while not lock.acquire(timeout=_SECONDS_BETWEEN_LOOKS):
+            yield self.latest.get(name)
+        try:
+            with closing(download()) as steps:
+                for progress in steps:
+                    self.latest[name] = progress
+                    yield progress
+        finally:
+            self.latest.pop(name, None)
+            lock.release()
+
+
+class ProgressWords:
+    """Says how far a download has come, and how long it will still take.
+
+    Args:
+        label: of the thing.
+    """
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._started: tuple[float, int] | None = None
+        self._told = 0.0
+
+    def is_due(self) -> bool:
+        """Whether the latest words are old enough to be replaced."""
+        if time.monotonic() - self._told < _SECONDS_BETWEEN_UPDATES:
+            return False
+        self._told = time.monotonic()
+        return True
+
+    def view(self, progress: Progress | None) -> dict[str, Any]:
+        """Note and progress bar for the list."""
+        if progress is None:
+            return {"note": f"Waiting: {self._label} is being loaded for another visitor.", "progress": 0.0}
+        done, total, now = progress.received_bytes, progress.total_bytes, time.monotonic()
+        if not total:
+            return {"note": f"Downloading {self._label}: {size_words(done)} so far.", "progress": 0.0}
+        if self._started is None:
+            self._started = now, done
+        share = min(1.0, done / total)
+        note = f"Downloading {self._label}: {size_words(done)} of {size_words(total)}."
+        since, before = self._started
+        if done > before and now - since > 1:
+            note += f" About {format_seconds((now - since) * (total - done) / (done - before))} left."
+        return {"note": f"{note} You can go on meanwhile.", "progress": share}
+
+
+def size_words(size_bytes: int) -> str:
+    """For example ``156 MB`` or ``2.6 GB``."""
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
