@@ -65,7 +65,8 @@ def describe_frame(image: Frame, *, motion: Motion | None) -> PixelFeatures:
     parts = [_standardised(colours, 1.0)]
     if motion is not None:
         moves = _standardised(motion.features, 0.3)
-        parts += [moves, cv2.GaussianBlur(moves, (0, 0), MOTION_BREADTH * side)]
+        around = cv2.GaussianBlur(moves, (0, 0), MOTION_BREADTH * side)
+        parts += [moves, np.asarray(around, dtype=np.float32)]
     return np.concatenate(parts, axis=-1)
 
 

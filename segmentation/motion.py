@@ -125,7 +125,8 @@ def drift_of(frames: Frames, index: int) -> Drift | None:
         return None
     velocity = np.median(velocities, axis=0).astype(np.float32)
     distance = np.median(distances, axis=0).astype(np.float32)
-    return Drift(velocity=cv2.medianBlur(velocity, 5), distance=cv2.medianBlur(distance, 5))
+    calm = (np.asarray(cv2.medianBlur(values, 5), dtype=np.float32) for values in (velocity, distance))
+    return Drift(*calm)
 
 
 def motion_of(frames: Frames, index: int, *, image: Frame) -> Motion | None:
