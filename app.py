@@ -30,6 +30,7 @@ from web import (
     FORM_FIELDS,
     LIST_OUTPUTS,
     PICKER_OUTPUTS,
+    PRESET_OUTPUTS,
     REFINEMENT_FIELDS,
     Example,
     Handlers,
@@ -46,7 +47,6 @@ from web import (
     load_examples,
     masthead,
     page_theme,
-    preset_fields,
     prompt_part,
     result_part,
     selection_part,
@@ -131,9 +131,9 @@ def _connect_edit(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> 
         stop(edits.stop, parts["token"], None, queue=False, api_visibility="private")
     wiring.connect(
         parts["preset"].input,
-        preset_fields,
-        takes=("preset",),
-        gives=("steps", "learning_rate", "optimizer", "preview_interval"),
+        handlers.model_picker.preset,
+        takes=("token", "preset"),
+        gives=PRESET_OUTPUTS,
         queue=False,
     )
     parts["suggestions"].input(

@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
+from diffusers.utils import logging as diffusers_logging
 from tqdm import tqdm
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils import logging as transformers_logging
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.registry import find_model, list_models
@@ -107,8 +108,9 @@ def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
         for progress in download_model(options.model):
             bar.total = progress.total_bytes
             bar.update(progress.received_bytes - bar.n)
-    # Its bar for reading weights from the disk would hide the messages of this command.
-    disable_progress_bar()
+    # Their bars for reading weights from the disk would hide the messages of this command.
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
     pipe = DreamMotionPipeline.from_pretrained(options.model, options=given_load_options(options))
     return pipe.to(given_device(options))
 

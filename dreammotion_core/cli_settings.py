@@ -23,6 +23,10 @@ _SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "guidance_scale": ("weight of the prompts", _REAL),
     "timestep_range": ("of the noise, in 0 to 1000", {"type": int, "nargs": 2, "metavar": ("LOW", "HIGH")}),
     "timestep_order": ("in which they are taken", {"choices": CHOICES["timestep_order"]}),
+    "direction_weighting": (
+        "of the text's pull over the timesteps",
+        {"choices": CHOICES["direction_weighting"]},
+    ),
     "appearance_weight": ("of the text's pull; 0: off", _REAL),
     "spatial_weight": ("of keeping the structure; 0: off", _REAL),
     "temporal_weight": ("of keeping the motion; 0: off", _REAL),

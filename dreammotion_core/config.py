@@ -17,11 +17,13 @@ MAX_SEED = 2**63 - 1
 
 Optimizer = Literal["sgd", "adam"]
 TimestepOrder = Literal["random", "descending"]
+DirectionWeighting = Literal["noise", "velocity"]
 MethodName = Literal["dreammotion", "v-sds", "sdedit", "ddim-inversion", "flowedit"]
 CHOICES = {
     "method": get_args(MethodName),
     "optimizer": get_args(Optimizer),
     "timestep_order": get_args(TimestepOrder),
+    "direction_weighting": get_args(DirectionWeighting),
 }
 """What the settings in words can be."""
 
@@ -56,6 +58,9 @@ class EditConfig:
         timestep_range: (low, high) of the uniformly drawn timesteps, high exclusive, within [0, 1000].
         timestep_order: ``"random"`` (the paper) takes them as they are drawn; ``"descending"`` takes the
             same ones from the noisiest on, so that the coarse shape is settled before the fine parts.
+        direction_weighting: ``"noise"`` (the paper) takes the difference of the predicted noises as the V-DDS
+            direction; ``"velocity"`` that of the velocities of flow matching, which weighs noisy timesteps
+            more and does not pull towards the source. They can be chosen for every family.
         appearance_weight: weight of the V-DDS direction; 0 switches it off.
         spatial_weight: lambda_s, weight of spatial self-similarity matching; 0 switches it off.
         temporal_weight: lambda_t, weight of temporal self-similarity matching; 0 switches it off.
@@ -89,6 +94,7 @@ class EditConfig:
     guidance_scale: float = 7.5
     timestep_range: tuple[int, int] = (50, 950)
     timestep_order: TimestepOrder = "descending"
+    direction_weighting: DirectionWeighting = "noise"
     appearance_weight: float = 1.0
     spatial_weight: float = 0.02
     temporal_weight: float = 2.0

@@ -37,3 +37,24 @@ def masked_direction(noise_pred: Tensor, source_noise_pred: Tensor, latent_mask:
     """
     direction = (noise_pred - source_noise_pred).detach()
     return direction if latent_mask is None else direction * latent_mask
+
+
+def velocity_direction(direction: Tensor, difference: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+    """The same direction as a difference of velocities v = epsilon - z, as flow matching defines them.
+
+    A prediction epsilon implies the clean latents z = (z_t - sigma epsilon) / alpha. With the noise shared by
+    both branches, the difference of their velocities is
+    (alpha + sigma) / alpha * direction - (x - x^): the timesteps are weighted in another way, and the pull
+    towards the source is gone that the difference of the noises contains. For flow matching, where
+    alpha + sigma = 1, it is exactly the difference of what the model predicts.
+
+    Args:
+        direction: (1, C, F, h, w) difference of the predicted noises, `masked_direction`.
+        difference: same shape, the latents less those of the source, under the same mask.
+        alpha: scale of the signal, broadcastable.
+        sigma: scale of the noise, likewise.
+
+    Returns:
+        (1, C, F, h, w).
+    """
+    return (alpha + sigma) / alpha * direction - difference

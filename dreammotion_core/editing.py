@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LinearLR
 
 from dreammotion_core.backends.base import Backend
 from dreammotion_core.config import EditConfig
-from dreammotion_core.distillation import classifier_free_guidance, masked_direction
+from dreammotion_core.distillation import classifier_free_guidance, masked_direction, velocity_direction
 from dreammotion_core.errors import NumericsError
 from dreammotion_core.events import StepDone
 from dreammotion_core.keys import KeyCapture, KeySite
@@ -170,6 +170,9 @@ def distill_step(
     target = predict(backend, *of_target, config, sites)
 
     direction = masked_direction(target.noise_pred, source.noise_pred, task.latent_mask)
+    if config.direction_weighting == "velocity":
+        difference = masked_direction(latents, task.source_latents, task.latent_mask)
+        direction = velocity_direction(direction, difference, *scales)
     spatial, temporal, matching_gradient = match_keys(
         target.keys,
         source.keys,

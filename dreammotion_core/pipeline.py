@@ -182,6 +182,7 @@ class DreamMotionPipeline:
             return
         rendered = self.backend.render(
             latents,
+            size=self.spec.fit_size(finish.source.size),
             prompt=prompt,
             negative_prompt=config.negative_prompt,
             generator=torch.Generator().manual_seed(config.seed),

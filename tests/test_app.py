@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from dreammotion_core import (
 )
 from segmentation import Prompt, SelectionError, load_segmenter
 from tests.serving import serve
-from tests.tiny import moving_square, save_tiny_unet3d
+from tests.tiny import moving_square, save_tiny_unet3d, tiny_spec
 from web import FORM_FIELDS, Example, LazyEditor, Models, Segmenters, load_examples
 from web.clip import Clip
 from web.device import DeviceQueue, QueueFullError
@@ -50,7 +51,7 @@ from web.failures import UNEXPECTED, told_to_visitor
 from web.opening import Clips
 from web.refining import edited_masks
 from web.selecting import Selections
-from web.settings import preset_fields, read_prompts, read_settings
+from web.settings import model_fields, preset_fields, read_prompts, read_settings
 from web.visitors import VisitorGoneError, VisitorStore
 
 SIDE = 64
@@ -558,21 +559,31 @@ def test_prompts_are_checked_before_anything_waits(source: Any, target: Any, mes
 )
 def test_settings_are_checked_again_on_the_server(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        read_settings(form(**changes))
+        read_settings(form(**changes), spec=tiny_spec())
 
 
 def test_the_form_starts_with_the_defaults_of_the_library() -> None:
     usual = EditConfig()
     values = form(steps=usual.num_optimization_steps, preview_interval=usual.preview_interval, seed="-1")
 
-    assert read_settings(values) == usual
+    assert read_settings(values, spec=tiny_spec()) == usual
 
 
 @pytest.mark.parametrize("name", ["fast", "paper"])
 def test_a_preset_fills_the_form(name: str) -> None:
     config = EditConfig.preset(name, seed=7)
 
-    assert read_settings(form(preset=name, **preset_fields(name))) == config
+    values = form(preset=name, **preset_fields(config))
+    assert read_settings(values, spec=tiny_spec()) == config
+
+
+def test_the_form_follows_the_settings_of_a_model_also_those_that_it_does_not_show() -> None:
+    own = {"guidance_scale": 3.0, "timestep_range": (100, 900), "colour_smoothing": 0.5}
+    spec = replace(tiny_spec(), settings=own)
+
+    config = read_settings(form(**model_fields(spec.config()), seed="7"), spec=spec)
+
+    assert config == EditConfig(seed=7, **own)
 
 
 # Clips

@@ -22,12 +22,13 @@ Browser, Page, expect = playwright.Browser, playwright.Page, playwright.expect
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
 ]
 SIDE = 128
 BALL = (0.25, 0.6)
 OTHER = (0.8, 0.2)
-PATIENCE = 60_000
+PATIENCE = 150_000
 """Milliseconds; the machine may be busy with other tests."""
 
 UPLOAD = '.dm-source input[type="file"]'

@@ -519,6 +519,8 @@ def test_interrupt_keeps_the_latest_preview_and_the_bar_shows_the_losses(
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=stderr,
+        # Tests that run in the background are deaf to it, and so would be what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     os.close(stderr)
     try:

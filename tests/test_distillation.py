@@ -1,6 +1,7 @@
 import torch
 
-from dreammotion_core.distillation import classifier_free_guidance, masked_direction
+from dreammotion_core.distillation import classifier_free_guidance, masked_direction, velocity_direction
+from dreammotion_core.parameterization import add_noise, noise_from_prediction
 
 
 def test_guidance_of_one_is_the_conditional_prediction() -> None:
@@ -48,3 +49,31 @@ def test_the_surrogate_loss_has_the_direction_as_its_gradient() -> None:
     (gradient,) = torch.autograd.grad(surrogate, latents)
 
     torch.testing.assert_close(gradient, direction)
+
+
+def test_the_velocity_direction_is_the_difference_of_a_flow_models_own_predictions() -> None:
+    target, source, noise, velocity, source_velocity = torch.randn(5, 1, 4, 2, 3, 3, dtype=torch.float64)
+    sigma = torch.tensor(0.7, dtype=torch.float64)
+    alpha = 1 - sigma
+    noise_pred, source_noise_pred = (
+        noise_from_prediction(v, add_noise(z, noise, alpha, sigma), alpha, sigma, "flow_prediction")
+        for v, z in ((velocity, target), (source_velocity, source))
+    )
+
+    direction = velocity_direction(noise_pred - source_noise_pred, target - source, alpha, sigma)
+
+    torch.testing.assert_close(direction, velocity - source_velocity)
+
+
+def test_the_velocity_direction_of_other_schedules_is_noise_less_signal() -> None:
+    target, source, noise, noise_pred, source_noise_pred = torch.randn(5, 1, 4, 2, 3, 3, dtype=torch.float64)
+    sigma = torch.tensor(0.6, dtype=torch.float64)
+    alpha = (1 - sigma**2).sqrt()
+    velocities = [
+        pred - (add_noise(z, noise, alpha, sigma) - sigma * pred) / alpha
+        for pred, z in ((noise_pred, target), (source_noise_pred, source))
+    ]
+
+    direction = velocity_direction(noise_pred - source_noise_pred, target - source, alpha, sigma)
+
+    torch.testing.assert_close(direction, velocities[0] - velocities[1])

@@ -18,6 +18,7 @@ from dreammotion_core import (
     KeySiteError,
     LoadOptions,
     ModelLoadError,
+    StepLosses,
     VideoError,
 )
 from dreammotion_core.backends.base import Backend
@@ -215,25 +216,43 @@ def test_fused_projections_are_noticed(family: Family, latents: Tensor) -> None:
         captured_keys(fused, latents)
 
 
-def test_equal_branches_cancel_exactly(backend: Backend, latents: Tensor) -> None:
-    embeds = backend.encode_prompt("a red car")
-
-    gradient, losses = distill_step(
-        backend,
-        EditTask(
-            source_latents=latents,
-            prompt_embeds=PromptEmbeds(embeds, embeds, backend.encode_prompt("")),
-            latent_mask=None,
-            config=CONFIG,
-            key_sites=backend.key_sites,
-        ),
-        latents,
-        torch.tensor([500]),
-        torch.randn(latents.shape),
+def first_step(
+    backend: Backend, latents: Tensor, config: EditConfig, *, target: str
+) -> tuple[Tensor, StepLosses]:
+    source, negative = backend.encode_prompt("a red car"), backend.encode_prompt("")
+    task = EditTask(
+        source_latents=latents,
+        prompt_embeds=PromptEmbeds(source, backend.encode_prompt(target), negative),
+        latent_mask=None,
+        config=config,
+        key_sites=backend.key_sites,
     )
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+    return distill_step(backend, task, latents, torch.tensor([500]), noise)
+
+
+def test_equal_branches_cancel_exactly(backend: Backend, latents: Tensor) -> None:
+    gradient, losses = first_step(backend, latents, CONFIG, target="a red car")
 
     assert not gradient.any()
     assert (losses.appearance, losses.spatial, losses.temporal) == (0, 0, 0)
+
+
+def test_the_weighting_by_velocity_scales_the_direction_at_the_source(
+    backend: Backend, latents: Tensor
+) -> None:
+    """Both start at the source, where the two weightings differ by a factor of the timestep alone."""
+    appearance = CONFIG.with_changes(spatial_weight=0.0, temporal_weight=0.0)
+    alpha, sigma = backend.signal_and_noise(torch.tensor([500]), latents)
+
+    directions = []
+    for weighting in ("noise", "velocity"):
+        config = appearance.with_changes(direction_weighting=weighting)
+        directions.append(first_step(backend, latents, config, target="a blue car")[0])
+    noise, velocity = directions
+
+    assert noise.any()
+    torch.testing.assert_close(velocity, (alpha + sigma) / alpha * noise)
 
 
 def test_an_edit_runs_and_leaves_the_rest_of_the_clip(backend: Backend, family: Family) -> None:

@@ -32,7 +32,9 @@ EDITING = BOTTOM | MATHS | {"events", "memory", "backends.base", "editing", "sou
 LOADING = {f"backends.{what}" for what in ("load_options", "checkpointing", "placement", "profiles")}
 BACKENDS = {"backends", "backends.base", "backends.registry"}
 ADAPTERS = {f"backends.{family}" for family in ("unet3d", "cascade", "wan", "cogvideox")}
-CASCADE = {f"backends.show1_{part}" for part in ("blocks", "config", "layers", "unet")}
+CASCADE = {f"backends.show1_{part}" for part in ("blocks", "config", "layers", "unet")} | {
+    f"backends.cascade_{part}" for part in ("latent", "loading", "manifest", "sampling", "show1", "stages")
+}
 MODEL_LIBRARIES = {"diffusers", "transformers", "accelerate", "safetensors", "huggingface_hub"}
 
 ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
@@ -59,7 +61,15 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "backends.profiles": {"errors", "keys", "backends.load_options"},
     "source_cache": {"errors", "atomic_files"},
     "source_branch": {"keys", "backends.base", "source_cache"},
-    **{name: {"errors"} | CASCADE for name in CASCADE},
+    # A cascade ends with a U-Net3D.
+    **{
+        f"backends.cascade_{part}": BOTTOM
+        | MATHS
+        | LOADING
+        | CASCADE
+        | {"backends.base", "backends.component_loading", "backends.unet3d"}
+        for part in ("latent", "loading")
+    },
     "resizing": BOTTOM,
     "memory": {"errors"},
     "checks": BOTTOM | MATHS | {"backends.base"},

@@ -8,10 +8,10 @@ import torch
 from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 
-from dreammotion_core.backends.checkpointing import checkpointed
+from dreammotion_core.backends.checkpointing import checkpointed, unet_layers
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.placement import Placement
-from dreammotion_core.backends.unet3d import UNet3DBackend, _layers
+from dreammotion_core.backends.unet3d import UNet3DBackend
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.keys import KeyCapture
 from tests.tiny import tiny_unet3d
@@ -82,7 +82,7 @@ def saved_bytes() -> Iterator[list[int]]:
 
 def test_checkpointed_layers_are_as_before_outside_the_block() -> None:
     unet = tiny_unet3d().denoiser
-    layers = _layers(unet)
+    layers = unet_layers(unet)
     own_forward = lambda *inputs: inputs  # noqa: E731
     vars(layers[0])["forward"] = own_forward
 
@@ -94,7 +94,7 @@ def test_checkpointed_layers_are_as_before_outside_the_block() -> None:
 
 
 def test_a_layer_of_every_block_is_checkpointed() -> None:
-    layers = _layers(tiny_unet3d().denoiser)
+    layers = unet_layers(tiny_unet3d().denoiser)
 
     assert len(set(layers)) == len(layers)
     inside = [{id(module) for module in layer.modules()} for layer in layers]
@@ -220,9 +220,9 @@ def test_slicing_and_the_whole_clip_at_once_agree() -> None:
 
 def test_layers_without_key_sites_are_compiled_and_keys_still_come() -> None:
     backend = tiny_unet3d(options=LoadOptions(compile=True))
-    compiled = [layer for layer in _layers(backend.denoiser) if layer._compiled_call_impl is not None]
+    compiled = [layer for layer in unet_layers(backend.denoiser) if layer._compiled_call_impl is not None]
 
-    assert len(_layers(backend.denoiser)) > len(compiled) > 10
+    assert len(unet_layers(backend.denoiser)) > len(compiled) > 10
     # Tracing and compiling take minutes; what matters here is who is asked.
     with torch.compiler.set_stance("force_eager"):
         capture = KeyCapture(backend.denoiser, backend.key_sites, batch_size=1, num_frames=3)

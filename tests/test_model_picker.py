@@ -51,6 +51,7 @@ SPECS = (
         max_frames=13,
         frame_step=4,
         fps=16.0,
+        settings={"guidance_scale": 4.0, "num_optimization_steps": 9},
         stages=("key frames", "interpolation", "super-resolution"),
         licence="CC BY-NC 4.0: not for commercial use",
         memory_bytes=3 * GB,
@@ -185,6 +186,15 @@ def test_another_model_is_said_plainly_and_what_was_selected_stays(page: Page) -
     assert [value for _, value in update["last_stage"].choices] == ["", "key frames", "interpolation"]
     assert update["last_stage"].visible
     assert len(update["canvas"]["frames"]) == 9
+
+
+def test_the_form_takes_the_settings_of_the_model_and_a_preset_goes_before_them(page: Page) -> None:
+    update = page.use("cascade")[-1]
+    paper = page.picker.preset(token=page.token, preset="paper")
+    back = page.picker.preset(token=page.token, preset="fast")
+
+    assert (update["preset"], update["guidance_scale"], update["steps"]) == ("fast", 4.0, 9)
+    assert (paper["steps"], back["steps"]) == (200, 9)
 
 
 def test_what_another_reading_does_not_have_is_said_to_be_gone(page: Page) -> None:

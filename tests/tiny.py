@@ -105,16 +105,19 @@ def tiny_unet3d(prediction_type: str = "epsilon", options: LoadOptions | None = 
     return UNet3DBackend(tiny_spec(), **tiny_parts(prediction_type), options=options)  # type: ignore[arg-type]
 
 
+def component_entry(part: object) -> list[str]:
+    """[library, class] of a part, as manifests name it."""
+    return [type(part).__module__.partition(".")[0], type(part).__name__]
+
+
 def save_tiny_unet3d(folder: Path) -> Path:
     """The same model as a folder that `from_pretrained` loads."""
     parts = tiny_parts()
     for name, part in parts.items():
         part.save_pretrained(folder / name)  # type: ignore[attr-defined]
-    manifest = {
-        **{name: [type(p).__module__.partition(".")[0], type(p).__name__] for name, p in parts.items()},
-        **{"resolution": [16, 16], "num_frames": 3, "max_frames": 6, "fps": 8, "vocabulary": WORDS},
-    }
-    (folder / "model_index.json").write_text(json.dumps(manifest))
+    manifest = {"resolution": [16, 16], "num_frames": 3, "max_frames": 6, "fps": 8, "vocabulary": WORDS}
+    components = {name: component_entry(part) for name, part in parts.items()}
+    (folder / "model_index.json").write_text(json.dumps(components | manifest))
     return folder
 
 

@@ -15,7 +15,7 @@ from web.models import Models
 from web.opening import CLIP_OUTPUTS
 from web.parts import clip_row, prompt_part, result_part, selection_part
 from web.segmenters import PICKER_OUTPUTS, Segmenters
-from web.settings import FORM_FIELDS, REFINEMENT_FIELDS, preset_fields
+from web.settings import FORM_FIELDS, PRESET_OUTPUTS, REFINEMENT_FIELDS
 from web.theme import page_theme
 from web.wiring import Wiring
 
@@ -26,6 +26,7 @@ __all__ = [
     "FORM_FIELDS",
     "LIST_OUTPUTS",
     "PICKER_OUTPUTS",
+    "PRESET_OUTPUTS",
     "REFINEMENT_FIELDS",
     "Example",
     "Handlers",
@@ -42,7 +43,6 @@ __all__ = [
     "load_examples",
     "masthead",
     "page_theme",
-    "preset_fields",
     "prompt_part",
     "result_part",
     "selection_part",

@@ -16,7 +16,7 @@ def advanced_drawer(spec: ModelSpec) -> dict[str, Component]:
     Args:
         spec: of the active model, for the length of a clip.
     """
-    usual = EditConfig()
+    usual = spec.config()
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
         return _optimisation(usual) | _losses(usual) | _mask(usual) | _span(spec)
 

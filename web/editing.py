@@ -53,7 +53,7 @@ class Edits:
         visitor = self._visitors.get(token)
         clip = require_clip(visitor)
         prompts = read_prompts(source_prompt, target_prompt)
-        config = read_settings(form)
+        config = read_settings(form, spec=self._models.of(visitor).spec)
         clip.refinement = read_refinement(form)
         if config.use_mask:
             _check_choice(clip)

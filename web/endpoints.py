@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from pydantic import ValidationError
 
-from dreammotion_core import EditConfig, VideoError, write_video
+from dreammotion_core import VideoError, write_video
 from segmentation import Click, Prompt, Segmenter, Selection, Tracks
 from web.clip import Clip
 from web.device import DeviceQueue
@@ -82,7 +82,9 @@ class Endpoints:
         """
         with told_to_visitor(), tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
             prompts = read_prompts(source_prompt, target_prompt)
-            config = EditConfig(num_optimization_steps=whole_number("steps", steps), seed=read_seed(seed))
+            config = self._editor.spec.config(
+                num_optimization_steps=whole_number("steps", steps), seed=read_seed(seed)
+            )
             clip = self._open(video)
             number = clip.project.objects[0].number
             clip.history = clip.history.do(lambda project: project.with_prompt(number, _at(x, y)))

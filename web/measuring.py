@@ -43,8 +43,8 @@ class Measurements:
     def run(self, *, token: str, **form: Any) -> Iterator[Update]:
         """Try a step of the edit that the form asks for, and smaller ones where it does not fit."""
         visitor = self._visitors.get(token)
-        clip, config = require_clip(visitor), read_settings(form)
-        editor = self._models.of(visitor)
+        clip, editor = require_clip(visitor), self._models.of(visitor)
+        config = read_settings(form, spec=editor.spec)
         with visitor.job() as stop:
             hidden = gr.Button(visible=False)
             yield {"stop": gr.Button(visible=True), "preflight_use": hidden}

@@ -10,20 +10,26 @@ from weakref import WeakKeyDictionary
 
 import gradio as gr
 
-from dreammotion_core import ModelSpec, length_words, shortest_length
+from dreammotion_core import EditConfig, ModelSpec, length_words, shortest_length
 from web.components import masthead_html
 from web.drawer import frames_info, stage_choices
 from web.failures import message_of, told_to_visitor
 from web.models import Models, State
 from web.opening import CLIP_OUTPUTS, Clips
 from web.picking import ProgressWords, size_words
+from web.settings import model_fields, preset_fields, preset_names
 from web.visitors import Visitor, VisitorStore
 from web.wiring import Update
 
 LIST_OUTPUTS = ("model", "model_box")
 """Names of the components that show what there is to choose."""
 
-MODEL_OUTPUTS = (*LIST_OUTPUTS, "masthead", "num_frames", "last_stage", *CLIP_OUTPUTS)
+MODEL_OUTPUTS = (
+    *LIST_OUTPUTS,
+    *("masthead", "num_frames", "last_stage", "preset"),
+    *model_fields(EditConfig()),
+    *CLIP_OUTPUTS,
+)
 """Names of the components that a choice changes."""
 
 _VERBS = {State.READY: "Use", State.DOWNLOADABLE: "Download {size} and use"}
@@ -72,7 +78,11 @@ class ModelPicker:
             yield self._shown(visitor, note=f"{message_of(error).rstrip('.')}. {stays}", is_problem=True)
             return
         note = f"{spec.label} edits now. Its weights are loaded by the first edit."
-        yield self._shown(visitor, note=note) | _controls(spec) | adapted
+        yield self._shown(visitor, note=note) | _controls(spec) | model_fields(spec.config()) | adapted
+
+    def preset(self, *, token: str, preset: Any) -> Update:
+        """What a preset sets with the visitor's model."""
+        return preset_fields(self._models.of(self._visitors.get(token)).spec.config(preset))
 
     def stop(self, token: str) -> None:
         """End the visitor's download, or the waiting for it."""
@@ -112,7 +122,7 @@ class ModelPicker:
         return {
             "name": spec.name,
             "label": spec.label,
-            "facts": " · ".join(fact for fact in (spec.licence, size, memory) if fact),
+            "facts": " · ".join(fact for fact in (size, memory, spec.licence) if fact),
             "state": standing.state.name.lower(),
             "words": str(standing.state),
             "description": spec.description,
@@ -139,4 +149,5 @@ def _controls(spec: ModelSpec) -> Update:
             info=frames_info(spec),
         ),
         "last_stage": gr.Radio(choices=stage_choices(spec), value="", visible=bool(spec.stages)),
+        "preset": preset_names()[0],
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from dreammotion_core import PRESETS, ConfigError, EditConfig, check_prompts
+from dreammotion_core import PRESETS, ConfigError, EditConfig, ModelSpec, check_prompts
 
 FORM_FIELDS = (
     "preset",
@@ -58,16 +58,17 @@ class Refinement:
     feather: int = _USUAL.mask_feather
 
 
-def read_settings(form: Mapping[str, Any]) -> EditConfig:
-    """The checked settings of an edit; those that the form does not show are the preset's.
+def read_settings(form: Mapping[str, Any], *, spec: ModelSpec) -> EditConfig:
+    """The checked settings of an edit; those that the form does not show are the preset's or the model's.
 
     Args:
         form: values of `FORM_FIELDS` as the browser sent them.
+        spec: of the model that edits.
 
     Raises:
         ConfigError: if one is missing, of a wrong type or out of its range.
     """
-    return EditConfig.preset(
+    return spec.config(
         form["preset"],
         num_optimization_steps=whole_number("steps", form["steps"]),
         optimizer=form["optimizer"],
@@ -113,19 +114,31 @@ def read_refinement(form: Mapping[str, Any]) -> Refinement:
     )
 
 
-def preset_fields(preset: str) -> dict[str, Any]:
-    """Values of the form's fields that a preset sets.
-
-    Raises:
-        ConfigError: if there is no such preset.
-    """
-    config = EditConfig.preset(preset)
+def preset_fields(config: EditConfig) -> dict[str, Any]:
+    """Values of the form's fields that a preset sets."""
     return {
         "steps": config.num_optimization_steps,
         "learning_rate": config.learning_rate,
         "optimizer": config.optimizer,
         "preview_interval": config.preview_interval,
     }
+
+
+def model_fields(config: EditConfig) -> dict[str, Any]:
+    """Values of the form's fields that a model sets."""
+    low, high = config.timestep_range
+    return preset_fields(config) | {
+        "guidance_scale": config.guidance_scale,
+        "timestep_low": low,
+        "timestep_high": high,
+        "appearance_weight": config.appearance_weight,
+        "spatial_weight": config.spatial_weight,
+        "temporal_weight": config.temporal_weight,
+    }
+
+
+PRESET_OUTPUTS = tuple(preset_fields(_USUAL))
+"""Names of the form's components that a preset sets."""
 
 
 def preset_names() -> list[str]:

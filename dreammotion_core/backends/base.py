@@ -197,12 +197,19 @@ class RendersInStages(Protocol):
     """A cascade: what is optimised are key frames, and later stages make the clip of them."""
 
     def render(
-        self, latents: Tensor, *, prompt: str, negative_prompt: str, generator: torch.Generator
+        self,
+        latents: Tensor,
+        *,
+        size: tuple[int, int],
+        prompt: str,
+        negative_prompt: str,
+        generator: torch.Generator,
     ) -> Iterator[RenderedStage]:
         """Run the stages after the first, one at each step of the iterator.
 
         Args:
             latents: (1, C, f, h, w), the optimised key frames.
+            size: (H, W) of the last stage, as `ModelSpec.fit_size` gives it.
             prompt: the target prompt.
             negative_prompt: of the unconditional branch.
             generator: draws all noise, on the CPU.

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+
+
+def unet_layers(unet: nn.Module) -> Sequence[nn.Module]:
+    """The layers of a video U-Net that hold nearly all its weights and activations, none within another.
+
+    Args:
+        unet: built of blocks, as diffusers' U-Net3D.
+    """
+    kinds = ("resnets", "temp_convs", "attentions", "temp_attentions", "motion_modules")
+    named = dict(unet.named_modules())
+    is_layer = re.compile(
+        rf"transformer_in|(?:(?:down|up)_blocks\.\d+|mid_block)\.(?:{'|'.join(kinds)})\.\d+"
+    )
+    return [layer for name, layer in named.items() if is_layer.fullmatch(name)]
 
 
 @contextmanager

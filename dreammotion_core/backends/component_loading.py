@@ -86,17 +86,24 @@ class ModelFiles:
         Raises:
             ModelLoadError: if it is missing, incomplete, damaged or unreachable.
         """
+        default_dtype = torch.get_default_dtype()
         try:
             return component(self.spec.source, subfolder=part, revision=self.spec.revision, **options)
+        except ModelLoadError as error:
+            raise ModelLoadError(f"{part} of {self.spec.source} cannot be used: {error}") from error
         except LOAD_ERRORS as error:
             raise ModelLoadError(_advice(self.spec, part, error)) from error
+        finally:
+            # diffusers leaves that of the weights behind when it refuses a configuration.
+            torch.set_default_dtype(default_dtype)
 
-    def load_network(self, part: str, network: Any, **options: Any) -> Any:
+    def load_network(self, part: str, network: Any, *, strict: bool = False, **options: Any) -> Any:
         """Load a part with weights, all of which have to be there.
 
         Args:
             part: subfolder.
             network: its class, a model of diffusers or transformers.
+            strict: whether weights that are left over are refused too.
             **options: passed on to `from_pretrained`.
 
         Raises:
@@ -107,6 +114,11 @@ class ModelFiles:
         if missing := sorted(report["missing_keys"]):
             error = ValueError(f"the weights lack {', '.join(missing[:3])}")
             raise ModelLoadError(_advice(self.spec, part, error))
+        if strict and (left_over := sorted(report["unexpected_keys"])):
+            raise ModelLoadError(
+                f"{part} of {self.spec.source} has weights that its configuration has no place for "
+                f"({', '.join(left_over[:3])}); they are another model's: fetch the folder again"
+            )
         return model
 
     def load_denoiser(self, part: str, network: Any, **options: Any) -> Any:

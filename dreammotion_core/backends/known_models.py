@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from dreammotion_core.backends.base import ModelSpec
@@ -127,8 +128,35 @@ COGVIDEOX_5B = ModelSpec(
     ready_file="transformer/config.json",
 )
 
-KNOWN_MODELS = (TOYBOX, ZEROSCOPE, MODELSCOPE, WAN_1_3B, WAN_14B, COGVIDEOX_2B, COGVIDEOX_5B)
+SHOW_1 = ModelSpec(
+    name="show-1",
+    label="Show-1 cascade",
+    family="cascade",
+    source="showlab/show-1-base",
+    revision="02c7cbcec48f841e4b4bdbc972077c8420b1ae11",
+    licence=(
+        "CC BY-NC 4.0: not for commercial use; its first-frame model under the DeepFloyd IF licence, to be "
+        "accepted on huggingface.co"
+    ),
+    size_bytes=48_000_000_000,
+    description=(
+        "The cascade of the DreamMotion paper: eight key frames are edited in pixels, later stages draw the "
+        "frames between them and enlarge the clip. Needs a large GPU and a download of six models."
+    ),
+    resolution=(320, 576),
+    num_frames=29,
+    max_frames=57,
+    frame_step=4,
+    fps=7.5,
+    stages=("key-frames", "interpolation", "super-resolution", "latent-super-resolution"),
+    keeps_detail=False,
+)
+
+KNOWN_MODELS = (TOYBOX, ZEROSCOPE, MODELSCOPE, SHOW_1, WAN_1_3B, WAN_14B, COGVIDEOX_2B, COGVIDEOX_5B)
 """In the order in which they are offered, the default first."""
 
-EXAMPLES = {spec.family: spec for spec in (ZEROSCOPE, WAN_1_3B, COGVIDEOX_2B)}
+# No repository holds it whole; see the README for how to make a folder of its two.
+ANIMATEDIFF = replace(ZEROSCOPE, family="animatediff", resolution=(512, 512), max_frames=32)
+
+EXAMPLES = {spec.family: spec for spec in (ZEROSCOPE, ANIMATEDIFF, SHOW_1, WAN_1_3B, COGVIDEOX_2B)}
 """Family -> the known model whose facts hold where a folder or a hub repository does not tell its own."""

@@ -17,12 +17,15 @@ OLDEST_FORMAT_VERSION = 1
 
 FAMILIES = {
     "UNet3DConditionModel": "unet3d",
+    "UNetMotionModel": "animatediff",
+    "DreamMotionCascade": "cascade",
     "WanTransformer3DModel": "wan",
     "CogVideoXTransformer3DModel": "cogvideox",
 }
 """Class of a denoiser or of a whole model, as manifests name it, -> its family."""
 
-_LIBRARIES = {"diffusers", "transformers", "dreammotion_core"}
+_LIBRARIES = {"diffusers", "transformers", "dreammotion_core", "showone.models.unet_3d_condition"}
+"""What the published manifests name; the last one is the package of Show-1's authors."""
 
 
 def component_classes(manifest: Mapping[str, Any]) -> dict[str, str]:

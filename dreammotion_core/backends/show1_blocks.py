@@ -8,8 +8,7 @@ blocks that combine them this way. Attribute names are those of the published ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +32,6 @@ class VideoBlock(nn.Module):
         settings: what all layers share.
     """
 
-    _gradient_checkpointing_func: Callable[..., Tensor]
-
     def __init__(
         self,
         widths: Sequence[tuple[int, int]],
@@ -43,7 +40,6 @@ class VideoBlock(nn.Module):
         settings: BlockSettings,
     ) -> None:
         super().__init__()
-        self.gradient_checkpointing = False
         width = widths[-1][1]
         self.resnets = nn.ModuleList(resnet(*pair, settings=settings) for pair in widths)
         self.temp_convs = nn.ModuleList(temporal_convolution(out, settings=settings) for _, out in widths)
@@ -65,19 +61,10 @@ class VideoBlock(nn.Module):
         return attended
 
     def _layer(self, index: int, hidden: Tensor, time: Tensor, text: Tensor, num_frames: int) -> Tensor:
-        hidden = self._run(self._convolve, index, hidden, time, num_frames)
+        hidden = self._convolve(index, hidden, time, num_frames)
         if self.num_attentions:
-            hidden = self._run(self._attend, index, hidden, text, num_frames)
+            hidden = self._attend(index, hidden, text, num_frames)
         return hidden
-
-    def _run(self, part: Callable[..., Tensor], *arguments: Any) -> Tensor:
-        """Run a part of a layer, to be computed again in the backward pass if so asked.
-
-        diffusers' models ask for training mode too; an edit needs gradients in evaluation mode.
-        """
-        if self.gradient_checkpointing and torch.is_grad_enabled():
-            return self._gradient_checkpointing_func(part, *arguments)
-        return part(*arguments)
 
 
 class DownBlock(VideoBlock):
@@ -143,7 +130,7 @@ class MidBlock(VideoBlock):
     def forward(self, hidden: Tensor, *, time: Tensor, text: Tensor, num_frames: int) -> Tensor:
         """As `DownBlock.forward`, with nothing for the decoder."""
         hidden = self._layer(0, hidden, time, text, num_frames)
-        return self._run(self._convolve, 1, hidden, time, num_frames)
+        return self._convolve(1, hidden, time, num_frames)
 
 
 class UpBlock(VideoBlock):

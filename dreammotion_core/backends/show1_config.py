@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dreammotion_core.errors import BackendError
+from dreammotion_core.errors import ModelLoadError
 
 DOWN_BLOCK_ATTENDS = {"ResnetDownsampleBlock3D": False, "SimpleCrossAttnDownBlock3D": True}
 UP_BLOCK_ATTENDS = {"ResnetUpsampleBlock3D": False, "SimpleCrossAttnUpBlock3D": True}
@@ -34,18 +34,18 @@ def check_config(config: Mapping[str, Any]) -> None:
     """Refuse the configuration of another architecture.
 
     Raises:
-        BackendError: naming the key, its value and the values that work.
+        ModelLoadError: naming the key, its value and the values that work.
     """
     for key, accepted in FIXED_CONFIG.items():
         if key in config and config[key] not in accepted:
-            raise BackendError(
+            raise ModelLoadError(
                 f"the U-Net's configuration says {key} = {config[key]!r}, and Show-1's pixel U-Nets have "
                 f"{' or '.join(map(repr, accepted))}; pass a stage of the Show-1 cascade"
             )
     for key, known in (("down_block_types", DOWN_BLOCK_ATTENDS), ("up_block_types", UP_BLOCK_ATTENDS)):
         unknown = sorted(set(config.get(key, ())) - set(known))
         if unknown:
-            raise BackendError(
+            raise ModelLoadError(
                 f"the U-Net's {key} name {', '.join(unknown)}, and Show-1's pixel U-Nets have "
                 f"{', '.join(known)}; pass a stage of the Show-1 cascade"
             )

@@ -58,10 +58,8 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         transfromer_in_opt: a temporal transformer right after the first convolution (published spelling).
 
     Raises:
-        BackendError: if the configuration is that of another architecture.
+        ModelLoadError: if the configuration is that of another architecture.
     """
-
-    _supports_gradient_checkpointing = True
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(

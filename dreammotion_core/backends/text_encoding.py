@@ -70,12 +70,18 @@ def _check_tokenizer_files(spec: ModelSpec, tokenizer: Any) -> None:
 
 @torch.no_grad()
 def embed_prompt(
-    prompt: str, *, tokenizer: Any, text_encoder: Any, max_tokens: int, device: torch.device
+    prompt: str,
+    *,
+    tokenizer: Any,
+    text_encoder: Any,
+    max_tokens: int,
+    device: torch.device,
+    mask_padding: bool = False,
 ) -> Tensor:
     """Hidden states of the text encoder for a prompt, padded or cut to a fixed number of tokens.
 
     UMT5 does not look at the padding, and its states there are set to zero, as Wan was trained; the other
-    encoders treat the padding as text, as the models that use them were.
+    encoders treat the padding as text unless told otherwise, as most models that use them were.
 
     Args:
         prompt: any text.
@@ -83,6 +89,7 @@ def embed_prompt(
         text_encoder: one of `TEXT_ENCODERS`, on `device`.
         max_tokens: L.
         device: where it works.
+        mask_padding: whether the text tokens of the other encoders shall not look at the padding.
 
     Returns:
         (1, L, D) in the encoder's precision.
@@ -90,10 +97,11 @@ def embed_prompt(
     tokens = tokenizer(
         prompt, padding="max_length", max_length=max_tokens, truncation=True, return_tensors="pt"
     ).to(device)
-    if not isinstance(text_encoder, UMT5EncoderModel):
-        prompt_embeds: Tensor = text_encoder(tokens.input_ids).last_hidden_state
-        return prompt_embeds
     is_text: Tensor = tokens.attention_mask
+    if not isinstance(text_encoder, UMT5EncoderModel):
+        mask = is_text if mask_padding else None
+        prompt_embeds: Tensor = text_encoder(tokens.input_ids, attention_mask=mask).last_hidden_state
+        return prompt_embeds
     prompt_embeds = text_encoder(tokens.input_ids, is_text).last_hidden_state
     return prompt_embeds * is_text[..., None].to(prompt_embeds.dtype)
 
