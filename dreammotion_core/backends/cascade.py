@@ -22,7 +22,7 @@ from dreammotion_core.backends.cascade_manifest import (
 )
 from dreammotion_core.backends.cascade_sampling import Guidance, PixelStage
 from dreammotion_core.backends.cascade_show1 import SHOW_1_MANIFEST
-from dreammotion_core.backends.cascade_sizes import key_frame_size, quick_look_size, size_multiple
+from dreammotion_core.backends.cascade_sizes import key_frame_size, quick_look_size
 from dreammotion_core.backends.cascade_stages import (
     KEY_FRAME_STEP,
     blended,
@@ -167,8 +167,9 @@ class CascadeBackend:
         self.spec.check_length(len(frames))
         self.spec.check_size(size)
         key_frames = frames[::KEY_FRAME_STEP].to(self.device, torch.float32)
+        multiple = self.stages.size_multiple(self.manifest)
         small_size = key_frame_size(
-            size, spec=self.spec, trained=self.manifest.key_frames.size, multiple=self._size_multiple
+            size, spec=self.spec, trained=self.manifest.key_frames.size, multiple=multiple
         )
         small = F.interpolate(key_frames, small_size, mode="bilinear", antialias=True)
         return small.transpose(0, 1)[None]
@@ -243,11 +244,3 @@ class CascadeBackend:
         """A stage whose U-Net is on the device."""
         self._placement.fetch(stage.unet)
         return stage
-
-    @property
-    def _size_multiple(self) -> int:
-        """Of the sides of key frames, so that the U-Nets in pixels can halve theirs."""
-        multiple: int = size_multiple(self.stages.key_frames.unet)
-        if (larger := self.manifest.super_resolution) and self.stages.super_resolution:
-            multiple = max(multiple, size_multiple(self.stages.super_resolution[-1].unet) // larger.scale)
-        return multiple

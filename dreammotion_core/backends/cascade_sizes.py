@@ -33,8 +33,8 @@ def quick_look_size(size: Size, *, spec: ModelSpec, trained: Size) -> Size:
 
 def size_multiple(unet: Any) -> int:
     """Of the sides of what a U-Net reads: it halves them at every level but the last."""
-    num_levels: int = len(unet.config.block_out_channels)
-    return 2 ** (num_levels - 1)
+    num_levels = len(unet.config.block_out_channels)
+    return 1 << (num_levels - 1)
 
 
 def _relative_side(size: Size, trained: Size) -> float:
