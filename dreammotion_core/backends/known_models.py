@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from dreammotion_core.backends.base import ModelSpec
@@ -161,5 +162,8 @@ SHOW_1 = ModelSpec(
 KNOWN_MODELS = (TOYBOX, ZEROSCOPE, MODELSCOPE, SHOW_1, WAN_1_3B, WAN_14B, COGVIDEOX_2B, COGVIDEOX_5B)
 """In the order in which they are offered, the default first."""
 
-EXAMPLES = {spec.family: spec for spec in (ZEROSCOPE, SHOW_1, WAN_1_3B, COGVIDEOX_2B)}
+# No repository holds it whole; see the README for how to make a folder of its two.
+ANIMATEDIFF = replace(ZEROSCOPE, family="animatediff", resolution=(512, 512), max_frames=32)
+
+EXAMPLES = {spec.family: spec for spec in (ZEROSCOPE, ANIMATEDIFF, SHOW_1, WAN_1_3B, COGVIDEOX_2B)}
 """Family -> the known model whose facts hold where a folder or a hub repository does not tell its own."""
