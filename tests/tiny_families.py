@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dreammotion_core.backends.base import Backend
 from tests.tiny import save_tiny_unet3d, tiny_unet3d
+from tests.tiny_animatediff import save_tiny_animatediff, tiny_animatediff
 from tests.tiny_cascade import save_tiny_cascade, tiny_cascade
 from tests.tiny_video import save_tiny_cogvideox, save_tiny_wan, tiny_cogvideox, tiny_wan
 
@@ -53,6 +54,7 @@ def v_frames_first(latents: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor)
 
 FAMILIES = {
     "unet3d": Family(tiny_unet3d, save_tiny_unet3d, 3, noise_itself, denoiser_folder="unet"),
+    "animatediff": Family(tiny_animatediff, save_tiny_animatediff, 5, noise_itself, denoiser_folder="unet"),
     "cascade": Family(tiny_cascade, save_tiny_cascade, 9, noise_with_variance, denoiser_folder="unet"),
     "wan": Family(tiny_wan, save_tiny_wan, 9, velocity_of_flow),
     "cogvideox": Family(tiny_cogvideox, save_tiny_cogvideox, 9, v_frames_first),

@@ -112,7 +112,7 @@ def tiny_cogvideox_parts(*, rotary: bool = False) -> dict[str, Any]:
     }
 
 
-def tiny_video_spec(family: str) -> ModelSpec:
+def tiny_video_spec(family: str, *, frame_step: int = 4) -> ModelSpec:
     return ModelSpec(
         name=f"tiny-{family}",
         label=f"tiny {family} (random weights)",
@@ -123,7 +123,7 @@ def tiny_video_spec(family: str) -> ModelSpec:
         resolution=(16, 16),
         num_frames=5,
         max_frames=13,
-        frame_step=4,
+        frame_step=frame_step,
         fps=8.0,
         vocabulary=WORDS,
     )
@@ -134,14 +134,14 @@ def tiny_wan() -> WanBackend:
     return WanBackend(tiny_video_spec("wan"), **tiny_wan_parts())
 
 
-def save_parts(parts: Mapping[str, Any], folder: Path, *, pipeline: str) -> Path:
+def save_parts(parts: Mapping[str, Any], folder: Path, *, pipeline: str, frame_step: int = 4) -> Path:
     """Parts as a folder in diffusers' layout, with the facts of `tiny_video_spec` in its manifest."""
     for name, part in parts.items():
         part.save_pretrained(folder / name)
     manifest = {
         "_class_name": pipeline,
         **{name: component_entry(part) for name, part in parts.items()},
-        **{"resolution": [16, 16], "num_frames": 5, "max_frames": 13, "frame_step": 4, "fps": 8},
+        **{"resolution": [16, 16], "num_frames": 5, "max_frames": 13, "frame_step": frame_step, "fps": 8},
         "vocabulary": WORDS,
     }
     (folder / "model_index.json").write_text(json.dumps(manifest))

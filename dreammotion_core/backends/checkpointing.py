@@ -17,7 +17,7 @@ def unet_layers(unet: nn.Module) -> Sequence[nn.Module]:
     Args:
         unet: built of blocks, as diffusers' U-Net3D.
     """
-    kinds = ("resnets", "temp_convs", "attentions", "temp_attentions")
+    kinds = ("resnets", "temp_convs", "attentions", "temp_attentions", "motion_modules")
     named = dict(unet.named_modules())
     is_layer = re.compile(
         rf"transformer_in|(?:(?:down|up)_blocks\.\d+|mid_block)\.(?:{'|'.join(kinds)})\.\d+"

@@ -17,6 +17,7 @@ OLDEST_FORMAT_VERSION = 1
 
 FAMILIES = {
     "UNet3DConditionModel": "unet3d",
+    "UNetMotionModel": "animatediff",
     "DreamMotionCascade": "cascade",
     "WanTransformer3DModel": "wan",
     "CogVideoXTransformer3DModel": "cogvideox",

@@ -16,6 +16,7 @@ from dreammotion_core.errors import ModelLoadError
 
 _ADAPTERS = {
     "unet3d": ("dreammotion_core.backends.unet3d", "UNet3DBackend"),
+    "animatediff": ("dreammotion_core.backends.unet3d", "UNet3DBackend"),
     "cascade": ("dreammotion_core.backends.cascade", "CascadeBackend"),
     "wan": ("dreammotion_core.backends.wan", "WanBackend"),
     "cogvideox": ("dreammotion_core.backends.cogvideox", "CogVideoXBackend"),

@@ -1,4 +1,4 @@
-"""Latent U-Net3D text-to-video models: ZeroScope, ModelScope, and the embedded `toybox`.
+"""U-Nets over the latents of single frames: ZeroScope, ModelScope, the embedded `toybox`, and AnimateDiff.
 
 Each part is loaded by its own class from its subfolder, because diffusers' pipeline for this family
 is deprecated and frozen.
@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Self
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel, UNetMotionModel
 from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -30,11 +30,14 @@ from dreammotion_core.values import Notice
 KEY_SITES = (KeySite(r"up_blocks\.\d+\.attentions\.\d+\.transformer_blocks\.\d+\.attn1\.to_k"),)
 """Keys of the decoder's spatial self-attention, where earlier work found structure to be most explicit."""
 
+DENOISERS = {"UNet3DConditionModel": UNet3DConditionModel, "UNetMotionModel": UNetMotionModel}
+"""The classes that a manifest may name; the second is AnimateDiff's, an image U-Net with motion modules."""
+
 SUBFOLDERS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
 class UNet3DBackend:
-    """A U-Net3D over image-VAE latents with a CLIP text encoder.
+    """A video U-Net over image-VAE latents with a CLIP text encoder.
 
     Args:
         spec: facts about the model.
@@ -47,7 +50,7 @@ class UNet3DBackend:
         self,
         spec: ModelSpec,
         *,
-        unet: UNet3DConditionModel,
+        unet: UNet3DConditionModel | UNetMotionModel,
         vae: AutoencoderKL,
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,
@@ -62,7 +65,13 @@ class UNet3DBackend:
         vae_stride = 2 ** (len(vae.config.block_out_channels) - 1)
         unet_stride = 2 ** (len(unet.config.block_out_channels) - 1)
         precision = str(unet.dtype).removeprefix("torch.")
-        self.spec = replace(spec, size_multiple=vae_stride * unet_stride, precision=precision)
+        self.spec = replace(
+            spec,
+            size_multiple=vae_stride * unet_stride,
+            # Motion modules know no more places in time than this.
+            max_frames=min(spec.max_frames, unet.config.get("motion_max_seq_length") or spec.max_frames),
+            precision=precision,
+        )
         self._apply(options or LoadOptions())
 
     def _apply(self, options: LoadOptions) -> None:
@@ -91,7 +100,7 @@ class UNet3DBackend:
         tokenizer, text_encoder = load_text_encoder(files, torch_dtype=options.dtype)
         return cls(
             spec,
-            unet=files.load_denoiser("unet", UNet3DConditionModel, torch_dtype=options.dtype),
+            unet=files.load_denoiser("unet", files.class_of("unet", DENOISERS), torch_dtype=options.dtype),
             vae=files.load_network("vae", AutoencoderKL, torch_dtype=outer_dtype(options.dtype)),
             text_encoder=text_encoder,
             tokenizer=tokenizer,
@@ -160,6 +169,9 @@ class UNet3DBackend:
     def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
         """Predicted noise, (B, C, F, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
         denoiser = self._placement.fetch(self.denoiser)
+        if isinstance(denoiser, UNetMotionModel):
+            # It takes the frames of a clip for a batch of images, each with a prompt.
+            prompt_embeds = prompt_embeds.repeat_interleave(noisy_latents.shape[2], dim=0)
         with checkpointed(self._checkpointed_layers):
             prediction = denoiser(
                 noisy_latents.to(denoiser.dtype),
@@ -172,7 +184,9 @@ class UNet3DBackend:
         )
 
 
-def _checkpointed_layers(unet: UNet3DConditionModel, options: LoadOptions) -> Sequence[nn.Module]:
+def _checkpointed_layers(
+    unet: UNet3DConditionModel | UNetMotionModel, options: LoadOptions
+) -> Sequence[nn.Module]:
     """The layers whose activations are computed again in the backward pass.
 
     By default only the feed-forward ones: they hold two fifths of all activations, and computing them again
