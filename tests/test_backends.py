@@ -239,7 +239,7 @@ def test_weights_of_another_shape_are_refused(folder: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["no-such-model", "owner/model", "./missing/folder"])
 def test_unknown_names_list_what_is_accepted(name: str) -> None:
-    with pytest.raises(ModelLoadError, match=r"pass one of toybox, zeroscope, .*an existing folder"):
+    with pytest.raises(ModelLoadError, match=r"pass one of toybox, toybox-flow, .*an existing folder"):
         find_model(name)
 
 

@@ -20,8 +20,9 @@ from training.workers import rank
 
 RECIPE = Recipe(learning_rate=1.5e-3, weight_decay=1e-2, ema_decay=0.999, save_every=250, betas=(0.9, 0.98))
 CAPTION_DROPOUT = 0.12
-CLIP_EVERY = 8
-"""One step in so many sees clips, the others single pictures, which show more different things."""
+CLIP_EVERY = 2
+"""One step in so many sees clips, the others single pictures, which show more different things but hardly
+use the channels of motion."""
 CLIPS_ONLY = 0.8
 """From this part of the run on, every step sees clips, as every edit will."""
 OBJECT_WEIGHT = 5.0

@@ -28,6 +28,25 @@ TOYBOX = ModelSpec(
     fps=8.0,
 )
 
+TOYBOX_FLOW = ModelSpec(
+    name="toybox-flow",
+    label="toybox-flow (embedded)",
+    family="wan",
+    source=str(ASSETS / "toybox-flow"),
+    licence="Apache-2.0 (trained by this project)",
+    size_bytes=12_700_000,
+    description=(
+        "A sibling of toybox with the architecture of Wan 2.1: a transformer with flow matching over a video "
+        "autoencoder that packs four frames into one. It shows offline, on a CPU, how one edits with models "
+        "of that kind; it knows toybox's cartoon world and nothing else, and draws it less cleanly."
+    ),
+    resolution=(128, 128),
+    num_frames=9,
+    max_frames=17,
+    frame_step=4,
+    fps=8.0,
+)
+
 ZEROSCOPE = ModelSpec(
     name="zeroscope",
     label="ZeroScope v2 576w",
@@ -159,7 +178,17 @@ SHOW_1 = ModelSpec(
     further_sources=tuple(SHOW_1_STAGES.values()),
 )
 
-KNOWN_MODELS = (TOYBOX, ZEROSCOPE, MODELSCOPE, SHOW_1, WAN_1_3B, WAN_14B, COGVIDEOX_2B, COGVIDEOX_5B)
+KNOWN_MODELS = (
+    TOYBOX,
+    TOYBOX_FLOW,
+    ZEROSCOPE,
+    MODELSCOPE,
+    SHOW_1,
+    WAN_1_3B,
+    WAN_14B,
+    COGVIDEOX_2B,
+    COGVIDEOX_5B,
+)
 """In the order in which they are offered, the default first."""
 
 # No repository holds it whole; see the README for how to make a folder of its two.
