@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -15,8 +16,9 @@ def peak_bytes(prepare: Callable[..., Callable[[], object]], *arguments: object)
 
     It is measured in a process of its own, so that no other work has left memory behind that this one
     could use without asking for it. On a CPU that is the kernel's high-water mark of the process (Linux
-    only), set back before the work; it holds the scratch space of single operations too. On a GPU it is the
-    allocator's.
+    only), set back before the work; it holds the scratch space of single operations too. The C library is
+    told to give large blocks back at once: what it would keep for later is not in use. On a GPU it is the
+    allocator's mark of what is in use.
 
     Args:
         prepare: loads what is needed and returns the work; a function that another process can import.
@@ -25,6 +27,7 @@ def peak_bytes(prepare: Callable[..., Callable[[], object]], *arguments: object)
     Returns:
         Bytes in use before the work, and bytes beyond them at its highest point.
     """
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**16)  # read by the C library of the new process
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as process:
         return process.submit(_measure, prepare, arguments).result()

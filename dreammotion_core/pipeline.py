@@ -182,7 +182,7 @@ class DreamMotionPipeline:
             return
         rendered = self.backend.render(
             latents,
-            size=self.spec.fit_size(finish.source.size),
+            size=self.spec.fit_size(finish.source.size, scale=config.resolution_scale),
             prompt=prompt,
             negative_prompt=config.negative_prompt,
             generator=torch.Generator().manual_seed(config.seed),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dreammotion_core import DreamMotionPipeline, EditConfig, ModelLoadError
+from dreammotion_core.backends.base import RenderedStage
 from dreammotion_core.backends.cascade import CascadeBackend
 from dreammotion_core.backends.cascade_loading import count_heads_as_show1
 from dreammotion_core.backends.cascade_manifest import CascadeManifest
@@ -92,6 +93,13 @@ def test_every_fourth_frame_is_a_key_frame(backend: CascadeBackend) -> None:
     torch.testing.assert_close(latents[0, :, 1].mean((1, 2)), frames[4].mean((1, 2)), rtol=0, atol=0.05)
     assert latents.std() < 0.6 * frames.std()
     assert backend.frame_groups(9) == [range(0, 1), range(4, 5), range(8, 9)]
+
+
+def test_a_smaller_grid_has_smaller_key_frames(backend: CascadeBackend) -> None:
+    latents = backend.encode_video(torch.zeros(5, 3, 16, 24))
+
+    assert latents.shape == (1, 3, 2, 4, 6)
+    assert backend.decode_video(latents).shape == (5, 3, 16, 24)
 
 
 def test_the_quick_look_holds_the_key_frames_and_mixtures_of_them(
@@ -298,6 +306,23 @@ def test_a_scheduler_gets_the_variance_only_if_it_reads_it(
 
 
 # --- Through the pipeline ---
+
+
+def test_a_scaled_edit_scales_every_stage(backend: CascadeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    video, mask = moving_square(5, (32, 48))
+    sizes: list[tuple[int, ...]] = []
+    render = backend.render
+
+    def watched(*arguments: Any, **named: Any) -> Iterator[RenderedStage]:
+        for stage in render(*arguments, **named):
+            sizes.append(tuple(stage.frames.shape[-2:]))
+            yield stage
+
+    monkeypatch.setattr(backend, "render", watched)
+    config = EditConfig(num_optimization_steps=1, seed=1, preview_interval=0, resolution_scale=0.5)
+    DreamMotionPipeline(backend)(video, **PROMPTS, mask=mask, config=config)
+
+    assert sizes == [(4, 6), (8, 12), (16, 24)]
 
 
 @pytest.mark.parametrize("last_stage", [*STAGES, None])

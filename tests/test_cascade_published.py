@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
 from dreammotion_core.backends.cascade_manifest import STAGES
 from dreammotion_core.backends.cascade_show1 import SHOW_1_MANIFEST
+from dreammotion_core.backends.known_models import SHOW_1, SHOW_1_STAGES
 from dreammotion_core.backends.show1_unet import Show1UNet
 from tests.show1_expected import BASE, FIRST_FRAME, INTERPOLATION, SUPER_RESOLUTION, expected_weights
 from tests.tiny_cascade import as_image_config
@@ -77,3 +79,18 @@ def test_every_published_stage_is_pinned_to_a_commit() -> None:
         assert part is not None
         assert re.fullmatch(r"[\w.-]+/[\w.-]+", part.source)
         assert re.fullmatch(r"[0-9a-f]{40}", part.revision or "")
+
+
+def test_the_cascade_is_ready_only_when_all_of_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = {(SHOW_1.source, SHOW_1.revision), *SHOW_1_STAGES.values()}
+    here: set[tuple[str, str | None]] = set()
+
+    def cached(source: str, _file: str, *, revision: str | None) -> str | None:
+        return "somewhere" if (source, revision) in here else None
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
+    for part in parts:
+        assert not SHOW_1.is_ready()
+        here.add(part)
+
+    assert SHOW_1.is_ready()

@@ -33,7 +33,8 @@ LOADING = {f"backends.{what}" for what in ("load_options", "checkpointing", "pla
 BACKENDS = {"backends", "backends.base", "backends.registry"}
 ADAPTERS = {f"backends.{family}" for family in ("unet3d", "cascade", "wan", "cogvideox")}
 CASCADE = {f"backends.show1_{part}" for part in ("blocks", "config", "layers", "unet")} | {
-    f"backends.cascade_{part}" for part in ("latent", "loading", "manifest", "sampling", "show1", "stages")
+    f"backends.cascade_{part}"
+    for part in ("latent", "loading", "manifest", "sampling", "show1", "sizes", "stages")
 }
 MODEL_LIBRARIES = {"diffusers", "transformers", "accelerate", "safetensors", "huggingface_hub"}
 

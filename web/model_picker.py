@@ -122,7 +122,7 @@ class ModelPicker:
         return {
             "name": spec.name,
             "label": spec.label,
-            "facts": " · ".join(fact for fact in (spec.licence, size, memory) if fact),
+            "facts": " · ".join(fact for fact in (size, memory, spec.licence) if fact),
             "state": standing.state.name.lower(),
             "words": str(standing.state),
             "description": spec.description,

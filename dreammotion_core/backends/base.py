@@ -45,6 +45,7 @@ class ModelSpec:
         settings: of an edit, by name, that are best with this model where they differ from the defaults of
             `EditConfig`.
         ready_file: a file of the repository whose presence tells that it was downloaded.
+        further_sources: (hub id, pinned revision) of repositories that it needs besides, with the same file.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ModelSpec:
     keeps_detail: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     ready_file: str = "unet/config.json"
+    further_sources: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_local(self) -> bool:
@@ -80,7 +82,10 @@ class ModelSpec:
             return (Path(self.source) / "model_index.json").is_file()
         from huggingface_hub import try_to_load_from_cache
 
-        return isinstance(try_to_load_from_cache(self.source, self.ready_file, revision=self.revision), str)
+        return all(
+            isinstance(try_to_load_from_cache(source, self.ready_file, revision=revision), str)
+            for source, revision in ((self.source, self.revision), *self.further_sources)
+        )
 
     def fit_size(self, size: tuple[int, int], *, scale: float = 1.0) -> tuple[int, int]:
         """The (height, width) the model works at for a clip of that size: same shape, trained area.

@@ -22,6 +22,7 @@ from dreammotion_core.backends.cascade_manifest import (
 )
 from dreammotion_core.backends.cascade_sampling import Guidance, PixelStage
 from dreammotion_core.backends.cascade_show1 import SHOW_1_MANIFEST
+from dreammotion_core.backends.cascade_sizes import key_frame_size, quick_look_size
 from dreammotion_core.backends.cascade_stages import (
     KEY_FRAME_STEP,
     blended,
@@ -166,13 +167,18 @@ class CascadeBackend:
         self.spec.check_length(len(frames))
         self.spec.check_size(size)
         key_frames = frames[::KEY_FRAME_STEP].to(self.device, torch.float32)
-        small = F.interpolate(key_frames, self._key_frame_size(size), mode="bilinear", antialias=True)
+        multiple = self.stages.size_multiple(self.manifest)
+        small_size = key_frame_size(
+            size, spec=self.spec, trained=self.manifest.key_frames.size, multiple=multiple
+        )
+        small = F.interpolate(key_frames, small_size, mode="bilinear", antialias=True)
         return small.transpose(0, 1)[None]
 
     def decode_video(self, latents: Tensor) -> Tensor:
         """(1, 3, f, h, w) to (4 (f - 1) + 1, 3, H, W): the key frames, blended in between; a quick look."""
         frames = blended(latents[0].transpose(0, 1))
-        size = self.spec.fit_size((latents.shape[-2], latents.shape[-1]))
+        small = (latents.shape[-2], latents.shape[-1])
+        size = quick_look_size(small, spec=self.spec, trained=self.manifest.key_frames.size)
         return F.interpolate(frames, size, mode="bicubic", align_corners=False)
 
     def frame_groups(self, num_frames: int) -> Sequence[range]:
@@ -238,12 +244,3 @@ class CascadeBackend:
         """A stage whose U-Net is on the device."""
         self._placement.fetch(stage.unet)
         return stage
-
-    def _key_frame_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(h, w) of the key frames of a clip: its shape, at the area they were trained at."""
-        multiple = 2 ** (len(self.denoiser.config.block_out_channels) - 1)
-        if (larger := self.manifest.super_resolution) and self.stages.super_resolution:
-            num_levels = len(self.stages.super_resolution[-1].unet.config.block_out_channels)
-            multiple = max(multiple, 2 ** (num_levels - 1) // larger.scale)
-        trained = replace(self.spec, resolution=self.manifest.key_frames.size, size_multiple=multiple)
-        return trained.fit_size(size)

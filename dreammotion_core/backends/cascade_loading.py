@@ -18,6 +18,7 @@ from torch import nn
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.cascade_manifest import CascadeManifest, Part, spec_of
 from dreammotion_core.backends.cascade_sampling import PixelStage
+from dreammotion_core.backends.cascade_sizes import size_multiple
 from dreammotion_core.backends.component_loading import ModelFiles
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.show1_unet import Show1UNet
@@ -50,6 +51,13 @@ class CascadeStages:
     interpolation: PixelStage | None = None
     super_resolution: tuple[PixelStage, PixelStage] | None = None
     latent: UNet3DBackend | None = None
+
+    def size_multiple(self, manifest: CascadeManifest) -> int:
+        """Of the sides of key frames, so that all U-Nets in pixels can halve what they read."""
+        multiple = size_multiple(self.key_frames.unet)
+        if self.super_resolution is None or manifest.super_resolution is None:
+            return multiple
+        return max(multiple, size_multiple(self.super_resolution[-1].unet) // manifest.super_resolution.scale)
 
 
 def load_stages(spec: ModelSpec, manifest: CascadeManifest, *, options: LoadOptions) -> CascadeStages:

@@ -14,7 +14,7 @@ from dreammotion_core.backends.cascade_manifest import (
     SuperResolutionSettings,
     TextSettings,
 )
-from dreammotion_core.backends.known_models import SHOW_1
+from dreammotion_core.backends.known_models import SHOW_1, SHOW_1_STAGES
 
 BASE, BASE_REVISION = SHOW_1.source, SHOW_1.revision
 
@@ -22,30 +22,30 @@ SHOW_1_MANIFEST = CascadeManifest(
     text=TextSettings(source=BASE, revision=BASE_REVISION, max_tokens=77, mask_padding=True),
     key_frames=KeyFrameSettings(source=BASE, revision=BASE_REVISION, size=(40, 64)),
     interpolation=SampledSettings(
-        source="showlab/show-1-interpolation",
-        revision="db0295e235766dc9a79dba14b528f0eb7c823dcb",
+        source=SHOW_1_STAGES["interpolation"][0],
+        revision=SHOW_1_STAGES["interpolation"][1],
         num_inference_steps=75,
         guidance_scale=4.0,
     ),
     super_resolution=SuperResolutionSettings(
-        source="showlab/show-1-sr1",
-        revision="51def10fcf940f078b6c6377565937d5458d77ca",
+        source=SHOW_1_STAGES["super-resolution"][0],
+        revision=SHOW_1_STAGES["super-resolution"][1],
         num_inference_steps=125,
         guidance_scale=7.0,
         noise_level=250,
         scale=4,
         window=8,
         first_frame=FirstFrameSettings(
-            source="DeepFloyd/IF-II-L-v1.0",
-            revision="609476ce702b2d94aff7d1f944dcc54d4f972901",
+            source=SHOW_1_STAGES["first frame"][0],
+            revision=SHOW_1_STAGES["first frame"][1],
             num_inference_steps=70,
             guidance_scale=4.0,
             noise_level=150,
         ),
     ),
     latent_super_resolution=LatentSuperResolutionSettings(
-        source="showlab/show-1-sr2",
-        revision="2d1824a622b57748f8a75a3c5d4b111711036103",
+        source=SHOW_1_STAGES["latent-super-resolution"][0],
+        revision=SHOW_1_STAGES["latent-super-resolution"][1],
         num_inference_steps=50,
         guidance_scale=15.0,
         strength=0.8,

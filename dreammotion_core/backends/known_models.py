@@ -128,20 +128,26 @@ COGVIDEOX_5B = ModelSpec(
     ready_file="transformer/config.json",
 )
 
+SHOW_1_STAGES = {
+    "interpolation": ("showlab/show-1-interpolation", "db0295e235766dc9a79dba14b528f0eb7c823dcb"),
+    "super-resolution": ("showlab/show-1-sr1", "51def10fcf940f078b6c6377565937d5458d77ca"),
+    "first frame": ("DeepFloyd/IF-II-L-v1.0", "609476ce702b2d94aff7d1f944dcc54d4f972901"),
+    "latent-super-resolution": ("showlab/show-1-sr2", "2d1824a622b57748f8a75a3c5d4b111711036103"),
+}
+"""(hub id, pinned revision) of what runs after the key frames of Show-1."""
+
 SHOW_1 = ModelSpec(
     name="show-1",
     label="Show-1 cascade",
     family="cascade",
     source="showlab/show-1-base",
     revision="02c7cbcec48f841e4b4bdbc972077c8420b1ae11",
-    licence=(
-        "CC BY-NC 4.0: not for commercial use; its first-frame model under the DeepFloyd IF licence, to be "
-        "accepted on huggingface.co"
-    ),
+    licence="CC BY-NC 4.0: not for commercial use; DeepFloyd IF licence, to be accepted on huggingface.co",
     size_bytes=48_000_000_000,
     description=(
         "The cascade of the DreamMotion paper: eight key frames are edited in pixels, later stages draw the "
-        "frames between them and enlarge the clip. Needs a large GPU and a download of six models."
+        "frames between them and enlarge the clip. Needs a large GPU and five downloads, of which one "
+        "(DeepFloyd IF-II-L, for the first frame) asks for an account."
     ),
     resolution=(320, 576),
     num_frames=29,
@@ -150,6 +156,7 @@ SHOW_1 = ModelSpec(
     fps=7.5,
     stages=("key-frames", "interpolation", "super-resolution", "latent-super-resolution"),
     keeps_detail=False,
+    further_sources=tuple(SHOW_1_STAGES.values()),
 )
 
 KNOWN_MODELS = (TOYBOX, ZEROSCOPE, MODELSCOPE, SHOW_1, WAN_1_3B, WAN_14B, COGVIDEOX_2B, COGVIDEOX_5B)
