@@ -21,7 +21,6 @@ BREADTHS = (2.0, 5.0, 10.0)
 TEXTURE_BREADTH = 3.0
 
 KERNEL_WIDTH = 0.5
-"""Of the Gaussian kernel, in standard deviations of a feature times the root of their number."""
 NUM_WAVES = 512
 RIDGE = 0.01
 """Of the mean squared feature; keeps rare colours from being believed without limit."""
@@ -63,17 +62,27 @@ class Appearance:
 
     Args:
         inside: (N, 13) features of the object, N > 0.
-        outside: (M, 13) features of what lies round it, M > 0.
+        outside: (M, 13) features of what lies round it, M > 0. Both may have any other number of features.
+        num_waves: random features; fewer are smoother.
+        kernel_width: of the Gaussian kernel, in standard deviations of a feature times the root of their
+            number; wider is smoother.
     """
 
-    def __init__(self, inside: PixelFeatures, outside: PixelFeatures) -> None:
+    def __init__(
+        self,
+        inside: PixelFeatures,
+        outside: PixelFeatures,
+        *,
+        num_waves: int = NUM_WAVES,
+        kernel_width: float = KERNEL_WIDTH,
+    ) -> None:
         known = np.concatenate([inside, outside])
         self._centre, self._spread = known.mean(axis=0), known.std(axis=0) + 1e-3
         rng = np.random.default_rng(0)
         count = known.shape[1]
-        waves = rng.normal(size=(count, NUM_WAVES)) / (KERNEL_WIDTH * count**0.5)
+        waves = rng.normal(size=(count, num_waves)) / (kernel_width * count**0.5)
         self._waves = waves.astype(np.float32)
-        self._phases = rng.uniform(0, 2 * np.pi, NUM_WAVES).astype(np.float32)
+        self._phases = rng.uniform(0, 2 * np.pi, num_waves).astype(np.float32)
         self._first = self._moments(inside, outside)
         self._news: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self._weights = _solved(*self._first)

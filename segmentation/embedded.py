@@ -24,11 +24,11 @@ from segmentation.base import (
 )
 from segmentation.boxes import object_in_box
 from segmentation.clicks import Click, Selection
-from segmentation.motion import Motion, motion_of
+from segmentation.looks import agreement, describe_frame, grown_from, moving_regions
+from segmentation.motion import Motion, drift_of
 from segmentation.outlines import OutlineTracker
 from segmentation.propagation import CarriedMask, follow
 from segmentation.regions import (
-    candidate_regions,
     colour_histogram,
     filled_component,
     likeness,
@@ -36,7 +36,7 @@ from segmentation.regions import (
     score_region,
 )
 from segmentation.retouching import SHARE_LEFT, retouched
-from segmentation.scaling import reduced, resized, scaled, scaled_box
+from segmentation.scaling import reduced, resized, scaled, scaled_box, scaled_click
 
 EMBEDDED_SPEC = SegmenterSpec(
     name="embedded",
@@ -52,9 +52,16 @@ CLICK_SIDE = 128
 BOX_SIDE = 256
 OUTLINE_SIDE = 320
 TRACK_SIDE = 480
+GROWING_RADII = (0.05, 0.07, 0.1, 0.14, 0.2)
+"""Of the discs round a click that regions grow from, as shares of the image's long side."""
+AGREEMENT_WEIGHT = 1.0
+"""Of the agreement with the other regions, against how much a region looks like an object."""
 KEPT_MOTIONS = 4
 OUTLINE_REACH = 0.012
 """How far a cut may move the outline, as a share of the image's long side."""
+
+_OVERSIZED = 1e3
+"""Taken off the rank of a region larger than the click allows."""
 
 LOST_LIKENESS = 0.2
 """Overlap of colours with the first mask below which an object counts as gone."""
@@ -80,7 +87,7 @@ class EmbeddedSession:
 
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
-        self._motion_at = lru_cache(maxsize=KEPT_MOTIONS)(partial(_motion_at, frames))
+        self._drift_at = lru_cache(maxsize=KEPT_MOTIONS)(partial(drift_of, frames))
 
     def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
         """The object on the clicked frame; see `SegmentationSession.mask_at`.
@@ -102,57 +109,69 @@ class EmbeddedSession:
         """What the box shows, or where there is none the first positive click; in the size of the image."""
         frame = self._frames[selection.frame_index]
         if selection.box is not None:
-            motion = self._motion_at(selection.frame_index, BOX_SIDE)
+            motion = self._motion_on(image, selection.frame_index)
             return object_in_box(image, scaled_box(selection.box, frame, image), motion=motion)
-        first = next(number for number, click in enumerate(selection.clicks) if click.is_positive)
-        return resized(self._region_at(selection, first), image)
+        first = next(click for click in selection.clicks if click.is_positive)
+        return resized(self._region_at(selection.frame_index, first), image)
 
     def _with_clicks(self, mask: FrameMask, image: Frame, selection: Selection) -> FrameMask:
         """A mask in the size of the image, with what the clicks add and without what they take away."""
-        clicks = scaled(selection, self._frames[selection.frame_index], image).clicks
+        index = selection.frame_index
+        clicks = scaled(selection, self._frames[index], image).clicks
+        if all(mask[_pixel(click)[::-1]] == click.is_positive for click in clicks):
+            return mask
+        features = describe_frame(image, motion=self._motion_on(image, index))
         for number, click in enumerate(clicks):
             point = _pixel(click)
-            if mask[point[1], point[0]] == click.is_positive:
+            if mask[point[::-1]] == click.is_positive:
                 continue
-            opposite = [_pixel(other) for other in clicks if other.is_positive != click.is_positive]
-            motion = self._motion_at(selection.frame_index, BOX_SIDE)
+            others = [other for other in clicks if other != click]
+            alike = [_pixel(other) for other in others if other.is_positive == click.is_positive]
+            opposite = [_pixel(other) for other in others if other.is_positive != click.is_positive]
             piece = _piece_at(mask, point)
             changed = retouched(
                 mask,
                 image=image,
-                motion=motion,
+                features=features,
                 point=point,
                 is_positive=click.is_positive,
+                alike=alike,
                 opposite=opposite,
             )
             if changed is None:
                 room = (SHARE_LEFT[1] - 1) * float(mask.mean()) if mask.any() else 1.0
-                region = resized(self._region_at(selection, number, largest=room), image)
+                region = resized(self._region_at(index, selection.clicks[number], largest=room), image)
                 changed = mask | (region & ~_around(region, opposite))
-                changed[point[1], point[0]] = True
+                changed[point[::-1]] = True
             mask = changed & ~piece
         return mask
 
-    def _region_at(self, selection: Selection, number: int, *, largest: float = 1.0) -> FrameMask:
-        """The best-looking region round a click that the others contradict least, on a small copy.
+    def _region_at(self, index: int, click: Click, *, largest: float = 1.0) -> FrameMask:
+        """The best-looking region round a click, on a small copy of its frame.
 
-        Regions of more than the share `largest` of the frame count only where there is no other.
+        Regions of more than the share `largest` of the frame count only where there is no other. Further
+        clicks have no say here: what is seen is what they correct.
         """
-        frame = self._frames[selection.frame_index]
+        frame = self._frames[index]
         image = reduced(frame, CLICK_SIDE)
-        motion = self._motion_at(selection.frame_index, CLICK_SIDE)
-        clicks = scaled(selection, frame, image).clicks
-        sign = clicks[number].is_positive
-        alike = [_pixel(click) for click in clicks if click.is_positive == sign]
-        opposite = [_pixel(click) for click in clicks if click.is_positive != sign]
+        motion = self._motion_on(image, index)
+        point = _pixel(scaled_click(click, frame, image))
+        features, side = describe_frame(image, motion=motion), max(image.shape[:2])
+        regions = [
+            grown_from(image, features=features, point=point, radius=radius * side)
+            for radius in GROWING_RADII
+        ]
+        if motion is not None:
+            regions += moving_regions(image, motion=motion, point=point)
+        looks = [score_region(image, region, motion=motion) for region in regions]
+        ranks = AGREEMENT_WEIGHT * agreement(regions) + np.array(looks)
+        ranks[[region.mean() > largest for region in regions]] -= _OVERSIZED
+        return regions[int(np.argmax(ranks))]
 
-        def rank(region: FrameMask) -> tuple[bool, int, int, float]:
-            contradicted = sum(bool(region[y, x]) for x, y in opposite)
-            confirmed = sum(bool(region[y, x]) for x, y in alike)
-            looks = score_region(image, region, motion=motion)
-            return float(region.mean()) <= largest, -contradicted, confirmed, looks
-
-        return max(candidate_regions(image, _pixel(clicks[number]), motion=motion), key=rank)
+    def _motion_on(self, image: Frame, index: int) -> Motion | None:
+        """The motion of a frame in the size of a copy of it."""
+        drift = self._drift_at(index)
+        return None if drift is None else drift.seen_on(image)
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         """The object on every frame; see `SegmentationSession.propagate`."""
@@ -176,10 +195,6 @@ class EmbeddedSession:
             return np.zeros_like(refined) if is_gone else refined
 
         return follow(self._frames, start, mask, correct=correct, within=within)
-
-
-def _motion_at(frames: Frames, index: int, side: int) -> Motion | None:
-    return motion_of(frames, index, image=reduced(frames[index], side))
 
 
 def _piece_at(mask: FrameMask, point: tuple[int, int]) -> FrameMask:

@@ -1,7 +1,8 @@
-"""Where a frame moves unlike the rest of it, as a picture that colour models can be fitted to.
+"""How a frame moves against its background, as a picture and as features that colours can be joined with.
 
-What moves together mostly belongs together, whatever its colours. Deliberately absent: any decision
-about objects.
+What moves together mostly belongs together, whatever its colours. The background is what one homography
+explains; what moves against it is measured over several neighbours in time, of which the median counts, so
+that one bad flow does no harm. Deliberately absent: any decision about objects.
 """
 
 from __future__ import annotations
@@ -13,31 +14,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.base import Frame, Frames
-from segmentation.flow import flow_disagreement, optical_flow
+from segmentation.flow import Flow, flow_disagreement, optical_flow
 from segmentation.scaling import reduced
 
 FLOW_SIDE = 480
+STEPS = (1, 2, 4)
+"""Neighbours in time either way, in frames."""
 CLEAR_MOTION = 0.5
-"""Pixels (of a frame with a long side of at most 480) by which an object must move to be told by it."""
+"""Pixels a frame (with a long side of at most 480) by which an object must move to be told by it."""
+FEWEST_FOLLOW = 0.25
+"""Share of the frame that one homography must explain; less is no background, or another scene."""
 
-_LEAST_SCALE = 0.3
+_AGREES = 1.0
+"""Pixels within which a point counts as moved by the homography, and by which flow there and back may
+differ on most of the frame; more is a cut to another scene."""
+_GRID = 16
+"""Pixels between the points that it is fitted to, at most: a small frame has closer ones."""
+_FEWEST_ACROSS = 12
+_SMALLEST_SIDE = 16
+"""Pixels; a smaller frame has no flow."""
+_LEAST_NOISE = 0.3
 _USUAL_RANGE = 100
 """Grey levels given to the motion that only a twentieth of the picture exceeds."""
 _BINS = 16
-_AGREES = 1.0
-"""Pixels by which flow there and back may differ on most of the frame; more is a cut to another scene."""
 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """How a frame moves towards its neighbour in time.
+    """How a frame moves against its background.
 
     Attributes:
-        picture: (H, W, 3) uint8: motion to the right and down against the frame's median, and a faint
-            grey picture that has edges where the motion leaves them open.
+        features: (H, W, 3) float32: velocity to the right and down and the distance moved, each as the
+            logarithm of 1 plus multiples of what the background is off.
+        picture: (H, W, 3) uint8: the velocity, and a faint grey picture that has edges where it leaves
+            them open.
         strength: how far it can be told what moves, in [0, 1].
     """
 
+    features: NDArray[np.float32]
     picture: Frame
     strength: float
 
@@ -56,8 +70,67 @@ class Motion:
         return np.asarray(counts / max(1.0, float(counts.sum())), dtype=np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class Drift:
+    """Motion against the background in pixels, before it is brought to the size of a picture.
+
+    Attributes:
+        velocity: (h, w, 2) float32, pixels a frame to the right and down.
+        distance: (h, w) float32, pixels moved towards the neighbours.
+    """
+
+    velocity: NDArray[np.float32]
+    distance: NDArray[np.float32]
+
+    def seen_on(self, image: Frame) -> Motion:
+        """The motion in the size of a copy of the frame, (H, W, 3) uint8 RGB."""
+        size = image.shape[1], image.shape[0]
+        velocity, distance = (
+            cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+            for values in (self.velocity, self.distance)
+        )
+        noise = max(_LEAST_NOISE, float(np.median(distance)))
+        measured = np.dstack([velocity, distance]) / noise
+        features = np.asarray(np.sign(measured) * np.log1p(np.abs(measured)), dtype=np.float32)
+        usual = float(np.percentile(np.abs(velocity), 95))
+        rise = _USUAL_RANGE / max(float(np.percentile(np.abs(features[..., :2]), 95)), 1.0)
+        levels = np.clip(features[..., :2] * rise + 128, 0, 255).astype(np.uint8)
+        faint = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) // 4 + 96
+        picture = np.asarray(np.dstack([levels, faint]), dtype=np.uint8)
+        return Motion(features=features, picture=picture, strength=min(1.0, usual / CLEAR_MOTION))
+
+
+def drift_of(frames: Frames, index: int) -> Drift | None:
+    """The motion of a frame against its background.
+
+    Args:
+        frames: (F, H, W, 3) uint8 RGB.
+        index: 0-based number of the frame.
+
+    Returns:
+        None where there is no other frame near, or none shows the same background.
+    """
+    velocities, distances = [], []
+    for direction in (-1, 1):
+        if not _shows_the_same(frames, index, index + direction):
+            continue
+        for step in (direction * length for length in STEPS):
+            if not 0 <= index + step < len(frames):
+                break
+            against = _against_background(_flow(frames, index, index + step))
+            if against is not None:
+                velocities.append(against / step)
+                distances.append(np.linalg.norm(against, axis=-1))
+    if not velocities:
+        return None
+    velocity = np.median(velocities, axis=0).astype(np.float32)
+    distance = np.median(distances, axis=0).astype(np.float32)
+    calm = (np.asarray(cv2.medianBlur(values, 5), dtype=np.float32) for values in (velocity, distance))
+    return Drift(*calm)
+
+
 def motion_of(frames: Frames, index: int, *, image: Frame) -> Motion | None:
-    """The motion of a frame towards the next one, or from the one before where it is the last.
+    """The motion of a frame in the size of a picture of it.
 
     Args:
         frames: (F, H, W, 3) uint8 RGB.
@@ -65,19 +138,36 @@ def motion_of(frames: Frames, index: int, *, image: Frame) -> Motion | None:
         image: (h, w, 3) uint8 RGB, the copy of it whose size is wanted.
 
     Returns:
-        None where there is no other frame, or where the flow contradicts itself on most of the frame.
+        None as for `drift_of`.
     """
-    if len(frames) < 2:
+    drift = drift_of(frames, index)
+    return None if drift is None else drift.seen_on(image)
+
+
+def _shows_the_same(frames: Frames, index: int, other: int) -> bool:
+    """Whether the neighbour is there and the flow to it agrees with that back on most of the frame."""
+    if not 0 <= other < len(frames):
+        return False
+    there, back = _flow(frames, index, other), _flow(frames, other, index)
+    return float(np.median(flow_disagreement(there, back))) <= _AGREES
+
+
+def _flow(frames: Frames, source: int, target: int) -> Flow:
+    return optical_flow(*(reduced(frames[index], FLOW_SIDE) for index in (source, target)))
+
+
+def _against_background(flow: Flow) -> Flow | None:
+    """(H, W, 2) what is left of a flow without that of the background; None where there is none."""
+    height, width = flow.shape[:2]
+    if min(height, width) < _SMALLEST_SIDE:
         return None
-    neighbour = index + 1 if index + 1 < len(frames) else index - 1
-    frame, other = reduced(frames[index], FLOW_SIDE), reduced(frames[neighbour], FLOW_SIDE)
-    flow = optical_flow(frame, other)
-    if float(np.median(flow_disagreement(flow, optical_flow(other, frame)))) > _AGREES:
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    places = np.dstack([x, y])
+    step = max(1, min(_GRID, min(height, width) // _FEWEST_ACROSS))
+    grid = slice(step // 2, None, step)
+    start, moved = places[grid, grid].reshape(-1, 2), flow[grid, grid].reshape(-1, 2)
+    homography, follows = cv2.findHomography(start, start + moved, cv2.RANSAC, _AGREES)
+    if homography is None or float(follows.mean()) < FEWEST_FOLLOW:
         return None
-    size = image.shape[1], image.shape[0]
-    calm = cv2.resize(cv2.medianBlur(flow, 5), size, interpolation=cv2.INTER_AREA)
-    against = calm - np.median(calm.reshape(-1, 2), axis=0)
-    usual = float(np.percentile(np.abs(against), 95))
-    levels = np.clip(against * (_USUAL_RANGE / max(usual, _LEAST_SCALE)) + 128, 0, 255).astype(np.uint8)
-    faint = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) // 4 + 96
-    return Motion(picture=np.dstack([levels, faint]), strength=min(1.0, usual / CLEAR_MOTION))
+    background = cv2.perspectiveTransform(places.reshape(-1, 1, 2), homography).reshape(places.shape) - places
+    return np.asarray(flow - background, dtype=np.float32)

@@ -1,9 +1,6 @@
-"""From one point to the object under it: candidate regions at several scales, and which one to believe.
+"""How much a region looks like an object, by its outline and its surroundings; and cuts along colour edges.
 
-A click is ambiguous, so there are three families of candidates: areas of similar colour that a flood
-from the click reaches, and models (GrabCut) of the colour and of the motion, fitted to discs of growing
-radius. Each is scored by how much its outline and its surroundings make it look like an object. Works
-on small images only.
+Works on small images only.
 """
 
 from __future__ import annotations
@@ -15,34 +12,11 @@ from numpy.typing import NDArray
 from segmentation.base import Frame, FrameMask
 from segmentation.motion import Motion
 
-FLOOD_TOLERANCES = (3, 6, 10, 16, 24, 36)
-STEP_TOLERANCES = (1, 2, 4, 7)
-DISCS = ((0.09, 0.25), (0.13, 0.5), (0.18, 0.25), (0.25, 0.5), (0.33, 0.5))
-"""What colour models start from: radius as a share of the image's long side, share of it that is certain."""
-
-_DISC_SURROUNDINGS = 2.0
 _GRABCUT_ROUNDS = 2
 _NO_BOX = (0, 0, 0, 0)
 _HISTOGRAM_BINS = 6
 _STRONG_EDGE = 40.0
 _TYPICAL_AREA = 0.07
-
-
-def candidate_regions(image: Frame, point: tuple[int, int], *, motion: Motion | None) -> list[FrameMask]:
-    """Regions round a point that might be the object, holes filled.
-
-    Args:
-        image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
-        point: (x, y) in pixels of `image`.
-        motion: of the image; None where it is unknown.
-
-    Returns:
-        (H, W) bool masks that contain the point; at least one.
-    """
-    regions = [*_floods(image, point), *_fitted_discs(image, point)]
-    if motion is not None:
-        regions += _fitted_discs(motion.picture, point)
-    return [filled_component(mask, point) for mask in regions]
 
 
 def score_region(image: Frame, mask: FrameMask, *, motion: Motion | None, any_size: bool = False) -> float:
@@ -155,36 +129,6 @@ def cut(image: Frame, labels: NDArray[np.uint8], *, rounds: int = _GRABCUT_ROUND
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(image, result, _NO_BOX, *models, rounds, cv2.GC_INIT_WITH_MASK)
     return np.asarray((result & 1) > 0, dtype=np.bool_)
-
-
-def _floods(image: Frame, point: tuple[int, int]) -> list[FrameMask]:
-    """Areas reached from the point: by likeness to the point itself, and by small steps."""
-    smooth = cv2.bilateralFilter(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), 5, 12, 3)
-    to_point = cv2.FLOODFILL_FIXED_RANGE
-    plans = [(t, to_point) for t in FLOOD_TOLERANCES] + [(t, 0) for t in STEP_TOLERANCES]
-    regions = []
-    for tolerance, mode in plans:
-        reached = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
-        limits = (tolerance,) * 3
-        flags = 4 | cv2.FLOODFILL_MASK_ONLY | (1 << 8) | mode
-        cv2.floodFill(smooth, reached, point, (0, 0, 0), limits, limits, flags)
-        regions.append(reached[1:-1, 1:-1] > 0)
-    return regions
-
-
-def _fitted_discs(image: Frame, point: tuple[int, int]) -> list[FrameMask]:
-    height, width = image.shape[:2]
-    x, y = np.meshgrid(np.arange(width), np.arange(height))
-    distance = np.hypot(x - point[0], y - point[1]) / max(height, width)
-    regions = []
-    for radius, certain in DISCS:
-        labels = np.full((height, width), cv2.GC_PR_BGD, np.uint8)
-        labels[distance < radius] = cv2.GC_PR_FGD
-        labels[distance > _DISC_SURROUNDINGS * radius] = cv2.GC_BGD
-        labels[distance < certain * radius] = cv2.GC_FGD
-        labels[point[1], point[0]] = cv2.GC_FGD
-        regions.append(cut(image, labels))
-    return regions
 
 
 def _edge_strength(image: Frame) -> NDArray[np.float32]:

@@ -44,10 +44,15 @@ def scaled(selection: Selection, frame: Frame, image: Frame) -> Selection:
         frame: (H, W, 3) uint8 RGB.
         image: (h, w, 3) uint8 RGB, the copy.
     """
-    across, down = image.shape[1] / frame.shape[1], image.shape[0] / frame.shape[0]
-    clicks = tuple(Click(c.x * across, c.y * down, c.is_positive) for c in selection.clicks)
+    clicks = tuple(scaled_click(click, frame, image) for click in selection.clicks)
     box = None if selection.box is None else scaled_box(selection.box, frame, image)
     return Selection(selection.frame_index, clicks, box)
+
+
+def scaled_click(click: Click, frame: Frame, image: Frame) -> Click:
+    """The click in pixels of a reduced copy of its frame; the arguments are as in `scaled`."""
+    across, down = image.shape[1] / frame.shape[1], image.shape[0] / frame.shape[0]
+    return Click(click.x * across, click.y * down, click.is_positive)
 
 
 def scaled_box(box: Box, frame: Frame, image: Frame) -> Box:

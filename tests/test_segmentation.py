@@ -13,6 +13,7 @@ from segmentation import (
     Box,
     Click,
     FramesError,
+    SceneCutWarning,
     Selection,
     SelectionError,
     UnknownSegmenterError,
@@ -211,7 +212,8 @@ class TestPropagation:
         frames, masks = disc_clip(2)
         elsewhere = np.random.default_rng(1).integers(0, 256, frames[1].shape, dtype=np.uint8)
         clip = np.stack([frames[0], elsewhere])
-        followed = dict(follow(clip, 0, masks[0], correct=lambda _index, carried: carried.mask))
+        with pytest.warns(SceneCutWarning):
+            followed = dict(follow(clip, 0, masks[0], correct=lambda _index, carried: carried.mask))
         assert not followed[1].any()
 
     def test_a_given_mask_is_followed_like_a_selection(self) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from segmentation import Box, Click, Selection, load_segmenter
 from segmentation.boxes import object_in_box
-from segmentation.motion import motion_of
+from segmentation.motion import drift_of, motion_of
 from segmentation.scaling import reduced, resized, scaled
 
 SIZE = 160
@@ -44,6 +44,18 @@ class TestMotion:
         inside = masks[index].astype(np.uint8)
         assert motion.contrast(inside, 1 - inside) > 0.5
         assert motion.contrast(inside, inside) == pytest.approx(0)
+
+    def test_the_motion_of_the_camera_is_taken_off(self) -> None:
+        frames, masks = hidden_clip()
+        shaken = np.stack([np.roll(frame, 2 * index, axis=0) for index, frame in enumerate(frames)])
+        drift = drift_of(shaken, 0)
+        assert drift is not None
+        inside = cv2.erode(masks[0].astype(np.uint8), np.ones((9, 9))) > 0
+        right, down = np.median(drift.velocity[inside], axis=0)
+        assert right == pytest.approx(3, abs=0.5)
+        assert down == pytest.approx(0, abs=0.5)
+        around = cv2.dilate(masks[0].astype(np.uint8), np.ones((25, 25))) == 0
+        assert np.median(drift.distance[around]) < 0.3
 
     def test_a_clip_that_stands_still_says_nothing(self) -> None:
         frames, masks = hidden_clip(step=0)

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from segmentation import Click, Selection, load_segmenter
 from segmentation.embedded import EmbeddedSession
+from segmentation.looks import describe_frame, grown_from
+from segmentation.motion import Drift
 from segmentation.retouching import SHARE_LEFT, retouched
 from tests.test_segmentation import overlap
 
@@ -30,8 +32,10 @@ def picture(seed: int = 0) -> NDArray[np.uint8]:
 def touched(
     mask: NDArray[np.bool_], x: int, y: int, *, is_positive: bool, opposite: tuple[tuple[int, int], ...] = ()
 ) -> NDArray[np.bool_]:
+    image = picture()
+    features = describe_frame(image, motion=None)
     found = retouched(
-        mask, image=picture(), motion=None, point=(x, y), is_positive=is_positive, opposite=opposite
+        mask, image=image, features=features, point=(x, y), is_positive=is_positive, opposite=opposite
     )
     assert found is not None
     return found
@@ -56,15 +60,41 @@ class TestRetouched:
     def test_the_clicked_place_changes_even_where_nothing_has_an_edge(self, is_positive: bool) -> None:
         plain = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
         x, y = (110, 70) if is_positive else (60, 70)
-        found = retouched(BODY, image=plain, motion=None, point=(x, y), is_positive=is_positive)
+        features = describe_frame(plain, motion=None)
+        found = retouched(BODY, image=plain, features=features, point=(x, y), is_positive=is_positive)
         assert found is not None
         assert found[y, x] == is_positive
         assert SHARE_LEFT[0] < found.sum() / BODY.sum() < SHARE_LEFT[1]
 
     def test_a_click_far_away_or_on_nothing_points_at_something_else(self) -> None:
         small = np.hypot(X - 20, Y - 20) < 6
+        image = picture()
+        features = describe_frame(image, motion=None)
         for mask in (small, np.zeros_like(small)):
-            assert retouched(mask, image=picture(), motion=None, point=(120, 100), is_positive=True) is None
+            found = retouched(mask, image=image, features=features, point=(120, 100), is_positive=True)
+            assert found is None
+
+
+class TestGrownFrom:
+    @pytest.mark.parametrize("radius", [6, 14])
+    def test_a_disc_grows_to_the_object_that_it_lies_in(self, radius: float) -> None:
+        image = picture()
+        features = describe_frame(image, motion=None)
+        found = grown_from(image, features=features, point=(50, 72), radius=radius)
+        assert overlap(found, OBJECT) > 0.8
+
+    def test_a_frame_of_one_colour_leaves_a_region_with_the_point(self) -> None:
+        plain = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+        found = grown_from(plain, features=describe_frame(plain, motion=None), point=(3, 5), radius=8)
+        assert found[5, 3]
+
+    def test_what_moves_alike_is_told_from_what_does_not(self) -> None:
+        plain = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+        velocity = np.where(OBJECT[..., None], (3.0, -2.0), (0.0, 0.0)).astype(np.float32)
+        drift = Drift(velocity=velocity, distance=np.linalg.norm(velocity, axis=-1))
+        features = describe_frame(plain, motion=drift.seen_on(plain))
+        found = grown_from(plain, features=features, point=(50, 72), radius=10)
+        assert overlap(found, OBJECT) > 0.8
 
 
 class TestCorrections:
@@ -83,6 +113,14 @@ class TestCorrections:
         nothing = np.zeros_like(BODY)
         found = session.mask_at(Selection(0, (Click(60, 70),)), prior=nothing)
         assert overlap(found, BODY) > 0.7
+
+    def test_a_negative_click_leaves_the_object_that_the_first_one_found(
+        self, session: EmbeddedSession
+    ) -> None:
+        first = Selection(0, (Click(50, 75),))
+        found = session.mask_at(first)
+        both = session.mask_at(first.with_click(Click(20, 20, is_positive=False)))
+        assert np.array_equal(both, found)
 
     def test_each_click_adds_to_those_before_it(self, session: EmbeddedSession) -> None:
         first = Selection(0, (Click(50, 75),))
