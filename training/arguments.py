@@ -20,6 +20,7 @@ NUMBERS = (
     ("vae-steps", 2100, "optimiser steps of an autoencoder"),
     ("steps", 2560, "optimiser steps of the diffusion model"),
     ("judge-steps", 4000, "optimiser steps of the judge"),
+    ("cascade-steps", 4000, "optimiser steps of all stages of the cascade"),
     ("flow-steps", 7000, "optimiser steps of the transformer"),
     ("clips", 6000, "clips to render"),
     ("batch-scale", None, f"larger batches (default: {GPU_BATCH_SCALE} on a GPU, else 1)"),
@@ -41,7 +42,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     if options.smoke:
         options.clips, options.minutes = 8, None
         options.vae_steps, options.steps, options.judge_steps = 2, 4, 4
-        options.flow_steps = 4
+        options.cascade_steps = options.flow_steps = 4
         runs = models = ROOT / "runs" / "smoke"
     options.out = options.out or models / options.stage.replace("vae", "toybox")
     options.cache = options.cache or runs / "cache"
@@ -55,8 +56,9 @@ def new_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.run", description="Train an embedded model.")
     parser.add_argument(
         "stage",
-        choices=("toybox", "vae", "toybox-clip", "toybox-flow"),
-        help="the whole video model, its autoencoder only, the judge, or the model with flow matching",
+        choices=("toybox", "vae", "toybox-clip", "toybox-cascade", "toybox-flow"),
+        help="the whole video model, its autoencoder only, the judge, the cascade, or the model with flow "
+        "matching",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument(

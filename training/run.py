@@ -34,7 +34,7 @@ LOG_COLUMNS = ["step", "seconds", "loss", "learning_rate"]
 VAE_SHARE = 0.25
 """Part of the minutes of `toybox` that its autoencoder gets; the diffusion model gets the rest."""
 
-CLIP_LENGTHS = {"toybox-flow": 17}
+CLIP_LENGTHS = {"toybox-cascade": 17, "toybox-flow": 17}
 """Frames of the training clips, where they are not `NUM_FRAMES`."""
 GOES_ON = "the same command goes on from the last checkpoint"
 MEMORY_ADVICE = (
@@ -94,6 +94,9 @@ def _train(options: argparse.Namespace) -> None:
     if options.stage == "toybox-clip":
         _judge(options, clips, setting)
         return
+    if options.stage == "toybox-cascade":
+        _cascade(options, clips, setting)
+        return
     if options.stage == "toybox-flow":
         _flow(options, clips, setting)
         return
@@ -107,6 +110,22 @@ def _judge(options: argparse.Namespace, clips: NDArray[np.uint8], setting: Setti
 
     budget = Budget(options.judge_steps, options.minutes)
     train_judge(clips, options.cache, options.out, _run_folder(options, "judge"), budget, setting)
+
+
+def _cascade(options: argparse.Namespace, clips: NDArray[np.uint8], setting: Setting) -> None:
+    from training.cascade import train_cascade
+
+    minutes = options.minutes
+    train_cascade(
+        clips,
+        cache=options.cache,
+        out=options.out,
+        run_of=lambda name: _run_folder(options, f"cascade-{name}"),
+        budget_of=lambda share: Budget(
+            max(1, round(share * options.cascade_steps)), minutes and share * minutes
+        ),
+        setting=setting,
+    )
 
 
 def _flow(options: argparse.Namespace, clips: NDArray[np.uint8], setting: Setting) -> None:

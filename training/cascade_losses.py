@@ -1,0 +1,232 @@
+"""The training loss of each stage of the cascade.
+
+The key frames' U-Net predicts noise, as Show-1's do. The later stages predict the velocity
+alpha noise - sigma frame: what they are given says almost everything about the frame, and where noise is
+all that is left, a small error of predicted noise would be a large error of colour.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dreammotion_core.backends.cascade_stages import KEY_FRAME_STEP, blended, enlarged
+from dreammotion_core.parameterization import add_noise, signal_and_noise_scale
+from training.cascade_data import Sizes
+from training.cascade_models import DETAIL_SIZE, KEY_FRAME_SIZE, NUM_TIMESTEPS, Text
+from training.data import random_captions
+from training.loop import Setting
+from training.workers import rank
+
+CAPTION_DROPOUT = 0.12
+OBJECT_WEIGHT = 5.0
+"""How much more an error on the object counts than one on the background; as for `toybox`."""
+CLIP_EVERY = 6
+CLIPS_ONLY = 0.75
+"""The key-frame stage sees whole clips at one step in so many, and at every step from this part on."""
+RECOLOURED = 0.5
+"""How many clips the later stages see in colours that their captions do not name: what an edit asks of
+these stages is the colour of what they are given."""
+DETAIL_WINDOW = 9
+CROP = 32
+CROPS_UNTIL = 0.6
+"""Super-resolution sees crops first (more pictures for the same arithmetic), then whole frames."""
+MAX_NOISE_LEVEL = 300
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every loss needs.
+
+    Attributes:
+        sizes: the training clips.
+        text: the frozen text encoder.
+        alphas_cumprod: (T,) of the noise schedule.
+        setting: device, seed and batch scale.
+    """
+
+    sizes: Sizes
+    text: Text
+    alphas_cumprod: Tensor
+    setting: Setting
+
+    def noised(self, pictures: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Pictures (B, ...) with the noise of (B,) timesteps."""
+        return add_noise(pictures, noise, *signal_and_noise_scale(self.alphas_cumprod, timesteps, pictures))
+
+
+class Draw:
+    """All chance of a training step, from the seed, its number and the process.
+
+    Args:
+        material: the clips that it draws from.
+        step: number of the step.
+        count: clips of a batch, before the batch scale.
+        length: frames of each.
+        stride: frames from one to the next.
+    """
+
+    def __init__(self, material: Material, *, step: int, count: int, length: int, stride: int = 1) -> None:
+        setting, sizes = material.setting, material.sizes
+        self.rng = np.random.default_rng((setting.seed, step, rank()))
+        self.generator = torch.Generator().manual_seed(int(self.rng.integers(2**31)))
+        num_clips, num_frames = sizes.coverage.shape[:2]
+        self.clip = self.rng.integers(num_clips, size=count * setting.batch_scale)
+        last_start = num_frames - 1 - stride * (length - 1)
+        starts = self.rng.integers(last_start + 1, size=(len(self.clip), 1))
+        self.frame: NDArray[np.integer] = starts + stride * np.arange(length)
+
+    def noise(self, like: Tensor) -> Tensor:
+        """Standard normal noise of that shape."""
+        return torch.randn(like.shape, generator=self.generator)
+
+    def timesteps(self, high: int = NUM_TIMESTEPS) -> Tensor:
+        """(B,) whole numbers below `high`."""
+        return torch.randint(high, (len(self.clip),), generator=self.generator)
+
+    def captions(self) -> list[str]:
+        """A caption for each clip, some of them empty."""
+        rng = random.Random(int(self.rng.integers(2**31)))
+        return random_captions(self.clip, rng, CAPTION_DROPOUT)
+
+    def colours(self) -> NDArray[np.integer]:
+        """(B, 3) order of the colour channels of each clip."""
+        orders = [
+            self.rng.permutation(3) if self.rng.random() < RECOLOURED else np.arange(3) for _ in self.clip
+        ]
+        return np.stack(orders)
+
+
+def key_frame_loss(unet: nn.Module, material: Material, *, step: int, progress: float) -> Tensor:
+    """Key frames out of noise and text alone; most steps see single ones, which are cheaper."""
+    whole = step % CLIP_EVERY == 0 or progress > CLIPS_ONLY
+    num_frames = material.sizes.coverage.shape[1]
+    if whole:
+        length = (num_frames - 1) // KEY_FRAME_STEP + 1
+        draw = Draw(material, step=step, count=6, length=length, stride=KEY_FRAME_STEP)
+    else:
+        draw = Draw(material, step=step, count=32, length=1)
+    clean = material.sizes.pictures(KEY_FRAME_SIZE, clip=draw.clip, frame=draw.frame)
+    return _error(unet, material, draw, clean, covered=_covered(material, draw, KEY_FRAME_SIZE))
+
+
+def interpolation_loss(unet: nn.Module, material: Material, *, step: int, progress: float) -> Tensor:
+    """Frames of a window out of noise, its two ends blended, and a mask of where these stand."""
+    del progress
+    draw = Draw(material, step=step, count=6, length=KEY_FRAME_STEP + 1)
+    clean = _recoloured(material.sizes.pictures(KEY_FRAME_SIZE, clip=draw.clip, frame=draw.frame), draw)
+    ends = clean[:, :, [0, -1]].transpose(1, 2)
+    between = torch.stack([blended(pair) for pair in ends]).transpose(1, 2)
+    is_end = torch.zeros_like(clean[:, :1])
+    is_end[:, :, [0, -1]] = 1
+    return _error(
+        unet,
+        material,
+        draw,
+        clean,
+        condition=torch.cat([between, is_end], dim=1),
+        covered=_covered(material, draw, KEY_FRAME_SIZE),
+    )
+
+
+def first_frame_loss(unet: nn.Module, material: Material, *, step: int, progress: float) -> Tensor:
+    """Large pictures out of noise and the same small, enlarged and noised."""
+    whole = progress > CROPS_UNTIL
+    draw = Draw(material, step=step, count=8 if whole else 24, length=1)
+    return _detail_error(unet, material, draw, whole=whole)
+
+
+def super_resolution_loss(unet: nn.Module, material: Material, *, step: int, progress: float) -> Tensor:
+    """Large clips out of noise and the same small, enlarged and noised; the first frame is seen large."""
+    whole = progress > CROPS_UNTIL
+    draw = Draw(material, step=step, count=1 if whole else 4, length=DETAIL_WINDOW)
+    return _detail_error(unet, material, draw, whole=whole)
+
+
+def _detail_error(unet: nn.Module, material: Material, draw: Draw, *, whole: bool) -> Tensor:
+    """The loss of both kinds of super-resolution; a clip of one frame is a picture."""
+    colours = draw.colours()
+    clean, small = (
+        _recoloured(material.sizes.pictures(size, clip=draw.clip, frame=draw.frame), draw, colours)
+        for size in (DETAIL_SIZE, KEY_FRAME_SIZE)
+    )
+    frames = enlarged(small.transpose(1, 2).flatten(0, 1), scale=DETAIL_SIZE // KEY_FRAME_SIZE)
+    coarse = frames.unflatten(0, draw.frame.shape).transpose(1, 2)
+    covered = _covered(material, draw, DETAIL_SIZE)
+    if not whole:
+        top, left = draw.rng.integers(DETAIL_SIZE - CROP + 1, size=2)
+        clean, coarse, covered = (
+            each[..., top : top + CROP, left : left + CROP] for each in (clean, coarse, covered)
+        )
+    levels = draw.timesteps(MAX_NOISE_LEVEL)
+    seen = material.noised(coarse, draw.noise(coarse), levels)
+    if draw.frame.shape[1] > 1:
+        seen[:, :, 0] = clean[:, :, 0]
+    return _error(unet, material, draw, clean, condition=seen, covered=covered, class_labels=levels)
+
+
+def _covered(material: Material, draw: Draw, size: int) -> Tensor:
+    return material.sizes.covered(size, clip=draw.clip, frame=draw.frame)
+
+
+def _recoloured(clips: Tensor, draw: Draw, colours: NDArray[np.integer] | None = None) -> Tensor:
+    """Clips (B, 3, F, h, w) with their colour channels in another order."""
+    orders = draw.colours() if colours is None else colours
+    return torch.stack([clip[torch.from_numpy(order)] for clip, order in zip(clips, orders, strict=True)])
+
+
+def _error(
+    unet: nn.Module,
+    material: Material,
+    draw: Draw,
+    clean: Tensor,
+    *,
+    covered: Tensor,
+    condition: Tensor | None = None,
+    **extra: Tensor,
+) -> Tensor:
+    """Mean squared error of the prediction: of the noise, or with a condition of the velocity.
+
+    Args:
+        unet: the stage's; a U-Net for pictures gets a clip's only frame.
+        material: schedule, text encoder and device.
+        draw: the chance of the step.
+        clean: (B, 3, F, h, w) what the stage is to draw.
+        covered: (B, 1, F, h, w) share of the object in each pixel.
+        condition: (B, K, F, h, w) channels behind the noisy ones, if any.
+        extra: further inputs of the U-Net, (B,).
+    """
+    device = material.setting.device
+    noise, timesteps = draw.noise(clean), draw.timesteps()
+    alpha, sigma = signal_and_noise_scale(material.alphas_cumprod, timesteps, clean)
+    inputs = add_noise(clean, noise, alpha, sigma)
+    weight = 1 + (OBJECT_WEIGHT - 1) * covered
+    if condition is None:
+        target, weight = noise, weight * sigma.square()  # 1 / (1 + SNR), as for toybox
+    else:
+        target, inputs = alpha * noise - sigma * clean, torch.cat([inputs, condition], dim=1)
+    prediction = _predicted(
+        unet, inputs.to(device), timesteps.to(device), material.text(draw.captions()), extra
+    )
+    error = (prediction - target.to(device)).square().mean(dim=1, keepdim=True)
+    return (weight.to(device) * error).sum() / weight.sum()
+
+
+def _predicted(
+    unet: nn.Module, inputs: Tensor, timesteps: Tensor, text: Tensor, extra: dict[str, Any]
+) -> Tensor:
+    """(B, 3, F, h, w) float32; the upper half of the output, Show-1's variance, is not trained."""
+    is_picture_unet = isinstance(unet, UNet2DConditionModel)
+    extra = {name: value.to(inputs.device) for name, value in extra.items()}
+    with torch.autocast(inputs.device.type, torch.bfloat16):
+        prediction = unet(inputs[:, :, 0] if is_picture_unet else inputs, timesteps, text, **extra).sample
+    if is_picture_unet:
+        prediction = prediction[:, :, None]
+    return prediction[:, :3].float()
