@@ -81,18 +81,22 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         task = tasks.add_parser(name, help=help_text)
         task.add_argument("--model", default="toybox", help="name or folder (default: toybox)")
         task.add_argument("--device", default="cpu")
-        task.add_argument("--cases", type=_count, default=cases, help=f"how many (default: {cases})")
+        task.add_argument("--cases", type=count_of, default=cases, help=f"how many (default: {cases})")
         task.add_argument(
-            "--part", type=_part, default=(1, 1), metavar="K/N", help="only every N-th case from the K-th on"
+            "--part",
+            type=part_of,
+            default=(1, 1),
+            metavar="K/N",
+            help="only every N-th case from the K-th on",
         )
         task.add_argument("--out", type=Path, default=Path("outputs") / name, help="folder of the results")
     edit, sample = tasks.choices["edit"], tasks.choices["sample"]
     edit.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what changes (default: all)")
     edit.add_argument("--preset", default="fast")
     edit.add_argument(
-        "--set", nargs="+", type=_setting, default=[], metavar="NAME=VALUE", help="settings, values as JSON"
+        "--set", nargs="+", type=setting_of, default=[], metavar="NAME=VALUE", help="settings, values as JSON"
     )
-    sample.add_argument("--steps", type=_count, default=30, help="denoising steps (default: 30)")
+    sample.add_argument("--steps", type=count_of, default=30, help="denoising steps (default: 30)")
     sample.add_argument("--guidance", type=float, default=EditConfig().guidance_scale)
     summary = tasks.add_parser("summary", help="measure a folder of results, draw its contact sheets")
     summary.add_argument("folder", type=Path)
@@ -100,20 +104,23 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _count(text: str) -> int:
+def count_of(text: str) -> int:
+    """A whole number above 0, from the command line."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
-def _part(text: str) -> tuple[int, int]:
+def part_of(text: str) -> tuple[int, int]:
+    """(K, N) of K/N, from the command line."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise argparse.ArgumentTypeError(f"{text!r} is not K/N with 1 <= K <= N, such as 1/2")
     return int(match[1]), int(match[2])
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def setting_of(text: str) -> tuple[str, Any]:
+    """Name and value of NAME=VALUE, the value in JSON, from the command line."""
     name, equals, value = text.partition("=")
     try:
         return name, json.loads(value if equals else "")

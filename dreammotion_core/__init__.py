@@ -5,6 +5,7 @@ output = pipe(read_video("clip.mp4"), source_prompt="a red car", target_prompt="
 write_video(output.video, "edited.mp4")
 """
 
+from dreammotion_core.ablation import VariantEvent, VariantResult, run_ablation
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.registry import list_models
@@ -34,19 +35,23 @@ from dreammotion_core.mask_files import read_masks, read_objects, write_masks, w
 from dreammotion_core.mask_levels import GivenMasks, GivenObjects
 from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.masks import feathered_alpha, grown_mask
+from dreammotion_core.methods.variants import ABLATION, VARIANTS, Variant
 from dreammotion_core.metrics import METRICS, ClipJudge, Instruments, Measurement, Metric, evaluate_edit
 from dreammotion_core.model_downloads import ModelDownload, download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.preflight import Preflight, Trial, measure_edit
 from dreammotion_core.preflight_words import describe_preflight
 from dreammotion_core.receipt import build_receipt, write_receipt
+from dreammotion_core.reports.ablation_board import write_ablation_board
 from dreammotion_core.source_cache import DiskSourceCache, MemorySourceCache, SourceCache
 from dreammotion_core.values import AudioTrack, EditOutput, Notice, StepLosses, Video
 from dreammotion_core.video_io import probe_video, read_video, write_video
 
 __all__ = [
+    "ABLATION",
     "METRICS",
     "PRESETS",
+    "VARIANTS",
     "AudioTrack",
     "BackendError",
     "ClipJudge",
@@ -87,6 +92,9 @@ __all__ = [
     "StepDone",
     "StepLosses",
     "Trial",
+    "Variant",
+    "VariantEvent",
+    "VariantResult",
     "Video",
     "VideoError",
     "build_receipt",
@@ -105,8 +113,10 @@ __all__ = [
     "read_masks",
     "read_objects",
     "read_video",
+    "run_ablation",
     "shortest_length",
     "usable_memory",
+    "write_ablation_board",
     "write_frames",
     "write_masks",
     "write_objects",

@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.registry import find_model, list_models
 from dreammotion_core.cli_arguments import build_parser, given_clip, given_device, given_load_options
+from dreammotion_core.cli_measuring import ablated_text, check_ablation, measured_text
 from dreammotion_core.cli_selecting import (
     SelectedObject,
     check_one_way_to_select,
@@ -52,7 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 the model or the disk failed, 2 the input cannot be used, 130 stopped.
     """
     options = build_parser().parse_args(arguments)
-    commands = {"edit": _edit, "preflight": _preflight, "segment": _segment, "models": _models}
+    commands = {
+        "edit": _edit,
+        "preflight": _preflight,
+        "segment": _segment,
+        "metrics": _metrics,
+        "ablate": _ablate,
+        "models": _models,
+    }
     try:
         commands[options.command](options)
     except (DreamMotionError, SegmentationError) as error:
@@ -74,13 +82,7 @@ def _edit(options: argparse.Namespace) -> None:
         check_empty_folder(options.frames_dir)
 
     video = given_clip(options, model)
-    selected: SelectedObject | None = None
-    if options.mask is not None:
-        selected = read_given_mask(options, video=video)
-    elif config.use_mask:
-        selected = follow_selection(options, video=video).selected()
-    for note in selected.notes if selected else ():
-        _say(f"Note: {note}")
+    selected = _selected(options, video) if config.use_mask else None
     events = _pipeline(options).stream(
         video,
         source_prompt=options.source_prompt,
@@ -90,6 +92,28 @@ def _edit(options: argparse.Namespace) -> None:
     )
     output = _follow(events, video, options.out)
     _write_results(options, output, selected)
+
+
+def _selected(options: argparse.Namespace, video: Video) -> SelectedObject:
+    if options.mask is not None:
+        selected = read_given_mask(options, video=video)
+    else:
+        selected = follow_selection(options, video=video).selected()
+    for note in selected.notes:
+        _say(f"Note: {note}")
+    return selected
+
+
+def _metrics(options: argparse.Namespace) -> None:
+    print(measured_text(options))
+
+
+def _ablate(options: argparse.Namespace) -> None:
+    check_one_way_to_select(options, uses_mask=True)
+    check_ablation(options)
+    video = given_clip(options, find_model(options.model))
+    selected = _selected(options, video)
+    print(ablated_text(options, pipe=_pipeline(options), video=video, mask=selected.masks))
 
 
 def _preflight(options: argparse.Namespace) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,14 +10,22 @@ import torch
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.cli_evaluation import add_evaluation_commands
+from dreammotion_core.cli_options import (
+    add_device,
+    add_model,
+    add_place,
+    add_pointing,
+    add_range,
+    add_segmenter,
+    add_words,
+)
 from dreammotion_core.cli_settings import add_settings
 from dreammotion_core.clip_reading import FOLDER_FPS, read_clip
 from dreammotion_core.frame_folders import read_frames
 from dreammotion_core.values import Video
 from dreammotion_core.version import __version__
 from dreammotion_core.video_io import read_video
-
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 _EXAMPLES = """
 examples:
@@ -66,26 +71,15 @@ def build_parser() -> argparse.ArgumentParser:
             description="Try a step of an edit: how long it takes, whether it fits, and what fits otherwise.",
         )
     )
+    add_evaluation_commands(commands)
     commands.add_parser("models", help="list the models and the segmenters", description="List them.")
     return parser
 
 
 def _add_edit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of PNG frames")
-    words = parser.add_argument_group("what to change")
-    words.add_argument("--source-prompt", required=True, metavar="TEXT", help="describes the clip as it is")
-    words.add_argument("--target-prompt", required=True, metavar="TEXT", help="describes it as it should be")
-    where = parser.add_argument_group("where to change it (point at the object, or give its mask)")
-    _add_pointing(where)
-    where.add_argument(
-        "--mask",
-        metavar="PATH",
-        type=Path,
-        help="one a frame: a folder or .zip of PNG, .npz or .mp4; or one .png for all; white = object",
-    )
-    where.add_argument(
-        "--object", dest="object_index", metavar="K", type=int, help="which one, if the mask numbers several"
-    )
+    add_words(parser)
+    where = add_place(parser)
     where.add_argument(
         "--no-mask",
         dest="use_mask",
@@ -93,7 +87,7 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="edit the whole frame",
     )
-    _add_range(parser, "the model's own length and frame rate")
+    add_range(parser, "the model's own length and frame rate")
     results = parser.add_argument_group("results")
     results.add_argument("--out", required=True, metavar="OUT.mp4", type=Path, help="the edited clip")
     results.add_argument(
@@ -102,72 +96,27 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
     results.add_argument(
         "--receipt", metavar="PATH", type=Path, help="settings and facts as JSON (next to OUT)"
     )
-    _add_segmenter(_add_model(parser))
+    add_segmenter(add_model(parser))
     add_settings(parser)
 
 
 def _add_preflight(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of PNG frames")
-    _add_range(parser, "the model's own length and frame rate")
-    _add_model(parser)
+    add_range(parser, "the model's own length and frame rate")
+    add_model(parser)
     add_settings(parser)
 
 
 def _add_segment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of PNG frames")
-    _add_pointing(parser.add_argument_group("the object, on the first frame or on any"))
-    _add_range(parser, "the whole clip; give what `edit` will be given")
+    add_pointing(parser.add_argument_group("the object, on the first frame or on any"))
+    add_range(parser, "the whole clip; give what `edit` will be given")
     parser.add_argument(
         "--out", required=True, metavar="OUT", type=Path, help="a new folder, .zip, .npz or .mp4"
     )
     model = parser.add_argument_group("segmenter")
-    _add_segmenter(model)
-    _add_device(model)
-
-
-def _add_pointing(group: argparse._ArgumentGroup) -> None:
-    for flag, form, meaning in (
-        ("--click", "X,Y", "a point on the object, in pixels from the top left"),
-        ("--negative-click", "X,Y", "a point that does not belong to it"),
-        ("--box", "X0,Y0,X1,Y1", "a box round it"),
-    ):
-        group.add_argument(
-            flag,
-            action="append",
-            default=[],
-            metavar=f"{form}[@N]",
-            type=_on_frame(form),
-            help=f"{meaning}; @N: on frame N of those that are used, from 0 (0); may be repeated",
-        )
-
-
-def _add_range(parser: argparse.ArgumentParser, default: str) -> None:
-    span = parser.add_argument_group(f"which frames (default: {default})")
-    span.add_argument("--start-frame", type=int, default=0, metavar="N", help="first frame (%(default)s)")
-    span.add_argument("--num-frames", type=int, metavar="N", help="how many")
-    span.add_argument("--fps", type=float, metavar="RATE", help="resample to so many frames a second first")
-
-
-def _add_model(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model", default="toybox", metavar="NAME", help="name, hub id or folder (%(default)s)"
-    )
-    model.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the model (%(default)s)")
-    model.add_argument(
-        "--low-memory", action="store_true", help="for GPUs of 8 to 16 GB: slower, in half precision"
-    )
-    _add_device(model)
-    return model
-
-
-def _add_device(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (%(default)s)")
-
-
-def _add_segmenter(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--segmenter", default="embedded", metavar="NAME", help="answers clicks (%(default)s)")
-    group.add_argument("--checkpoint", metavar="PATH", type=Path, help="weights of the segmenter")
+    add_segmenter(model)
+    add_device(model)
 
 
 def given_load_options(options: argparse.Namespace) -> LoadOptions:
@@ -199,35 +148,3 @@ def given_clip(options: argparse.Namespace, model: ModelSpec | None = None) -> V
         span["fps"] = FOLDER_FPS if options.fps is None else options.fps
         return read_frames(options.video, max_frames=options.num_frames, **span)
     return read_video(options.video, max_frames=options.num_frames, **span)
-
-
-@dataclass(frozen=True)
-class Pointing:
-    """What one option points at.
-
-    Attributes:
-        frame_index: 0-based, among the frames that are used.
-        numbers: pixels from the left and top edge of the frame: x, y, or x0, y0, x1, y1.
-    """
-
-    frame_index: int
-    numbers: tuple[float, ...]
-
-
-def _on_frame(form: str) -> Callable[[str], Pointing]:
-    """Reads as many numbers as ``form`` names, separated by commas, and after an @ the frame."""
-
-    def read(text: str) -> Pointing:
-        place, at, frame = text.partition("@")
-        try:
-            numbers = tuple(float(part) for part in place.split(","))
-            index = int(frame) if at else 0
-        except ValueError:
-            numbers, index = (), 0
-        if len(numbers) != form.count(",") + 1 or not all(map(math.isfinite, numbers)):
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not of the form {form}, in pixels, or {form}@N, on frame N"
-            )
-        return Pointing(index, numbers)
-
-    return read

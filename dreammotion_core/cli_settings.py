@@ -13,7 +13,7 @@ _REAL: Mapping[str, Any] = {"type": float, "metavar": "X"}
 _PIXELS: Mapping[str, Any] = {"type": int, "metavar": "PIXELS"}
 
 _SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "method": ("ours, or a baseline to compare with", {"choices": CHOICES["method"]}),
+    "method": (f"of {', '.join(CHOICES['method'])}", {"choices": CHOICES["method"], "metavar": "NAME"}),
     "strength": ("of sdedit and flowedit, up to 1", _REAL),
     "num_optimization_steps": ("optimisation steps", _WHOLE),
     "seed": ("repeats a run; -1 draws one", _WHOLE),

@@ -334,7 +334,10 @@ def test_models_lists_every_model_and_segmenter(capsys: pytest.CaptureFixture[st
     assert "[ready]" in listed
 
 
-@pytest.mark.parametrize("command", [[], ["edit"], ["preflight"], ["segment"], ["models"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], ["edit"], ["preflight"], ["segment"], ["metrics"], ["ablate"], ["models"]],
+)
 def test_help_fits_a_terminal_and_exits_with_zero(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

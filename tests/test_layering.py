@@ -80,6 +80,7 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     | {"keys", "events", "memory", "backends.base", "source_cache", "source_branch"},
     "methods.base": {"backends.base", "editing", "events", "source_cache"},
     **{name: EDITING | {"methods.base", "methods.denoising"} for name in METHODS},
+    "methods.variants": {"errors", "config"},
     "methods.registry": {"config", "backends.base", "editing", "methods.base"} | METHODS,
     "methods": {"methods.base", "methods.registry"},
     "pipeline": BOTTOM
@@ -92,10 +93,27 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "model_downloads": BOTTOM | {"backends.base", "backends.registry"},
     "preflight": BOTTOM | {"checks", "clip_reading", "device_memory", "events", "pipeline"},
     "preflight_words": {"preflight"},
+    "ablation": BOTTOM | {"checks", "events", "pipeline", "methods.variants", "metrics.evaluation"},
+    "reports": set(),
+    "reports.page": set(),
+    "reports.charts": set(),
+    "reports.players": {"values"},
+    "reports.measurement_table": {"metrics.evaluation"},
+    "reports.ablation_board": BOTTOM
+    | {f"reports.{part}" for part in ("page", "charts", "players", "measurement_table")}
+    | {"ablation", "atomic_files", "metrics.registry"},
     "cli_settings": {"config"},
+    "cli_options": set(),
+    "cli_evaluation": {"cli_options", "cli_settings", "methods.variants", "metrics.registry"},
     "cli_arguments": BOTTOM
     | FILES
-    | {"backends.base", "backends.load_options", "clip_reading", "cli_settings"},
+    | {"backends.base", "backends.load_options", "clip_reading", "cli_settings"}
+    | {"cli_options", "cli_evaluation"},
+    "cli_measuring": BOTTOM
+    | FILES
+    | {"ablation", "events", "pipeline", "methods.variants", "metrics", "metrics.evaluation"}
+    | {f"reports.{part}" for part in ("page", "measurement_table", "ablation_board")}
+    | {"cli_arguments", "cli_settings"},
 }
 FORBIDDEN_OUTSIDE: dict[str, set[str]] = {
     **{name: MODEL_LIBRARIES | {"gradio", "cv2", "torch", "PIL", "av"} for name in BOTTOM | {"events"}},

@@ -400,6 +400,12 @@ class TestEvaluateEdit:
         found = by_name(evaluate_edit(clip, edited=clip, mask=mask, edited_mask=mask))
 
         assert list(found) == list(METRICS)
+        smaller = square_mask()
+        smaller[:, :32] = False
+        (half,) = evaluate_edit(
+            clip, edited=clip, mask=mask, object_mask=mask, edited_mask=smaller, names=["mask_overlap"]
+        )
+        assert half.value == 0.5
         assert [found[n].value for n in ("motion_fidelity", "motion_fidelity_frame")] == [1.0, 1.0]
         assert found["mask_overlap"].value == found["ssim_inside"].value == 1.0
         assert (found["psnr_outside"].text, found["background_difference"].text) == ("∞", "0")
@@ -415,7 +421,7 @@ class TestEvaluateEdit:
             "frame_consistency": "judge",
             "frame_lpips": "LPIPS",
             "ssim_outside": "no outside",
-            "mask_overlap": "edited object",
+            "mask_overlap": "before and after",
         }.items():
             assert found[name].value is None
             assert found[name].text == "-"

@@ -85,6 +85,7 @@ def evaluate_edit(
     edited: Frames,
     mask: Mask | None = None,
     target_prompt: str | None = None,
+    object_mask: Mask | None = None,
     edited_mask: Mask | None = None,
     names: Iterable[str] | None = None,
     instruments: Instruments | None = None,
@@ -96,6 +97,7 @@ def evaluate_edit(
         edited: of the same shape.
         mask: (F, H, W), what was selected; None where the whole frame was.
         target_prompt: what the edit should show, for text alignment.
+        object_mask: (F, H, W), where the object is in the source, if the selection left room round it.
         edited_mask: (F, H, W), where the object is in the edit, for the overlap of outlines.
         names: of the measures wanted, from `METRICS`; None takes all.
         instruments: the models behind some measures; None takes those that need no weights.
@@ -109,8 +111,11 @@ def evaluate_edit(
     """
     wanted = known_metrics(names)
     check_pair(source, edited=edited)
-    masks = [m if m is None else check_mask(m, frames=source) for m in (mask, edited_mask)]
-    edit = _Edit(source, edited, masks[0], masks[1], target_prompt, instruments or Instruments())
+    selected, before, after = (
+        given if given is None else check_mask(given, frames=source)
+        for given in (mask, mask if object_mask is None else object_mask, edited_mask)
+    )
+    edit = _Edit(source, edited, selected, before, after, target_prompt, instruments or Instruments())
     return tuple(edit.measured(metric) for metric in wanted)
 
 
@@ -121,6 +126,7 @@ class _Edit:
     source: Frames
     edited: Frames
     mask: Mask | None
+    object_mask: Mask | None
     edited_mask: Mask | None
     target_prompt: str | None
     instruments: Instruments
@@ -205,9 +211,9 @@ class _Edit:
         return jitter[0], jitter[1], ""
 
     def mask_overlap(self) -> _Figure:
-        if self.edited_mask is None:
-            raise MetricError("no mask of the edited object was given; select the object in the edit too")
-        return region_similarity(self.edited_mask, truth=self._given_mask()), None, ""
+        if self.edited_mask is None or self.object_mask is None:
+            raise MetricError("no masks of the object before and after were given; select it in the edit too")
+        return region_similarity(self.edited_mask, truth=self.object_mask), None, ""
 
     def kept(self, measure: Callable[..., float], *, outside: bool) -> _Figure:
         region = ~self._given_mask() if outside else self.selected

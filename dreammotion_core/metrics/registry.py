@@ -8,7 +8,7 @@ from typing import Literal
 
 from dreammotion_core.errors import ConfigError
 
-Better = Literal["higher", "lower", "as the source"]
+Better = Literal["higher", "lower", "neither"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Metric:
         name: short stable name.
         label: as a column heading.
         question: what it answers, in plain words.
-        better: which way is better.
+        better: which way is better; ``"neither"`` where an edit is free to change it.
         scale: how to read the figure, in plain words.
         digits: behind the point, for people.
     """
@@ -33,8 +33,8 @@ class Metric:
 
     @property
     def arrow(self) -> str:
-        """Which way is better, as an arrow; empty where the source sets the mark."""
-        return {"higher": "↑", "lower": "↓", "as the source": ""}[self.better]
+        """Which way is better, as an arrow; empty where neither is."""
+        return {"higher": "↑", "lower": "↓", "neither": ""}[self.better]
 
 
 _KNOWN = (
@@ -77,14 +77,14 @@ _KNOWN = (
         name="ssim_inside",
         label="SSIM inside",
         question="How much of the object's fine structure is left?",
-        better="higher",
+        better="neither",
         scale="1 is the same picture",
     ),
     Metric(
         name="psnr_inside",
         label="PSNR inside",
         question="How far are the object's pixels from the source's?",
-        better="higher",
+        better="neither",
         scale="decibels; ∞ is the same picture",
         digits=1,
     ),

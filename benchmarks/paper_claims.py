@@ -1,0 +1,123 @@
+"""The orderings that the paper claims and the bars of this project, held against a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.paper_statistics import Estimate
+from benchmarks.paper_summary import FULL, Column, StudySummary, estimate_text
+
+MISSING = "not measured"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement about a study.
+
+    Attributes:
+        statement: in plain words.
+        holds: whether the means say so; None where they are missing.
+        figures: those that decide, with their intervals.
+    """
+
+    statement: str
+    holds: bool | None
+    figures: str
+
+    @property
+    def verdict(self) -> str:
+        """For people."""
+        return {True: "holds", False: "does not hold", None: MISSING}[self.holds]
+
+
+def check_claims(summary: StudySummary) -> list[Claim]:
+    """All statements with what the study says of them."""
+    return [
+        *(
+            _against(summary, statement, metric, other, lower_is_better=lower)
+            for statement, metric, other, lower in (
+                ("Matching raises motion fidelity", "motion_fidelity", "no-matching", False),
+                ("Spatial matching raises motion fidelity", "motion_fidelity", "no-spatial", False),
+                ("Temporal matching raises motion fidelity", "motion_fidelity", "no-temporal", False),
+                ("Temporal matching lowers the colour jitter", "colour_jitter", "no-temporal", True),
+                ("Temporal matching lowers the warping error", "warping_error", "no-temporal", True),
+                ("Masks keep the background nearer to the source", "ssim_outside", "no-mask", False),
+            )
+        ),
+        _above_all(summary, "Motion fidelity is above every ablation and baseline", "motion_fidelity"),
+        _bar(summary, "Motion fidelity is at least 0.92", "motion_fidelity", lambda full, _: full >= 0.92),
+        _bar(
+            summary,
+            "Frame-Con is within 1 % of the source clips'",
+            "frame_consistency",
+            lambda full, source: abs(full - source) <= 0.01 * abs(source),
+        ),
+        _text_alignment(summary),
+        _bar(summary, "The background is untouched", "background_difference", lambda full, _: full == 0),
+    ]
+
+
+def _column(summary: StudySummary, metric: str) -> Column | None:
+    return next((column for column in summary.columns if column.metric.name == metric), None)
+
+
+def _mean(summary: StudySummary, method: str, metric: str) -> Estimate | None:
+    column = _column(summary, metric)
+    if column is None or method not in summary.methods:
+        return None
+    return summary.methods[method].estimates.get(column)
+
+
+def _figures(summary: StudySummary, metric: str, *methods: str) -> str:
+    column = _column(summary, metric)
+    if column is None:
+        return MISSING
+    return ", ".join(
+        f"{summary.methods[m].label}: {estimate_text(_mean(summary, m, metric), metric=column.metric)}"
+        for m in methods
+        if m in summary.methods
+    )
+
+
+def _against(
+    summary: StudySummary, statement: str, metric: str, other: str, *, lower_is_better: bool
+) -> Claim:
+    """The full method against one with a part switched off."""
+    full, without = _mean(summary, FULL, metric), _mean(summary, other, metric)
+    figures = _figures(summary, metric, FULL, other)
+    if full is None or without is None:
+        return Claim(statement, None, figures)
+    holds = full.mean < without.mean if lower_is_better else full.mean > without.mean
+    column = _column(summary, metric)
+    difference = summary.methods[other].differences.get(column) if column else None
+    if column and difference is not None:
+        figures += f"; paired difference {estimate_text(difference, metric=column.metric)}"
+    return Claim(statement, holds, figures)
+
+
+def _above_all(summary: StudySummary, statement: str, metric: str) -> Claim:
+    others = [name for name in summary.methods if name not in (FULL, "as-shipped")]
+    means = [_mean(summary, name, metric) for name in others]
+    full, known = _mean(summary, FULL, metric), [mean.mean for mean in means if mean is not None]
+    figures = _figures(summary, metric, FULL, *others)
+    return Claim(statement, full.mean > max(known) if full and known else None, figures)
+
+
+def _bar(summary: StudySummary, statement: str, metric: str, is_met: Callable[[float, float], bool]) -> Claim:
+    """The full method against a number, or against the source clips."""
+    column, full = _column(summary, metric), _mean(summary, FULL, metric)
+    source = summary.source.get(column) if column else None
+    if full is None or column is None:
+        return Claim(statement, None, MISSING)
+    figures = _figures(summary, metric, FULL, "as-shipped")
+    if source is not None:
+        figures += f", source clips: {estimate_text(source, metric=column.metric)}"
+    return Claim(statement, is_met(full.mean, source.mean if source else float("nan")), figures)
+
+
+def _text_alignment(summary: StudySummary) -> Claim:
+    statement, metric = "The text is followed as well as by DDS only, less 1 %", "text_alignment"
+    full, only = _mean(summary, FULL, metric), _mean(summary, "no-matching", metric)
+    holds = full.mean >= only.mean - 0.01 * abs(only.mean) if full and only else None
+    return Claim(statement, holds, _figures(summary, metric, FULL, "no-matching"))

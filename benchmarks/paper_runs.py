@@ -1,0 +1,137 @@
+"""Makes and measures the edits of a study, one for each pair and method, and goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.paper_pairs import Pair
+from benchmarks.results import Results
+from dreammotion_core.config import EditConfig
+from dreammotion_core.errors import ConfigError
+from dreammotion_core.methods import method_for
+from dreammotion_core.methods.variants import VARIANTS, Variant, known_variants
+from dreammotion_core.metrics import Instruments, evaluate_edit
+from dreammotion_core.pipeline import DreamMotionPipeline
+
+BASE = {"keep_detail": False, "colour_smoothing": 0.0}
+"""What all methods share: none has this project's own finishing, which would hide how they differ."""
+SHIPPED = Variant("as-shipped", "DreamMotion, with our finishing")
+"""The settings that a user gets; its changes are worked out from the model's own."""
+STUDY = ("dreammotion", "as-shipped", *(name for name in VARIANTS if name != "dreammotion"))
+
+Measure = Mapping[str, Any]
+"""A measurement as plain values; see `Measurement.to_dict`."""
+
+
+def study_variants(names: Sequence[str], *, usual: EditConfig) -> tuple[Variant, ...]:
+    """The methods of a study by name, in the order of the table.
+
+    Args:
+        names: of `STUDY`.
+        usual: the settings that a user gets.
+
+    Raises:
+        ConfigError: if there is no method of a name.
+    """
+    if unknown := [name for name in names if name not in STUDY]:
+        raise ConfigError(f"there is no method {', '.join(unknown)}; known are: {', '.join(STUDY)}")
+    shipped = Variant(SHIPPED.name, SHIPPED.label, {name: getattr(usual, name) for name in BASE})
+    wanted = [name for name in STUDY if name in names]
+    return tuple(shipped if name == SHIPPED.name else known_variants([name])[0] for name in wanted)
+
+
+def possible_variants(
+    variants: Sequence[Variant], *, config: EditConfig, pipe: DreamMotionPipeline
+) -> tuple[list[Variant], list[str]]:
+    """The methods that work with a model, and why the others do not."""
+    possible, reasons = [], []
+    for variant in variants:
+        try:
+            method_for(variant.of(config), backend=pipe.backend)
+        except ConfigError as error:
+            reasons.append(f"{variant.label} is left out: {error}")
+        else:
+            possible.append(variant)
+    return possible, reasons
+
+
+def results_of(out: Path, variant: Variant) -> Results:
+    """Where the results of a method are kept."""
+    return Results(out / variant.name)
+
+
+def run_part(
+    pipe: DreamMotionPipeline,
+    *,
+    pairs: Sequence[int],
+    read_pair: Callable[[int], Pair],
+    variants: Sequence[Variant],
+    config: EditConfig,
+    facts: Mapping[str, Any],
+    instruments: Instruments,
+    out: Path,
+) -> None:
+    """Make and measure what is not there yet, pair by pair, so that variants share what the source gives.
+
+    Args:
+        pipe: the model; with a source cache the variants of a pair cost less and give the same.
+        pairs: numbers of the pairs of this process.
+        read_pair: gives the pair of a number.
+        variants: the methods.
+        config: settings that all share.
+        facts: of the study, for `Results.begin`.
+        instruments: for `evaluate_edit`.
+        out: folder of the study.
+
+    Raises:
+        ConfigError: if the folder holds another study.
+        DreamMotionError: if an edit or a clip fails.
+    """
+    kept = {variant.name: results_of(out, variant) for variant in variants}
+    done: dict[str, set[int]] = {}
+    for variant in variants:
+        settings = variant.of(config).to_dict()
+        kept[variant.name].begin({**facts, "label": variant.label, "settings": settings})
+        done[variant.name] = {record["index"] for record in kept[variant.name].records()}
+    todo = {i: [v for v in variants if i not in done[v.name]] for i in pairs}
+    with tqdm(total=sum(map(len, todo.values())), desc="edits", disable=None) as bar:
+        for index in (i for i, missing in todo.items() if missing):
+            pair = read_pair(index)
+            for variant in todo[index]:
+                _edit_and_keep(pipe, pair, variant.of(config), instruments, kept[variant.name])
+                bar.update()
+
+
+def _edit_and_keep(
+    pipe: DreamMotionPipeline, pair: Pair, config: EditConfig, instruments: Instruments, results: Results
+) -> None:
+    output = pipe(
+        pair.video,
+        source_prompt=pair.source_prompt,
+        target_prompt=pair.target_prompt,
+        mask=pair.mask,
+        config=config,
+    )
+    measurements = evaluate_edit(
+        pair.video.frames,
+        edited=output.frames,
+        mask=pair.mask,
+        object_mask=pair.outline,
+        edited_mask=None if pair.find_object is None else pair.find_object(output.frames),
+        target_prompt=pair.target_prompt,
+        instruments=instruments,
+    )
+    record = {
+        "index": pair.index,
+        "title": pair.title,
+        "source": pair.source_prompt,
+        "target": pair.target_prompt,
+        "seconds": round(output.seconds, 2),
+        "measures": [measurement.to_dict() for measurement in measurements],
+    }
+    results.keep(np.asarray(output.frames), record)

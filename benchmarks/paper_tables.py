@@ -1,0 +1,125 @@
+"""The paper's tables in kind: methods x measures over text-video pairs, on any model.
+
+    python -m benchmarks.paper_tables --model toybox --part 1/2
+    python -m benchmarks.paper_tables --model toybox --part 2/2   # in a second process
+    python -m benchmarks.paper_tables --model toybox --summary    # the report of what is finished
+
+Without --clips the pairs are held-out clips of the procedural world; with --clips FOLDER they are its clips
+and the rows of its prompts.csv (clip, source_prompt, target_prompt, mask). An interrupted study goes on where
+it stopped. All methods share the settings, seed included, and none has this project's own finishing but
+"as-shipped", which is what a user gets. Writes study.json, study.md and study.html into --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from transformers.utils.logging import disable_progress_bar
+
+from benchmarks.paper_pairs import NUM_PAIRS, Pair, folder_pair, folder_rows, world_pair
+from benchmarks.paper_report import write_report
+from benchmarks.paper_runs import BASE, STUDY, possible_variants, run_part, study_variants
+from benchmarks.paper_summary import summarise_study
+from benchmarks.toybox_quality import count_of, part_of, setting_of
+from dreammotion_core import DreamMotionPipeline, MemorySourceCache
+from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.errors import DreamMotionError
+from dreammotion_core.metrics import ClipJudge, Instruments
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line, read and checked."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.paper_tables",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", default="toybox", help="name, folder or hub id (default: toybox)")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--clips", type=Path, metavar="FOLDER", help="with prompts.csv")
+    parser.add_argument(
+        "--pairs", type=count_of, metavar="N", help=f"how many (default: {NUM_PAIRS}, or all rows)"
+    )
+    parser.add_argument("--methods", nargs="+", default=STUDY, metavar="NAME", help=f"of {', '.join(STUDY)}")
+    parser.add_argument("--preset", default="fast")
+    parser.add_argument(
+        "--set", nargs="+", type=setting_of, default=[], metavar="NAME=VALUE", help="settings, values as JSON"
+    )
+    parser.add_argument("--judge", default="toybox-clip", help="as of `python -m dreammotion_core metrics`")
+    parser.add_argument(
+        "--part", type=part_of, default=(1, 1), metavar="K/N", help="every N-th pair from the K-th"
+    )
+    parser.add_argument("--summary", action="store_true", help="only report what is finished")
+    parser.add_argument("--out", type=Path, default=Path("outputs/study"), help="folder of the results")
+    return parser.parse_args(argv)
+
+
+def pairs_of(options: argparse.Namespace, spec: ModelSpec) -> tuple[int, Callable[[int], Pair]]:
+    """How many pairs there are, and what gives each."""
+    if options.clips is None:
+        return options.pairs or NUM_PAIRS, partial(world_pair, spec=spec)
+    rows = len(folder_rows(options.clips))
+    return min(rows, options.pairs or rows), partial(folder_pair, folder=options.clips, spec=spec)
+
+
+def run_study(options: argparse.Namespace) -> str:
+    """Make and measure what is missing of a part, then report all that is finished.
+
+    Returns:
+        The report in Markdown.
+
+    Raises:
+        DreamMotionError: if pairs, settings or names are wrong, or an edit fails.
+    """
+    pipe = DreamMotionPipeline.from_pretrained(options.model, source_cache=MemorySourceCache())
+    pipe.to(options.device)
+    usual = pipe.spec.config(options.preset, seed=0, preview_interval=0)
+    variants = study_variants(options.methods, usual=usual)
+    config = usual.with_changes(**(BASE | dict(options.set)))
+    variants, reasons = possible_variants(variants, config=config, pipe=pipe)
+    count, read_pair = pairs_of(options, pipe.spec)
+    where = "held-out clips of the procedural world" if options.clips is None else options.clips.name
+    instruments = Instruments(judge=ClipJudge.from_pretrained(options.judge, device=options.device))
+    facts: dict[str, Any] = {
+        "model": options.model,
+        "precision": pipe.spec.precision,
+        "judge": options.judge,
+        "tracker": instruments.tracker.name,
+        "pairs": where,
+    }
+    if not options.summary:
+        part, parts = options.part
+        run_part(
+            pipe,
+            pairs=range(part - 1, count, parts),
+            read_pair=read_pair,
+            variants=variants,
+            config=config,
+            facts=facts,
+            instruments=instruments,
+            out=options.out,
+        )
+    summary = summarise_study(options.out, variants=variants)
+    facts = {**facts, **config.to_dict()}
+    report = write_report(summary, out=options.out, facts=facts, variants=variants, read_pair=read_pair)
+    return "\n".join([report, *reasons])
+
+
+def main() -> None:
+    """Run the command line; mistakes of the user end in one line."""
+    options = arguments()
+    disable_progress_bar()
+    try:
+        print(run_study(options))
+    except DreamMotionError as error:
+        raise SystemExit(f"error: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; the same command goes on where it was") from None
+
+
+if __name__ == "__main__":
+    main()

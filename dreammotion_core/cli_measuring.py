@@ -1,0 +1,164 @@
+"""What the commands ``metrics`` and ``ablate`` do. Deliberately absent: printing; text is returned."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from dreammotion_core.ablation import VariantResult, run_ablation
+from dreammotion_core.atomic_files import check_writable, written_atomically
+from dreammotion_core.cli_arguments import given_device
+from dreammotion_core.cli_settings import given_config
+from dreammotion_core.events import StepDone
+from dreammotion_core.frame_folders import read_frames
+from dreammotion_core.mask_files import read_masks
+from dreammotion_core.methods.variants import known_variants
+from dreammotion_core.metrics import (
+    ClipJudge,
+    CoTracker,
+    FlowTracker,
+    FrameLpips,
+    Instruments,
+    Measurement,
+    PointTracker,
+    evaluate_edit,
+    known_metrics,
+)
+from dreammotion_core.metrics.evaluation import figure
+from dreammotion_core.pipeline import DreamMotionPipeline
+from dreammotion_core.reports.ablation_board import write_ablation_board
+from dreammotion_core.reports.measurement_table import heading, measurement_cells
+from dreammotion_core.reports.page import markdown_table
+from dreammotion_core.values import Mask, Video
+from dreammotion_core.video_io import read_video
+
+_ANY_FPS = 24.0
+"""Of folders of frames, where the rate matters to no measure."""
+
+
+def measured_text(options: argparse.Namespace) -> str:
+    """Run ``metrics``.
+
+    Returns:
+        A table in Markdown, and what could not be measured and why.
+
+    Raises:
+        InputError: if clips, masks or names cannot be used.
+        ModelLoadError: if a judge, tracker or backbone cannot be loaded.
+        OutputError: if the JSON cannot be written.
+    """
+    known_metrics(options.metrics)
+    if options.json is not None:
+        check_writable(options.json)
+    edited = _clip(options.edited)
+    source = _clip(
+        options.video,
+        start_frame=options.start_frame,
+        max_frames=options.num_frames or len(edited),
+        fps=options.fps or edited.fps,
+    )
+    measurements = evaluate_edit(
+        source.frames,
+        edited=edited.frames,
+        mask=_mask(options.mask, source, options.object_index),
+        edited_mask=_mask(options.edited_mask, source),
+        target_prompt=options.target_prompt,
+        names=options.metrics,
+        instruments=given_instruments(options),
+    )
+    if options.json is not None:
+        with written_atomically(options.json) as part:
+            part.write_text(json.dumps([m.to_dict() for m in measurements], indent=2) + "\n", "utf-8")
+    return _listed(measurements)
+
+
+def ablated_text(options: argparse.Namespace, *, pipe: DreamMotionPipeline, video: Video, mask: Mask) -> str:
+    """Run ``ablate`` on a loaded model and a selected object.
+
+    Returns:
+        A table in Markdown, and where the page is.
+
+    Raises:
+        DreamMotionError: if an edit or a measure cannot be made, or the page cannot be written.
+    """
+    results: list[VariantResult] = []
+    events = run_ablation(
+        pipe,
+        video=video,
+        source_prompt=options.source_prompt,
+        target_prompt=options.target_prompt,
+        mask=mask,
+        config=given_config(options, usual=pipe.spec.settings),
+        variants=options.variants,
+        instruments=given_instruments(options),
+        names=options.metrics,
+    )
+    with tqdm(desc="ablate", unit="step", disable=None) as bar:
+        for event in events:
+            if isinstance(event, VariantResult):
+                results.append(event)
+            elif isinstance(event.event, StepDone):
+                bar.set_description(f"{event.variant.label} ({event.index} of {event.num_variants})")
+                bar.update()
+    write_ablation_board(results, options.out, source=video)
+    header, rows, _ = measurement_cells({r.variant.label: r.measurements for r in results})
+    return f"{markdown_table(header, rows=rows)}\n\n{options.out}: {len(results)} variants side by side"
+
+
+def check_ablation(options: argparse.Namespace) -> None:
+    """Refuse what would fail only after the edits.
+
+    Raises:
+        ConfigError: if a variant or a measure is unknown.
+        OutputError: if the page could not be written.
+    """
+    known_variants(options.variants)
+    known_metrics(options.metrics)
+    check_writable(options.out)
+
+
+def given_instruments(options: argparse.Namespace) -> Instruments:
+    """The judge, tracker and LPIPS backbone asked for.
+
+    Raises:
+        ModelLoadError: if one cannot be loaded.
+    """
+    device = given_device(options)
+    judge = None if options.judge == "none" else ClipJudge.from_pretrained(options.judge, device=device)
+    tracker: PointTracker = FlowTracker()
+    if options.cotracker is not None:
+        tracker = CoTracker.from_checkpoint(options.cotracker, device=device)
+    lpips = None
+    if options.lpips is not None:
+        lpips = FrameLpips(options.lpips, allow_download=True, device=device)
+    return Instruments(judge=judge, tracker=tracker, lpips=lpips)
+
+
+def _clip(
+    path: Path, *, start_frame: int = 0, max_frames: int | None = None, fps: float | None = None
+) -> Video:
+    if path.is_dir():
+        return read_frames(path, fps=_ANY_FPS, start_frame=start_frame, max_frames=max_frames)
+    return read_video(path, start_frame=start_frame, max_frames=max_frames, fps=fps)
+
+
+def _mask(path: Path | None, video: Video, object_index: int | None = None) -> Mask | None:
+    if path is None:
+        return None
+    given = read_masks(path, num_frames=len(video), size=video.size, object_index=object_index)
+    return np.asarray(given.masks)
+
+
+def _listed(measurements: Sequence[Measurement]) -> str:
+    rows = [
+        [heading(m), m.text, figure(m.source_value, digits=m.metric.digits), m.metric.question]
+        for m in measurements
+        if m.value is not None
+    ]
+    notes = [f"not measured: {m.metric.label}: {m.note}" for m in measurements if m.value is None]
+    return "\n".join([markdown_table(["", "edit", "source itself", "what it says"], rows=rows), *notes])

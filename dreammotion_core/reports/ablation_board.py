@@ -1,0 +1,86 @@
+"""The ablation board as a page that stands alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from dreammotion_core.ablation import VariantResult
+from dreammotion_core.atomic_files import written_atomically
+from dreammotion_core.errors import ConfigError
+from dreammotion_core.metrics.registry import METRICS
+from dreammotion_core.reports.charts import legend, line_chart
+from dreammotion_core.reports.measurement_table import measurement_cells
+from dreammotion_core.reports.page import html_page, html_table
+from dreammotion_core.reports.players import Player, synchronised_grid
+from dreammotion_core.values import Video
+
+LOSSES = {"appearance": "V-DDS direction", "spatial": "S-SSM loss", "temporal": "T-SSM loss"}
+
+
+def write_ablation_board(results: Sequence[VariantResult], path: str | Path, *, source: Video) -> Path:
+    """Write the board: a synchronised grid, the measures and the loss curves.
+
+    Args:
+        results: of `run_ablation`, at least one.
+        path: where the HTML goes.
+        source: the clip that was edited.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ConfigError: if there are no results.
+        OutputError: if it cannot be written.
+    """
+    if not results:
+        raise ConfigError("there are no results to show; run at least one variant")
+    output = results[0].output
+    players = [Player(source.frames, "source")]
+    players += [
+        Player(r.output.frames, r.variant.label, f"{r.output.seconds:.0f} s, {len(r.output.losses)} steps")
+        for r in results
+    ]
+    grid, script = synchronised_grid(players, fps=source.fps)
+    header, rows, best = measurement_cells({r.variant.label: r.measurements for r in results})
+    curves = {title: _curves(results, name) for name, title in LOSSES.items()}
+    charts = "".join(line_chart(values, title=title) for title, values in curves.items())
+    facts = (
+        f"<p>“{escape(output.source_prompt)}” → “{escape(output.target_prompt)}”<br>"
+        f'<span class="faint">model {escape(output.model)}, seed {output.config.seed}, '
+        "the same for all</span></p>"
+    )
+    body = (
+        f"{facts}{grid}<h2>Measured</h2>{html_table(header, rows=rows, best=best)}{_notes(results)}"
+        f"<h2>Losses</h2>{legend(curves['V-DDS direction'])}"
+        f'<div class="charts">{charts}</div>'
+        f"<h2>How to read the figures</h2><dl>{_legend(results)}</dl>"
+    )
+    with written_atomically(path) as part:
+        part.write_text(html_page("DreamMotion: ablation", body=body, script=script), encoding="utf-8")
+    return Path(path)
+
+
+def _curves(results: Sequence[VariantResult], name: str) -> Mapping[str, list[float]]:
+    """One loss of those variants whose method has it."""
+    return {
+        r.variant.label: [float(getattr(step, name)) for step in r.output.losses]
+        for r in results
+        if r.output.config.method == "dreammotion"
+    }
+
+
+def _notes(results: Sequence[VariantResult]) -> str:
+    """Why figures are missing, each reason once."""
+    missing = [m for m in results[0].measurements if m.value is None]
+    said = "; ".join(f"{m.metric.label}: {m.note}" for m in missing)
+    return f'<p class="faint">Not measured: {escape(said)}.</p>' if said else ""
+
+
+def _legend(results: Sequence[VariantResult]) -> str:
+    shown = [METRICS[m.metric.name] for m in results[0].measurements if m.value is not None]
+    return "".join(
+        f"<dt>{escape(m.label)}</dt><dd>{escape(m.question)} <span class=faint>{escape(m.scale)}</span></dd>"
+        for m in shown
+    )

@@ -1,0 +1,251 @@
+"""The ablation board: variants of the settings, the page that shows them, and the two commands."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dreammotion_core import ConfigError, DreamMotionPipeline, EditConfig, Started, write_frames, write_video
+from dreammotion_core.ablation import VariantEvent, VariantResult, run_ablation
+from dreammotion_core.cli import main
+from dreammotion_core.mask_files import write_masks
+from dreammotion_core.methods.variants import ABLATION, VARIANTS, known_variants
+from dreammotion_core.metrics import METRICS, Measurement
+from dreammotion_core.reports.ablation_board import write_ablation_board
+from dreammotion_core.reports.charts import legend, line_chart
+from dreammotion_core.reports.measurement_table import best_rows, measurement_cells
+from dreammotion_core.reports.page import html_table, markdown_table
+from dreammotion_core.reports.players import Player, synchronised_grid
+from tests.tiny import moving_square, save_tiny_unet3d, tiny_unet3d
+
+PROMPTS = {"source_prompt": "a red <car>", "target_prompt": "a blue <car>"}
+CONFIG = EditConfig(num_optimization_steps=2, preview_interval=0)
+SIZE = (64, 64)
+NAMES = ("motion_fidelity", "background_difference", "colour_jitter")
+
+
+@pytest.fixture(scope="module")
+def board() -> tuple[list[VariantEvent], list[VariantResult]]:
+    """All that the ablation of a tiny model yields."""
+    video, mask = moving_square(3, SIZE)
+    found = list(
+        run_ablation(
+            DreamMotionPipeline(tiny_unet3d()), video=video, **PROMPTS, mask=mask, config=CONFIG, names=NAMES
+        )
+    )
+    return (
+        [each for each in found if isinstance(each, VariantEvent)],
+        [each for each in found if isinstance(each, VariantResult)],
+    )
+
+
+class TestVariants:
+    def test_each_variant_is_a_valid_setting_and_named_by_its_key(self) -> None:
+        for name, variant in VARIANTS.items():
+            assert variant.name == name
+            assert variant.of(EditConfig()).to_dict().items() >= dict(variant.changes).items()
+        assert VARIANTS["dreammotion"].of(CONFIG) == CONFIG
+        assert set(ABLATION) <= set(VARIANTS)
+
+    def test_unknown_names_are_refused_with_the_known_ones(self) -> None:
+        with pytest.raises(ConfigError, match=r"magic; known are: dreammotion"):
+            known_variants(["magic"])
+        with pytest.raises(ConfigError, match="no variant was chosen"):
+            known_variants([])
+        assert [v.name for v in known_variants(["v-sds", "v-sds", "no-mask"])] == ["v-sds", "no-mask"]
+
+
+class TestBoard:
+    def test_all_variants_run_with_one_seed(
+        self, board: tuple[list[VariantEvent], list[VariantResult]]
+    ) -> None:
+        events, results = board
+
+        assert [r.variant.name for r in results] == list(ABLATION)
+        assert len({r.output.config.seed for r in results}) == 1
+        assert results[0].output.config.seed >= 0
+        assert sum(isinstance(e.event, Started) for e in events) == len(ABLATION)
+        assert {(e.index, e.num_variants) for e in events} == {(i, 5) for i in range(1, 6)}
+
+    def test_what_is_switched_off_is_off(self, board: tuple[list[VariantEvent], list[VariantResult]]) -> None:
+        losses = {r.variant.name: r.output.losses for r in board[1]}
+
+        assert not any(step.spatial or step.temporal for step in losses["no-matching"])
+        assert any(step.spatial for step in losses["no-temporal"])
+        assert not any(step.temporal for step in losses["no-temporal"])
+        assert any(step.temporal for step in losses["no-spatial"])
+        background = {
+            r.variant.name: m.value
+            for r in board[1]
+            for m in r.measurements
+            if m.metric.name == "background_difference"
+        }
+        assert background["dreammotion"] == 0
+        assert (background["no-mask"] or 0) > 0
+
+    def test_the_page_stands_alone_and_shows_everything(
+        self, board: tuple[list[VariantEvent], list[VariantResult]], tmp_path: Path
+    ) -> None:
+        video, _ = moving_square(3, SIZE)
+        page = write_ablation_board(board[1], tmp_path / "new" / "board.html", source=video).read_text()
+        seen = _Tags(page)
+
+        assert seen.count("canvas") == 1 + len(ABLATION)
+        assert seen.count("polyline") > len(ABLATION)
+        assert not re.search(r"""(src|href)=["']?(?!data:)""", page)
+        assert "http" not in page
+        assert "a red &lt;car&gt;" in page
+        for variant in known_variants(ABLATION):
+            assert variant.label in page
+        assert METRICS["motion_fidelity"].question in page
+
+    def test_no_results_give_no_page(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="no results"):
+            write_ablation_board([], tmp_path / "board.html", source=moving_square()[0])
+        assert not (tmp_path / "board.html").exists()
+
+
+class TestParts:
+    def test_a_strip_holds_all_frames_in_order(self) -> None:
+        frames = np.zeros((3, 20, 30, 3), np.uint8)
+        frames[1], frames[2] = 120, 240
+        html, script = synchronised_grid([Player(frames, "a & b")], fps=8.0)
+        data = re.search(r"base64,([^\"]+)", html)
+        assert data is not None
+        strip = np.asarray(Image.open(io.BytesIO(base64.b64decode(data[1]))))
+
+        assert strip.shape == (60, 30, 3)
+        assert [int(strip[row].mean()) for row in (5, 25, 45)] == pytest.approx([0, 120, 240], abs=3)
+        assert "a &amp; b" in html
+        assert "125.0" in script
+
+    def test_large_clips_are_reduced(self) -> None:
+        html, _ = synchronised_grid([Player(np.zeros((2, 400, 800, 3), np.uint8), "large")], fps=8.0)
+        assert 'width="384" height="192"' in html
+
+    def test_curves_reach_from_corner_to_corner(self) -> None:
+        points = re.findall(r'points="([^"]+)"', line_chart({"falling": [4.0, 2.0, 0.0]}, title="loss"))
+        (left, top), *_, (right, bottom) = [tuple(map(float, p.split(","))) for p in points[0].split()]
+
+        assert left < right
+        assert top < bottom
+        assert "zero everywhere" in line_chart({"flat": [0.0, 0.0]}, title="loss")
+        assert "zero everywhere" in line_chart({}, title="loss")
+
+    def test_curves_have_the_colours_of_the_legend(self) -> None:
+        names = ("one", "none", "<two>")
+        chart = line_chart({"one": [1.0, 2.0], "none": [], "<two>": [2.0, 1.0]}, title="loss")
+        colours = re.findall(r"color:(#\w+)", legend(names))
+
+        assert re.findall(r'stroke="(#\w+)"', chart) == colours
+        assert len(set(colours)) == 3
+        assert "&lt;two&gt;" in legend(names)
+
+    def test_tables_set_off_the_best_and_escape(self) -> None:
+        assert "<td class=best>1</td>" in html_table(["a", "b"], rows=[["x", "1"]], best={(0, 1)})
+        assert "&lt;b&gt;" in html_table(["<b>"], rows=[], best=set())
+        assert markdown_table(["a"], rows=[["x|y"]]).splitlines()[-1] == r"| x\|y |"
+
+    def test_the_best_is_the_highest_or_the_lowest_and_ties_share(self) -> None:
+        fidelity = [Measurement(METRICS["motion_fidelity"], v) for v in (0.9, 0.95, 0.9501, None)]
+        jitter = [Measurement(METRICS["colour_jitter"], v) for v in (0.3, 0.1, 0.2, None)]
+
+        assert best_rows(fidelity) == [1, 2]
+        assert best_rows(jitter) == [1]
+        assert best_rows(jitter[:1]) == []
+        header, rows, best = measurement_cells({"one": [fidelity[0]], "two": [fidelity[3]]})
+        assert header == ["", "Motion-Fidelity ↑"]
+        assert rows[:2] == [["one", "0.900"], ["two", "-"]]
+        assert best == {(0, 1)}
+
+
+class TestCommands:
+    @pytest.fixture
+    def clip(self, tmp_path: Path) -> Path:
+        video, mask = moving_square(3, SIZE)
+        write_masks(mask, tmp_path / "masks")
+        write_frames(video.frames, tmp_path / "source")
+        edited = video.frames.copy()
+        edited[mask] = (30, 30, 220)
+        write_frames(edited, tmp_path / "edited")
+        return write_video(video, tmp_path / "clip.mp4")
+
+    def test_metrics_of_two_folders(
+        self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ["metrics", tmp_path / "source", tmp_path / "edited", "--mask", tmp_path / "masks"]
+        words += ["--judge", "none", "--metrics", *NAMES, "text_alignment", "--json", tmp_path / "out.json"]
+        code = main([str(word) for word in words])
+        said = capsys.readouterr().out
+        figures = {f["metric"]: f for f in json.loads((tmp_path / "out.json").read_text())}
+
+        assert code == 0, clip
+        assert figures["background_difference"]["value"] == 0
+        assert "Background change" in said
+        assert "not measured: Text-Align: no target prompt" in said
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (("--metrics", "beauty"), "known are: text_alignment"),
+            (("--judge", "nobody"), "there is no judge"),
+            (("--num-frames", "2"), "2 frames"),
+        ],
+    )
+    def test_what_cannot_be_measured_is_said(
+        self,
+        clip: Path,
+        tmp_path: Path,
+        words: tuple[str, ...],
+        message: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        code = main(["metrics", str(tmp_path / "source"), str(tmp_path / "edited"), *words])
+
+        assert code in (1, 2), clip
+        assert message in capsys.readouterr().err
+
+    def test_ablate_writes_the_board(
+        self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ["ablate", clip, "--source-prompt", "a red car", "--target-prompt", "a blue car"]
+        words += ["--mask", tmp_path / "masks", "--model", save_tiny_unet3d(tmp_path / "model")]
+        words += ["--device", "cpu", "--steps", 1, "--variants", "dreammotion", "sdedit", "--judge", "none"]
+        words += ["--metrics", *NAMES, "--out", tmp_path / "board.html"]
+
+        assert main([str(word) for word in words]) == 0
+        assert "2 variants side by side" in capsys.readouterr().out
+        assert "SDEdit" in (tmp_path / "board.html").read_text()
+
+    def test_a_wrong_variant_is_refused_before_any_work(
+        self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ["ablate", clip, "--source-prompt", "a", "--target-prompt", "b", "--mask", tmp_path / "masks"]
+        words += ["--variants", "magic", "--out", tmp_path / "board.html"]
+
+        assert main([str(word) for word in words]) == 2
+        assert "no variant magic" in capsys.readouterr().err
+
+
+class _Tags(HTMLParser):
+    """Names of all elements of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self._names: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        del attrs
+        self._names.append(tag)
+
+    def count(self, name: str) -> int:
+        return self._names.count(name)

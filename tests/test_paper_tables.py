@@ -1,0 +1,229 @@
+"""The study: its pairs, its statistics, and a whole run on a tiny model, cut short and continued."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.paper_claims import check_claims
+from benchmarks.paper_pairs import FIRST_CASE, folder_pair, folder_rows, world_pair
+from benchmarks.paper_report import write_report
+from benchmarks.paper_runs import STUDY, results_of, study_variants
+from benchmarks.paper_statistics import bootstrap_difference, bootstrap_mean
+from benchmarks.paper_summary import FULL, estimate_text, summarise_study
+from benchmarks.paper_tables import arguments, run_study
+from benchmarks.world_cases import edit_case
+from dreammotion_core import METRICS, ConfigError, EditConfig, MaskError, VideoError, write_video
+from dreammotion_core.mask_files import write_masks
+from dreammotion_core.methods.variants import VARIANTS, Variant
+from tests.tiny import moving_square, save_tiny_unet3d, tiny_spec
+
+SPEC = tiny_spec()
+PROMPTS = "clip,source_prompt,target_prompt\none/clip.mp4,a red car,a blue car\n"
+
+
+class TestStatistics:
+    def test_the_interval_of_a_known_sample(self) -> None:
+        """Means of n draws spread by s / sqrt(n); 95 % lie within 1.96 of that."""
+        sample = np.random.default_rng(0).normal(5, 2, size=400)
+        found = bootstrap_mean(list(sample))
+
+        assert found is not None
+        assert found.mean == pytest.approx(sample.mean())
+        assert (found.high - found.low) / 2 == pytest.approx(1.96 * sample.std() / 20, rel=0.05)
+        assert found.low < found.mean < found.high
+
+    def test_edges(self) -> None:
+        assert bootstrap_mean([]) is None
+        one = bootstrap_mean([3.0])
+        assert one is not None
+        assert (one.mean, one.low, one.high, one.count) == (3, 3, 3, 1)
+        endless = bootstrap_mean([math.inf, 3.0])
+        assert endless is not None
+        assert endless.to_dict()["mean"] == "inf"
+        assert estimate_text(endless, metric=METRICS["psnr_outside"]) == "∞"
+        assert estimate_text(None, metric=METRICS["psnr_outside"]) == "-"
+
+    def test_differences_are_paired(self) -> None:
+        base = list(np.random.default_rng(1).normal(0, 100, size=30))
+        found = bootstrap_difference([b + 1 for b in base], base=base)
+
+        assert found is not None
+        assert (found.low, found.mean, found.high) == pytest.approx((1, 1, 1))
+        assert bootstrap_difference([math.inf], base=[1.0]) is None
+
+
+class TestPairs:
+    def test_pairs_of_the_world_are_new_and_fit_the_model(self) -> None:
+        pair = world_pair(0, spec=SPEC)
+
+        assert pair.source_prompt != pair.target_prompt
+        assert len(pair.video) == SPEC.num_frames
+        assert pair.mask.shape == pair.video.frames.shape[:3]
+        assert pair.find_object is not None
+        assert pair.outline is not None
+        assert pair.find_object(pair.video.frames).any()
+        assert edit_case(FIRST_CASE).source.is_held_out
+        assert FIRST_CASE > 100
+
+    def test_a_folder_gives_every_so_many_frames_with_their_masks(self, folder: Path) -> None:
+        pair = folder_pair(0, folder=folder, spec=SPEC)
+
+        assert len(pair.video) == SPEC.num_frames
+        assert pair.video.fps == SPEC.fps
+        assert pair.mask.any(axis=(1, 2)).all()
+        assert pair.title == "one: a blue car"
+        # The square moves by one pixel a frame, and every second frame is taken.
+        assert [int(np.flatnonzero(m.any(axis=0))[0]) for m in pair.mask] == [2, 4, 6]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (None, "holds no prompts.csv"),
+            ("clip,source_prompt\none/clip.mp4,a\n", "lacks target_prompt"),
+            ("clip,source_prompt,target_prompt\n", "lacks rows"),
+            (PROMPTS + "one/clip.mp4,,\n", "line 3 .* has no source_prompt, target_prompt"),
+            (PROMPTS + "two/clip.mp4,a,b\n", "line 3 .* names two/clip.mp4"),
+        ],
+    )
+    def test_a_wrong_prompt_file_is_refused(self, folder: Path, text: str | None, message: str) -> None:
+        (folder / "prompts.csv").unlink()
+        if text is not None:
+            (folder / "prompts.csv").write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            folder_rows(folder)
+
+    def test_a_clip_without_a_row_is_missed(self, folder: Path) -> None:
+        write_video(moving_square(4, (64, 64))[0], folder / "three.mp4")
+        with pytest.raises(ConfigError, match=r"no row for three\.mp4"):
+            folder_rows(folder)
+
+    def test_a_clip_without_masks_or_too_short_is_refused(self, folder: Path) -> None:
+        for file in (folder / "one" / "masks").iterdir():
+            file.unlink()
+        with pytest.raises(MaskError):
+            folder_pair(0, folder=folder, spec=SPEC)
+        video, mask = moving_square(2, (64, 64))
+        write_video(type(video)(video.frames, 2 * SPEC.fps), folder / "one" / "clip.mp4")
+        write_masks(mask, folder / "short.npz")
+        (folder / "prompts.csv").write_text(
+            "clip,source_prompt,target_prompt,mask\none/clip.mp4,a,b,short.npz\n"
+        )
+        with pytest.raises(VideoError, match="too short"):
+            folder_pair(0, folder=folder, spec=SPEC)
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        video, mask = moving_square(8, (64, 64))
+        write_video(type(video)(video.frames, 2 * SPEC.fps), tmp_path / "one" / "clip.mp4")
+        write_masks(mask, tmp_path / "one" / "masks")
+        (tmp_path / "prompts.csv").write_text(PROMPTS)
+        return tmp_path
+
+
+class TestVariants:
+    def test_what_is_shipped_is_what_a_user_gets(self) -> None:
+        usual = EditConfig(colour_smoothing=0.7)
+        full, shipped = study_variants(["as-shipped", FULL], usual=usual)
+
+        assert (full.name, shipped.name) == (FULL, "as-shipped")
+        assert shipped.of(usual.with_changes(keep_detail=False, colour_smoothing=0.0)) == usual
+
+    def test_unknown_methods_are_refused_with_the_known_ones(self) -> None:
+        with pytest.raises(ConfigError, match="known are: dreammotion, as-shipped"):
+            study_variants(["magic"], usual=EditConfig())
+        assert set(VARIANTS) < set(STUDY)
+
+
+class TestStudy:
+    def test_a_study_cut_short_goes_on_and_reports(self, tmp_path: Path) -> None:
+        model, out = save_tiny_unet3d(tmp_path / "model"), tmp_path / "study"
+        methods = ("dreammotion", "no-mask", "sdedit", "flowedit")
+
+        def run(*words: str) -> str:
+            common = ("--model", str(model), "--out", str(out), "--set", "num_optimization_steps=1")
+            return run_study(arguments([*common, "--methods", *methods, "--pairs", "2", *words]))
+
+        first = run("--part", "1/2")
+        line = (out / "sdedit" / "cases.jsonl").read_text()
+        second = run()
+
+        assert "FlowEdit is left out" in first
+        assert "| DreamMotion | 1 |" in first
+        assert "| DreamMotion | 2 |" in second
+        assert (out / "sdedit" / "cases.jsonl").read_text().startswith(line)
+        study = json.loads((out / "study.json").read_text())
+        assert study["methods"]["sdedit"]["pairs"] == [0, 1]
+        background = study["methods"]["dreammotion"]["estimates"]["Background change ↓"]
+        assert (background["mean"], background["count"]) == (0, 2)
+        assert "Mask IoU ↑" in study["methods"]["dreammotion"]["estimates"]
+        assert any(c["statement"] == "The background is untouched" and c["holds"] for c in study["claims"])
+        page = (out / "study.html").read_text()
+        assert page.count("<img") == 2 * (1 + 3)
+        assert 'src="http' not in page
+        with pytest.raises(ConfigError, match="holds a run with settings"):
+            run("--set", "num_optimization_steps=2")
+
+    def test_nothing_finished_is_said(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="no finished edits"):
+            summarise_study(tmp_path, variants=[VARIANTS[FULL]])
+
+    @pytest.mark.parametrize("words", [("--part", "3/2"), ("--pairs", "0"), ("--set", "x")])
+    def test_wrong_words_are_refused(self, words: tuple[str, ...]) -> None:
+        with pytest.raises(SystemExit):
+            arguments(words)
+
+
+class TestClaims:
+    def test_orderings_are_read_off_the_means(self, tmp_path: Path) -> None:
+        variants = [VARIANTS[name] for name in ("dreammotion", "no-matching", "no-temporal", "no-mask")]
+        figures = {
+            "dreammotion": (0.95, 0.2, 0.99),
+            "no-matching": (0.90, 0.4, 0.99),
+            "no-temporal": (0.96, 0.1, 0.99),
+            "no-mask": (0.80, 0.2, 0.70),
+        }
+        for variant in variants:
+            keep_figures(tmp_path, variant, figures[variant.name])
+        summary = summarise_study(tmp_path, variants=variants)
+        holds = {claim.statement: claim.holds for claim in check_claims(summary)}
+
+        assert holds["Matching raises motion fidelity"] is True
+        assert holds["Temporal matching raises motion fidelity"] is False
+        assert holds["Temporal matching lowers the colour jitter"] is False
+        assert holds["Masks keep the background nearer to the source"] is True
+        assert holds["Motion fidelity is above every ablation and baseline"] is False
+        assert holds["Motion fidelity is at least 0.92"] is True
+        assert holds["The background is untouched"] is None
+
+    def test_judges_do_not_share_a_column(self, tmp_path: Path) -> None:
+        full, other = VARIANTS[FULL], VARIANTS["no-mask"]
+        keep_figures(tmp_path, full, (0.9, 0.1, 0.9), tracker="DIS flow")
+        keep_figures(tmp_path, other, (0.8, 0.1, 0.9), tracker="CoTracker")
+        summary = summarise_study(tmp_path, variants=[full, other])
+
+        headings = [column.heading for column in summary.columns]
+        assert headings[:2] == ["Motion-Fidelity (CoTracker) ↑", "Motion-Fidelity (DIS flow) ↑"]
+        pair = world_pair(0, spec=SPEC)
+        facts = {"model": "tiny", "judge": "none", "tracker": "two", "pairs": "two"}
+        report = write_report(
+            summary, out=tmp_path, facts=facts, variants=[full, other], read_pair=lambda _: pair
+        )
+        assert "| DreamMotion | 1 | - | 0.900 |" in report
+
+
+def keep_figures(
+    out: Path, variant: Variant, figures: tuple[float, float, float], *, tracker: str = "DIS flow"
+) -> None:
+    """A finished pair with given figures of motion, jitter and background."""
+    names = ("motion_fidelity", "colour_jitter", "ssim_outside")
+    measures = [
+        {"metric": n, "value": v, "source_value": None, "judge": tracker * (n == names[0]), "note": ""}
+        for n, v in zip(names, figures, strict=True)
+    ]
+    record = {"index": 0, "title": "", "source": "", "target": "", "seconds": 1.0, "measures": measures}
+    results_of(out, variant).keep(np.zeros((2, 8, 8, 3), np.uint8), record)
