@@ -12,7 +12,8 @@ from dreammotion_core.checks import selection
 from dreammotion_core.config import EditConfig
 from dreammotion_core.events import EditEvent, Finished, Started
 from dreammotion_core.methods.variants import ABLATION, Variant, known_variants
-from dreammotion_core.metrics.evaluation import Instruments, Measurement, evaluate_edit
+from dreammotion_core.metrics.evaluation import Measurement, evaluate_edit
+from dreammotion_core.metrics.instruments import Instruments
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.values import EditOutput, Mask, Video
 

@@ -18,6 +18,7 @@ from dreammotion_core import (
     KeySiteError,
     LoadOptions,
     ModelLoadError,
+    StepDone,
     StepLosses,
     VideoError,
 )
@@ -270,18 +271,33 @@ def test_an_edit_runs_and_leaves_the_rest_of_the_clip(backend: Backend, family: 
 
 def test_key_sites_of_ones_own_keep_the_layout_of_the_family(backend: Backend, family: Family) -> None:
     video, mask = moving_square(family.num_frames)
-    config = CONFIG.with_changes(key_sites=tuple(site.pattern for site in backend.key_sites))
-    prompts = {"source_prompt": "a red car", "target_prompt": "a blue car"}
-    pipeline = DreamMotionPipeline(backend)
+    patterns = tuple(site.pattern for site in backend.key_sites)
+    losses = []
+    for key_sites in (None, patterns):
+        config = CONFIG.with_changes(num_optimization_steps=1, key_sites=key_sites)
+        events = DreamMotionPipeline(backend).stream(
+            video, source_prompt="a red car", target_prompt="a blue car", mask=mask, config=config
+        )
+        losses.append(next(event.losses for event in events if isinstance(event, StepDone)))
+        events.close()
 
-    named, default = (pipeline(video, mask=mask, config=c, **prompts) for c in (config, CONFIG))
+    assert losses[0] == losses[1]
+    assert losses[0].spatial > 0
 
-    assert np.array_equal(named.video.frames, default.video.frames)
+
+def networks_of(owner: object) -> Iterator[torch.nn.Module]:
+    """All networks that an object of this project holds, itself or in a part of it."""
+    for value in vars(owner).values():
+        if isinstance(value, torch.nn.Module):
+            yield value
+        elif type(value).__module__.startswith("dreammotion_core") and hasattr(value, "__dict__"):
+            yield from networks_of(value)
 
 
 def test_all_parts_are_frozen_and_in_evaluation_mode(backend: Backend) -> None:
-    networks = [part for part in vars(backend).values() if isinstance(part, torch.nn.Module)]
+    networks = set(networks_of(backend))
 
+    assert len(networks) >= 2
     for network in networks:
         assert not network.training
         assert not any(parameter.requires_grad for parameter in network.parameters())

@@ -52,8 +52,13 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     **{name: BOTTOM | MATHS | METRICS | {"ssim"} for name in METRICS},
     "metrics.registry": {"errors"},
     "metrics.clip_scores": BOTTOM | {"metrics.clips", "backends.known_models"},
-    "metrics.evaluation": BOTTOM | METRICS | {"metrics.clip_scores", "metrics.registry"},
-    "metrics": METRICS | {"metrics.clip_scores", "metrics.registry", "metrics.evaluation"},
+    "metrics.instruments": METRICS | {"metrics.clip_scores"},
+    "metrics.measured_edit": BOTTOM | METRICS | {"metrics.clip_scores", "metrics.instruments"},
+    "metrics.evaluation": BOTTOM
+    | METRICS
+    | {"metrics.instruments", "metrics.measured_edit", "metrics.registry"},
+    "metrics": METRICS
+    | {"metrics.clip_scores", "metrics.instruments", "metrics.registry", "metrics.evaluation"},
     "keys": {"errors"},
     "backends.base": BOTTOM | MATHS | {"keys"},
     "backends.load_options": {"errors"},
@@ -93,7 +98,9 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "model_downloads": BOTTOM | {"backends.base", "backends.registry"},
     "preflight": BOTTOM | {"checks", "clip_reading", "device_memory", "events", "pipeline"},
     "preflight_words": {"preflight"},
-    "ablation": BOTTOM | {"checks", "events", "pipeline", "methods.variants", "metrics.evaluation"},
+    "ablation": BOTTOM
+    | {"checks", "events", "pipeline", "methods.variants", "metrics.evaluation"}
+    | {"metrics.instruments"},
     "reports": set(),
     "reports.page": set(),
     "reports.charts": set(),

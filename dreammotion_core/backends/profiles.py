@@ -67,4 +67,5 @@ def compile_around(denoiser: nn.Module, layers: Iterable[nn.Module], *, key_site
     heard = {projection for projection, _ in matching_modules(denoiser, key_sites).values()}
     for layer in layers:
         if heard.isdisjoint(layer.modules()):
-            layer.compile()
+            # Layers share their code but not their shapes: together they would exceed the limit of versions.
+            layer.compile(isolate_recompiles=True)

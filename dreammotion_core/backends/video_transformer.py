@@ -105,7 +105,6 @@ class VideoTransformerBackend:
             frame_step=self.codec.frame_step,
             precision=str(self.dtype).removeprefix("torch."),
         )
-
         self._apply(options or LoadOptions(), layers)
 
     def _apply(self, options: LoadOptions, layers: Sequence[nn.Module]) -> None:

@@ -38,7 +38,7 @@ def ssim(source: Frames, *, edited: Frames, region: Mask) -> float:
     Args:
         source: (F, H, W, 3) uint8 RGB.
         edited: (F, H, W, 3) uint8 RGB.
-        region: (F, H, W) bool; neighbourhoods reach `WINDOW` beyond it.
+        region: (F, H, W) bool; only changes within it count.
 
     Raises:
         InputError: if the clips or the region do not fit, or the region is empty.
@@ -46,9 +46,9 @@ def ssim(source: Frames, *, edited: Frames, region: Mask) -> float:
     Source: Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity (2004).
     """
     inside = _checked(source, edited, region)
-    kept = [
-        structural_similarity(one, other=two, window=WINDOW) for one, two in zip(source, edited, strict=True)
-    ]
+    # What changed beyond the region would reach over its rim, by the neighbourhoods.
+    within = np.where(inside[..., None], edited, source)
+    kept = [structural_similarity(a, other=b, window=WINDOW) for a, b in zip(source, within, strict=True)]
     return float(np.stack(kept)[inside].mean(dtype=np.float64))
 
 

@@ -16,6 +16,8 @@ from dreammotion_core.values import Frames
 
 Flow = NDArray[np.float32]
 """(H, W, 2) displacement in pixels, x right then y down."""
+FlowPair = tuple[Flow, Flow]
+"""Between a frame and the next: there, and back."""
 
 WORKING_SIDE = 256
 """Smaller clips are enlarged to this longer side first: patches of 8 pixels must fit into small objects."""
@@ -46,7 +48,7 @@ def dense_flow(frame: NDArray[np.uint8], *, towards: NDArray[np.uint8]) -> Flow:
     return np.asarray(flow * (width / size[0], height / size[1]), np.float32)
 
 
-def consecutive_flows(frames: Frames) -> list[tuple[Flow, Flow]]:
+def consecutive_flows(frames: Frames) -> list[FlowPair]:
     """Flow there and back between each frame and the next, F - 1 pairs of (F, H, W, 3) frames."""
     return [(dense_flow(one, towards=two), dense_flow(two, towards=one)) for one, two in pairwise(frames)]
 

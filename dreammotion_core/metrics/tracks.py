@@ -42,6 +42,10 @@ class PointTracks:
                 "(frames, points, 2) and (frames, points) are needed"
             )
 
+    def part(self, first: int, end: int | None = None) -> PointTracks:
+        """The tracks of some points, by their numbers."""
+        return PointTracks(self.positions[:, first:end], self.visible[:, first:end], self.size)
+
 
 class PointTracker(Protocol):
     """Follows points from the first frame of a clip on."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from dreammotion_core.errors import MetricError
 from dreammotion_core.metrics.clips import check_mask, check_pair
-from dreammotion_core.metrics.flow import consecutive_flows, is_consistent, pixel_grid, sample
+from dreammotion_core.metrics.flow import FlowPair, consecutive_flows, is_consistent, pixel_grid, sample
 from dreammotion_core.values import Frames, Mask
 
 
-def warping_error(edited: Frames, *, source: Frames, mask: Mask | None = None) -> float:
+def warping_error(
+    edited: Frames, *, source: Frames, mask: Mask | None = None, flows: Sequence[FlowPair] | None = None
+) -> float:
     """Mean squared difference between each frame and the next one warped back onto it.
 
     Flow and visibility are those of the source, so that an edit cannot hide its flicker in its own flow.
@@ -20,6 +24,7 @@ def warping_error(edited: Frames, *, source: Frames, mask: Mask | None = None) -
             and noise leave anyway.
         source: (F, H, W, 3) uint8 RGB.
         mask: (F, H, W), where to look; None looks everywhere.
+        flows: `consecutive_flows` of the source, if they are known already.
 
     Returns:
         A number >= 0, of RGB in [0, 1]; 0 where nothing flickers.
@@ -35,7 +40,7 @@ def warping_error(edited: Frames, *, source: Frames, mask: Mask | None = None) -
     pixels = pixel_grid(source.shape[1:3])
     colours = edited.astype(np.float32) / 255
     errors = []
-    for index, (there, back) in enumerate(consecutive_flows(source)):
+    for index, (there, back) in enumerate(consecutive_flows(source) if flows is None else flows):
         followed = is_consistent(there, back=back, points=pixels) & where[index]
         if followed.any():
             warped = sample(colours[index + 1], points=pixels + there)
