@@ -167,6 +167,7 @@ def overlaps(masks: list[NDArray[np.bool_]], case: Case) -> list[float]:
     return [region_similarity(mask, truth=true) for mask, true in zip(masks, case.masks, strict=True)]
 
 
+@pytest.mark.filterwarnings("ignore::segmentation.SceneCutWarning")  # flat frames look like other scenes
 class TestCorrections:
     def test_a_content_user_corrects_nothing(self) -> None:
         case = moving_disc()

@@ -131,6 +131,7 @@ def test_the_exact_architecture_has_the_published_size_and_stride_16() -> None:
     assert pytest.approx(4 * values, rel=0.005) == MOBILE_SAM.size_bytes
 
 
+@pytest.mark.filterwarnings("ignore::segmentation.SceneCutWarning")  # one noise is a scene of its own
 @pytest.mark.parametrize(
     "selection",
     [
