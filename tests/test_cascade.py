@@ -24,7 +24,7 @@ from dreammotion_core.backends.cascade_manifest import CascadeManifest
 from dreammotion_core.backends.cascade_sampling import Guidance, PixelStage, windows
 from dreammotion_core.backends.cascade_stages import blended, enlarged, super_resolve
 from dreammotion_core.backends.load_options import LoadOptions
-from dreammotion_core.backends.registry import load_backend
+from dreammotion_core.backends.registry import find_model, load_backend
 from dreammotion_core.events import StageDone
 from dreammotion_core.keys import KeyCapture
 from dreammotion_core.parameterization import add_noise
@@ -449,3 +449,17 @@ def test_a_manifest_without_a_later_stage_says_so() -> None:
     text, key_frames = MANIFEST["text"], MANIFEST["key-frames"]
 
     assert CascadeManifest.read({"text": text, "key-frames": key_frames}).stages == ("key-frames",)
+
+
+def test_the_embedded_twin_is_what_the_list_of_models_says() -> None:
+    spec = find_model("toybox-cascade")
+    video, mask = moving_square(5, (64, 64))
+    config = EditConfig(num_optimization_steps=1, seed=1, preview_interval=0, last_stage="key-frames")
+
+    pipeline = DreamMotionPipeline.from_pretrained("toybox-cascade")
+    output = pipeline(video, **PROMPTS, mask=mask, config=config)
+
+    assert spec.is_ready()
+    assert pipeline.spec.stages == spec.stages
+    assert (pipeline.spec.frame_step, pipeline.spec.keeps_detail) == (spec.frame_step, spec.keeps_detail)
+    assert output.max_difference_outside == 0
