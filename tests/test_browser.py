@@ -449,7 +449,7 @@ def test_the_models_say_what_they_are_and_which_one_edits(visit: Callable[..., P
     expect(page.locator("#masthead")).to_contain_text("Active model: toybox (embedded)")
     expect(page.locator("#model-box")).to_contain_text("Edited by: toybox (embedded)")
     expect(page.locator("#model label").first).to_contain_text("ready")
-    expect(page.locator("#model label").nth(1)).to_contain_text("not for commercial use")
+    expect(page.locator("#model label", has_text="ZeroScope")).to_contain_text("not for commercial use")
     expect(page.locator("#model [data-part=action]")).to_contain_text("ZeroScope v2 576w")
 
 
