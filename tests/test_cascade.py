@@ -24,7 +24,7 @@ from dreammotion_core.backends.cascade_manifest import CascadeManifest
 from dreammotion_core.backends.cascade_sampling import Guidance, PixelStage, windows
 from dreammotion_core.backends.cascade_stages import blended, enlarged, super_resolve
 from dreammotion_core.backends.load_options import LoadOptions
-from dreammotion_core.backends.registry import load_backend
+from dreammotion_core.backends.registry import find_model, load_backend
 from dreammotion_core.events import StageDone
 from dreammotion_core.keys import KeyCapture
 from dreammotion_core.parameterization import add_noise
@@ -65,6 +65,12 @@ def rendered(backend: CascadeBackend, key_frames: Tensor, *, seed: int = 3) -> d
         generator=torch.Generator().manual_seed(seed),
     )
     return {stage.name: stage.frames for stage in stages}
+
+
+@pytest.fixture(scope="module")
+def drawn(backend: CascadeBackend, key_frames: Tensor) -> dict[str, Tensor]:
+    """Name of a later stage -> what it makes of the key frames, with the usual seed."""
+    return rendered(backend, key_frames)
 
 
 def calls_of(module: torch.nn.Module, run: Callable[[], Any]) -> list[tuple[Tensor, Tensor, dict[str, Any]]]:
@@ -161,23 +167,23 @@ def test_the_published_lengths_give_the_published_windows() -> None:
     assert windows(29, longest=5) == [range(start, start + 5) for start in range(0, 28, 4)]
 
 
-def test_every_stage_has_its_size_and_length(backend: CascadeBackend, key_frames: Tensor) -> None:
-    frames = rendered(backend, key_frames)
-
-    assert {name: tuple(value.shape) for name, value in frames.items()} == {
+def test_every_stage_has_its_size_and_length(drawn: dict[str, Tensor]) -> None:
+    assert {name: tuple(value.shape) for name, value in drawn.items()} == {
         "interpolation": (9, 3, 8, 12),
         "super-resolution": (9, 3, 16, 24),
         "latent-super-resolution": (9, 3, 32, 48),
     }
-    assert all(value.isfinite().all() and value.dtype == torch.float32 for value in frames.values())
+    assert all(value.isfinite().all() and value.dtype == torch.float32 for value in drawn.values())
 
 
-def test_the_generator_decides_what_is_drawn(backend: CascadeBackend, key_frames: Tensor) -> None:
-    first, again, other = (rendered(backend, key_frames, seed=seed) for seed in (3, 3, 4))
+def test_the_generator_decides_what_is_drawn(
+    backend: CascadeBackend, key_frames: Tensor, drawn: dict[str, Tensor]
+) -> None:
+    again, other = (rendered(backend, key_frames, seed=seed) for seed in (3, 4))
 
     for name in STAGES[1:]:
-        assert torch.equal(first[name], again[name])
-        assert not torch.allclose(first[name], other[name])
+        assert torch.equal(drawn[name], again[name])
+        assert not torch.allclose(drawn[name], other[name])
 
 
 def test_interpolation_sees_the_pair_blended_and_where_it_stands(
@@ -344,14 +350,14 @@ def test_an_edit_stops_after_the_stage_asked_for_and_leaves_the_background(
 # --- Loading ---
 
 
-def test_a_folder_loads_as_a_cascade(folder: Path, backend: CascadeBackend, key_frames: Tensor) -> None:
+def test_a_folder_loads_as_a_cascade(folder: Path, key_frames: Tensor, drawn: dict[str, Tensor]) -> None:
     loaded = load_backend(str(folder), options=LoadOptions(torch_dtype=torch.float32))
 
     assert isinstance(loaded, CascadeBackend)
     assert loaded.spec.stages == STAGES
     assert (loaded.spec.frame_step, loaded.spec.keeps_detail, loaded.spec.size_multiple) == (4, False, 4)
     for name, frames in rendered(loaded, key_frames).items():
-        torch.testing.assert_close(frames, rendered(backend, key_frames)[name])
+        torch.testing.assert_close(frames, drawn[name])
 
 
 def rewrite_manifest(folder: Path, **changes: Any) -> None:
@@ -449,3 +455,17 @@ def test_a_manifest_without_a_later_stage_says_so() -> None:
     text, key_frames = MANIFEST["text"], MANIFEST["key-frames"]
 
     assert CascadeManifest.read({"text": text, "key-frames": key_frames}).stages == ("key-frames",)
+
+
+def test_the_embedded_twin_is_what_the_list_of_models_says() -> None:
+    spec = find_model("toybox-cascade")
+    video, mask = moving_square(5, (64, 64))
+    config = EditConfig(num_optimization_steps=1, seed=1, preview_interval=0, last_stage="key-frames")
+
+    pipeline = DreamMotionPipeline.from_pretrained("toybox-cascade")
+    output = pipeline(video, **PROMPTS, mask=mask, config=config)
+
+    assert spec.is_ready()
+    assert pipeline.spec.stages == spec.stages
+    assert (pipeline.spec.frame_step, pipeline.spec.keeps_detail) == (spec.frame_step, spec.keeps_detail)
+    assert output.max_difference_outside == 0

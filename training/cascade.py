@@ -78,6 +78,9 @@ class Stage:
     begins_as: str | None = None
 
 
+EDIT_SETTINGS = {"learning_rate": 0.2, "num_optimization_steps": 30}
+"""Of edits, where others than the defaults suit key frames of pixels better."""
+
 STAGES = {
     "key_frames": Stage(new_key_frame_unet, key_frame_loss, share=0.64, prediction_type="epsilon"),
     "first_frame": Stage(new_first_frame_unet, first_frame_loss, share=0.12),
@@ -192,6 +195,7 @@ def write_manifest(out: Path) -> None:
         "frame_step": KEY_FRAME_STEP,
         "stages": STAGE_NAMES,
         "fps": 8,
+        "settings": EDIT_SETTINGS,
         "vocabulary": vocabulary(),
     }
     (out / "model_index.json").write_text(json.dumps(manifest, indent=2) + "\n")

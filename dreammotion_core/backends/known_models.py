@@ -147,6 +147,26 @@ COGVIDEOX_5B = ModelSpec(
     ready_file="transformer/config.json",
 )
 
+TOYBOX_CASCADE = ModelSpec(
+    name="toybox-cascade",
+    label="toybox cascade (embedded)",
+    family="cascade",
+    source=str(ASSETS / "toybox-cascade"),
+    licence="Apache-2.0 (trained by this project)",
+    description=(
+        "A very small twin of Show-1, trained by this project on its own cartoon world: it edits key frames "
+        "of 32x32 pixels, and later stages make a clip of them, so that every stage of a cascade can be seen "
+        "at work offline. Coarser than toybox."
+    ),
+    resolution=(128, 128),
+    num_frames=17,
+    max_frames=33,
+    frame_step=4,
+    fps=8.0,
+    stages=("key-frames", "interpolation", "super-resolution", "latent-super-resolution"),
+    keeps_detail=False,
+)
+
 SHOW_1_STAGES = {
     "interpolation": ("showlab/show-1-interpolation", "db0295e235766dc9a79dba14b528f0eb7c823dcb"),
     "super-resolution": ("showlab/show-1-sr1", "51def10fcf940f078b6c6377565937d5458d77ca"),
@@ -181,6 +201,7 @@ SHOW_1 = ModelSpec(
 KNOWN_MODELS = (
     TOYBOX,
     TOYBOX_FLOW,
+    TOYBOX_CASCADE,
     ZEROSCOPE,
     MODELSCOPE,
     SHOW_1,
