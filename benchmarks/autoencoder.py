@@ -1,6 +1,6 @@
-"""How well does the autoencoder keep a picture? ``python -m benchmarks.autoencoder --frames 48``.
+"""How well does the autoencoder keep a clip? ``python -m benchmarks.autoencoder --clips 24``.
 
-Peak signal-to-noise ratio of frames with seeds and combinations never trained on, material by material.
+Peak signal-to-noise ratio of clips with seeds and combinations never trained on, material by material.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from collections import defaultdict
 from statistics import fmean
 
 import torch
-from diffusers import AutoencoderKL
+from torch import Tensor
+from tqdm import tqdm
 
 from benchmarks.world_cases import FIRST_SEED
-from dreammotion_core.backends.registry import find_model
-from training.vae import psnr
-from training.world import render_batch, sample_scene
+from dreammotion_core.backends.base import Backend
+from dreammotion_core.backends.registry import load_backend
+from training.data import as_pictures
+from training.world import Shot, render_batch, sample_scene
 
 
 def main() -> None:
@@ -24,17 +26,32 @@ def main() -> None:
         prog="python -m benchmarks.autoencoder", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--model", default="toybox")
-    parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--clips", type=int, default=24)
     options = parser.parse_args()
-    folder = find_model(options.model).source
-    vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", torch_dtype=torch.float32).eval()
-    scenes = [sample_scene(FIRST_SEED + index, held_out=True) for index in range(options.frames)]
+    backend = load_backend(options.model)
+    spec = backend.spec
+    scenes = [sample_scene(FIRST_SEED + index, held_out=True) for index in range(options.clips)]
+    clips = render_batch(scenes, shot=Shot(spec.num_frames, spec.fps, spec.resolution[0]))
     quality = defaultdict(list)
-    for scene, clip in zip(scenes, render_batch(scenes), strict=True):
-        quality[scene.material].append(psnr(vae, clip.frames[4:5]))
-    print(f"mean of {len(scenes)} frames: {fmean(v for values in quality.values() for v in values):.1f} dB")
+    for scene, clip in zip(scenes, tqdm(clips, desc=spec.name), strict=True):
+        quality[scene.material].append(reconstruction_psnr(backend, frames=clip.frames))
+    mean = fmean(value for values in quality.values() for value in values)
+    print(f"mean of {len(scenes)} clips of {spec.num_frames} frames: {mean:.1f} dB")
     for material, values in sorted(quality.items()):
         print(f"{material:>10} {fmean(values):.1f} dB ({len(values)})")
+
+
+def reconstruction_psnr(backend: Backend, *, frames: Tensor) -> float:
+    """Mean peak signal-to-noise ratio in dB of the frames of a clip that went through the autoencoder.
+
+    Args:
+        backend: the model.
+        frames: (F, H, W, 3) uint8 RGB, of a length and size that suit it.
+    """
+    pictures = as_pictures(frames)
+    decoded = backend.decode_video(backend.encode_video(pictures)).clamp(-1, 1).cpu()
+    errors = ((decoded - pictures) / 2).square().mean((1, 2, 3))
+    return float(-10 * torch.log10(errors).mean())
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def test_without_a_toybox_beside_it_nothing_is_trained(
 ) -> None:
     assert main(options_for(tmp_path)) == 2
 
-    assert "shares the text encoder of toybox" in capsys.readouterr().err
+    assert "train toybox first" in capsys.readouterr().err
 
 
 def test_a_video_unet_begins_as_the_picture_unet_on_every_frame() -> None:

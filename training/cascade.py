@@ -37,7 +37,6 @@ from training.cascade_losses import (
 from training.cascade_models import (
     DETAIL_SIZE,
     KEY_FRAME_SIZE,
-    Text,
     begin_as,
     new_detail_unet,
     new_first_frame_unet,
@@ -46,6 +45,7 @@ from training.cascade_models import (
     new_scheduler,
 )
 from training.data import RESOLUTION, object_coverage
+from training.frozen_text import FrozenText
 from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
 from training.text_to_video import SHARD_SIZE
 from training.tokenizer import MAX_TOKENS, vocabulary
@@ -114,7 +114,7 @@ def train_cascade(
     Raises:
         InputError: if there is no `toybox` beside the output folder, or a checkpoint cannot be used.
     """
-    text = Text(out / TOYBOX, setting.device)
+    text = FrozenText(out / TOYBOX, setting.device)
     material = Material(_sizes(clips, cache), text, new_scheduler().alphas_cumprod, setting)
     finished: dict[str, nn.Module] = {}
     for name, stage in STAGES.items():

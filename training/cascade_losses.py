@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from dreammotion_core.backends.cascade_stages import KEY_FRAME_STEP, blended, enlarged
 from dreammotion_core.parameterization import add_noise, signal_and_noise_scale
 from training.cascade_data import Sizes
-from training.cascade_models import DETAIL_SIZE, KEY_FRAME_SIZE, NUM_TIMESTEPS, Text
+from training.cascade_models import DETAIL_SIZE, KEY_FRAME_SIZE, NUM_TIMESTEPS
 from training.data import random_captions
+from training.frozen_text import FrozenText
 from training.loop import Setting
 from training.workers import rank
 
@@ -53,7 +54,7 @@ class Material:
     """
 
     sizes: Sizes
-    text: Text
+    text: FrozenText
     alphas_cumprod: Tensor
     setting: Setting
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
-from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from torch import nn
 
 from dreammotion_core.backends.show1_unet import Show1UNet
-from dreammotion_core.errors import InputError
 from training.text_to_video import pass_single_frames_by
-from training.tokenizer import MAX_TOKENS
 
 KEY_FRAME_SIZE, DETAIL_SIZE = 32, 64
 """Height and width in pixels of key frames and interpolated frames, and after super-resolution."""
@@ -133,33 +129,3 @@ def new_scheduler(prediction_type: str = "epsilon") -> DPMSolverMultistepSchedul
         sample_max_value=1.5,
         lambda_min_clipped=-5.1,
     )
-
-
-class Text:
-    """The frozen text encoder of `toybox`, which all pixel stages share.
-
-    Args:
-        folder: of the model that it belongs to.
-        device: where it runs.
-
-    Raises:
-        InputError: if that folder holds no such model.
-    """
-
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        if not (folder / "text_encoder" / "config.json").is_file():
-            raise InputError(
-                f"the cascade shares the text encoder of toybox, and {folder.resolve()} has none; "
-                "train toybox first, or choose a folder beside a trained one with --out"
-            )
-        self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-        encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
-        self.encoder = encoder.to(device).eval().requires_grad_(False)
-
-    @torch.no_grad()
-    def __call__(self, captions: list[str]) -> Tensor:
-        """(B, L, D) states of captions."""
-        tokens = self.tokenizer(
-            captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
-        )
-        return self.encoder(tokens.input_ids.to(self.encoder.device)).last_hidden_state

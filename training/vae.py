@@ -101,12 +101,3 @@ def whiten(vae: AutoencoderKL, clips: NDArray[np.uint8], device: torch.device, s
     quant.bias[channels:] -= 2 * std.log()
     post_quant.bias += torch.einsum("oc,c->o", post_quant.weight[:, :, 0, 0], mean)
     post_quant.weight *= std[None, :, None, None]
-
-
-@torch.no_grad()
-def psnr(vae: AutoencoderKL, frames: Tensor) -> float:
-    """Mean peak signal-to-noise ratio in dB of reconstructed frames, (B, H, W, 3) uint8 RGB."""
-    images = as_pictures(frames).to(vae.device)
-    reconstruction = vae.decode(vae.encode(images).latent_dist.mean).sample.clamp(-1, 1)
-    mse = ((reconstruction - images) / 2).square().mean((1, 2, 3))
-    return float((-10 * mse.log10()).mean())
