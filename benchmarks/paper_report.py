@@ -153,11 +153,15 @@ def _html(summary: StudySummary, facts: Mapping[str, Any], sheets: Sequence[str]
     if len(summary.methods) > 1 and FULL in summary.methods:
         header, rows = _differences(summary)
         body += ["<h2>Differences</h2>", html_table(header, rows=rows, best=set())]
-    claims = [[c.statement, c.verdict, c.figures] for c in check_claims(summary)]
-    body += ["<h2>What is claimed</h2>", html_table(["Statement", "", "Figures"], rows=claims, best=set())]
+    claims = "".join(
+        f"<li><b>{escape(c.statement)}: {c.verdict}.</b> <span class=faint>{escape(c.figures)}</span></li>"
+        for c in check_claims(summary)
+    )
+    body += ["<h2>What is claimed</h2>", f"<ul>{claims}</ul>"]
     body += [f'<p class="faint">Not measured: {escape(note)}.</p>' for note in summary.notes]
     settings = "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in facts.items())
-    body += ["<h2>Clips</h2>", *sheets, "<h2>Settings that all share</h2>", f"<dl>{settings}</dl>"]
+    shared = f"<details><summary>Settings that all share</summary><dl>{settings}</dl></details>"
+    body += [shared, "<h2>Clips</h2>", *sheets]
     return html_page("DreamMotion: the study", body="\n".join(body))
 
 
@@ -178,7 +182,7 @@ def _sheet(
         (v.label, results_of(out, v).frames(index)) for v in variants if index in methods[v.name].records
     ]
     figures = "".join(
-        f'<figure><img src="{_picture(frames)}" alt="{escape(label)}" loading="lazy">'
+        f'<figure><img src="{_picture(frames)}" alt="{escape(label)}">'
         f"<figcaption>{escape(label)}</figcaption></figure>"
         for label, frames in clips
     )

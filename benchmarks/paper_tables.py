@@ -28,7 +28,7 @@ from benchmarks.toybox_quality import count_of, part_of, setting_of
 from dreammotion_core import DreamMotionPipeline, MemorySourceCache
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.errors import DreamMotionError
-from dreammotion_core.metrics import ClipJudge, Instruments
+from dreammotion_core.metrics import ClipJudge, FrameLpips, Instruments
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -50,6 +50,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--set", nargs="+", type=setting_of, default=[], metavar="NAME=VALUE", help="settings, values as JSON"
     )
     parser.add_argument("--judge", default="toybox-clip", help="as of `python -m dreammotion_core metrics`")
+    parser.add_argument("--lpips", choices=("alex", "squeeze", "vgg"), help="likewise; without: not measured")
     parser.add_argument(
         "--part", type=part_of, default=(1, 1), metavar="K/N", help="every N-th pair from the K-th"
     )
@@ -83,12 +84,18 @@ def run_study(options: argparse.Namespace) -> str:
     variants, reasons = possible_variants(variants, config=config, pipe=pipe)
     count, read_pair = pairs_of(options, pipe.spec)
     where = "held-out clips of the procedural world" if options.clips is None else options.clips.name
-    instruments = Instruments(judge=ClipJudge.from_pretrained(options.judge, device=options.device))
+    instruments = Instruments(
+        judge=ClipJudge.from_pretrained(options.judge, device=options.device),
+        lpips=None
+        if options.lpips is None
+        else FrameLpips(options.lpips, allow_download=True, device=options.device),
+    )
     facts: dict[str, Any] = {
         "model": options.model,
         "precision": pipe.spec.precision,
         "judge": options.judge,
         "tracker": instruments.tracker.name,
+        "lpips": options.lpips,
         "pairs": where,
     }
     if not options.summary:

@@ -11,11 +11,16 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1.5rem 1re
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
 p { max-width: 46rem; } .faint { color: GrayText; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
+  white-space: nowrap; }
 th { white-space: normal; vertical-align: bottom; min-width: 4.5rem; }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
-td:first-child { white-space: normal; min-width: 7rem; } td.best { font-weight: 700; }
-.sheet { display: flex; gap: .6rem; overflow-x: auto; } .sheet img { border-radius: .4rem; display: block; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
+  background: Canvas; }
+td:first-child { white-space: normal; min-width: min(13rem, 30vw); }
+li { margin: .3rem 0; max-width: 60rem; } summary { cursor: pointer; margin-top: 1rem; }
+td.best { font-weight: 700; }
+.sheet { display: flex; gap: .6rem; overflow-x: auto; }
+.sheet img { border-radius: .4rem; display: block; }
 .sheet figcaption { font-size: .75rem; max-width: 8rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 1.2rem; }
