@@ -1,6 +1,7 @@
 """How well and how fast segmenters select an object and follow it, as DAVIS measures it.
 
-    python -m benchmarks.segmentation [--real] [--world N] [--segmenter NAME [--checkpoint PATH]]
+    python -m benchmarks.segmentation [--real] [--world N] [--clutter N]
+                                      [--segmenter NAME [--checkpoint PATH]]
 
 Prints a Markdown table for each segmenter: J, F and J&F of every clip, their means, time and memory, from
 the true first mask, one click, a box, and one click with up to three corrections by a simulated user.
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.clutter_cases import clutter_cases
 from benchmarks.davis_measures import FEWEST_FRAMES
 from benchmarks.segmentation_cases import CLIPS, Case, real_cases, world_cases
 from benchmarks.segmentation_report import NOTE, markdown_table, overlay_sheet
@@ -23,6 +25,7 @@ from dreammotion_core.errors import DreamMotionError
 from segmentation import SegmentationError, Segmenter, list_segmenters, load_segmenter
 
 USUAL_WORLD_CLIPS, WORLD_FRAMES = 24, 8
+CLUTTER_FRAMES = 16
 STARTS = {"mask": Start.MASK, "click": Start.CLICK, "box": Start.BOX, "corrections": Start.CORRECTIONS}
 
 
@@ -38,6 +41,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--real", action="store_true", help="the real clips")
     parser.add_argument("--world", type=_count, metavar="N", help="so many clips of the procedural world")
+    parser.add_argument("--clutter", type=_count, metavar="N", help="so many clips of textured clutter")
     parser.add_argument("--clips", nargs="+", default=[], metavar="NAME", help="only these real clips")
     parser.add_argument(
         "--starts",
@@ -54,7 +58,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if options.checkpoint is not None and options.segmenter is None:
         parser.error("--checkpoint needs --segmenter, so that it is known whose weights they are")
     options.real = options.real or bool(options.clips)
-    if not options.real and options.world is None:
+    if not options.real and options.world is None and options.clutter is None:
         options.real, options.world = True, USUAL_WORLD_CLIPS
     return options
 
@@ -95,6 +99,8 @@ def _case_sets(options: argparse.Namespace) -> Iterator[tuple[str, Iterator[Case
         _say(f"skipped real footage: there is no folder {CLIPS}; name one in DREAMMOTION_CLIPS")
     if options.world:
         yield "procedural world", world_cases(options.world, num_frames=options.frames or WORLD_FRAMES)
+    if options.clutter:
+        yield "textured clutter", clutter_cases(options.clutter, num_frames=options.frames or CLUTTER_FRAMES)
 
 
 def _outcomes(segmenter: Segmenter, cases: Iterator[Case], starts: Sequence[str]) -> Iterator[Outcome]:

@@ -66,6 +66,8 @@ class Appearance:
         num_waves: random features; fewer are smoother.
         kernel_width: of the Gaussian kernel, in standard deviations of a feature times the root of their
             number; wider is smoother.
+        news_share: how much the frames since the first count against it.
+        memory: what a new frame leaves of the weight of those between it and the first.
     """
 
     def __init__(
@@ -75,7 +77,10 @@ class Appearance:
         *,
         num_waves: int = NUM_WAVES,
         kernel_width: float = KERNEL_WIDTH,
+        news_share: float = NEWS_SHARE,
+        memory: float = MEMORY,
     ) -> None:
+        self._news_share, self._memory = news_share, memory
         known = np.concatenate([inside, outside])
         self._centre, self._spread = known.mean(axis=0), known.std(axis=0) + 1e-3
         rng = np.random.default_rng(0)
@@ -91,13 +96,13 @@ class Appearance:
         """Learn from one more frame; the arguments are as at the start."""
         products, means = self._moments(inside, outside)
         if self._news is not None:
-            products = MEMORY * self._news[0] + (1 - MEMORY) * products
-            means = MEMORY * self._news[1] + (1 - MEMORY) * means
+            products = self._memory * self._news[0] + (1 - self._memory) * products
+            means = self._memory * self._news[1] + (1 - self._memory) * means
         self._news = products, means
-        first_share = 1 - NEWS_SHARE
+        first_share = 1 - self._news_share
         self._weights = _solved(
-            first_share * self._first[0] + NEWS_SHARE * products,
-            first_share * self._first[1] + NEWS_SHARE * means,
+            first_share * self._first[0] + self._news_share * products,
+            first_share * self._first[1] + self._news_share * means,
         )
 
     def lean(self, features: PixelFeatures) -> NDArray[np.float32]:

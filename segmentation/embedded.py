@@ -7,6 +7,7 @@ the same short time for every size. It has no weights and knows nothing about th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache, partial
 
 import cv2
@@ -23,9 +24,10 @@ from segmentation.base import (
     follow_selection,
 )
 from segmentation.boxes import object_in_box
+from segmentation.clicked_region import region_at
 from segmentation.clicks import Click, Selection
-from segmentation.looks import agreement, describe_frame, grown_from, moving_regions
-from segmentation.motion import Motion, drift_of
+from segmentation.clip_motion import ClipMotion
+from segmentation.looks import describe_frame
 from segmentation.outlines import OutlineTracker
 from segmentation.propagation import CarriedMask, follow
 from segmentation.regions import (
@@ -33,8 +35,8 @@ from segmentation.regions import (
     filled_component,
     likeness,
     refine_outline,
-    score_region,
 )
+from segmentation.regrowing import Regrower
 from segmentation.retouching import SHARE_LEFT, retouched
 from segmentation.scaling import reduced, resized, scaled, scaled_box, scaled_click
 
@@ -52,16 +54,10 @@ CLICK_SIDE = 128
 BOX_SIDE = 256
 OUTLINE_SIDE = 320
 TRACK_SIDE = 480
-GROWING_RADII = (0.05, 0.07, 0.1, 0.14, 0.2)
-"""Of the discs round a click that regions grow from, as shares of the image's long side."""
-AGREEMENT_WEIGHT = 1.0
-"""Of the agreement with the other regions, against how much a region looks like an object."""
-KEPT_MOTIONS = 4
+REGROWN_SIDE = 160
+KEPT_REGIONS = 64
 OUTLINE_REACH = 0.012
 """How far a cut may move the outline, as a share of the image's long side."""
-
-_OVERSIZED = 1e3
-"""Taken off the rank of a region larger than the click allows."""
 
 LOST_LIKENESS = 0.2
 """Overlap of colours with the first mask below which an object counts as gone."""
@@ -79,7 +75,7 @@ class EmbeddedSegmenter:
 
 
 class EmbeddedSession:
-    """One clip, ready for clicks; see `SegmentationSession`. Keeps the motion of frames clicked last.
+    """One clip, ready for clicks; see `SegmentationSession`. Keeps its motion, as far as `ClipMotion` does.
 
     Args:
         frames: (F, H, W, 3) uint8 RGB.
@@ -87,7 +83,9 @@ class EmbeddedSession:
 
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
-        self._drift_at = lru_cache(maxsize=KEPT_MOTIONS)(partial(drift_of, frames))
+        self._motion = ClipMotion(frames)
+        # Every further click begins with what the first one found.
+        self._region_at = lru_cache(maxsize=KEPT_REGIONS)(partial(_region_at, frames, self._motion))
 
     def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
         """The object on the clicked frame; see `SegmentationSession.mask_at`.
@@ -109,7 +107,7 @@ class EmbeddedSession:
         """What the box shows, or where there is none the first positive click; in the size of the image."""
         frame = self._frames[selection.frame_index]
         if selection.box is not None:
-            motion = self._motion_on(image, selection.frame_index)
+            motion = self._motion.seen_on(image, selection.frame_index)
             return object_in_box(image, scaled_box(selection.box, frame, image), motion=motion)
         first = next(click for click in selection.clicks if click.is_positive)
         return resized(self._region_at(selection.frame_index, first), image)
@@ -120,7 +118,7 @@ class EmbeddedSession:
         clicks = scaled(selection, self._frames[index], image).clicks
         if all(mask[_pixel(click)[::-1]] == click.is_positive for click in clicks):
             return mask
-        features = describe_frame(image, motion=self._motion_on(image, index))
+        features = describe_frame(image, motion=self._motion.seen_on(image, index))
         for number, click in enumerate(clicks):
             point = _pixel(click)
             if mask[point[::-1]] == click.is_positive:
@@ -140,38 +138,11 @@ class EmbeddedSession:
             )
             if changed is None:
                 room = (SHARE_LEFT[1] - 1) * float(mask.mean()) if mask.any() else 1.0
-                region = resized(self._region_at(index, selection.clicks[number], largest=room), image)
+                region = resized(self._region_at(index, selection.clicks[number], room), image)
                 changed = mask | (region & ~_around(region, opposite))
                 changed[point[::-1]] = True
             mask = changed & ~piece
         return mask
-
-    def _region_at(self, index: int, click: Click, *, largest: float = 1.0) -> FrameMask:
-        """The best-looking region round a click, on a small copy of its frame.
-
-        Regions of more than the share `largest` of the frame count only where there is no other. Further
-        clicks have no say here: what is seen is what they correct.
-        """
-        frame = self._frames[index]
-        image = reduced(frame, CLICK_SIDE)
-        motion = self._motion_on(image, index)
-        point = _pixel(scaled_click(click, frame, image))
-        features, side = describe_frame(image, motion=motion), max(image.shape[:2])
-        regions = [
-            grown_from(image, features=features, point=point, radius=radius * side)
-            for radius in GROWING_RADII
-        ]
-        if motion is not None:
-            regions += moving_regions(image, motion=motion, point=point)
-        looks = [score_region(image, region, motion=motion) for region in regions]
-        ranks = AGREEMENT_WEIGHT * agreement(regions) + np.array(looks)
-        ranks[[region.mean() > largest for region in regions]] -= _OVERSIZED
-        return regions[int(np.argmax(ranks))]
-
-    def _motion_on(self, image: Frame, index: int) -> Motion | None:
-        """The motion of a frame in the size of a copy of it."""
-        drift = self._drift_at(index)
-        return None if drift is None else drift.seen_on(image)
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         """The object on every frame; see `SegmentationSession.propagate`."""
@@ -186,15 +157,36 @@ class EmbeddedSession:
         first = reduced(self._frames[start], TRACK_SIDE)
         # What was learned on the way forwards does not count on the way back.
         trackers = {is_later: OutlineTracker(first, resized(mask, first)) for is_later in (True, False)}
+        small = reduced(self._frames[start], REGROWN_SIDE)
+        regrower = Regrower(small, resized(mask, small), motion=self._motion.seen_on(small, start))
 
         def correct(index: int, carried: CarriedMask) -> FrameMask:
             frame = self._frames[index]
-            refined = _tracked(trackers[index > start], frame, carried)
+            small = reduced(frame, REGROWN_SIDE)
+            grown = regrower.regrown(small, carried.mask, motion=self._motion.seen_on(small, index))
+            refined = _tracked(trackers[index > start], frame, replace(carried, mask=grown))
             # What has nothing of the object's colours left is what the object left behind.
             is_gone = likeness(look, colour_histogram(frame, refined)) < LOST_LIKENESS
             return np.zeros_like(refined) if is_gone else refined
 
-        return follow(self._frames, start, mask, correct=correct, within=within)
+        return follow(
+            self._frames,
+            start,
+            mask,
+            correct=correct,
+            within=within,
+            flow_between=self._motion.flow,
+        )
+
+
+def _region_at(
+    frames: Frames, motion: ClipMotion, index: int, click: Click, largest: float = 1.0
+) -> FrameMask:
+    """The region round a click on a small copy of its frame, not more than a share of it if that can be."""
+    frame = frames[index]
+    image = reduced(frame, CLICK_SIDE)
+    point = _pixel(scaled_click(click, frame, image))
+    return region_at(image, point=point, motion=motion.seen_on(image, index), largest=largest)
 
 
 def _piece_at(mask: FrameMask, point: tuple[int, int]) -> FrameMask:

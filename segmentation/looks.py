@@ -17,7 +17,7 @@ from segmentation.base import Frame, FrameMask
 from segmentation.blending import signed_depth
 from segmentation.motion import Motion
 from segmentation.outlines import cut_by_odds
-from segmentation.regions import filled_component
+from segmentation.regions import SCORE_WEIGHTS, describe_region, filled_component
 
 NUM_WAVES = 64
 KERNEL_WIDTH = 1.2
@@ -34,6 +34,8 @@ GROWING_PLACE = 0.2
 """Log odds of a pixel deep inside the guess: its place says little."""
 MOVING_SHARES = (0.3, 0.4, 0.5, 0.6)
 """Of the motion at the click, from which on the rest moves along."""
+SHARED_FATE = 0.5
+"""Of the motion at the click, from which on the rest belongs to it, unless looks say otherwise."""
 MOVING_SHARPNESS = 6.0
 """Log odds of what moves as much as the click does, against what does not move at all."""
 LEAST_RISE = 0.3
@@ -138,21 +140,54 @@ def moving_regions(image: Frame, *, motion: Motion, point: Point) -> list[FrameM
     Returns:
         (H, W) bool, connected, without holes, with the point; none where nothing moves there.
     """
-    side = max(image.shape[:2])
+    share_moved = _moved_like(motion, point)
+    if share_moved is None:
+        return []
+    regions = []
+    for share in MOVING_SHARES:
+        odds = np.asarray(MOVING_SHARPNESS * (share_moved - share), dtype=np.float32)
+        odds[point[1], point[0]] = _CERTAIN_ODDS
+        cut = cut_by_odds(image, odds, undecided=np.ones(odds.shape, np.bool_))
+        regions.append(filled_component(cut, point))
+    return [region for region in regions if region.any()]
+
+
+def fate(regions: Sequence[FrameMask], *, image: Frame, motion: Motion, point: Point) -> NDArray[np.float64]:
+    """How much of each region moves along with a point, and how much of what does it holds.
+
+    Args:
+        regions: (H, W) bool each.
+        image: (H, W, 3) uint8 RGB.
+        motion: of it.
+        point: in pixels.
+
+    Returns:
+        (N,) F-measures in [0, 1] against the connected part that moves at least half as much as the point
+        does; 0 where that part reaches the rim of the frame, as the background does, or nothing moves there.
+    """
+    nothing = np.zeros(len(regions))
+    share_moved = _moved_like(motion, point)
+    if share_moved is None:
+        return nothing
+    together = share_moved > SHARED_FATE
+    _, parts = cv2.connectedComponents(together.astype(np.uint8))
+    along = together & (parts == parts[point[1], point[0]])
+    if not along.any():
+        return nothing
+    _, contact, _, _ = SCORE_WEIGHTS * describe_region(image, along)
+    hits = [2 * float((region & along).sum()) / float(region.sum() + along.sum()) for region in regions]
+    return np.array(hits) * max(0.0, 1 + contact)
+
+
+def _moved_like(motion: Motion, point: Point) -> NDArray[np.float32] | None:
+    """(H, W) how far each pixel moves, 0 like most of the frame, 1 like a point; None where that stands."""
+    side = max(motion.features.shape[:2])
     moved = cv2.GaussianBlur(motion.features[..., 2], (0, 0), max(_LEAST_BLUR, side / USUAL_SIDE * 4))
     reach = max(1, side // 32)
     rows, columns = (slice(max(0, place - reach), place + reach + 1) for place in (point[1], point[0]))
     still = float(np.median(moved))
     rise = float(np.median(moved[rows, columns])) - still
-    if rise < LEAST_RISE:
-        return []
-    regions = []
-    for share in MOVING_SHARES:
-        odds = np.asarray(MOVING_SHARPNESS * ((moved - still) / rise - share), dtype=np.float32)
-        odds[point[1], point[0]] = _CERTAIN_ODDS
-        cut = cut_by_odds(image, odds, undecided=np.ones(odds.shape, np.bool_))
-        regions.append(filled_component(cut, point))
-    return [region for region in regions if region.any()]
+    return None if rise < LEAST_RISE else np.asarray((moved - still) / rise, dtype=np.float32)
 
 
 def agreement(regions: Sequence[FrameMask]) -> NDArray[np.float64]:

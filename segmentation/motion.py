@@ -7,32 +7,28 @@ that one bad flow does no harm. Deliberately absent: any decision about objects.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.base import Frame, Frames
-from segmentation.flow import Flow, flow_disagreement, optical_flow
-from segmentation.scaling import reduced
+from segmentation.base import Frame
+from segmentation.flow import Flow, lengths
 
-FLOW_SIDE = 480
-STEPS = (1, 2, 4)
-"""Neighbours in time either way, in frames."""
 CLEAR_MOTION = 0.5
 """Pixels a frame (with a long side of at most 480) by which an object must move to be told by it."""
 FEWEST_FOLLOW = 0.25
 """Share of the frame that one homography must explain; less is no background, or another scene."""
 
 _AGREES = 1.0
-"""Pixels within which a point counts as moved by the homography, and by which flow there and back may
-differ on most of the frame; more is a cut to another scene."""
+"""Pixels (with a long side of at most 480) within which a point counts as moved by the homography."""
 _GRID = 16
 """Pixels between the points that it is fitted to, at most: a small frame has closer ones."""
 _FEWEST_ACROSS = 12
-_SMALLEST_SIDE = 16
-"""Pixels; a smaller frame has no flow."""
+_SMALLEST_SIDE = 8
+"""Pixels; a smaller flow is none."""
 _LEAST_NOISE = 0.3
 _USUAL_RANGE = 100
 """Grey levels given to the motion that only a twentieth of the picture exceeds."""
@@ -75,8 +71,8 @@ class Drift:
     """Motion against the background in pixels, before it is brought to the size of a picture.
 
     Attributes:
-        velocity: (h, w, 2) float32, pixels a frame to the right and down.
-        distance: (h, w) float32, pixels moved towards the neighbours.
+        velocity: (h, w, 2) float32, pixels (with a long side of at most 480) a frame to the right and down.
+        distance: (h, w) float32, such pixels moved towards the neighbours.
     """
 
     velocity: NDArray[np.float32]
@@ -100,27 +96,22 @@ class Drift:
         return Motion(features=features, picture=picture, strength=min(1.0, usual / CLEAR_MOTION))
 
 
-def drift_of(frames: Frames, index: int) -> Drift | None:
-    """The motion of a frame against its background.
+def drift_from(displacements: Sequence[tuple[int, Flow]], *, scale: float) -> Drift | None:
+    """The motion of a frame against its background, from the flow to its neighbours in time.
 
     Args:
-        frames: (F, H, W, 3) uint8 RGB.
-        index: 0-based number of the frame.
+        displacements: steps in frames, negative to earlier ones, and the flow over so many.
+        scale: pixels of a copy with a long side of at most 480 in one of the flows' own.
 
     Returns:
-        None where there is no other frame near, or none shows the same background.
+        None where there is no flow, or none shows the same background.
     """
     velocities, distances = [], []
-    for direction in (-1, 1):
-        if not _shows_the_same(frames, index, index + direction):
-            continue
-        for step in (direction * length for length in STEPS):
-            if not 0 <= index + step < len(frames):
-                break
-            against = _against_background(_flow(frames, index, index + step))
-            if against is not None:
-                velocities.append(against / step)
-                distances.append(np.linalg.norm(against, axis=-1))
+    for step, flow in displacements:
+        against = _against_background(flow, tolerance=_AGREES / scale)
+        if against is not None:
+            velocities.append(against * (scale / step))
+            distances.append(lengths(against) * scale)
     if not velocities:
         return None
     velocity = np.median(velocities, axis=0).astype(np.float32)
@@ -129,34 +120,7 @@ def drift_of(frames: Frames, index: int) -> Drift | None:
     return Drift(*calm)
 
 
-def motion_of(frames: Frames, index: int, *, image: Frame) -> Motion | None:
-    """The motion of a frame in the size of a picture of it.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-        index: 0-based number of the frame.
-        image: (h, w, 3) uint8 RGB, the copy of it whose size is wanted.
-
-    Returns:
-        None as for `drift_of`.
-    """
-    drift = drift_of(frames, index)
-    return None if drift is None else drift.seen_on(image)
-
-
-def _shows_the_same(frames: Frames, index: int, other: int) -> bool:
-    """Whether the neighbour is there and the flow to it agrees with that back on most of the frame."""
-    if not 0 <= other < len(frames):
-        return False
-    there, back = _flow(frames, index, other), _flow(frames, other, index)
-    return float(np.median(flow_disagreement(there, back))) <= _AGREES
-
-
-def _flow(frames: Frames, source: int, target: int) -> Flow:
-    return optical_flow(*(reduced(frames[index], FLOW_SIDE) for index in (source, target)))
-
-
-def _against_background(flow: Flow) -> Flow | None:
+def _against_background(flow: Flow, *, tolerance: float) -> Flow | None:
     """(H, W, 2) what is left of a flow without that of the background; None where there is none."""
     height, width = flow.shape[:2]
     if min(height, width) < _SMALLEST_SIDE:
@@ -166,7 +130,7 @@ def _against_background(flow: Flow) -> Flow | None:
     step = max(1, min(_GRID, min(height, width) // _FEWEST_ACROSS))
     grid = slice(step // 2, None, step)
     start, moved = places[grid, grid].reshape(-1, 2), flow[grid, grid].reshape(-1, 2)
-    homography, follows = cv2.findHomography(start, start + moved, cv2.RANSAC, _AGREES)
+    homography, follows = cv2.findHomography(start, start + moved, cv2.RANSAC, tolerance)
     if homography is None or float(follows.mean()) < FEWEST_FOLLOW:
         return None
     background = cv2.perspectiveTransform(places.reshape(-1, 1, 2), homography).reshape(places.shape) - places

@@ -19,7 +19,7 @@ from segmentation.base import Frame, FrameMask, Frames
 from segmentation.clicks import Box, Click, Selection
 from segmentation.cuts import is_cut
 from segmentation.errors import SceneCutWarning
-from segmentation.flow import flow_disagreement, optical_flow, sample
+from segmentation.flow import Flow, flow_disagreement, lengths, optical_flow, sample
 from segmentation.regions import describe_region
 
 SEARCH_LONG_SIDE = 160
@@ -57,8 +57,18 @@ Correct = Callable[[int, CarriedMask], FrameMask]
 """What a segmenter makes of a carried mask: (frame number, carried mask) -> (H, W) bool."""
 
 
+FlowBetween = Callable[[int, int], Flow]
+"""(number of a frame, number of its neighbour) -> (H, W, 2) pixels from the first to the second."""
+
+
 def follow(
-    frames: Frames, start: int, first_mask: FrameMask, *, correct: Correct, within: range | None = None
+    frames: Frames,
+    start: int,
+    first_mask: FrameMask,
+    *,
+    correct: Correct,
+    within: range | None = None,
+    flow_between: FlowBetween | None = None,
 ) -> Iterator[tuple[int, FrameMask]]:
     """Stream the masks of a clip, from one frame outwards.
 
@@ -68,6 +78,7 @@ def follow(
         first_mask: (H, W) bool.
         correct: called on every carried mask that can be trusted.
         within: the frames to stream, `start` among them; None is the whole clip.
+        flow_between: where the flow is known; None works it out.
 
     Yields:
         (frame number, (H, W) bool): first `start`, then the later frames in order, then the earlier ones
@@ -80,12 +91,22 @@ def follow(
     """
     yield start, first_mask
     within = range(len(frames)) if within is None else within
+
+    def flow(source: int, target: int) -> Flow:
+        return optical_flow(frames[source], frames[target])
+
+    flow_between = flow_between or flow
     for indices in (range(start + 1, within.stop), range(start - 1, within.start - 1, -1)):
         mask, previous = first_mask, start
         last_mask, last_seen = first_mask, start
         for index in _before_cut(frames, start, indices):
             if mask.any():
-                carried = carry_mask(mask, previous=frames[previous], frame=frames[index])
+                carried = carry_mask(
+                    mask,
+                    previous=frames[previous],
+                    frame=frames[index],
+                    flows=(flow_between(previous, index), flow_between(index, previous)),
+                )
             else:
                 carried = find_again(last_mask, seen=frames[last_seen], frame=frames[index])
             is_lost = carried.trust < LOWEST_TRUST
@@ -122,7 +143,7 @@ def _cut_warning(beyond: range) -> str:
     )
 
 
-def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame) -> CarriedMask:
+def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame, flows: tuple[Flow, Flow]) -> CarriedMask:
     """Where the object of the previous frame is on this one.
 
     Optical flow misses jumps longer than the object's own structure. Where it contradicts itself, the
@@ -132,8 +153,9 @@ def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame) -> CarriedMask
         mask: (H, W) bool on `previous`.
         previous: (H, W, 3) uint8 RGB.
         frame: (H, W, 3) uint8 RGB, the neighbour in time.
+        flows: (H, W, 2) each, from `previous` to `frame` and back.
     """
-    carried = _carry_by_flow(mask, previous, frame)
+    carried = _carry_by_flow(mask, *flows)
     if carried.trust >= SOLID_TRUST or not mask.any():
         return carried
     return max(carried, _carry_by_look(mask, previous, frame), key=lambda candidate: candidate.trust)
@@ -159,12 +181,11 @@ def find_again(mask: FrameMask, *, seen: Frame, frame: Frame) -> CarriedMask:
     return replace(found, mask=np.zeros_like(mask), trust=0.0)
 
 
-def _carry_by_flow(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMask:
+def _carry_by_flow(mask: FrameMask, forth: Flow, back: Flow) -> CarriedMask:
     height, width = mask.shape
-    forth, back = optical_flow(previous, frame), optical_flow(frame, previous)
     moved = sample(mask.astype(np.float32), back) > 0.5
     round_trip = flow_disagreement(back, forth)
-    tolerance = 0.02 * max(height, width) ** 0.5 + 0.1 * np.linalg.norm(back, axis=-1) + 0.5
+    tolerance = 0.02 * max(height, width) ** 0.5 + 0.1 * lengths(back) + 0.5
     trust = float((round_trip[moved] < tolerance[moved]).mean()) if moved.any() else 0.0
     return CarriedMask(mask=moved, trust=trust, disagreement=round_trip)
 

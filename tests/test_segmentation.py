@@ -23,7 +23,8 @@ from segmentation import (
     paint_mask,
 )
 from segmentation.clicks import check_selection
-from segmentation.propagation import carry_mask, follow, selection_from_mask
+from segmentation.flow import optical_flow
+from segmentation.propagation import CarriedMask, carry_mask, follow, selection_from_mask
 
 SIZE = 96
 
@@ -190,21 +191,28 @@ class TestEmbedded:
             load_segmenter().open(frames)
 
 
+def carried_on(frames: NDArray[np.uint8], mask: NDArray[np.bool_]) -> CarriedMask:
+    """The mask of the first frame on the last one."""
+    before, after = frames[0], frames[-1]
+    flows = optical_flow(before, after), optical_flow(after, before)
+    return carry_mask(mask, previous=before, frame=after, flows=flows)
+
+
 class TestPropagation:
     def test_a_still_clip_keeps_its_mask(self) -> None:
         frames, masks = disc_clip(1)
-        carried = carry_mask(masks[0], previous=frames[0], frame=frames[0])
+        carried = carried_on(frames, masks[0])
         assert np.array_equal(carried.mask, masks[0])
         assert carried.trust == 1
 
     def test_the_flow_carries_the_mask_along(self) -> None:
         frames, masks = disc_clip(2)
-        carried = carry_mask(masks[0], previous=frames[0], frame=frames[1])
+        carried = carried_on(frames, masks[0])
         assert overlap(carried.mask, masks[1]) > max(0.9, overlap(masks[0], masks[1]))
 
     def test_an_object_that_jumps_too_far_for_the_flow_is_found_by_its_look(self) -> None:
         frames, masks = disc_clip(2, step=35.0)
-        carried = carry_mask(masks[0], previous=frames[0], frame=frames[1])
+        carried = carried_on(frames, masks[0])
         assert overlap(masks[0], masks[1]) < 0.1
         assert overlap(carried.mask, masks[1]) > 0.8
 

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
@@ -19,6 +20,8 @@ MASK_COLOUR = (255, 45, 120)
 
 TINT = 130
 """Opacity of an overlay's inside, to 255."""
+
+_RIM = np.ones((5, 5), np.uint8)
 
 
 def encode_frames(frames: NDArray[np.uint8], *, quality: int = 82) -> list[str]:
@@ -74,7 +77,7 @@ def _paste(overlay: Image.Image, layer: Layer, scale: float) -> None:
     if scale > 1:
         shape = shape.filter(ImageFilter.GaussianBlur(0.7 * scale))
     inside = shape.point(lambda level: 255 * (level >= 128))
-    core = inside.filter(ImageFilter.MinFilter(5))
+    core = Image.fromarray(cv2.erode(np.asarray(inside), _RIM))
     rim = ImageChops.subtract(inside, core)
     if layer.opacity is None:
         overlay.paste((*layer.colour, 255), mask=rim)
