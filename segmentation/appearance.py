@@ -118,7 +118,8 @@ class Appearance:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Second moments, and the difference of the means; both sides count alike, whatever their size."""
         ours, others = self._respond(inside), self._respond(outside)
-        products = 0.5 * ours.T @ ours / len(ours) + 0.5 * others.T @ others / len(others)
+        # A matrix by its own transpose takes half the time, but only if nothing stands between.
+        products = (ours.T @ ours) * (0.5 / len(ours)) + (others.T @ others) * (0.5 / len(others))
         means = 0.5 * ours.mean(axis=0) - 0.5 * others.mean(axis=0)
         return products.astype(np.float64), means.astype(np.float64)
 

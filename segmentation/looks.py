@@ -176,7 +176,7 @@ def fate(regions: Sequence[FrameMask], *, image: Frame, motion: Motion, point: P
         return nothing
     _, contact, _, _ = SCORE_WEIGHTS * describe_region(image, along)
     hits = [2 * float((region & along).sum()) / float(region.sum() + along.sum()) for region in regions]
-    return np.array(hits) * max(0.0, 1 + contact)
+    return np.asarray(np.array(hits) * max(0.0, 1 + contact), dtype=np.float64)
 
 
 def _moved_like(motion: Motion, point: Point) -> NDArray[np.float32] | None:

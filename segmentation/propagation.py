@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -56,7 +57,6 @@ class CarriedMask:
 Correct = Callable[[int, CarriedMask], FrameMask]
 """What a segmenter makes of a carried mask: (frame number, carried mask) -> (H, W) bool."""
 
-
 FlowBetween = Callable[[int, int], Flow]
 """(number of a frame, number of its neighbour) -> (H, W, 2) pixels from the first to the second."""
 
@@ -91,22 +91,14 @@ def follow(
     """
     yield start, first_mask
     within = range(len(frames)) if within is None else within
-
-    def flow(source: int, target: int) -> Flow:
-        return optical_flow(frames[source], frames[target])
-
-    flow_between = flow_between or flow
+    flow_between = flow_between or partial(_flow_between, frames)
     for indices in (range(start + 1, within.stop), range(start - 1, within.start - 1, -1)):
         mask, previous = first_mask, start
         last_mask, last_seen = first_mask, start
         for index in _before_cut(frames, start, indices):
             if mask.any():
-                carried = carry_mask(
-                    mask,
-                    previous=frames[previous],
-                    frame=frames[index],
-                    flows=(flow_between(previous, index), flow_between(index, previous)),
-                )
+                flows = flow_between(previous, index), flow_between(index, previous)
+                carried = carry_mask(mask, previous=frames[previous], frame=frames[index], flows=flows)
             else:
                 carried = find_again(last_mask, seen=frames[last_seen], frame=frames[index])
             is_lost = carried.trust < LOWEST_TRUST
@@ -121,6 +113,10 @@ def follow(
             warnings.warn(_cut_warning(beyond), SceneCutWarning, stacklevel=3)
         for index in beyond:
             yield index, np.zeros_like(first_mask)
+
+
+def _flow_between(frames: Frames, source: int, target: int) -> Flow:
+    return optical_flow(frames[source], frames[target])
 
 
 def _before_cut(frames: Frames, start: int, indices: range) -> Iterator[int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmentation import Prompt, Tracks, load_segmenter, review_object
+from segmentation import Prompt, Tracks, clip_motion, load_segmenter, review_object
 from tests.test_segmentation import SIZE, disc_clip
 
 
@@ -31,7 +31,12 @@ def peak_of_following(path: Path, num_frames: int) -> int:
 
 
 @pytest.mark.timeout(600)
-def test_memory_does_not_grow_with_the_number_of_frames(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Motion is kept for so many frames and no more: few here, so that both clips have enough of them.
+    monkeypatch.setattr(clip_motion, "KEPT_FLOWS", 16)
+    monkeypatch.setattr(clip_motion, "KEPT_DRIFTS", 4)
     short, long = (peak_of_following(tmp_path / f"{count}", count) for count in (10, 50))
     # Forty frames more, of which not one may stay.
     assert long - short < 10 * SIZE * SIZE * 3
