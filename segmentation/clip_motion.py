@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.base import Frame, Frames
-from segmentation.flow import Flow, chained, enlarged, flow_disagreement, reduced_flow
+from segmentation.flow import FLOW_LONG_SIDE, Flow, chained, enlarged, flow_disagreement, reduced_flow
 from segmentation.motion import Drift, Motion, drift_from
 
 KEPT_FLOWS = 256
@@ -23,8 +23,8 @@ KEPT_DRIFTS = 128
 STEPS = (1, 2, 4)
 """Neighbours in time either way, in frames, that motion is measured over."""
 
-_REDUCTION = 2
-"""How many times smaller than it is worked out on a flow is kept: it has no finer detail."""
+KEPT_SIDE = 240
+"""Long side, at most, at which a flow is kept: at half the size that it is worked out on it loses nothing."""
 _AGREES = 1.0
 """Pixels by which flow there and back may differ on half of the frame; more is a cut to another scene."""
 
@@ -43,7 +43,9 @@ class ClipMotion:
     def __init__(self, frames: Frames) -> None:
         self._size = frames.shape[1:3]
         self._kept = lru_cache(maxsize=KEPT_FLOWS)(partial(_kept_flow, frames))
-        self._drifts = lru_cache(maxsize=KEPT_DRIFTS)(partial(_drift, self._kept, len(frames)))
+        # Pixels of the copy that flow is worked out on, in one of those at which it is kept.
+        scale = max(1.0, min(FLOW_LONG_SIDE, max(self._size)) / KEPT_SIDE)
+        self._drifts = lru_cache(maxsize=KEPT_DRIFTS)(partial(_drift, self._kept, len(frames), scale))
 
     def flow(self, source: int, target: int) -> Flow:
         """(H, W, 2) pixels from one frame to its neighbour."""
@@ -61,17 +63,19 @@ class ClipMotion:
 
 def _kept_flow(frames: Frames, source: int, target: int) -> KeptFlow:
     flow = reduced_flow(frames[source], frames[target])
-    height, width = (max(1, side // _REDUCTION) for side in flow.shape[:2])
+    share = min(1.0, KEPT_SIDE / max(flow.shape[:2]))
+    height, width = (max(1, int(side * share)) for side in flow.shape[:2])
     return enlarged(flow, (height, width)).astype(np.float16)
 
 
-def _drift(kept: Callable[[int, int], KeptFlow], num_frames: int, index: int) -> Drift | None:
-    displacements = [each for direction in (-1, 1) for each in _towards(kept, num_frames, index, direction)]
-    return drift_from(displacements, scale=_REDUCTION)
+def _drift(kept: Callable[[int, int], KeptFlow], num_frames: int, scale: float, index: int) -> Drift | None:
+    agrees = _AGREES / scale
+    ways = (_towards(kept, num_frames, index, direction, agrees) for direction in (-1, 1))
+    return drift_from([each for way in ways for each in way], scale=scale)
 
 
 def _towards(
-    kept: Callable[[int, int], KeptFlow], num_frames: int, index: int, direction: int
+    kept: Callable[[int, int], KeptFlow], num_frames: int, index: int, direction: int, agrees: float
 ) -> Iterator[tuple[int, Flow]]:
     """Steps in frames, and the flow over them, as far as the same scene is shown."""
     total: Flow | None = None
@@ -80,7 +84,7 @@ def _towards(
         if not 0 <= target < num_frames:
             return
         there, back = (kept(*ends).astype(np.float32) for ends in ((source, target), (target, source)))
-        if float(np.median(flow_disagreement(there, back))) > _AGREES / _REDUCTION:
+        if float(np.median(flow_disagreement(there, back))) > agrees:
             return
         total = there if total is None else chained(total, there)
         if step in STEPS:
