@@ -16,6 +16,7 @@ from dreammotion_core.device_memory import usable_memory
 from dreammotion_core.errors import (
     BackendError,
     ConfigError,
+    DeviceLostError,
     DreamMotionError,
     InputError,
     KeyLayoutError,
@@ -40,7 +41,7 @@ from dreammotion_core.metrics import METRICS, ClipJudge, Instruments, Measuremen
 from dreammotion_core.model_downloads import ModelDownload, download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.preflight import Preflight, Trial, measure_edit
-from dreammotion_core.preflight_words import describe_preflight
+from dreammotion_core.preflight_words import describe_memory, describe_preflight
 from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.reports.ablation_board import write_ablation_board
 from dreammotion_core.source_cache import DiskSourceCache, MemorySourceCache, SourceCache
@@ -56,6 +57,7 @@ __all__ = [
     "BackendError",
     "ClipJudge",
     "ConfigError",
+    "DeviceLostError",
     "DiskSourceCache",
     "DreamMotionError",
     "DreamMotionPipeline",
@@ -99,6 +101,7 @@ __all__ = [
     "VideoError",
     "build_receipt",
     "check_prompts",
+    "describe_memory",
     "describe_preflight",
     "download_model",
     "evaluate_edit",

@@ -20,15 +20,16 @@ from web.encoding import encode_frames
 from web.failures import told_to_visitor
 from web.jobs import EditJob, EditProgress
 from web.models import Models
+from web.proposals import PREFLIGHT_PARTS, said, try_settings
 from web.refining import edited_masks
 from web.results import write_result
 from web.selecting import follow, require_clip
 from web.settings import read_prompts, read_refinement, read_settings
 from web.views import facts_view, losses_view, player_view
-from web.visitors import VisitorStore
+from web.visitors import Visitor, VisitorStore
 from web.wiring import Update
 
-EDIT_OUTPUTS = ("canvas", "player", "losses", "facts", "movie", "receipt", "stop")
+EDIT_OUTPUTS = ("canvas", "player", "losses", "facts", "movie", "receipt", "stop", *PREFLIGHT_PARTS)
 """Names of the components that an edit changes."""
 
 _SECONDS_BETWEEN_UPDATES = 0.3
@@ -73,7 +74,7 @@ class Edits:
                 yield from wait_for_device(ticket, clip, stop)
                 if not stop.is_set():
                     self._models.make_room(job.editor)
-                    yield from self._edit(job, stop)
+                    yield from self._edit(job, visitor, stop)
 
     def settle(self, *, token: str) -> Update:
         """Offer Stop only while there is something to stop."""
@@ -84,18 +85,21 @@ class Edits:
         with told_to_visitor():
             self._visitors.get(token).stop.set()
 
-    def _edit(self, job: EditJob, stop: threading.Event) -> Iterator[Update]:
+    def _edit(self, job: EditJob, visitor: Visitor, stop: threading.Event) -> Iterator[Update]:
         progress = EditProgress()
         failure: DreamMotionError | None = None
         try:
             yield from self._watch(job, progress, stop)
         except OutOfMemoryError as error:
-            failure = OutOfMemoryError(f"{error}. “Time and memory” under Edit finds the largest that fits.")
+            # A new one: the traceback of the old one holds on to what lies on the device.
+            failure = OutOfMemoryError(f"{error}. Under Edit it says what fits.")
         except DreamMotionError as error:
             failure = error
         # Gradio copies the files into its own cache before it asks for more.
         with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
             yield _finished(job, progress, Path(folder))
+        if isinstance(failure, OutOfMemoryError) and not stop.is_set():
+            yield from _what_fits(job, visitor, stop)
         if failure is not None:
             raise failure
 
@@ -150,6 +154,14 @@ def wait_for_device(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterat
             yield {}
     if stop.is_set():
         yield _said(clip, "You left the line. Nothing was changed.")
+
+
+def _what_fits(job: EditJob, visitor: Visitor, stop: threading.Event) -> Iterator[Update]:
+    yield said("Out of memory. Trying what fits…")
+    try:
+        yield from try_settings(job.editor, clip=job.clip, config=job.config, visitor=visitor, stop=stop)
+    except OutOfMemoryError:
+        yield said("Not even the model fits: choose a smaller one, or start the page with --low-memory.")
 
 
 def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Update:
