@@ -34,7 +34,7 @@ LOG_COLUMNS = ["step", "seconds", "loss", "learning_rate"]
 VAE_SHARE = 0.25
 """Part of the minutes of `toybox` that its autoencoder gets; the diffusion model gets the rest."""
 
-EDIT_SETTINGS = {"spatial_weight": 5.0, "temporal_weight": 30000.0}
+EDIT_SETTINGS = {"spatial_weight": 2.5, "temporal_weight": 10000.0}
 """Of `toybox`'s edits, where others than the defaults are best; the README says how they were chosen."""
 CLIP_LENGTHS = {"toybox-cascade": 17, "toybox-flow": 17}
 """Frames of the training clips, where they are not `NUM_FRAMES`."""
