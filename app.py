@@ -43,7 +43,9 @@ from web import (
     clip_row,
     connect_mask_files,
     connect_models,
+    connect_runs,
     connect_segmenters,
+    evidence_part,
     load_examples,
     masthead,
     page_theme,
@@ -68,6 +70,7 @@ def build_app(models: Models, segmenters: Segmenters, examples: Sequence[Example
                 parts |= selection_part(handlers.selections.answer) | prompt_part() | advanced_drawer(spec)
             with gr.Column(min_width=320, elem_classes="dm-screen"):
                 parts |= result_part()
+        parts |= evidence_part()
         wiring = Wiring(parts)
         _connect_clips(page, wiring, parts, handlers)
         _connect_selection(wiring, parts, handlers)
@@ -127,6 +130,7 @@ def _connect_edit(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> 
         concurrency_limit=None,
     )
     wiring.connect(edited.then, edits.settle, takes=("token",), gives=("stop",), queue=False)
+    connect_runs(wiring, parts, handlers, edited=edited)
     for stop in (parts["stop"].click, parts["canvas"].stop):
         stop(edits.stop, parts["token"], None, queue=False, api_visibility="private")
     wiring.connect(

@@ -93,7 +93,10 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     edit, sample = tasks.choices["edit"], tasks.choices["sample"]
     edit.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what changes (default: all)")
     edit.add_argument(
-        "--skip", type=count_of, default=0, help="leave out so many first cases, to choose settings on others (0)"
+        "--skip",
+        type=count_of,
+        default=0,
+        help="leave out so many first cases, to choose settings on others (0)",
     )
     edit.add_argument("--preset", default="fast")
     edit.add_argument(

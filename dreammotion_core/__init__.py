@@ -37,7 +37,15 @@ from dreammotion_core.mask_levels import GivenMasks, GivenObjects
 from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.masks import feathered_alpha, grown_mask
 from dreammotion_core.methods.variants import ABLATION, VARIANTS, Variant
-from dreammotion_core.metrics import METRICS, ClipJudge, Instruments, Measurement, Metric, evaluate_edit
+from dreammotion_core.metrics import (
+    METRICS,
+    ClipJudge,
+    Instruments,
+    Measurement,
+    Metric,
+    evaluate_edit,
+    stream_measurements,
+)
 from dreammotion_core.model_downloads import ModelDownload, download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.preflight import Preflight, Trial, measure_edit
@@ -118,6 +126,7 @@ __all__ = [
     "read_video",
     "run_ablation",
     "shortest_length",
+    "stream_measurements",
     "usable_memory",
     "write_ablation_board",
     "write_frames",
