@@ -96,7 +96,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--skip",
         type=count_of,
         default=0,
-        help="leave out so many first cases, to choose settings on others (0)",
+        help="leave out so many first cases: settings are chosen on others",
     )
     edit.add_argument("--preset", default="fast")
     edit.add_argument(
