@@ -43,7 +43,9 @@ from web import (
     clip_row,
     connect_mask_files,
     connect_models,
+    connect_runs,
     connect_segmenters,
+    evidence_part,
     load_examples,
     masthead,
     page_theme,
@@ -68,6 +70,7 @@ def build_app(models: Models, segmenters: Segmenters, examples: Sequence[Example
                 parts |= selection_part(handlers.selections.answer) | prompt_part() | advanced_drawer(spec)
             with gr.Column(min_width=320, elem_classes="dm-screen"):
                 parts |= result_part()
+        parts |= evidence_part()
         wiring = Wiring(parts)
         _connect_clips(page, wiring, parts, handlers)
         _connect_selection(wiring, parts, handlers)
@@ -127,6 +130,7 @@ def _connect_edit(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> 
         concurrency_limit=None,
     )
     wiring.connect(edited.then, edits.settle, takes=("token",), gives=("stop",), queue=False)
+    connect_runs(wiring, parts, handlers, edited=edited)
     for stop in (parts["stop"].click, parts["canvas"].stop):
         stop(edits.stop, parts["token"], None, queue=False, api_visibility="private")
     wiring.connect(
@@ -156,7 +160,7 @@ def launch_options() -> dict[str, Any]:
 def _models(model: str, device: str, options: LoadOptions | None) -> Models:
     if spaces is None:
         make = partial(LazyEditor, device=device, options=options)
-        return Models(make(model), make=make, device=device)
+        return Models(make(model), make=make, device=device, saves_memory=options is not None)
     # Where GPUs are shared, the work runs in a forked process: it needs weights that are loaded before.
     editor = LazyEditor(model, device="cuda")
     editor.pipeline()

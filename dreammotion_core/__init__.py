@@ -16,6 +16,7 @@ from dreammotion_core.device_memory import usable_memory
 from dreammotion_core.errors import (
     BackendError,
     ConfigError,
+    DeviceLostError,
     DreamMotionError,
     InputError,
     KeyLayoutError,
@@ -36,11 +37,19 @@ from dreammotion_core.mask_levels import GivenMasks, GivenObjects
 from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.masks import feathered_alpha, grown_mask
 from dreammotion_core.methods.variants import ABLATION, VARIANTS, Variant
-from dreammotion_core.metrics import METRICS, ClipJudge, Instruments, Measurement, Metric, evaluate_edit
+from dreammotion_core.metrics import (
+    METRICS,
+    ClipJudge,
+    Instruments,
+    Measurement,
+    Metric,
+    evaluate_edit,
+    stream_measurements,
+)
 from dreammotion_core.model_downloads import ModelDownload, download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.preflight import Preflight, Trial, measure_edit
-from dreammotion_core.preflight_words import describe_preflight
+from dreammotion_core.preflight_words import describe_memory, describe_preflight
 from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.reports.ablation_board import write_ablation_board
 from dreammotion_core.source_cache import DiskSourceCache, MemorySourceCache, SourceCache
@@ -56,6 +65,7 @@ __all__ = [
     "BackendError",
     "ClipJudge",
     "ConfigError",
+    "DeviceLostError",
     "DiskSourceCache",
     "DreamMotionError",
     "DreamMotionPipeline",
@@ -99,6 +109,7 @@ __all__ = [
     "VideoError",
     "build_receipt",
     "check_prompts",
+    "describe_memory",
     "describe_preflight",
     "download_model",
     "evaluate_edit",
@@ -115,6 +126,7 @@ __all__ = [
     "read_video",
     "run_ablation",
     "shortest_length",
+    "stream_measurements",
     "usable_memory",
     "write_ablation_board",
     "write_frames",

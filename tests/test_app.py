@@ -26,11 +26,11 @@ from PIL import Image
 from app import build_app, launch_options
 from dreammotion_core import (
     ConfigError,
+    DeviceLostError,
     DreamMotionError,
     EditConfig,
     EditEvent,
     MaskError,
-    OutOfMemoryError,
     Preview,
     PromptError,
     Video,
@@ -415,10 +415,10 @@ def test_an_edit_follows_the_object_and_ends_with_clip_and_receipt(page: Page, e
     captions = []
     for update in page.edits.run(token=token, **PROMPTS, **form()):
         captions.append(update.get("player", {}).get("caption", ""))
-        if update.get("facts"):
+        if update.get("card"):
             frames = read_video(update["movie"].value["path"]).frames
             receipt = json.loads(Path(update["receipt"].value["path"]).read_text())
-            facts, view = update["facts"], update["player"]
+            card, view = update["card"], update["player"]
 
     assert "Following what is selected first." in captions
     assert frames.shape == (3, SIDE, SIDE, 3)
@@ -428,7 +428,7 @@ def test_an_edit_follows_the_object_and_ends_with_clip_and_receipt(page: Page, e
     assert receipt["selection"]["refinement"]["fill"] == "none"
     assert receipt["segmenter"] == "embedded"
     assert receipt["source"]["name"] == example.path.name
-    assert "unchanged (max difference 0 of 255)" in facts
+    assert "Nothing outside your selection changed" in card
     assert len(view["before"]) == len(view["frames"]) == 3
 
 
@@ -444,7 +444,7 @@ def test_stop_keeps_the_latest_preview_as_the_result(page: Page) -> None:
     result = next(updates)
 
     assert "Stopped. This is the clip as of step" in result["player"]["caption"]
-    assert "unchanged (max difference 0 of 255)" in result["facts"]
+    assert "Nothing outside your selection changed" in result["card"]
     assert list(updates) == []
     assert page.device.enter().wait(seconds=0.01)
 
@@ -460,7 +460,7 @@ class EditorThatFails:
         for event in self._editor.stream(video, **request):
             yield event
             if isinstance(event, Preview):
-                raise OutOfMemoryError("the device ran out of memory; use fewer frames")
+                raise DeviceLostError("the device failed or is gone; start the program again")
 
 
 def test_a_failing_edit_keeps_its_latest_preview(editor: LazyEditor, example: Example) -> None:
@@ -469,10 +469,10 @@ def test_a_failing_edit_keeps_its_latest_preview(editor: LazyEditor, example: Ex
     page.click(token)
     seen: list[dict[str, Any]] = []
 
-    with pytest.raises(OutOfMemoryError, match="“Time and memory” under Edit finds the largest that fits"):
+    with pytest.raises(DeviceLostError, match="start the program again"):
         seen.extend(page.edits.run(token=token, **PROMPTS, **form()))
 
-    assert "unchanged (max difference 0 of 255)" in seen[-1]["facts"]
+    assert "Nothing outside your selection changed" in seen[-1]["card"]
     assert page.device.enter().wait(seconds=0.01)
 
 
@@ -508,7 +508,7 @@ def test_a_closed_page_gives_the_device_back(page: Page) -> None:
 def test_editing_without_a_mask_needs_no_click(page: Page) -> None:
     updates = page.edits.run(token=page.arrive(), **PROMPTS, **form(use_mask=False, steps=1))
 
-    assert "The whole frame was edited" in last(updates)["facts"]
+    assert "The whole frame was edited" in last(updates)["card"]
 
 
 def test_an_edit_without_a_click_or_a_chosen_object_says_what_to_do(page: Page) -> None:

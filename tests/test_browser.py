@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -298,7 +299,8 @@ def test_an_edit_is_watched_stopped_and_kept(visit: Callable[..., Page]) -> None
     page.click("#stop")
 
     expect(caption(page)).to_contain_text("Stopped. This is the clip as of step")
-    expect(page.locator("#facts")).to_contain_text("Outside the mask: unchanged (max difference 0 of 255)")
+    expect(page.locator("#facts")).to_contain_text("of 400")
+    expect(page.locator("#card")).to_contain_text("Nothing outside your selection changed")
     expect(page.locator("#stop")).to_be_hidden()
 
 
@@ -322,6 +324,34 @@ def test_a_finished_edit_is_compared_and_downloaded(visit: Callable[..., Page], 
     receipt = json.loads((tmp_path / "edit.json").read_text())
     assert receipt["seed"] == 42
     assert len(receipt["selection"]["objects"][0]["prompts"][0]["clicks"]) == 1
+
+
+def test_a_run_is_measured_listed_and_saved(visit: Callable[..., Page], tmp_path: Path) -> None:
+    page = visit()
+    expect(page.locator("#runs")).to_contain_text("Your edits will be listed here")
+    select_ball(page)
+    describe(page, steps=2)
+    page.fill("#target-prompt textarea, #target-prompt input", "=a blue ball")
+
+    for number in (1, 2):
+        page.click("#edit")
+        expect(page.locator("#runs tbody tr")).to_have_count(number)
+    card = page.locator(".dm-card[data-state=measured][aria-label='How run 2 did']")
+    expect(card).to_contain_text("judged by toybox-clip")
+    with page.expect_download() as download:
+        page.click("#runs-export")
+    download.value.save_as(tmp_path / "runs.csv")
+
+    expect(card.locator("li")).to_have_count(6)
+    expect(card.locator("[data-measure=background_difference] output")).to_have_text("0 of 255")
+    expect(page.locator("#runs tbody tr").first).to_contain_text("=a blue ball")
+    with (tmp_path / "runs.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["run"] for row in rows] == ["1", "2"]
+    assert rows[0]["should_show"] == "'=a blue ball"
+    assert rows[0]["background_difference"] == "0.0"
+    assert all(row["motion_fidelity"] for row in rows)
+    assert visit().locator("#runs tbody tr").count() == 0
 
 
 def test_a_second_visitor_has_an_own_page_and_waits_for_the_device(visit: Callable[..., Page]) -> None:
@@ -403,6 +433,9 @@ def test_a_phone_needs_no_sideways_scrolling(visit: Callable[..., Page]) -> None
     area = page.locator("#canvas canvas").bounding_box()
     page.touchscreen.tap(area["x"] + area["width"] * BALL[0], area["y"] + area["height"] * BALL[1])
     page.wait_for_function(MASK_SHOWN)
+    describe(page, steps=1)
+    page.click("#edit")
+    expect(page.locator(".dm-card[data-state=measured]")).to_be_visible()
 
     assert page.evaluate("() => document.documentElement.scrollWidth") == 390
     assert area["width"] > 300

@@ -28,6 +28,7 @@ from dreammotion_core.metrics import (
     psnr,
     region_similarity,
     ssim,
+    stream_measurements,
     warping_error,
 )
 from dreammotion_core.values import Frames, Mask
@@ -412,6 +413,22 @@ class TestEvaluateEdit:
         assert found["warping_error"].value == found["warping_error"].source_value
         assert found["motion_fidelity"].judge == "DIS flow"
         assert found["psnr_outside"].to_dict()["value"] == "inf"
+
+    def test_measures_come_one_by_one_and_those_not_asked_for_cost_nothing(self) -> None:
+        asked = []
+
+        def tracker(frames: Frames, **_: object) -> PointTracks:
+            asked.append(len(frames))
+            raise MetricError("no")
+
+        names, instruments = ["motion_fidelity", "text_alignment"], Instruments(tracker=tracker)  # type: ignore[arg-type]
+        clip = shifting(2, 1)
+        stream = stream_measurements(clip, edited=clip, names=names, instruments=instruments)
+
+        assert next(stream).metric.name == "text_alignment"
+        assert asked == []
+        assert next(stream).note == "no"
+        assert asked == [FRAMES]
 
     def test_what_cannot_be_measured_says_why(self) -> None:
         found = by_name(evaluate_edit(shifting(2, 1), edited=shifting(2, 1)))

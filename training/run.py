@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from dreammotion_core.backends.manifests import FORMAT_VERSION
 from dreammotion_core.errors import DreamMotionError, InputError
-from dreammotion_core.memory import out_of_memory_explained
+from dreammotion_core.memory import device_failures_explained
 from training.arguments import GPU_BATCH_SCALE, PARTS, read_options
 from training.checks import check_model_folder, check_writable, first_line, load_trained, usable_device
 from training.data import NUM_FRAMES, RESOLUTION, rendered_clips
@@ -34,6 +34,8 @@ LOG_COLUMNS = ["step", "seconds", "loss", "learning_rate"]
 VAE_SHARE = 0.25
 """Part of the minutes of `toybox` that its autoencoder gets; the diffusion model gets the rest."""
 
+EDIT_SETTINGS = {"spatial_weight": 2.5, "temporal_weight": 10000.0}
+"""Of `toybox`'s edits, where others than the defaults are best; the README says how they were chosen."""
 CLIP_LENGTHS = {"toybox-cascade": 17, "toybox-flow": 17}
 """Frames of the training clips, where they are not `NUM_FRAMES`."""
 GOES_ON = "the same command goes on from the last checkpoint"
@@ -54,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = read_options(arguments)
     try:
-        with out_of_memory_explained(advice=MEMORY_ADVICE):
+        with device_failures_explained(advice=MEMORY_ADVICE):
             _train(options)
     except DreamMotionError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -189,6 +191,7 @@ def write_manifest(out: Path) -> None:
         "resolution": [RESOLUTION, RESOLUTION],
         "num_frames": NUM_FRAMES,
         "fps": 8,
+        "settings": EDIT_SETTINGS,
         "vocabulary": vocabulary(),
     }
     (out / "model_index.json").write_text(json.dumps(manifest, indent=2) + "\n")

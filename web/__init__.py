@@ -8,12 +8,13 @@ from web.drawer import advanced_drawer
 from web.drawer_events import connect_mask_files, connect_models, connect_segmenters
 from web.editing import EDIT_OUTPUTS
 from web.editor import HostedEditor, LazyEditor
+from web.evidence_events import connect_runs
 from web.examples import Example, load_examples
 from web.handlers import Handlers
 from web.model_picker import LIST_OUTPUTS
 from web.models import Models
 from web.opening import CLIP_OUTPUTS
-from web.parts import clip_row, prompt_part, result_part, selection_part
+from web.parts import clip_row, evidence_part, prompt_part, result_part, selection_part
 from web.segmenters import PICKER_OUTPUTS, Segmenters
 from web.settings import FORM_FIELDS, PRESET_OUTPUTS, REFINEMENT_FIELDS
 from web.theme import page_theme
@@ -39,7 +40,9 @@ __all__ = [
     "clip_row",
     "connect_mask_files",
     "connect_models",
+    "connect_runs",
     "connect_segmenters",
+    "evidence_part",
     "load_examples",
     "masthead",
     "page_theme",

@@ -11,13 +11,9 @@ from web.model_picker import MODEL_OUTPUTS
 from web.opening import CLIP_OUTPUTS
 from web.segmenters import PICKER_OUTPUTS
 from web.settings import FORM_FIELDS, REFINEMENT_FIELDS
-from web.wiring import Wiring
+from web.wiring import DOWNLOAD, Wiring
 
 _LIGHT = {"concurrency_limit": None}
-_DOWNLOAD = """(file) => {
-  if (!file?.url) return;
-  Object.assign(document.createElement("a"), { href: file.url, download: file.orig_name ?? "masks" }).click();
-}"""
 
 
 def connect_segmenters(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
@@ -66,7 +62,7 @@ def connect_mask_files(wiring: Wiring, parts: dict[str, Any], handlers: Handlers
         gives=EXPORT_OUTPUTS,
         concurrency_limit=2,
     )
-    exported.success(None, parts["mask_file"], None, js=_DOWNLOAD, api_visibility="private")
+    exported.success(None, parts["mask_file"], None, js=DOWNLOAD, api_visibility="private")
     for ended in (imported, exported):
         settle = handlers.selections.settle
         wiring.connect(ended.then, settle, takes=("token",), gives=("canvas",), queue=False)

@@ -13,22 +13,28 @@ from typing import Any
 
 import gradio as gr
 
-from dreammotion_core import DreamMotionError, MaskError, OutOfMemoryError
+from dreammotion_core import DreamMotionError, EditOutput, MaskError, OutOfMemoryError
 from web.clip import Clip
 from web.device import DeviceQueue, Ticket
 from web.encoding import encode_frames
 from web.failures import told_to_visitor
 from web.jobs import EditJob, EditProgress
 from web.models import Models
+from web.proposals import PREFLIGHT_PARTS, said, try_settings
 from web.refining import edited_masks
 from web.results import write_result
+from web.run_views import RUN_OUTPUTS, run_views
 from web.selecting import follow, require_clip
 from web.settings import read_prompts, read_refinement, read_settings
 from web.views import facts_view, losses_view, player_view
-from web.visitors import VisitorStore
+from web.visitors import Visitor, VisitorStore
 from web.wiring import Update
 
-EDIT_OUTPUTS = ("canvas", "player", "losses", "facts", "movie", "receipt", "stop")
+EDIT_OUTPUTS = (
+    *("canvas", "player", "losses", "facts", "movie", "receipt", "stop"),
+    *RUN_OUTPUTS,
+    *PREFLIGHT_PARTS,
+)
 """Names of the components that an edit changes."""
 
 _SECONDS_BETWEEN_UPDATES = 0.3
@@ -58,6 +64,7 @@ class Edits:
         if config.use_mask:
             _check_choice(clip)
         with visitor.job() as stop:
+            visitor.runs.on_card = None
             yield _cleared()
             if config.use_mask and not clip.is_followed:
                 yield _said(clip, "Following what is selected first.")
@@ -73,7 +80,7 @@ class Edits:
                 yield from wait_for_device(ticket, clip, stop)
                 if not stop.is_set():
                     self._models.make_room(job.editor)
-                    yield from self._edit(job, stop)
+                    yield from self._edit(job, visitor, stop)
 
     def settle(self, *, token: str) -> Update:
         """Offer Stop only while there is something to stop."""
@@ -84,18 +91,26 @@ class Edits:
         with told_to_visitor():
             self._visitors.get(token).stop.set()
 
-    def _edit(self, job: EditJob, stop: threading.Event) -> Iterator[Update]:
+    def _edit(self, job: EditJob, visitor: Visitor, stop: threading.Event) -> Iterator[Update]:
         progress = EditProgress()
         failure: DreamMotionError | None = None
         try:
             yield from self._watch(job, progress, stop)
         except OutOfMemoryError as error:
-            failure = OutOfMemoryError(f"{error}. “Time and memory” under Edit finds the largest that fits.")
+            # A new one: the traceback of the old one holds on to what lies on the device.
+            failure = OutOfMemoryError(f"{error}. Under Edit it says what fits.")
         except DreamMotionError as error:
             failure = error
-        # Gradio copies the files into its own cache before it asks for more.
-        with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
-            yield _finished(job, progress, Path(folder))
+        output = progress.output or job.stopped_output(progress)
+        if output is None:
+            yield _said(job.clip, "Stopped before the first preview. Nothing was changed.")
+        else:
+            visitor.runs.add(output, clip=job.clip)
+            # Gradio copies the files into its own cache before it asks for more.
+            with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
+                yield _finished(output, job, progress, Path(folder)) | run_views(visitor.runs)
+        if isinstance(failure, OutOfMemoryError) and not stop.is_set():
+            yield from _what_fits(job, visitor, stop)
         if failure is not None:
             raise failure
 
@@ -129,7 +144,8 @@ def _said(clip: Clip, caption: str) -> Update:
 
 def _cleared() -> Update:
     hidden = gr.DownloadButton(visible=False)
-    return {"losses": None, "facts": "", "movie": hidden, "receipt": hidden, "stop": gr.Button(visible=True)}
+    files, shown = {"movie": hidden, "receipt": hidden}, gr.Button(visible=True)
+    return {"losses": None, "facts": "", "card": "", "stop": shown} | files
 
 
 def wait_for_device(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterator[Update]:
@@ -152,6 +168,14 @@ def wait_for_device(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterat
         yield _said(clip, "You left the line. Nothing was changed.")
 
 
+def _what_fits(job: EditJob, visitor: Visitor, stop: threading.Event) -> Iterator[Update]:
+    yield said("Out of memory. Trying what fits…")
+    try:
+        yield from try_settings(job.editor, clip=job.clip, config=job.config, visitor=visitor, stop=stop)
+    except OutOfMemoryError:
+        yield said("Not even the model fits: choose a smaller one, or start the page with --low-memory.")
+
+
 def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Update:
     view = player_view(
         job.clip,
@@ -164,10 +188,7 @@ def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Upd
     return {"player": view, "losses": losses_view(progress.losses, num_steps=progress.num_steps)}
 
 
-def _finished(job: EditJob, progress: EditProgress, folder: Path) -> Update:
-    output = progress.output or job.stopped_output(progress)
-    if output is None:
-        return _said(job.clip, "Stopped before the first preview. Nothing was changed.")
+def _finished(output: EditOutput, job: EditJob, progress: EditProgress, folder: Path) -> Update:
     movie, receipt = write_result(output, job, folder=folder)
     done = "Done" if progress.output else f"Stopped. This is the clip as of step {len(output.losses)}"
     caption = f"{done}. Drag the line to compare with the source."

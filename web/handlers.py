@@ -13,6 +13,7 @@ from web.measuring import Measurements
 from web.model_picker import ModelPicker
 from web.models import Models
 from web.opening import Clips
+from web.scoring import Scores
 from web.segmenters import SegmenterPicker, Segmenters
 from web.selecting import Selections
 from web.visitors import VisitorStore
@@ -33,6 +34,7 @@ class Handlers:
         self.clips = Clips(visitors=visitors, models=models, segmenter=first, examples=examples)
         self.selections = Selections(visitors=visitors)
         self.edits = Edits(visitors=visitors, device=device, models=models)
+        self.scores = Scores(visitors=visitors)
         self.measurements = Measurements(visitors=visitors, device=device, models=models)
         self.endpoints = Endpoints(editor=models.first, segmenter=first, device=device)
         self.segmenter_picker = SegmenterPicker(visitors=visitors, segmenters=segmenters)

@@ -11,6 +11,7 @@ from gradio.components import Component
 from web.components import choice_list, click_canvas, examples_row, losses_plot, player
 from web.drawer import mask_drawer, outline_drawer
 from web.examples import Example
+from web.run_views import runs_html
 from web.settings import preset_names
 
 
@@ -88,14 +89,28 @@ def result_part() -> dict[str, Component]:
     with gr.Row():
         movie = gr.DownloadButton("Download the MP4", visible=False, elem_id="movie")
         receipt = gr.DownloadButton("Download the receipt", visible=False, elem_id="receipt")
+    card = gr.HTML("", elem_id="card")
     return {
         "player": screen,
         "stop": stop,
         "losses": losses,
         "facts": facts,
+        "card": card,
         "movie": movie,
         "receipt": receipt,
     }
+
+
+def evidence_part() -> dict[str, Component]:
+    """What the visitor's edits came to, by name."""
+    _heading("", text="Your runs")
+    runs = gr.HTML(runs_html(()), elem_id="runs")
+    with gr.Row():
+        export = gr.Button(
+            "Download as CSV", size="md", visible=False, elem_id="runs-export", scale=0, min_width=190
+        )
+    file = gr.DownloadButton(visible="hidden", elem_id="runs-file")
+    return {"runs": runs, "runs_export": export, "runs_file": file}
 
 
 def _heading(number: str, *, text: str) -> None:

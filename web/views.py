@@ -59,13 +59,6 @@ def losses_view(losses: Sequence[StepLosses], *, num_steps: int) -> dict[str, An
 
 def facts_view(output: EditOutput, *, notices: Sequence[str]) -> str:
     """What a visitor should know about a result, as HTML."""
-    difference = output.max_difference_outside
-    if difference is None:
-        outside = "The whole frame was edited"
-    elif difference == 0:
-        outside = "Outside the mask: unchanged (max difference 0 of 255)"
-    else:
-        outside = f"Outside the mask: max difference {difference} of 255"
     rows = {
         "Seed": str(output.config.seed),
         "Steps": f"{len(output.losses)} of {output.config.num_optimization_steps}",
@@ -73,7 +66,7 @@ def facts_view(output: EditOutput, *, notices: Sequence[str]) -> str:
         "Model": output.model,
     }
     items = "".join(f"<div><dt>{name}</dt><dd>{html.escape(text)}</dd></div>" for name, text in rows.items())
-    return f'<p class="dm-outside">{outside}</p><dl class="dm-facts">{items}</dl>{notices_html(notices)}'
+    return f'<dl class="dm-facts">{items}</dl>{notices_html(notices)}'
 
 
 def notices_html(notices: Sequence[str]) -> str:

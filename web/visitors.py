@@ -16,6 +16,7 @@ from dreammotion_core import Trial
 from segmentation import Segmenter
 from web.clip import Clip
 from web.editor import Editor
+from web.runs import RunLog
 
 
 class VisitorGoneError(Exception):
@@ -32,6 +33,7 @@ class Visitor:
         segmenter: what answers the clicks; None until it is chosen.
         editor: what edits; None until it is chosen.
         proposal: the setting that the latest measurement proposed, if it did.
+        runs: what the edits so far came to.
         stop: set to end the running job within one step.
         last_seen: monotonic seconds.
     """
@@ -41,6 +43,7 @@ class Visitor:
     segmenter: Segmenter | None = None
     editor: Editor | None = None
     proposal: Trial | None = None
+    runs: RunLog = field(default_factory=RunLog)
     stop: threading.Event = field(default_factory=threading.Event)
     last_seen: float = field(default_factory=time.monotonic)
     _jobs: int = 0

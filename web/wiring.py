@@ -20,6 +20,12 @@ from web.failures import told_to_visitor
 Update = dict[str, Any]
 """New values, or Gradio updates, of some components by name."""
 
+DOWNLOAD = """(file) => {
+  if (!file?.url) return;
+  Object.assign(document.createElement("a"), { href: file.url, download: file.orig_name ?? "" }).click();
+}"""
+"""Saves the file of a button that is not seen, as JavaScript."""
+
 
 class Wiring:
     """Event table over named components.

@@ -7,7 +7,7 @@ from dreammotion_core.metrics.background import BackgroundProof, background_proo
 from dreammotion_core.metrics.clip_scores import ClipJudge
 from dreammotion_core.metrics.colour_jitter import colour_jitter
 from dreammotion_core.metrics.cotracker import CoTracker
-from dreammotion_core.metrics.evaluation import Measurement, evaluate_edit, figure
+from dreammotion_core.metrics.evaluation import Measurement, evaluate_edit, figure, stream_measurements
 from dreammotion_core.metrics.fidelity import psnr, ssim
 from dreammotion_core.metrics.instruments import Instruments
 from dreammotion_core.metrics.mask_overlap import region_similarity
@@ -41,5 +41,6 @@ __all__ = [
     "psnr",
     "region_similarity",
     "ssim",
+    "stream_measurements",
     "warping_error",
 ]

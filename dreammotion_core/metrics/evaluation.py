@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,33 @@ def evaluate_edit(
     names: Iterable[str] | None = None,
     instruments: Instruments | None = None,
 ) -> tuple[Measurement, ...]:
-    """Measure an edit.
+    """Measure an edit: all of `stream_measurements` at once. Same arguments and errors."""
+    return tuple(
+        stream_measurements(
+            source,
+            edited=edited,
+            mask=mask,
+            target_prompt=target_prompt,
+            object_mask=object_mask,
+            edited_mask=edited_mask,
+            names=names,
+            instruments=instruments,
+        )
+    )
+
+
+def stream_measurements(
+    source: Frames,
+    *,
+    edited: Frames,
+    mask: Mask | None = None,
+    target_prompt: str | None = None,
+    object_mask: Mask | None = None,
+    edited_mask: Mask | None = None,
+    names: Iterable[str] | None = None,
+    instruments: Instruments | None = None,
+) -> Iterator[Measurement]:
+    """Measure an edit, one measure after the other, so that one may stop when time is up.
 
     Args:
         source: (F, H, W, 3) uint8 RGB.
@@ -76,7 +102,7 @@ def evaluate_edit(
         names: of the measures wanted, from `METRICS`; None takes all.
         instruments: the models behind some measures; None takes those that need no weights.
 
-    Returns:
+    Yields:
         One measurement for each name, in the order of `METRICS`; those that these clips or instruments do
         not allow have no value but a note.
 
@@ -90,7 +116,8 @@ def evaluate_edit(
         for given in (mask, mask if object_mask is None else object_mask, edited_mask)
     )
     edit = MeasuredEdit(source, edited, selected, before, after, target_prompt, instruments or Instruments())
-    return tuple(_measured(edit, metric) for metric in wanted)
+    for metric in wanted:
+        yield _measured(edit, metric)
 
 
 def _measured(edit: MeasuredEdit, metric: Metric) -> Measurement:

@@ -1,0 +1,66 @@
+"""How long the measures of an edit take on a CPU: ``python -m benchmarks.measures``.
+
+The clip is an example at the size asked for; its edit is the negative of what lies in a disc. The judge is
+loaded before, as the page does it once for all visitors. Processor seconds are printed beside those of the
+clock, because other work on the machine disturbs them least.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dreammotion_core import ClipJudge, Instruments, read_video, stream_measurements
+
+CLIP = Path(__file__).resolve().parents[1] / "assets" / "examples" / "car" / "clip.mp4"
+BAR = 5.0
+"""Seconds that all of them may take."""
+
+
+def main() -> None:
+    """Measure one edit and print the seconds of each measure and of all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.measures", description=__doc__.split("\n")[0])
+    parser.add_argument("--frames", type=int, default=8, help="(default: %(default)s)")
+    parser.add_argument("--side", type=int, default=128, help="of the square frames (default: %(default)s)")
+    options = parser.parse_args()
+    before = _now()
+    instruments = Instruments(judge=ClipJudge.from_pretrained())
+    _print("the judge, loaded once", before, "")
+    source, edited, mask = _edit(options.frames, options.side)
+    began = before = _now()
+    for found in stream_measurements(
+        source, edited=edited, mask=mask, target_prompt="a blue car on a road", instruments=instruments
+    ):
+        _print(found.metric.name, before, found.text)
+        before = _now()
+    _print("all", began, f"bar {BAR:g} s")
+
+
+def _now() -> tuple[float, float]:
+    """Seconds of the processor and of the clock."""
+    return time.process_time(), time.perf_counter()
+
+
+def _print(name: str, since: tuple[float, float], remark: str) -> None:
+    processor, clock = (now - then for now, then in zip(_now(), since, strict=True))
+    print(f"{name:>24}: {processor:5.2f} s of a processor, {clock:5.2f} s by the clock  {remark}")
+
+
+def _edit(num_frames: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Source, edit and mask."""
+    frames = read_video(CLIP).frames
+    resized = [Image.fromarray(frames[i % len(frames)]).resize((side, side)) for i in range(num_frames)]
+    source = np.stack([np.asarray(picture) for picture in resized])
+    rows, columns = np.mgrid[:side, :side] / side
+    disc = (rows - 0.6) ** 2 + (columns - 0.4) ** 2 < 0.04
+    mask = np.broadcast_to(disc, source.shape[:3])
+    edited = np.where(mask[..., None], 255 - source, source)
+    return source, edited, mask
+
+
+if __name__ == "__main__":
+    main()

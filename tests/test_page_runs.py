@@ -1,0 +1,282 @@
+"""What the page says of a run: the card, the table of a visitor's runs, and the CSV."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dreammotion_core import (
+    METRICS,
+    ClipJudge,
+    EditConfig,
+    EditOutput,
+    Measurement,
+    ModelLoadError,
+    Video,
+)
+from segmentation import Tracks, load_segmenter
+from tests.tiny import moving_square
+from web.clip import Clip
+from web.run_views import card_html, run_views, runs_html
+from web.runs import MEASURES, MOST_RUNS, RunLog, write_runs
+from web.scoring import Scores
+from web.visitors import VisitorStore
+from web.wording import SHORT, pending_wording, short_figure, worded
+
+SIZE = (64, 64)
+
+
+def clip_of(video: Video) -> Clip:
+    return Clip(
+        Path("=clip.mp4"), video, Tracks(load_segmenter().open(video.frames), video.frames), "embedded"
+    )
+
+
+def edit(video: Video, mask: np.ndarray) -> EditOutput:
+    """The square painted blue."""
+    frames = video.frames.copy()
+    frames[mask] = (30, 30, 220)
+    return EditOutput(
+        video=replace(video, frames=frames),
+        mask=mask,
+        source_prompt="a red car",
+        target_prompt="a blue car",
+        config=EditConfig(seed=7),
+        model="tiny",
+        losses=(),
+        seconds=12.34,
+        max_difference_outside=0,
+    )
+
+
+class Bench:
+    """A visitor whose edit is done, and what measures it."""
+
+    def __init__(self, **options: Any) -> None:
+        self.visitors = VisitorStore()
+        self.token = self.visitors.admit()
+        self.scores = Scores(visitors=self.visitors, **options)
+        self.video, self.mask = moving_square(4, SIZE)
+        self.clip = clip_of(self.video)
+
+    @property
+    def log(self) -> RunLog:
+        return self.visitors.get(self.token).runs
+
+    def edited(self, **changes: Any) -> None:
+        self.log.add(replace(edit(self.video, self.mask), **changes), clip=self.clip)
+
+    def measured(self) -> list[dict[str, Any]]:
+        return list(self.scores.measure(token=self.token))
+
+
+@pytest.fixture(scope="module")
+def judge() -> ClipJudge:
+    return ClipJudge.from_pretrained()
+
+
+def measurement(name: str, value: float | None, source: float | None = None) -> Measurement:
+    return Measurement(METRICS[name], value, source)
+
+
+# Measuring
+
+
+def test_the_card_is_there_at_once_and_fills(judge: ClipJudge) -> None:
+    bench = Bench(load_judge=lambda: judge)
+    bench.edited()
+
+    before = run_views(bench.log)["card"]
+    cards = [update["card"] for update in bench.measured()]
+
+    assert "Nothing outside your selection changed" in before
+    assert "0 of 255" in before
+    assert before.count("measuring…") == len(MEASURES) - 1
+    assert [card.count("measuring…") for card in cards] == [4, 3, 2, 1, 0, 0]
+    assert "Moves like the source" in cards[-1]
+    assert "judged by toybox-clip" in cards[-1]
+    assert "followed by DIS flow" in cards[-1]
+    assert 'data-state="measured"' in cards[-1]
+
+
+def test_a_run_is_measured_once_and_its_clips_are_let_go(judge: ClipJudge) -> None:
+    bench = Bench(load_judge=lambda: judge)
+    bench.edited()
+    bench.measured()
+
+    assert bench.measured() == []
+
+
+def test_a_judge_that_cannot_be_loaded_costs_its_own_figures_only() -> None:
+    def broken() -> ClipJudge:
+        raise ModelLoadError("the judge is damaged")
+
+    bench = Bench(load_judge=broken)
+    bench.edited()
+
+    card = bench.measured()[-1]["card"]
+
+    assert "Words and frames were not judged: the judge is damaged" in card
+    assert "Moves like the source" in card
+    assert METRICS["text_alignment"].question not in card
+
+
+def test_what_cannot_be_measured_is_said_without_a_toast(judge: ClipJudge) -> None:
+    bench = Bench(load_judge=lambda: judge)
+    bench.edited(mask=bench.mask[:-1])
+
+    card = bench.measured()[-1]["card"]
+
+    assert "It could not be measured; your result is complete" in card
+    assert "3 frames" in card
+    assert "measuring…" not in card
+
+
+def test_time_that_is_up_leaves_the_rest_out(judge: ClipJudge) -> None:
+    bench = Bench(load_judge=lambda: judge, seconds=0.0)
+    bench.edited()
+
+    card = bench.measured()[-1]["card"]
+
+    assert set(bench.log.rows[0].figures) == {"background_difference", "text_alignment"}
+    assert "The rest would take more than 0 s" in card
+
+
+def test_large_clips_are_measured_reduced_and_say_so(
+    judge: ClipJudge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.scoring.MOST_PIXELS", 4 * 32 * 32)
+    bench = Bench(load_judge=lambda: judge)
+    bench.edited()
+
+    card = bench.measured()[-1]["card"]
+
+    assert "reduced to 32x32" in card
+    assert "Moves like the source" in card
+
+
+def test_an_edit_of_the_whole_frame_has_no_outside(judge: ClipJudge) -> None:
+    bench = Bench(load_judge=lambda: judge)
+    bench.edited(config=EditConfig(seed=7, use_mask=False), max_difference_outside=None)
+
+    card = bench.measured()[-1]["card"]
+
+    assert "The whole frame was edited" in card
+    assert bench.log.rows[0].figures["motion_fidelity"].value is not None
+
+
+def test_the_card_of_an_earlier_run_does_not_come_back(judge: ClipJudge) -> None:
+    bench = Bench(load_judge=lambda: judge)
+    bench.edited()
+    bench.log.on_card = None
+
+    assert all("card" not in update for update in bench.measured())
+    assert bench.log.rows[0].is_measured
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "source", "sentence", "figure", "verdict"),
+    [
+        ("background_difference", 0.0, None, "Nothing outside your selection changed", "0 of 255", "good"),
+        ("background_difference", 3.0, None, "Something outside your selection", "up to 3 of 255", "poor"),
+        ("motion_fidelity", 0.97, None, "Moves like the source", "0.97 of 1", "good"),
+        ("motion_fidelity", 0.8, None, "Moves roughly like the source", "0.80 of 1", "fair"),
+        ("motion_fidelity", 0.2, None, "Moves differently", "0.20 of 1", "poor"),
+        ("text_alignment", 0.8, 0.4, "Fits your words better", "0.80, was 0.40", "good"),
+        ("text_alignment", 0.4, 0.41, "Fits your words no better", "0.40, was 0.41", "fair"),
+        ("frame_consistency", 0.96, 0.97, "Frame follows frame", "0.960, was 0.970", "good"),
+        ("frame_consistency", 0.8, 0.97, "differ more", "0.800, was 0.970", "fair"),
+        ("colour_jitter", 2.2, 2.0, "as steady", "1.1 x the source's", "good"),
+        ("colour_jitter", 0.8, 0.2, "too little to be seen", "4.0 x the source's", "good"),
+        ("colour_jitter", 4.0, 2.0, "flickers more", "2.0 x the source's", "poor"),
+        ("colour_jitter", 0.04, 0.0, "as steady", "0.04, was 0.00", "good"),
+        ("warping_error", 6.0, 5.0, "as calm", "1.2 x the source's", "good"),
+        ("warping_error", 20.0, 5.0, "shimmers more", "4.0 x the source's", "poor"),
+        ("motion_fidelity", None, None, "Does the object move as it did?", "not measured", "open"),
+    ],
+)
+def test_figures_become_sentences(
+    name: str, value: float | None, source: float | None, sentence: str, figure: str, verdict: str
+) -> None:
+    wording = worded(measurement(name, value, source))
+
+    assert sentence in wording.sentence
+    assert (wording.figure, wording.verdict) == (figure, verdict)
+
+
+def test_every_measure_has_a_question_and_a_column() -> None:
+    assert set(SHORT) == set(MEASURES) <= set(METRICS)
+    assert all(pending_wording(name).sentence.endswith("?") for name in MEASURES)
+    assert short_figure(measurement("colour_jitter", 3.0, 2.0)) == "1.5 x"
+    assert short_figure(measurement("motion_fidelity", 0.5)) == "0.500"
+    assert short_figure(None) == "-"
+
+
+# Table and CSV
+
+
+def test_the_table_has_the_latest_run_first_and_escapes(judge: ClipJudge) -> None:
+    bench = Bench(load_judge=lambda: judge)
+    bench.edited()
+    bench.edited(target_prompt="<b>a blue car</b>")
+
+    table = runs_html(bench.log.rows)
+
+    assert table.index("&lt;b&gt;a blue car") < table.index("<td>1</td>")
+    assert "listed here" in runs_html(())
+    assert "<b>a blue" not in card_html(bench.log.rows[-1])
+
+
+def test_only_so_many_runs_are_kept_and_numbers_go_on() -> None:
+    bench = Bench()
+    for _ in range(MOST_RUNS + 2):
+        bench.edited()
+
+    assert [bench.log.rows[0].number, bench.log.rows[-1].number] == [3, MOST_RUNS + 2]
+
+
+def test_runs_belong_to_their_visitor_and_go_with_them() -> None:
+    bench = Bench()
+    bench.edited()
+    other = bench.visitors.admit()
+
+    assert bench.visitors.get(other).runs.rows == []
+
+
+@pytest.mark.parametrize("prompt", ['=HYPERLINK("x")', "+1", "-1", "@sum", "\t=1", " =1", "\n=1"])
+def test_no_cell_of_the_csv_becomes_a_formula(prompt: str, tmp_path: Path) -> None:
+    bench = Bench()
+    bench.edited(target_prompt=prompt)
+    bench.log.rows[0].figures["text_alignment"] = Measurement(METRICS["text_alignment"], -0.1, 0.2, "=judge")
+
+    with write_runs(bench.log.rows, tmp_path / "runs.csv").open(encoding="utf-8-sig", newline="") as file:
+        (row,) = csv.DictReader(file)
+
+    assert row["should_show"] == f"'{prompt}"
+    assert row["clip"] == "'=clip.mp4"
+    assert row["text_alignment_judge"] == "'=judge"
+    assert row["text_alignment"] == "-0.1"
+
+
+def test_the_csv_has_all_facts_and_figures(judge: ClipJudge) -> None:
+    bench = Bench(load_judge=lambda: judge)
+    bench.edited(target_prompt='a "blue", größer car')
+    bench.measured()
+
+    update = list(bench.scores.export(token=bench.token))[-1]
+    with Path(update["runs_file"].value["path"]).open(encoding="utf-8-sig", newline="") as file:
+        (row,) = csv.DictReader(file)
+
+    assert (row["should_show"], row["seed"], row["seconds"]) == ('a "blue", größer car', "7", "12.3")
+    assert row["background_difference"] == "0.0"
+    assert float(row["motion_fidelity"]) > 0.9
+    assert row["colour_jitter_of_source"]
+    assert row["frame_consistency_judge"] == "toybox-clip"
