@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
@@ -41,8 +41,8 @@ class Outcome:
         score: how alike they are to the truth.
         first_frame: IoU of the first mask.
         corrections: how many the simulated user made.
-        click_seconds: for one more answer to the same selection, once the frame is prepared; None where
-            nothing is selected.
+        click_seconds: for one more answer, to a selection next to the first, once the frame is prepared;
+            None where nothing is selected.
         click_work: the same in processor seconds, of all cores.
         frame_seconds: from opening the clip to its last mask (corrections included, decoding not), by the
             clock, divided by the number of frames.
@@ -85,7 +85,7 @@ def run_case(segmenter: Segmenter, case: Case, *, start: Start) -> Outcome:
         masks, corrections = _segmented(session, case, start)
     with measured() as answer:
         if (selection := _selection(case, start)) is not None:
-            session.mask_at(selection)
+            session.mask_at(_beside(selection))
     return Outcome(
         case=case,
         start=start,
@@ -131,6 +131,12 @@ def _selection(case: Case, start: Start) -> Selection | None:
     if start is Start.BOX:
         return Selection(box=selection_from_mask(case.masks[0], frame_index=0).box)
     return case.selection
+
+
+def _beside(selection: Selection) -> Selection:
+    """The same selection a hair's breadth away, so that no answer to it can be remembered."""
+    clicks = tuple(replace(click, x=click.x - 0.01) for click in selection.clicks)
+    return replace(selection, clicks=clicks)
 
 
 def _segmented(session: SegmentationSession, case: Case, start: Start) -> tuple[list[FrameMask], int]:

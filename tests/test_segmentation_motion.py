@@ -48,7 +48,7 @@ class TestMotion:
         assert motion is not None
         inside = masks[index].astype(np.uint8)
         assert motion.contrast(inside, 1 - inside) > 0.5
-        assert motion.contrast(inside, inside) == pytest.approx(0)
+        assert motion.contrast(inside, inside) == pytest.approx(0, abs=1e-6)
 
     def test_the_motion_of_the_camera_is_taken_off(self) -> None:
         frames, masks = hidden_clip()
