@@ -65,7 +65,12 @@ def first_result(updates: Generator[dict[str, Any], None, None]) -> dict[str, An
 
 def test_the_board_grows_by_a_variant_at_a_time_and_can_be_saved(page: BoardPage) -> None:
     # Settings that an ablation cannot use do not matter to it.
-    updates = list(page.run(use_mask=False, seed="11"))
+    updates = []
+    for update in page.run(use_mask=False, seed="11"):
+        updates.append(update)
+        if file := update.get("board_file"):
+            # Gradio copies it while the update is in its hands.
+            assert file.visible is False or Path(file.constructor_args["value"]).is_file()
     boards = [update["board"] for update in updates if update.get("board")]
 
     assert [board["grid"].count("<figure>") for board in boards] == [2, 3, 4, 5, 6]

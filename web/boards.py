@@ -125,7 +125,7 @@ class Boards:
         except DreamMotionError as error:
             failure = error
         progress.end()
-        yield _ended(progress, clip)
+        yield from _ended(progress, clip)
         if failure is not None:
             raise failure
 
@@ -134,12 +134,13 @@ def _told(progress: BoardProgress, words: str = "") -> Update:
     return {"board_status": status_html(progress, words=words)}
 
 
-def _ended(progress: BoardProgress, clip: Clip) -> Update:
+def _ended(progress: BoardProgress, clip: Clip) -> Iterator[Update]:
     if not progress.results:
-        return _told(progress, "Stopped before the first variant was finished.")
+        yield _told(progress, "Stopped before the first variant was finished.")
+        return
     done, total = len(progress.results), len(progress.variants)
     words = "Done." if done == total else f"Stopped. {done} of {total} variants are finished and kept."
-    # Gradio copies the file into its own cache when the button is made.
+    # Gradio copies the file into its own cache before it asks for more.
     with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
         path = write_ablation_board(progress.results, Path(folder) / "ablation.html", source=clip.video)
-        return _told(progress, words) | {"board_file": gr.DownloadButton(value=str(path), visible=True)}
+        yield _told(progress, words) | {"board_file": gr.DownloadButton(value=str(path), visible=True)}

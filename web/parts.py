@@ -15,9 +15,9 @@ from web.run_views import runs_html
 from web.settings import preset_names
 
 _ABOUT_ABLATION = """<p class="dm-about">What does each part of the method do? One click edits your clip
-five times with the same words, seed and settings: by the words alone (<b>DDS</b>), with the part that keeps the
-shape (<b>S-SSM</b>), with the part that keeps the motion (<b>T-SSM</b>), with both, and with both but without
-your selection. It takes about as long as five edits; <b>Stop</b> keeps those that are finished.</p>"""
+five times with the same words, seed and settings: by the words alone (<b>DDS</b>), with the part that keeps
+the shape (<b>S-SSM</b>), with the part that keeps the motion (<b>T-SSM</b>), with both, and with both but
+without your selection. It takes about as long as five edits; <b>Stop</b> keeps what is finished.</p>"""
 
 
 def clip_row(examples: Sequence[Example]) -> dict[str, Component]:
