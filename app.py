@@ -162,7 +162,7 @@ def launch_options() -> dict[str, Any]:
 def _models(model: str, device: str, options: LoadOptions | None) -> Models:
     if spaces is None:
         make = partial(LazyEditor, device=device, options=options)
-        return Models(make(model), make=make, device=device)
+        return Models(make(model), make=make, device=device, saves_memory=options is not None)
     # Where GPUs are shared, the work runs in a forked process: it needs weights that are loaded before.
     editor = LazyEditor(model, device="cuda")
     editor.pipeline()

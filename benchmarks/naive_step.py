@@ -1,7 +1,7 @@
 """A step as a plain port of the paper would do it: the measure that the real one is held against.
 
 Every prediction is a pass of its own, the keys are taken in two more, the self-similarities are maps of
-tokens by tokens, and the parameters are left to gather gradients that nobody reads.
+tokens by tokens, the parameters are left to gather gradients that nobody reads, and every activation is kept.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from benchmarks.random_models import StepInputs
 from dreammotion_core.backends.base import Backend
+from dreammotion_core.backends.checkpointing import Checkpointing
+from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.distillation import classifier_free_guidance, masked_direction
 from dreammotion_core.keys import KeyCapture
 from dreammotion_core.parameterization import add_noise
@@ -26,6 +28,14 @@ def naive_step(backend: Backend, inputs: StepInputs) -> Tensor:
         backend: the video prior. Its parameters hold gradients until the step is over.
         inputs: of the step.
     """
+    usual, backend.checkpointing = backend.checkpointing, Checkpointing((), options=LoadOptions())
+    try:
+        return _gradient(backend, inputs)
+    finally:
+        backend.checkpointing = usual
+
+
+def _gradient(backend: Backend, inputs: StepInputs) -> Tensor:
     task, timestep = inputs.task, inputs.timestep
     scales = backend.signal_and_noise(timestep, inputs.noise)
     noisy_source = add_noise(task.source_latents, inputs.noise, *scales)

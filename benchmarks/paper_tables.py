@@ -27,7 +27,7 @@ from benchmarks.paper_summary import summarise_study
 from benchmarks.toybox_quality import count_of, part_of, setting_of
 from dreammotion_core import DreamMotionPipeline, MemorySourceCache
 from dreammotion_core.backends.base import ModelSpec
-from dreammotion_core.errors import DreamMotionError
+from dreammotion_core.errors import ConfigError, DreamMotionError
 from dreammotion_core.metrics import ClipJudge, FrameLpips, Instruments
 
 
@@ -44,6 +44,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--pairs", type=count_of, metavar="N", help=f"how many (default: {NUM_PAIRS}, or all rows)"
     )
+    parser.add_argument(
+        "--first", type=int, default=0, metavar="K", help="number of the first of them, from 0"
+    )
     parser.add_argument("--methods", nargs="+", default=STUDY, metavar="NAME", help=f"of {', '.join(STUDY)}")
     parser.add_argument("--preset", default="fast")
     parser.add_argument(
@@ -59,12 +62,22 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def pairs_of(options: argparse.Namespace, spec: ModelSpec) -> tuple[int, Callable[[int], Pair]]:
-    """How many pairs there are, and what gives each."""
+def pairs_of(options: argparse.Namespace, *, spec: ModelSpec) -> tuple[range, Callable[[int], Pair]]:
+    """The numbers of the pairs, and what gives each.
+
+    Raises:
+        ConfigError: if there is no pair of the first number.
+    """
+    first, part, parts = options.first, *options.part
     if options.clips is None:
-        return options.pairs or NUM_PAIRS, partial(world_pair, spec=spec)
-    rows = len(folder_rows(options.clips))
-    return min(rows, options.pairs or rows), partial(folder_pair, folder=options.clips, spec=spec)
+        end, read_pair = first + (options.pairs or NUM_PAIRS), partial(world_pair, spec=spec)
+    else:
+        rows = len(folder_rows(options.clips))
+        end = min(rows, first + (options.pairs or rows))
+        read_pair = partial(folder_pair, folder=options.clips, spec=spec)
+    if not 0 <= first < end:
+        raise ConfigError(f"--first is {first}; pass the number of a pair, from 0")
+    return range(first + part - 1, end, parts), read_pair
 
 
 def run_study(options: argparse.Namespace) -> str:
@@ -82,7 +95,7 @@ def run_study(options: argparse.Namespace) -> str:
     variants = study_variants(options.methods, usual=usual)
     config = usual.with_changes(**(BASE | dict(options.set)))
     variants, reasons = possible_variants(variants, config=config, pipe=pipe)
-    count, read_pair = pairs_of(options, pipe.spec)
+    pairs, read_pair = pairs_of(options, spec=pipe.spec)
     where = "held-out clips of the procedural world" if options.clips is None else options.clips.name
     instruments = Instruments(
         judge=ClipJudge.from_pretrained(options.judge, device=options.device),
@@ -99,10 +112,9 @@ def run_study(options: argparse.Namespace) -> str:
         "pairs": where,
     }
     if not options.summary:
-        part, parts = options.part
         run_part(
             pipe,
-            pairs=range(part - 1, count, parts),
+            pairs=pairs,
             read_pair=read_pair,
             variants=variants,
             config=config,

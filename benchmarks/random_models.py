@@ -46,23 +46,36 @@ class RandomModel:
     Attributes:
         config: keyword arguments of its class; missing ones are that class's defaults.
         backend_of: makes a backend of configuration and load options, with its weights where torch's
-            default device is.
+            default device is; takes ``vae`` and ``text_encoder`` by keyword, instead of the smallest ones.
         text_shape: (L, D) of its text embeddings.
     """
 
     config: Mapping[str, Any]
-    backend_of: Callable[[Mapping[str, Any], LoadOptions], Backend]
+    backend_of: Callable[..., Backend]
     text_shape: tuple[int, int]
 
-    def build(self, *, device: torch.device | str, options: LoadOptions) -> Backend:
-        """A backend on a device, its weights random, the same at every call on one device."""
+    def build(
+        self,
+        *,
+        device: torch.device | str,
+        options: LoadOptions,
+        parts: Mapping[str, Callable[[], nn.Module]] | None = None,
+    ) -> Backend:
+        """A backend on a device, its weights random, the same at every call on one device.
+
+        Args:
+            device: where.
+            options: precision and profile.
+            parts: make its ``vae`` and ``text_encoder``; None takes the smallest ones.
+        """
         torch.manual_seed(0)
         found = torch.get_default_dtype()
         # Made where and as they shall be: the weights of large models would not fit twice.
         torch.set_default_dtype(options.dtype)
         try:
             with torch.device(device):
-                backend = self.backend_of(self.config, options)
+                made = {name: make() for name, make in (parts or {}).items()}
+                backend = self.backend_of(self.config, options, **made)
         finally:
             torch.set_default_dtype(found)
         if torch.device(device).type != "cpu":
@@ -133,51 +146,56 @@ def _spec(family: str) -> ModelSpec:
     )
 
 
-def _unet3d(config: Mapping[str, Any], options: LoadOptions) -> Backend:
+def _unet3d(
+    config: Mapping[str, Any], options: LoadOptions, *, vae: Any = None, text_encoder: Any = None
+) -> Backend:
     return UNet3DBackend(
         _spec("unet3d"),
         unet=UNet3DConditionModel(**config),
-        vae=AutoencoderKL(),
-        text_encoder=nn.Identity(),
+        vae=vae or AutoencoderKL(),
+        text_encoder=text_encoder or nn.Identity(),
         tokenizer=None,
         scheduler=DDIMScheduler(beta_schedule="scaled_linear"),
         options=options,
     )
 
 
-def _wan(config: Mapping[str, Any], options: LoadOptions) -> Backend:
-    vae = AutoencoderKLWan(base_dim=4, num_res_blocks=1, dim_mult=[1, 1, 1, 1])
+def _wan(
+    config: Mapping[str, Any], options: LoadOptions, *, vae: Any = None, text_encoder: Any = None
+) -> Backend:
     return WanBackend(
         _spec("wan"),
         transformer=WanTransformer3DModel(**config),
-        vae=vae,
-        **_text_parts(512),
+        vae=vae or AutoencoderKLWan(base_dim=4, num_res_blocks=1, dim_mult=[1, 1, 1, 1]),
+        text_encoder=text_encoder or nn.Identity(),
+        tokenizer=_tokenizer(512),
         options=options,
     )
 
 
-def _cogvideox(config: Mapping[str, Any], options: LoadOptions) -> Backend:
+def _cogvideox(
+    config: Mapping[str, Any], options: LoadOptions, *, vae: Any = None, text_encoder: Any = None
+) -> Backend:
     return CogVideoXBackend(
         _spec("cogvideox"),
         transformer=CogVideoXTransformer3DModel(**config),
-        vae=AutoencoderKLCogVideoX(
+        vae=vae
+        or AutoencoderKLCogVideoX(
             down_block_types=("CogVideoXDownBlock3D",) * 4,
             up_block_types=("CogVideoXUpBlock3D",) * 4,
             block_out_channels=(4, 4, 4, 4),
             layers_per_block=1,
             norm_num_groups=2,
         ),
-        **_text_parts(226),
+        text_encoder=text_encoder or nn.Identity(),
+        tokenizer=_tokenizer(226),
         scheduler=CogVideoXDDIMScheduler(prediction_type="v_prediction", rescale_betas_zero_snr=True),
         options=options,
     )
 
 
-def _text_parts(max_tokens: int) -> Mapping[str, Any]:
-    tokenizer = T5Tokenizer(
-        vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)], model_max_length=max_tokens
-    )
-    return {"text_encoder": nn.Identity(), "tokenizer": tokenizer}
+def _tokenizer(max_tokens: int) -> T5Tokenizer:
+    return T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)], model_max_length=max_tokens)
 
 
 _SMALL_TRANSFORMER = {"num_attention_heads": 4, "num_layers": 9}
@@ -191,12 +209,19 @@ MODELS: Mapping[str, RandomModel] = {
     ),
     "cogvideox-small": RandomModel({**_SMALL_TRANSFORMER, "text_embed_dim": 256}, _cogvideox, (226, 256)),
     "zeroscope": RandomModel({}, _unet3d, (77, 1024)),
+    "modelscope": RandomModel({}, _unet3d, (77, 1024)),
     "wan-1.3b": RandomModel(
         {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30}, _wan, (512, 4096)
     ),
+    "wan-14b": RandomModel({}, _wan, (512, 4096)),
     "cogvideox-2b": RandomModel({"num_attention_heads": 30, "num_layers": 30}, _cogvideox, (226, 4096)),
+    "cogvideox-5b": RandomModel(
+        {"num_attention_heads": 48, "num_layers": 42, "use_rotary_positional_embeddings": True},
+        _cogvideox,
+        (226, 4096),
+    ),
 }
-"""Three small ones of the families, for a CPU, and the exact shapes of three published models.
+"""Three small ones of the families, for a CPU, and the exact shapes of published models.
 
 What is not given is as diffusers' classes have it, whose defaults are ZeroScope, Wan 14B and CogVideoX 2B.
 """

@@ -92,6 +92,12 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         task.add_argument("--out", type=Path, default=Path("outputs") / name, help="folder of the results")
     edit, sample = tasks.choices["edit"], tasks.choices["sample"]
     edit.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what changes (default: all)")
+    edit.add_argument(
+        "--skip",
+        type=count_of,
+        default=0,
+        help="leave out so many first cases: settings are chosen on others",
+    )
     edit.add_argument("--preset", default="fast")
     edit.add_argument(
         "--set", nargs="+", type=setting_of, default=[], metavar="NAME=VALUE", help="settings, values as JSON"
@@ -135,7 +141,7 @@ def make_clips(options: argparse.Namespace) -> None:
     results, (part, of) = Results(options.out), options.part
     facts: dict[str, Any] = {"task": options.task, "model": options.model}
     if options.task == "edit":
-        indices = edit_indices(options.cases, kinds=tuple(options.kinds))
+        indices = edit_indices(options.cases, kinds=tuple(options.kinds), skip=options.skip)
         preset = find_model(options.model).config(options.preset, seed=0, preview_interval=0)
         config = EditConfig.from_dict(preset.to_dict() | dict(options.set))
         facts |= config.to_dict()

@@ -95,10 +95,16 @@ def edit_case(index: int) -> Case:
     raise AssertionError("count never ends")
 
 
-def edit_indices(num_cases: int, *, kinds: tuple[str, ...] = KINDS) -> list[int]:
-    """The numbers of the first cases of some kinds."""
+def edit_indices(num_cases: int, *, kinds: tuple[str, ...] = KINDS, skip: int = 0) -> list[int]:
+    """The numbers of the first cases of some kinds.
+
+    Args:
+        num_cases: how many.
+        kinds: which.
+        skip: how many of these kinds come before, such as those that a setting is judged on later.
+    """
     wanted = (index for index in count() if KINDS[index % len(KINDS)] in kinds)
-    return list(islice(wanted, num_cases))
+    return list(islice(wanted, skip, skip + num_cases))
 
 
 def sample_case(index: int) -> Scene:

@@ -16,6 +16,7 @@ from dreammotion_core.device_memory import usable_memory
 from dreammotion_core.errors import (
     BackendError,
     ConfigError,
+    DeviceLostError,
     DreamMotionError,
     InputError,
     KeyLayoutError,
@@ -48,7 +49,7 @@ from dreammotion_core.metrics import (
 from dreammotion_core.model_downloads import ModelDownload, download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.preflight import Preflight, Trial, measure_edit
-from dreammotion_core.preflight_words import describe_preflight
+from dreammotion_core.preflight_words import describe_memory, describe_preflight
 from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.reports.ablation_board import AblationBoard, ablation_board, write_ablation_board
 from dreammotion_core.reports.players import SYNCHRONISE
@@ -67,6 +68,7 @@ __all__ = [
     "BackendError",
     "ClipJudge",
     "ConfigError",
+    "DeviceLostError",
     "DiskSourceCache",
     "DreamMotionError",
     "DreamMotionPipeline",
@@ -111,6 +113,7 @@ __all__ = [
     "ablation_board",
     "build_receipt",
     "check_prompts",
+    "describe_memory",
     "describe_preflight",
     "download_model",
     "evaluate_edit",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,12 @@ from dreammotion_core.config import MAX_PROMPT_CHARACTERS, EditConfig
 from dreammotion_core.errors import ConfigError, PromptError, VideoError
 from dreammotion_core.masks import checked_mask, grown_mask
 from dreammotion_core.values import Mask, Notice, Video
+
+SPARING = Notice(
+    "memory_spared",
+    "A step did not fit into memory, so that parts of it are now computed twice instead of being kept: the "
+    "result is the same, each step takes a little longer.",
+)
 
 
 def check_prompts(*, source_prompt: str, target_prompt: str) -> None:
@@ -81,3 +87,15 @@ def notices_about(
     for prompt in prompts:
         notices += [n for n in backend.check_prompt(prompt) if n not in notices]
     return notices
+
+
+def news_about(backend: Backend, *, told: list[Notice]) -> Iterator[Notice]:
+    """What has become worth knowing since an edit began.
+
+    Args:
+        backend: the video prior at work.
+        told: what the user knows already; the news is added to it.
+    """
+    if backend.checkpointing.is_sparing and SPARING not in told:
+        told.append(SPARING)
+        yield SPARING

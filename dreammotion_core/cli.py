@@ -28,7 +28,7 @@ from dreammotion_core.cli_selecting import (
     read_given_mask,
 )
 from dreammotion_core.cli_settings import given_config
-from dreammotion_core.errors import DreamMotionError, InputError
+from dreammotion_core.errors import BackendError, DreamMotionError, InputError, OutOfMemoryError
 from dreammotion_core.events import EditEvent, Finished, Preview, StageDone, Started, StepDone
 from dreammotion_core.frame_folders import write_frames
 from dreammotion_core.mask_files import check_mask_target, write_masks
@@ -36,7 +36,7 @@ from dreammotion_core.model_downloads import download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.png_files import check_empty_folder
 from dreammotion_core.preflight import Trial, measure_edit
-from dreammotion_core.preflight_words import describe_preflight
+from dreammotion_core.preflight_words import describe_memory, describe_preflight
 from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.values import EditOutput, Notice, StepLosses, Video
 from dreammotion_core.video_io import check_target, write_video
@@ -167,13 +167,13 @@ def _describe(spec: ModelSpec | SegmenterSpec) -> None:
         state = spec.describe_readiness()
     else:
         state = "ready" if spec.is_ready() else "not ready: downloaded on first use"
-        need = f"; needs {spec.memory_bytes / 1e9:.0f} GB of memory" if spec.memory_bytes else ""
+        need = f"; {words}" if (words := describe_memory(spec)) else ""
     print(f"\n  {spec.name}  [{state}]\n    {spec.label}; {spec.licence}; {size}{need}; {spec.source}")
     print(f"    {spec.description}")
 
 
 def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
-    """Show the events of an edit as they come; Ctrl-C keeps the latest preview."""
+    """Show the events of an edit as they come; Ctrl-C and a failing device keep the latest preview."""
     latest: Preview | None = None
     with tqdm(desc="edit", unit="step", disable=None) as bar:
         try:
@@ -197,6 +197,11 @@ def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
                         assert_never(event)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_keep(latest, video, out)) from None
+        except BackendError as error:
+            _say(_keep(latest, video, out))
+            if isinstance(error, OutOfMemoryError):
+                _say("`preflight` with the same options finds the largest setting that fits.")
+            raise
     raise AssertionError("a stream ends with Finished or an exception")
 
 

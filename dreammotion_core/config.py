@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
@@ -165,6 +166,10 @@ class EditConfig:
         """A checked copy with some settings changed."""
         _refuse_unknown(changes)
         return replace(self, **changes)
+
+    def with_drawn_seed(self) -> Self:
+        """Itself, with a seed drawn by chance where it has none."""
+        return self if self.seed >= 0 else self.with_changes(seed=secrets.randbelow(2**32))
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as plain JSON values."""

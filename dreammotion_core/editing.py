@@ -20,7 +20,7 @@ from dreammotion_core.distillation import classifier_free_guidance, masked_direc
 from dreammotion_core.errors import NumericsError
 from dreammotion_core.events import StepDone
 from dreammotion_core.keys import KeyCapture, KeySite
-from dreammotion_core.memory import out_of_memory_explained
+from dreammotion_core.memory import device_failures_explained, tried_again
 from dreammotion_core.parameterization import add_noise
 from dreammotion_core.similarity import match_keys
 from dreammotion_core.source_branch import UNCACHED, SourceBranch, source_branch
@@ -66,6 +66,9 @@ def edit_latents(
 ) -> Generator[tuple[StepDone, Tensor], None, None]:
     """Optimise a copy of the source latents towards the target prompt.
 
+    Where a step does not fit into memory, activations are computed again in the backward pass from then on,
+    if that is possible; the result is the same.
+
     Args:
         backend: the frozen video prior.
         task: what to do.
@@ -84,7 +87,11 @@ def edit_latents(
         guidance_scale=task.config.guidance_scale,
         key_sites=task.matched_sites,
     )
-    yield from descend(task, partial(distill_step, backend, task, source_branch=branch))
+    step = partial(distill_step, backend, task, source_branch=branch)
+    try:
+        yield from descend(task, tried_again(step, spare=backend.checkpointing.spare))
+    finally:
+        backend.checkpointing.relax()
 
 
 GradientOfStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, StepLosses]]
@@ -134,7 +141,7 @@ def draw_timesteps(config: EditConfig, generator: torch.Generator) -> Tensor:
     return timesteps.sort(descending=True).values if config.timestep_order == "descending" else timesteps
 
 
-@out_of_memory_explained()
+@device_failures_explained()
 @torch.enable_grad()  # the caller may have switched it off
 def distill_step(
     backend: Backend,

@@ -10,6 +10,7 @@
       BackendError (RuntimeError)    the model cannot do its part
         ModelLoadError               weights missing, incomplete, unknown or unreachable
         OutOfMemoryError             the device ran out of memory
+        DeviceLostError              the device failed or went away in the middle of the work
         KeySiteError                 attention keys could not be captured
         KeyLayoutError               captured keys have an unexpected shape
       NumericsError (ArithmeticError)  a non-finite direction or gradient
@@ -57,6 +58,10 @@ class ModelLoadError(BackendError):
 
 class OutOfMemoryError(BackendError):
     """The device ran out of memory."""
+
+
+class DeviceLostError(BackendError):
+    """The device failed or went away in the middle of the work."""
 
 
 class KeySiteError(BackendError):

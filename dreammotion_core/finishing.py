@@ -14,7 +14,7 @@ from dreammotion_core.composite import blend, composite
 from dreammotion_core.config import EditConfig
 from dreammotion_core.detail import structure_kept
 from dreammotion_core.masks import feathered_alpha
-from dreammotion_core.memory import out_of_memory_explained
+from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.resizing import to_pixels
 from dreammotion_core.steadying import steadied
 from dreammotion_core.values import Frames, Mask, Video
@@ -45,7 +45,7 @@ class Finishing:
     smoothing: float
 
     @classmethod
-    @out_of_memory_explained()
+    @device_failures_explained()
     def prepare(
         cls, backend: Backend, source: Video, source_latents: Tensor, mask: Mask, config: EditConfig
     ) -> Self:
@@ -71,7 +71,7 @@ class Finishing:
             smoothing=config.colour_smoothing * source.fps,
         )
 
-    @out_of_memory_explained()
+    @device_failures_explained()
     def __call__(self, latents: Tensor) -> Frames:
         """(1, C, f, h, w) latents as (F, H, W, 3) uint8 RGB; the source's own give the source exactly."""
         return self.finish(self.backend.decode_video(latents))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.backends.base import HubPart, ModelSpec
 from dreammotion_core.backends.registry import find_model
 from dreammotion_core.errors import ModelLoadError
 
@@ -36,7 +36,7 @@ class _CancelledError(Exception):
 
 
 def download_model(name_or_path: str) -> Generator[ModelDownload, None, None]:
-    """Fetch a model from the hub, at its pinned revision, unless it is on this machine.
+    """Fetch a model from the hub, all its repositories at their pinned revisions, unless it is here.
 
     Loading a model does so too, but says nothing while it lasts. Closing the generator cancels it; what was
     fetched by then is kept, and the next download goes on from there.
@@ -51,8 +51,7 @@ def download_model(name_or_path: str) -> Generator[ModelDownload, None, None]:
         ModelLoadError: if there is no such model, or it cannot be reached, or the disk is full.
     """
     spec = find_model(name_or_path)
-    # The parts of a cascade lie in several repositories, which its adapter knows.
-    if spec.is_local or spec.is_ready() or spec.stages:
+    if spec.is_local or spec.is_ready():
         return
     transfer = _Transfer(spec)
     transfer.start()
@@ -64,15 +63,32 @@ def download_model(name_or_path: str) -> Generator[ModelDownload, None, None]:
         transfer.cancelled.set()
     if transfer.error is not None:
         raise ModelLoadError(
-            f"{spec.label} could not be downloaded from {spec.source} ({transfer.error}); check the "
+            f"{spec.label} could not be downloaded from {transfer.source} ({transfer.error}); check the "
             "connection, the free space, and whether its owner asks to accept terms first"
         ) from transfer.error
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of a repository, and its size in bytes."""
+
+    part: HubPart
+    name: str
+    size: int
+
+    @property
+    def is_here(self) -> bool:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.part.source, self.name, revision=self.part.revision)
+        return isinstance(found, str)
 
 
 class _Transfer(threading.Thread):
     """Fetches the files of a model, one after the other.
 
     Attributes:
+        source: the repository that is asked now.
         received: bytes that came, files that were here already included.
         total: bytes of all files; 0 until they are known.
         cancelled: ends it at the next block.
@@ -81,7 +97,7 @@ class _Transfer(threading.Thread):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(daemon=True)
-        self._spec = spec
+        self._spec, self.source = spec, spec.source
         self.received, self.total = 0, 0
         self.cancelled = threading.Event()
         self.error: Exception | None = None
@@ -95,23 +111,35 @@ class _Transfer(threading.Thread):
             self.error = error
 
     def _fetch(self) -> None:
-        from huggingface_hub import HfApi, hf_hub_download
+        from huggingface_hub import hf_hub_download
 
-        spec, bar = self._spec, _counting_bar(self)
-        info = HfApi().model_info(spec.source, revision=spec.revision, files_metadata=True)
-        sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-        files = needed_files(list(sizes))
-        self.total = sum(sizes[name] for name in files)
-        _check_room(self.total)
-        # The file that says that a model is here comes last.
-        done = 0
-        for name in sorted(files, key=lambda each: each == spec.ready_file):
-            hf_hub_download(spec.source, name, revision=spec.revision, tqdm_class=bar)
-            done += sizes[name]
+        bar = _counting_bar(self)
+        files = [file for part in self._spec.hub_parts for file in self._listed(part)]
+        self.total = sum(file.size for file in files)
+        _check_room(sum(file.size for file in files if not file.is_here))
+        # Small ones first: a repository that asks to accept terms says so before others have sent gigabytes.
+        # The file that says that a repository is here comes last.
+        done, last = 0, self._spec.ready_file
+        for file in sorted(files, key=lambda each: (each.name == last, each.size)):
+            self.source = file.part.source
+            hf_hub_download(self.source, file.name, revision=file.part.revision, tqdm_class=bar)
+            done += file.size
             self.received = done
+
+    def _listed(self, part: HubPart) -> list[_File]:
+        """The files of a repository that are needed."""
+        from huggingface_hub import HfApi
+
+        if self.cancelled.is_set():
+            raise _CancelledError
+        self.source = part.source
+        info = HfApi().model_info(part.source, revision=part.revision, files_metadata=True)
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+        return [_File(part, name, sizes[name]) for name in needed_files(list(sizes), folders=part.folders)]
 
 
 def _check_room(total_bytes: int) -> None:
+    """Refuse a download that the disk has no room for; what is here already takes none."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folder = next(path for path in (Path(HF_HUB_CACHE), *Path(HF_HUB_CACHE).parents) if path.exists())
@@ -120,11 +148,12 @@ def _check_room(total_bytes: int) -> None:
         raise OSError(f"it needs {total_bytes / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free")
 
 
-def needed_files(names: Sequence[str]) -> list[str]:
+def needed_files(names: Sequence[str], *, folders: Sequence[str] = ()) -> list[str]:
     """Which files of a repository a model is loaded from.
 
     Args:
         names: of all files, with slashes.
+        folders: the only ones of its components that are loaded; empty takes all.
 
     Returns:
         The manifest, and of every component its settings and its weights: safetensors where there are any,
@@ -133,7 +162,8 @@ def needed_files(names: Sequence[str]) -> list[str]:
     parts: dict[str, list[str]] = {}
     for name in names:
         path = PurePosixPath(name)
-        if len(path.parts) == 2 and path.suffix in (*_OTHERS, _WEIGHTS, *_OLD_WEIGHTS):
+        is_asked = len(path.parts) == 2 and (not folders or path.parts[0] in folders)
+        if is_asked and path.suffix in (*_OTHERS, _WEIGHTS, *_OLD_WEIGHTS):
             parts.setdefault(path.parts[0], []).append(name)
     chosen = [name for name in names if name == "model_index.json"]
     for files in parts.values():

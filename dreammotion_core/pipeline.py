@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from torch import Tensor
 from dreammotion_core.backends.base import Backend, ModelSpec, RendersInStages
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.registry import load_backend
-from dreammotion_core.checks import check_fits, check_prompts, notices_about, selection
+from dreammotion_core.checks import check_fits, check_prompts, news_about, notices_about, selection
 from dreammotion_core.composite import max_difference_outside
 from dreammotion_core.config import EditConfig
 from dreammotion_core.editing import EditTask, PromptEmbeds
@@ -27,7 +26,7 @@ from dreammotion_core.events import EditEvent, Finished, Preview, StageDone, Sta
 from dreammotion_core.finishing import Finishing
 from dreammotion_core.keys import KeySite, matching_modules
 from dreammotion_core.masks import latent_mask
-from dreammotion_core.memory import out_of_memory_explained
+from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.methods.registry import method_for
 from dreammotion_core.resizing import to_model
 from dreammotion_core.source_cache import SourceCache
@@ -74,7 +73,7 @@ class DreamMotionPipeline:
 
     def to(self, device: torch.device | str) -> Self:
         """Move the model to a device."""
-        with out_of_memory_explained():
+        with device_failures_explained():
             self.backend.to(device)
         return self
 
@@ -115,18 +114,18 @@ class DreamMotionPipeline:
             config: settings; None takes `spec.config()`, the defaults with this model.
 
         Yields:
-            `Started`, then `Notice`s, then `StepDone` for each step with a `Preview` now and then, of a
-            cascade `StageDone` for each later stage, and `Finished`. Every preview and every stage is a
-            complete result at the source's size.
+            `Started`, then `Notice`s, then `StepDone` for each step with a `Preview` now and then (and a
+            `Notice` where steps began to save memory), of a cascade `StageDone` for each later stage, and
+            `Finished`. Every preview and every stage is a complete result at the source's size.
 
         Raises:
             InputError: if clip, mask or prompts cannot be used.
-            BackendError: if the model cannot do its part, out of memory included.
+            BackendError: if the model cannot do its part; memory ran out, or the device failed.
             NumericsError: if the optimisation leaves the finite numbers.
         """
         started, prompts = time.perf_counter(), (source_prompt, target_prompt)
         # 1. Check everything before any work is done.
-        config = _with_drawn_seed(config or self.spec.config())
+        config = (config or self.spec.config()).with_drawn_seed()
         check_prompts(source_prompt=source_prompt, target_prompt=target_prompt)
         check_fits(video, self.spec, config)
         selected = selection(mask, video, config)
@@ -145,6 +144,7 @@ class DreamMotionPipeline:
         for step_done, latents in method(self.backend, task, source_cache=self.source_cache):
             losses.append(step_done.losses)
             yield step_done
+            yield from news_about(self.backend, told=notices)
             if _preview_is_due(step_done, config):
                 yield Preview(step_done.step, finish(latents))
 
@@ -155,7 +155,7 @@ class DreamMotionPipeline:
             frames = stage.frames
         yield Finished(_output(video, frames, selected, prompts, config, self.spec, losses, notices, started))
 
-    @out_of_memory_explained()
+    @device_failures_explained()
     def _task(
         self,
         video: Video,
@@ -188,7 +188,7 @@ class DreamMotionPipeline:
             generator=torch.Generator().manual_seed(config.seed),
         )
         for index, name in enumerate(self.spec.stages[1:], start=2):
-            with out_of_memory_explained():
+            with device_failures_explained():
                 frames = finish.finish(next(rendered).frames)
             yield StageDone(name, index, len(self.spec.stages), frames)
             if name == config.last_stage:
@@ -237,10 +237,6 @@ def _output(
         max_difference_outside=max_difference_outside(video.frames, frames, selected),
         precision=spec.precision,
     )
-
-
-def _with_drawn_seed(config: EditConfig) -> EditConfig:
-    return config if config.seed >= 0 else config.with_changes(seed=secrets.randbelow(2**32))
 
 
 def _preview_is_due(done: StepDone, config: EditConfig) -> bool:

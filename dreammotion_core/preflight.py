@@ -11,14 +11,14 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
-from dreammotion_core.checks import check_fits
+from dreammotion_core.checks import SPARING, check_fits
 from dreammotion_core.clip_reading import shortest_length
 from dreammotion_core.config import EditConfig
 from dreammotion_core.device_memory import MemoryMeter, usable_memory
 from dreammotion_core.errors import OutOfMemoryError
 from dreammotion_core.events import Finished, Started, StepDone
 from dreammotion_core.pipeline import DreamMotionPipeline
-from dreammotion_core.values import Video
+from dreammotion_core.values import Notice, Video
 
 SCALES = (0.75, 0.5)
 """Sides of the grid, relative to those asked for, that are tried where the shortest clip does not fit."""
@@ -39,6 +39,7 @@ class Trial:
         fixed_seconds: of what is done once, such as encoding and decoding; 0 where it did not fit.
         peak_bytes: most memory held, weights included; 0 when unknown.
         fits: whether it ran within the memory that is there.
+        is_sparing: whether it ran only with activations computed again instead of being kept.
     """
 
     num_frames: int
@@ -48,6 +49,7 @@ class Trial:
     fixed_seconds: float = 0.0
     peak_bytes: int
     fits: bool
+    is_sparing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +181,7 @@ class _Probing:
         )
         self._meter.start()
         try:
-            fixed, step = self._timed(clip, config)
+            fixed, step, is_sparing = self._timed(clip, config)
         except OutOfMemoryError:
             return self._foretold(num_frames, max(self.room, self._meter.peak_bytes), scale)
         peak = self._meter.peak_bytes
@@ -191,11 +193,12 @@ class _Probing:
             fixed_seconds=fixed,
             peak_bytes=peak,
             fits=not self.room or peak <= self.room,
+            is_sparing=is_sparing,
         )
 
-    def _timed(self, clip: Video, config: EditConfig) -> tuple[float, float]:
-        """Seconds of what is done once, and of a step."""
-        step, fixed, since = 0.0, 0.0, time.perf_counter()
+    def _timed(self, clip: Video, config: EditConfig) -> tuple[float, float, bool]:
+        """Seconds of what is done once, and of a step; and whether steps had to save memory."""
+        step, fixed, is_sparing, since = 0.0, 0.0, False, time.perf_counter()
         for event in self._pipe.stream(clip, source_prompt="a clip", target_prompt="an edit", config=config):
             now = time.perf_counter()
             match event:
@@ -203,8 +206,10 @@ class _Probing:
                     fixed += now - since
                 case StepDone():
                     step = event.seconds
+                case Notice():
+                    is_sparing = is_sparing or event == SPARING
             since = now
-        return fixed, step
+        return fixed, step, is_sparing
 
     def _foretold(self, num_frames: int, peak_bytes: int, scale: float | None = None) -> Trial:
         scale = scale or self._config.resolution_scale

@@ -1,8 +1,25 @@
-"""What a measurement of an edit says, in plain words."""
+"""What an edit takes, in plain words: by a measurement, and what is known of a model before."""
 
 from __future__ import annotations
 
+from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.preflight import Preflight, Trial
+
+
+def describe_memory(spec: ModelSpec) -> str:
+    """The memory that an edit needs at least, and for how large a clip; empty where it is unknown.
+
+    For example ``needs 31.4 GB of memory for 16 frames at 576x320; 5.7 GB with --low-memory``.
+    """
+    if not spec.memory_bytes:
+        return ""
+    height, width = spec.resolution
+    words = (
+        f"needs {spec.memory_bytes / 1e9:.1f} GB of memory for {spec.num_frames} frames at {width}x{height}"
+    )
+    return (
+        f"{words}; {spec.low_memory_bytes / 1e9:.1f} GB with --low-memory" if spec.low_memory_bytes else words
+    )
 
 
 def describe_preflight(result: Preflight) -> tuple[str, ...]:
@@ -31,6 +48,8 @@ def _setting_words(trial: Trial) -> str:
 def _time_words(result: Preflight, trial: Trial) -> str:
     steps = "1 step" if result.num_steps == 1 else f"{result.num_steps} steps"
     text = f"About {_seconds_words(result.seconds(trial))}: {steps} of {trial.step_seconds:.2g} s each."
+    if trial.is_sparing:
+        text += " To fit, parts of a step are computed twice instead of being kept; the result is the same."
     return f"{text} The later stages of the cascade come on top." if result.has_later_stages else text
 
 

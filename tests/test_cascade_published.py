@@ -82,7 +82,8 @@ def test_every_published_stage_is_pinned_to_a_commit() -> None:
 
 
 def test_the_cascade_is_ready_only_when_all_of_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = {(SHOW_1.source, SHOW_1.revision), *SHOW_1_STAGES.values()}
+    parts = {(part.source, part.revision) for part in SHOW_1.hub_parts}
+    assert len(parts) == 1 + len(SHOW_1_STAGES) == 5
     here: set[tuple[str, str | None]] = set()
 
     def cached(source: str, _file: str, *, revision: str | None) -> str | None:

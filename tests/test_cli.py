@@ -332,6 +332,7 @@ def test_models_lists_every_model_and_segmenter(capsys: pytest.CaptureFixture[st
         for fact in (spec.name, spec.licence, spec.source, spec.description):
             assert fact in listed
     assert "[ready]" in listed
+    assert "GB of memory for 16 frames at 576x320; " in listed
 
 
 @pytest.mark.parametrize(

@@ -325,6 +325,26 @@ def test_gradient_checkpointing_changes_nothing(folder: Path, latents: Tensor) -
     torch.testing.assert_close(*gradients)
 
 
+def test_what_does_not_fit_is_computed_again_to_the_same_gradient(backend: Backend, latents: Tensor) -> None:
+    gradients, kept = [], []
+    try:
+        for _ in range(2):
+            variable, sizes = latents.clone().requires_grad_(), []
+            with torch.autograd.graph.saved_tensors_hooks(
+                lambda tensor, sizes=sizes: sizes.append(tensor.nbytes) or tensor, lambda tensor: tensor
+            ):
+                keys = captured_keys(backend, variable)
+            total = torch.stack([value.square().sum() for value in keys.values()]).sum()
+            gradients += torch.autograd.grad(total, variable)
+            kept.append(sum(sizes))
+            assert backend.checkpointing.spare() == (len(kept) == 1)
+    finally:
+        backend.checkpointing.relax()
+
+    torch.testing.assert_close(*gradients)
+    assert kept[1] < 0.5 * kept[0]
+
+
 # Loading.
 
 

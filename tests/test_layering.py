@@ -60,9 +60,9 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "metrics": METRICS
     | {"metrics.clip_scores", "metrics.instruments", "metrics.registry", "metrics.evaluation"},
     "keys": {"errors"},
-    "backends.base": BOTTOM | MATHS | {"keys"},
+    "backends.base": BOTTOM | MATHS | {"keys", "backends.checkpointing"},
     "backends.load_options": {"errors"},
-    "backends.checkpointing": set(),
+    "backends.checkpointing": {"backends.load_options"},
     "backends.placement": {"errors", "backends.load_options"},
     "backends.profiles": {"errors", "keys", "backends.load_options"},
     "source_cache": {"errors", "atomic_files"},
@@ -97,7 +97,7 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "device_memory": set(),
     "model_downloads": BOTTOM | {"backends.base", "backends.registry"},
     "preflight": BOTTOM | {"checks", "clip_reading", "device_memory", "events", "pipeline"},
-    "preflight_words": {"preflight"},
+    "preflight_words": {"preflight", "backends.base"},
     "ablation": BOTTOM
     | {"checks", "events", "pipeline", "methods.variants", "metrics.evaluation"}
     | {"metrics.instruments"},

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dreammotion_core import ModelLoadError, ModelSpec, download_model
+from dreammotion_core.backends.base import HubPart
 from dreammotion_core.model_downloads import needed_files
 from tests.tiny import tiny_spec
 
@@ -46,6 +47,9 @@ class Hub:
 
     def __post_init__(self) -> None:
         self.go_on, self.fetched, self.cancelled = threading.Event(), [], threading.Event()
+        self.listed: list[str] = []
+        self.asked: list[tuple[str, str]] = []
+        self.refuses: str | None = None
         if self.is_open:
             self.go_on.set()
         self.monkeypatch.setattr("huggingface_hub.HfApi.model_info", self.model_info)
@@ -56,14 +60,18 @@ class Hub:
     def spec(self, spec: ModelSpec) -> ModelSpec:
         return spec
 
-    def model_info(self, *_: Any, **__: Any) -> Any:
+    def model_info(self, source: str, **__: Any) -> Any:
+        self.listed.append(source)
         return SimpleNamespace(
             siblings=[SimpleNamespace(rfilename=name, size=size) for name, size in FILES.items()]
         )
 
-    def hf_hub_download(self, _source: str, name: str, *, revision: str, tqdm_class: Any) -> None:
+    def hf_hub_download(self, source: str, name: str, *, revision: str, tqdm_class: Any) -> None:
         assert revision == "0" * 40
+        if source == self.refuses:
+            raise PermissionError("its owner asks to accept terms")
         self.fetched.append(name)
+        self.asked.append((source, name))
         bar = tqdm_class(total=FILES[name], initial=0, desc=name)
         try:
             for _ in range(2):
@@ -147,3 +155,69 @@ def test_a_full_disk_is_said_before_anything_is_fetched(monkeypatch: pytest.Monk
     with pytest.raises(ModelLoadError, match=r"needs 0\.0 GB, and .* has 0\.0 GB free"):
         list(download_model("tiny"))
     assert hub.fetched == []
+
+
+@dataclass
+class HubOfSeveral(Hub):
+    """A hub with a model in three repositories, of which two are needed in part."""
+
+    def spec(self, spec: ModelSpec) -> ModelSpec:
+        parts = (HubPart(f"owner/{name}", "0" * 40, ("unet",)) for name in ("second", "third"))
+        return replace(spec, stages=("first", "second", "third"), further_sources=tuple(parts))
+
+
+def test_a_model_in_several_repositories_is_fetched_whole_with_one_report(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = HubOfSeveral(monkeypatch, is_open=False)
+
+    reports = download_model("tiny")
+    under_way = next(report for report in reports if report.received_bytes)
+    hub.go_on.set()
+    list(reports)
+
+    of_second = {name for source, name in hub.asked if source == "owner/second"}
+    assert {name for source, name in hub.asked if source == "owner/tiny"} == NEEDED
+    assert of_second == {name for name in NEEDED if name.startswith("unet/") or name == "model_index.json"}
+    assert [name for _, name in hub.asked[-3:]] == ["unet/config.json"] * 3
+    assert under_way.total_bytes == 80_000 + 2 * 70_300
+
+
+def test_a_closed_repository_is_named_before_large_files_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = HubOfSeveral(monkeypatch)
+    hub.refuses = "owner/third"
+
+    with pytest.raises(ModelLoadError, match=r"from owner/third \(.*accept terms"):
+        list(download_model("tiny"))
+    assert sum(FILES[name] for name in hub.fetched) < 1000
+
+
+@pytest.mark.timeout(60)
+def test_a_download_of_several_repositories_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = HubOfSeveral(monkeypatch, is_open=False)
+    reports = download_model("tiny")
+    while next(reports).received_bytes == 0:
+        pass
+
+    reports.close()
+    hub.go_on.set()
+
+    assert hub.cancelled.wait(10)
+    assert len(hub.fetched) == 1
+
+
+def test_what_came_before_needs_no_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, disk = Hub(monkeypatch), SimpleNamespace(free=9_999)
+    large = "unet/diffusion_pytorch_model.safetensors"
+    monkeypatch.setattr("dreammotion_core.model_downloads.shutil.disk_usage", lambda _: disk)
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache", lambda _, name, **__: "here" if name == large else None
+    )
+
+    with pytest.raises(ModelLoadError, match=r"has 0\.0 GB free"):
+        list(download_model("tiny"))
+    assert hub.fetched == []
+
+    disk.free = 10_000
+    list(download_model("tiny"))
+    assert set(hub.fetched) == NEEDED

@@ -19,6 +19,7 @@ from dreammotion_core import (
     ModelDownload,
     ModelLoadError,
     ModelSpec,
+    OutOfMemoryError,
     Preflight,
     StageDone,
     Started,
@@ -56,7 +57,15 @@ SPECS = (
         licence="CC BY-NC 4.0: not for commercial use",
         memory_bytes=3 * GB,
     ),
-    replace(tiny_spec("owner/far"), name="far", label="Far", revision="0" * 40, size_bytes=7 * GB),
+    replace(
+        tiny_spec("owner/far"),
+        name="far",
+        label="Far",
+        revision="0" * 40,
+        size_bytes=7 * GB,
+        memory_bytes=31 * GB,
+        low_memory_bytes=6 * GB,
+    ),
     replace(tiny_spec(), name="huge", label="Huge", memory_bytes=10**15),
 )
 SELECTED = Prompt(Selection(2, (Click(12, 24),)))
@@ -68,6 +77,7 @@ class FakeEditor:
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
         self.trials: list[Trial | Preflight] = []
+        self.measured: EditConfig | None = None
 
     def stream(self, video: Video, *, config: EditConfig, **_: Any) -> Generator[EditEvent, None, None]:
         losses = StepLosses(1.0, 0.0, 0.0)
@@ -89,9 +99,18 @@ class FakeEditor:
             )
         )
 
+    def give_up(self) -> None:
+        """Let every edit run out of memory from now on."""
+
+        def stream(*_: Any, **__: Any) -> Generator[EditEvent, None, None]:
+            yield from ()
+            raise OutOfMemoryError("the device ran out of memory; use fewer frames")
+
+        self.stream = stream  # type: ignore[method-assign]
+
     def measure(self, video: Video, *, config: EditConfig) -> Generator[Trial | Preflight, None, None]:
         assert len(video) >= 2
-        assert config.use_mask
+        self.measured = config
         yield from self.trials
 
 
@@ -158,14 +177,28 @@ def test_every_model_is_listed_with_licence_size_memory_and_state(page: Page) ->
     assert update["model_box"].label == "Edited by: First"
     cascade, far, huge = (choice(view, name) for name in ("cascade", "far", "huge"))
     assert "CC BY-NC 4.0: not for commercial use" in cascade["facts"]
-    assert "needs 3.0 GB of memory" in cascade["facts"]
+    assert "needs 3.0 GB of memory for 9 frames at 16x16 ·" in cascade["facts"]
+    assert "needs 31.0 GB of memory for 3 frames at 16x16; 6.0 GB with --low-memory ·" in far["facts"]
     assert cascade["words"] == State.READY
     assert cascade["advice"] == "Takes 5 or 9 or 13 frames at 16 a second."
     assert far["action"] == "Download 7.0 GB and use Far"
+    assert "“Time and memory” finds how many do" in far["advice"]
     assert "runs on a processor" in far["advice"]
     assert "runs on a processor" not in cascade["advice"]
     assert (huge["words"], huge["action"]) == ("not available here", None)
     assert "can be used on cpu" in huge["advice"]
+
+
+def test_a_page_that_saves_memory_does_not_call_tight_what_fits_so(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = page.models.spec("far")
+    assert page.models.is_tight(far)
+
+    monkeypatch.setattr(page.models, "_saves_memory", True)
+
+    assert not page.models.is_tight(far)
+    assert page.models.standing(far).state is State.DOWNLOADABLE
 
 
 def test_another_model_is_said_plainly_and_what_was_selected_stays(page: Page) -> None:
@@ -316,6 +349,9 @@ def test_a_measurement_says_time_and_memory(page: Page) -> None:
 
     updates = list(run(page))
 
+    measured = page.editors["first"].measured
+    assert measured is not None
+    assert measured.use_mask
     assert "Trying a step with First" in updates[1]["preflight"]
     assert "4 frames at 576x320: fits" in updates[2]["preflight"]
     assert "It fits: at most 6.0 GB are held; 8.0 GB can be used on cpu." in updates[3]["preflight"]
@@ -349,3 +385,54 @@ def test_a_measurement_can_be_stopped_and_gives_the_device_back(page: Page) -> N
     assert "Stopped" in list(updates)[-1]["preflight"]
     page.editors["first"].trials = [outcome(trial(4, fits=True), None)]
     assert "It fits" in list(run(page))[-1]["preflight"]
+
+
+def edit(page: Page) -> Iterator[dict[str, Any]]:
+    prompts = {"source_prompt": "a red car", "target_prompt": "a blue car"}
+    return page.edits.run(token=page.token, **prompts, **form(use_mask=False))
+
+
+def test_an_edit_that_runs_out_of_memory_finds_what_fits_and_offers_it(page: Page) -> None:
+    editor = page.editors["first"]
+    editor.give_up()
+    editor.trials = [trial(3, fits=True), outcome(trial(4, fits=False), trial(3, fits=True))]
+    updates: list[dict[str, Any]] = []
+
+    with pytest.raises(OutOfMemoryError, match=r"use fewer frames\. Under Edit it says what fits"):
+        updates.extend(edit(page))
+
+    said = [update["preflight"] for update in updates if "preflight" in update]
+    assert "Out of memory. Trying what fits" in said[0]
+    assert "The largest setting found that fits: 3 frames at 576x320." in said[-1]
+    assert updates[-1]["preflight_use"].value == "Use 3 frames"
+    assert editor.measured is not None
+    assert not editor.measured.use_mask
+    assert page.measurements.accept(token=page.token)["num_frames"] == 3
+    assert not page.visitor.is_busy
+
+
+def test_where_not_even_the_model_fits_that_is_said(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor = page.editors["first"]
+    editor.give_up()
+    monkeypatch.setattr(editor, "measure", editor.stream)
+    updates: list[dict[str, Any]] = []
+
+    with pytest.raises(OutOfMemoryError):
+        updates.extend(edit(page))
+
+    assert "Not even the model fits" in updates[-1]["preflight"]
+
+
+def test_stop_ends_the_search_for_what_fits(page: Page) -> None:
+    editor = page.editors["first"]
+    editor.give_up()
+    editor.trials = [trial(2, fits=True), trial(3, fits=True)]
+    updates = edit(page)
+    while "preflight" not in next(updates):
+        pass
+
+    page.edits.stop(page.token)
+
+    with pytest.raises(OutOfMemoryError):
+        list(updates)
+    assert page.visitor.proposal is None

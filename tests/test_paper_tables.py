@@ -15,7 +15,7 @@ from benchmarks.paper_report import write_report
 from benchmarks.paper_runs import STUDY, results_of, study_variants
 from benchmarks.paper_statistics import bootstrap_difference, bootstrap_mean
 from benchmarks.paper_summary import FULL, estimate_text, summarise_study
-from benchmarks.paper_tables import arguments, run_study
+from benchmarks.paper_tables import arguments, pairs_of, run_study
 from benchmarks.world_cases import edit_case
 from dreammotion_core import METRICS, ConfigError, EditConfig, MaskError, VideoError, write_video
 from dreammotion_core.mask_files import write_masks
@@ -69,6 +69,16 @@ class TestPairs:
         assert pair.find_object(pair.video.frames).any()
         assert edit_case(FIRST_CASE).source.is_held_out
         assert FIRST_CASE > 100
+
+    def test_the_first_pair_and_the_part_are_chosen(self, folder: Path) -> None:
+        numbers, read_pair = pairs_of(
+            arguments(["--first", "26", "--pairs", "5", "--part", "2/2"]), spec=SPEC
+        )
+
+        assert list(numbers) == [27, 29]
+        assert read_pair(27).index == 27
+        with pytest.raises(ConfigError, match="--first is 1"):
+            pairs_of(arguments(["--first", "1", "--clips", str(folder)]), spec=SPEC)
 
     def test_a_folder_gives_every_so_many_frames_with_their_masks(self, folder: Path) -> None:
         pair = folder_pair(0, folder=folder, spec=SPEC)

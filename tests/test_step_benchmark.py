@@ -5,6 +5,7 @@ import torch
 
 from benchmarks import gpu, step
 from benchmarks.counted import COLUMNS, all_counted, counted, counted_step, row
+from benchmarks.counted_edits import PROFILES, PUBLISHED, needed
 from benchmarks.counting import Counter
 from benchmarks.naive_step import naive_step
 from benchmarks.random_models import MODELS, RandomModel, StepInputs, random_inputs
@@ -40,11 +41,13 @@ def prepared() -> tuple[Backend, StepInputs]:
 
 def test_the_naive_step_gives_the_gradient_of_the_real_one(prepared: tuple[Backend, StepInputs]) -> None:
     backend, inputs = prepared
+    usual = backend.checkpointing
 
     naive = naive_step(backend, inputs)
     gradient, _ = distill_step(backend, inputs.task, inputs.latents, inputs.timestep, inputs.noise)
 
     torch.testing.assert_close(naive, gradient, rtol=1e-3, atol=1e-5)
+    assert backend.checkpointing is usual
     assert all(p.grad is None and not p.requires_grad for p in backend.denoiser.parameters())
 
 
@@ -166,3 +169,46 @@ def test_the_table_of_counts_shows_what_each_lever_saves() -> None:
     assert counts.checkpointed_step.peak_bytes < counts.step.peak_bytes < counts.naive_step.peak_bytes
     assert counts.step.flops < counts.checkpointed_step.flops
     assert counts.step.flops < counts.naive_step.flops
+
+
+def test_the_naive_step_keeps_every_activation(
+    prepared: tuple[Backend, StepInputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a plain port computes nothing again")
+
+    backend, inputs = prepared
+    monkeypatch.setattr("dreammotion_core.backends.checkpointing.checkpoint", refuse)
+
+    assert naive_step(backend, inputs).any()
+
+
+@pytest.mark.parametrize(
+    ("model", "part", "num_parameters"),
+    [
+        ("zeroscope", "vae", 83_653_863),
+        ("zeroscope", "text_encoder", 340_387_840),
+        ("wan-1.3b", "vae", 126_892_531),
+        ("wan-14b", "text_encoder", 5_680_910_336),
+        ("cogvideox-2b", "text_encoder", 4_762_310_656),
+    ],
+)
+def test_the_parts_beside_the_denoiser_are_exact(model: str, part: str, num_parameters: int) -> None:
+    with torch.device("meta"):
+        network = PUBLISHED[model][part]()
+
+    assert sum(p.numel() for p in network.parameters()) == num_parameters
+
+
+def test_a_whole_edit_is_counted_by_its_hungriest_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = {"vae": PUBLISHED["zeroscope"]["vae"], "text_encoder": lambda: torch.nn.Embedding(1000, 8)}
+    monkeypatch.setitem(PUBLISHED, "tiny", parts)  # type: ignore[attr-defined]
+
+    usual, low = (needed("tiny", size=(64, 64), num_frames=2, options=PROFILES[p]) for p in PROFILES)
+
+    weights = {name: sum(p.numel() for p in make().parameters()) * 4 for name, make in parts.items()}
+    assert usual.text > weights["vae"] + weights["text_encoder"]
+    assert weights["text_encoder"] / 2 < low.text < weights["text_encoder"]
+    assert usual.clip > usual.step > weights["vae"]
+    assert low.step < usual.step - weights["vae"]
+    assert usual.most == max(usual.text, usual.clip, usual.step)

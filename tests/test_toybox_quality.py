@@ -115,6 +115,9 @@ def test_cases_are_fixed_by_their_number_and_held_out() -> None:
 def test_cases_do_not_depend_on_their_count_or_on_the_other_kinds() -> None:
     assert edit_indices(6) == edit_indices(9)[:6] == list(range(6))
     assert edit_indices(3, kinds=("noun",)) == [2, 5, 8]
+    assert edit_indices(2, kinds=("noun",), skip=3) == [11, 14]
+    assert arguments(["edit", "--skip", "40"]).skip == 40
+    assert arguments(["edit"]).skip == 0
 
 
 def test_the_mask_of_a_noun_edit_makes_room_for_both() -> None:

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from dreammotion_core.backends.manifests import FORMAT_VERSION
 from dreammotion_core.errors import DreamMotionError, InputError
-from dreammotion_core.memory import out_of_memory_explained
+from dreammotion_core.memory import device_failures_explained
 from training.arguments import GPU_BATCH_SCALE, PARTS, read_options
 from training.checks import check_model_folder, check_writable, first_line, load_trained, usable_device
 from training.data import NUM_FRAMES, RESOLUTION, rendered_clips
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = read_options(arguments)
     try:
-        with out_of_memory_explained(advice=MEMORY_ADVICE):
+        with device_failures_explained(advice=MEMORY_ADVICE):
             _train(options)
     except DreamMotionError as error:
         print(f"Error: {error}", file=sys.stderr)

@@ -20,6 +20,7 @@ from web.encoding import encode_frames
 from web.failures import told_to_visitor
 from web.jobs import EditJob, EditProgress
 from web.models import Models
+from web.proposals import PREFLIGHT_PARTS, said, try_settings
 from web.refining import edited_masks
 from web.results import write_result
 from web.run_views import RUN_OUTPUTS, run_views
@@ -29,7 +30,11 @@ from web.views import facts_view, losses_view, player_view
 from web.visitors import Visitor, VisitorStore
 from web.wiring import Update
 
-EDIT_OUTPUTS = ("canvas", "player", "losses", "facts", "movie", "receipt", "stop", *RUN_OUTPUTS)
+EDIT_OUTPUTS = (
+    *("canvas", "player", "losses", "facts", "movie", "receipt", "stop"),
+    *RUN_OUTPUTS,
+    *PREFLIGHT_PARTS,
+)
 """Names of the components that an edit changes."""
 
 _SECONDS_BETWEEN_UPDATES = 0.3
@@ -92,7 +97,8 @@ class Edits:
         try:
             yield from self._watch(job, progress, stop)
         except OutOfMemoryError as error:
-            failure = OutOfMemoryError(f"{error}. “Time and memory” under Edit finds the largest that fits.")
+            # A new one: the traceback of the old one holds on to what lies on the device.
+            failure = OutOfMemoryError(f"{error}. Under Edit it says what fits.")
         except DreamMotionError as error:
             failure = error
         output = progress.output or job.stopped_output(progress)
@@ -103,6 +109,8 @@ class Edits:
             # Gradio copies the files into its own cache before it asks for more.
             with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
                 yield _finished(output, job, progress, Path(folder)) | run_views(visitor.runs)
+        if isinstance(failure, OutOfMemoryError) and not stop.is_set():
+            yield from _what_fits(job, visitor, stop)
         if failure is not None:
             raise failure
 
@@ -150,6 +158,14 @@ def wait_for_device(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterat
     """Wait until a ticket holds the device or the visitor has had enough, and say so in the player."""
     for words in waiting(ticket, stop):
         yield {} if words is None else _said(clip, words, progress=None if stop.is_set() else 0)
+
+
+def _what_fits(job: EditJob, visitor: Visitor, stop: threading.Event) -> Iterator[Update]:
+    yield said("Out of memory. Trying what fits…")
+    try:
+        yield from try_settings(job.editor, clip=job.clip, config=job.config, visitor=visitor, stop=stop)
+    except OutOfMemoryError:
+        yield said("Not even the model fits: choose a smaller one, or start the page with --low-memory.")
 
 
 def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Update:

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import gradio as gr
 
-from dreammotion_core import EditConfig, ModelSpec, length_words, shortest_length
+from dreammotion_core import EditConfig, ModelSpec, describe_memory, length_words, shortest_length
 from web.components import masthead_html
 from web.drawer import frames_info, stage_choices
 from web.failures import message_of, told_to_visitor
@@ -118,11 +118,10 @@ class ModelPicker:
         standing = self._models.standing(spec)
         size = size_words(spec.size_bytes) if spec.size_bytes else "its size is unknown"
         verb = _VERBS.get(standing.state)
-        memory = f"needs {size_words(spec.memory_bytes)} of memory" if spec.memory_bytes else ""
         return {
             "name": spec.name,
             "label": spec.label,
-            "facts": " · ".join(fact for fact in (size, memory, spec.licence) if fact),
+            "facts": " · ".join(fact for fact in (size, describe_memory(spec), spec.licence) if fact),
             "state": standing.state.name.lower(),
             "words": str(standing.state),
             "description": spec.description,
@@ -132,6 +131,8 @@ class ModelPicker:
 
     def _advice(self, spec: ModelSpec) -> str:
         advice = f"Takes {length_words(spec)} frames at {spec.fps:g} a second."
+        if self._models.is_tight(spec):
+            advice += " As many frames as it likes best do not fit here: “Time and memory” finds how many do."
         if self._models.is_slow(spec):
             advice += " This page runs on a processor, on which each step of so large a model takes minutes."
         return advice

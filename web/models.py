@@ -51,6 +51,7 @@ class Models:
         make: gives an editor for the name of a model, without loading weights; None offers only the first.
         device: torch name of the device that they run on.
         download: fetches the weights before, as `dreammotion_core.download_model` does.
+        saves_memory: whether the editors are made with `LoadOptions.low_memory`.
     """
 
     def __init__(
@@ -60,11 +61,13 @@ class Models:
         make: Callable[[str], Editor] | None = None,
         device: str = "cpu",
         download: Callable[[str], Generator[ModelDownload, None, None]] = download_model,
+        saves_memory: bool = False,
     ) -> None:
         self.first = first
         self._make = make
         self._device = device
         self._download = download
+        self._saves_memory = saves_memory
         self._editors: dict[str, Editor] = {first.spec.name: first}
         self._queue = OneAtATime()
 
@@ -96,12 +99,22 @@ class Models:
         """Whether a model was made for more than the processor that it would run on here."""
         return spec.size_bytes >= LARGE_BYTES and self._device == "cpu"
 
-    def standing(self, spec: ModelSpec) -> Standing:
-        """Whether a model runs at once, after a download, or not on this machine."""
+    def is_tight(self, spec: ModelSpec) -> bool:
+        """Whether an edit of as many frames as the model likes best does not fit here."""
         room = usable_memory(self._device)
-        if spec.memory_bytes and room and spec.memory_bytes > room:
+        need = spec.low_memory_bytes if self._saves_memory else spec.memory_bytes
+        return bool(room) and need > room
+
+    def standing(self, spec: ModelSpec) -> Standing:
+        """Whether a model runs at once, after a download, or not on this machine.
+
+        Only what does not fit with every option that saves memory is refused: what else does not, fits with
+        fewer frames.
+        """
+        room, need = usable_memory(self._device), spec.low_memory_bytes or spec.memory_bytes
+        if room and need > room:
             reason = (
-                f"An edit needs about {size_words(spec.memory_bytes)} of memory, and {size_words(room)} can "
+                f"An edit needs {size_words(need)} of memory at least, and {size_words(room)} can "
                 f"be used on {self._device}. Start the page on a larger device, or choose a smaller model."
             )
             return Standing(State.UNAVAILABLE, reason)

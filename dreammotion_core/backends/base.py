@@ -11,10 +11,26 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from dreammotion_core.backends.checkpointing import Checkpointing
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import VideoError
 from dreammotion_core.keys import KeySite
 from dreammotion_core.values import Notice
+
+
+@dataclass(frozen=True)
+class HubPart:
+    """A repository of the hub that a model needs.
+
+    Attributes:
+        source: hub id.
+        revision: pinned commit.
+        folders: subfolders that are loaded from it; empty takes all.
+    """
+
+    source: str
+    revision: str
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +45,9 @@ class ModelSpec:
         revision: pinned commit of a hub id; None for a folder.
         licence: licence of the weights, in a few words.
         size_bytes: size of the weights; 0 when unknown.
-        memory_bytes: memory of the device that a default edit needs; 0 when unknown.
+        memory_bytes: memory of the device that an edit of `num_frames` frames at `resolution` needs at
+            least, counted from its tensors in float32; 0 when unknown.
+        low_memory_bytes: the same with `LoadOptions.low_memory`.
         description: what it can and cannot do, in plain words.
         resolution: (height, width) in pixels it was trained at; other shapes keep this area.
         size_multiple: both sides must be multiples of this many pixels.
@@ -45,7 +63,7 @@ class ModelSpec:
         settings: of an edit, by name, that are best with this model where they differ from the defaults of
             `EditConfig`.
         ready_file: a file of the repository whose presence tells that it was downloaded.
-        further_sources: (hub id, pinned revision) of repositories that it needs besides, with the same file.
+        further_sources: repositories that it needs besides, with the same file.
     """
 
     name: str
@@ -61,6 +79,7 @@ class ModelSpec:
     revision: str | None = None
     size_bytes: int = 0
     memory_bytes: int = 0
+    low_memory_bytes: int = 0
     size_multiple: int = 16
     frame_step: int = 1
     vocabulary: tuple[str, ...] | None = None
@@ -69,12 +88,19 @@ class ModelSpec:
     keeps_detail: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     ready_file: str = "unet/config.json"
-    further_sources: tuple[tuple[str, str], ...] = ()
+    further_sources: tuple[HubPart, ...] = ()
 
     @property
     def is_local(self) -> bool:
         """Whether the source is a folder rather than a hub id."""
         return self.revision is None
+
+    @property
+    def hub_parts(self) -> tuple[HubPart, ...]:
+        """All repositories that it needs; none where it is a folder."""
+        if self.revision is None:
+            return ()
+        return (HubPart(self.source, self.revision), *self.further_sources)
 
     def is_ready(self) -> bool:
         """Whether the weights are on this machine already; touches no network."""
@@ -83,8 +109,8 @@ class ModelSpec:
         from huggingface_hub import try_to_load_from_cache
 
         return all(
-            isinstance(try_to_load_from_cache(source, self.ready_file, revision=revision), str)
-            for source, revision in ((self.source, self.revision), *self.further_sources)
+            isinstance(try_to_load_from_cache(part.source, self.ready_file, revision=part.revision), str)
+            for part in self.hub_parts
         )
 
     def fit_size(self, size: tuple[int, int], *, scale: float = 1.0) -> tuple[int, int]:
@@ -154,6 +180,7 @@ class Backend(Protocol):
     spec: ModelSpec
     denoiser: nn.Module
     key_sites: Sequence[KeySite]
+    checkpointing: Checkpointing
 
     @property
     def device(self) -> torch.device:

@@ -30,7 +30,7 @@ from dreammotion_core.backends.cascade_stages import (
     super_resolve,
     super_resolve_first,
 )
-from dreammotion_core.backends.checkpointing import checkpointed, unet_layers
+from dreammotion_core.backends.checkpointing import Checkpointing, unet_layers
 from dreammotion_core.backends.component_loading import ModelFiles
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.placement import Placement
@@ -94,7 +94,7 @@ class CascadeBackend:
             offload=options.offload,
         )
         layers = unet_layers(self.denoiser)
-        self._checkpointed_layers = layers if options.gradient_checkpointing else ()
+        self.checkpointing = Checkpointing(layers, options=options)
         if options.channels_last:
             lay_channels_last(*networks(self.stages))
         if options.compile:
@@ -192,7 +192,7 @@ class CascadeBackend:
     def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
         """Predicted noise, (B, 3, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
         denoiser = self._placement.fetch(self.denoiser)
-        with checkpointed(self._checkpointed_layers):
+        with self.checkpointing():
             prediction = denoiser(
                 noisy_latents.to(denoiser.dtype), timestep, prompt_embeds.to(denoiser.dtype)
             ).sample[:, :NUM_CHANNELS]

@@ -4,11 +4,52 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+
+from dreammotion_core.backends.load_options import LoadOptions
+
+
+class Checkpointing:
+    """Which layers of a denoiser are computed again in the backward pass.
+
+    Args:
+        layers: as of `checkpointed`, nearly all that the denoiser is made of.
+        options: say whether these are computed again from the start.
+        usual: what is computed again otherwise, unless layers are compiled: those choose for themselves.
+
+    Attributes:
+        is_sparing: whether all are by now because memory ran out.
+    """
+
+    def __init__(
+        self, layers: Sequence[nn.Module], *, options: LoadOptions, usual: Sequence[nn.Module] = ()
+    ) -> None:
+        self._layers = layers
+        self._usual = layers if options.gradient_checkpointing else () if options.compile else usual
+        self._can_spare = not (options.gradient_checkpointing or options.compile)
+        self.is_sparing = False
+
+    def __call__(self) -> AbstractContextManager[None]:
+        """What the denoiser is called within."""
+        return checkpointed(self._layers if self.is_sparing else self._usual)
+
+    def spare(self) -> bool:
+        """Compute all layers again from now on: the same result, more slowly, in far less memory.
+
+        Returns:
+            False where that is so already, or cannot be.
+        """
+        begins = self._can_spare and not self.is_sparing
+        self.is_sparing = self.is_sparing or begins
+        return begins
+
+    def relax(self) -> None:
+        """Be as the options ask again."""
+        self.is_sparing = False
 
 
 def unet_layers(unet: nn.Module) -> Sequence[nn.Module]:

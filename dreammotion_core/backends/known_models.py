@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.backends.base import HubPart, ModelSpec
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
@@ -55,6 +55,8 @@ ZEROSCOPE = ModelSpec(
     revision="6963642a64dbefa93663d1ecebb4ceda2d9ecb28",
     licence="CC BY-NC 4.0: not for commercial use",
     size_bytes=6_900_000_000,
+    memory_bytes=27_100_000_000,
+    low_memory_bytes=5_700_000_000,
     description="The open text-to-video model of the DreamMotion paper. Needs a GPU and a download.",
     resolution=(320, 576),
     num_frames=16,
@@ -70,6 +72,8 @@ MODELSCOPE = ModelSpec(
     revision="338683c3175cde59b407a699af8fe68f4a2b8f74",
     licence="CC BY-NC 4.0: not for commercial use",
     size_bytes=7_300_000_000,
+    memory_bytes=13_600_000_000,
+    low_memory_bytes=3_800_000_000,
     description="The model that ZeroScope was made from, for smaller pictures. Needs a GPU and a download.",
     resolution=(256, 256),
     num_frames=16,
@@ -85,6 +89,8 @@ WAN_1_3B = ModelSpec(
     revision="0fad780a534b6463e45facd96134c9f345acfa5b",
     licence="Apache-2.0",
     size_bytes=28_900_000_000,
+    memory_bytes=81_400_000_000,
+    low_memory_bytes=11_500_000_000,
     description=(
         "The small one of the Wan 2.1 models, with a far larger text encoder. Needs a GPU and a download."
     ),
@@ -104,6 +110,8 @@ WAN_14B = ModelSpec(
     revision="38ec498cb3208fb688890f8cc7e94ede2cbd7f68",
     licence="Apache-2.0",
     size_bytes=80_400_000_000,
+    memory_bytes=338_800_000_000,
+    low_memory_bytes=61_800_000_000,
     description="The large one of the Wan 2.1 models. Needs a GPU with very much memory, and a download.",
     resolution=(480, 832),
     num_frames=81,
@@ -121,6 +129,8 @@ COGVIDEOX_2B = ModelSpec(
     revision="1137dacfc2c9c012bed6a0793f4ecf2ca8e7ba01",
     licence="Apache-2.0",
     size_bytes=13_800_000_000,
+    memory_bytes=43_400_000_000,
+    low_memory_bytes=9_600_000_000,
     description="The small one of the CogVideoX models. Needs a GPU and a download.",
     resolution=(480, 720),
     num_frames=49,
@@ -138,6 +148,8 @@ COGVIDEOX_5B = ModelSpec(
     revision="8d6ea3f817438460b25595a120f109b88d5fdfad",
     licence="CogVideoX licence: free for research, commercial use needs a registration",
     size_bytes=21_100_000_000,
+    memory_bytes=102_700_000_000,
+    low_memory_bytes=20_900_000_000,
     description="The large one of the CogVideoX models. Needs a GPU with much memory, and a download.",
     resolution=(480, 720),
     num_frames=49,
@@ -167,13 +179,20 @@ TOYBOX_CASCADE = ModelSpec(
     keeps_detail=False,
 )
 
+_PIXEL_STAGE = ("unet", "scheduler")
 SHOW_1_STAGES = {
-    "interpolation": ("showlab/show-1-interpolation", "db0295e235766dc9a79dba14b528f0eb7c823dcb"),
-    "super-resolution": ("showlab/show-1-sr1", "51def10fcf940f078b6c6377565937d5458d77ca"),
-    "first frame": ("DeepFloyd/IF-II-L-v1.0", "609476ce702b2d94aff7d1f944dcc54d4f972901"),
-    "latent-super-resolution": ("showlab/show-1-sr2", "2d1824a622b57748f8a75a3c5d4b111711036103"),
+    "interpolation": HubPart(
+        "showlab/show-1-interpolation", "db0295e235766dc9a79dba14b528f0eb7c823dcb", _PIXEL_STAGE
+    ),
+    "super-resolution": HubPart(
+        "showlab/show-1-sr1", "51def10fcf940f078b6c6377565937d5458d77ca", _PIXEL_STAGE
+    ),
+    "first frame": HubPart(
+        "DeepFloyd/IF-II-L-v1.0", "609476ce702b2d94aff7d1f944dcc54d4f972901", _PIXEL_STAGE
+    ),
+    "latent-super-resolution": HubPart("showlab/show-1-sr2", "2d1824a622b57748f8a75a3c5d4b111711036103"),
 }
-"""(hub id, pinned revision) of what runs after the key frames of Show-1."""
+"""What runs after the key frames of Show-1."""
 
 SHOW_1 = ModelSpec(
     name="show-1",
@@ -182,7 +201,10 @@ SHOW_1 = ModelSpec(
     source="showlab/show-1-base",
     revision="02c7cbcec48f841e4b4bdbc972077c8420b1ae11",
     licence="CC BY-NC 4.0: not for commercial use; DeepFloyd IF licence, to be accepted on huggingface.co",
-    size_bytes=48_000_000_000,
+    # U-Nets 3.45 + 3.45 + 1.59 + 2.82 GB (half precision) and the T5 encoder 19.05 GB (single), as the hub's
+    # file lists say; 5.0 GB by its 1.2 billion parameters for the one behind an account; about 0.9 GB for
+    # the autoencoder and the text encoder of the last stage.
+    size_bytes=36_000_000_000,
     description=(
         "The cascade of the DreamMotion paper: eight key frames are edited in pixels, later stages draw the "
         "frames between them and enlarge the clip. Needs a large GPU and five downloads, of which one "

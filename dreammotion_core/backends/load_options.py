@@ -30,7 +30,7 @@ class LoadOptions:
         vae_slicing: encode and decode frame by frame rather than the clip at once.
         vae_tiling: encode and decode large frames in tiles, whose seams are blended.
         gradient_checkpointing: compute the activations of each layer again in the backward pass
-            instead of keeping them.
+            instead of keeping them, from the start; an edit begins to do so by itself where memory runs out.
 
     Raises:
         ConfigError: if an option is none of its choices, or two of them exclude each other.

@@ -13,11 +13,12 @@ from typing import Self
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel, UNetMotionModel
 from diffusers.models.attention import FeedForward
+from diffusers.models.resnet import TemporalConvLayer
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from dreammotion_core.backends.base import ModelSpec
-from dreammotion_core.backends.checkpointing import checkpointed, unet_layers
+from dreammotion_core.backends.checkpointing import Checkpointing, unet_layers
 from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.placement import Placement
@@ -80,10 +81,9 @@ class UNet3DBackend:
             transient=(self.text_encoder,),
             offload=options.offload,
         )
-        self._checkpointed_layers = _checkpointed_layers(self.denoiser, options)
-        apply_options(
-            self.denoiser, self.vae, options, layers=unet_layers(self.denoiser), key_sites=self.key_sites
-        )
+        layers = unet_layers(self.denoiser)
+        self.checkpointing = Checkpointing(layers, options=options, usual=cheap_layers(self.denoiser))
+        apply_options(self.denoiser, self.vae, options, layers=layers, key_sites=self.key_sites)
 
     @classmethod
     def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
@@ -172,7 +172,7 @@ class UNet3DBackend:
         if isinstance(denoiser, UNetMotionModel):
             # It takes the frames of a clip for a batch of images, each with a prompt.
             prompt_embeds = prompt_embeds.repeat_interleave(noisy_latents.shape[2], dim=0)
-        with checkpointed(self._checkpointed_layers):
+        with self.checkpointing():
             prediction = denoiser(
                 noisy_latents.to(denoiser.dtype),
                 timestep,
@@ -184,16 +184,16 @@ class UNet3DBackend:
         )
 
 
-def _checkpointed_layers(
-    unet: UNet3DConditionModel | UNetMotionModel, options: LoadOptions
-) -> Sequence[nn.Module]:
-    """The layers whose activations are computed again in the backward pass.
+def cheap_layers(unet: nn.Module) -> Sequence[nn.Module]:
+    """The layers of a video U-Net that hold much and are computed again for little, none within another.
 
-    By default only the feed-forward ones: they hold two fifths of all activations, and computing them again
-    is a twentieth of a step.
+    These are feed-forward layers, and normalisation, activation and convolution over time: the backward pass
+    computes a layer again only up to the last input that it needs, which leaves out the last matrix product
+    of the first and the convolution of the second.
+
+    Args:
+        unet: built of blocks, as diffusers' U-Net3D.
     """
-    if options.gradient_checkpointing:
-        return unet_layers(unet)
-    if options.compile:
-        return ()  # a compiled layer chooses for itself what to compute again
-    return [module for module in unet.modules() if isinstance(module, FeedForward)]
+    over_time = [m for m in unet.modules() if isinstance(m, TemporalConvLayer)]
+    sequences = [part for m in over_time for part in m.children() if isinstance(part, nn.Sequential)]
+    return [*(m for m in unet.modules() if isinstance(m, FeedForward)), *sequences]

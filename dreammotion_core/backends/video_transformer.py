@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dreammotion_core.backends.base import ModelSpec
-from dreammotion_core.backends.checkpointing import checkpointed
+from dreammotion_core.backends.checkpointing import Checkpointing
 from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.placement import Placement
@@ -113,7 +113,7 @@ class VideoTransformerBackend:
             transient=(self.text_encoder,),
             offload=options.offload,
         )
-        self._checkpointed_layers = layers if options.gradient_checkpointing else ()
+        self.checkpointing = Checkpointing(layers, options=options)
         apply_options(self.denoiser, self.codec.vae, options, layers=layers, key_sites=self.key_sites)
 
     @property
@@ -168,6 +168,6 @@ class VideoTransformerBackend:
         """
         denoiser = self._placement.fetch(self.denoiser)
         inputs = tuple(x.to(self.dtype) if x.is_floating_point() else x for x in inputs)
-        with checkpointed(self._checkpointed_layers):
+        with self.checkpointing():
             answer: Tensor = denoiser(*inputs, **conditions).sample.float()
         return answer

@@ -17,7 +17,7 @@ from dreammotion_core.backends.base import Backend
 from dreammotion_core.distillation import classifier_free_guidance
 from dreammotion_core.errors import NumericsError
 from dreammotion_core.events import StepDone
-from dreammotion_core.memory import out_of_memory_explained
+from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.parameterization import add_noise
 from dreammotion_core.values import StepLosses
 
@@ -27,7 +27,7 @@ def timesteps_down_to_zero(start: float, *, num_steps: int, device: torch.device
     return torch.linspace(start, 0, num_steps + 1).round().long().to(device)
 
 
-@out_of_memory_explained()
+@device_failures_explained()
 @torch.no_grad()
 def guided_noise(
     backend: Backend,
