@@ -16,6 +16,7 @@ from dreammotion_core import (
     METRICS,
     DreamMotionError,
     EditConfig,
+    OutOfMemoryError,
     ablation_board,
     write_ablation_board,
 )
@@ -122,6 +123,9 @@ class Boards:
                         yield _told(progress) | {"board": board}
                     elif progress.is_due():
                         yield _told(progress)
+        except OutOfMemoryError as error:
+            # A new one: the traceback of the old one holds on to what lies on the device.
+            failure = OutOfMemoryError(f"{error}. “Time and memory” under Edit finds what fits.")
         except DreamMotionError as error:
             failure = error
         progress.end()
