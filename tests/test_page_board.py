@@ -171,7 +171,7 @@ def test_a_failing_variant_keeps_those_before_it(editor: LazyEditor, example: Ex
     page = BoardPage(EditorThatFails(editor), example)  # type: ignore[arg-type]
     seen: list[dict[str, Any]] = []
 
-    with pytest.raises(OutOfMemoryError, match="fewer frames. “Time and memory” under Edit"):
+    with pytest.raises(OutOfMemoryError, match=r"fewer frames\. “Time and memory” under Edit"):
         seen.extend(page.run())
 
     assert "1 of 5 variants" in seen[-1]["board_status"]
