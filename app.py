@@ -41,6 +41,7 @@ from web import (
     Wiring,
     advanced_drawer,
     clip_row,
+    connect_board,
     connect_mask_files,
     connect_models,
     connect_runs,
@@ -78,6 +79,7 @@ def build_app(models: Models, segmenters: Segmenters, examples: Sequence[Example
         connect_segmenters(wiring, parts, handlers)
         connect_models(wiring, parts, handlers)
         connect_mask_files(wiring, parts, handlers)
+        connect_board(wiring, parts, handlers)
         api(endpoints.segment, api_name="segment", concurrency_limit=2)
         api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
     return page
@@ -165,7 +167,8 @@ def _models(model: str, device: str, options: LoadOptions | None) -> Models:
     editor = LazyEditor(model, device="cuda")
     editor.pipeline()
     hosted = spaces.GPU(duration=300)
-    return Models(HostedEditor(editor.spec, hosted(editor.stream), hosted(editor.measure)), device="cuda")
+    lent = (hosted(work) for work in (editor.stream, editor.measure, editor.compare))
+    return Models(HostedEditor(editor.spec, *lent), device="cuda")
 
 
 def _segmenters(name: str, checkpoint: Path | None, device: str) -> Segmenters:

@@ -51,7 +51,8 @@ from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.preflight import Preflight, Trial, measure_edit
 from dreammotion_core.preflight_words import describe_memory, describe_preflight
 from dreammotion_core.receipt import build_receipt, write_receipt
-from dreammotion_core.reports.ablation_board import write_ablation_board
+from dreammotion_core.reports.ablation_board import AblationBoard, ablation_board, write_ablation_board
+from dreammotion_core.reports.players import SYNCHRONISE
 from dreammotion_core.source_cache import DiskSourceCache, MemorySourceCache, SourceCache
 from dreammotion_core.values import AudioTrack, EditOutput, Notice, StepLosses, Video
 from dreammotion_core.video_io import probe_video, read_video, write_video
@@ -60,7 +61,9 @@ __all__ = [
     "ABLATION",
     "METRICS",
     "PRESETS",
+    "SYNCHRONISE",
     "VARIANTS",
+    "AblationBoard",
     "AudioTrack",
     "BackendError",
     "ClipJudge",
@@ -107,6 +110,7 @@ __all__ = [
     "VariantResult",
     "Video",
     "VideoError",
+    "ablation_board",
     "build_receipt",
     "check_prompts",
     "describe_memory",

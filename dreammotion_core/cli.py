@@ -28,7 +28,7 @@ from dreammotion_core.cli_selecting import (
     read_given_mask,
 )
 from dreammotion_core.cli_settings import given_config
-from dreammotion_core.errors import BackendError, DreamMotionError, InputError
+from dreammotion_core.errors import BackendError, DreamMotionError, InputError, OutOfMemoryError
 from dreammotion_core.events import EditEvent, Finished, Preview, StageDone, Started, StepDone
 from dreammotion_core.frame_folders import write_frames
 from dreammotion_core.mask_files import check_mask_target, write_masks
@@ -197,8 +197,10 @@ def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
                         assert_never(event)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_keep(latest, video, out)) from None
-        except BackendError:
+        except BackendError as error:
             _say(_keep(latest, video, out))
+            if isinstance(error, OutOfMemoryError):
+                _say("`preflight` with the same options finds the largest setting that fits.")
             raise
     raise AssertionError("a stream ends with Finished or an exception")
 

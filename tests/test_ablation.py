@@ -117,7 +117,7 @@ class TestParts:
     def test_a_strip_holds_all_frames_in_order(self) -> None:
         frames = np.zeros((3, 20, 30, 3), np.uint8)
         frames[1], frames[2] = 120, 240
-        html, script = synchronised_grid([Player(frames, "a & b")], fps=8.0)
+        html = synchronised_grid([Player(frames, "a & b")], fps=8.0)
         data = re.search(r"base64,([^\"]+)", html)
         assert data is not None
         strip = np.asarray(Image.open(io.BytesIO(base64.b64decode(data[1]))))
@@ -125,10 +125,10 @@ class TestParts:
         assert strip.shape == (60, 30, 3)
         assert [int(strip[row].mean()) for row in (5, 25, 45)] == pytest.approx([0, 120, 240], abs=3)
         assert "a &amp; b" in html
-        assert "125.0" in script
+        assert 'data-length="3" data-period="125.0"' in html
 
     def test_large_clips_are_reduced(self) -> None:
-        html, _ = synchronised_grid([Player(np.zeros((2, 400, 800, 3), np.uint8), "large")], fps=8.0)
+        html = synchronised_grid([Player(np.zeros((2, 400, 800, 3), np.uint8), "large")], fps=8.0)
         assert 'width="384" height="192"' in html
 
     def test_curves_reach_from_corner_to_corner(self) -> None:

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from dreammotion_core import Video, read_objects, read_video, write_masks, write_video
 from tests.serving import serve
+from tests.tiny import save_tiny_unet3d
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
@@ -65,6 +66,15 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def quick_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same on a tiny model with random weights, whose steps cost next to nothing."""
+    folder = tmp_path_factory.mktemp("quick")
+    with serve(folder / "log.txt", "--model", str(save_tiny_unet3d(folder / "tiny"))) as url:
+        yield url
+        assert "Traceback" not in (folder / "log.txt").read_text()
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE)
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -75,17 +85,17 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser, app: str, clip: Path) -> Iterator[Callable[..., Page]]:
+def visit(request: pytest.FixtureRequest, browser: Browser, clip: Path) -> Iterator[Callable[..., Page]]:
     """Open the page as a new visitor and upload the clip; no visit may log a script error."""
     contexts, errors = [], []
 
-    def open_page(*, upload: bool = True, **options: object) -> Page:
+    def open_page(*, upload: bool = True, server: str = "app", **options: object) -> Page:
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(app)
+        page.goto(request.getfixturevalue(server))
         page.wait_for_selector("#canvas canvas")
         if page.locator("#examples button").count():
             page.wait_for_function("() => document.querySelector('#canvas .dm-base').naturalWidth > 0")
@@ -352,6 +362,41 @@ def test_a_run_is_measured_listed_and_saved(visit: Callable[..., Page], tmp_path
     assert rows[0]["background_difference"] == "0.0"
     assert all(row["motion_fidelity"] for row in rows)
     assert visit().locator("#runs tbody tr").count() == 0
+
+
+def test_the_ablation_grows_stops_and_is_saved(visit: Callable[..., Page], tmp_path: Path) -> None:
+    page = visit(server="quick_app")
+    select_ball(page)
+    describe(page, steps=2)
+    page.click("#evidence [role=tab]:has-text('Ablation')")
+
+    page.click("#board-run")
+    expect(page.locator("#board figure")).to_have_count(6)
+    expect(page.locator("#board-status output")).to_contain_text(["done in"] * 5)
+    expect(page.locator("#board table")).to_contain_text("Motion-Fidelity (DIS flow)")
+    expect(page.locator("#board .bar output")).to_contain_text(re.compile(r"frame \d of 3"))
+    assert page.evaluate(PIXELS_OF_CLIPS) == [True] * 6
+    with page.expect_download() as download:
+        page.click("#board-file")
+    download.value.save_as(tmp_path / "board.html")
+    set_number(page.locator("#steps input[type=number]"), 500)
+    page.click("#board-run")
+    expect(page.locator("#board-status")).to_contain_text("step")
+    page.click("#board-stop")
+    expect(page.locator("#board-status")).to_contain_text("Stopped")
+    expect(page.locator("#board-stop")).to_be_hidden()
+    page.goto((tmp_path / "board.html").as_uri())
+
+    expect(page.locator("figure canvas")).to_have_count(6)
+    expect(page.locator(".bar output")).to_contain_text("of 3")
+    assert page.evaluate(PIXELS_OF_CLIPS) == [True] * 6
+
+
+PIXELS_OF_CLIPS = """async () => {
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  return [...document.querySelectorAll('figure canvas[data-strip]')].map((canvas) =>
+    canvas.getContext('2d').getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data[3] === 255);
+}"""
 
 
 def test_a_second_visitor_has_an_own_page_and_waits_for_the_device(visit: Callable[..., Page]) -> None:

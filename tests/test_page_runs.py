@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from dreammotion_core import (
 from segmentation import Tracks, load_segmenter
 from tests.tiny import moving_square
 from web.clip import Clip
+from web.judging import SharedInstruments
 from web.run_views import card_html, run_views, runs_html
 from web.runs import MEASURES, MOST_RUNS, RunLog, write_runs
 from web.scoring import Scores
@@ -57,10 +59,13 @@ def edit(video: Video, mask: np.ndarray) -> EditOutput:
 class Bench:
     """A visitor whose edit is done, and what measures it."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self, load_judge: Callable[[], ClipJudge] = ClipJudge.from_pretrained, **options: Any
+    ) -> None:
         self.visitors = VisitorStore()
         self.token = self.visitors.admit()
-        self.scores = Scores(visitors=self.visitors, **options)
+        instruments = SharedInstruments(load_judge)
+        self.scores = Scores(visitors=self.visitors, instruments=instruments, **options)
         self.video, self.mask = moving_square(4, SIZE)
         self.clip = clip_of(self.video)
 
@@ -88,7 +93,7 @@ def measurement(name: str, value: float | None, source: float | None = None) -> 
 
 
 def test_the_card_is_there_at_once_and_fills(judge: ClipJudge) -> None:
-    bench = Bench(load_judge=lambda: judge)
+    bench = Bench(lambda: judge)
     bench.edited()
 
     before = run_views(bench.log)["card"]
@@ -105,7 +110,7 @@ def test_the_card_is_there_at_once_and_fills(judge: ClipJudge) -> None:
 
 
 def test_a_run_is_measured_once_and_its_clips_are_let_go(judge: ClipJudge) -> None:
-    bench = Bench(load_judge=lambda: judge)
+    bench = Bench(lambda: judge)
     bench.edited()
     bench.measured()
 
@@ -116,7 +121,7 @@ def test_a_judge_that_cannot_be_loaded_costs_its_own_figures_only() -> None:
     def broken() -> ClipJudge:
         raise ModelLoadError("the judge is damaged")
 
-    bench = Bench(load_judge=broken)
+    bench = Bench(broken)
     bench.edited()
 
     card = bench.measured()[-1]["card"]
@@ -127,7 +132,7 @@ def test_a_judge_that_cannot_be_loaded_costs_its_own_figures_only() -> None:
 
 
 def test_what_cannot_be_measured_is_said_without_a_toast(judge: ClipJudge) -> None:
-    bench = Bench(load_judge=lambda: judge)
+    bench = Bench(lambda: judge)
     bench.edited(mask=bench.mask[:-1])
 
     card = bench.measured()[-1]["card"]
@@ -138,7 +143,7 @@ def test_what_cannot_be_measured_is_said_without_a_toast(judge: ClipJudge) -> No
 
 
 def test_time_that_is_up_leaves_the_rest_out(judge: ClipJudge) -> None:
-    bench = Bench(load_judge=lambda: judge, seconds=0.0)
+    bench = Bench(lambda: judge, seconds=0.0)
     bench.edited()
 
     card = bench.measured()[-1]["card"]
@@ -151,7 +156,7 @@ def test_large_clips_are_measured_reduced_and_say_so(
     judge: ClipJudge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("web.scoring.MOST_PIXELS", 4 * 32 * 32)
-    bench = Bench(load_judge=lambda: judge)
+    bench = Bench(lambda: judge)
     bench.edited()
 
     card = bench.measured()[-1]["card"]
@@ -161,7 +166,7 @@ def test_large_clips_are_measured_reduced_and_say_so(
 
 
 def test_an_edit_of_the_whole_frame_has_no_outside(judge: ClipJudge) -> None:
-    bench = Bench(load_judge=lambda: judge)
+    bench = Bench(lambda: judge)
     bench.edited(config=EditConfig(seed=7, use_mask=False), max_difference_outside=None)
 
     card = bench.measured()[-1]["card"]
@@ -171,7 +176,7 @@ def test_an_edit_of_the_whole_frame_has_no_outside(judge: ClipJudge) -> None:
 
 
 def test_the_card_of_an_earlier_run_does_not_come_back(judge: ClipJudge) -> None:
-    bench = Bench(load_judge=lambda: judge)
+    bench = Bench(lambda: judge)
     bench.edited()
     bench.log.on_card = None
 
@@ -224,7 +229,7 @@ def test_every_measure_has_a_question_and_a_column() -> None:
 
 
 def test_the_table_has_the_latest_run_first_and_escapes(judge: ClipJudge) -> None:
-    bench = Bench(load_judge=lambda: judge)
+    bench = Bench(lambda: judge)
     bench.edited()
     bench.edited(target_prompt="<b>a blue car</b>")
 
@@ -267,7 +272,7 @@ def test_no_cell_of_the_csv_becomes_a_formula(prompt: str, tmp_path: Path) -> No
 
 
 def test_the_csv_has_all_facts_and_figures(judge: ClipJudge) -> None:
-    bench = Bench(load_judge=lambda: judge)
+    bench = Bench(lambda: judge)
     bench.edited(target_prompt='a "blue", größer car')
     bench.measured()
 

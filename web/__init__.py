@@ -8,7 +8,7 @@ from web.drawer import advanced_drawer
 from web.drawer_events import connect_mask_files, connect_models, connect_segmenters
 from web.editing import EDIT_OUTPUTS
 from web.editor import HostedEditor, LazyEditor
-from web.evidence_events import connect_runs
+from web.evidence_events import connect_board, connect_runs
 from web.examples import Example, load_examples
 from web.handlers import Handlers
 from web.model_picker import LIST_OUTPUTS
@@ -38,6 +38,7 @@ __all__ = [
     "Wiring",
     "advanced_drawer",
     "clip_row",
+    "connect_board",
     "connect_mask_files",
     "connect_models",
     "connect_runs",

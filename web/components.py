@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from dreammotion_core import ModelSpec, read_video
+from dreammotion_core import SYNCHRONISE, ModelSpec, read_video
 from web.encoding import encode_loop
 from web.examples import Example
 
@@ -88,6 +88,16 @@ def choice_list(label: str, *, elem_id: str) -> gr.HTML:
         value=None,
         html_template=_read("picker.html").replace("{label}", label),
         js_on_load=_read("picker.js"),
+        elem_id=elem_id,
+    )
+
+
+def board(*, elem_id: str = "board") -> gr.HTML:
+    """Clips that run in step, with what was measured of them. Takes an `AblationBoard` as a dictionary."""
+    return gr.HTML(
+        value=None,
+        html_template=_read("board.html"),
+        js_on_load=f"{SYNCHRONISE}{_read('board.js')}",
         elem_id=elem_id,
     )
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
+
+LEFT_THE_LINE = "You left the line. Nothing was changed."
 
 
 class QueueFullError(Exception):
@@ -59,6 +62,29 @@ class DeviceQueue:
             if ticket in self._tickets:
                 self._tickets.remove(ticket)
                 self._changed.notify_all()
+
+
+def waiting(ticket: Ticket, stop: threading.Event) -> Iterator[str | None]:
+    """Wait until a ticket holds the device or the visitor has had enough.
+
+    Args:
+        ticket: in the line.
+        stop: set by who has had enough.
+
+    Yields:
+        How many are before it, in plain words; None while that stays the same.
+    """
+    told = 0
+    # Short waits keep the line cancellable: a closed tab is noticed at the next yield.
+    while not stop.is_set() and not ticket.wait(seconds=0.5):
+        if ticket.place == told:
+            yield None
+            continue
+        told = ticket.place
+        others = "one edit is" if told == 1 else f"{told} edits are"
+        yield f"Waiting for the device: {others} before yours. Stop leaves the line."
+    if stop.is_set():
+        yield LEFT_THE_LINE
 
 
 class Ticket:

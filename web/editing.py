@@ -15,7 +15,7 @@ import gradio as gr
 
 from dreammotion_core import DreamMotionError, EditOutput, MaskError, OutOfMemoryError
 from web.clip import Clip
-from web.device import DeviceQueue, Ticket
+from web.device import DeviceQueue, Ticket, waiting
 from web.encoding import encode_frames
 from web.failures import told_to_visitor
 from web.jobs import EditJob, EditProgress
@@ -62,7 +62,7 @@ class Edits:
         config = read_settings(form, spec=self._models.of(visitor).spec)
         clip.refinement = read_refinement(form)
         if config.use_mask:
-            _check_choice(clip)
+            check_choice(clip)
         with visitor.job() as stop:
             visitor.runs.on_card = None
             yield _cleared()
@@ -131,15 +131,21 @@ class Edits:
                 yield _running(job, progress, frames)
 
 
-def _check_choice(clip: Clip) -> None:
+def check_choice(clip: Clip) -> None:
+    """Refuse early what would leave nothing to edit.
+
+    Raises:
+        MaskError: if nothing is selected, or all of it is to be left alone.
+    """
     if not any(tracked.prompts for tracked in clip.project.objects):
         raise MaskError("nothing is selected; click the object that you want to change first")
     if not clip.chosen:
         raise MaskError("every selected object is to be left alone; let the edit change one of them first")
 
 
-def _said(clip: Clip, caption: str) -> Update:
-    return {"player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption)}
+def _said(clip: Clip, caption: str, *, progress: float | None = None) -> Update:
+    frames = clip.source_uris
+    return {"player": player_view(clip, stage="source", frames=frames, caption=caption, progress=progress)}
 
 
 def _cleared() -> Update:
@@ -149,23 +155,9 @@ def _cleared() -> Update:
 
 
 def wait_for_device(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterator[Update]:
-    """Wait until a ticket holds the device or the visitor has had enough, and say how many are before it."""
-    told = 0
-    # Short waits keep the line cancellable: a closed tab is noticed at the next yield.
-    while not stop.is_set() and not ticket.wait(seconds=0.5):
-        if ticket.place != told:
-            told = ticket.place
-            others = "one edit is" if told == 1 else f"{told} edits are"
-            caption = f"Waiting for the device: {others} before yours. Stop leaves the line."
-            yield {
-                "player": player_view(
-                    clip, stage="source", frames=clip.source_uris, caption=caption, progress=0
-                )
-            }
-        else:
-            yield {}
-    if stop.is_set():
-        yield _said(clip, "You left the line. Nothing was changed.")
+    """Wait until a ticket holds the device or the visitor has had enough, and say so in the player."""
+    for words in waiting(ticket, stop):
+        yield {} if words is None else _said(clip, words, progress=None if stop.is_set() else 0)
 
 
 def _what_fits(job: EditJob, visitor: Visitor, stop: threading.Event) -> Iterator[Update]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,14 +14,18 @@ from dreammotion_core import (
     DreamMotionPipeline,
     EditConfig,
     EditEvent,
+    Instruments,
     LoadOptions,
     MemorySourceCache,
     ModelSpec,
     Preflight,
     Trial,
+    VariantEvent,
+    VariantResult,
     Video,
     list_models,
     measure_edit,
+    run_ablation,
 )
 
 
@@ -49,6 +53,20 @@ class Editor(Protocol):
         """Measure an edit before it begins. Closing the generator stops it."""
         ...
 
+    def compare(
+        self,
+        video: Video,
+        *,
+        source_prompt: str,
+        target_prompt: str,
+        mask: NDArray[np.bool_],
+        config: EditConfig,
+        names: Sequence[str],
+        instruments: Instruments,
+    ) -> Generator[VariantEvent | VariantResult, None, None]:
+        """Edit with parts of the method switched off. Closing the generator stops it within one step."""
+        ...
+
 
 @dataclass(frozen=True)
 class HostedEditor:
@@ -58,11 +76,13 @@ class HostedEditor:
         spec: the active model.
         stream: as in `Editor`.
         measure: as in `Editor`.
+        compare: as in `Editor`.
     """
 
     spec: ModelSpec
     stream: Callable[..., Generator[EditEvent, None, None]]
     measure: Callable[..., Generator[Trial | Preflight, None, None]]
+    compare: Callable[..., Generator[VariantEvent | VariantResult, None, None]]
 
 
 class LazyEditor:
@@ -105,6 +125,29 @@ class LazyEditor:
     def measure(self, video: Video, *, config: EditConfig) -> Generator[Trial | Preflight, None, None]:
         """Measure an edit, after loading the weights if nobody did before."""
         yield from measure_edit(self.pipeline(), video=video, config=config)
+
+    def compare(
+        self,
+        video: Video,
+        *,
+        source_prompt: str,
+        target_prompt: str,
+        mask: NDArray[np.bool_],
+        config: EditConfig,
+        names: Sequence[str],
+        instruments: Instruments,
+    ) -> Generator[VariantEvent | VariantResult, None, None]:
+        """Edit with parts of the method switched off, after loading the weights if nobody did before."""
+        yield from run_ablation(
+            self.pipeline(),
+            video=video,
+            source_prompt=source_prompt,
+            target_prompt=target_prompt,
+            mask=mask,
+            config=config,
+            names=names,
+            instruments=instruments,
+        )
 
     @property
     def is_loaded(self) -> bool:

@@ -1,4 +1,4 @@
-"""What happens after an edit: its figures are worked out, and the table of all runs can be saved."""
+"""What happens around edits: their figures, the table of all runs, and the ablation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Any
 
 from gradio.events import Dependency
 
+from web.boards import BOARD_OUTPUTS
 from web.handlers import Handlers
 from web.scoring import SCORE_OUTPUTS
+from web.settings import FORM_FIELDS, REFINEMENT_FIELDS
 from web.wiring import DOWNLOAD, Wiring
 
 
@@ -30,3 +32,19 @@ def connect_runs(wiring: Wiring, parts: dict[str, Any], handlers: Handlers, *, e
         concurrency_limit=None,
     )
     saved.success(None, parts["runs_file"], None, js=DOWNLOAD, api_visibility="private")
+
+
+def connect_board(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
+    """Run the ablation, and stop it."""
+    boards = handlers.boards
+    done = wiring.connect(
+        parts["board_run"].click,
+        boards.run,
+        takes=("token", "source_prompt", "target_prompt", *FORM_FIELDS, *REFINEMENT_FIELDS),
+        gives=BOARD_OUTPUTS,
+        concurrency_limit=None,
+    )
+    wiring.connect(done.then, boards.settle, takes=("token",), gives=("board_stop",), queue=False)
+    parts["board_stop"].click(
+        handlers.edits.stop, parts["token"], None, queue=False, api_visibility="private"
+    )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from web.boards import Boards
 from web.device import DeviceQueue
 from web.editing import Edits
 from web.endpoints import Endpoints
 from web.examples import Example
+from web.judging import SharedInstruments
 from web.mask_exchange import MaskExchange
 from web.measuring import Measurements
 from web.model_picker import ModelPicker
@@ -34,7 +36,9 @@ class Handlers:
         self.clips = Clips(visitors=visitors, models=models, segmenter=first, examples=examples)
         self.selections = Selections(visitors=visitors)
         self.edits = Edits(visitors=visitors, device=device, models=models)
-        self.scores = Scores(visitors=visitors)
+        instruments = SharedInstruments()
+        self.scores = Scores(visitors=visitors, instruments=instruments)
+        self.boards = Boards(visitors=visitors, device=device, models=models, instruments=instruments)
         self.measurements = Measurements(visitors=visitors, device=device, models=models)
         self.endpoints = Endpoints(editor=models.first, segmenter=first, device=device)
         self.segmenter_picker = SegmenterPicker(visitors=visitors, segmenters=segmenters)

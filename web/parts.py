@@ -8,11 +8,16 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from web.components import choice_list, click_canvas, examples_row, losses_plot, player
+from web.components import board, choice_list, click_canvas, examples_row, losses_plot, player
 from web.drawer import mask_drawer, outline_drawer
 from web.examples import Example
 from web.run_views import runs_html
 from web.settings import preset_names
+
+_ABOUT_ABLATION = """<p class="dm-about">What does each part of the method do? One click edits your clip
+five times with the same words, seed and settings: by the words alone (<b>DDS</b>), with the part that keeps
+the shape (<b>S-SSM</b>), with the part that keeps the motion (<b>T-SSM</b>), with both, and with both but
+without your selection. It takes about as long as five edits; <b>Stop</b> keeps what is finished.</p>"""
 
 
 def clip_row(examples: Sequence[Example]) -> dict[str, Component]:
@@ -102,8 +107,16 @@ def result_part() -> dict[str, Component]:
 
 
 def evidence_part() -> dict[str, Component]:
-    """What the visitor's edits came to, by name."""
-    _heading("", text="Your runs")
+    """What the visitor's edits came to, and what each part of the method does, by name."""
+    with gr.Tabs(elem_id="evidence"):
+        with gr.Tab("Your runs", id="runs"):
+            runs = _runs_tab()
+        with gr.Tab("Ablation", id="ablation"):
+            ablation = _ablation_tab()
+    return runs | ablation
+
+
+def _runs_tab() -> dict[str, Component]:
     runs = gr.HTML(runs_html(()), elem_id="runs")
     with gr.Row():
         export = gr.Button(
@@ -111,6 +124,24 @@ def evidence_part() -> dict[str, Component]:
         )
     file = gr.DownloadButton(visible="hidden", elem_id="runs-file")
     return {"runs": runs, "runs_export": export, "runs_file": file}
+
+
+def _ablation_tab() -> dict[str, Component]:
+    gr.HTML(_ABOUT_ABLATION)
+    with gr.Row():
+        run = gr.Button("Run the ablation", size="md", elem_id="board-run", scale=0, min_width=190)
+        stop = gr.Button("Stop", size="md", visible=False, elem_id="board-stop", scale=0, min_width=110)
+        file = gr.DownloadButton(
+            "Download the board", size="md", visible=False, elem_id="board-file", scale=0, min_width=190
+        )
+    status = gr.HTML("", elem_id="board-status")
+    return {
+        "board_run": run,
+        "board_stop": stop,
+        "board_file": file,
+        "board_status": status,
+        "board": board(),
+    }
 
 
 def _heading(number: str, *, text: str) -> None:

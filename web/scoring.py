@@ -6,7 +6,7 @@ import math
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import gradio as gr
@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dreammotion_core import ClipJudge, DreamMotionError, Instruments, stream_measurements
+from dreammotion_core import stream_measurements
 from web.failures import message_of
+from web.judging import SharedInstruments
 from web.run_views import RUN_OUTPUTS, run_views
 from web.runs import MEASURES, RunLog, Unmeasured, write_runs
 from web.visitors import VisitorStore
@@ -38,7 +39,7 @@ class Scores:
 
     Args:
         visitors: who is here.
-        load_judge: of words and frames; called once, by the first run that is measured.
+        instruments: that measure.
         seconds: of a processor that one run may take.
     """
 
@@ -46,25 +47,13 @@ class Scores:
         self,
         *,
         visitors: VisitorStore,
-        load_judge: Callable[[], ClipJudge] = ClipJudge.from_pretrained,
+        instruments: SharedInstruments,
         seconds: float = MOST_SECONDS,
     ) -> None:
         self._visitors = visitors
-        self._load_judge = load_judge
+        self._instruments = instruments
         self._seconds = seconds
-        self._instruments: Instruments | None = None
-        self._loading, self._turn = threading.Lock(), threading.Lock()
-
-    def instruments(self) -> Instruments:
-        """The judge and the tracker of this server, shared by all.
-
-        Raises:
-            ModelLoadError: if the judge cannot be loaded.
-        """
-        with self._loading:
-            if self._instruments is None:
-                self._instruments = Instruments(judge=self._load_judge())
-            return self._instruments
+        self._turn = threading.Lock()
 
     def measure(self, *, token: str) -> Iterator[Update]:
         """Measure the visitor's runs that are not yet, and show every figure as it becomes known."""
@@ -95,11 +84,9 @@ class Scores:
     def _measured(self, unmeasured: Unmeasured) -> Iterator[None]:
         run, output = unmeasured.run, unmeasured.output
         names = {name for name in MEASURES if name not in run.figures}
-        try:
-            instruments = self.instruments()
-        except DreamMotionError as error:
-            instruments, names = Instruments(), names - set(_JUDGED)
-            run.problem = f"Words and frames were not judged: {error}."
+        instruments, run.problem = self._instruments.get()
+        if instruments.judge is None:
+            names -= set(_JUDGED)
         began = time.monotonic()
         mask = output.mask if output.config.use_mask else None
         source, edited, mask = _reduced(unmeasured.source, output.frames, mask)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -35,25 +34,21 @@ class Player:
     note: str = ""
 
 
-def synchronised_grid(players: Sequence[Player], *, fps: float) -> tuple[str, str]:
-    """Clips side by side with one play button and one slider.
+def synchronised_grid(players: Sequence[Player], *, fps: float) -> str:
+    """Clips side by side with one play button and one slider, as HTML; `SYNCHRONISE` moves it.
 
     Args:
         players: at least one; shorter clips stay on their last frame.
         fps: frames a second.
-
-    Returns:
-        HTML, and the script that moves it (to be given to `html_page` once).
     """
     length = max(len(player.frames) for player in players)
     figures = "".join(_figure(player) for player in players)
-    bar = (
-        '<div class="bar"><button id="play" type="button">Pause</button>'
-        f'<input id="frame" type="range" min="0" max="{length - 1}" value="0" aria-label="Frame">'
-        '<output id="at"></output></div>'
+    return (
+        f'<div class="bar" data-length="{length}" data-period="{1000 / fps}">'
+        '<button type="button">Pause</button>'
+        f'<input type="range" min="0" max="{length - 1}" value="0" aria-label="Frame">'
+        f'<output></output></div><div class="grid">{figures}</div>'
     )
-    script = _SCRIPT.replace("LENGTH", str(length)).replace("PERIOD", json.dumps(1000 / fps))
-    return f'{bar}<div class="grid">{figures}</div>', script
 
 
 def _figure(player: Player) -> str:
@@ -73,30 +68,50 @@ def _figure(player: Player) -> str:
     )
 
 
-_SCRIPT = """
-const clips = [...document.querySelectorAll("canvas[data-strip]")].map((canvas) => {
-  const strip = new Image(); strip.onload = draw; strip.src = canvas.dataset.strip;
-  return { canvas, strip, count: Number(canvas.dataset.count) };
-});
-const slider = document.getElementById("frame"), play = document.getElementById("play");
-let playing = true, last = 0;
-function draw() {
-  const frame = Number(slider.value);
-  document.getElementById("at").value = `frame ${frame + 1} of LENGTH`;
-  for (const { canvas, strip, count } of clips) {
-    const { width, height } = canvas, row = Math.min(frame, count - 1) * height;
-    if (strip.complete) canvas.getContext("2d").drawImage(strip, 0, row, width, height, 0, 0, width, height);
+SYNCHRONISE = """
+function synchronise(root) {
+  const strips = new WeakMap();
+  let playing = !matchMedia("(prefers-reduced-motion: reduce)").matches, last = 0, drawn = {};
+  function strip(canvas) {
+    if (!strips.has(canvas)) {
+      const picture = new Image();
+      picture.onload = () => { drawn = {}; };
+      picture.src = canvas.dataset.strip;
+      strips.set(canvas, picture);
+    }
+    return strips.get(canvas);
   }
-}
-function tick(now) {
-  if (playing && now - last >= PERIOD) {
-    last = now; slider.value = (Number(slider.value) + 1) % LENGTH; draw();
+  function draw(canvas, frame) {
+    const { width, height } = canvas, picture = strip(canvas);
+    const row = Math.min(frame, Number(canvas.dataset.count) - 1) * height;
+    if (!picture.complete) return;
+    canvas.getContext("2d").drawImage(picture, 0, row, width, height, 0, 0, width, height);
   }
+  function advance(bar, now) {
+    const slider = bar.querySelector("input"), length = Number(bar.dataset.length);
+    if (playing && now - last >= Number(bar.dataset.period)) {
+      last = now;
+      slider.value = (Number(slider.value) + 1) % length;
+    }
+    const words = `frame ${Number(slider.value) + 1} of ${length}`, label = playing ? "Pause" : "Play";
+    const output = bar.querySelector("output"), button = bar.querySelector("button");
+    if (output.textContent !== words) output.textContent = words;
+    if (button.textContent !== label) button.textContent = label;
+    return Number(slider.value);
+  }
+  function tick(now) {
+    if (!root.isConnected) return;
+    requestAnimationFrame(tick);
+    const bar = root.querySelector(".bar");
+    if (!bar) return;
+    const frame = advance(bar, now), canvases = [...root.querySelectorAll("canvas[data-strip]")];
+    if (drawn.frame === frame && drawn.newest === canvases.at(-1)) return;
+    drawn = { frame, newest: canvases.at(-1) };
+    for (const canvas of canvases) draw(canvas, frame);
+  }
+  root.addEventListener("click", (event) => { if (event.target.closest(".bar button")) playing = !playing; });
+  root.addEventListener("input", (event) => { if (event.target.closest(".bar")) playing = false; });
   requestAnimationFrame(tick);
 }
-function pause(stops) { playing = !stops; play.textContent = stops ? "Play" : "Pause"; }
-play.onclick = () => pause(playing);
-slider.oninput = () => { pause(true); draw(); };
-if (matchMedia("(prefers-reduced-motion: reduce)").matches) pause(true);
-requestAnimationFrame(tick);
 """
+"""JavaScript that defines ``synchronise(root)``: one clock for all that is or comes within an element."""

@@ -1,0 +1,150 @@
+"""The ablation board: the visitor's edit with parts of the method switched off, side by side."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from dreammotion_core import (
+    METRICS,
+    DreamMotionError,
+    EditConfig,
+    OutOfMemoryError,
+    ablation_board,
+    write_ablation_board,
+)
+from web.board_progress import BoardProgress
+from web.board_views import status_html
+from web.clip import Clip
+from web.device import DeviceQueue, waiting
+from web.editing import check_choice
+from web.editor import Editor
+from web.judging import SharedInstruments
+from web.models import Models
+from web.refining import edited_masks
+from web.selecting import follow, require_clip
+from web.settings import read_prompts, read_refinement, read_settings
+from web.visitors import VisitorStore
+from web.wiring import Update
+
+BOARD_OUTPUTS = ("canvas", "board_status", "board", "board_file", "board_stop")
+"""Names of the components that a board changes."""
+
+MEASURES = tuple(name for name in METRICS if name not in ("frame_lpips", "mask_overlap"))
+"""Names of what is measured: all that needs neither another model nor another selection."""
+
+
+class Boards:
+    """Runs ablations for visitors, one at a time on the device that edits run on.
+
+    Args:
+        visitors: who is here.
+        device: the line before the device, shared with the edits.
+        models: whose editors run the variants.
+        instruments: that measure them.
+    """
+
+    def __init__(
+        self,
+        *,
+        visitors: VisitorStore,
+        device: DeviceQueue,
+        models: Models,
+        instruments: SharedInstruments,
+    ) -> None:
+        self._visitors = visitors
+        self._device = device
+        self._models = models
+        self._instruments = instruments
+
+    def run(self, *, token: str, source_prompt: Any, target_prompt: Any, **form: Any) -> Iterator[Update]:
+        """Run all variants of the edit that the form asks for, always by DreamMotion and with a selection."""
+        visitor = self._visitors.get(token)
+        clip, editor = require_clip(visitor), self._models.of(visitor)
+        prompts = read_prompts(source_prompt, target_prompt)
+        config = read_settings(form, spec=editor.spec)
+        clip.refinement = read_refinement(form)
+        check_choice(clip)
+        progress = BoardProgress()
+        with visitor.job() as stop:
+            shown, hidden = gr.Button(visible=True), gr.DownloadButton(visible=False)
+            yield _told(progress) | {"board": None, "board_file": hidden, "board_stop": shown}
+            if not clip.is_followed:
+                yield _told(progress, "Following what is selected first.")
+                yield from follow(clip, stop)
+                if not clip.is_followed:
+                    yield _told(progress, "Stopped while following. Nothing was changed.")
+                    return
+            with self._device.enter() as ticket:
+                for words in waiting(ticket, stop):
+                    yield {} if words is None else _told(progress, words)
+                if not stop.is_set():
+                    self._models.make_room(editor)
+                    yield from self._compare(editor, clip, prompts, config, progress, stop)
+
+    def settle(self, *, token: str) -> Update:
+        """Offer Stop only while there is something to stop."""
+        return {"board_stop": gr.Button(visible=self._visitors.get(token).is_busy)}
+
+    def _compare(
+        self,
+        editor: Editor,
+        clip: Clip,
+        prompts: tuple[str, str],
+        config: EditConfig,
+        progress: BoardProgress,
+        stop: threading.Event,
+    ) -> Iterator[Update]:
+        failure: DreamMotionError | None = None
+        events = editor.compare(
+            clip.video,
+            source_prompt=prompts[0],
+            target_prompt=prompts[1],
+            mask=edited_masks(clip),
+            config=config.with_changes(method="dreammotion", use_mask=True, preview_interval=0),
+            names=MEASURES,
+            instruments=self._instruments.get()[0],
+        )
+        yield _told(progress, "Loading the model…")
+        try:
+            with closing(events):
+                for event in events:
+                    if stop.is_set():
+                        break
+                    if progress.accept(event):
+                        board = asdict(ablation_board(progress.results, source=clip.video))
+                        yield _told(progress) | {"board": board}
+                    elif progress.is_due():
+                        yield _told(progress)
+        except OutOfMemoryError as error:
+            # A new one: the traceback of the old one holds on to what lies on the device.
+            failure = OutOfMemoryError(f"{error}. “Time and memory” under Edit finds what fits.")
+        except DreamMotionError as error:
+            failure = error
+        progress.end()
+        yield from _ended(progress, clip)
+        if failure is not None:
+            raise failure
+
+
+def _told(progress: BoardProgress, words: str = "") -> Update:
+    return {"board_status": status_html(progress, words=words)}
+
+
+def _ended(progress: BoardProgress, clip: Clip) -> Iterator[Update]:
+    if not progress.results:
+        yield _told(progress, "Stopped before the first variant was finished.")
+        return
+    done, total = len(progress.results), len(progress.variants)
+    words = "Done." if done == total else f"Stopped. {done} of {total} variants are finished and kept."
+    # Gradio copies the file into its own cache before it asks for more.
+    with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
+        path = write_ablation_board(progress.results, Path(folder) / "ablation.html", source=clip.video)
+        yield _told(progress, words) | {"board_file": gr.DownloadButton(value=str(path), visible=True)}

@@ -1,0 +1,33 @@
+const board = element.querySelector(".dm-board");
+
+// Clips that are there already stay where they are, so that they play on while the board grows.
+function keepClips(part) {
+  const known = new Map([...board.querySelectorAll("figure:has([data-strip])")].map(
+    (figure) => [figure.querySelector("canvas").dataset.strip, figure]));
+  for (const figure of part.querySelectorAll(".grid figure")) {
+    const old = known.get(figure.querySelector("canvas").dataset.strip);
+    if (old) figure.replaceWith(old);
+  }
+}
+
+function place(name, html) {
+  const target = board.querySelector(`[data-part="${name}"]`);
+  const part = document.createElement("div");
+  part.innerHTML = html;
+  if (name !== "grid") return target.replaceChildren(...part.childNodes);
+  const frame = target.querySelector(".bar input")?.value;
+  keepClips(part);
+  target.replaceChildren(...part.childNodes);
+  if (frame) target.querySelector(".bar input").value = frame;
+}
+
+function sync() {
+  const view = props.value;
+  board.hidden = !view?.grid;
+  if (board.hidden) return board.querySelector('[data-part="grid"]').replaceChildren();
+  for (const [name, html] of Object.entries(view)) place(name, html);
+}
+
+watch("value", sync);
+sync();
+synchronise(board);
