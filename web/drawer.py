@@ -84,7 +84,7 @@ def _losses(usual: EditConfig) -> dict[str, Component]:
         elem_id="direction-weighting",
     )
     sites = gr.Textbox(
-        "",
+        "\n".join(usual.key_sites or ()),
         label="Key sites",
         info="name patterns of the attention keys that are matched, one a line; empty takes the model's own",
         lines=2,
