@@ -88,11 +88,13 @@ def _against(
     figures = _figures(summary, metric, FULL, other)
     if full is None or without is None:
         return Claim(statement, None, figures)
-    holds = full.mean < without.mean if lower_is_better else full.mean > without.mean
     column = _column(summary, metric)
     difference = summary.methods[other].differences.get(column) if column else None
     if column and difference is not None:
         figures += f"; paired difference {estimate_text(difference, metric=column.metric)}"
+    # Pair by pair where it can be, because an unfinished study has not the same pairs of both.
+    gain = full.mean - without.mean if difference is None else -difference.mean
+    holds = gain < 0 if lower_is_better else gain > 0
     return Claim(statement, holds, figures)
 
 

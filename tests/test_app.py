@@ -38,12 +38,14 @@ from dreammotion_core import (
     read_video,
     write_video,
 )
+from dreammotion_core.config import CHOICES
 from segmentation import Prompt, SelectionError, load_segmenter
 from tests.serving import serve
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_spec
 from web import FORM_FIELDS, Example, LazyEditor, Models, Segmenters, load_examples
 from web.clip import Clip
 from web.device import DeviceQueue, QueueFullError
+from web.drawer import METHOD_CHOICES
 from web.editing import Edits
 from web.editor import Editor
 from web.encoding import Layer, encode_frame, encode_overlay
@@ -72,6 +74,7 @@ def form(**changes: Any) -> dict[str, Any]:
         "seed": "7",
         "preview_interval": 1,
         "last_stage": "",
+        "key_sites": "",
     }
     refinement |= {"mask_grow": usual.mask_grow, "mask_feather": usual.mask_feather}
     return values | refinement | changes
@@ -555,6 +558,15 @@ def test_prompts_are_checked_before_anything_waits(source: Any, target: Any, mes
         ({"appearance_weight": 0, "spatial_weight": 0, "temporal_weight": 0}, "all three losses"),
         ({"use_mask": "yes"}, "use_mask"),
         ({"mask_grow": "much"}, "mask grow"),
+        ({"timestep_order": "sorted"}, "timestep_order"),
+        ({"direction_weighting": None}, "direction_weighting"),
+        ({"mask_matching": 1}, "mask_matching"),
+        ({"keep_detail": "yes"}, "keep_detail"),
+        ({"colour_smoothing": -1}, "colour_smoothing"),
+        ({"negative_prompt": None}, "negative_prompt"),
+        ({"key_sites": ["attn1"]}, "key sites"),
+        ({"method": "magic"}, "method"),
+        ({"strength": 0}, "strength"),
     ],
 )
 def test_settings_are_checked_again_on_the_server(changes: dict[str, Any], message: str) -> None:
@@ -569,6 +581,25 @@ def test_the_form_starts_with_the_defaults_of_the_library() -> None:
     assert read_settings(values, spec=tiny_spec()) == usual
 
 
+def test_every_setting_of_the_drawer_reaches_the_edit() -> None:
+    shown = {
+        "timestep_order": "random",
+        "direction_weighting": "velocity",
+        "mask_matching": False,
+        "keep_detail": False,
+        "colour_smoothing": 0.25,
+        "negative_prompt": "blurred",
+        "method": "sdedit",
+        "strength": 0.3,
+    }
+
+    config = read_settings(form(**shown, key_sites=" up_blocks.*to_k \n\nmid*to_k"), spec=tiny_spec())
+
+    assert {name: getattr(config, name) for name in shown} == shown
+    assert config.key_sites == ("up_blocks.*to_k", "mid*to_k")
+    assert {value for _, value in METHOD_CHOICES} == set(CHOICES["method"])
+
+
 @pytest.mark.parametrize("name", ["fast", "paper"])
 def test_a_preset_fills_the_form(name: str) -> None:
     config = EditConfig.preset(name, seed=7)
@@ -579,6 +610,7 @@ def test_a_preset_fills_the_form(name: str) -> None:
 
 def test_the_form_follows_the_settings_of_a_model_also_those_that_it_does_not_show() -> None:
     own = {"guidance_scale": 3.0, "timestep_range": (100, 900), "colour_smoothing": 0.5}
+    own |= {"key_sites": ("one", "two"), "direction_weighting": "velocity", "learning_rate_end_factor": 0.5}
     spec = replace(tiny_spec(), settings=own)
 
     config = read_settings(form(**model_fields(spec.config()), seed="7"), spec=spec)

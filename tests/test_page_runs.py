@@ -231,11 +231,12 @@ def test_every_measure_has_a_question_and_a_column() -> None:
 def test_the_table_has_the_latest_run_first_and_escapes(judge: ClipJudge) -> None:
     bench = Bench(lambda: judge)
     bench.edited()
-    bench.edited(target_prompt="<b>a blue car</b>")
+    bench.edited(target_prompt="<b>a blue car</b>", config=EditConfig(seed=7, method="sdedit"))
 
     table = runs_html(bench.log.rows)
 
     assert table.index("&lt;b&gt;a blue car") < table.index("<td>1</td>")
+    assert "tiny, sdedit" in table
     assert "listed here" in runs_html(())
     assert "<b>a blue" not in card_html(bench.log.rows[-1])
 

@@ -9,8 +9,8 @@ import gradio as gr
 from gradio.components import Component
 
 from web.components import board, choice_list, click_canvas, examples_row, losses_plot, player
-from web.drawer import mask_drawer, outline_drawer
 from web.examples import Example
+from web.mask_drawers import mask_drawer, outline_drawer
 from web.run_views import runs_html
 from web.settings import preset_names
 

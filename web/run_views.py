@@ -71,7 +71,8 @@ def _item(name: str, wording: Wording) -> str:
 
 
 def _row(run: Run) -> str:
-    facts = (str(run.number), run.target_prompt, run.model, str(run.seed), format_seconds(run.seconds))
+    model = run.model if run.method == "dreammotion" else f"{run.model}, {run.method}"
+    facts = (str(run.number), run.target_prompt, model, str(run.seed), format_seconds(run.seconds))
     classes = ("", "dm-target", "dm-name", "", "")
     cells = "".join(
         f'<td class="{kind}">{escape(text)}</td>' if kind else f"<td>{escape(text)}</td>"

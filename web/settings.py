@@ -20,6 +20,15 @@ FORM_FIELDS = (
     "spatial_weight",
     "temporal_weight",
     "use_mask",
+    "mask_matching",
+    "keep_detail",
+    "colour_smoothing",
+    "timestep_order",
+    "direction_weighting",
+    "negative_prompt",
+    "key_sites",
+    "method",
+    "strength",
     "seed",
     "preview_interval",
     "resolution_scale",
@@ -82,6 +91,15 @@ def read_settings(form: Mapping[str, Any], *, spec: ModelSpec) -> EditConfig:
         spatial_weight=form["spatial_weight"],
         temporal_weight=form["temporal_weight"],
         use_mask=form["use_mask"],
+        mask_matching=form["mask_matching"],
+        keep_detail=form["keep_detail"],
+        colour_smoothing=form["colour_smoothing"],
+        timestep_order=form["timestep_order"],
+        direction_weighting=form["direction_weighting"],
+        negative_prompt=form["negative_prompt"],
+        key_sites=_read_key_sites(form["key_sites"]),
+        method=form["method"],
+        strength=form["strength"],
         mask_grow=whole_number("mask grow", form["mask_grow"]),
         mask_feather=whole_number("mask feather", form["mask_feather"]),
         seed=read_seed(form["seed"]),
@@ -89,6 +107,13 @@ def read_settings(form: Mapping[str, Any], *, spec: ModelSpec) -> EditConfig:
         resolution_scale=form["resolution_scale"],
         last_stage=form["last_stage"] or None,
     )
+
+
+def _read_key_sites(value: Any) -> tuple[str, ...] | None:
+    """Name patterns, one a line; None, the model's own, where there are none."""
+    if not isinstance(value, str):
+        raise ConfigError(f"the key sites are {value!r}; enter a name pattern a line, or nothing")
+    return tuple(line.strip() for line in value.splitlines() if line.strip()) or None
 
 
 def read_refinement(form: Mapping[str, Any]) -> Refinement:
@@ -121,6 +146,7 @@ def preset_fields(config: EditConfig) -> dict[str, Any]:
         "learning_rate": config.learning_rate,
         "optimizer": config.optimizer,
         "preview_interval": config.preview_interval,
+        "timestep_order": config.timestep_order,
     }
 
 
@@ -134,6 +160,12 @@ def model_fields(config: EditConfig) -> dict[str, Any]:
         "appearance_weight": config.appearance_weight,
         "spatial_weight": config.spatial_weight,
         "temporal_weight": config.temporal_weight,
+        "direction_weighting": config.direction_weighting,
+        "mask_matching": config.mask_matching,
+        "keep_detail": config.keep_detail,
+        "colour_smoothing": config.colour_smoothing,
+        "negative_prompt": config.negative_prompt,
+        "key_sites": "\n".join(config.key_sites or ()),
     }
 
 
