@@ -34,8 +34,6 @@ LOG_COLUMNS = ["step", "seconds", "loss", "learning_rate"]
 VAE_SHARE = 0.25
 """Part of the minutes of `toybox` that its autoencoder gets; the diffusion model gets the rest."""
 
-EDIT_SETTINGS = {"spatial_weight": 2.5, "temporal_weight": 10000.0}
-"""Of `toybox`'s edits, where others than the defaults are best; the README says how they were chosen."""
 CLIP_LENGTHS = {"toybox-cascade": 17, "toybox-flow": 17}
 """Frames of the training clips, where they are not `NUM_FRAMES`."""
 GOES_ON = "the same command goes on from the last checkpoint"
@@ -191,7 +189,6 @@ def write_manifest(out: Path) -> None:
         "resolution": [RESOLUTION, RESOLUTION],
         "num_frames": NUM_FRAMES,
         "fps": 8,
-        "settings": EDIT_SETTINGS,
         "vocabulary": vocabulary(),
     }
     (out / "model_index.json").write_text(json.dumps(manifest, indent=2) + "\n")
