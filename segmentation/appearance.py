@@ -90,7 +90,8 @@ class Appearance:
         self._phases = rng.uniform(0, 2 * np.pi, num_waves).astype(np.float32)
         self._first = self._moments(inside, outside)
         self._news: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-        self._weights = _solved(*self._first)
+        # Solved only when it is asked, as many frames are learned and never asked about.
+        self._weights: NDArray[np.float32] | None = None
 
     def add(self, inside: PixelFeatures, outside: PixelFeatures) -> None:
         """Learn from one more frame; the arguments are as at the start."""
@@ -98,16 +99,24 @@ class Appearance:
         if self._news is not None:
             products = self._memory * self._news[0] + (1 - self._memory) * products
             means = self._memory * self._news[1] + (1 - self._memory) * means
-        self._news = products, means
-        first_share = 1 - self._news_share
-        self._weights = _solved(
-            first_share * self._first[0] + self._news_share * products,
-            first_share * self._first[1] + self._news_share * means,
-        )
+        self._news, self._weights = (products, means), None
 
     def lean(self, features: PixelFeatures) -> NDArray[np.float32]:
         """(N,) how much pixels look like the object: about 1 on it, about -1 beside it."""
+        if self._weights is None:
+            self._weights = self._solved()
         return np.asarray(self._respond(features) @ self._weights, dtype=np.float32)
+
+    def _solved(self) -> NDArray[np.float32]:
+        products, means = self._first
+        if self._news is not None:
+            first_share = 1 - self._news_share
+            products = first_share * products + self._news_share * self._news[0]
+            means = first_share * means + self._news_share * self._news[1]
+        ridge = RIDGE * float(np.trace(products)) / len(products) * np.eye(len(products))
+        # Symmetric and, by its ridge, positive: half the work of a general system, to the same bits here.
+        _, weights = cv2.solve(products + ridge, means[:, None], flags=cv2.DECOMP_CHOLESKY)
+        return np.asarray(weights[:, 0], dtype=np.float32)
 
     def _respond(self, features: PixelFeatures) -> NDArray[np.float32]:
         waves = np.cos(((features - self._centre) / self._spread) @ self._waves + self._phases)
@@ -122,9 +131,3 @@ class Appearance:
         products = (ours.T @ ours) * (0.5 / len(ours)) + (others.T @ others) * (0.5 / len(others))
         means = 0.5 * ours.mean(axis=0) - 0.5 * others.mean(axis=0)
         return products.astype(np.float64), means.astype(np.float64)
-
-
-def _solved(products: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[np.float32]:
-    count = len(products)
-    ridge = RIDGE * float(np.trace(products)) / count
-    return np.asarray(np.linalg.solve(products + ridge * np.eye(count), means), dtype=np.float32)
