@@ -41,10 +41,11 @@ from dreammotion_core.metrics import (
     METRICS,
     ClipJudge,
     Instruments,
+    MeasuredClip,
+    MeasuredEdit,
     Measurement,
     Metric,
     evaluate_edit,
-    stream_measurements,
 )
 from dreammotion_core.model_downloads import ModelDownload, download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
@@ -85,6 +86,8 @@ __all__ = [
     "LoadOptions",
     "MaskError",
     "MaskStream",
+    "MeasuredClip",
+    "MeasuredEdit",
     "Measurement",
     "MemorySourceCache",
     "Metric",
@@ -130,7 +133,6 @@ __all__ = [
     "read_video",
     "run_ablation",
     "shortest_length",
-    "stream_measurements",
     "usable_memory",
     "write_ablation_board",
     "write_frames",

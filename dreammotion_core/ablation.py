@@ -12,8 +12,10 @@ from dreammotion_core.checks import selection
 from dreammotion_core.config import EditConfig
 from dreammotion_core.events import EditEvent, Finished, Started
 from dreammotion_core.methods.variants import ABLATION, Variant, known_variants
-from dreammotion_core.metrics.evaluation import Measurement, evaluate_edit
+from dreammotion_core.metrics.evaluation import evaluate_edit
 from dreammotion_core.metrics.instruments import Instruments
+from dreammotion_core.metrics.measured_clip import MeasuredClip
+from dreammotion_core.metrics.measurement import Measurement
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.values import EditOutput, Mask, Video
 
@@ -86,6 +88,7 @@ def run_ablation(
     config, chosen = config or pipe.spec.config(), known_variants(variants)
     wanted = None if names is None else list(names)
     selected: Mask = selection(mask, video, replace(config, use_mask=True))
+    source = MeasuredClip(video.frames)
     for index, variant in enumerate(chosen, start=1):
         events = pipe.stream(
             video,
@@ -97,7 +100,7 @@ def run_ablation(
         for event in events:
             if isinstance(event, Finished):
                 measurements = evaluate_edit(
-                    video.frames,
+                    source,
                     edited=event.output.frames,
                     mask=selected,
                     target_prompt=target_prompt,

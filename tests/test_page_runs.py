@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from dreammotion_core import (
     ModelLoadError,
     Video,
 )
+from dreammotion_core.metrics import flow
 from segmentation import Tracks, load_segmenter
 from tests.tiny import moving_square
 from web.clip import Clip
@@ -142,14 +144,67 @@ def test_what_cannot_be_measured_is_said_without_a_toast(judge: ClipJudge) -> No
     assert "measuring…" not in card
 
 
-def test_time_that_is_up_leaves_the_rest_out(judge: ClipJudge) -> None:
+def test_what_does_not_fit_into_the_time_is_not_begun_and_named(judge: ClipJudge) -> None:
     bench = Bench(lambda: judge, seconds=0.0)
     bench.edited()
 
     card = bench.measured()[-1]["card"]
 
-    assert set(bench.log.rows[0].figures) == {"background_difference", "text_alignment"}
-    assert "The rest would take more than 0 s" in card
+    assert set(bench.log.rows[0].figures) == {"background_difference"}
+    assert "Left out, to stay within 0 s: " in card
+    assert all(SHORT[name].lower() in card for name in MEASURES if name != "background_difference")
+
+
+class SlowJudge:
+    """The embedded judge, so slow that each look takes a while; what it is shown is counted."""
+
+    name = "slow"
+
+    def __init__(self, judge: ClipJudge) -> None:
+        self._judge = judge
+        self.shown: list[int] = []
+
+    def image_features(self, frames: np.ndarray) -> np.ndarray:
+        self.shown.append(len(frames))
+        began = time.thread_time()
+        while time.thread_time() - began < 0.2:
+            pass
+        return self._judge.image_features(frames)
+
+
+def test_a_judge_that_is_too_slow_is_not_asked_and_the_rest_is_measured(judge: ClipJudge) -> None:
+    slow = SlowJudge(judge)
+    bench = Bench(lambda: slow, seconds=1.0)  # type: ignore[arg-type, return-value]
+    bench.edited()
+
+    card = bench.measured()[-1]["card"]
+
+    assert set(bench.log.rows[0].figures) == set(MEASURES) - {"text_alignment", "frame_consistency"}
+    assert "Left out, to stay within 1 s: words and frames, which would take about 2 s more." in card
+    assert slow.shown == [1, 1]
+
+
+def test_a_second_edit_of_a_clip_takes_over_what_is_known_of_it(
+    judge: ClipJudge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed: list[int] = []
+    flows = flow.consecutive_flows
+    monkeypatch.setattr(
+        flow, "consecutive_flows", lambda frames: followed.append(len(frames)) or flows(frames)
+    )
+    bench = Bench(lambda: judge)
+
+    bench.edited()
+    bench.measured()
+    first, followed[:] = list(followed), []
+    bench.edited()
+    bench.measured()
+
+    # The beginnings of both clips and both clips; then those of the edit alone.
+    assert sorted(first) == [2, 2, 4, 4]
+    assert sorted(followed) == [2, 4]
+    one, two = bench.log.rows
+    assert one.figures == two.figures
 
 
 def test_large_clips_are_measured_reduced_and_say_so(

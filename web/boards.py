@@ -110,7 +110,7 @@ class Boards:
             mask=edited_masks(clip),
             config=config.with_changes(method="dreammotion", use_mask=True, preview_interval=0),
             names=MEASURES,
-            instruments=self._instruments.get()[0],
+            instruments=self._instruments.get().instruments,
         )
         yield _told(progress, "Loading the model…")
         try:
