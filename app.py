@@ -121,7 +121,7 @@ def _connect_selection(wiring: Wiring, parts: dict[str, Any], handlers: Handlers
     followed = wiring.connect(
         parts["canvas"].play, selections.propagate, takes=("token",), gives=("canvas",), concurrency_limit=2
     )
-    wiring.connect(followed.then, selections.settle, takes=("token",), gives=("canvas",), queue=False)
+    wiring.connect_end(followed, selections.settle, takes=("token",), gives=("canvas",), queue=False)
     for name in REFINEMENT_FIELDS:
         wiring.connect(
             parts[name].input,
