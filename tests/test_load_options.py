@@ -232,9 +232,11 @@ def test_layers_without_key_sites_are_compiled_and_keys_still_come() -> None:
     assert len(capture.keys()) == 2
 
 
-def test_low_memory_is_for_a_gpu_in_half_precision() -> None:
-    options = LoadOptions.low_memory()
+def test_low_memory_leaves_the_precision_to_the_model_unless_it_is_told() -> None:
+    options, told = LoadOptions.low_memory(), LoadOptions.low_memory(torch_dtype=torch.float16)
 
-    assert (options.dtype, options.offload) == (torch.float16, "model")
-    assert options.gradient_checkpointing
-    assert options.vae_tiling
+    assert (options.torch_dtype, told.torch_dtype) == (None, torch.float16)
+    for each in (options, told):
+        assert each.offload == "model"
+        assert each.gradient_checkpointing
+        assert each.vae_tiling

@@ -15,6 +15,7 @@ TOYBOX = ModelSpec(
     family="unet3d",
     source=str(ASSETS / "toybox"),
     licence="Apache-2.0 (trained by this project)",
+    gpu_precision="float32",
     size_bytes=18_500_000,
     description=(
         "A very small model trained by this project on its own cartoon world: one coloured toy before a "
@@ -34,6 +35,7 @@ TOYBOX_FLOW = ModelSpec(
     family="wan",
     source=str(ASSETS / "toybox-flow"),
     licence="Apache-2.0 (trained by this project)",
+    gpu_precision="float32",
     size_bytes=12_700_000,
     description=(
         "A sibling of toybox with the architecture of Wan 2.1: a transformer with flow matching over a video "
@@ -54,6 +56,7 @@ ZEROSCOPE = ModelSpec(
     source="cerspense/zeroscope_v2_576w",
     revision="6963642a64dbefa93663d1ecebb4ceda2d9ecb28",
     licence="CC BY-NC 4.0: not for commercial use",
+    gpu_precision="float16",
     size_bytes=6_900_000_000,
     memory_bytes=27_100_000_000,
     low_memory_bytes=5_700_000_000,
@@ -71,6 +74,7 @@ MODELSCOPE = ModelSpec(
     source="damo-vilab/text-to-video-ms-1.7b",
     revision="338683c3175cde59b407a699af8fe68f4a2b8f74",
     licence="CC BY-NC 4.0: not for commercial use",
+    gpu_precision="float16",
     size_bytes=7_300_000_000,
     memory_bytes=13_600_000_000,
     low_memory_bytes=3_800_000_000,
@@ -128,6 +132,7 @@ COGVIDEOX_2B = ModelSpec(
     source="THUDM/CogVideoX-2b",
     revision="1137dacfc2c9c012bed6a0793f4ecf2ca8e7ba01",
     licence="Apache-2.0",
+    gpu_precision="float16",
     size_bytes=13_800_000_000,
     memory_bytes=43_400_000_000,
     low_memory_bytes=9_600_000_000,
@@ -165,6 +170,7 @@ TOYBOX_CASCADE = ModelSpec(
     family="cascade",
     source=str(ASSETS / "toybox-cascade"),
     licence="Apache-2.0 (trained by this project)",
+    gpu_precision="float32",
     description=(
         "A very small twin of Show-1, trained by this project on its own cartoon world: it edits key frames "
         "of 32x32 pixels, and later stages make a clip of them, so that every stage of a cascade can be seen "
@@ -201,6 +207,7 @@ SHOW_1 = ModelSpec(
     source="showlab/show-1-base",
     revision="02c7cbcec48f841e4b4bdbc972077c8420b1ae11",
     licence="CC BY-NC 4.0: not for commercial use; DeepFloyd IF licence, to be accepted on huggingface.co",
+    gpu_precision="float16",
     # U-Nets 3.45 + 3.45 + 1.59 + 2.82 GB (half precision) and the T5 encoder 19.05 GB (single), as the hub's
     # file lists say; 5.0 GB by its 1.2 billion parameters for the one behind an account; about 0.9 GB for
     # the autoencoder and the text encoder of the last stage.
