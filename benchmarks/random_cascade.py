@@ -69,6 +69,8 @@ SUPER_RESOLUTION: dict[str, Any] = {
     "time_embedding_act_fn": "gelu",
     "time_embedding_dim": 768,
 }
+LATENT: dict[str, Any] = {}
+"""Of the last stage, which is as large as ZeroScope, the default of diffusers' class."""
 FIRST_FRAME = SUPER_RESOLUTION | {
     "block_out_channels": (160, 320, 640, 960, 1280),
     "layers_per_block": (2, 2, 3, 5, 5),
@@ -113,7 +115,7 @@ def published_cascade(
             ),
             latent=UNet3DBackend(
                 ZEROSCOPE,
-                unet=UNet3DConditionModel(),
+                unet=UNet3DConditionModel(**LATENT),
                 tokenizer=None,
                 scheduler=DDIMScheduler(),
                 options=options,
