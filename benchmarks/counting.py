@@ -114,9 +114,10 @@ def peak_beside(resident: Sequence[nn.Module], part: nn.Module, work: Callable[[
 @contextmanager
 def fake_device() -> Iterator[None]:
     """Within the block, tensors have shapes but no values, and their processor knows all precisions."""
-    with FakeTensorMode(allow_non_fake_inputs=True), patch("torch.cpu.get_capabilities", _all_precisions):
+    with FakeTensorMode(allow_non_fake_inputs=True), patch("torch.cpu.get_capabilities", all_precisions):
         yield
 
 
-def _all_precisions() -> Mapping[str, bool]:
+def all_precisions() -> Mapping[str, bool]:
+    """What a processor that has all precisions says of itself, in place of `torch.cpu.get_capabilities`."""
     return {"avx512_bf16": True, "avx512_fp16": True}

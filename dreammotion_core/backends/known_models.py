@@ -58,8 +58,8 @@ ZEROSCOPE = ModelSpec(
     licence="CC BY-NC 4.0: not for commercial use",
     gpu_precision="float16",
     size_bytes=6_900_000_000,
-    memory_bytes=27_100_000_000,
-    low_memory_bytes=5_700_000_000,
+    memory_bytes=13_600_000_000,
+    low_memory_bytes=5_800_000_000,
     description="The open text-to-video model of the DreamMotion paper. Needs a GPU and a download.",
     resolution=(320, 576),
     num_frames=16,
@@ -76,8 +76,8 @@ MODELSCOPE = ModelSpec(
     licence="CC BY-NC 4.0: not for commercial use",
     gpu_precision="float16",
     size_bytes=7_300_000_000,
-    memory_bytes=13_600_000_000,
-    low_memory_bytes=3_800_000_000,
+    memory_bytes=6_800_000_000,
+    low_memory_bytes=3_900_000_000,
     description="The model that ZeroScope was made from, for smaller pictures. Needs a GPU and a download.",
     resolution=(256, 256),
     num_frames=16,
@@ -93,8 +93,8 @@ WAN_1_3B = ModelSpec(
     revision="0fad780a534b6463e45facd96134c9f345acfa5b",
     licence="Apache-2.0",
     size_bytes=28_900_000_000,
-    memory_bytes=81_400_000_000,
-    low_memory_bytes=11_500_000_000,
+    memory_bytes=54_700_000_000,
+    low_memory_bytes=11_700_000_000,
     description=(
         "The small one of the Wan 2.1 models, with a far larger text encoder. Needs a GPU and a download."
     ),
@@ -134,8 +134,8 @@ COGVIDEOX_2B = ModelSpec(
     licence="Apache-2.0",
     gpu_precision="float16",
     size_bytes=13_800_000_000,
-    memory_bytes=43_400_000_000,
-    low_memory_bytes=9_600_000_000,
+    memory_bytes=22_800_000_000,
+    low_memory_bytes=11_600_000_000,
     description="The small one of the CogVideoX models. Needs a GPU and a download.",
     resolution=(480, 720),
     num_frames=49,
@@ -153,8 +153,8 @@ COGVIDEOX_5B = ModelSpec(
     revision="8d6ea3f817438460b25595a120f109b88d5fdfad",
     licence="CogVideoX licence: free for research, commercial use needs a registration",
     size_bytes=21_100_000_000,
-    memory_bytes=102_700_000_000,
-    low_memory_bytes=20_900_000_000,
+    memory_bytes=52_600_000_000,
+    low_memory_bytes=21_100_000_000,
     description="The large one of the CogVideoX models. Needs a GPU with much memory, and a download.",
     resolution=(480, 720),
     num_frames=49,
@@ -212,6 +212,8 @@ SHOW_1 = ModelSpec(
     # file lists say; 5.0 GB by its 1.2 billion parameters for the one behind an account; about 0.9 GB for
     # the autoencoder and the text encoder of the last stage.
     size_bytes=36_000_000_000,
+    memory_bytes=25_500_000_000,
+    low_memory_bytes=11_700_000_000,
     description=(
         "The cascade of the DreamMotion paper: eight key frames are edited in pixels, later stages draw the "
         "frames between them and enlarge the clip. Needs a large GPU and five downloads, of which one "
