@@ -26,8 +26,8 @@ from segmentation import SegmentationError, load_segmenter
 from web import (
     CLIP_OUTPUTS,
     CSS_FILES,
+    EDIT_FIELDS,
     EDIT_OUTPUTS,
-    FORM_FIELDS,
     LIST_OUTPUTS,
     PICKER_OUTPUTS,
     PRESET_OUTPUTS,
@@ -124,14 +124,14 @@ def _connect_selection(wiring: Wiring, parts: dict[str, Any], handlers: Handlers
 
 def _connect_edit(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
     edits = handlers.edits
-    edited = wiring.connect(
+    edited = wiring.connect_job(
         parts["edit"].click,
         edits.run,
-        takes=("token", "source_prompt", "target_prompt", *FORM_FIELDS, *REFINEMENT_FIELDS),
+        settle=edits.settle,
+        stop="stop",
+        takes=EDIT_FIELDS,
         gives=EDIT_OUTPUTS,
-        concurrency_limit=None,
     )
-    wiring.connect(edited.then, edits.settle, takes=("token",), gives=("stop",), queue=False)
     connect_runs(wiring, parts, handlers, edited=edited)
     for stop in (parts["stop"].click, parts["canvas"].stop):
         stop(edits.stop, parts["token"], None, queue=False, api_visibility="private")
@@ -166,9 +166,7 @@ def _models(model: str, device: str, options: LoadOptions | None) -> Models:
     # Where GPUs are shared, the work runs in a forked process: it needs weights that are loaded before.
     editor = LazyEditor(model, device="cuda")
     editor.pipeline()
-    hosted = spaces.GPU(duration=300)
-    lent = (hosted(work) for work in (editor.stream, editor.measure, editor.compare))
-    return Models(HostedEditor(editor.spec, *lent), device="cuda")
+    return Models(HostedEditor(editor, lend=spaces.GPU), device="cuda")
 
 
 def _segmenters(name: str, checkpoint: Path | None, device: str) -> Segmenters:

@@ -5,7 +5,7 @@ output = pipe(read_video("clip.mp4"), source_prompt="a red car", target_prompt="
 write_video(output.video, "edited.mp4")
 """
 
-from dreammotion_core.ablation import VariantEvent, VariantResult, run_ablation
+from dreammotion_core.ablation import EditSource, VariantEvent, VariantResult, run_ablation
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.registry import list_models
@@ -76,6 +76,7 @@ __all__ = [
     "EditConfig",
     "EditEvent",
     "EditOutput",
+    "EditSource",
     "Finished",
     "GivenMasks",
     "GivenObjects",

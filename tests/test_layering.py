@@ -101,7 +101,7 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "preflight": BOTTOM | {"checks", "clip_reading", "device_memory", "events", "pipeline"},
     "preflight_words": {"preflight", "backends.base"},
     "ablation": BOTTOM
-    | {"checks", "events", "pipeline", "methods.variants", "metrics.evaluation"}
+    | {"backends.base", "checks", "events", "methods.variants", "metrics.evaluation"}
     | {"metrics.instruments", "metrics.measured_clip", "metrics.measurement"},
     "reports": set(),
     "reports.page": set(),

@@ -10,11 +10,10 @@ import pytest
 
 from dreammotion_core import (
     ABLATION,
+    EditEvent,
     MaskError,
     OutOfMemoryError,
     PromptError,
-    VariantEvent,
-    VariantResult,
     Video,
 )
 from tests.test_app import PROMPTS, Page, editor, example, form  # noqa: F401
@@ -154,16 +153,18 @@ def test_an_edit_of_the_same_visitor_ends_the_board(page: BoardPage) -> None:
 
 
 class EditorThatFails:
-    """The real editor, cut short after the first variant by what a small GPU does."""
+    """The real editor, whose second edit ends as on a small GPU."""
 
     def __init__(self, editor: LazyEditor) -> None:  # noqa: F811
         self.spec = editor.spec
         self._editor = editor
+        self._num_edits = 0
 
-    def compare(self, video: Video, **request: Any) -> Generator[VariantEvent | VariantResult, None, None]:
-        for event in self._editor.compare(video, **request):
+    def stream(self, video: Video, **request: Any) -> Generator[EditEvent, None, None]:
+        self._num_edits += 1
+        for event in self._editor.stream(video, **request):
             yield event
-            if isinstance(event, VariantResult):
+            if self._num_edits > 1:
                 raise OutOfMemoryError("the device ran out of memory; use fewer frames")
 
 

@@ -18,6 +18,7 @@ from dreammotion_core import (
     EditConfig,
     OutOfMemoryError,
     ablation_board,
+    run_ablation,
     write_ablation_board,
 )
 from web.board_progress import BoardProgress
@@ -103,8 +104,9 @@ class Boards:
         stop: threading.Event,
     ) -> Iterator[Update]:
         failure: DreamMotionError | None = None
-        events = editor.compare(
-            clip.video,
+        events = run_ablation(
+            editor,
+            video=clip.video,
             source_prompt=prompts[0],
             target_prompt=prompts[1],
             mask=edited_masks(clip),

@@ -43,6 +43,9 @@ Fill = Literal["none", "holes", "box"]
 REFINEMENT_FIELDS = ("mask_fill", "mask_steady", "mask_invert", "mask_grow", "mask_feather")
 """Names of the form's components that make up a `Refinement`."""
 
+EDIT_FIELDS = ("token", "source_prompt", "target_prompt", *FORM_FIELDS, *REFINEMENT_FIELDS)
+"""Names of all that an edit is asked for with."""
+
 MOST_STEADY = 3
 FURTHEST_RIM = 32
 
