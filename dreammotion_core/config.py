@@ -105,7 +105,7 @@ class EditConfig:
     appearance_weight: float = 1.0
     spatial_weight: float = 0.02
     temporal_weight: float = 2.0
-    matching_limit: float = 1.0
+    matching_limit: float = 2.0
     use_mask: bool = True
     mask_matching: bool = True
     mask_grow: int = 0

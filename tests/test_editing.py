@@ -146,7 +146,7 @@ def test_a_weight_that_is_far_too_large_cannot_outweigh_the_direction(
 
     for step, latents in run(backend, source, mask, absurd):
         assert torch.isfinite(latents).all()
-        assert step.gradient_norm <= 2.001 * step.losses.appearance
+        assert step.gradient_norm <= 3.001 * step.losses.appearance
     free, _ = list(run(backend, source, mask, absurd.with_changes(matching_limit=0.0)))[-1]
     assert free.gradient_norm > 100 * free.losses.appearance
 
