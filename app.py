@@ -38,6 +38,7 @@ from web import (
     LazyEditor,
     Models,
     Segmenters,
+    SharedInstruments,
     Wiring,
     advanced_drawer,
     clip_row,
@@ -58,9 +59,15 @@ from web import (
 EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
 
 
-def build_app(models: Models, segmenters: Segmenters, examples: Sequence[Example] = ()) -> gr.Blocks:
-    """The whole page over models, segmenters and some examples; nothing is loaded by it."""
-    handlers = Handlers(models=models, segmenters=segmenters, examples=examples)
+def build_app(
+    models: Models,
+    segmenters: Segmenters,
+    examples: Sequence[Example] = (),
+    instruments: SharedInstruments | None = None,
+) -> gr.Blocks:
+    """The whole page over models, segmenters, some examples and what measures; nothing is loaded by it."""
+    instruments = instruments or SharedInstruments()
+    handlers = Handlers(models=models, segmenters=segmenters, examples=examples, instruments=instruments)
     spec, endpoints = models.first.spec, handlers.endpoints
     page: gr.Blocks = gr.Blocks(title="DreamMotion", analytics_enabled=False, delete_cache=(600, 3600))
     with page:
@@ -68,7 +75,11 @@ def build_app(models: Models, segmenters: Segmenters, examples: Sequence[Example
         parts: dict[str, Component] = {"token": token, "masthead": masthead(spec), **clip_row(examples)}
         with gr.Row(equal_height=False, elem_classes="dm-bench"):
             with gr.Column(min_width=320):
-                parts |= selection_part(handlers.selections.answer) | prompt_part() | advanced_drawer(spec)
+                parts |= (
+                    selection_part(handlers.selections.answer)
+                    | prompt_part()
+                    | advanced_drawer(spec, judges=instruments.judges)
+                )
             with gr.Column(min_width=320, elem_classes="dm-screen"):
                 parts |= result_part()
         parts |= evidence_part()
@@ -185,6 +196,14 @@ def main() -> None:
         "--segmenter", default="embedded", help="what answers clicks at first (default: embedded)"
     )
     parser.add_argument("--checkpoint", type=Path, default=None, help="its weights, instead of the download")
+    parser.add_argument(
+        "--judge",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="what judges words and frames: a folder with a CLIPModel, or owner/name@revision on the hub; "
+        "may be repeated, visitors choose (toybox-clip is always there)",
+    )
     parser.add_argument("--device", default="cpu", help="torch device, for example cuda (default: cpu)")
     parser.add_argument(
         "--low-memory",
@@ -199,9 +218,10 @@ def main() -> None:
             options.model, options.device, LoadOptions.low_memory() if options.low_memory else None
         )
         segmenters = _segmenters(options.segmenter, options.checkpoint, options.device)
+        instruments = SharedInstruments(options.judge)
     except (DreamMotionError, SegmentationError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
-    page = build_app(models, segmenters, load_examples(EXAMPLES_FOLDER))
+    page = build_app(models, segmenters, load_examples(EXAMPLES_FOLDER), instruments)
     page.queue(max_size=32, default_concurrency_limit=1)
     page.launch(server_name=options.host, server_port=options.port, **launch_options())
 

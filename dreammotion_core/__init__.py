@@ -38,6 +38,7 @@ from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.masks import feathered_alpha, grown_mask
 from dreammotion_core.methods.variants import ABLATION, VARIANTS, Variant
 from dreammotion_core.metrics import (
+    EMBEDDED_JUDGE,
     METRICS,
     ClipJudge,
     Instruments,
@@ -46,6 +47,7 @@ from dreammotion_core.metrics import (
     Measurement,
     Metric,
     evaluate_edit,
+    judge_name,
 )
 from dreammotion_core.model_downloads import ModelDownload, download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
@@ -60,6 +62,7 @@ from dreammotion_core.video_io import probe_video, read_video, write_video
 
 __all__ = [
     "ABLATION",
+    "EMBEDDED_JUDGE",
     "METRICS",
     "PRESETS",
     "SYNCHRONISE",
@@ -123,6 +126,7 @@ __all__ = [
     "evaluate_edit",
     "feathered_alpha",
     "grown_mask",
+    "judge_name",
     "length_words",
     "list_models",
     "measure_edit",

@@ -27,7 +27,7 @@ from web.models import Models
 from web.visitors import VisitorGoneError
 
 
-def no_judge() -> Any:
+def no_judge(_: str) -> Any:
     raise OutOfMemoryError("no room for a judge")
 
 
@@ -40,7 +40,7 @@ class BoardPage(Page):
             visitors=self.visitors,
             device=self.device,
             models=Models(editor),
-            instruments=SharedInstruments(no_judge),
+            instruments=SharedInstruments(load=no_judge),
         )
         self.token = self.arrive()
         self.click(self.token)
@@ -114,7 +114,7 @@ def test_stopped_before_the_first_variant_there_is_no_board(page: BoardPage) -> 
     page.edits.stop(page.token)
     end = list(updates)[-1]
 
-    assert "Stopped before the first variant" in end["board_status"]
+    assert "No variant was finished" in end["board_status"]
     assert "board_file" not in end
 
 

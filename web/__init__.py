@@ -12,6 +12,7 @@ from web.evidence_events import connect_board, connect_runs
 from web.examples import Example, load_examples
 from web.handlers import Handlers
 from web.hosting import HostedEditor
+from web.judging import SharedInstruments
 from web.model_picker import LIST_OUTPUTS
 from web.models import Models
 from web.opening import CLIP_OUTPUTS
@@ -37,6 +38,7 @@ __all__ = [
     "LazyEditor",
     "Models",
     "Segmenters",
+    "SharedInstruments",
     "Wiring",
     "advanced_drawer",
     "clip_row",

@@ -23,7 +23,9 @@ def connect_runs(wiring: Wiring, parts: dict[str, Any], handlers: Handlers, *, e
         edited: the edit.
     """
     scores = handlers.scores
-    wiring.connect(edited.then, scores.measure, takes=("token",), gives=SCORE_OUTPUTS, concurrency_limit=None)
+    wiring.connect(
+        edited.then, scores.measure, takes=("token", "judge"), gives=SCORE_OUTPUTS, concurrency_limit=None
+    )
     saved = wiring.connect(
         parts["runs_export"].click,
         scores.export,
@@ -42,7 +44,7 @@ def connect_board(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> 
         boards.run,
         settle=boards.settle,
         stop="board_stop",
-        takes=EDIT_FIELDS,
+        takes=(*EDIT_FIELDS, "judge"),
         gives=BOARD_OUTPUTS,
     )
     parts["board_stop"].click(

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -61,15 +62,20 @@ class Scores:
         self._turn = threading.Lock()
         self._sources: deque[tuple[NDArray[np.uint8], MeasuredClip]] = deque(maxlen=_SOURCES_KEPT)
 
-    def measure(self, *, token: str) -> Iterator[Update]:
-        """Measure the visitor's runs that are not yet, and show every figure as it becomes known."""
+    def measure(self, *, token: str, judge: Any = None) -> Iterator[Update]:
+        """Measure the visitor's runs that are not yet, and show every figure as it becomes known.
+
+        Args:
+            token: of the visitor.
+            judge: name of the one that judges words and frames, as the browser sent it.
+        """
         log = self._visitors.get(token).runs
         for unmeasured in log.unmeasured():
             run = unmeasured.run
             try:
                 # One after the other, so that the seconds of one run are not taken by another's.
                 with self._turn:
-                    for _ in self._measured(unmeasured):
+                    for _ in self._measured(unmeasured, judge):
                         yield _shown(log)
             except Exception as error:
                 # The result is there all the same, and whoever made it should not be startled by a toast.
@@ -87,9 +93,13 @@ class Scores:
             path = write_runs(runs, Path(folder) / "runs.csv")
             yield {"runs_file": gr.DownloadButton(value=str(path))}
 
-    def _measured(self, unmeasured: Unmeasured) -> Iterator[None]:
-        run, at_hand = unmeasured.run, self._instruments.get()
-        run.problem = at_hand.problem
+    def _measured(self, unmeasured: Unmeasured, judge: Any) -> Iterator[None]:
+        run, judge = unmeasured.run, self._instruments.check(judge)
+        if not self._instruments.is_loaded(judge):
+            run.remark = f"{judge} is being loaded, once for this server."
+            yield
+        at_hand = self._instruments.get(judge)
+        run.problem, run.remark = at_hand.problem, ""
         began, worked, left_out = time.monotonic(), 0.0, list[Step]()
         edit = self._edit(unmeasured, at_hand)
         names = [name for name in MEASURES if name not in run.figures]

@@ -5,7 +5,7 @@ also be called by itself.
 """
 
 from dreammotion_core.metrics.background import BackgroundProof, background_proof
-from dreammotion_core.metrics.clip_scores import ClipJudge
+from dreammotion_core.metrics.clip_scores import EMBEDDED_JUDGE, ClipJudge, judge_name
 from dreammotion_core.metrics.colour_jitter import colour_jitter
 from dreammotion_core.metrics.cotracker import CoTracker
 from dreammotion_core.metrics.evaluation import evaluate_edit
@@ -23,6 +23,7 @@ from dreammotion_core.metrics.tracks_flow import FlowTracker
 from dreammotion_core.metrics.warping import warping_error
 
 __all__ = [
+    "EMBEDDED_JUDGE",
     "METRICS",
     "BackgroundProof",
     "ClipJudge",
@@ -42,6 +43,7 @@ __all__ = [
     "evaluate_edit",
     "figure",
     "grid_points",
+    "judge_name",
     "known_metrics",
     "motion_fidelity",
     "psnr",
