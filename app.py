@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument(
         "--low-memory",
         action="store_true",
-        help="for graphics cards of 8 to 16 GB: slower, in half precision",
+        help="for graphics cards of 8 to 16 GB: slower, one part of the model at a time",
     )
     parser.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")

@@ -80,6 +80,12 @@ def _losses(usual: EditConfig) -> dict[str, Component]:
                 ("temporal_weight", "Temporal matching"),
             )
         }
+        limit = gr.Number(
+            usual.matching_limit,
+            label="Longest matching",
+            info="in lengths of the text's pull; 0 switches the limit off",
+            min_width=120,
+        )
     weighting = gr.Radio(
         [("Of predicted noises", "noise"), ("Of velocities", "velocity")],
         value=usual.direction_weighting,
@@ -94,7 +100,7 @@ def _losses(usual: EditConfig) -> dict[str, Component]:
         lines=2,
         elem_id="key-sites",
     )
-    return weights | {"direction_weighting": weighting, "key_sites": sites}
+    return weights | {"matching_limit": limit, "direction_weighting": weighting, "key_sites": sites}
 
 
 def _mask(usual: EditConfig) -> dict[str, Component]:
