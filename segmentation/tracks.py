@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.base import FrameMask, Frames, SegmentationSession
+from segmentation.base import FrameMask, Frames, PreparingSession, SegmentationSession
 from segmentation.blending import blend_masks
 from segmentation.cuts import find_cuts
 from segmentation.errors import FramesError, SelectionError
@@ -68,6 +68,11 @@ class Tracks:
     def cuts(self) -> tuple[int, ...]:
         """First frames of all scenes but the first; looked for once, when it is first asked for."""
         return find_cuts(self.frames)
+
+    def prepare(self, frame_index: int) -> None:
+        """Get a frame ready for a click, if the segmenter can; may take a second."""
+        if isinstance(self._session, PreparingSession):
+            self._session.prepare(frame_index)
 
     def preview(self, prompt: Prompt) -> FrameMask:
         """What a prompt gives on its own frame, (H, W) bool; at once where it was asked for before.
