@@ -26,8 +26,8 @@ from segmentation import SegmentationError, load_segmenter
 from web import (
     CLIP_OUTPUTS,
     CSS_FILES,
+    EDIT_FIELDS,
     EDIT_OUTPUTS,
-    FORM_FIELDS,
     LIST_OUTPUTS,
     PICKER_OUTPUTS,
     PRESET_OUTPUTS,
@@ -38,6 +38,7 @@ from web import (
     LazyEditor,
     Models,
     Segmenters,
+    SharedInstruments,
     Wiring,
     advanced_drawer,
     clip_row,
@@ -58,9 +59,15 @@ from web import (
 EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
 
 
-def build_app(models: Models, segmenters: Segmenters, examples: Sequence[Example] = ()) -> gr.Blocks:
-    """The whole page over models, segmenters and some examples; nothing is loaded by it."""
-    handlers = Handlers(models=models, segmenters=segmenters, examples=examples)
+def build_app(
+    models: Models,
+    segmenters: Segmenters,
+    examples: Sequence[Example] = (),
+    instruments: SharedInstruments | None = None,
+) -> gr.Blocks:
+    """The whole page over models, segmenters, some examples and what measures; nothing is loaded by it."""
+    instruments = instruments or SharedInstruments()
+    handlers = Handlers(models=models, segmenters=segmenters, examples=examples, instruments=instruments)
     spec, endpoints = models.first.spec, handlers.endpoints
     page: gr.Blocks = gr.Blocks(title="DreamMotion", analytics_enabled=False, delete_cache=(600, 3600))
     with page:
@@ -68,7 +75,11 @@ def build_app(models: Models, segmenters: Segmenters, examples: Sequence[Example
         parts: dict[str, Component] = {"token": token, "masthead": masthead(spec), **clip_row(examples)}
         with gr.Row(equal_height=False, elem_classes="dm-bench"):
             with gr.Column(min_width=320):
-                parts |= selection_part(handlers.selections.answer) | prompt_part() | advanced_drawer(spec)
+                parts |= (
+                    selection_part(handlers.selections.answer)
+                    | prompt_part()
+                    | advanced_drawer(spec, judges=instruments.judges)
+                )
             with gr.Column(min_width=320, elem_classes="dm-screen"):
                 parts |= result_part()
         parts |= evidence_part()
@@ -124,14 +135,14 @@ def _connect_selection(wiring: Wiring, parts: dict[str, Any], handlers: Handlers
 
 def _connect_edit(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
     edits = handlers.edits
-    edited = wiring.connect(
+    edited = wiring.connect_job(
         parts["edit"].click,
         edits.run,
-        takes=("token", "source_prompt", "target_prompt", *FORM_FIELDS, *REFINEMENT_FIELDS),
+        settle=edits.settle,
+        stop="stop",
+        takes=EDIT_FIELDS,
         gives=EDIT_OUTPUTS,
-        concurrency_limit=None,
     )
-    wiring.connect(edited.then, edits.settle, takes=("token",), gives=("stop",), queue=False)
     connect_runs(wiring, parts, handlers, edited=edited)
     for stop in (parts["stop"].click, parts["canvas"].stop):
         stop(edits.stop, parts["token"], None, queue=False, api_visibility="private")
@@ -166,9 +177,7 @@ def _models(model: str, device: str, options: LoadOptions | None) -> Models:
     # Where GPUs are shared, the work runs in a forked process: it needs weights that are loaded before.
     editor = LazyEditor(model, device="cuda")
     editor.pipeline()
-    hosted = spaces.GPU(duration=300)
-    lent = (hosted(work) for work in (editor.stream, editor.measure, editor.compare))
-    return Models(HostedEditor(editor.spec, *lent), device="cuda")
+    return Models(HostedEditor(editor, lend=spaces.GPU), device="cuda")
 
 
 def _segmenters(name: str, checkpoint: Path | None, device: str) -> Segmenters:
@@ -187,6 +196,14 @@ def main() -> None:
         "--segmenter", default="embedded", help="what answers clicks at first (default: embedded)"
     )
     parser.add_argument("--checkpoint", type=Path, default=None, help="its weights, instead of the download")
+    parser.add_argument(
+        "--judge",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="what judges words and frames: a folder with a CLIPModel, or owner/name@revision on the hub; "
+        "may be repeated, visitors choose (toybox-clip is always there)",
+    )
     parser.add_argument("--device", default="cpu", help="torch device, for example cuda (default: cpu)")
     parser.add_argument(
         "--low-memory",
@@ -201,9 +218,10 @@ def main() -> None:
             options.model, options.device, LoadOptions.low_memory() if options.low_memory else None
         )
         segmenters = _segmenters(options.segmenter, options.checkpoint, options.device)
+        instruments = SharedInstruments(options.judge)
     except (DreamMotionError, SegmentationError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
-    page = build_app(models, segmenters, load_examples(EXAMPLES_FOLDER))
+    page = build_app(models, segmenters, load_examples(EXAMPLES_FOLDER), instruments)
     page.queue(max_size=32, default_concurrency_limit=1)
     page.launch(server_name=options.host, server_port=options.port, **launch_options())
 

@@ -1,8 +1,9 @@
 """How long the measures of an edit take on a CPU: ``python -m benchmarks.measures``.
 
 The clip is an example at the size asked for; its edit is the negative of what lies in a disc. The judge is
-loaded before, as the page does it once for all visitors. Processor seconds are printed beside those of the
-clock, because other work on the machine disturbs them least.
+loaded before, as the page does it once for all visitors. Another edit of the same clip is measured after the
+first, with what is known of the clip by then. Processor seconds are printed beside those of the clock,
+because other work on the machine disturbs them least.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dreammotion_core import ClipJudge, Instruments, read_video, stream_measurements
+from dreammotion_core import METRICS, ClipJudge, Instruments, MeasuredClip, MeasuredEdit, read_video
 
 CLIP = Path(__file__).resolve().parents[1] / "assets" / "examples" / "car" / "clip.mp4"
 BAR = 5.0
@@ -22,22 +23,33 @@ BAR = 5.0
 
 
 def main() -> None:
-    """Measure one edit and print the seconds of each measure and of all."""
+    """Measure an edit, and another of the same clip; print the seconds of each measure and of all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.measures", description=__doc__.split("\n")[0])
     parser.add_argument("--frames", type=int, default=8, help="(default: %(default)s)")
-    parser.add_argument("--side", type=int, default=128, help="of the square frames (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=int, nargs=2, default=(128, 128), metavar=("W", "H"), help="(default: 128 128)"
+    )
     options = parser.parse_args()
     before = _now()
     instruments = Instruments(judge=ClipJudge.from_pretrained())
     _print("the judge, loaded once", before, "")
-    source, edited, mask = _edit(options.frames, options.side)
-    began = before = _now()
-    for found in stream_measurements(
-        source, edited=edited, mask=mask, target_prompt="a blue car on a road", instruments=instruments
-    ):
-        _print(found.metric.name, before, found.text)
-        before = _now()
-    _print("all", began, f"bar {BAR:g} s")
+    frames, negative, mask = _clips(options.frames, *options.size)
+    source = MeasuredClip(frames)
+    for which in ("an edit", "another of the same clip"):
+        edit = MeasuredEdit(
+            source=source,
+            edited=MeasuredClip(negative),
+            mask=mask,
+            target_prompt="a blue car on a road",
+            instruments=instruments,
+        )
+        print(which)
+        began = _now()
+        for name in METRICS:
+            before = _now()
+            found = edit.measure(name)
+            _print(name, before, found.text)
+        _print("all", began, f"bar {BAR:g} s")
 
 
 def _now() -> tuple[float, float]:
@@ -50,13 +62,13 @@ def _print(name: str, since: tuple[float, float], remark: str) -> None:
     print(f"{name:>24}: {processor:5.2f} s of a processor, {clock:5.2f} s by the clock  {remark}")
 
 
-def _edit(num_frames: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _clips(num_frames: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Source, edit and mask."""
     frames = read_video(CLIP).frames
-    resized = [Image.fromarray(frames[i % len(frames)]).resize((side, side)) for i in range(num_frames)]
+    resized = [Image.fromarray(frames[i % len(frames)]).resize((width, height)) for i in range(num_frames)]
     source = np.stack([np.asarray(picture) for picture in resized])
-    rows, columns = np.mgrid[:side, :side] / side
-    disc = (rows - 0.6) ** 2 + (columns - 0.4) ** 2 < 0.04
+    rows, columns = np.mgrid[:height, :width]
+    disc = (rows / height - 0.6) ** 2 + (columns / width - 0.4) ** 2 < 0.04
     mask = np.broadcast_to(disc, source.shape[:3])
     edited = np.where(mask[..., None], 255 - source, source)
     return source, edited, mask

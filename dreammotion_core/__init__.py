@@ -5,7 +5,7 @@ output = pipe(read_video("clip.mp4"), source_prompt="a red car", target_prompt="
 write_video(output.video, "edited.mp4")
 """
 
-from dreammotion_core.ablation import VariantEvent, VariantResult, run_ablation
+from dreammotion_core.ablation import EditSource, VariantEvent, VariantResult, run_ablation
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.registry import list_models
@@ -38,13 +38,16 @@ from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.masks import feathered_alpha, grown_mask
 from dreammotion_core.methods.variants import ABLATION, VARIANTS, Variant
 from dreammotion_core.metrics import (
+    EMBEDDED_JUDGE,
     METRICS,
     ClipJudge,
     Instruments,
+    MeasuredClip,
+    MeasuredEdit,
     Measurement,
     Metric,
     evaluate_edit,
-    stream_measurements,
+    judge_name,
 )
 from dreammotion_core.model_downloads import ModelDownload, download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
@@ -59,6 +62,7 @@ from dreammotion_core.video_io import probe_video, read_video, write_video
 
 __all__ = [
     "ABLATION",
+    "EMBEDDED_JUDGE",
     "METRICS",
     "PRESETS",
     "SYNCHRONISE",
@@ -75,6 +79,7 @@ __all__ = [
     "EditConfig",
     "EditEvent",
     "EditOutput",
+    "EditSource",
     "Finished",
     "GivenMasks",
     "GivenObjects",
@@ -85,6 +90,8 @@ __all__ = [
     "LoadOptions",
     "MaskError",
     "MaskStream",
+    "MeasuredClip",
+    "MeasuredEdit",
     "Measurement",
     "MemorySourceCache",
     "Metric",
@@ -119,6 +126,7 @@ __all__ = [
     "evaluate_edit",
     "feathered_alpha",
     "grown_mask",
+    "judge_name",
     "length_words",
     "list_models",
     "measure_edit",
@@ -130,7 +138,6 @@ __all__ = [
     "read_video",
     "run_ablation",
     "shortest_length",
-    "stream_measurements",
     "usable_memory",
     "write_ablation_board",
     "write_frames",

@@ -29,7 +29,7 @@ from dreammotion_core.metrics import (
     evaluate_edit,
     known_metrics,
 )
-from dreammotion_core.metrics.evaluation import figure
+from dreammotion_core.metrics.measurement import figure
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.reports.ablation_board import write_ablation_board
 from dreammotion_core.reports.measurement_table import heading, measurement_cells

@@ -30,6 +30,7 @@ _SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "appearance_weight": ("of the text's pull; 0: off", _REAL),
     "spatial_weight": ("of keeping the structure; 0: off", _REAL),
     "temporal_weight": ("of keeping the motion; 0: off", _REAL),
+    "matching_limit": ("of keeping both, in lengths of the text's pull; 0: off", _REAL),
     "mask_matching": ("match outside the mask too", {"action": "store_false"}),
     "mask_grow": ("grow the mask (negative: shrink)", _PIXELS),
     "mask_feather": ("soft rim of the mask", _PIXELS),
@@ -49,7 +50,12 @@ _SHORT_FLAGS = {"num_optimization_steps": "--steps"}
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add an option for each setting, and one for the preset."""
     group = parser.add_argument_group("settings (default: those of the preset)")
-    group.add_argument("--preset", choices=tuple(PRESETS), default="fast", help="(%(default)s)")
+    group.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        default="fast",
+        help="keep-shape: for new colours and materials; paper: its optimiser, slow (%(default)s)",
+    )
     for name, (what, reading) in _SETTINGS.items():
         no = "no-" if reading.get("action") == "store_false" else ""
         flag = _SHORT_FLAGS.get(name, f"--{no}{name.replace('_', '-')}")

@@ -48,4 +48,4 @@ def max_difference_outside(source: Frames, result: Frames, mask: Mask) -> int | 
     outside = ~mask
     if not outside.any():
         return None
-    return int(np.abs(source[outside].astype(np.int16) - result[outside].astype(np.int16)).max())
+    return int((np.maximum(source, result) - np.minimum(source, result))[outside].max())

@@ -28,18 +28,21 @@ CHOICES = {
 }
 """What the settings in words can be."""
 
-Preset = Literal["fast", "paper"]
+Preset = Literal["fast", "keep-shape", "paper"]
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {},
+    "keep-shape": {"spatial_weight": 2.5, "temporal_weight": 10_000.0},
     "paper": {
         "num_optimization_steps": 200,
         "learning_rate": 0.4,
         "learning_rate_end_factor": 1.0,
         "timestep_order": "random",
+        "matching_limit": 0.0,
         "preview_interval": 10,
     },
 }
-"""What each preset changes from the defaults of `EditConfig`. ``paper`` is DreamMotion's optimiser."""
+"""What each preset changes from the defaults of `EditConfig`. ``keep-shape`` is for new colours and
+materials, where nothing should become another object; ``paper`` is DreamMotion's optimiser."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,9 @@ class EditConfig:
         appearance_weight: weight of the V-DDS direction; 0 switches it off.
         spatial_weight: lambda_s, weight of spatial self-similarity matching; 0 switches it off.
         temporal_weight: lambda_t, weight of temporal self-similarity matching; 0 switches it off.
+        matching_limit: the matching gradient is shortened where it is more than so many times as long as the
+            V-DDS direction, so that weights which are too large for a model cannot make it diverge; 0
+            switches the limit off (the paper).
         use_mask: confine the edit to the mask. False edits the whole frame and composites nothing.
         mask_matching: confine the matching gradients to the mask as well.
         mask_grow: pixels by which the mask is grown (negative: shrunk) before use.
@@ -99,6 +105,7 @@ class EditConfig:
     appearance_weight: float = 1.0
     spatial_weight: float = 0.02
     temporal_weight: float = 2.0
+    matching_limit: float = 2.0
     use_mask: bool = True
     mask_matching: bool = True
     mask_grow: int = 0
@@ -124,7 +131,7 @@ class EditConfig:
         _check_real("guidance_scale", self.guidance_scale, 0.0, 1000.0)
         _check_real("resolution_scale", self.resolution_scale, 0.0, 2.0, above=True)
         _check_real("colour_smoothing", self.colour_smoothing, 0.0, 3600.0)
-        for name in ("appearance_weight", "spatial_weight", "temporal_weight"):
+        for name in ("appearance_weight", "spatial_weight", "temporal_weight", "matching_limit"):
             _check_real(name, getattr(self, name), 0.0, 1e6)
         for name in ("use_mask", "mask_matching", "keep_detail"):
             if not isinstance(getattr(self, name), bool):

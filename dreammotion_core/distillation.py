@@ -5,6 +5,7 @@ Pure functions: tensors in, tensors out.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -58,3 +59,16 @@ def velocity_direction(direction: Tensor, difference: Tensor, alpha: Tensor, sig
         (1, C, F, h, w).
     """
     return (alpha + sigma) / alpha * direction - difference
+
+
+def shortened(gradient: Tensor, *, direction: Tensor, limit: float) -> Tensor:
+    """A gradient made no longer than so many times another one; the same bits where it is not longer.
+
+    Args:
+        gradient: any shape.
+        direction: the same shape.
+        limit: most that the norm of `gradient` may be, in norms of `direction`.
+    """
+    norm, longest = torch.linalg.vector_norm(gradient), limit * torch.linalg.vector_norm(direction)
+    share: Tensor = longest / norm.clamp_min(torch.finfo(norm.dtype).tiny)
+    return gradient * share.clamp_max(1)

@@ -16,7 +16,12 @@ from torch.optim.lr_scheduler import LinearLR
 
 from dreammotion_core.backends.base import Backend
 from dreammotion_core.config import EditConfig
-from dreammotion_core.distillation import classifier_free_guidance, masked_direction, velocity_direction
+from dreammotion_core.distillation import (
+    classifier_free_guidance,
+    masked_direction,
+    shortened,
+    velocity_direction,
+)
 from dreammotion_core.errors import NumericsError
 from dreammotion_core.events import StepDone
 from dreammotion_core.keys import KeyCapture, KeySite
@@ -189,6 +194,8 @@ def distill_step(
     )
     if task.latent_mask is not None and config.mask_matching:
         matching_gradient = matching_gradient * task.latent_mask
+    if config.matching_limit > 0:
+        matching_gradient = shortened(matching_gradient, direction=direction, limit=config.matching_limit)
     gradient = config.appearance_weight * direction + matching_gradient
     refuse_infinite(gradient, backend=backend, timestep=timestep)
     return gradient, StepLosses(float(direction.square().mean().sqrt()), spatial, temporal)

@@ -600,7 +600,7 @@ def test_every_setting_of_the_drawer_reaches_the_edit() -> None:
     assert {value for _, value in METHOD_CHOICES} == set(CHOICES["method"])
 
 
-@pytest.mark.parametrize("name", ["fast", "paper"])
+@pytest.mark.parametrize("name", ["fast", "keep-shape", "paper"])
 def test_a_preset_fills_the_form(name: str) -> None:
     config = EditConfig.preset(name, seed=7)
 

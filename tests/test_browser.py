@@ -360,7 +360,7 @@ def test_a_run_is_measured_listed_and_saved(visit: Callable[..., Page], tmp_path
     assert [row["run"] for row in rows] == ["1", "2"]
     assert rows[0]["should_show"] == "'=a blue ball"
     assert rows[0]["background_difference"] == "0.0"
-    assert all(row["motion_fidelity"] for row in rows)
+    assert all(row["motion_fidelity (DIS flow)"] for row in rows)
     assert visit().locator("#runs tbody tr").count() == 0
 
 

@@ -1,6 +1,11 @@
 import torch
 
-from dreammotion_core.distillation import classifier_free_guidance, masked_direction, velocity_direction
+from dreammotion_core.distillation import (
+    classifier_free_guidance,
+    masked_direction,
+    shortened,
+    velocity_direction,
+)
 from dreammotion_core.parameterization import add_noise, noise_from_prediction
 
 
@@ -77,3 +82,26 @@ def test_the_velocity_direction_of_other_schedules_is_noise_less_signal() -> Non
     direction = velocity_direction(noise_pred - source_noise_pred, target - source, alpha, sigma)
 
     torch.testing.assert_close(direction, velocities[0] - velocities[1])
+
+
+def test_a_gradient_is_shortened_to_the_limit_and_keeps_where_it_points() -> None:
+    gradient, direction = torch.randn(2, 1, 4, 2, 3, 3)
+
+    found = shortened(gradient * 100, direction=direction, limit=0.5)
+
+    torch.testing.assert_close(found.norm(), 0.5 * direction.norm())
+    torch.testing.assert_close(found / found.norm(), gradient / gradient.norm())
+
+
+def test_a_gradient_within_the_limit_keeps_its_bits() -> None:
+    gradient, direction = torch.randn(2, 1, 4, 2, 3, 3)
+
+    assert torch.equal(shortened(gradient * 0.01, direction=direction, limit=1.0), gradient * 0.01)
+
+
+def test_where_nothing_pulls_nothing_is_shortened_to_nan() -> None:
+    nothing, gradient = torch.zeros(1, 4, 2, 3, 3), torch.randn(1, 4, 2, 3, 3)
+
+    assert torch.equal(shortened(nothing, direction=nothing, limit=1.0), nothing)
+    assert torch.equal(shortened(gradient, direction=nothing, limit=1.0), nothing)
+    assert torch.equal(shortened(nothing, direction=gradient, limit=1.0), nothing)

@@ -139,6 +139,18 @@ def test_each_loss_can_be_switched_off(
     assert (losses.temporal == 0) == (switched_off == "temporal_weight")
 
 
+def test_a_weight_that_is_far_too_large_cannot_outweigh_the_direction(
+    backend: UNet3DBackend, source: Tensor, mask: Tensor
+) -> None:
+    absurd = config(spatial_weight=1e5, temporal_weight=1e6)
+
+    for step, latents in run(backend, source, mask, absurd):
+        assert torch.isfinite(latents).all()
+        assert step.gradient_norm <= 3.001 * step.losses.appearance
+    free, _ = list(run(backend, source, mask, absurd.with_changes(matching_limit=0.0)))[-1]
+    assert free.gradient_norm > 100 * free.losses.appearance
+
+
 def test_matching_pulls_the_keys_back_towards_the_source(backend: UNet3DBackend, source: Tensor) -> None:
     pushed = source + 0.5 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(5))
     settings = config(appearance_weight=0.0, spatial_weight=1.0, temporal_weight=0.0)

@@ -27,6 +27,9 @@ MATHS = {"distillation", "similarity", "parameterization", "masks", "composite",
 PIXEL_METRICS = {"clips", "background", "colour_jitter", "fidelity", "flow", "mask_overlap", "warping"}
 TRACK_METRICS = {"cotracker", "motion_fidelity", "perceptual", "tracks", "tracks_flow"}
 METRICS = {f"metrics.{what}" for what in PIXEL_METRICS | TRACK_METRICS}
+MEASURING = {"metrics.clip_scores", "metrics.instruments", "metrics.registry"} | {
+    f"metrics.{what}" for what in ("measurement", "measured_clip", "measured_edit")
+}
 METHODS = {f"methods.{what}" for what in ("denoising", "flowedit", "inversion", "sdedit", "sds")}
 EDITING = BOTTOM | MATHS | {"events", "memory", "backends.base", "editing", "source_cache"}
 LOADING = {f"backends.{what}" for what in ("load_options", "checkpointing", "placement", "profiles")}
@@ -53,12 +56,11 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "metrics.registry": {"errors"},
     "metrics.clip_scores": BOTTOM | {"metrics.clips", "backends.known_models"},
     "metrics.instruments": METRICS | {"metrics.clip_scores"},
-    "metrics.measured_edit": BOTTOM | METRICS | {"metrics.clip_scores", "metrics.instruments"},
-    "metrics.evaluation": BOTTOM
-    | METRICS
-    | {"metrics.instruments", "metrics.measured_edit", "metrics.registry"},
-    "metrics": METRICS
-    | {"metrics.clip_scores", "metrics.instruments", "metrics.registry", "metrics.evaluation"},
+    "metrics.measurement": {"metrics.registry"},
+    "metrics.measured_clip": BOTTOM | METRICS | {"metrics.clip_scores"},
+    "metrics.measured_edit": BOTTOM | METRICS | {"composite"} | MEASURING - {"metrics.measured_edit"},
+    "metrics.evaluation": BOTTOM | METRICS | MEASURING,
+    "metrics": METRICS | MEASURING | {"metrics.evaluation"},
     "keys": {"errors"},
     "backends.base": BOTTOM | MATHS | {"keys", "backends.checkpointing"},
     "backends.load_options": {"errors"},
@@ -99,13 +101,13 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "preflight": BOTTOM | {"checks", "clip_reading", "device_memory", "events", "pipeline"},
     "preflight_words": {"preflight", "backends.base"},
     "ablation": BOTTOM
-    | {"checks", "events", "pipeline", "methods.variants", "metrics.evaluation"}
-    | {"metrics.instruments"},
+    | {"backends.base", "checks", "events", "methods.variants", "metrics.evaluation"}
+    | {"metrics.instruments", "metrics.measured_clip", "metrics.measurement"},
     "reports": set(),
     "reports.page": set(),
     "reports.charts": set(),
     "reports.players": {"values"},
-    "reports.measurement_table": {"metrics.evaluation"},
+    "reports.measurement_table": {"metrics.measurement"},
     "reports.ablation_board": BOTTOM
     | {f"reports.{part}" for part in ("page", "charts", "players", "measurement_table")}
     | {"ablation", "atomic_files", "metrics.registry"},
@@ -118,7 +120,7 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     | {"cli_options", "cli_evaluation"},
     "cli_measuring": BOTTOM
     | FILES
-    | {"ablation", "events", "pipeline", "methods.variants", "metrics", "metrics.evaluation"}
+    | {"ablation", "events", "pipeline", "methods.variants", "metrics", "metrics.measurement"}
     | {f"reports.{part}" for part in ("page", "measurement_table", "ablation_board")}
     | {"cli_arguments", "cli_settings"},
 }

@@ -18,6 +18,8 @@ from dreammotion_core.metrics import (
     FlowTracker,
     FrameLpips,
     Instruments,
+    MeasuredClip,
+    MeasuredEdit,
     PointTracks,
     backbone_path,
     background_proof,
@@ -28,9 +30,9 @@ from dreammotion_core.metrics import (
     psnr,
     region_similarity,
     ssim,
-    stream_measurements,
     warping_error,
 )
+from dreammotion_core.metrics.flow import Motion, consecutive_flows
 from dreammotion_core.values import Frames, Mask
 
 FRAMES, SIDE = 5, 64
@@ -421,14 +423,43 @@ class TestEvaluateEdit:
             asked.append(len(frames))
             raise MetricError("no")
 
-        names, instruments = ["motion_fidelity", "text_alignment"], Instruments(tracker=tracker)  # type: ignore[arg-type]
-        clip = shifting(2, 1)
-        stream = stream_measurements(clip, edited=clip, names=names, instruments=instruments)
+        clip, instruments = MeasuredClip(shifting(2, 1)), Instruments(tracker=tracker)  # type: ignore[arg-type]
+        edit = MeasuredEdit(source=clip, edited=clip, instruments=instruments)
 
-        assert next(stream).metric.name == "text_alignment"
+        assert edit.measure("text_alignment").metric.name == "text_alignment"
         assert asked == []
-        assert next(stream).note == "no"
+        assert edit.measure("motion_fidelity").note == "no"
         assert asked == [FRAMES]
+
+    def test_what_is_known_of_a_source_is_not_worked_out_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = []
+
+        def counted(frames: Frames) -> Motion:
+            asked.append(len(frames))
+            return Motion(consecutive_flows(frames))
+
+        monkeypatch.setattr(Motion, "of", counted)
+        source, mask = MeasuredClip(shifting(2, 1)), square_mask()
+        names = ["motion_fidelity", "motion_fidelity_frame", "warping_error"]
+        edits = [shifting(2, 1, seed=seed) for seed in (1, 2)]
+        shared = [evaluate_edit(source, edited=edit, mask=mask, names=names) for edit in edits]
+
+        assert asked == [FRAMES] * 3
+        alone = [evaluate_edit(source.frames, edited=edit, mask=mask, names=names) for edit in edits]
+        assert shared == alone
+
+    def test_the_beginning_of_an_edit_measures_as_that_many_frames_by_themselves(self) -> None:
+        clip, other, mask = shifting(2, 1), shifting(2, 1, seed=1), square_mask()
+        edit = MeasuredEdit(source=MeasuredClip(clip), edited=MeasuredClip(other), mask=mask)
+        names = ["motion_fidelity", "ssim_outside", "warping_error"]
+        whole = [edit.measure(name) for name in names]
+
+        beginning = edit.beginning(3)
+
+        assert [beginning.measure(name) for name in names] == list(
+            evaluate_edit(clip[:3], edited=other[:3], mask=mask[:3], names=names)
+        )
+        assert [edit.measure(name) for name in names] == whole
 
     def test_what_cannot_be_measured_says_why(self) -> None:
         found = by_name(evaluate_edit(shifting(2, 1), edited=shifting(2, 1)))

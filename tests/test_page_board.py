@@ -10,11 +10,10 @@ import pytest
 
 from dreammotion_core import (
     ABLATION,
+    EditEvent,
     MaskError,
     OutOfMemoryError,
     PromptError,
-    VariantEvent,
-    VariantResult,
     Video,
 )
 from tests.test_app import PROMPTS, Page, editor, example, form  # noqa: F401
@@ -28,7 +27,7 @@ from web.models import Models
 from web.visitors import VisitorGoneError
 
 
-def no_judge() -> Any:
+def no_judge(_: str) -> Any:
     raise OutOfMemoryError("no room for a judge")
 
 
@@ -41,7 +40,7 @@ class BoardPage(Page):
             visitors=self.visitors,
             device=self.device,
             models=Models(editor),
-            instruments=SharedInstruments(no_judge),
+            instruments=SharedInstruments(load=no_judge),
         )
         self.token = self.arrive()
         self.click(self.token)
@@ -115,7 +114,7 @@ def test_stopped_before_the_first_variant_there_is_no_board(page: BoardPage) -> 
     page.edits.stop(page.token)
     end = list(updates)[-1]
 
-    assert "Stopped before the first variant" in end["board_status"]
+    assert "No variant was finished" in end["board_status"]
     assert "board_file" not in end
 
 
@@ -154,16 +153,18 @@ def test_an_edit_of_the_same_visitor_ends_the_board(page: BoardPage) -> None:
 
 
 class EditorThatFails:
-    """The real editor, cut short after the first variant by what a small GPU does."""
+    """The real editor, whose second edit ends as on a small GPU."""
 
     def __init__(self, editor: LazyEditor) -> None:  # noqa: F811
         self.spec = editor.spec
         self._editor = editor
+        self._num_edits = 0
 
-    def compare(self, video: Video, **request: Any) -> Generator[VariantEvent | VariantResult, None, None]:
-        for event in self._editor.compare(video, **request):
+    def stream(self, video: Video, **request: Any) -> Generator[EditEvent, None, None]:
+        self._num_edits += 1
+        for event in self._editor.stream(video, **request):
             yield event
-            if isinstance(event, VariantResult):
+            if self._num_edits > 1:
                 raise OutOfMemoryError("the device ran out of memory; use fewer frames")
 
 

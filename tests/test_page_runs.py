@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import shutil
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,18 @@ import numpy as np
 import pytest
 
 from dreammotion_core import (
+    EMBEDDED_JUDGE,
     METRICS,
     ClipJudge,
+    ConfigError,
     EditConfig,
     EditOutput,
     Measurement,
     ModelLoadError,
     Video,
 )
+from dreammotion_core.backends.known_models import ASSETS
+from dreammotion_core.metrics import flow
 from segmentation import Tracks, load_segmenter
 from tests.tiny import moving_square
 from web.clip import Clip
@@ -60,11 +66,15 @@ class Bench:
     """A visitor whose edit is done, and what measures it."""
 
     def __init__(
-        self, load_judge: Callable[[], ClipJudge] = ClipJudge.from_pretrained, **options: Any
+        self,
+        load_judge: Callable[[], ClipJudge] = ClipJudge.from_pretrained,
+        *,
+        judges: Sequence[str] = (),
+        **options: Any,
     ) -> None:
         self.visitors = VisitorStore()
         self.token = self.visitors.admit()
-        instruments = SharedInstruments(load_judge)
+        instruments = SharedInstruments(judges, load=lambda _: load_judge())
         self.scores = Scores(visitors=self.visitors, instruments=instruments, **options)
         self.video, self.mask = moving_square(4, SIZE)
         self.clip = clip_of(self.video)
@@ -76,8 +86,8 @@ class Bench:
     def edited(self, **changes: Any) -> None:
         self.log.add(replace(edit(self.video, self.mask), **changes), clip=self.clip)
 
-    def measured(self) -> list[dict[str, Any]]:
-        return list(self.scores.measure(token=self.token))
+    def measured(self, judge: str | None = None) -> list[dict[str, Any]]:
+        return list(self.scores.measure(token=self.token, judge=judge))
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +112,8 @@ def test_the_card_is_there_at_once_and_fills(judge: ClipJudge) -> None:
     assert "Nothing outside your selection changed" in before
     assert "0 of 255" in before
     assert before.count("measuring…") == len(MEASURES) - 1
-    assert [card.count("measuring…") for card in cards] == [4, 3, 2, 1, 0, 0]
+    assert [card.count("measuring…") for card in cards] == [5, 4, 3, 2, 1, 0, 0]
+    assert "toybox-clip is being loaded" in cards[0]
     assert "Moves like the source" in cards[-1]
     assert "judged by toybox-clip" in cards[-1]
     assert "followed by DIS flow" in cards[-1]
@@ -142,14 +153,67 @@ def test_what_cannot_be_measured_is_said_without_a_toast(judge: ClipJudge) -> No
     assert "measuring…" not in card
 
 
-def test_time_that_is_up_leaves_the_rest_out(judge: ClipJudge) -> None:
+def test_what_does_not_fit_into_the_time_is_not_begun_and_named(judge: ClipJudge) -> None:
     bench = Bench(lambda: judge, seconds=0.0)
     bench.edited()
 
     card = bench.measured()[-1]["card"]
 
-    assert set(bench.log.rows[0].figures) == {"background_difference", "text_alignment"}
-    assert "The rest would take more than 0 s" in card
+    assert set(bench.log.rows[0].figures) == {"background_difference"}
+    assert "Left out, to stay within 0 s: " in card
+    assert all(SHORT[name].lower() in card for name in MEASURES if name != "background_difference")
+
+
+class SlowJudge:
+    """The embedded judge, so slow that each look takes a while; what it is shown is counted."""
+
+    name = "slow"
+
+    def __init__(self, judge: ClipJudge) -> None:
+        self._judge = judge
+        self.shown: list[int] = []
+
+    def image_features(self, frames: np.ndarray) -> np.ndarray:
+        self.shown.append(len(frames))
+        began = time.thread_time()
+        while time.thread_time() - began < 0.2:
+            pass
+        return self._judge.image_features(frames)
+
+
+def test_a_judge_that_is_too_slow_is_not_asked_and_the_rest_is_measured(judge: ClipJudge) -> None:
+    slow = SlowJudge(judge)
+    bench = Bench(lambda: slow, seconds=1.0)  # type: ignore[arg-type, return-value]
+    bench.edited()
+
+    card = bench.measured()[-1]["card"]
+
+    assert set(bench.log.rows[0].figures) == set(MEASURES) - {"text_alignment", "frame_consistency"}
+    assert "Left out, to stay within 1 s: words and frames, which would take about 2 s more." in card
+    assert slow.shown == [1, 1]
+
+
+def test_a_second_edit_of_a_clip_takes_over_what_is_known_of_it(
+    judge: ClipJudge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed: list[int] = []
+    flows = flow.consecutive_flows
+    monkeypatch.setattr(
+        flow, "consecutive_flows", lambda frames: followed.append(len(frames)) or flows(frames)
+    )
+    bench = Bench(lambda: judge)
+
+    bench.edited()
+    bench.measured()
+    first, followed[:] = list(followed), []
+    bench.edited()
+    bench.measured()
+
+    # The beginnings of both clips and both clips; then those of the edit alone.
+    assert sorted(first) == [2, 2, 4, 4]
+    assert sorted(followed) == [2, 4]
+    one, two = bench.log.rows
+    assert one.figures == two.figures
 
 
 def test_large_clips_are_measured_reduced_and_say_so(
@@ -261,15 +325,14 @@ def test_runs_belong_to_their_visitor_and_go_with_them() -> None:
 def test_no_cell_of_the_csv_becomes_a_formula(prompt: str, tmp_path: Path) -> None:
     bench = Bench()
     bench.edited(target_prompt=prompt)
-    bench.log.rows[0].figures["text_alignment"] = Measurement(METRICS["text_alignment"], -0.1, 0.2, "=judge")
+    bench.log.rows[0].figures["text_alignment"] = Measurement(METRICS["text_alignment"], -0.1, 0.2, "judge")
 
     with write_runs(bench.log.rows, tmp_path / "runs.csv").open(encoding="utf-8-sig", newline="") as file:
         (row,) = csv.DictReader(file)
 
     assert row["should_show"] == f"'{prompt}"
     assert row["clip"] == "'=clip.mp4"
-    assert row["text_alignment_judge"] == "'=judge"
-    assert row["text_alignment"] == "-0.1"
+    assert row["text_alignment (judge)"] == "-0.1"
 
 
 def test_the_csv_has_all_facts_and_figures(judge: ClipJudge) -> None:
@@ -283,6 +346,63 @@ def test_the_csv_has_all_facts_and_figures(judge: ClipJudge) -> None:
 
     assert (row["should_show"], row["seed"], row["seconds"]) == ('a "blue", größer car', "7", "12.3")
     assert row["background_difference"] == "0.0"
-    assert float(row["motion_fidelity"]) > 0.9
+    assert float(row["motion_fidelity (DIS flow)"]) > 0.9
     assert row["colour_jitter_of_source"]
-    assert row["frame_consistency_judge"] == "toybox-clip"
+    assert row["frame_consistency (toybox-clip)"]
+
+
+# Judges
+
+
+@pytest.fixture(scope="module")
+def other_judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A judge in a folder of the user's own."""
+    folder = tmp_path_factory.mktemp("judges") / "<mine>"
+    shutil.copytree(ASSETS / EMBEDDED_JUDGE, folder)
+    return folder
+
+
+def test_figures_of_two_judges_never_share_a_column(other_judge: Path, tmp_path: Path) -> None:
+    bench = Bench()
+    bench.scores = Scores(visitors=bench.visitors, instruments=SharedInstruments([str(other_judge)]))
+    cards = []
+    for choice in (None, EMBEDDED_JUDGE):
+        bench.edited()
+        cards.append(bench.measured(choice)[-1]["card"])
+
+    assert "judged by &lt;mine&gt;." in cards[0]
+    assert "judged by toybox-clip, which knows its own" in cards[1]
+    table = runs_html(bench.log.rows)
+    for heading in ("Words", "Frames"):
+        assert f"{heading}<small>&lt;mine&gt;</small>" in table
+        assert f"{heading}<small>toybox-clip</small>" in table
+    with write_runs(bench.log.rows, tmp_path / "runs.csv").open(encoding="utf-8-sig", newline="") as file:
+        first, second = csv.DictReader(file)
+    mine, ours = "text_alignment (<mine>)", f"text_alignment ({EMBEDDED_JUDGE})"
+    assert (first[ours], second[mine]) == ("", "")
+    assert first[mine] == second[ours] != ""
+    assert first["motion_fidelity (DIS flow)"] == second["motion_fidelity (DIS flow)"]
+
+
+def test_a_judge_that_nobody_offers_is_not_asked() -> None:
+    bench = Bench()
+    bench.edited()
+
+    card = bench.measured("owner/name@main")[-1]["card"]
+
+    assert "There is no judge &#x27;owner/name@main&#x27;; choose one of: toybox-clip" in card
+    assert set(bench.log.rows[0].figures) == {"background_difference"}
+
+
+def test_judges_that_cannot_be_told_apart_or_found_are_refused_at_the_start(tmp_path: Path) -> None:
+    twin = tmp_path / EMBEDDED_JUDGE
+    shutil.copytree(ASSETS / EMBEDDED_JUDGE, twin)
+
+    with pytest.raises(ConfigError, match="two judges are called 'toybox-clip'"):
+        SharedInstruments([str(twin)])
+    (twin / "model.safetensors").unlink()
+    with pytest.raises(ModelLoadError, match=r"lacks model\.safetensors"):
+        SharedInstruments([str(twin)])
+    with pytest.raises(ModelLoadError, match="no judge 'nowhere'"):
+        SharedInstruments(["nowhere"])
+    assert SharedInstruments(["owner/name@1234"]).judges == ["owner/name@1234", EMBEDDED_JUDGE]

@@ -37,6 +37,7 @@ from dreammotion_core.values import EditOutput, Notice, StepLosses, Video
         ("appearance_weight", -0.1),
         ("spatial_weight", float("inf")),
         ("temporal_weight", None),
+        ("matching_limit", -1.0),
         ("use_mask", 1),
         ("mask_matching", "yes"),
         ("mask_grow", 1000),
@@ -95,7 +96,7 @@ def test_every_preset_is_valid_and_can_be_changed(name: str) -> None:
 
 
 def test_unknown_preset_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"'slow'.*fast, paper"):
+    with pytest.raises(ConfigError, match=r"'slow'.*fast, keep-shape, paper"):
         EditConfig.preset("slow")
 
 

@@ -7,22 +7,25 @@ from web.components import CSS_FILES, masthead
 from web.drawer import advanced_drawer
 from web.drawer_events import connect_mask_files, connect_models, connect_segmenters
 from web.editing import EDIT_OUTPUTS
-from web.editor import HostedEditor, LazyEditor
+from web.editor import LazyEditor
 from web.evidence_events import connect_board, connect_runs
 from web.examples import Example, load_examples
 from web.handlers import Handlers
+from web.hosting import HostedEditor
+from web.judging import SharedInstruments
 from web.model_picker import LIST_OUTPUTS
 from web.models import Models
 from web.opening import CLIP_OUTPUTS
 from web.parts import clip_row, evidence_part, prompt_part, result_part, selection_part
 from web.segmenters import PICKER_OUTPUTS, Segmenters
-from web.settings import FORM_FIELDS, PRESET_OUTPUTS, REFINEMENT_FIELDS
+from web.settings import EDIT_FIELDS, FORM_FIELDS, PRESET_OUTPUTS, REFINEMENT_FIELDS
 from web.theme import page_theme
 from web.wiring import Wiring
 
 __all__ = [
     "CLIP_OUTPUTS",
     "CSS_FILES",
+    "EDIT_FIELDS",
     "EDIT_OUTPUTS",
     "FORM_FIELDS",
     "LIST_OUTPUTS",
@@ -35,6 +38,7 @@ __all__ = [
     "LazyEditor",
     "Models",
     "Segmenters",
+    "SharedInstruments",
     "Wiring",
     "advanced_drawer",
     "clip_row",

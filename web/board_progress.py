@@ -27,11 +27,13 @@ class BoardProgress:
         variants: in the order in which they run.
         results: of the finished ones.
         is_over: whether nothing runs any more.
+        problem: why some figures are missing, in plain words; empty where none is.
     """
 
     variants: tuple[Variant, ...] = tuple(VARIANTS[name] for name in ABLATION)
     results: list[VariantResult] = field(default_factory=list)
     is_over: bool = False
+    problem: str = ""
     _step: int = 0
     _num_steps: int = 0
     _begun: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -16,8 +16,12 @@ from dreammotion_core import (
     METRICS,
     DreamMotionError,
     EditConfig,
+    Instruments,
     OutOfMemoryError,
+    VariantEvent,
+    VariantResult,
     ablation_board,
+    run_ablation,
     write_ablation_board,
 )
 from web.board_progress import BoardProgress
@@ -26,6 +30,7 @@ from web.clip import Clip
 from web.device import DeviceQueue, waiting
 from web.editing import check_choice
 from web.editor import Editor
+from web.failures import message_of
 from web.judging import SharedInstruments
 from web.models import Models
 from web.refining import edited_masks
@@ -64,7 +69,9 @@ class Boards:
         self._models = models
         self._instruments = instruments
 
-    def run(self, *, token: str, source_prompt: Any, target_prompt: Any, **form: Any) -> Iterator[Update]:
+    def run(
+        self, *, token: str, source_prompt: Any, target_prompt: Any, judge: Any = None, **form: Any
+    ) -> Iterator[Update]:
         """Run all variants of the edit that the form asks for, always by DreamMotion and with a selection."""
         visitor = self._visitors.get(token)
         clip, editor = require_clip(visitor), self._models.of(visitor)
@@ -72,6 +79,7 @@ class Boards:
         config = read_settings(form, spec=editor.spec)
         clip.refinement = read_refinement(form)
         check_choice(clip)
+        judge = self._instruments.check(judge)
         progress = BoardProgress()
         with visitor.job() as stop:
             shown, hidden = gr.Button(visible=True), gr.DownloadButton(visible=False)
@@ -87,63 +95,78 @@ class Boards:
                     yield {} if words is None else _told(progress, words)
                 if not stop.is_set():
                     self._models.make_room(editor)
-                    yield from self._compare(editor, clip, prompts, config, progress, stop)
+                    yield _told(progress, "Loading the model and what measures…")
+                    at_hand = self._instruments.get(judge)
+                    progress.problem = at_hand.problem
+                    events = self._events(editor, clip, prompts, config, at_hand.instruments)
+                    yield from _watched(events, clip, progress, stop)
 
     def settle(self, *, token: str) -> Update:
         """Offer Stop only while there is something to stop."""
         return {"board_stop": gr.Button(visible=self._visitors.get(token).is_busy)}
 
-    def _compare(
+    def _events(
         self,
         editor: Editor,
         clip: Clip,
         prompts: tuple[str, str],
         config: EditConfig,
-        progress: BoardProgress,
-        stop: threading.Event,
-    ) -> Iterator[Update]:
-        failure: DreamMotionError | None = None
-        events = editor.compare(
-            clip.video,
+        instruments: Instruments,
+    ) -> Generator[VariantEvent | VariantResult, None, None]:
+        return run_ablation(
+            editor,
+            video=clip.video,
             source_prompt=prompts[0],
             target_prompt=prompts[1],
             mask=edited_masks(clip),
             config=config.with_changes(method="dreammotion", use_mask=True, preview_interval=0),
             names=MEASURES,
-            instruments=self._instruments.get()[0],
+            instruments=instruments,
         )
-        yield _told(progress, "Loading the model…")
-        try:
-            with closing(events):
-                for event in events:
-                    if stop.is_set():
-                        break
-                    if progress.accept(event):
-                        board = asdict(ablation_board(progress.results, source=clip.video))
-                        yield _told(progress) | {"board": board}
-                    elif progress.is_due():
-                        yield _told(progress)
-        except OutOfMemoryError as error:
-            # A new one: the traceback of the old one holds on to what lies on the device.
-            failure = OutOfMemoryError(f"{error}. “Time and memory” under Edit finds what fits.")
-        except DreamMotionError as error:
-            failure = error
-        progress.end()
-        yield from _ended(progress, clip)
-        if failure is not None:
-            raise failure
+
+
+def _watched(
+    events: Generator[VariantEvent | VariantResult, None, None],
+    clip: Clip,
+    progress: BoardProgress,
+    stop: threading.Event,
+) -> Iterator[Update]:
+    failure: DreamMotionError | None = None
+    try:
+        with closing(events):
+            for event in events:
+                if stop.is_set():
+                    break
+                if progress.accept(event):
+                    board = asdict(ablation_board(progress.results, source=clip.video))
+                    yield _told(progress) | {"board": board}
+                elif progress.is_due():
+                    yield _told(progress)
+    except OutOfMemoryError as error:
+        # A new one: the traceback of the old one holds on to what lies on the device.
+        failure = OutOfMemoryError(f"{error}. “Time and memory” under Edit finds what fits.")
+    except DreamMotionError as error:
+        failure = error
+    progress.end()
+    yield from _ended(progress, clip, failure)
+    if failure is not None:
+        raise failure
 
 
 def _told(progress: BoardProgress, words: str = "") -> Update:
     return {"board_status": status_html(progress, words=words)}
 
 
-def _ended(progress: BoardProgress, clip: Clip) -> Iterator[Update]:
-    if not progress.results:
-        yield _told(progress, "Stopped before the first variant was finished.")
-        return
+def _ended(progress: BoardProgress, clip: Clip, failure: DreamMotionError | None) -> Iterator[Update]:
     done, total = len(progress.results), len(progress.variants)
-    words = "Done." if done == total else f"Stopped. {done} of {total} variants are finished and kept."
+    kept = f"{done} of {total} variants are finished and kept." if done else "No variant was finished."
+    words = "Done." if done == total else f"Stopped. {kept}"
+    if failure is not None:
+        words = f"{message_of(failure).rstrip('.')}. {kept}"
+    words = f"{words} {progress.problem}".strip()
+    if not progress.results:
+        yield _told(progress, words)
+        return
     # Gradio copies the file into its own cache before it asks for more.
     with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
         path = write_ablation_board(progress.results, Path(folder) / "ablation.html", source=clip.video)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import gradio as gr
 from gradio.components import Component
 
@@ -17,16 +19,18 @@ METHOD_CHOICES = [
 """What a visitor may compare with, and its name in `EditConfig`."""
 
 
-def advanced_drawer(spec: ModelSpec) -> dict[str, Component]:
+def advanced_drawer(spec: ModelSpec, *, judges: Sequence[str]) -> dict[str, Component]:
     """Every setting beyond prompts, preset and seed, by name.
 
     Args:
         spec: of the active model, for the length of a clip.
+        judges: names of what may judge words and frames, the usual one first.
     """
     usual = spec.config()
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
         clip, steps = _span(spec), _optimisation(usual)
-        return clip | steps | _losses(usual) | _words(usual) | _mask(usual) | _method(usual)
+        parts = clip | steps | _losses(usual) | _words(usual) | _mask(usual) | _method(usual)
+        return parts | _judge(judges)
 
 
 def _optimisation(usual: EditConfig) -> dict[str, Component]:
@@ -76,6 +80,12 @@ def _losses(usual: EditConfig) -> dict[str, Component]:
                 ("temporal_weight", "Temporal matching"),
             )
         }
+        limit = gr.Number(
+            usual.matching_limit,
+            label="Longest matching",
+            info="in lengths of the text's pull; 0 switches the limit off",
+            min_width=120,
+        )
     weighting = gr.Radio(
         [("Of predicted noises", "noise"), ("Of velocities", "velocity")],
         value=usual.direction_weighting,
@@ -90,7 +100,7 @@ def _losses(usual: EditConfig) -> dict[str, Component]:
         lines=2,
         elem_id="key-sites",
     )
-    return weights | {"direction_weighting": weighting, "key_sites": sites}
+    return weights | {"matching_limit": limit, "direction_weighting": weighting, "key_sites": sites}
 
 
 def _mask(usual: EditConfig) -> dict[str, Component]:
@@ -139,6 +149,18 @@ def _method(usual: EditConfig) -> dict[str, Component]:
         elem_id="strength",
     )
     return {"method": method, "strength": strength}
+
+
+def _judge(judges: Sequence[str]) -> dict[str, Component]:
+    judge = gr.Radio(
+        list(judges),
+        value=judges[0],
+        label="Words and frames are judged by",
+        info="from the next run and the next ablation on; figures of different judges are never compared",
+        visible=len(judges) > 1,
+        elem_id="judge",
+    )
+    return {"judge": judge}
 
 
 def _group(title: str) -> None:

@@ -32,14 +32,14 @@ def connect_models(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) ->
     picker, measurements, part = handlers.model_picker, handlers.measurements, parts["model"]
     wiring.connect(part.select, picker.use, takes=("token", "model"), gives=MODEL_OUTPUTS, **_LIGHT)
     part.stop(picker.stop, parts["token"], None, queue=False, api_visibility="private")
-    measured = wiring.connect(
+    wiring.connect_job(
         parts["preflight_check"].click,
         measurements.run,
+        settle=handlers.edits.settle,
+        stop="stop",
         takes=("token", *FORM_FIELDS, *REFINEMENT_FIELDS),
         gives=PREFLIGHT_OUTPUTS,
-        **_LIGHT,
     )
-    wiring.connect(measured.then, handlers.edits.settle, takes=("token",), gives=("stop",), queue=False)
     accepted = wiring.connect(
         parts["preflight_use"].click, measurements.accept, takes=("token",), gives=PROPOSAL_OUTPUTS
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator
 from typing import Protocol
 
 import numpy as np
@@ -14,75 +13,23 @@ from dreammotion_core import (
     DreamMotionPipeline,
     EditConfig,
     EditEvent,
-    Instruments,
+    EditSource,
     LoadOptions,
     MemorySourceCache,
-    ModelSpec,
     Preflight,
     Trial,
-    VariantEvent,
-    VariantResult,
     Video,
     list_models,
     measure_edit,
-    run_ablation,
 )
 
 
-class Editor(Protocol):
-    """Runs edits."""
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The active model."""
-        ...
-
-    def stream(
-        self,
-        video: Video,
-        *,
-        source_prompt: str,
-        target_prompt: str,
-        mask: NDArray[np.bool_] | None,
-        config: EditConfig,
-    ) -> Generator[EditEvent, None, None]:
-        """Run one edit. Closing the generator stops it within one step."""
-        ...
+class Editor(EditSource, Protocol):
+    """Runs edits, and measures them before. Closing a generator stops it, an edit within one step."""
 
     def measure(self, video: Video, *, config: EditConfig) -> Generator[Trial | Preflight, None, None]:
-        """Measure an edit before it begins. Closing the generator stops it."""
+        """Measure an edit before it begins."""
         ...
-
-    def compare(
-        self,
-        video: Video,
-        *,
-        source_prompt: str,
-        target_prompt: str,
-        mask: NDArray[np.bool_],
-        config: EditConfig,
-        names: Sequence[str],
-        instruments: Instruments,
-    ) -> Generator[VariantEvent | VariantResult, None, None]:
-        """Edit with parts of the method switched off. Closing the generator stops it within one step."""
-        ...
-
-
-@dataclass(frozen=True)
-class HostedEditor:
-    """An editor whose work is done elsewhere, for example in a process that a shared GPU is lent to.
-
-    Attributes:
-        spec: the active model.
-        stream: as in `Editor`.
-        measure: as in `Editor`.
-        compare: as in `Editor`.
-    """
-
-    spec: ModelSpec
-    stream: Callable[..., Generator[EditEvent, None, None]]
-    measure: Callable[..., Generator[Trial | Preflight, None, None]]
-    compare: Callable[..., Generator[VariantEvent | VariantResult, None, None]]
 
 
 class LazyEditor:
@@ -125,29 +72,6 @@ class LazyEditor:
     def measure(self, video: Video, *, config: EditConfig) -> Generator[Trial | Preflight, None, None]:
         """Measure an edit, after loading the weights if nobody did before."""
         yield from measure_edit(self.pipeline(), video=video, config=config)
-
-    def compare(
-        self,
-        video: Video,
-        *,
-        source_prompt: str,
-        target_prompt: str,
-        mask: NDArray[np.bool_],
-        config: EditConfig,
-        names: Sequence[str],
-        instruments: Instruments,
-    ) -> Generator[VariantEvent | VariantResult, None, None]:
-        """Edit with parts of the method switched off, after loading the weights if nobody did before."""
-        yield from run_ablation(
-            self.pipeline(),
-            video=video,
-            source_prompt=source_prompt,
-            target_prompt=target_prompt,
-            mask=mask,
-            config=config,
-            names=names,
-            instruments=instruments,
-        )
 
     @property
     def is_loaded(self) -> bool:

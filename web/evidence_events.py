@@ -9,7 +9,7 @@ from gradio.events import Dependency
 from web.boards import BOARD_OUTPUTS
 from web.handlers import Handlers
 from web.scoring import SCORE_OUTPUTS
-from web.settings import FORM_FIELDS, REFINEMENT_FIELDS
+from web.settings import EDIT_FIELDS
 from web.wiring import DOWNLOAD, Wiring
 
 
@@ -23,7 +23,9 @@ def connect_runs(wiring: Wiring, parts: dict[str, Any], handlers: Handlers, *, e
         edited: the edit.
     """
     scores = handlers.scores
-    wiring.connect(edited.then, scores.measure, takes=("token",), gives=SCORE_OUTPUTS, concurrency_limit=None)
+    wiring.connect(
+        edited.then, scores.measure, takes=("token", "judge"), gives=SCORE_OUTPUTS, concurrency_limit=None
+    )
     saved = wiring.connect(
         parts["runs_export"].click,
         scores.export,
@@ -37,14 +39,14 @@ def connect_runs(wiring: Wiring, parts: dict[str, Any], handlers: Handlers, *, e
 def connect_board(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
     """Run the ablation, and stop it."""
     boards = handlers.boards
-    done = wiring.connect(
+    wiring.connect_job(
         parts["board_run"].click,
         boards.run,
-        takes=("token", "source_prompt", "target_prompt", *FORM_FIELDS, *REFINEMENT_FIELDS),
+        settle=boards.settle,
+        stop="board_stop",
+        takes=(*EDIT_FIELDS, "judge"),
         gives=BOARD_OUTPUTS,
-        concurrency_limit=None,
     )
-    wiring.connect(done.then, boards.settle, takes=("token",), gives=("board_stop",), queue=False)
     parts["board_stop"].click(
         handlers.edits.stop, parts["token"], None, queue=False, api_visibility="private"
     )

@@ -28,15 +28,22 @@ class Handlers:
         models: that edit.
         segmenters: that answer clicks.
         examples: that may be opened by name.
+        instruments: that measure results.
     """
 
-    def __init__(self, *, models: Models, segmenters: Segmenters, examples: Sequence[Example]) -> None:
+    def __init__(
+        self,
+        *,
+        models: Models,
+        segmenters: Segmenters,
+        examples: Sequence[Example],
+        instruments: SharedInstruments,
+    ) -> None:
         visitors, device, first = VisitorStore(), DeviceQueue(), segmenters.first
         self.visitors = visitors
         self.clips = Clips(visitors=visitors, models=models, segmenter=first, examples=examples)
         self.selections = Selections(visitors=visitors)
         self.edits = Edits(visitors=visitors, device=device, models=models)
-        instruments = SharedInstruments()
         self.scores = Scores(visitors=visitors, instruments=instruments)
         self.boards = Boards(visitors=visitors, device=device, models=models, instruments=instruments)
         self.measurements = Measurements(visitors=visitors, device=device, models=models)

@@ -17,7 +17,7 @@ from web.failures import message_of, told_to_visitor
 from web.models import Models, State
 from web.opening import CLIP_OUTPUTS, Clips
 from web.picking import ProgressWords, size_words
-from web.settings import model_fields, preset_fields, preset_names
+from web.settings import model_fields, preset_choices, preset_fields
 from web.visitors import Visitor, VisitorStore
 from web.wiring import Update
 
@@ -150,5 +150,5 @@ def _controls(spec: ModelSpec) -> Update:
             info=frames_info(spec),
         ),
         "last_stage": gr.Radio(choices=stage_choices(spec), value="", visible=bool(spec.stages)),
-        "preset": preset_names()[0],
+        "preset": preset_choices()[0][1],
     }

@@ -12,7 +12,7 @@ from web.components import board, choice_list, click_canvas, examples_row, losse
 from web.examples import Example
 from web.mask_drawers import mask_drawer, outline_drawer
 from web.run_views import runs_html
-from web.settings import preset_names
+from web.settings import preset_choices
 
 _ABOUT_ABLATION = """<p class="dm-about">What does each part of the method do? One click edits your clip
 five times with the same words, seed and settings: by the words alone (<b>DDS</b>), with the part that keeps
@@ -58,9 +58,7 @@ def prompt_part() -> dict[str, Component]:
         )
     suggestions = gr.Radio([], label="Try", container=False, visible=False, elem_id="suggestions")
     with gr.Row():
-        preset = gr.Radio(
-            preset_names(), value=preset_names()[0], label="Preset", elem_id="preset", min_width=200
-        )
+        preset = _preset_choice()
         seed = gr.Textbox("-1", label="Seed (-1 draws one)", elem_id="seed", min_width=120)
     edit = gr.Button("Edit", variant="primary", elem_id="edit")
     with gr.Row(elem_id="preflight-row"):
@@ -82,6 +80,18 @@ def prompt_part() -> dict[str, Component]:
         "seed": seed,
         "edit": edit,
     }
+
+
+def _preset_choice() -> gr.Radio:
+    choices = preset_choices()
+    return gr.Radio(
+        choices,
+        value=choices[0][1],
+        label="How",
+        info="keep the shape for a new colour or material; the paper's way takes five times as long",
+        elem_id="preset",
+        min_width=260,
+    )
 
 
 def result_part() -> dict[str, Component]:

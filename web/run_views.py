@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from dreammotion_core import METRICS
-from web.runs import MEASURES, Run, RunLog
+from web.runs import MEASURES, Column, Run, RunLog, columns
 from web.views import format_seconds
 from web.wording import SHORT, Wording, pending_wording, short_figure, worded
 
@@ -52,11 +52,10 @@ def runs_html(runs: Sequence[Run]) -> str:
             '<p class="dm-none">Your edits will be listed here with their figures while this page is open. '
             "Nobody else sees them.</p>"
         )
-    columns = ("Run", "It should show", "Model", "Seed", "Time")
-    head = "".join(f'<th scope="col">{name}</th>' for name in columns) + "".join(
-        f'<th scope="col" title="{escape(METRICS[name].question)}">{SHORT[name]}</th>' for name in MEASURES
-    )
-    body = "".join(_row(run) for run in reversed(runs))
+    shown = columns(runs)
+    facts = ("Run", "It should show", "Model", "Seed", "Time")
+    head = "".join(f'<th scope="col">{name}</th>' for name in facts) + "".join(map(_heading, shown))
+    body = "".join(_row(run, shown) for run in reversed(runs))
     return (
         '<div class="dm-runs" tabindex="0" role="region" aria-label="Your runs">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{_legend(runs)}"
@@ -70,7 +69,13 @@ def _item(name: str, wording: Wording) -> str:
     )
 
 
-def _row(run: Run) -> str:
+def _heading(column: Column) -> str:
+    judge = f"<small>{escape(column.judge)}</small>" if column.judge else ""
+    question = escape(METRICS[column.name].question)
+    return f'<th scope="col" title="{question}">{SHORT[column.name]}{judge}</th>'
+
+
+def _row(run: Run, shown: Sequence[Column]) -> str:
     model = run.model if run.method == "dreammotion" else f"{run.model}, {run.method}"
     facts = (str(run.number), run.target_prompt, model, str(run.seed), format_seconds(run.seconds))
     classes = ("", "dm-target", "dm-name", "", "")
@@ -80,7 +85,8 @@ def _row(run: Run) -> str:
     )
     waiting = "-" if run.is_measured else "…"
     cells += "".join(
-        f"<td>{short_figure(run.figures[name]) if name in run.figures else waiting}</td>" for name in MEASURES
+        f"<td>{short_figure(column.figure_of(run)) if column.name in run.figures else waiting}</td>"
+        for column in shown
     )
     return f"<tr>{cells}</tr>"
 

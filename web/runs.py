@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,32 +124,62 @@ class RunLog:
             yield self._unmeasured.pop(0)
 
 
+@dataclass(frozen=True)
+class Column:
+    """Figures that may stand below one another.
+
+    Attributes:
+        name: of the measure.
+        judge: whose figures these are; empty for arithmetic on pixels, and where nobody has judged yet.
+    """
+
+    name: str
+    judge: str
+
+    def figure_of(self, run: Run) -> Measurement | None:
+        """The figure of a run, unless another judge gave it."""
+        found = run.figures.get(self.name)
+        return None if found is None or found.value is None or found.judge != self.judge else found
+
+
+def columns(runs: Sequence[Run]) -> list[Column]:
+    """The measures in the order of `MEASURES`, each with a column for every judge that was asked."""
+    shown = []
+    for name in MEASURES:
+        found = (run.figures[name] for run in runs if name in run.figures)
+        judges = dict.fromkeys(each.judge for each in found if each.value is not None)
+        shown += [Column(name, judge) for judge in judges or ("",)]
+    return shown
+
+
 def write_runs(runs: list[Run], path: Path) -> Path:
     """Write runs as CSV in UTF-8, with a mark by which spreadsheets know it.
 
-    Each measure has three columns: of the edit, of the source by itself, and who judged. Words that a
-    spreadsheet would take for a formula begin with an apostrophe.
+    Each measure has two columns for each judge of it, who is named in brackets: of the edit, and of the
+    source by itself. Words that a spreadsheet would take for a formula begin with an apostrophe.
 
     Args:
         runs: the rows.
         path: where to.
     """
+    shown = columns(runs)
     header = [*_FACTS]
-    for name in MEASURES:
-        header += [name, f"{name}_of_source", f"{name}_judge"]
+    for column in shown:
+        by = f" ({column.judge})" if column.judge else ""
+        header += [f"{column.name}{by}", f"{column.name}_of_source{by}"]
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)
-        writer.writerows([_cell(value) for value in _values(run)] for run in runs)
+        writer.writerows([_cell(value) for value in _values(run, shown)] for run in runs)
     return path
 
 
-def _values(run: Run) -> Iterator[str | int | float | None]:
+def _values(run: Run, shown: Sequence[Column]) -> Iterator[str | int | float | None]:
     yield from (run.number, run.clip, run.source_prompt, run.target_prompt, run.method, run.model)
     yield from (run.seed, run.num_steps, round(run.seconds, 1))
-    for name in MEASURES:
-        found = run.figures.get(name)
-        yield from (None, None, None) if found is None else (found.value, found.source_value, found.judge)
+    for column in shown:
+        found = column.figure_of(run)
+        yield from (None, None) if found is None else (found.value, found.source_value)
 
 
 def _cell(value: str | int | float | None) -> str | int | float | None:

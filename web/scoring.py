@@ -6,21 +6,26 @@ import math
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dreammotion_core import stream_measurements
+from dreammotion_core import MeasuredClip, MeasuredEdit
+from web.budget import Step, planned, working_seconds
 from web.failures import message_of
-from web.judging import SharedInstruments
+from web.judging import AtHand, SharedInstruments
 from web.run_views import RUN_OUTPUTS, run_views
-from web.runs import MEASURES, RunLog, Unmeasured, write_runs
+from web.runs import MEASURES, Run, RunLog, Unmeasured, write_runs
 from web.visitors import VisitorStore
 from web.wiring import Update
+from web.wording import SHORT
 
 SCORE_OUTPUTS = RUN_OUTPUTS
 """Names of the components that measuring changes."""
@@ -28,10 +33,11 @@ SCORE_OUTPUTS = RUN_OUTPUTS
 MOST_SECONDS = 5.0
 """Of a processor that the figures of one run may take; those that are missing then stay out."""
 
-MOST_PIXELS = 2**21
-"""Of a clip as it is measured: 8 frames of 512x512. Larger ones are reduced, to stay within the time."""
+MOST_PIXELS = 24 * 576 * 320
+"""Of a clip as it is measured. Larger ones are reduced, to stay within the time."""
 
-_JUDGED = ("text_alignment", "frame_consistency")
+_SOURCES_KEPT = 2
+"""Clips of which it is kept what measuring found out, for the next edit of them: up to 70 MB each."""
 
 
 class Scores:
@@ -54,16 +60,22 @@ class Scores:
         self._instruments = instruments
         self._seconds = seconds
         self._turn = threading.Lock()
+        self._sources: deque[tuple[NDArray[np.uint8], MeasuredClip]] = deque(maxlen=_SOURCES_KEPT)
 
-    def measure(self, *, token: str) -> Iterator[Update]:
-        """Measure the visitor's runs that are not yet, and show every figure as it becomes known."""
+    def measure(self, *, token: str, judge: Any = None) -> Iterator[Update]:
+        """Measure the visitor's runs that are not yet, and show every figure as it becomes known.
+
+        Args:
+            token: of the visitor.
+            judge: name of the one that judges words and frames, as the browser sent it.
+        """
         log = self._visitors.get(token).runs
         for unmeasured in log.unmeasured():
             run = unmeasured.run
             try:
                 # One after the other, so that the seconds of one run are not taken by another's.
                 with self._turn:
-                    for _ in self._measured(unmeasured):
+                    for _ in self._measured(unmeasured, judge):
                         yield _shown(log)
             except Exception as error:
                 # The result is there all the same, and whoever made it should not be startled by a toast.
@@ -81,35 +93,44 @@ class Scores:
             path = write_runs(runs, Path(folder) / "runs.csv")
             yield {"runs_file": gr.DownloadButton(value=str(path))}
 
-    def _measured(self, unmeasured: Unmeasured) -> Iterator[None]:
-        run, output = unmeasured.run, unmeasured.output
-        names = {name for name in MEASURES if name not in run.figures}
-        instruments, run.problem = self._instruments.get()
-        if instruments.judge is None:
-            names -= set(_JUDGED)
-        began = time.monotonic()
-        mask = output.mask if output.config.use_mask else None
-        source, edited, mask = _reduced(unmeasured.source, output.frames, mask)
-        figures = stream_measurements(
-            source,
-            edited=edited,
-            mask=mask,
-            target_prompt=output.target_prompt,
-            names=names,
-            instruments=instruments,
-        )
-        worked = 0.0
-        while not names <= set(run.figures):
-            if worked > self._seconds:
-                run.problem = f"The rest would take more than {self._seconds:g} s with this clip."
-                break
-            # Of this thread alone: where others work too, a clip does not become a longer one.
-            before = time.thread_time()
-            found = next(figures)
-            worked += time.thread_time() - before
-            run.figures[found.metric.name] = found
+    def _measured(self, unmeasured: Unmeasured, judge: Any) -> Iterator[None]:
+        run, judge = unmeasured.run, self._instruments.check(judge)
+        if not self._instruments.is_loaded(judge):
+            run.remark = f"{judge} is being loaded, once for this server."
             yield
-        run.remark = _remark(time.monotonic() - began, source, unmeasured.source)
+        at_hand = self._instruments.get(judge)
+        run.problem, run.remark = at_hand.problem, ""
+        began, worked, left_out = time.monotonic(), 0.0, list[Step]()
+        edit = self._edit(unmeasured, at_hand)
+        names = [name for name in MEASURES if name not in run.figures]
+        for step in planned(edit, names=names, judge_seconds=at_hand.judge_seconds):
+            if worked + step.seconds > self._seconds:
+                left_out.append(step)
+                continue
+            for name in step.names:
+                worked += working_seconds(partial(_note, run, edit, name))
+                yield
+        if left_out:
+            run.problem = f"{run.problem} {_left_out(left_out, self._seconds)}".strip()
+        run.remark = _remark(time.monotonic() - began, edit.source.frames, unmeasured.source)
+
+    def _edit(self, unmeasured: Unmeasured, at_hand: AtHand) -> MeasuredEdit:
+        output, whole = unmeasured.output, unmeasured.source
+        kept = next((source for frames, source in self._sources if frames is whole), None)
+        if kept is None:
+            kept = MeasuredClip(_reduced(whole))
+            self._sources.append((whole, kept))
+        return MeasuredEdit(
+            source=kept,
+            edited=MeasuredClip(_reduced(output.frames)),
+            mask=_reduced_mask(output.mask) if output.config.use_mask else None,
+            target_prompt=output.target_prompt,
+            instruments=at_hand.instruments,
+        )
+
+
+def _note(run: Run, edit: MeasuredEdit, name: str) -> None:
+    run.figures[name] = edit.measure(name)
 
 
 def _shown(log: RunLog) -> Update:
@@ -128,19 +149,23 @@ def _remark(seconds: float, measured: NDArray[np.uint8], whole: NDArray[np.uint8
     return f"{remark}, reduced to {width}x{height}; what is outside at full size."
 
 
-def _reduced(
-    source: NDArray[np.uint8], edited: NDArray[np.uint8], mask: NDArray[np.bool_] | None
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """The same clips with at most `MOST_PIXELS`."""
-    count, height, width = source.shape[:3]
+def _left_out(steps: list[Step], limit: float) -> str:
+    names = [SHORT[name].lower() for step in steps for name in step.names]
+    listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    more = sum(step.seconds for step in steps)
+    return f"Left out, to stay within {limit:g} s: {listed}, which would take about {math.ceil(more)} s more."
+
+
+def _reduced(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The same clip, or mask, with at most `MOST_PIXELS`."""
+    count, height, width = frames.shape[:3]
     scale = math.sqrt(MOST_PIXELS / (count * height * width))
     if scale >= 1:
-        return source, edited, mask
+        return frames
     size = max(1, int(width * scale)), max(1, int(height * scale))
+    pictures = (Image.fromarray(frame).resize(size, Image.Resampling.BOX) for frame in frames)
+    return np.stack([np.asarray(picture) for picture in pictures])
 
-    def resized(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        pictures = (Image.fromarray(frame).resize(size, Image.Resampling.BOX) for frame in frames)
-        return np.stack([np.asarray(picture) for picture in pictures])
 
-    small = None if mask is None else resized(mask.astype(np.uint8) * 255) > 127
-    return resized(source), resized(edited), small
+def _reduced_mask(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return _reduced(mask.astype(np.uint8) * 255) > 127

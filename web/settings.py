@@ -19,6 +19,7 @@ FORM_FIELDS = (
     "appearance_weight",
     "spatial_weight",
     "temporal_weight",
+    "matching_limit",
     "use_mask",
     "mask_matching",
     "keep_detail",
@@ -41,6 +42,9 @@ Fill = Literal["none", "holes", "box"]
 
 REFINEMENT_FIELDS = ("mask_fill", "mask_steady", "mask_invert", "mask_grow", "mask_feather")
 """Names of the form's components that make up a `Refinement`."""
+
+EDIT_FIELDS = ("token", "source_prompt", "target_prompt", *FORM_FIELDS, *REFINEMENT_FIELDS)
+"""Names of all that an edit is asked for with."""
 
 MOST_STEADY = 3
 FURTHEST_RIM = 32
@@ -90,6 +94,7 @@ def read_settings(form: Mapping[str, Any], *, spec: ModelSpec) -> EditConfig:
         appearance_weight=form["appearance_weight"],
         spatial_weight=form["spatial_weight"],
         temporal_weight=form["temporal_weight"],
+        matching_limit=form["matching_limit"],
         use_mask=form["use_mask"],
         mask_matching=form["mask_matching"],
         keep_detail=form["keep_detail"],
@@ -147,6 +152,9 @@ def preset_fields(config: EditConfig) -> dict[str, Any]:
         "optimizer": config.optimizer,
         "preview_interval": config.preview_interval,
         "timestep_order": config.timestep_order,
+        "spatial_weight": config.spatial_weight,
+        "temporal_weight": config.temporal_weight,
+        "matching_limit": config.matching_limit,
     }
 
 
@@ -158,8 +166,6 @@ def model_fields(config: EditConfig) -> dict[str, Any]:
         "timestep_low": low,
         "timestep_high": high,
         "appearance_weight": config.appearance_weight,
-        "spatial_weight": config.spatial_weight,
-        "temporal_weight": config.temporal_weight,
         "direction_weighting": config.direction_weighting,
         "mask_matching": config.mask_matching,
         "keep_detail": config.keep_detail,
@@ -173,9 +179,12 @@ PRESET_OUTPUTS = tuple(preset_fields(_USUAL))
 """Names of the form's components that a preset sets."""
 
 
-def preset_names() -> list[str]:
-    """Names of all presets, the default first."""
-    return list(PRESETS)
+_PRESET_LABELS = {"fast": "Usual", "keep-shape": "Keep the shape", "paper": "As in the paper"}
+
+
+def preset_choices() -> list[tuple[str, str]]:
+    """What the page calls each preset, and its name, the default first."""
+    return [(_PRESET_LABELS[name], name) for name in PRESETS]
 
 
 def whole_number(name: str, value: Any, *, low: int = -(2**63), high: int = 2**63 - 1) -> int:

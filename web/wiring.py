@@ -63,6 +63,30 @@ class Wiring:
             **(defaults | options),
         )
 
+    def connect_job(
+        self,
+        event: Callable[..., Dependency],
+        handler: Callable[..., Iterator[Update]],
+        *,
+        settle: Callable[..., Update],
+        stop: str,
+        takes: Sequence[str],
+        gives: Sequence[str],
+    ) -> Dependency:
+        """Run what takes long and can be stopped.
+
+        Args:
+            event: as in `connect`.
+            handler: as in `connect`.
+            settle: takes the token and says, when the job is over, whether there is still one to stop.
+            stop: name of the button that stops it.
+            takes: as in `connect`.
+            gives: as in `connect`.
+        """
+        done = self.connect(event, handler, takes=takes, gives=gives, concurrency_limit=None)
+        self.connect(done.then, settle, takes=("token",), gives=(stop,), queue=False)
+        return done
+
     def _adapt(self, handler: Callable[..., Any], takes: Sequence[str]) -> Callable[..., Any]:
         def call(*values: Any) -> Any:
             with told_to_visitor():

@@ -1,16 +1,20 @@
 """Measures of an edit: pure functions on frames, masks and tracks, and loaders of the models behind some.
 
-`evaluate_edit` works out all that a clip allows; each measure can also be called by itself.
+`evaluate_edit` works out all that a clip allows, `MeasuredEdit` one measure after the other; each measure can
+also be called by itself.
 """
 
 from dreammotion_core.metrics.background import BackgroundProof, background_proof
-from dreammotion_core.metrics.clip_scores import ClipJudge
+from dreammotion_core.metrics.clip_scores import EMBEDDED_JUDGE, ClipJudge, judge_name
 from dreammotion_core.metrics.colour_jitter import colour_jitter
 from dreammotion_core.metrics.cotracker import CoTracker
-from dreammotion_core.metrics.evaluation import Measurement, evaluate_edit, figure, stream_measurements
+from dreammotion_core.metrics.evaluation import evaluate_edit
 from dreammotion_core.metrics.fidelity import psnr, ssim
 from dreammotion_core.metrics.instruments import Instruments
 from dreammotion_core.metrics.mask_overlap import region_similarity
+from dreammotion_core.metrics.measured_clip import MeasuredClip
+from dreammotion_core.metrics.measured_edit import MeasuredEdit
+from dreammotion_core.metrics.measurement import Measurement, figure
 from dreammotion_core.metrics.motion_fidelity import motion_fidelity
 from dreammotion_core.metrics.perceptual import FrameLpips, backbone_path
 from dreammotion_core.metrics.registry import METRICS, Metric, known_metrics
@@ -19,6 +23,7 @@ from dreammotion_core.metrics.tracks_flow import FlowTracker
 from dreammotion_core.metrics.warping import warping_error
 
 __all__ = [
+    "EMBEDDED_JUDGE",
     "METRICS",
     "BackgroundProof",
     "ClipJudge",
@@ -26,6 +31,8 @@ __all__ = [
     "FlowTracker",
     "FrameLpips",
     "Instruments",
+    "MeasuredClip",
+    "MeasuredEdit",
     "Measurement",
     "Metric",
     "PointTracker",
@@ -36,11 +43,11 @@ __all__ = [
     "evaluate_edit",
     "figure",
     "grid_points",
+    "judge_name",
     "known_metrics",
     "motion_fidelity",
     "psnr",
     "region_similarity",
     "ssim",
-    "stream_measurements",
     "warping_error",
 ]

@@ -73,7 +73,7 @@ class ClipJudge:
                 load(CLIPModel, dtype=torch.float32).to(device),
                 tokenizer=load(CLIPTokenizer),
                 processor=load(CLIPImageProcessor),
-                name=name_or_path if revision else Path(source).name,
+                name=judge_name(name_or_path),
             )
         except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
             reason = str(error).strip().split("\n")[0][:300]
@@ -127,6 +127,19 @@ def frame_consistency(frames: Features) -> float:
     tables.
     """
     return float((frames[:-1] * frames[1:]).sum(axis=-1).mean())
+
+
+def judge_name(name_or_path: str) -> str:
+    """By which a judge's figures are labelled: its name on the hub, or that of its folder; loads nothing.
+
+    Args:
+        name_or_path: as `ClipJudge.from_pretrained` takes it.
+
+    Raises:
+        ModelLoadError: if there cannot be such a judge, or its folder is incomplete.
+    """
+    source, revision = _find_judge(name_or_path)
+    return name_or_path if revision else Path(source).resolve().name
 
 
 def _find_judge(name_or_path: str) -> tuple[str, str | None]:

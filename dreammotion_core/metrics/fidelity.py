@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 
 from dreammotion_core.errors import MetricError
@@ -27,8 +28,11 @@ def psnr(source: Frames, *, edited: Frames, region: Mask) -> float:
         InputError: if the clips or the region do not fit, or the region is empty.
     """
     inside = _checked(source, edited, region)
-    difference = source[inside].astype(np.float64) - edited[inside]
-    error = float(np.square(difference).mean())
+    squares = sum(
+        cv2.norm(a, b, cv2.NORM_L2SQR, where.view(np.uint8))
+        for a, b, where in zip(source, edited, inside, strict=True)
+    )
+    error = squares / (3 * np.count_nonzero(inside))
     return 10 * math.log10(255**2 / error) if error else math.inf
 
 

@@ -3,50 +3,94 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
-from dreammotion_core.errors import MetricError
-from dreammotion_core.metrics.background import background_proof
-from dreammotion_core.metrics.clip_scores import ClipJudge, Features, frame_consistency, text_alignment
-from dreammotion_core.metrics.clips import check_pair
+from dreammotion_core.composite import max_difference_outside
+from dreammotion_core.errors import InputError, MetricError
+from dreammotion_core.metrics.clip_scores import ClipJudge, frame_consistency, text_alignment
+from dreammotion_core.metrics.clips import check_frames, check_mask, check_pair
 from dreammotion_core.metrics.colour_jitter import colour_jitter
 from dreammotion_core.metrics.fidelity import psnr, ssim
-from dreammotion_core.metrics.flow import consecutive_flows
 from dreammotion_core.metrics.instruments import Instruments
 from dreammotion_core.metrics.mask_overlap import region_similarity
+from dreammotion_core.metrics.measured_clip import MeasuredClip
+from dreammotion_core.metrics.measurement import Measurement
 from dreammotion_core.metrics.motion_fidelity import motion_fidelity
+from dreammotion_core.metrics.registry import known_metrics
 from dreammotion_core.metrics.tracks import DEFAULT_GRID, Points, PointTracks, grid_points
 from dreammotion_core.metrics.warping import warping_error
-from dreammotion_core.values import Frames, Mask
+from dreammotion_core.values import Mask
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, kw_only=True)
 class MeasuredEdit:
-    """An edit being measured; what several measures need is worked out once.
+    """An edit being measured, one measure after the other; what several need is worked out once.
 
     Attributes:
-        source, edited: (F, H, W, 3) uint8 RGB, checked.
-        mask: (F, H, W), what was selected, or None for the whole frame.
-        object_mask, edited_mask: (F, H, W), where the object is before and after, or None.
-        target_prompt: for text alignment.
-        instruments: that measure.
+        source: the clip before. One that other edits share keeps what is known of it.
+        edited: the clip after, of the same shape.
+        mask: (F, H, W) or (H, W) bool, what was selected; None where the whole frame was.
+        target_prompt: what the edit should show, for text alignment.
+        object_mask: where the object is in the source, if the selection left room round it; None takes
+            `mask`.
+        edited_mask: where the object is in the edit, for the overlap of outlines.
+        instruments: the models behind some measures; by default those that need no weights.
+
+    Raises:
+        InputError: if the clips or masks do not fit one another.
     """
 
-    source: Frames
-    edited: Frames
-    mask: Mask | None
-    object_mask: Mask | None
-    edited_mask: Mask | None
-    target_prompt: str | None
-    instruments: Instruments
+    source: MeasuredClip
+    edited: MeasuredClip
+    mask: Mask | None = None
+    target_prompt: str | None = None
+    object_mask: Mask | None = None
+    edited_mask: Mask | None = None
+    instruments: Instruments = field(default_factory=Instruments)
+
+    def __post_init__(self) -> None:
+        check_pair(self.source.frames, edited=self.edited.frames)
+        if self.object_mask is None:
+            self.object_mask = self.mask
+        for name in ("mask", "object_mask", "edited_mask"):
+            if (given := getattr(self, name)) is not None:
+                setattr(self, name, check_mask(given, frames=self.source.frames))
+
+    def measure(self, name: str) -> Measurement:
+        """One of `METRICS`; without a value but with a note where clips or instruments do not allow it.
+
+        Raises:
+            ConfigError: if there is no measure of this name.
+        """
+        (metric,) = known_metrics([name])
+        try:
+            value, source_value, judge = MEASURES[name](self)
+        except InputError as error:
+            return Measurement(metric, None, note=str(error))
+        return Measurement(metric, value, source_value, judge)
+
+    def beginning(self, num_frames: int) -> MeasuredEdit:
+        """The first frames of it, with what is known of them; to try what a measure costs."""
+        masks = [
+            None if mask is None else mask[:num_frames]
+            for mask in (self.mask, self.object_mask, self.edited_mask)
+        ]
+        return replace(
+            self,
+            source=self.source.part(0, num_frames),
+            edited=self.edited.part(0, num_frames),
+            mask=masks[0],
+            object_mask=masks[1],
+            edited_mask=masks[2],
+        )
 
     @property
     def selected(self) -> Mask:
         """The mask; the whole frame where there is none."""
-        return np.ones(self.source.shape[:3], bool) if self.mask is None else self.mask
+        return np.ones(self.source.frames.shape[:3], bool) if self.mask is None else self.mask
 
     @property
     def judge(self) -> ClipJudge:
@@ -55,34 +99,25 @@ class MeasuredEdit:
             raise MetricError("no judge was given; load one with ClipJudge.from_pretrained")
         return self.instruments.judge
 
-    @cached_property
-    def features(self) -> Features:
-        """CLIP features of the edit."""
-        return self.judge.image_features(self.edited)
-
-    @cached_property
-    def source_features(self) -> Features:
-        """CLIP features of the source."""
-        return self.judge.image_features(self.source)
-
     def text_alignment(self) -> Figure:
         """Text-Align."""
         if self.target_prompt is None:
             raise MetricError("no target prompt was given")
         text = self.judge.text_features([self.target_prompt])[0]
-        scores = [text_alignment(features, text=text) for features in (self.features, self.source_features)]
+        clips = (self.edited, self.source)
+        scores = [text_alignment(clip.features(self.judge), text=text) for clip in clips]
         return scores[0], scores[1], self.judge.name
 
     def frame_consistency(self) -> Figure:
         """Frame-Con."""
-        check_pair(self.source, edited=self.edited, fewest=2)
-        scores = frame_consistency(self.features), frame_consistency(self.source_features)
-        return *scores, self.judge.name
+        check_frames(self.source.frames, fewest=2)
+        scores = [frame_consistency(clip.features(self.judge)) for clip in (self.edited, self.source)]
+        return scores[0], scores[1], self.judge.name
 
     @cached_property
     def first_frame_points(self) -> tuple[Points, Points]:
         """Points of the whole first frame, and of the object on it, if there is one to be seen."""
-        size = self.source.shape[1:3]
+        size = self.source.frames.shape[1:3]
         everywhere = grid_points(size, mask=None, grid_size=DEFAULT_GRID)
         if self.mask is None or not self.mask[0].any():
             return everywhere, everywhere[:0]
@@ -92,7 +127,8 @@ class MeasuredEdit:
     def first_frame_tracks(self) -> list[PointTracks]:
         """Of all these points, in the source and in the edit."""
         points = np.concatenate(self.first_frame_points)
-        return [self.instruments.tracker(clip, points=points) for clip in (self.source, self.edited)]
+        tracker = self.instruments.tracker
+        return [clip.tracks(tracker, points=points) for clip in (self.source, self.edited)]
 
     def motion_fidelity(self) -> Figure:
         """Of the object, from the first frame that it is on; of the frame without a mask."""
@@ -103,9 +139,10 @@ class MeasuredEdit:
             return self._compared(*(tracks.part(len(everywhere)) for tracks in self.first_frame_tracks))
         appears = np.flatnonzero(self.mask.any(axis=(1, 2)))
         start = appears[0] if len(appears) else 0
-        points = grid_points(self.source.shape[1:3], mask=self.mask[start], grid_size=DEFAULT_GRID)
-        clips = (self.source[start:], self.edited[start:])
-        return self._compared(*(self.instruments.tracker(clip, points=points) for clip in clips))
+        size, tracker = self.source.frames.shape[1:3], self.instruments.tracker
+        points = grid_points(size, mask=self.mask[start], grid_size=DEFAULT_GRID)
+        clips = (self.source.part(start), self.edited.part(start))
+        return self._compared(*(clip.tracks(tracker, points=points) for clip in clips))
 
     def motion_fidelity_frame(self) -> Figure:
         """Of the whole frame."""
@@ -120,29 +157,30 @@ class MeasuredEdit:
         lpips = self.instruments.lpips
         if lpips is None:
             raise MetricError("no LPIPS backbone was given; load one with FrameLpips")
-        return lpips(self.source, edited=self.edited), None, lpips.name
+        return lpips(self.source.frames, edited=self.edited.frames), None, lpips.name
 
     def background_difference(self) -> Figure:
         """Largest change outside the mask."""
-        difference = background_proof(self.source, edited=self.edited, mask=self._given_mask()).max_difference
+        mask = self._given_mask()
+        difference = max_difference_outside(self.source.frames, self.edited.frames, mask)
         if difference is None:
             raise MetricError("nothing lies outside the mask")
         return float(difference), None, ""
 
     def warping_error(self) -> Figure:
         """Within the mask, in thousandths."""
-        check_pair(self.source, edited=self.edited, fewest=2)
-        flows = consecutive_flows(self.source)
+        frames = self.source.frames
+        check_frames(frames, fewest=2)
         errors = [
-            warping_error(clip, source=self.source, mask=self.selected, flows=flows)
+            warping_error(clip.frames, source=frames, mask=self.selected, motion=self.source.motion)
             for clip in (self.edited, self.source)
         ]
         return 1000 * errors[0], 1000 * errors[1], ""
 
     def colour_jitter(self) -> Figure:
         """Within the mask."""
-        check_pair(self.source, edited=self.edited, fewest=2)
-        jitter = [colour_jitter(clip, mask=self.selected) for clip in (self.edited, self.source)]
+        check_frames(self.source.frames, fewest=2)
+        jitter = [colour_jitter(clip.frames, mask=self.selected) for clip in (self.edited, self.source)]
         return jitter[0], jitter[1], ""
 
     def mask_overlap(self) -> Figure:
@@ -154,7 +192,7 @@ class MeasuredEdit:
     def kept(self, measure: Callable[..., float], *, outside: bool) -> Figure:
         """SSIM or PSNR within or outside the mask."""
         region = ~self._given_mask() if outside else self.selected
-        return measure(self.source, edited=self.edited, region=region), None, ""
+        return measure(self.source.frames, edited=self.edited.frames, region=region), None, ""
 
     def _given_mask(self) -> Mask:
         if self.mask is None:

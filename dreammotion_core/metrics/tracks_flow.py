@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dreammotion_core.metrics.clips import check_frames
-from dreammotion_core.metrics.flow import consecutive_flows, is_consistent, sample
+from dreammotion_core.metrics.flow import Motion, is_consistent, sample
 from dreammotion_core.metrics.tracks import Points, PointTracks
 from dreammotion_core.values import Frames
 
@@ -25,9 +25,14 @@ class FlowTracker:
             VideoError: if the clip has fewer than two frames, or is no clip.
         """
         check_frames(frames, fewest=2)
+        return self.along(Motion.of(frames), points=points)
+
+    def along(self, motion: Motion, *, points: Points) -> PointTracks:
+        """The same where the motion of the clip is known already, of two frames at least."""
         positions, visible = [points], [np.ones(len(points), bool)]
-        for there, back in consecutive_flows(frames):
+        for there, back in motion.flows:
             stays = visible[-1] & is_consistent(there, back=back, points=positions[-1])
             positions.append(positions[-1] + sample(there, points=positions[-1]))
             visible.append(stays)
-        return PointTracks(np.stack(positions), np.stack(visible), frames.shape[1:3])
+        height, width = motion.flows[0][0].shape[:2]
+        return PointTracks(np.stack(positions), np.stack(visible), (height, width))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from dreammotion_core.errors import MetricError
 from dreammotion_core.metrics.clips import check_mask, check_pair
-from dreammotion_core.metrics.flow import FlowPair, consecutive_flows, is_consistent, pixel_grid, sample
+from dreammotion_core.metrics.flow import Motion, pixel_grid, sample
 from dreammotion_core.values import Frames, Mask
 
 
 def warping_error(
-    edited: Frames, *, source: Frames, mask: Mask | None = None, flows: Sequence[FlowPair] | None = None
+    edited: Frames, *, source: Frames, mask: Mask | None = None, motion: Motion | None = None
 ) -> float:
     """Mean squared difference between each frame and the next one warped back onto it.
 
@@ -24,7 +22,7 @@ def warping_error(
             and noise leave anyway.
         source: (F, H, W, 3) uint8 RGB.
         mask: (F, H, W), where to look; None looks everywhere.
-        flows: `consecutive_flows` of the source, if they are known already.
+        motion: of the source, if it is known already.
 
     Returns:
         A number >= 0, of RGB in [0, 1]; 0 where nothing flickers.
@@ -37,11 +35,12 @@ def warping_error(
     """
     check_pair(source, edited=edited, fewest=2)
     where = np.ones(source.shape[:3], bool) if mask is None else check_mask(mask, frames=source)
+    motion = Motion.of(source) if motion is None else motion
     pixels = pixel_grid(source.shape[1:3])
     colours = edited.astype(np.float32) / 255
     errors = []
-    for index, (there, back) in enumerate(consecutive_flows(source) if flows is None else flows):
-        followed = is_consistent(there, back=back, points=pixels) & where[index]
+    for index, ((there, _), believed) in enumerate(zip(motion.flows, motion.followed, strict=True)):
+        followed = believed & where[index]
         if followed.any():
             warped = sample(colours[index + 1], points=pixels + there)
             errors.append(((colours[index] - warped) ** 2).sum(axis=-1)[followed].mean())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dreammotion_core.metrics.evaluation import Measurement, figure
+from dreammotion_core.metrics.measurement import Measurement, figure
 
 SOURCE = "source clip, by itself"
 
