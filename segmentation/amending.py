@@ -91,7 +91,8 @@ class Amendments:
             return None
         linked = np.zeros_like(pair[0])
         for start in corrected:
-            part = self._linked(state, start, frame_index, seen)
+            # Its own pair is known by now; the frames between are asked for.
+            part = self._linked(state, start, frame_index, lambda i: pair if i == frame_index else seen(i))
             if part is None:
                 return None
             linked |= part

@@ -2,6 +2,7 @@
 
 A prompt that corrects a mask which was followed to its frame replaces no selection: the selections round it
 are still followed past it, so that what a correction says can be weighed against what was seen without it.
+A selection that was changed after the correction is followed up to it only, like everything that changes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class Plan:
 
     Attributes:
         spans: of all prompts, each up to the next confirmed frames.
-        selecting: of those that correct nothing, as if there were no others.
+        selecting: of those that correct nothing, as if there were no later corrections.
     """
 
     spans: tuple[Span, ...]
@@ -59,9 +60,12 @@ class Plan:
 
 @lru_cache(maxsize=64)
 def plan_object(prompts: tuple[Prompt, ...], *, num_frames: int, cuts: tuple[int, ...] = ()) -> Plan:
-    """Divide a clip among the prompts of one object; the arguments are those of `plan_spans`."""
-    selecting = tuple(prompt for prompt in prompts if not prompt.is_correction)
-    return Plan(
-        plan_spans(prompts, num_frames=num_frames, cuts=cuts),
-        plan_spans(selecting, num_frames=num_frames, cuts=cuts),
-    )
+    """Divide a clip among the prompts of one object, the one changed last at the end; see `plan_spans`."""
+    spans = []
+    for place, prompt in enumerate(prompts):
+        if not prompt.is_correction:
+            others = (other for other in prompts[place:] if not other.is_correction)
+            known = plan_spans((*prompts[:place], *others), num_frames=num_frames, cuts=cuts)
+            spans += [span for span in known if span.prompt == prompt]
+    spans.sort(key=lambda span: span.prompt.frame_index)
+    return Plan(plan_spans(prompts, num_frames=num_frames, cuts=cuts), tuple(spans))

@@ -170,6 +170,14 @@ class TestPlan:
             [9],
         ]
 
+    def test_a_selection_that_changes_is_followed_up_to_an_earlier_correction(self) -> None:
+        first = Prompt(Selection(0, (Click(10, 25),)))
+        second = Prompt.of_mask(4, BODY).with_click(Click(23, 23, is_positive=False))
+        plan = plan_object((second, first.with_click(Click(12, 25))), num_frames=NUM_FRAMES)
+        reach = {span.prompt.frame_index: (span.within.start, span.within.stop) for span in plan.walked}
+        assert reach == {0: (0, 4), 4: (1, 12)}
+        assert [plan.corrected(index) for index in (2, 6)] == [(4,), ()]
+
     def test_without_a_selection_corrections_stand_alone(self) -> None:
         alone = Prompt.of_mask(4, BODY).with_click(Click(23, 23, is_positive=False))
         plan = plan_object((alone,), num_frames=NUM_FRAMES)
