@@ -121,7 +121,7 @@ def _connect_selection(wiring: Wiring, parts: dict[str, Any], handlers: Handlers
     followed = wiring.connect(
         parts["canvas"].play, selections.propagate, takes=("token",), gives=("canvas",), concurrency_limit=2
     )
-    wiring.connect(followed.then, selections.settle, takes=("token",), gives=("canvas",), queue=False)
+    wiring.connect_end(followed, selections.settle, takes=("token",), gives=("canvas",), queue=False)
     for name in REFINEMENT_FIELDS:
         wiring.connect(
             parts[name].input,
@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument(
         "--low-memory",
         action="store_true",
-        help="for graphics cards of 8 to 16 GB: slower, in half precision",
+        help="for graphics cards of 8 to 16 GB: slower, one part of the model at a time",
     )
     parser.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")

@@ -6,9 +6,11 @@ Entered inside `fake_device`, nothing is computed, so that models of any size ca
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,28 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakIdKeyDictionary
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes of a device that an edit holds at its highest points.
+
+    Attributes:
+        text: while the prompts are encoded.
+        clip: while the autoencoder encodes or decodes.
+        step: during an optimisation step.
+        later: during the later stages of a cascade; 0 without.
+    """
+
+    text: int
+    clip: int
+    step: int
+    later: int = 0
+
+    @property
+    def most(self) -> int:
+        """At the highest point of all."""
+        return max(self.text, self.clip, self.step, self.later)
 
 
 class Counter(TorchDispatchMode):
@@ -73,6 +97,27 @@ def _tensors(values: object) -> Iterable[Tensor]:
     return (leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
 
 
-def fake_device() -> AbstractContextManager[object]:
-    """Within the block, tensors have shapes but no values."""
-    return FakeTensorMode(allow_non_fake_inputs=True)
+def peak_beside(resident: Sequence[nn.Module], part: nn.Module, work: Callable[[], object]) -> int:
+    """Bytes at the highest point of some work, with the weights that are there.
+
+    Args:
+        resident: networks that stay on the device.
+        part: the one at work, which may be among them.
+        work: what it does.
+    """
+    with Counter() as counter:
+        counter.announce(part, *resident)
+        work()
+    return counter.peak_bytes
+
+
+@contextmanager
+def fake_device() -> Iterator[None]:
+    """Within the block, tensors have shapes but no values, and their processor knows all precisions."""
+    with FakeTensorMode(allow_non_fake_inputs=True), patch("torch.cpu.get_capabilities", all_precisions):
+        yield
+
+
+def all_precisions() -> Mapping[str, bool]:
+    """What a processor that has all precisions says of itself, in place of `torch.cpu.get_capabilities`."""
+    return {"avx512_bf16": True, "avx512_fp16": True}

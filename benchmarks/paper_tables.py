@@ -89,8 +89,9 @@ def run_study(options: argparse.Namespace) -> str:
     Raises:
         DreamMotionError: if pairs, settings or names are wrong, or an edit fails.
     """
-    pipe = DreamMotionPipeline.from_pretrained(options.model, source_cache=MemorySourceCache())
-    pipe.to(options.device)
+    pipe = DreamMotionPipeline.from_pretrained(
+        options.model, device=options.device, source_cache=MemorySourceCache()
+    )
     usual = pipe.spec.config(options.preset, seed=0, preview_interval=0)
     variants = study_variants(options.methods, usual=usual)
     config = usual.with_changes(**(BASE | dict(options.set)))

@@ -13,8 +13,10 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks.naive_step import naive_step
 from benchmarks.peak_memory import peak_bytes
@@ -24,8 +26,10 @@ from dreammotion_core.backends.base import Backend
 from dreammotion_core.backends.registry import load_backend
 from dreammotion_core.editing import distill_step
 from dreammotion_core.source_branch import SourceBranch
+from dreammotion_core.values import StepLosses
 
 NAIVE, OURS, CACHED, FIVE = "naive step", "step", "step, source cached", "five forwards"
+COMPILED = "step, compiled"
 RATIOS = ((OURS, FIVE, 1.20), (OURS, NAIVE, 0.75), (CACHED, OURS, 0.80))
 """What is divided by what, and the bar."""
 MEMORY_BAR = 0.55
@@ -35,6 +39,9 @@ def main() -> None:
     """Time all, measure their memory, and print both with their ratios."""
     options = _parser().parse_args()
     arguments = (options.model, options.frames, options.latents, options.device, options.precision)
+    if options.compiled:
+        _compare_compiled(arguments, repeats=options.repeats)
+        return
     if not options.only_memory:
         seconds = timed(variants(*prepared(*arguments)), repeats=options.repeats, device=options.device)
         for name, values in seconds.items():
@@ -64,14 +71,38 @@ def _parser() -> argparse.ArgumentParser:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--no-memory", action="store_true")
     which.add_argument("--only-memory", action="store_true")
+    which.add_argument("--compiled", action="store_true", help="compare with a compiled step alone")
     return parser
 
 
+def _compare_compiled(arguments: tuple[Any, ...], *, repeats: int) -> None:
+    """Time steps with and without compiled layers, in turn, and print how far their gradients differ."""
+    steps = {name: _step(*prepared(*arguments, compiles=name == COMPILED)) for name in (OURS, COMPILED)}
+    for name, step in steps.items():
+        started = time.perf_counter()
+        step()
+        print(f"{name:>20}: the first took {time.perf_counter() - started:.1f} s by the clock", flush=True)
+    (exact, _), (gradient, _) = (step() for step in steps.values())
+    error = float((gradient - exact).norm() / exact.norm())
+    seconds = timed(steps, repeats=repeats, device=arguments[3])
+    ratios = [a / b for a, b in zip(seconds[COMPILED], seconds[OURS], strict=True)]
+    print(
+        f"{COMPILED} / {OURS}: median {statistics.median(ratios):.3f} "
+        f"({min(ratios):.3f} to {max(ratios):.3f}); relative difference of the gradients {error:.1e}"
+    )
+
+
 def prepared(
-    model: str, num_frames: int, latent_size: tuple[int, int], device: str, precision: str
+    model: str,
+    num_frames: int,
+    latent_size: tuple[int, int],
+    device: str,
+    precision: str,
+    *,
+    compiles: bool = False,
 ) -> tuple[Backend, StepInputs]:
     """A model and what a step of it takes."""
-    options = LoadOptions(torch_dtype=PRECISIONS[precision])
+    options = LoadOptions(torch_dtype=PRECISIONS[precision], compile=compiles)
     if model in MODELS:
         backend = MODELS[model].build(device=device, options=options)
         text_shape = MODELS[model].text_shape
@@ -88,7 +119,7 @@ def prepared(
 def variants(backend: Backend, inputs: StepInputs) -> Mapping[str, Callable[[], object]]:
     """What is compared, by name."""
     cache = SourceBranch(MemorySourceCache(device=backend.device), context="one run")
-    step = partial(distill_step, backend, inputs.task, inputs.latents, inputs.timestep, inputs.noise)
+    step = _step(backend, inputs)
 
     @torch.no_grad()
     def five_forwards() -> None:
@@ -101,6 +132,10 @@ def variants(backend: Backend, inputs: StepInputs) -> Mapping[str, Callable[[], 
         CACHED: partial(step, source_branch=cache),
         FIVE: five_forwards,
     }
+
+
+def _step(backend: Backend, inputs: StepInputs) -> partial[tuple[Tensor, StepLosses]]:
+    return partial(distill_step, backend, inputs.task, inputs.latents, inputs.timestep, inputs.noise)
 
 
 def timed(

@@ -148,7 +148,7 @@ def make_clips(options: argparse.Namespace) -> None:
     else:
         indices = list(range(options.cases))
         facts |= {"steps": options.steps, "guidance": options.guidance}
-    pipe = DreamMotionPipeline.from_pretrained(options.model).to(options.device)
+    pipe = DreamMotionPipeline.from_pretrained(options.model, device=options.device)
     results.begin(facts | {"fps": pipe.spec.fps})
     done = {record["index"] for record in results.records()}
     for index in tqdm([i for i in indices[part - 1 :: of] if i not in done], desc=options.task):

@@ -128,6 +128,7 @@ def _preflight(options: argparse.Namespace) -> None:
 
 
 def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
+    device, load_options = given_device(options), given_load_options(options)
     with tqdm(desc="download", unit="B", unit_scale=True, disable=None, leave=False) as bar:
         for progress in download_model(options.model):
             bar.total = progress.total_bytes
@@ -135,8 +136,7 @@ def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
     # Their bars for reading weights from the disk would hide the messages of this command.
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()
-    pipe = DreamMotionPipeline.from_pretrained(options.model, options=given_load_options(options))
-    return pipe.to(given_device(options))
+    return DreamMotionPipeline.from_pretrained(options.model, options=load_options, device=device)
 
 
 def _segment(options: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from typing import NoReturn
 import torch
 
 from dreammotion_core.backends.base import ModelSpec
-from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.backends.load_options import LoadOptions, checked_device
 from dreammotion_core.cli_evaluation import add_evaluation_commands
 from dreammotion_core.cli_options import (
     add_device,
@@ -122,15 +122,18 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
 def given_load_options(options: argparse.Namespace) -> LoadOptions:
     """How the model is to be loaded."""
     dtype = None if options.precision == "auto" else getattr(torch, options.precision)
-    if not options.low_memory:
-        return LoadOptions(torch_dtype=dtype)
-    return LoadOptions.low_memory() if dtype is None else LoadOptions.low_memory(torch_dtype=dtype)
+    load = LoadOptions.low_memory if options.low_memory else LoadOptions
+    return load(torch_dtype=dtype)
 
 
 def given_device(options: argparse.Namespace) -> str:
-    """The device asked for; ``auto`` prefers an accelerator."""
+    """The device asked for; ``auto`` prefers an accelerator.
+
+    Raises:
+        ConfigError: if there is no such device.
+    """
     if options.device != "auto":
-        return str(options.device)
+        return str(checked_device(options.device))
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

@@ -65,9 +65,15 @@ def add_model(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     model.add_argument(
         "--model", default="toybox", metavar="NAME", help="name, hub id or folder (%(default)s)"
     )
-    model.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the model (%(default)s)")
     model.add_argument(
-        "--low-memory", action="store_true", help="for GPUs of 8 to 16 GB: slower, in half precision"
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="of the model; auto: on a GPU that of its published weights, on a CPU bfloat16 where it has it, "
+        "else float32 (%(default)s)",
+    )
+    model.add_argument(
+        "--low-memory", action="store_true", help="for GPUs of 8 to 16 GB: slower, one part at a time"
     )
     add_device(model)
     return model

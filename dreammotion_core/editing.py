@@ -210,7 +210,8 @@ def refuse_infinite(gradient: Tensor, *, backend: Backend, timestep: Tensor) -> 
     if not torch.isfinite(gradient).all():
         raise NumericsError(
             f"the gradient is not finite at timestep {int(timestep)} (model in {backend.denoiser.dtype}); "
-            "lower the learning rate or the matching weights, or load the model in float32"
+            "lower the learning rate or the matching weights, or load the model in a wider precision: "
+            "bfloat16 instead of float16, or float32"
         )
 
 

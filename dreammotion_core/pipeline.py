@@ -51,6 +51,7 @@ class DreamMotionPipeline:
         name_or_path: str = "toybox",
         *,
         options: LoadOptions | None = None,
+        device: torch.device | str | None = None,
         source_cache: SourceCache | None = None,
     ) -> Self:
         """Load a model.
@@ -59,12 +60,16 @@ class DreamMotionPipeline:
             name_or_path: a name from `list_models`, a folder in diffusers' layout, or
                 ``owner/name@revision`` on the hub.
             options: precision, and what is traded between memory and speed; None takes the defaults.
+            device: where it works, which decides the precision if the options name none; None loads it for a
+                GPU where there is one, but leaves it on the CPU until `to` moves it.
             source_cache: as in the constructor.
 
         Raises:
+            ConfigError: if there is no such device.
             ModelLoadError: if the model is unknown, incomplete, damaged or unreachable.
         """
-        return cls(load_backend(name_or_path, options=options), source_cache=source_cache)
+        pipe = cls(load_backend(name_or_path, options=options, device=device), source_cache=source_cache)
+        return pipe if device is None else pipe.to(device)
 
     @property
     def spec(self) -> ModelSpec:

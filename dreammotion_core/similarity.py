@@ -6,7 +6,8 @@ Pure functions on (B, F, N, C) keys: batch, frames, tokens of a frame, channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,13 +15,24 @@ from torch import Tensor
 
 from dreammotion_core.errors import KeyLayoutError
 
+Matching = Callable[[Tensor, Tensor], Tensor]
+"""From keys of the target and of the source to a loss."""
+
+LARGEST_HALF_EXPONENT = -4
+"""Of the largest gradient on a key in float16: about as far from infinity (15) as from zero (-24)."""
+
 
 def _unit(keys: Tensor) -> Tensor:
     if keys.ndim != 4:
         raise KeyLayoutError(
             f"keys have shape {tuple(keys.shape)}; (batch, frames, tokens, channels) is needed"
         )
-    return F.normalize(keys if keys.dtype == torch.float64 else keys.float(), dim=-1)
+    return F.normalize(_precise(keys), dim=-1)
+
+
+def _precise(tensor: Tensor) -> Tensor:
+    """The values in float32; float64 stays."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def spatial_self_similarity(keys: Tensor) -> Tensor:
@@ -45,7 +57,7 @@ def temporal_self_similarity(keys: Tensor) -> Tensor:
     Returns:
         (B, F, F) in [-1, 1] with diagonal 1.
     """
-    unit = _unit(keys.mean(dim=-2, keepdim=True))[..., 0, :]
+    unit = _unit(_precise(keys).mean(dim=-2, keepdim=True))[..., 0, :]
     return unit @ unit.mT
 
 
@@ -106,8 +118,8 @@ def match_keys(
 ) -> tuple[float, float, Tensor]:
     """L_S and L_T, each the mean over the key sites, and the gradient of their weighted sum.
 
-    The gradient is taken site by site down to the keys, so that only one site's similarities are in memory
-    at a time, and from all keys together down to the variable.
+    The gradient is taken site by site down to the keys, in float32 and so that only one site's similarities
+    are in memory at a time, and from all keys together down to the variable.
 
     Args:
         keys: site name -> (B, F, N, C) of the target; may be empty.
@@ -121,20 +133,50 @@ def match_keys(
     """
     if not keys:
         return 0.0, 0.0, torch.zeros_like(variable)
-    weights = {spatial_matching: spatial_weight, temporal_matching: temporal_weight}
+    share = 1 / len(keys)
+    weights: dict[Matching, float] = {
+        spatial_matching: share * spatial_weight,
+        temporal_matching: share * temporal_weight,
+    }
     sums = torch.zeros(2, device=variable.device)
     gradients: list[Tensor] = []
     for site, site_keys in keys.items():
-        leaf = site_keys.detach().requires_grad_()
-        losses = torch.stack(
-            [
-                loss(leaf, source_keys[site]) if weight else sums.new_zeros(())
-                for loss, weight in weights.items()
-            ]
-        )
-        sums += losses.detach()
-        weighted = losses @ losses.new_tensor([*weights.values()]) / len(keys)
-        gradients += torch.autograd.grad(weighted, leaf)
-    (gradient,) = torch.autograd.grad([*keys.values()], variable, gradients)
+        losses, gradient = _losses_of_site(site_keys, source_keys[site], weights)
+        sums += losses
+        # float16 is left for later: it needs a scale that is common to all sites.
+        gradients.append(gradient if site_keys.dtype == torch.float16 else gradient.to(site_keys.dtype))
     spatial, temporal = (sums / len(keys)).tolist()
-    return spatial, temporal, gradient
+    return spatial, temporal, _gradient_through([*keys.values()], variable, gradients)
+
+
+def _losses_of_site(
+    keys: Tensor, source_keys: Tensor, weights: Mapping[Matching, float]
+) -> tuple[Tensor, Tensor]:
+    """The losses, 0 for those without weight, and the gradient of their weighted sum on the keys."""
+    leaf = _precise(keys.detach()).requires_grad_()
+    losses = torch.stack(
+        [
+            loss(leaf, source_keys) if weight else leaf.new_zeros((), dtype=torch.float32)
+            for loss, weight in weights.items()
+        ]
+    )
+    (gradient,) = torch.autograd.grad(losses @ losses.new_tensor([*weights.values()]), leaf)
+    return losses.detach(), gradient
+
+
+def _gradient_through(keys: Sequence[Tensor], variable: Tensor, gradients: list[Tensor]) -> Tensor:
+    """The gradient on the variable, given those on the keys.
+
+    In float16 it is multiplied by a power of two on its way through the network and divided afterwards, as
+    is usual in training: the gradient of temporal matching, which every token shares, would be rounded to
+    zero.
+    """
+    scale = 1.0
+    if any(site_keys.dtype == torch.float16 for site_keys in keys):
+        highest = float(torch.stack([gradient.abs().max() for gradient in gradients]).max())
+        if 0 < highest < math.inf:
+            scale = 2.0 ** (LARGEST_HALF_EXPONENT - math.frexp(highest)[1])
+        for index, site_keys in enumerate(keys):
+            gradients[index] = (gradients[index] * scale).to(site_keys.dtype)
+    (gradient,) = torch.autograd.grad(keys, variable, gradients)
+    return gradient / scale

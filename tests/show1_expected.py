@@ -9,59 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from benchmarks.random_cascade import TEXT_WIDTH
+
 Shape = tuple[int, ...]
 Entry = tuple[str, Shape]
-
-TEXT_WIDTH = 4096
-
-COMMON: dict[str, Any] = {
-    "act_fn": "gelu",
-    "addition_embed_type": "text",
-    "addition_embed_type_num_heads": 64,
-    "attention_head_dim": 64,
-    "cross_attention_norm": "group_norm",
-    "encoder_hid_dim": TEXT_WIDTH,
-    "norm_eps": 1e-5,
-    "norm_num_groups": 32,
-    "out_channels": 6,
-    "resnet_time_scale_shift": "scale_shift",
-}
-
-
-def levels(num_plain: int, num_attending: int) -> dict[str, tuple[str, ...]]:
-    down = ("ResnetDownsampleBlock3D",) * num_plain + ("SimpleCrossAttnDownBlock3D",) * num_attending
-    up = ("SimpleCrossAttnUpBlock3D",) * num_attending + ("ResnetUpsampleBlock3D",) * num_plain
-    return {"down_block_types": down, "up_block_types": up}
-
-
-BASE: dict[str, Any] = COMMON | {
-    **levels(1, 3),
-    "sample_size": 64,
-    "in_channels": 3,
-    "block_out_channels": (320, 640, 960, 1280),
-    "layers_per_block": 3,
-    "cross_attention_dim": 1280,
-}
-INTERPOLATION = BASE | {"in_channels": 7}
-SUPER_RESOLUTION: dict[str, Any] = COMMON | {
-    **levels(3, 2),
-    "in_channels": 6,
-    "block_out_channels": (128, 256, 512, 768, 768),
-    "layers_per_block": (2, 2, 3, 4, 2),
-    "cross_attention_dim": 768,
-    "class_embed_type": "timestep",
-    "mid_block_scale_factor": 1.4142271248762552,
-    "resnet_out_scale_factor": 1.4142271248762552,
-    "resnet_skip_time_act": True,
-    "time_embedding_act_fn": "gelu",
-    "time_embedding_dim": 768,
-}
-FIRST_FRAME = SUPER_RESOLUTION | {
-    "block_out_channels": (160, 320, 640, 960, 1280),
-    "layers_per_block": (2, 2, 3, 5, 5),
-    "cross_attention_dim": 1280,
-    "time_embedding_dim": 1280,
-}
 
 
 def expected_weights(config: dict[str, Any]) -> dict[str, Shape]:

@@ -392,6 +392,31 @@ def test_the_ablation_grows_stops_and_is_saved(visit: Callable[..., Page], tmp_p
     assert page.evaluate(PIXELS_OF_CLIPS) == [True] * 6
 
 
+def test_what_fails_says_why_where_it_was_watched_and_offers_no_stop(visit: Callable[..., Page]) -> None:
+    page = visit(server="quick_app")
+    select_ball(page)
+    describe(page, steps=2)
+    page.fill("#key-sites textarea", "no such layer")
+
+    page.click("#edit")
+    expect(caption(page)).to_contain_text("Nothing was changed.")
+    page.click("#evidence [role=tab]:has-text('Ablation')")
+    page.click("#board-run")
+    expect(page.locator("#board-status .dm-problem")).to_contain_text("No variant was finished.")
+
+    expect(caption(page)).to_have_class(re.compile("dm-problem"))
+    expect(page.locator("#stop")).to_be_hidden()
+    expect(page.locator("#board-stop")).to_be_hidden()
+
+
+def test_the_result_stays_in_sight_beside_a_long_form(visit: Callable[..., Page]) -> None:
+    page = visit(server="quick_app", upload=False)
+
+    page.evaluate("window.scrollTo(0, 700)")
+
+    page.wait_for_function("() => document.querySelector('.dm-screen').getBoundingClientRect().top >= 0")
+
+
 PIXELS_OF_CLIPS = """async () => {
   await new Promise((resolve) => setTimeout(resolve, 600));
   return [...document.querySelectorAll('figure canvas[data-strip]')].map((canvas) =>

@@ -10,12 +10,18 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from benchmarks.random_cascade import (
+    BASE,
+    FIRST_FRAME,
+    INTERPOLATION,
+    SUPER_RESOLUTION,
+    as_image_config,
+)
 from dreammotion_core.backends.cascade_manifest import STAGES
 from dreammotion_core.backends.cascade_show1 import SHOW_1_MANIFEST
 from dreammotion_core.backends.known_models import SHOW_1, SHOW_1_STAGES
 from dreammotion_core.backends.show1_unet import Show1UNet
-from tests.show1_expected import BASE, FIRST_FRAME, INTERPOLATION, SUPER_RESOLUTION, expected_weights
-from tests.tiny_cascade import as_image_config
+from tests.show1_expected import expected_weights
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,19 @@
 """Ways of loading a model that trade memory for speed, and what they must not change."""
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 
 import pytest
 import torch
 from diffusers.models.attention import FeedForward
+from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 from dreammotion_core.backends.checkpointing import checkpointed, unet_layers
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.placement import Placement
+from dreammotion_core.backends.profiles import COMPILERS, compile_around
 from dreammotion_core.backends.unet3d import UNet3DBackend
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.keys import KeyCapture
@@ -219,6 +222,12 @@ def test_slicing_and_the_whole_clip_at_once_agree() -> None:
     torch.testing.assert_close(sliced.decode_video(latents), whole.decode_video(latents))
 
 
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, COMPILERS)), reason="torch.compile needs a C++ compiler"
+)
+
+
+@needs_compiler
 def test_layers_without_key_sites_are_compiled_and_keys_still_come() -> None:
     backend = tiny_unet3d(options=LoadOptions(compile=True))
     compiled = [layer for layer in unet_layers(backend.denoiser) if layer._compiled_call_impl is not None]
@@ -232,9 +241,43 @@ def test_layers_without_key_sites_are_compiled_and_keys_still_come() -> None:
     assert len(capture.keys()) == 2
 
 
-def test_low_memory_is_for_a_gpu_in_half_precision() -> None:
-    options = LoadOptions.low_memory()
+@needs_compiler
+@pytest.mark.filterwarnings("default")  # torch's compiler makes some about itself
+@pytest.mark.timeout(300)
+def test_a_compiled_layer_gives_the_same_noise_keys_and_gradient() -> None:
+    torch._dynamo.reset()
+    plain, compiled = tiny_unet3d(), tiny_unet3d()
+    # Others would take minutes.
+    layers = [layer for layer in unet_layers(compiled.denoiser) if isinstance(layer, ResnetBlock2D)][:1]
+    compile_around(compiled.denoiser, layers, key_sites=compiled.key_sites)
+    answers: list[list[Tensor]] = []
+    for backend in (plain, compiled):
+        latents = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        with KeyCapture(
+            backend.denoiser, backend.key_sites, batch_size=1, num_frames=3, stop_recording=True
+        ) as capture:
+            noise = predicted(backend, latents)
+        answers.append([noise, *capture.keys().values(), gradient_of_keys(capture.keys(), latents)])
 
-    assert (options.dtype, options.offload) == (torch.float16, "model")
-    assert options.gradient_checkpointing
-    assert options.vae_tiling
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    assert not torch._dynamo.utils.counters["graph_break"]
+    assert len(answers[0]) == 4
+    for exact, found in zip(*answers, strict=True):
+        torch.testing.assert_close(found, exact, rtol=1e-3, atol=1e-4)
+
+
+def test_compiling_without_a_compiler_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+
+    with pytest.raises(ConfigError, match=r"needs a C\+\+ compiler.*leave compile out"):
+        tiny_unet3d(options=LoadOptions(compile=True))
+
+
+def test_low_memory_leaves_the_precision_to_the_model_unless_it_is_told() -> None:
+    options, told = LoadOptions.low_memory(), LoadOptions.low_memory(torch_dtype=torch.float16)
+
+    assert (options.torch_dtype, told.torch_dtype) == (None, torch.float16)
+    for each in (options, told):
+        assert each.offload == "model"
+        assert each.gradient_checkpointing
+        assert each.vae_tiling

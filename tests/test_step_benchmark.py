@@ -1,9 +1,13 @@
 """The benchmarks of a step run, and compare steps that do the same."""
 
+from functools import partial
+
 import pytest
 import torch
+from diffusers import AutoencoderKL
+from transformers import T5Config, T5EncoderModel
 
-from benchmarks import gpu, step
+from benchmarks import counted_cascade, gpu, random_cascade, step
 from benchmarks.counted import COLUMNS, all_counted, counted, counted_step, row
 from benchmarks.counted_edits import PROFILES, PUBLISHED, needed
 from benchmarks.counting import Counter
@@ -12,6 +16,7 @@ from benchmarks.random_models import MODELS, RandomModel, StepInputs, random_inp
 from dreammotion_core import LoadOptions
 from dreammotion_core.backends.base import Backend
 from dreammotion_core.editing import distill_step
+from tests.tiny_cascade import TINY as TINY_PIXELS
 
 TINY_UNET = {
     "block_out_channels": (32, 32),
@@ -204,7 +209,11 @@ def test_a_whole_edit_is_counted_by_its_hungriest_part(monkeypatch: pytest.Monke
     parts = {"vae": PUBLISHED["zeroscope"]["vae"], "text_encoder": lambda: torch.nn.Embedding(1000, 8)}
     monkeypatch.setitem(PUBLISHED, "tiny", parts)  # type: ignore[attr-defined]
 
-    usual, low = (needed("tiny", size=(64, 64), num_frames=2, options=PROFILES[p]) for p in PROFILES)
+    options = (
+        PROFILES["usual"](torch_dtype=torch.float32),
+        PROFILES["low memory"](torch_dtype=torch.float16),
+    )
+    usual, low = (needed("tiny", size=(64, 64), num_frames=2, options=each) for each in options)
 
     weights = {name: sum(p.numel() for p in make().parameters()) * 4 for name, make in parts.items()}
     assert usual.text > weights["vae"] + weights["text_encoder"]
@@ -212,3 +221,36 @@ def test_a_whole_edit_is_counted_by_its_hungriest_part(monkeypatch: pytest.Monke
     assert usual.clip > usual.step > weights["vae"]
     assert low.step < usual.step - weights["vae"]
     assert usual.most == max(usual.text, usual.clip, usual.step)
+
+
+@pytest.fixture
+def tiny_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the cascade that is counted tiny, but for the width of its text encoder."""
+    in_pixels = TINY_PIXELS | {"encoder_hid_dim": random_cascade.TEXT_WIDTH}
+    with_level = in_pixels | {"in_channels": 6, "class_embed_type": "timestep"}
+    for name, config in {
+        "BASE": in_pixels | {"in_channels": 3},
+        "INTERPOLATION": in_pixels | {"in_channels": 7},
+        "SUPER_RESOLUTION": with_level,
+        "FIRST_FRAME": with_level,
+        "LATENT": TINY_UNET,
+    }.items():
+        monkeypatch.setattr(random_cascade, name, config)
+    t5 = T5Config(vocab_size=8, d_model=random_cascade.TEXT_WIDTH, d_ff=16, num_layers=1, num_heads=2)
+    parts = {"vae": AutoencoderKL, "text_encoder": partial(torch.nn.Embedding, 8, 8)}
+    monkeypatch.setattr(counted_cascade, "t5", lambda: T5EncoderModel(t5))
+    monkeypatch.setattr(counted_cascade, "IMAGE_PARTS", parts)
+
+
+@pytest.mark.usefixtures("tiny_cascade")
+def test_a_cascade_is_counted_over_all_of_its_stages() -> None:
+    usual, low = (
+        counted_cascade.counted_cascade(size=(16, 24), num_frames=5, options=make(torch_dtype=torch.float16))
+        for make in PROFILES.values()
+    )
+
+    t5 = 2 * 8 * random_cascade.TEXT_WIDTH  # no less than its embeddings in float16
+    assert usual.text > low.text > t5
+    assert usual.step > low.step > 0
+    assert usual.later > low.later > low.step
+    assert usual.most == max(usual.text, usual.step, usual.later)

@@ -11,6 +11,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 from torch import nn
 
+from benchmarks.random_cascade import as_image_config
 from dreammotion_core.backends.cascade import CascadeBackend
 from dreammotion_core.backends.cascade_loading import CascadeStages
 from dreammotion_core.backends.cascade_manifest import CascadeManifest
@@ -78,16 +79,6 @@ def tiny_show1_unet(**changes: Any) -> Show1UNet:
         if "temp_convs" in name and "conv4.3" in name:
             nn.init.normal_(parameter, std=0.05)
     return unet
-
-
-def as_image_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The same levels as diffusers' image U-Net spells them."""
-    levels = {
-        key: tuple(name.replace("3D", "2D") for name in config[key])
-        for key in ("down_block_types", "up_block_types")
-    }
-    rest = {"in_channels": 3, "out_channels": 6, "mid_block_type": "UNetMidBlock2DSimpleCrossAttn"}
-    return {**rest, **config, **levels}
 
 
 def tiny_picture_unet() -> UNet2DConditionModel:

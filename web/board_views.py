@@ -7,15 +7,17 @@ from html import escape
 from web.board_progress import BoardProgress
 
 
-def status_html(progress: BoardProgress, *, words: str = "") -> str:
+def status_html(progress: BoardProgress, *, words: str = "", is_problem: bool = False) -> str:
     """A line for each variant with its bar, and a sentence about the whole.
 
     Args:
         progress: what is known.
         words: plain text.
+        is_problem: whether the words say what went wrong.
     """
     rows = "".join(_row(progress, index) for index in range(len(progress.variants)))
-    return f'<div class="dm-variants"><ol>{rows}</ol><p role="status">{escape(words)}</p></div>'
+    kind = ' class="dm-problem"' if is_problem else ""
+    return f'<div class="dm-variants"><ol>{rows}</ol><p role="status"{kind}>{escape(words)}</p></div>'
 
 
 def _row(progress: BoardProgress, index: int) -> str:

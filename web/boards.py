@@ -153,8 +153,8 @@ def _watched(
         raise failure
 
 
-def _told(progress: BoardProgress, words: str = "") -> Update:
-    return {"board_status": status_html(progress, words=words)}
+def _told(progress: BoardProgress, words: str = "", *, is_problem: bool = False) -> Update:
+    return {"board_status": status_html(progress, words=words, is_problem=is_problem)}
 
 
 def _ended(progress: BoardProgress, clip: Clip, failure: DreamMotionError | None) -> Iterator[Update]:
@@ -164,10 +164,11 @@ def _ended(progress: BoardProgress, clip: Clip, failure: DreamMotionError | None
     if failure is not None:
         words = f"{message_of(failure).rstrip('.')}. {kept}"
     words = f"{words} {progress.problem}".strip()
+    told = _told(progress, words, is_problem=failure is not None)
     if not progress.results:
-        yield _told(progress, words)
+        yield told
         return
     # Gradio copies the file into its own cache before it asks for more.
     with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
         path = write_ablation_board(progress.results, Path(folder) / "ablation.html", source=clip.video)
-        yield _told(progress, words) | {"board_file": gr.DownloadButton(value=str(path), visible=True)}
+        yield told | {"board_file": gr.DownloadButton(value=str(path), visible=True)}

@@ -152,6 +152,8 @@ def _method(usual: EditConfig) -> dict[str, Component]:
 
 
 def _judge(judges: Sequence[str]) -> dict[str, Component]:
+    if len(judges) > 1:
+        _group("How results are measured")
     judge = gr.Radio(
         list(judges),
         value=judges[0],

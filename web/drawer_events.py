@@ -24,7 +24,7 @@ def connect_segmenters(wiring: Wiring, parts: dict[str, Any], handlers: Handlers
     )
     part.stop(picker.stop, parts["token"], None, queue=False, api_visibility="private")
     settle = handlers.selections.settle
-    wiring.connect(changed.then, settle, takes=("token",), gives=("canvas",), queue=False)
+    wiring.connect_end(changed, settle, takes=("token",), gives=("canvas",), queue=False)
 
 
 def connect_models(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
@@ -65,4 +65,4 @@ def connect_mask_files(wiring: Wiring, parts: dict[str, Any], handlers: Handlers
     exported.success(None, parts["mask_file"], None, js=DOWNLOAD, api_visibility="private")
     for ended in (imported, exported):
         settle = handlers.selections.settle
-        wiring.connect(ended.then, settle, takes=("token",), gives=("canvas",), queue=False)
+        wiring.connect_end(ended, settle, takes=("token",), gives=("canvas",), queue=False)

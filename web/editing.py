@@ -17,7 +17,7 @@ from dreammotion_core import DreamMotionError, EditOutput, MaskError, OutOfMemor
 from web.clip import Clip
 from web.device import DeviceQueue, Ticket, waiting
 from web.encoding import encode_frames
-from web.failures import told_to_visitor
+from web.failures import message_of, told_to_visitor
 from web.jobs import EditJob, EditProgress
 from web.models import Models
 from web.proposals import PREFLIGHT_PARTS, said, try_settings
@@ -103,12 +103,13 @@ class Edits:
             failure = error
         output = progress.output or job.stopped_output(progress)
         if output is None:
-            yield _said(job.clip, "Stopped before the first preview. Nothing was changed.")
+            reason = "Stopped before the first preview." if failure is None else _sentence(failure)
+            yield _said(job.clip, f"{reason} Nothing was changed.", is_problem=failure is not None)
         else:
             visitor.runs.add(output, clip=job.clip)
             # Gradio copies the files into its own cache before it asks for more.
             with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
-                yield _finished(output, job, progress, Path(folder)) | run_views(visitor.runs)
+                yield _finished(output, job, progress, failure, Path(folder)) | run_views(visitor.runs)
         if isinstance(failure, OutOfMemoryError) and not stop.is_set():
             yield from _what_fits(job, visitor, stop)
         if failure is not None:
@@ -143,9 +144,12 @@ def check_choice(clip: Clip) -> None:
         raise MaskError("every selected object is to be left alone; let the edit change one of them first")
 
 
-def _said(clip: Clip, caption: str, *, progress: float | None = None) -> Update:
-    frames = clip.source_uris
-    return {"player": player_view(clip, stage="source", frames=frames, caption=caption, progress=progress)}
+def _said(clip: Clip, caption: str, **state: Any) -> Update:
+    return {"player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption, **state)}
+
+
+def _sentence(failure: DreamMotionError) -> str:
+    return f"{message_of(failure).rstrip('.')}."
 
 
 def _cleared() -> Update:
@@ -180,13 +184,27 @@ def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Upd
     return {"player": view, "losses": losses_view(progress.losses, num_steps=progress.num_steps)}
 
 
-def _finished(output: EditOutput, job: EditJob, progress: EditProgress, folder: Path) -> Update:
+def _finished(
+    output: EditOutput,
+    job: EditJob,
+    progress: EditProgress,
+    failure: DreamMotionError | None,
+    folder: Path,
+) -> Update:
     movie, receipt = write_result(output, job, folder=folder)
-    done = "Done" if progress.output else f"Stopped. This is the clip as of step {len(output.losses)}"
-    caption = f"{done}. Drag the line to compare with the source."
+    done = "Done."
+    if not progress.output:
+        reason = "Stopped." if failure is None else _sentence(failure)
+        done = f"{reason} This is the clip as of step {len(output.losses)}."
     frames = encode_frames(output.frames, quality=90)
     return {
-        "player": player_view(job.clip, stage="result", frames=frames, caption=caption),
+        "player": player_view(
+            job.clip,
+            stage="result",
+            frames=frames,
+            caption=f"{done} Drag the line to compare with the source.",
+            is_problem=failure is not None,
+        ),
         "losses": losses_view(output.losses, num_steps=progress.num_steps),
         "facts": facts_view(output, notices=progress.notices),
         "movie": gr.DownloadButton(value=str(movie), visible=True),

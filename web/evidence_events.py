@@ -23,8 +23,8 @@ def connect_runs(wiring: Wiring, parts: dict[str, Any], handlers: Handlers, *, e
         edited: the edit.
     """
     scores = handlers.scores
-    wiring.connect(
-        edited.then, scores.measure, takes=("token", "judge"), gives=SCORE_OUTPUTS, concurrency_limit=None
+    wiring.connect_end(
+        edited, scores.measure, takes=("token", "judge"), gives=SCORE_OUTPUTS, concurrency_limit=None
     )
     saved = wiring.connect(
         parts["runs_export"].click,

@@ -14,7 +14,7 @@ _SECONDS_OF_START = 30.0
 _STEPS_OF_MEASURING = 20
 _LEAST_SECONDS, _SECONDS_PER_GB = 0.002, 0.005
 """That a frame takes in a step: of any model, and for each GB that it needs."""
-_UNKNOWN_BYTES = 27_000_000_000
+_UNKNOWN_BYTES = 14_000_000_000
 """What ZeroScope needs: for models that say neither what they need nor how large they are."""
 
 Lend = Callable[..., Callable[..., Any]]
@@ -50,6 +50,6 @@ class HostedEditor:
         return self._seconds(len(video) * _STEPS_OF_MEASURING)
 
     def _seconds(self, num_frames: int) -> int:
-        need = self.spec.memory_bytes or 4 * self.spec.size_bytes or _UNKNOWN_BYTES
+        need = self.spec.memory_bytes or 2 * self.spec.size_bytes or _UNKNOWN_BYTES
         a_frame = _LEAST_SECONDS + _SECONDS_PER_GB * need / 1e9
         return math.ceil(_SECONDS_OF_START + num_frames * a_frame)

@@ -155,4 +155,5 @@ def _ablation_tab() -> dict[str, Component]:
 
 
 def _heading(number: str, *, text: str) -> None:
-    gr.HTML(f"<h2><span>{number}</span> {text}</h2>", elem_classes="dm-step")
+    mark = f"<span>{number}</span> " if number else ""
+    gr.HTML(f"<h2>{mark}{text}</h2>", elem_classes="dm-step")

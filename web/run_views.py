@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from dreammotion_core import METRICS
+from dreammotion_core import EMBEDDED_JUDGE, METRICS
 from web.runs import MEASURES, Column, Run, RunLog, columns
 from web.views import format_seconds
 from web.wording import SHORT, Wording, pending_wording, short_figure, worded
@@ -36,7 +36,7 @@ def card_html(run: Run) -> str:
         elif not run.is_measured:
             rows.append((name, pending_wording(name)))
     items = "".join(_item(name, wording) for name, wording in rows)
-    notes = [note for note in (run.problem, _judges(run), run.remark) if note]
+    notes = [note for note in (run.problem, *_judges(run), run.remark) if note]
     small = f'<p class="dm-judges">{escape(" ".join(notes))}</p>' if notes else ""
     state = "measured" if run.is_measured else "measuring"
     return (
@@ -91,18 +91,18 @@ def _row(run: Run, shown: Sequence[Column]) -> str:
     return f"<tr>{cells}</tr>"
 
 
-def _judges(run: Run) -> str:
+def _judges(run: Run) -> list[str]:
     words, motion = (
         next((run.figures[name].judge for name in names if name in run.figures), "")
         for names in (("text_alignment", "frame_consistency"), ("motion_fidelity",))
     )
     said = []
     if words:
-        knows = ", which knows its own cartoon world and nothing else" if words == "toybox-clip" else ""
+        knows = ", which knows its own cartoon world and nothing else" if words == EMBEDDED_JUDGE else ""
         said.append(f"Words and frames are judged by {words}{knows}.")
     if motion:
         said.append(f"Motion is followed by {motion}.")
-    return " ".join(said)
+    return said
 
 
 def _legend(runs: Sequence[Run]) -> str:
@@ -115,5 +115,5 @@ def _legend(runs: Sequence[Run]) -> str:
         "colour_jitter": "against the source's",
     }
     said = "; ".join(f"<b>{SHORT[name]}</b>: {scales[name]}" for name in MEASURES)
-    judges = sorted({judge for run in runs if (judge := _judges(run))})
+    judges = dict.fromkeys(sentence for run in runs for sentence in _judges(run))
     return f'<p class="dm-judges">{said}. {escape(" ".join(judges))}</p>'

@@ -20,6 +20,7 @@ def player_view(
     caption: str,
     progress: float | None = None,
     badge: str | None = None,
+    is_problem: bool = False,
 ) -> dict[str, Any]:
     """A looping clip with a caption.
 
@@ -30,6 +31,7 @@ def player_view(
         caption: one sentence for everyone, read aloud by screen readers.
         progress: from 0 to 1 while something runs.
         badge: what the frames are called, instead of the usual word for the stage.
+        is_problem: whether the caption says what went wrong.
     """
     height, width = clip.video.size
     return {
@@ -42,6 +44,7 @@ def player_view(
         "caption": caption,
         "progress": progress,
         "badge": badge,
+        "is_problem": is_problem,
     }
 
 

@@ -63,6 +63,18 @@ class Wiring:
             **(defaults | options),
         )
 
+    def connect_end(self, over: Dependency, handler: Callable[..., Any], **options: Any) -> None:
+        """Run a handler when an event is over, however it ended.
+
+        Args:
+            over: the event, as `connect` gave it.
+            handler: as in `connect`.
+            **options: as in `connect`.
+        """
+        # What hangs on `then` alone does not run after a failure.
+        for event in (over.then, over.failure):
+            self.connect(event, handler, **options)
+
     def connect_job(
         self,
         event: Callable[..., Dependency],
@@ -84,7 +96,7 @@ class Wiring:
             gives: as in `connect`.
         """
         done = self.connect(event, handler, takes=takes, gives=gives, concurrency_limit=None)
-        self.connect(done.then, settle, takes=("token",), gives=(stop,), queue=False)
+        self.connect_end(done, settle, takes=("token",), gives=(stop,), queue=False)
         return done
 
     def _adapt(self, handler: Callable[..., Any], takes: Sequence[str]) -> Callable[..., Any]:

@@ -45,9 +45,10 @@ class ModelSpec:
         revision: pinned commit of a hub id; None for a folder.
         licence: licence of the weights, in a few words.
         size_bytes: size of the weights; 0 when unknown.
-        memory_bytes: memory of the device that an edit of `num_frames` frames at `resolution` needs at
-            least, counted from its tensors in float32; 0 when unknown.
+        memory_bytes: memory of a GPU that an edit of `num_frames` frames at `resolution` needs at least,
+            counted from its tensors in `gpu_precision`; 0 when unknown.
         low_memory_bytes: the same with `LoadOptions.low_memory`.
+        gpu_precision: in what a GPU computes unless told otherwise, that of the published weights.
         description: what it can and cannot do, in plain words.
         resolution: (height, width) in pixels it was trained at; other shapes keep this area.
         size_multiple: both sides must be multiples of this many pixels.
@@ -80,6 +81,7 @@ class ModelSpec:
     size_bytes: int = 0
     memory_bytes: int = 0
     low_memory_bytes: int = 0
+    gpu_precision: str = "bfloat16"
     size_multiple: int = 16
     frame_step: int = 1
     vocabulary: tuple[str, ...] | None = None

@@ -15,6 +15,7 @@ TOYBOX = ModelSpec(
     family="unet3d",
     source=str(ASSETS / "toybox"),
     licence="Apache-2.0 (trained by this project)",
+    gpu_precision="float32",
     size_bytes=18_500_000,
     description=(
         "A very small model trained by this project on its own cartoon world: one coloured toy before a "
@@ -34,6 +35,7 @@ TOYBOX_FLOW = ModelSpec(
     family="wan",
     source=str(ASSETS / "toybox-flow"),
     licence="Apache-2.0 (trained by this project)",
+    gpu_precision="float32",
     size_bytes=12_700_000,
     description=(
         "A sibling of toybox with the architecture of Wan 2.1: a transformer with flow matching over a video "
@@ -54,9 +56,10 @@ ZEROSCOPE = ModelSpec(
     source="cerspense/zeroscope_v2_576w",
     revision="6963642a64dbefa93663d1ecebb4ceda2d9ecb28",
     licence="CC BY-NC 4.0: not for commercial use",
+    gpu_precision="float16",
     size_bytes=6_900_000_000,
-    memory_bytes=27_100_000_000,
-    low_memory_bytes=5_700_000_000,
+    memory_bytes=13_600_000_000,
+    low_memory_bytes=5_800_000_000,
     description="The open text-to-video model of the DreamMotion paper. Needs a GPU and a download.",
     resolution=(320, 576),
     num_frames=16,
@@ -71,9 +74,10 @@ MODELSCOPE = ModelSpec(
     source="damo-vilab/text-to-video-ms-1.7b",
     revision="338683c3175cde59b407a699af8fe68f4a2b8f74",
     licence="CC BY-NC 4.0: not for commercial use",
+    gpu_precision="float16",
     size_bytes=7_300_000_000,
-    memory_bytes=13_600_000_000,
-    low_memory_bytes=3_800_000_000,
+    memory_bytes=6_800_000_000,
+    low_memory_bytes=3_900_000_000,
     description="The model that ZeroScope was made from, for smaller pictures. Needs a GPU and a download.",
     resolution=(256, 256),
     num_frames=16,
@@ -89,8 +93,8 @@ WAN_1_3B = ModelSpec(
     revision="0fad780a534b6463e45facd96134c9f345acfa5b",
     licence="Apache-2.0",
     size_bytes=28_900_000_000,
-    memory_bytes=81_400_000_000,
-    low_memory_bytes=11_500_000_000,
+    memory_bytes=54_700_000_000,
+    low_memory_bytes=11_700_000_000,
     description=(
         "The small one of the Wan 2.1 models, with a far larger text encoder. Needs a GPU and a download."
     ),
@@ -110,8 +114,8 @@ WAN_14B = ModelSpec(
     revision="38ec498cb3208fb688890f8cc7e94ede2cbd7f68",
     licence="Apache-2.0",
     size_bytes=80_400_000_000,
-    memory_bytes=338_800_000_000,
-    low_memory_bytes=61_800_000_000,
+    memory_bytes=230_100_000_000,
+    low_memory_bytes=62_500_000_000,
     description="The large one of the Wan 2.1 models. Needs a GPU with very much memory, and a download.",
     resolution=(480, 832),
     num_frames=81,
@@ -128,9 +132,10 @@ COGVIDEOX_2B = ModelSpec(
     source="THUDM/CogVideoX-2b",
     revision="1137dacfc2c9c012bed6a0793f4ecf2ca8e7ba01",
     licence="Apache-2.0",
+    gpu_precision="float16",
     size_bytes=13_800_000_000,
-    memory_bytes=43_400_000_000,
-    low_memory_bytes=9_600_000_000,
+    memory_bytes=22_800_000_000,
+    low_memory_bytes=11_600_000_000,
     description="The small one of the CogVideoX models. Needs a GPU and a download.",
     resolution=(480, 720),
     num_frames=49,
@@ -148,8 +153,8 @@ COGVIDEOX_5B = ModelSpec(
     revision="8d6ea3f817438460b25595a120f109b88d5fdfad",
     licence="CogVideoX licence: free for research, commercial use needs a registration",
     size_bytes=21_100_000_000,
-    memory_bytes=102_700_000_000,
-    low_memory_bytes=20_900_000_000,
+    memory_bytes=52_600_000_000,
+    low_memory_bytes=21_100_000_000,
     description="The large one of the CogVideoX models. Needs a GPU with much memory, and a download.",
     resolution=(480, 720),
     num_frames=49,
@@ -165,6 +170,7 @@ TOYBOX_CASCADE = ModelSpec(
     family="cascade",
     source=str(ASSETS / "toybox-cascade"),
     licence="Apache-2.0 (trained by this project)",
+    gpu_precision="float32",
     description=(
         "A very small twin of Show-1, trained by this project on its own cartoon world: it edits key frames "
         "of 32x32 pixels, and later stages make a clip of them, so that every stage of a cascade can be seen "
@@ -201,10 +207,13 @@ SHOW_1 = ModelSpec(
     source="showlab/show-1-base",
     revision="02c7cbcec48f841e4b4bdbc972077c8420b1ae11",
     licence="CC BY-NC 4.0: not for commercial use; DeepFloyd IF licence, to be accepted on huggingface.co",
+    gpu_precision="float16",
     # U-Nets 3.45 + 3.45 + 1.59 + 2.82 GB (half precision) and the T5 encoder 19.05 GB (single), as the hub's
     # file lists say; 5.0 GB by its 1.2 billion parameters for the one behind an account; about 0.9 GB for
     # the autoencoder and the text encoder of the last stage.
     size_bytes=36_000_000_000,
+    memory_bytes=25_500_000_000,
+    low_memory_bytes=11_700_000_000,
     description=(
         "The cascade of the DreamMotion paper: eight key frames are edited in pixels, later stages draw the "
         "frames between them and enlarge the clip. Needs a large GPU and five downloads, of which one "

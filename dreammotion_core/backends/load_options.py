@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self, get_args
 
 import torch
@@ -13,14 +13,18 @@ Offload = Literal["none", "model"]
 
 PRECISIONS = (torch.float32, torch.bfloat16, torch.float16)
 
+BFLOAT16_CAPABILITY = (8, 0)
+"""Compute capability of NVIDIA's first cards that compute in bfloat16."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
     """How a model is loaded. Adapters whose family cannot do something of this refuse it.
 
     Attributes:
-        torch_dtype: precision of the weights: float32, bfloat16 or float16; None takes `native_dtype`.
-            Latents stay in float32, and so does an autoencoder whose pictures bfloat16 would coarsen.
+        torch_dtype: precision of the weights: float32, bfloat16 or float16; None takes `default_dtype`.
+            Latents, losses and their gradient stay in float32, and so does an autoencoder whose pictures
+            bfloat16 would coarsen.
         offload: ``"none"`` keeps all parts on the device, but for the text encoder, which leaves it once
             the prompts are encoded; ``"model"`` keeps only the part at work there, the others in the
             machine's own memory.
@@ -63,21 +67,70 @@ class LoadOptions:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of the weights, chosen for this machine if none was given."""
-        return self.torch_dtype or native_dtype()
+        """The precision of the weights; where none was given or chosen by `for_model`, that of a CPU."""
+        return self.torch_dtype or default_dtype("cpu")
+
+    def for_model(self, gpu_precision: str, *, device: torch.device | str | None) -> Self:
+        """The same options with a precision, chosen by `default_dtype` if none was given.
+
+        Args:
+            gpu_precision: as in `ModelSpec.gpu_precision`.
+            device: where the model will work; None stands for a GPU where there is one.
+        """
+        if self.torch_dtype is not None:
+            return self
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return replace(self, torch_dtype=default_dtype(device, gpu_precision=gpu_precision))
 
     @classmethod
-    def low_memory(cls, *, torch_dtype: torch.dtype = torch.float16) -> Self:
+    def low_memory(cls, *, torch_dtype: torch.dtype | None = None) -> Self:
         """The options for cards of 8 to 16 GB.
 
         Args:
-            torch_dtype: bfloat16 where the card computes in it, else float16.
+            torch_dtype: as in the constructor.
         """
         return cls(torch_dtype=torch_dtype, offload="model", vae_tiling=True, gradient_checkpointing=True)
 
 
-def native_dtype() -> torch.dtype:
-    """The fastest precision that a machine without a GPU computes in directly; float32 with a GPU."""
-    capabilities = torch.cpu.get_capabilities()
-    has_bfloat16 = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
-    return torch.bfloat16 if has_bfloat16 and not torch.cuda.is_available() else torch.float32
+def default_dtype(
+    device: torch.device | str,
+    *,
+    gpu_precision: str = "bfloat16",
+    capability: tuple[int, int] | None = None,
+) -> torch.dtype:
+    """The precision that a model computes in where none was asked for.
+
+    Args:
+        device: where it will work. A CPU computes in bfloat16 if it does so directly, else in float32, and so
+            does every other device that is no GPU.
+        gpu_precision: of the model on a GPU, ``"float32"``, ``"bfloat16"`` or ``"float16"``. Cards before
+            compute capability 8.0 have no bfloat16 and take float16 instead of it.
+        capability: compute capability (major, minor) of the GPU; None asks the GPU.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        if gpu_precision != "bfloat16":
+            return torch.float32 if gpu_precision == "float32" else torch.float16
+        has_bfloat16 = (capability or torch.cuda.get_device_capability(device)) >= BFLOAT16_CAPABILITY
+        return torch.bfloat16 if has_bfloat16 else torch.float16
+    found = torch.cpu.get_capabilities()
+    has_bfloat16 = device.type == "cpu" and bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
+def checked_device(device: torch.device | str) -> torch.device:
+    """A device that is on this machine.
+
+    Raises:
+        ConfigError: if torch does not know it, or there is no such GPU.
+    """
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"there is no device {device!r}; choose cpu, cuda, or cuda:1 and so on") from error
+    if found.type == "cuda" and not (found.index or 0) < torch.cuda.device_count():
+        raise ConfigError(
+            f"there is no device {device!r}: torch finds {torch.cuda.device_count()} GPUs on this machine; "
+            "choose another, or cpu, or look into the installation of driver and torch"
+        )
+    return found

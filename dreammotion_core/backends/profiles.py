@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +13,9 @@ from torch import nn
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.keys import KeySite, matching_modules
+
+COMPILERS = ("g++", "clang++", "c++", "cl")
+"""One of which torch.compile needs, besides what the environment's ``CXX`` names."""
 
 
 def apply_options(
@@ -31,7 +36,7 @@ def apply_options(
         key_sites: where keys are taken by default.
 
     Raises:
-        ConfigError: if the autoencoder cannot work in tiles.
+        ConfigError: if the autoencoder cannot work in tiles, or there is no compiler.
     """
     if options.vae_slicing and hasattr(vae, "enable_slicing"):
         vae.enable_slicing()
@@ -63,7 +68,15 @@ def compile_around(denoiser: nn.Module, layers: Iterable[nn.Module], *, key_site
         denoiser: the whole network.
         layers: its repeated layers, none within another.
         key_sites: where keys are taken.
+
+    Raises:
+        ConfigError: if there is no compiler here.
     """
+    if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))):
+        raise ConfigError(
+            f"compiling a model needs a C++ compiler, and none of {', '.join(COMPILERS)} is installed here; "
+            "install one (g++ on Debian), or leave compile out"
+        )
     heard = {projection for projection, _ in matching_modules(denoiser, key_sites).values()}
     for layer in layers:
         if heard.isdisjoint(layer.modules()):

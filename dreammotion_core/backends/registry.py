@@ -8,9 +8,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dreammotion_core.backends.base import Backend, ModelSpec
 from dreammotion_core.backends.known_models import EXAMPLES, KNOWN_MODELS
-from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.backends.load_options import LoadOptions, checked_device
 from dreammotion_core.backends.manifests import family_of, with_manifest
 from dreammotion_core.errors import ModelLoadError
 
@@ -55,22 +57,28 @@ def find_model(name_or_path: str) -> ModelSpec:
     )
 
 
-def load_backend(name_or_path: str, *, options: LoadOptions | None = None) -> Backend:
-    """Load a model by name, folder or hub id; see `find_model`.
+def load_backend(
+    name_or_path: str, *, options: LoadOptions | None = None, device: torch.device | str | None = None
+) -> Backend:
+    """Load a model by name, folder or hub id; see `find_model`. It is on the CPU first.
 
     Args:
         name_or_path: the model.
         options: precision, and what is traded between memory and speed; None takes the defaults.
+        device: where it will work, which decides the precision if the options name none; None stands for a
+            GPU where there is one.
 
     Raises:
+        ConfigError: if there is no such device.
         ModelLoadError: if it is unknown, incomplete, damaged or unreachable.
     """
+    if device is not None:
+        device = checked_device(device)
     spec = find_model(name_or_path)
+    options = (options or LoadOptions()).for_model(spec.gpu_precision, device=device)
     module, adapter = _ADAPTERS[spec.family]
     # Imported here because loading diffusers takes seconds that `models` and `--help` need not wait.
-    backend: Backend = getattr(import_module(module), adapter).from_pretrained(
-        spec, options=options or LoadOptions()
-    )
+    backend: Backend = getattr(import_module(module), adapter).from_pretrained(spec, options=options)
     return backend
 
 
@@ -90,7 +98,11 @@ def _described(source: str, *, revision: str | None) -> ModelSpec:
     manifest = _read_manifest(spec)
     example = EXAMPLES.get(family_of(manifest, source=source) or spec.family, spec)
     common = ("family", "resolution", "num_frames", "max_frames", "frame_step", "fps", "ready_file")
-    return with_manifest(replace(spec, **{field: getattr(example, field) for field in common}), manifest)
+    # AnimateDiff's image models are all published for float16; what others were trained in nobody says, and
+    # bfloat16 has room for all values.
+    precision = example.gpu_precision if example.family == "animatediff" else "bfloat16"
+    shared = {field: getattr(example, field) for field in common} | {"gpu_precision": precision}
+    return with_manifest(replace(spec, **shared), manifest)
 
 
 def _read_manifest(spec: ModelSpec) -> Mapping[str, Any]:

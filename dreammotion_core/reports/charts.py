@@ -67,5 +67,7 @@ def _point(step: int, value: float, longest: int, bottom: float, top: float) -> 
 def _short(value: float) -> str:
     if value == 0:
         return "0"
+    if abs(value) < 0.001:
+        return f"{value:.1e}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:.{min(digits, 6)}f}"

@@ -10,13 +10,19 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 76rem; }
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
 p { max-width: 46rem; } .faint { color: GrayText; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
+.scroll { overflow-x: auto; background:
+  linear-gradient(to right, Canvas 40%, transparent) left / 2.4rem 100% no-repeat local,
+  linear-gradient(to left, Canvas 40%, transparent) right / 2.4rem 100% no-repeat local,
+  linear-gradient(to right, #8887, transparent) left / .8rem 100% no-repeat scroll,
+  linear-gradient(to left, #8887, transparent) right / .8rem 100% no-repeat scroll; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .45rem; border-bottom: 1px solid var(--line); text-align: right;
   white-space: nowrap; }
-th { white-space: normal; vertical-align: bottom; min-width: 4.5rem; }
+th { white-space: normal; vertical-align: bottom; min-width: 4rem; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
-  background: Canvas; }
-td:first-child { white-space: normal; min-width: min(13rem, 30vw); }
+  background: Canvas; padding-left: 0; }
+td:first-child { white-space: normal; min-width: min(11rem, 30vw); }
 li { margin: .3rem 0; max-width: 60rem; } summary { cursor: pointer; margin-top: 1rem; }
 td.best { font-weight: 700; }
 .sheet { display: flex; gap: .6rem; overflow-x: auto; }
@@ -33,6 +39,10 @@ button { font: inherit; padding: .25rem .8rem; } svg { width: 100%; height: auto
 svg text { fill: currentColor; font-size: 11px; }
 dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0; }
 """
+
+
+SCROLL = '<div class="scroll" tabindex="0" role="region" aria-label="Table of figures">'
+"""Opens what a wide table is scrolled in, by the keyboard too."""
 
 
 def html_page(title: str, *, body: str, script: str = "") -> str:
@@ -69,7 +79,7 @@ def html_table(header: Sequence[str], *, rows: Sequence[Sequence[str]], best: se
         + "</tr>\n"
         for i, row in enumerate(rows)
     )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
+    return f"{SCROLL}<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>"
 
 
 def markdown_table(header: Sequence[str], *, rows: Sequence[Sequence[str]]) -> str:

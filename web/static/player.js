@@ -65,6 +65,7 @@ function arrange(stageChanged) {
   badge.hidden = false;
   badge.textContent = view.badge ?? BADGES[view.stage];
   find(".dm-note").textContent = view.caption;
+  find(".dm-note").classList.toggle("dm-problem", view.is_problem);
   const compares = before.length > 0;
   for (const part of [wipe, find(".dm-side-left"), find(".dm-side-right")]) part.hidden = !compares;
   if (stageChanged) wipe.value = 500;
@@ -79,7 +80,8 @@ function arrange(stageChanged) {
 
 function bringIntoSight() {
   const area = element.getBoundingClientRect();
-  if (area.top < 0 || area.top > innerHeight * 0.6) element.scrollIntoView({ behavior: "smooth", block: "start" });
+  const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+  if (area.top < 0 || area.top > innerHeight * 0.6) element.scrollIntoView({ behavior, block: "start" });
 }
 
 function drawStrip() {
