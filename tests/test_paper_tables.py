@@ -16,10 +16,12 @@ from benchmarks.paper_runs import STUDY, results_of, study_variants
 from benchmarks.paper_statistics import bootstrap_difference, bootstrap_mean
 from benchmarks.paper_summary import FULL, estimate_text, summarise_study
 from benchmarks.paper_tables import arguments, pairs_of, run_study
+from benchmarks.perfect_edits import ceiling_table, measured_perfect_edit
 from benchmarks.world_cases import edit_case
-from dreammotion_core import METRICS, ConfigError, EditConfig, MaskError, VideoError, write_video
+from dreammotion_core import METRICS, ConfigError, EditConfig, MaskError, VideoError, list_models, write_video
 from dreammotion_core.mask_files import write_masks
 from dreammotion_core.methods.variants import VARIANTS, Variant
+from dreammotion_core.metrics import Instruments, Measurement
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_spec
 
 SPEC = tiny_spec()
@@ -55,6 +57,28 @@ class TestStatistics:
         assert found is not None
         assert (found.low, found.mean, found.high) == pytest.approx((1, 1, 1))
         assert bootstrap_difference([math.inf], base=[1.0]) is None
+
+
+class TestPerfectEdits:
+    def test_a_true_render_keeps_place_and_motion_and_changes_nothing_else(self) -> None:
+        spec = next(spec for spec in list_models() if spec.name == "toybox")
+        title, measured = measured_perfect_edit(2, spec=spec, instruments=Instruments())
+        value = {m.metric.name: m.value for m in measured}
+
+        assert title == "purple duck to red"
+        assert value["background_difference"] == 0
+        assert (value["motion_fidelity"] or 0) > 0.99
+        assert (value["mask_overlap"] or 0) > 0.95
+        assert value["psnr_inside"] != math.inf  # something did change
+
+    def test_the_worst_pair_is_the_lowest_or_the_highest_by_the_measure(self) -> None:
+        higher, lower = METRICS["mask_overlap"], METRICS["colour_jitter"]
+        measured = [[Measurement(higher, 0.9), Measurement(lower, 2.0)]]
+        measured.append([Measurement(higher, 0.5), Measurement(lower, 1.0)])
+        lines = ceiling_table(measured, titles=["first", "second"]).splitlines()
+
+        assert lines[2].endswith("0.500: second |")
+        assert lines[3].endswith("2.00: first |")
 
 
 class TestPairs:

@@ -59,7 +59,7 @@ def prompt_part() -> dict[str, Component]:
     suggestions = gr.Radio([], label="Try", container=False, visible=False, elem_id="suggestions")
     with gr.Row():
         preset = _preset_choice()
-        seed = gr.Textbox("-1", label="Seed (-1 draws one)", elem_id="seed", min_width=120)
+        seed = gr.Textbox("-1", label="Seed", info="-1 draws one", elem_id="seed", scale=1, min_width=110)
     edit = gr.Button("Edit", variant="primary", elem_id="edit")
     with gr.Row(elem_id="preflight-row"):
         check = gr.Button("Time and memory", size="sm", elem_id="preflight-check", scale=0, min_width=150)
@@ -90,7 +90,8 @@ def _preset_choice() -> gr.Radio:
         label="How",
         info="keep the shape for a new colour or material; the paper's way takes five times as long",
         elem_id="preset",
-        min_width=260,
+        scale=3,
+        min_width=300,
     )
 
 

@@ -179,7 +179,7 @@ PRESET_OUTPUTS = tuple(preset_fields(_USUAL))
 """Names of the form's components that a preset sets."""
 
 
-_PRESET_LABELS = {"fast": "Usual", "keep-shape": "Keep the shape", "paper": "As in the paper"}
+_PRESET_LABELS = {"fast": "Usual", "keep-shape": "Keep the shape", "paper": "Paper"}
 
 
 def preset_choices() -> list[tuple[str, str]]:
