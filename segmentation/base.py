@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +131,19 @@ class SegmentationSession(Protocol):
         Raises:
             SelectionError: on the call, if the clip has no such frame, or the range no `start`.
             FramesError: on the call, if the mask has another size than the frames.
+        """
+        ...
+
+
+@runtime_checkable
+class PreparingSession(Protocol):
+    """A session that can do the slow part of a frame's first answer ahead of the click."""
+
+    def prepare(self, frame_index: int) -> None:
+        """Do now what the first click on a frame would wait for; clicks are right without it too.
+
+        Args:
+            frame_index: 0-based, of the clip.
         """
         ...
 

@@ -39,8 +39,16 @@ def blend_masks(before: FrameMask, after: FrameMask, *, share: float) -> FrameMa
         return seen if far <= 1 - LOST_SHARE else np.zeros_like(seen)
     if (before & after).sum() < LEAST_OVERLAP * (before | after).sum():
         return before if share < 0.5 else after
-    belief = (1 - share) * _sureness(before) + share * _sureness(after)
-    return np.asarray(belief > 0, dtype=np.bool_)
+    sure = [max(1.0, SURE_DEPTH * float(mask.sum()) ** 0.5) for mask in (before, after)]
+    # Farther from both than either is unsure of, there is nothing to find.
+    window = _window(before | after, margin=int(max(sure)) + 2)
+    shares = [
+        np.clip(signed_depth(mask[window]) / depth, -1, 1)
+        for mask, depth in zip((before, after), sure, strict=True)
+    ]
+    blended = np.zeros_like(before)
+    blended[window] = (1 - share) * shares[0] + share * shares[1] > 0
+    return blended
 
 
 def signed_depth(mask: FrameMask) -> NDArray[np.float32]:
@@ -50,7 +58,10 @@ def signed_depth(mask: FrameMask) -> NDArray[np.float32]:
     return np.asarray(depth, dtype=np.float32)
 
 
-def _sureness(mask: FrameMask) -> NDArray[np.float32]:
-    """(H, W) from -1 far outside to 1 deep inside."""
-    sure = max(1.0, SURE_DEPTH * float(mask.sum()) ** 0.5)
-    return np.asarray(np.clip(signed_depth(mask) / sure, -1, 1), dtype=np.float32)
+def _window(mask: FrameMask, *, margin: int) -> tuple[slice, slice]:
+    """The rows and columns round a mask, which is not empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (
+        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + 1 + margin),
+        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + 1 + margin),
+    )

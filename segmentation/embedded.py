@@ -87,6 +87,10 @@ class EmbeddedSession:
         # Every further click begins with what the first one found.
         self._region_at = lru_cache(maxsize=KEPT_REGIONS)(partial(_region_at, frames, self._motion))
 
+    def prepare(self, frame_index: int) -> None:
+        """Work out how a frame moves, which is most of its first answer; see `PreparingSession`."""
+        self._motion.drift(frame_index)
+
     def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
         """The object on the clicked frame; see `SegmentationSession.mask_at`.
 

@@ -82,6 +82,11 @@ class Prompt:
         """Whether it says that the object is not on its frame."""
         return self.selection.is_empty and self.given is not None and self.given.area == 0
 
+    @property
+    def is_correction(self) -> bool:
+        """Whether its clicks or box change a given mask, mostly one that was followed there."""
+        return self.given is not None and not self.selection.is_empty
+
     def with_click(self, click: Click) -> Self:
         """A copy with one more click."""
         return replace(self, selection=self.selection.with_click(click))

@@ -201,6 +201,10 @@ class SamSession:
         self._embeddings: OrderedDict[int, Tensor] = OrderedDict()
         self._lock = threading.Lock()
 
+    def prepare(self, frame_index: int) -> None:
+        """Encode a frame, which is nearly all of its first answer; see `PreparingSession`."""
+        self._embedding(frame_index)
+
     def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
         """The object on the clicked frame; see `SegmentationSession.mask_at`."""
         check_clicks(self._frames, selection, may_only_remove=prior is not None)

@@ -1,34 +1,31 @@
 """The masks of all objects of a project: streamed as they become known, kept, and never made twice.
 
-What following a prompt gives depends on the prompt and the frame alone, so it is kept by prompt: a
-correction costs only the frames that it answers for (see `segmentation.spans`), undo and redo cost nothing,
-and what was cancelled goes on where it stopped. Between two confirmed frames both are followed to each
-other, and their masks blended. Works with every `SegmentationSession`.
+What following a prompt gives is kept by prompt (`segmentation.walks`): a correction costs only the frames
+that it answers for (see `segmentation.spans`), undo and redo cost nothing. Between two confirmed frames both
+are followed to each other, and their masks blended; what corrections change is weighed against what was seen
+without them (`segmentation.amending`). Works with every `SegmentationSession`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.base import FrameMask, Frames, SegmentationSession
+from segmentation.amending import Amendments
+from segmentation.base import FrameMask, Frames, PreparingSession, SegmentationSession
 from segmentation.blending import blend_masks
 from segmentation.cuts import find_cuts
 from segmentation.errors import FramesError, SelectionError
+from segmentation.plans import Plan, plan_object
 from segmentation.project import Project, TrackedObject
-from segmentation.prompts import PackedMask, Prompt
-from segmentation.spans import Span, UnreachedScene, plan_spans, spans_at
-
-MOST_WALKS = 64
-"""Prompts whose masks are kept, the ones in use always among them."""
-
-Walk = dict[int, PackedMask]
-"""What following one prompt has given so far, by frame; without gaps round the frame of the prompt."""
+from segmentation.prompts import Prompt
+from segmentation.spans import Span, UnreachedScene
+from segmentation.walks import Walks
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +54,8 @@ class Tracks:
     def __init__(self, session: SegmentationSession, frames: Frames) -> None:
         self._session = session
         self.frames = frames
-        self._walks: dict[Prompt, Walk] = {}
+        self._walks = Walks(session)
+        self._amendments = Amendments()
 
     def new_project(self) -> Project:
         """A project of this clip without objects."""
@@ -69,17 +67,18 @@ class Tracks:
         """First frames of all scenes but the first; looked for once, when it is first asked for."""
         return find_cuts(self.frames)
 
+    def prepare(self, frame_index: int) -> None:
+        """Get a frame ready for a click, if the segmenter can; may take a second."""
+        if isinstance(self._session, PreparingSession):
+            self._session.prepare(frame_index)
+
     def preview(self, prompt: Prompt) -> FrameMask:
         """What a prompt gives on its own frame, (H, W) bool; at once where it was asked for before.
 
         Raises:
             SelectionError: as `SegmentationSession.mask_at`.
         """
-        walk = self._walks.get(prompt, {})
-        if prompt.frame_index not in walk:
-            walk[prompt.frame_index] = PackedMask.of(prompt.mask_from(self._session))
-            self._walks[prompt] = walk
-        return walk[prompt.frame_index].unpacked()
+        return self._walks.preview(prompt)
 
     def update(self, project: Project) -> Generator[TrackedMask, None, None]:
         """Make the masks that a project still lacks. Closing the iterator cancels; what is done stays.
@@ -94,15 +93,23 @@ class Tracks:
         return self._update(project)
 
     def _update(self, project: Project) -> Generator[TrackedMask, None, None]:
-        self._forget_unused(project)
+        self._walks.forget_unused({prompt for tracked in project.objects for prompt in tracked.prompts})
         for tracked in sorted(project.objects, key=_last_change, reverse=True):
-            spans = self._spans(tracked)
-            for span in sorted(spans, key=lambda each: tracked.prompts.index(each.prompt), reverse=True):
-                for index in self._walk(span):
-                    counting = spans_at(spans, index)
-                    # Where two count, the mask is known with the second of them.
-                    if span in counting and self._are_walked(counting, index):
-                        yield TrackedMask(index, tracked.number, self._blended(tracked, index, counting))
+            waiting, plan = [], self._plan(tracked)
+            for span in sorted(
+                plan.walked, key=lambda each: tracked.prompts.index(each.prompt), reverse=True
+            ):
+                for index in self._walks.go(span):
+                    counting = plan.counting(index)
+                    # Where several count, the mask is known with the last of them.
+                    if span in counting and self._walks.have(counting, index):
+                        mask = self._settled(tracked, index)
+                        if mask is None:
+                            waiting.append(index)
+                        else:
+                            yield TrackedMask(index, tracked.number, mask)
+            for index in waiting:
+                yield TrackedMask(index, tracked.number, self._mask(tracked, index))
 
     def missing_frames(self, project: Project, *, number: int) -> tuple[int, ...]:
         """The frames, ascending, on which `update` would make a mask of an object.
@@ -112,9 +119,9 @@ class Tracks:
             FramesError: if the project belongs to another clip.
         """
         self._check(project)
-        spans = self._spans(project.object(number))
-        reached = {index for span in spans for index in span.within}
-        return tuple(sorted(i for i in reached if not self._are_walked(spans_at(spans, i), i)))
+        plan = self._plan(project.object(number))
+        reached = {index for span in plan.walked for index in span.within}
+        return tuple(sorted(i for i in reached if not self._walks.have(plan.counting(i), i)))
 
     def num_missing(self, project: Project) -> int:
         """How many masks `update` would make, over all objects."""
@@ -132,8 +139,7 @@ class Tracks:
             FramesError: if the project belongs to another clip.
         """
         self._check(project, frame_index)
-        tracked = project.object(number)
-        return self._blended(tracked, frame_index, spans_at(self._spans(tracked), frame_index))
+        return self._mask(project.object(number), frame_index)
 
     def labels(self, project: Project, *, frame_index: int) -> NDArray[np.uint8]:
         """All objects on a frame without overlap.
@@ -165,36 +171,36 @@ class Tracks:
                     found.append(UnreachedScene(tracked.number, scene, message))
         return tuple(found)
 
-    def _are_walked(self, spans: tuple[Span, ...], frame_index: int) -> bool:
-        return all(frame_index in self._walks.get(span.prompt, {}) for span in spans)
+    def _mask(self, tracked: TrackedObject, frame_index: int) -> FrameMask:
+        settled = self._settled(tracked, frame_index)
+        return settled if settled is not None else self._followed(tracked, frame_index)
 
-    def _walk(self, span: Span) -> Iterator[int]:
-        """Follow a prompt and give the numbers of the frames that become known."""
-        prompt, start = span.prompt, span.prompt.frame_index
-        if start not in self._walks.get(prompt, {}):
-            self.preview(prompt)
-            yield start
-        walk = self._walks[prompt]
-        yield from self._go_on(walk, range(start, span.within.stop))
-        yield from self._go_on(walk, range(start, span.within.start - 1, -1))
+    def _settled(self, tracked: TrackedObject, frame_index: int) -> FrameMask | None:
+        """What all that counts for a frame amounts to; None as long as more is to come."""
+        plan = self._plan(tracked)
+        if not self._walks.have(plan.counting(frame_index), frame_index):
+            return None
+        corrected = plan.corrected(frame_index)
+        if not corrected:
+            return self._followed(tracked, frame_index)
+        seen = partial(self._seen, tracked)
+        return self._amendments.amended(tracked.prompts, frame_index, corrected=corrected, seen=seen)
 
-    def _go_on(self, walk: Walk, indices: range) -> Iterator[int]:
-        """Follow one way, from the last frame on which the object was seen."""
-        missing = [index for index in indices if index not in walk]
-        if not missing:
-            return
-        seen = [index for index in indices if index in walk]
-        source = next((index for index in reversed(seen) if walk[index].area), seen[0])
-        within = range(min(source, missing[-1]), max(source, missing[-1]) + 1)
-        for index, found in self._session.follow(source, walk[source].unpacked(), within=within):
-            if index not in walk:
-                walk[index] = PackedMask.of(found)
-                yield index
+    def _seen(self, tracked: TrackedObject, frame_index: int) -> tuple[FrameMask, FrameMask] | None:
+        """A frame without the corrections, and as it is followed from them too; None if unknown."""
+        plan = self._plan(tracked)
+        before, after = plan.before(frame_index), plan.after(frame_index)
+        if not self._walks.have((*before, *after), frame_index):
+            return None
+        return self._blended(tracked, frame_index, before), self._blended(tracked, frame_index, after)
+
+    def _followed(self, tracked: TrackedObject, frame_index: int) -> FrameMask:
+        return self._blended(tracked, frame_index, self._plan(tracked).after(frame_index))
 
     def _blended(self, tracked: TrackedObject, frame_index: int, spans: tuple[Span, ...]) -> FrameMask:
         """What is known of a frame; empty where nothing is."""
-        found = [(span.prompt.frame_index, self._known(tracked, span, frame_index)) for span in spans]
-        known = [(start, packed.unpacked()) for start, packed in found if packed is not None]
+        found = [(span, self._walks.known(span, frame_index, prompts=tracked.prompts)) for span in spans]
+        known = [(span.prompt.frame_index, packed.unpacked()) for span, packed in found if packed is not None]
         if not known:
             return np.zeros(self.frames.shape[1:3], np.bool_)
         if len(known) == 1:
@@ -202,28 +208,8 @@ class Tracks:
         (first, before), (last, after) = known
         return blend_masks(before, after, share=(frame_index - first) / (last - first))
 
-    def _known(self, tracked: TrackedObject, span: Span, frame_index: int) -> PackedMask | None:
-        """What a prompt gives on a frame, or gave before its latest change."""
-        if frame_index == span.prompt.frame_index and span.prompt.selection.is_empty:
-            return span.prompt.given
-        current = self._walks.get(span.prompt, {}).get(frame_index)
-        if current is not None:
-            return current
-        walks = [(old, walk[frame_index]) for old, walk in list(self._walks.items()) if frame_index in walk]
-        for prompt in (span.prompt, *reversed(tracked.prompts)):
-            for old, packed in reversed(walks):
-                if old.is_stage_of(prompt):
-                    return packed
-        return None
-
-    def _spans(self, tracked: TrackedObject) -> tuple[Span, ...]:
-        return plan_spans(tracked.prompts, num_frames=len(self.frames), cuts=self.cuts)
-
-    def _forget_unused(self, project: Project) -> None:
-        used = {prompt for tracked in project.objects for prompt in tracked.prompts}
-        unused = [prompt for prompt in self._walks if prompt not in used]
-        for prompt in unused[: max(0, len(self._walks) - MOST_WALKS)]:
-            del self._walks[prompt]
+    def _plan(self, tracked: TrackedObject) -> Plan:
+        return plan_object(tracked.prompts, num_frames=len(self.frames), cuts=self.cuts)
 
     def _check(self, project: Project, frame_index: int = 0) -> None:
         expected, found = self.frames.shape[:3], (project.num_frames, project.height, project.width)

@@ -680,6 +680,8 @@ def test_large_frames_are_shown_reduced_with_their_shape_kept() -> None:
 
 
 def test_known_errors_reach_the_visitor_in_their_own_words() -> None:
+    with pytest.raises(gr.Error, match="Learning rate is 0"), told_to_visitor():
+        EditConfig(learning_rate=0)
     with pytest.raises(gr.Error, match="Nothing is selected"), told_to_visitor():
         raise MaskError("nothing is selected")
 

@@ -13,7 +13,8 @@ from segmentation.base import FrameMask
 from segmentation.project import Project
 from segmentation.prompts import Prompt
 from segmentation.spans import Span, plan_spans, spans_at
-from segmentation.tracks import MOST_WALKS, TrackedMask, Tracks
+from segmentation.tracks import TrackedMask, Tracks
+from segmentation.walks import MOST_WALKS
 from tests.test_segmentation import SIZE, disc_clip, overlap
 from training.world.render import render
 from training.world.scene import sample_scene

@@ -22,6 +22,7 @@ from segmentation import (
     review_object,
 )
 from web.encoding import encode_frames
+from web.preparing import FramePreparer
 from web.settings import Refinement
 
 MOST_REMARKS = 8
@@ -46,6 +47,7 @@ class Clip:
         left_alone: numbers of the objects that the edit does not change.
         refinement: what is done to the masks before the edit.
         following: held while masks are made, which only one job may do at a time.
+        preparer: gets the frame that is shown ready for a click.
     """
 
     path: Path
@@ -58,12 +60,14 @@ class Clip:
     left_alone: frozenset[int] = frozenset()
     refinement: Refinement = field(default_factory=Refinement)
     following: threading.Lock = field(default_factory=threading.Lock)
+    preparer: FramePreparer = field(init=False)
     _picked: int = 1
     _remarks: list[tuple[Project, tuple[str, ...]]] = field(default_factory=list)
     _reviews: dict[tuple[Prompt, ...], tuple[FrameHealth, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.history = History(self.tracks.new_project().add_object())
+        self.preparer = FramePreparer(self._prepare)
 
     def reopen(self, segmenter: Segmenter) -> None:
         """Go on with another segmenter: what was said stays, what was followed has to be followed anew."""
@@ -73,8 +77,15 @@ class Clip:
             for prompt in tracked.prompts:
                 tracks.preview(prompt)
         self.tracks = tracks
+        # Another segmenter prepares anew.
+        self.preparer = FramePreparer(self._prepare)
         self.segmenter = segmenter.spec.name
         self._reviews.clear()
+
+    def _prepare(self, frame_index: int) -> None:
+        # Following comes by every frame itself, and would only be slowed down.
+        if not self.following.locked():
+            self.tracks.prepare(frame_index)
 
     @property
     def project(self) -> Project:

@@ -24,7 +24,9 @@ _logger = logging.getLogger(__name__)
 def message_of(error: Exception) -> str:
     """What to tell the visitor. Unexpected errors are logged with their traceback."""
     if isinstance(error, EXPECTED):
-        text = str(error)
+        # Messages about a setting begin with its name in the library.
+        name, *rest = str(error).split(" ", 1)
+        text = " ".join([name.replace("_", " "), *rest])
         return text[:1].upper() + text[1:]
     _logger.error("a handler of the page failed", exc_info=error)
     return UNEXPECTED

@@ -115,6 +115,7 @@ class Clips:
             clip.number = visitor.clip.number + 1
             clip.refinement = visitor.clip.refinement
         visitor.clip = clip
+        clip.preparer.look_at(0)
         return clip
 
     def _shown(self, token: str, clip: Clip, *, hint: tuple[float, float] | None = None) -> Update:

@@ -89,6 +89,7 @@ class Selections:
         if payload.get("seek") and (found := next_doubtful(clip, after=frame)) is not None:
             frame, number = found
             clip.pick(number)
+        clip.preparer.look_at(frame)
         return bench_view(clip, frame=frame, overlays=_frames(wanted)) | refusal
 
 

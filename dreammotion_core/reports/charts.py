@@ -8,7 +8,7 @@ from html import escape
 
 COLOURS = ("#5b5bd6", "#e5484d", "#30a46c", "#f76b15", "#0090ff", "#8e4ec6", "#978365", "#12a594", "#e93d82")
 WIDTH, HEIGHT = 520, 220
-LEFT, RIGHT, TOP, BOTTOM = 56, 8, 10, 26
+LEFT, RIGHT, TOP, BOTTOM = 78, 8, 10, 32
 
 
 def line_chart(curves: Mapping[str, Sequence[float]], *, title: str) -> str:
@@ -33,7 +33,7 @@ def line_chart(curves: Mapping[str, Sequence[float]], *, title: str) -> str:
     axes = (
         f'<path d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}" '
         'fill="none" stroke="currentColor" opacity=".4"/>'
-        f'<text x="{LEFT - 6}" y="{TOP + 8}" text-anchor="end">{_short(top)}</text>'
+        f'<text x="{LEFT - 6}" y="{TOP + 12}" text-anchor="end">{_short(top)}</text>'
         f'<text x="{LEFT - 6}" y="{HEIGHT - BOTTOM}" text-anchor="end">{_short(bottom)}</text>'
         f'<text x="{LEFT}" y="{HEIGHT - 8}">step 1</text>'
         f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 8}" text-anchor="end">{longest}</text>'

@@ -16,7 +16,7 @@ p { max-width: 46rem; } .faint { color: GrayText; }
   linear-gradient(to right, #8887, transparent) left / .8rem 100% no-repeat scroll,
   linear-gradient(to left, #8887, transparent) right / .8rem 100% no-repeat scroll; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+table { border-collapse: separate; border-spacing: 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .45rem; border-bottom: 1px solid var(--line); text-align: right;
   white-space: nowrap; }
 th { white-space: normal; vertical-align: bottom; min-width: 4rem; }
@@ -36,7 +36,7 @@ figcaption { font-size: .9rem; margin-top: .3rem; }
 .bar { display: flex; gap: .8rem; align-items: center; margin: .6rem 0 1rem; }
 .bar input { flex: 1; max-width: 24rem; accent-color: var(--accent); }
 button { font: inherit; padding: .25rem .8rem; } svg { width: 100%; height: auto; }
-svg text { fill: currentColor; font-size: 11px; }
+svg text { fill: currentColor; font-size: 16px; }
 dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0; }
 """
 

@@ -1,0 +1,121 @@
+"""What a correction changes on the frames round it, against what was seen there before.
+
+A corrected frame is right where it was clicked; elsewhere it is no better than the following that brought
+its mask there. So what differs counts fully where it hangs together, from frame to frame, with what the
+correction changed on its own frame, and half where it does not. Pure functions over masks, and a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+
+import cv2
+import numpy as np
+
+from segmentation.base import FrameMask
+from segmentation.blending import blend_masks
+from segmentation.prompts import PackedMask
+from segmentation.scaling import resized
+
+LINKING_SIDE = 427
+"""Long side, at most, of the copies on which differences are linked."""
+SLIVER = 3
+"""Pixels of such a copy up to which a difference is an outline drawn otherwise, which links nothing."""
+STEP = 2
+"""Pixels of such a copy by which a difference may lie off the one on the neighbouring frame."""
+BELIEF_IN_FOLLOWED = 0.5
+"""In what the correction's own following says of the rest, against what was seen before."""
+MOST_KEPT = 8
+"""States of objects, such as before and after a correction, whose differences are kept."""
+
+Seen = Callable[[int], tuple[FrameMask, FrameMask] | None]
+"""Frame number -> (H, W) bool without the corrections, and with their own following; None if unknown."""
+
+
+def linked_part(difference: FrameMask, *, neighbour: FrameMask) -> FrameMask:
+    """The parts of a frame's difference that hang together with a neighbouring frame's.
+
+    Args:
+        difference: (H, W) bool.
+        neighbour: (H, W) bool, the linked part there.
+    """
+    size = _small_size(difference)
+    small, near = (
+        cv2.resize(part.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        for part in (difference, neighbour)
+    )
+    kernel = np.ones((SLIVER, SLIVER), np.uint8)
+    _, parts = cv2.connectedComponents(cv2.morphologyEx(small, cv2.MORPH_OPEN, kernel))
+    reached = cv2.dilate(near, np.ones((2 * STEP + 1, 2 * STEP + 1), np.uint8)) > 0
+    hit = np.unique(parts[reached & (parts > 0)])
+    if not len(hit):
+        return np.zeros_like(difference)
+    linked = cv2.dilate(np.isin(parts, hit).astype(np.uint8), kernel) > 0
+    return resized(linked, difference) & difference
+
+
+def amend(before: FrameMask, followed: FrameMask, linked: FrameMask) -> FrameMask:
+    """The object after a correction of another frame.
+
+    Args:
+        before: (H, W) bool, without it.
+        followed: (H, W) bool, as it is followed from there.
+        linked: (H, W) bool, what certainly changes.
+    """
+    changed = np.where(linked, followed, before)
+    return blend_masks(changed, followed, share=BELIEF_IN_FOLLOWED)
+
+
+class Amendments:
+    """Links the differences of a clip's frames, each once."""
+
+    def __init__(self) -> None:
+        self._states: dict[Hashable, dict[tuple[int, int], list[PackedMask]]] = {}
+
+    def amended(
+        self, state: Hashable, frame_index: int, *, corrected: Sequence[int], seen: Seen
+    ) -> FrameMask | None:
+        """A frame as corrections of others leave it.
+
+        Args:
+            state: what the masks depend on.
+            frame_index: 0-based, not a corrected one.
+            corrected: the nearest corrected frames, at most one on either side.
+            seen: the masks of a frame in this state.
+
+        Returns:
+            (H, W) bool; None as long as a frame between is unknown.
+        """
+        pair = seen(frame_index)
+        if pair is None:
+            return None
+        linked = np.zeros_like(pair[0])
+        for start in corrected:
+            # Its own pair is known by now; the frames between are asked for.
+            part = self._linked(state, start, frame_index, lambda i: pair if i == frame_index else seen(i))
+            if part is None:
+                return None
+            linked |= part
+        return amend(*pair, linked)
+
+    def _linked(self, state: Hashable, start: int, frame_index: int, seen: Seen) -> FrameMask | None:
+        """What hangs together with the change of a corrected frame, frame by frame from there."""
+        while len(self._states) >= MOST_KEPT and state not in self._states:
+            del self._states[next(iter(self._states))]
+        way = 1 if frame_index > start else -1
+        chain = self._states.setdefault(state, {}).setdefault((start, way), [])
+        for index in range(start + way * len(chain), frame_index + way, way):
+            pair = seen(index)
+            if pair is None:
+                return None
+            difference = pair[0] ^ pair[1]
+            if chain:
+                difference = linked_part(difference, neighbour=chain[-1].unpacked())
+            chain.append(PackedMask.of(difference))
+        return chain[abs(frame_index - start)].unpacked()
+
+
+def _small_size(mask: FrameMask) -> tuple[int, int]:
+    height, width = mask.shape
+    scale = min(1.0, LINKING_SIDE / max(height, width))
+    return max(1, round(width * scale)), max(1, round(height * scale))
