@@ -29,7 +29,7 @@ class LoadOptions:
             the prompts are encoded; ``"model"`` keeps only the part at work there, the others in the
             machine's own memory.
         compile: compile the layers that no keys are taken from. The first step takes minutes; on a CPU those
-            after it took a sixth less with `toybox`, and on a GPU it has not been measured yet.
+            after it take an eighth less with `toybox`, and on a GPU it has not been measured yet.
         channels_last: lay out the weights of convolutions with their channels last.
         vae_slicing: encode and decode frame by frame rather than the clip at once.
         vae_tiling: encode and decode large frames in tiles, whose seams are blended.
