@@ -100,12 +100,12 @@ def _connect_clips(page: gr.Blocks, wiring: Wiring, parts: dict[str, Any], handl
     clips, span = handlers.clips, ("start_frame", "num_frames")
     light = {"concurrency_limit": None}
     arrived = page.load(clips.arrive, None, parts["token"], api_visibility="private", show_progress="hidden")
-    for greet, gives in (
-        (clips.greet, CLIP_OUTPUTS),
+    wiring.connect(arrived.then, clips.greet, takes=("token", "example"), gives=CLIP_OUTPUTS, **light)
+    for show, gives in (
         (handlers.segmenter_picker.show, PICKER_OUTPUTS),
         (handlers.model_picker.show, LIST_OUTPUTS),
     ):
-        wiring.connect(arrived.then, greet, takes=("token",), gives=gives, **light)
+        wiring.connect(arrived.then, show, takes=("token",), gives=gives, **light)
     page.unload(clips.leave)
     for event, handler, name in (
         (parts["upload"].upload, clips.open_upload, "upload"),

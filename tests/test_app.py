@@ -111,7 +111,7 @@ class Page:
 
     def arrive(self) -> str:
         token = self.visitors.admit("session")
-        self.clips.greet(token=token)
+        self.clips.greet(token=token, example=None)
         return token
 
     def clip(self, token: str) -> Clip:
@@ -138,12 +138,26 @@ def page(editor: LazyEditor, example: Example) -> Page:
 def test_a_newcomer_finds_the_first_example_open(page: Page, example: Example) -> None:
     token = page.visitors.admit()
 
-    update = page.clips.greet(token=token)
+    update = page.clips.greet(token=token, example=None)
 
     assert update["canvas"]["width"] == SIDE
     assert update["canvas"]["hint"] == example.click
     assert len(update["player"]["frames"]) == 3
     assert update["source_prompt"] == "a red car"
+
+
+def test_who_chooses_an_example_while_the_page_loads_gets_that_one(
+    editor: LazyEditor, example: Example
+) -> None:
+    page = Page(editor, [example, replace(example, name="second", source_prompt="a green car")])
+    token = page.visitors.admit()
+
+    early = page.clips.open_example(token="", example="second", start_frame=0, num_frames=None)
+    update = page.clips.greet(token=token, example="second")
+
+    assert early == {}
+    assert update["source_prompt"] == "a green car"
+    assert page.clips.greet(token=token, example="second") == {}
 
 
 def test_two_visitors_never_see_each_others_selection(page: Page) -> None:

@@ -136,7 +136,7 @@ class Page:
         self.measurements = Measurements(visitors=self.visitors, device=device, models=self.models)
         self.edits = Edits(visitors=self.visitors, device=device, models=self.models)
         self.token = self.visitors.admit()
-        self.clips.greet(token=self.token)
+        self.clips.greet(token=self.token, example=None)
 
     def _download(self, name: str) -> Generator[ModelDownload, None, None]:
         if name == "far":

@@ -52,10 +52,13 @@ class Clips:
         """The tab was closed: stop what runs and forget the visitor."""
         self._visitors.leave(request.session_hash)
 
-    def greet(self, *, token: str) -> Update:
-        """Open the first example, so that a newcomer has something to click."""
-        for name in self._examples:
-            return self.open_example(token=token, example=name, start_frame=0, num_frames=None)
+    def greet(self, *, token: str, example: str | None) -> Update:
+        """Open an example, so that a newcomer has something to click: the chosen one, or the first."""
+        if self._visitors.get(token).clip is not None:
+            return {}
+        for name in (example, *self._examples):
+            if name in self._examples:
+                return self.open_example(token=token, example=name, start_frame=0, num_frames=None)
         return {}
 
     def open_upload(self, *, token: str, upload: str | None, start_frame: Any, num_frames: Any) -> Update:
@@ -67,7 +70,9 @@ class Clips:
         return self._shown(token, clip) | _prompts("", ())
 
     def open_example(self, *, token: str, example: str, start_frame: Any, num_frames: Any) -> Update:
-        """Open an example and suggest its prompts."""
+        """Open an example and suggest its prompts; gives nothing to who is not admitted yet, see `greet`."""
+        if not token:
+            return {}
         chosen = self._examples.get(example)
         if chosen is None:
             raise VideoError(f"there is no example {example!r}; choose one of: {', '.join(self._examples)}")
