@@ -1,11 +1,14 @@
 const board = element.querySelector(".dm-board");
 
+// What a figure shows, with its name: two variants may have come out the same.
+const shownBy = (figure) => `${figure.textContent} ${figure.querySelector("canvas").dataset.strip}`;
+
 // Clips that are there already stay where they are, so that they play on while the board grows.
 function keepClips(part) {
   const known = new Map([...board.querySelectorAll("figure:has([data-strip])")].map(
-    (figure) => [figure.querySelector("canvas").dataset.strip, figure]));
+    (figure) => [shownBy(figure), figure]));
   for (const figure of part.querySelectorAll(".grid figure")) {
-    const old = known.get(figure.querySelector("canvas").dataset.strip);
+    const old = known.get(shownBy(figure));
     if (old) figure.replaceWith(old);
   }
 }
