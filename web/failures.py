@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 
 import gradio as gr
 
-from dreammotion_core import DreamMotionError
+from dreammotion_core import DreamMotionError, EditConfig
 from segmentation import SegmentationError
 from web.device import QueueFullError
 from web.visitors import VisitorGoneError
@@ -18,15 +19,22 @@ EXPECTED = (DreamMotionError, SegmentationError, QueueFullError, VisitorGoneErro
 
 UNEXPECTED = "Something went wrong on our side. Nothing of yours was lost; please try again."
 
+_SETTINGS = {field.name for field in fields(EditConfig)}
+
 _logger = logging.getLogger(__name__)
 
 
 def message_of(error: Exception) -> str:
     """What to tell the visitor. Unexpected errors are logged with their traceback."""
     if isinstance(error, EXPECTED):
+        text = str(error)
+        name = text.partition(" ")[0]
         # Messages about a setting begin with its name in the library.
-        name, *rest = str(error).split(" ", 1)
-        text = " ".join([name.replace("_", " "), *rest])
+        if name in _SETTINGS:
+            text = text.replace(name, name.replace("_", " "), 1)
+        # Names of files are told as they are.
+        elif not name.isalpha():
+            return text
         return text[:1].upper() + text[1:]
     _logger.error("a handler of the page failed", exc_info=error)
     return UNEXPECTED
