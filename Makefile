@@ -18,7 +18,7 @@ test: lint
 ifeq ($(CHROMIUM),)
 	@echo "No Chromium found: the browser tests are skipped. To run them: sudo apt-get install chromium"
 endif
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check $(SOURCES)
