@@ -6,8 +6,10 @@ import base64
 import io
 import json
 import re
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,9 @@ from dreammotion_core import (
     ConfigError,
     DreamMotionPipeline,
     EditConfig,
+    Notice,
+    NumericsError,
+    OutOfMemoryError,
     Started,
     Video,
     read_video,
@@ -245,17 +250,75 @@ class TestCommands:
         assert code in (1, 2), clip
         assert message in capsys.readouterr().err
 
-    def test_ablate_writes_the_board(
-        self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    @pytest.fixture
+    def ablate(self, clip: Path, tmp_path: Path) -> Callable[..., int]:
+        """Runs the command with some variants and more words; the page is ``board.html``."""
         words = ["ablate", clip, "--source-prompt", "a red car", "--target-prompt", "a blue car"]
         words += ["--mask", tmp_path / "masks", "--model", save_tiny_unet3d(tmp_path / "model")]
-        words += ["--device", "cpu", "--steps", 1, "--variants", "dreammotion", "sdedit", "--judge", "none"]
-        words += ["--metrics", *NAMES, "--out", tmp_path / "board.html"]
+        words += ["--device", "cpu", "--judge", "none", "--metrics", *NAMES, "--out", tmp_path / "board.html"]
 
-        assert main([str(word) for word in words]) == 0
+        def run(*variants: str, more: tuple[str, ...] = ("--steps", "1")) -> int:
+            return main([str(word) for word in (*words, *more, "--variants", *variants)])
+
+        return run
+
+    def test_ablate_writes_the_board(
+        self, ablate: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert ablate("dreammotion", "sdedit") == 0
         assert "2 variants side by side" in capsys.readouterr().out
         assert "SDEdit" in (tmp_path / "board.html").read_text()
+
+    @pytest.mark.parametrize(
+        ("variant", "message"), [("flowedit", "flow"), ("ddim-inversion", "at least 2 steps")]
+    )
+    def test_a_variant_that_cannot_run_is_refused_before_the_first_edit(
+        self,
+        ablate: Callable[..., int],
+        variant: str,
+        message: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def began(*_: Any, **__: Any) -> None:
+            raise AssertionError("an edit began")
+
+        monkeypatch.setattr(DreamMotionPipeline, "stream", began)
+
+        assert ablate("dreammotion", variant) == 2
+        assert message in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("failure", "code"),
+        [(KeyboardInterrupt(), 130), (OutOfMemoryError("too large"), 1), (NumericsError("not finite"), 1)],
+    )
+    def test_what_is_finished_is_written_when_a_later_variant_fails(
+        self,
+        ablate: Callable[..., int],
+        failure: BaseException,
+        code: int,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        edit = DreamMotionPipeline.stream
+
+        def failing(pipe: DreamMotionPipeline, *args: Any, config: EditConfig, **more: Any) -> Iterator[Any]:
+            yield Notice("told", "Something to know.")
+            if config.method == "sdedit":
+                raise failure
+            yield from edit(pipe, *args, config=config, **more)
+
+        monkeypatch.setattr(DreamMotionPipeline, "stream", failing)
+
+        assert ablate("dreammotion", "sdedit") == code
+        said = capsys.readouterr().err
+        assert "Note: SDEdit: Something to know." in said
+        assert "board.html shows what was finished: DreamMotion." in said
+        assert "DreamMotion" in (tmp_path / "board.html").read_text()
+        (tmp_path / "board.html").unlink()
+        assert ablate("sdedit") == code
+        assert "No variant was finished. Nothing was written." in capsys.readouterr().err
 
     def test_a_wrong_variant_is_refused_before_any_work(
         self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
