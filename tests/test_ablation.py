@@ -31,6 +31,7 @@ from dreammotion_core import (
 from dreammotion_core.ablation import VariantEvent, VariantResult, run_ablation
 from dreammotion_core.cli import main
 from dreammotion_core.mask_files import write_masks
+from dreammotion_core.methods import METHODS
 from dreammotion_core.methods.variants import ABLATION, VARIANTS, known_variants
 from dreammotion_core.metrics import METRICS, Measurement
 from dreammotion_core.reports.ablation_board import write_ablation_board
@@ -68,6 +69,13 @@ class TestVariants:
             assert variant.of(EditConfig()).to_dict().items() >= dict(variant.changes).items()
         assert VARIANTS["dreammotion"].of(CONFIG) == CONFIG
         assert set(ABLATION) <= set(VARIANTS)
+
+    @pytest.mark.parametrize("shared", ["dreammotion", "sdedit"])
+    def test_each_variant_has_the_method_of_its_label_whatever_the_shared_one(self, shared: str) -> None:
+        config = EditConfig(method=shared)
+        methods = {name: variant.of(config).method for name, variant in VARIANTS.items()}
+
+        assert methods == {name: name if name in METHODS else "dreammotion" for name in VARIANTS}
 
     def test_unknown_names_are_refused_with_the_known_ones(self) -> None:
         with pytest.raises(ConfigError, match=r"magic; known are: dreammotion"):
