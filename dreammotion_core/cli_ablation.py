@@ -19,7 +19,7 @@ from dreammotion_core.methods.variants import known_variants
 from dreammotion_core.metrics import known_metrics
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.reports.ablation_board import write_ablation_board
-from dreammotion_core.reports.measurement_table import measurement_cells
+from dreammotion_core.reports.measurement_table import measurement_cells, missing_reasons
 from dreammotion_core.reports.page import markdown_table
 from dreammotion_core.values import Mask, Notice, Video
 
@@ -68,8 +68,11 @@ def ablated_text(
         note(Notice("kept", _kept(results, options.out, video)))
         raise
     write_ablation_board(results, options.out, source=video)
-    header, rows, _ = measurement_cells({r.variant.label: r.measurements for r in results})
-    return f"{markdown_table(header, rows=rows)}\n\n{options.out}: {len(results)} variants side by side"
+    measured = {r.variant.label: r.measurements for r in results}
+    header, rows, _ = measurement_cells(measured)
+    notes = [f"not measured: {reason}" for reason in missing_reasons(measured)]
+    where = f"\n{options.out}: {len(results)} variants side by side"
+    return "\n".join([markdown_table(header, rows=rows), *notes, where])
 
 
 def check_ablation(options: argparse.Namespace) -> None:

@@ -28,7 +28,7 @@ from dreammotion_core.metrics import (
     known_metrics,
 )
 from dreammotion_core.metrics.measurement import figure
-from dreammotion_core.reports.measurement_table import heading
+from dreammotion_core.reports.measurement_table import heading, missing_reasons
 from dreammotion_core.reports.page import markdown_table
 from dreammotion_core.values import Mask, Notice, Video
 from dreammotion_core.video_io import read_video
@@ -141,5 +141,5 @@ def _listed(measurements: Sequence[Measurement]) -> str:
         for m in measurements
         if m.value is not None
     ]
-    notes = [f"not measured: {m.metric.label}: {m.note}" for m in measurements if m.value is None]
+    notes = [f"not measured: {reason}" for reason in missing_reasons({"": measurements})]
     return "\n".join([markdown_table(["", "edit", "source itself", "what it says"], rows=rows), *notes])

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,9 @@ from dreammotion_core.mask_files import write_masks
 from dreammotion_core.methods import METHODS
 from dreammotion_core.methods.variants import ABLATION, VARIANTS, known_variants
 from dreammotion_core.metrics import METRICS, Measurement
-from dreammotion_core.reports.ablation_board import write_ablation_board
+from dreammotion_core.reports.ablation_board import ablation_board, write_ablation_board
 from dreammotion_core.reports.charts import legend, line_chart
-from dreammotion_core.reports.measurement_table import best_rows, measurement_cells
+from dreammotion_core.reports.measurement_table import best_rows, measurement_cells, missing_reasons
 from dreammotion_core.reports.page import html_table, markdown_table
 from dreammotion_core.reports.players import Player, synchronised_grid
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_unet3d
@@ -188,6 +189,41 @@ class TestParts:
         assert rows[:2] == [["one", "0.900"], ["two", "-"]]
         assert best == {(0, 1)}
 
+    def test_a_judge_is_named_though_the_first_edit_could_not_be_measured(self) -> None:
+        measured = {
+            "one": [Measurement(METRICS["warping_error"], None, note="nothing to compare")],
+            "two": [Measurement(METRICS["warping_error"], 2.0, 0.5, "DIS flow")],
+        }
+        header, rows, _ = measurement_cells(measured)
+
+        assert header == ["", "Warping error (thousandths) (DIS flow) ↓"]
+        assert [row[1] for row in rows] == ["-", "2.00", "0.50"]
+
+    def test_reasons_are_given_once_with_the_edits_they_are_about(self) -> None:
+        def cells(fidelity: str, jitter: str) -> list[Measurement]:
+            notes = {"motion_fidelity": fidelity, "colour_jitter": jitter}
+            return [Measurement(METRICS[m], None if note else 1.0, note=note) for m, note in notes.items()]
+
+        measured = {
+            "one": cells("no mask", ""),
+            "two": cells("no mask", ""),
+            "three": cells("no mask", "flat"),
+        }
+
+        assert missing_reasons(measured) == ["Motion-Fidelity: no mask", "Colour jitter of three: flat"]
+
+    def test_the_board_explains_what_any_variant_has_or_lacks(
+        self, board: tuple[list[VariantEvent], list[VariantResult]]
+    ) -> None:
+        first, second, *_ = board[1]
+        metric = METRICS["colour_jitter"]
+        lacks, has = Measurement(metric, None, note="flat"), Measurement(metric, 1.0)
+        results = [replace(first, measurements=(lacks,)), replace(second, measurements=(has,))]
+        parts = ablation_board(results, source=moving_square(3, SIZE)[0])
+
+        assert f"Colour jitter of {first.variant.label}: flat" in parts.table
+        assert metric.scale in parts.reading
+
 
 class TestCommands:
     @pytest.fixture
@@ -263,7 +299,8 @@ class TestCommands:
         """Runs the command with some variants and more words; the page is ``board.html``."""
         words = ["ablate", clip, "--source-prompt", "a red car", "--target-prompt", "a blue car"]
         words += ["--mask", tmp_path / "masks", "--model", save_tiny_unet3d(tmp_path / "model")]
-        words += ["--device", "cpu", "--judge", "none", "--metrics", *NAMES, "--out", tmp_path / "board.html"]
+        words += ["--device", "cpu", "--judge", "none", "--out", tmp_path / "board.html"]
+        words += ["--metrics", *NAMES, "text_alignment"]
 
         def run(*variants: str, more: tuple[str, ...] = ("--steps", "1")) -> int:
             return main([str(word) for word in (*words, *more, "--variants", *variants)])
@@ -274,7 +311,9 @@ class TestCommands:
         self, ablate: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert ablate("dreammotion", "sdedit") == 0
-        assert "2 variants side by side" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "2 variants side by side" in said
+        assert "not measured: Text-Align: no judge was given" in said
         assert "SDEdit" in (tmp_path / "board.html").read_text()
 
     @pytest.mark.parametrize(

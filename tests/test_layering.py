@@ -110,7 +110,7 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "reports.measurement_table": {"metrics.measurement"},
     "reports.ablation_board": BOTTOM
     | {f"reports.{part}" for part in ("page", "charts", "players", "measurement_table")}
-    | {"ablation", "atomic_files", "metrics.registry"},
+    | {"ablation", "atomic_files", "metrics.measurement"},
     "cli_settings": {"config"},
     "cli_options": set(),
     "cli_evaluation": {"cli_options", "cli_settings", "methods.variants", "metrics.registry"},
