@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -88,13 +87,16 @@ def check_ablation(options: argparse.Namespace) -> None:
 
 
 def _finished(events: Iterable[VariantEvent | VariantResult], note: Note) -> Iterator[VariantResult]:
-    """The finished variants as they come, with a bar for their steps."""
+    """The finished variants as they come, with a bar for their steps; what several say is told once."""
+    told: set[Notice] = set()
     with tqdm(desc="ablate", unit="step", disable=None) as bar:
         for event in events:
             if isinstance(event, VariantResult):
                 yield event
             elif isinstance(event.event, Notice):
-                note(replace(event.event, text=f"{event.variant.label}: {event.event.text}"))
+                if event.event not in told:
+                    note(event.event)
+                    told.add(event.event)
             elif isinstance(event.event, StepDone):
                 bar.set_description(f"{event.variant.label} ({event.index} of {event.num_variants})")
                 bar.update()

@@ -360,7 +360,7 @@ class TestCommands:
 
         assert ablate("dreammotion", "sdedit") == code
         said = capsys.readouterr().err
-        assert "Note: SDEdit: Something to know." in said
+        assert said.count("Note: Something to know.") == 1
         assert "board.html shows what was finished: DreamMotion." in said
         assert "DreamMotion" in (tmp_path / "board.html").read_text()
         (tmp_path / "board.html").unlink()
