@@ -50,6 +50,9 @@ class Hub(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815
 
+    def drop_connection(self) -> None:
+        self.close_connection = True
+
     def log_message(self, *_arguments: object) -> None:
         pass
 
@@ -139,6 +142,14 @@ def test_a_hub_model_without_a_part_is_refused_before_its_weights_are_fetched(hu
         load_backend(f"owner/model@{REVISION}")
 
 
+@pytest.mark.parametrize("name", [f"owner/model@{REVISION}", "zeroscope"])
+def test_a_connection_that_is_dropped_is_said(hub: type[Hub], name: str) -> None:
+    hub.do_GET = hub.do_HEAD = hub.drop_connection
+
+    with pytest.raises(ModelLoadError, match=r"model_index.json of .* cannot be loaded .*check the network"):
+        load_backend(name)
+
+
 def disk_is_full(*_arguments: object, **_options: object) -> None:
     try:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -201,4 +212,17 @@ def test_weights_with_a_missing_tensor_are_refused(tmp_path: Path) -> None:
     save_file(weights, path, metadata={"format": "pt"})
 
     with pytest.raises(ModelLoadError, match=r"transformer in .*blocks\.1\.attn1\.to_k"):
+        load_backend(str(folder))
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json"])
+@pytest.mark.parametrize("text", ["null", "[]", "{}", ""])
+@pytest.mark.parametrize("save", [save_tiny_unet3d, save_tiny_wan])
+def test_damaged_files_of_a_tokenizer_are_refused(
+    tmp_path: Path, save: Callable[[Path], Path], file: str, text: str
+) -> None:
+    folder = save(tmp_path)
+    (folder / "tokenizer" / file).write_text(text)
+
+    with pytest.raises(ModelLoadError, match=r"tokenizer.* (in|of) .*cannot be .*fetch it again"):
         load_backend(str(folder))
