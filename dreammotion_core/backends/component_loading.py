@@ -24,6 +24,9 @@ from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.manifests import component_classes
 from dreammotion_core.errors import ModelLoadError
 
+SETTINGS_FILES = {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}
+"""Part -> where its settings lie. Without them the libraries go on with defaults that suit no model."""
+
 
 def outer_dtype(torch_dtype: torch.dtype) -> torch.dtype:
     """Precision of an autoencoder beside a denoiser in `torch_dtype`.
@@ -82,6 +85,8 @@ class ModelFiles:
         Raises:
             ModelLoadError: if it is missing, incomplete, damaged or unreachable.
         """
+        if part in SETTINGS_FILES:
+            self.read_json(f"{part}/{SETTINGS_FILES[part]}")
         default_dtype = torch.get_default_dtype()
         try:
             return component(self.spec.source, subfolder=part, revision=self.spec.revision, **options)
@@ -128,7 +133,7 @@ class ModelFiles:
         return self.load_network(part, network, **options)
 
     def read_json(self, name: str) -> Mapping[str, Any]:
-        """One of the JSON files, which holds an object.
+        """One of the JSON files, which holds an object that is not empty.
 
         Args:
             name: path within the folder or repository.
@@ -144,9 +149,9 @@ class ModelFiles:
             values = json.loads(path.read_text(encoding="utf-8"))
         except Exception as error:
             raise ModelLoadError(_advice(self.spec, name, error)) from error
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or not values:
             raise ModelLoadError(
-                f"{name} of {self.spec.source} cannot be read (it holds no JSON object); fetch it again"
+                f"{name} of {self.spec.source} cannot be read (it holds no settings); fetch it again"
             )
         return values
 
