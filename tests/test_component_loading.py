@@ -21,9 +21,10 @@ from dreammotion_core.backends.component_loading import ModelFiles
 from dreammotion_core.backends.known_models import ZEROSCOPE
 from dreammotion_core.backends.registry import find_model, load_backend
 from dreammotion_core.backends.text_encoding import token_limit
-from tests.tiny import save_tiny_unet3d
+from dreammotion_core.backends.wan import WanBackend
+from tests.tiny import save_tiny_unet3d, tiny_parts
 from tests.tiny_cascade import save_tiny_cascade
-from tests.tiny_video import save_tiny_wan, tiny_wan_parts
+from tests.tiny_video import save_tiny_wan, tiny_video_spec, tiny_wan_parts
 
 REVISION = "0" * 40
 HUB_MODEL = replace(ZEROSCOPE, source="owner/model", revision=REVISION)
@@ -275,6 +276,13 @@ def test_no_more_tokens_are_read_than_the_text_encoder_has_places_for(
 
     assert backend.encode_prompt("a red car").shape == (1, 24, 8)
     assert [notice.code for notice in backend.check_prompt("a red car " * 9)] == ["prompt_truncated"]
+
+
+def test_wan_reads_no_more_tokens_than_clip_has_places_for() -> None:
+    parts = tiny_wan_parts() | {name: tiny_parts()[name] for name in ("tokenizer", "text_encoder")}
+    parts["tokenizer"].model_max_length = VERY_LARGE_INTEGER
+
+    assert WanBackend(tiny_video_spec("wan"), **parts).encode_prompt("a red car").shape == (1, 24, 8)
 
 
 @pytest.mark.parametrize("limit", [None, "24", 0])

@@ -13,6 +13,7 @@ from torch import Tensor
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.component_loading import ModelFiles
 from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.backends.text_encoding import token_limit
 from dreammotion_core.backends.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.parameterization import flow_signal_and_noise_scale, noise_from_prediction
@@ -54,7 +55,9 @@ class WanBackend(VideoTransformerBackend):
             layers=transformer.blocks,
             key_sites=middle_key_sites("blocks", num_layers=config.num_layers),
             patch_size=config.patch_size[-1],
-            max_tokens=min(MAX_TOKENS, tokenizer.model_max_length),
+            max_tokens=token_limit(
+                tokenizer, text_encoder=text_encoder, trained=min(MAX_TOKENS, tokenizer.model_max_length)
+            ),
             options=options,
         )
 
