@@ -32,6 +32,7 @@ from dreammotion_core.backends.cascade_stages import (
 from dreammotion_core.backends.checkpointing import Checkpointing, unet_layers
 from dreammotion_core.backends.component_loading import ModelFiles
 from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.backends.part_fit import check_text
 from dreammotion_core.backends.placement import Placement
 from dreammotion_core.backends.profiles import compile_around, lay_channels_last
 from dreammotion_core.backends.text_encoding import (
@@ -117,12 +118,17 @@ class CascadeBackend:
         manifest = read_manifest(spec)
         files = ModelFiles(spec_of(manifest.text, spec), parts=("text_encoder", "tokenizer"))
         tokenizer, text_encoder = load_text_encoder(files, torch_dtype=options.dtype)
+        stages = load_stages(spec, manifest, options=options)
+        for unet in networks(stages):
+            config: Any = unet.config
+            width = config.encoder_hid_dim or config.cross_attention_dim
+            check_text(spec.source, width=width, text_encoder=text_encoder)
         return cls(
             spec,
             manifest=manifest,
             tokenizer=tokenizer,
             text_encoder=text_encoder,
-            stages=load_stages(spec, manifest, options=options),
+            stages=stages,
             options=options,
         )
 
