@@ -44,3 +44,25 @@ def check_text(source: str, *, width: Any, text_encoder: Any) -> None:
             f"the denoiser of {source} takes text states of width {width}, and its text encoder makes them "
             f"of width {made}; pass a model with the text encoder that it was trained with"
         )
+
+
+def check_motion_schedule(source: str, *, scheduler: Any) -> None:
+    """Refuse motion modules on the noise schedule of an image model.
+
+    AnimateDiff's were trained on a linear one, and the folder of an image model brings its own: at the same
+    timestep the motion modules would meet far less noise than they expect, and nothing would show it but a
+    worse edit.
+
+    Args:
+        source: of the model, for the error.
+        scheduler: of diffusers.
+
+    Raises:
+        ModelLoadError: if it has the schedule of Stable Diffusion.
+    """
+    if scheduler.config.beta_schedule == "scaled_linear":
+        raise ModelLoadError(
+            f"scheduler/scheduler_config.json of {source} has the beta_schedule 'scaled_linear' of its image "
+            "model, and AnimateDiff's motion modules were trained on 'linear'; write \"beta_schedule\": "
+            '"linear" there, or make the folder as the README says'
+        )

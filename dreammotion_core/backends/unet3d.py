@@ -21,7 +21,7 @@ from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.checkpointing import Checkpointing, unet_layers
 from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
 from dreammotion_core.backends.load_options import LoadOptions
-from dreammotion_core.backends.part_fit import check_latents, check_text
+from dreammotion_core.backends.part_fit import check_latents, check_motion_schedule, check_text
 from dreammotion_core.backends.placement import Placement
 from dreammotion_core.backends.profiles import apply_options
 from dreammotion_core.backends.text_encoding import (
@@ -104,9 +104,12 @@ class UNet3DBackend:
             ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another model.
         """
         files = ModelFiles(spec, parts=SUBFOLDERS)
+        network = files.class_of("unet", DENOISERS)
         scheduler = files.load("scheduler", DDIMScheduler.from_pretrained)
+        if network is UNetMotionModel:
+            check_motion_schedule(spec.source, scheduler=scheduler)
         tokenizer, text_encoder = load_text_encoder(files, torch_dtype=options.dtype)
-        unet = files.load_denoiser("unet", files.class_of("unet", DENOISERS), torch_dtype=options.dtype)
+        unet = files.load_denoiser("unet", network, torch_dtype=options.dtype)
         check_text(spec.source, width=unet.config.cross_attention_dim, text_encoder=text_encoder)
         vae = files.load_network("vae", AutoencoderKL, torch_dtype=outer_dtype(options.dtype))
         check_latents(spec.source, denoiser=unet, latent_channels=vae.config.latent_channels)
