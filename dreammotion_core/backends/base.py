@@ -15,6 +15,7 @@ from dreammotion_core.backends.checkpointing import Checkpointing
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import VideoError
 from dreammotion_core.keys import KeySite
+from dreammotion_core.parameterization import PredictionType
 from dreammotion_core.values import Notice
 
 
@@ -183,6 +184,10 @@ class Backend(Protocol):
     denoiser: nn.Module
     key_sites: Sequence[KeySite]
     checkpointing: Checkpointing
+
+    @property
+    def prediction_type(self) -> PredictionType:
+        """What the denoiser was trained to predict."""
 
     @property
     def device(self) -> torch.device:

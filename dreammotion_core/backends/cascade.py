@@ -38,7 +38,11 @@ from dreammotion_core.backends.profiles import compile_around, lay_channels_last
 from dreammotion_core.backends.text_encoding import embed_prompt, load_text_encoder, prompt_notices
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.keys import KeySite
-from dreammotion_core.parameterization import noise_from_prediction, signal_and_noise_scale
+from dreammotion_core.parameterization import (
+    PredictionType,
+    noise_from_prediction,
+    signal_and_noise_scale,
+)
 from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite(r"up_blocks\.\d+\.attentions\.\d+\.to_k"),)
@@ -185,6 +189,12 @@ class CascadeBackend:
         """Key frames stand for themselves alone."""
         return [range(index, index + 1) for index in range(0, num_frames, KEY_FRAME_STEP)]
 
+    @property
+    def prediction_type(self) -> PredictionType:
+        """As the scheduler says."""
+        found: PredictionType = self.scheduler.config.prediction_type
+        return found
+
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""
         return signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, like)
@@ -197,9 +207,7 @@ class CascadeBackend:
                 noisy_latents.to(denoiser.dtype), timestep, prompt_embeds.to(denoiser.dtype)
             ).sample[:, :NUM_CHANNELS]
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(
-            prediction.float(), noisy_latents, alpha, sigma, self.scheduler.config.prediction_type
-        )
+        return noise_from_prediction(prediction.float(), noisy_latents, alpha, sigma, self.prediction_type)
 
     @torch.no_grad()
     def render(

@@ -17,7 +17,11 @@ from dreammotion_core.backends.component_loading import ModelFiles
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
 from dreammotion_core.errors import ModelLoadError
-from dreammotion_core.parameterization import noise_from_prediction, signal_and_noise_scale
+from dreammotion_core.parameterization import (
+    PredictionType,
+    noise_from_prediction,
+    signal_and_noise_scale,
+)
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 
@@ -81,6 +85,12 @@ class CogVideoXBackend(VideoTransformerBackend):
             **load_parts(files, CogVideoXTransformer3DModel, options=options),
         )
 
+    @property
+    def prediction_type(self) -> PredictionType:
+        """As the scheduler says."""
+        found: PredictionType = self.scheduler.config.prediction_type
+        return found
+
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""
         return signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, like)
@@ -95,9 +105,7 @@ class CogVideoXBackend(VideoTransformerBackend):
             noisy_latents.transpose(1, 2), prompt_embeds, timestep, image_rotary_emb=rotary
         ).transpose(1, 2)
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(
-            prediction, noisy_latents, alpha, sigma, self.scheduler.config.prediction_type
-        )
+        return noise_from_prediction(prediction, noisy_latents, alpha, sigma, self.prediction_type)
 
     def _rotary_embeddings(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines, each (tokens, head width), for (B, C, f, h, w) latents.

@@ -25,7 +25,11 @@ from dreammotion_core.backends.placement import Placement
 from dreammotion_core.backends.profiles import apply_options
 from dreammotion_core.backends.text_encoding import embed_prompt, load_text_encoder, prompt_notices
 from dreammotion_core.keys import KeySite
-from dreammotion_core.parameterization import noise_from_prediction, signal_and_noise_scale
+from dreammotion_core.parameterization import (
+    PredictionType,
+    noise_from_prediction,
+    signal_and_noise_scale,
+)
 from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite(r"up_blocks\.\d+\.attentions\.\d+\.transformer_blocks\.\d+\.attn1\.to_k"),)
@@ -162,6 +166,12 @@ class UNet3DBackend:
         """One latent frame for each frame."""
         return [range(index, index + 1) for index in range(num_frames)]
 
+    @property
+    def prediction_type(self) -> PredictionType:
+        """As the scheduler says."""
+        found: PredictionType = self.scheduler.config.prediction_type
+        return found
+
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""
         return signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, like)
@@ -179,9 +189,7 @@ class UNet3DBackend:
                 encoder_hidden_states=prompt_embeds.to(denoiser.dtype),
             ).sample.float()
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(
-            prediction, noisy_latents, alpha, sigma, self.scheduler.config.prediction_type
-        )
+        return noise_from_prediction(prediction, noisy_latents, alpha, sigma, self.prediction_type)
 
 
 def cheap_layers(unet: nn.Module) -> Sequence[nn.Module]:

@@ -15,7 +15,11 @@ from dreammotion_core.backends.component_loading import ModelFiles
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
 from dreammotion_core.errors import ModelLoadError
-from dreammotion_core.parameterization import flow_signal_and_noise_scale, noise_from_prediction
+from dreammotion_core.parameterization import (
+    PredictionType,
+    flow_signal_and_noise_scale,
+    noise_from_prediction,
+)
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer")
 """The scheduler is not among them: the straight path of flow matching has no settings."""
@@ -73,6 +77,11 @@ class WanBackend(VideoTransformerBackend):
         _check_variant(files)
         return cls(spec, **load_parts(files, WanTransformer3DModel, options=options))
 
+    @property
+    def prediction_type(self) -> PredictionType:
+        """The velocity of flow matching."""
+        return "flow_prediction"
+
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """(1 - s, s) with s = t / 1000 at (B,) timesteps, shaped for `like`."""
         return flow_signal_and_noise_scale(timestep, like)
@@ -81,7 +90,7 @@ class WanBackend(VideoTransformerBackend):
         """Predicted noise, (B, C, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
         velocity = self.ask_denoiser(noisy_latents, timestep, prompt_embeds)
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(velocity, noisy_latents, alpha, sigma, "flow_prediction")
+        return noise_from_prediction(velocity, noisy_latents, alpha, sigma, self.prediction_type)
 
 
 def _check_variant(files: ModelFiles) -> None:
