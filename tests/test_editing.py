@@ -317,7 +317,7 @@ def retrained(model: UNet3DBackend) -> None:
 
 
 def with_other_predictions(model: UNet3DBackend) -> None:
-    model.scheduler.register_to_config(prediction_type="v_prediction")
+    model.prediction_type = "v_prediction"
 
 
 def with_other_heads(model: UNet3DBackend) -> None:

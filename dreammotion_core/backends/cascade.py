@@ -38,11 +38,7 @@ from dreammotion_core.backends.profiles import compile_around, lay_channels_last
 from dreammotion_core.backends.text_encoding import embed_prompt, load_text_encoder, prompt_notices
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.keys import KeySite
-from dreammotion_core.parameterization import (
-    PredictionType,
-    noise_from_prediction,
-    signal_and_noise_scale,
-)
+from dreammotion_core.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
 from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite(r"up_blocks\.\d+\.attentions\.\d+\.to_k"),)
@@ -79,6 +75,7 @@ class CascadeBackend:
             network.eval().requires_grad_(False)
         self.denoiser = stages.key_frames.unet
         self.scheduler = stages.key_frames.scheduler
+        self.prediction_type: PredictionType = self.scheduler.config.prediction_type
         self.key_sites: Sequence[KeySite] = KEY_SITES
         self.max_tokens = manifest.text.max_tokens or tokenizer.model_max_length
         self.spec = replace(
@@ -188,12 +185,6 @@ class CascadeBackend:
     def frame_groups(self, num_frames: int) -> Sequence[range]:
         """Key frames stand for themselves alone."""
         return [range(index, index + 1) for index in range(0, num_frames, KEY_FRAME_STEP)]
-
-    @property
-    def prediction_type(self) -> PredictionType:
-        """As the scheduler says."""
-        found: PredictionType = self.scheduler.config.prediction_type
-        return found
 
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""

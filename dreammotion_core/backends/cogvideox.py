@@ -17,11 +17,7 @@ from dreammotion_core.backends.component_loading import ModelFiles
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
 from dreammotion_core.errors import ModelLoadError
-from dreammotion_core.parameterization import (
-    PredictionType,
-    noise_from_prediction,
-    signal_and_noise_scale,
-)
+from dreammotion_core.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 
@@ -65,6 +61,7 @@ class CogVideoXBackend(VideoTransformerBackend):
             options=options,
         )
         self.scheduler = scheduler
+        self.prediction_type: PredictionType = scheduler.config.prediction_type
 
     @classmethod
     def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
@@ -84,12 +81,6 @@ class CogVideoXBackend(VideoTransformerBackend):
             scheduler=files.load("scheduler", CogVideoXDDIMScheduler.from_pretrained),
             **load_parts(files, CogVideoXTransformer3DModel, options=options),
         )
-
-    @property
-    def prediction_type(self) -> PredictionType:
-        """As the scheduler says."""
-        found: PredictionType = self.scheduler.config.prediction_type
-        return found
 
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""

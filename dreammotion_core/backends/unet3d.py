@@ -25,11 +25,7 @@ from dreammotion_core.backends.placement import Placement
 from dreammotion_core.backends.profiles import apply_options
 from dreammotion_core.backends.text_encoding import embed_prompt, load_text_encoder, prompt_notices
 from dreammotion_core.keys import KeySite
-from dreammotion_core.parameterization import (
-    PredictionType,
-    noise_from_prediction,
-    signal_and_noise_scale,
-)
+from dreammotion_core.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
 from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite(r"up_blocks\.\d+\.attentions\.\d+\.transformer_blocks\.\d+\.attn1\.to_k"),)
@@ -66,6 +62,7 @@ class UNet3DBackend:
         self.vae = vae.eval().requires_grad_(False)
         self.text_encoder = text_encoder.eval().requires_grad_(False)
         self.tokenizer, self.scheduler = tokenizer, scheduler
+        self.prediction_type: PredictionType = scheduler.config.prediction_type
         self.key_sites: Sequence[KeySite] = KEY_SITES
         vae_stride = 2 ** (len(vae.config.block_out_channels) - 1)
         unet_stride = 2 ** (len(unet.config.block_out_channels) - 1)
@@ -165,12 +162,6 @@ class UNet3DBackend:
     def frame_groups(self, num_frames: int) -> Sequence[range]:
         """One latent frame for each frame."""
         return [range(index, index + 1) for index in range(num_frames)]
-
-    @property
-    def prediction_type(self) -> PredictionType:
-        """As the scheduler says."""
-        found: PredictionType = self.scheduler.config.prediction_type
-        return found
 
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""

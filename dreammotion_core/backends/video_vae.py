@@ -73,7 +73,6 @@ class VideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             latent_channels=image_latent_channels,
             norm_num_groups=norm_num_groups,
             mid_block_add_attention=False,
-            scaling_factor=1.0,
             sample_size=TILE_SIZE,
         )
         group_channels = scale_factor_temporal * image_latent_channels

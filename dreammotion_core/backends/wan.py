@@ -38,6 +38,8 @@ class WanBackend(VideoTransformerBackend):
         options: how memory is traded for speed; the precision is that of the parts.
     """
 
+    prediction_type: PredictionType = "flow_prediction"
+
     def __init__(
         self,
         spec: ModelSpec,
@@ -76,11 +78,6 @@ class WanBackend(VideoTransformerBackend):
         files = ModelFiles(spec, parts=PARTS)
         _check_variant(files)
         return cls(spec, **load_parts(files, WanTransformer3DModel, options=options))
-
-    @property
-    def prediction_type(self) -> PredictionType:
-        """The velocity of flow matching."""
-        return "flow_prediction"
 
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """(1 - s, s) with s = t / 1000 at (B,) timesteps, shaped for `like`."""
