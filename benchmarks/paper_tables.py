@@ -27,8 +27,9 @@ from benchmarks.paper_summary import summarise_study
 from benchmarks.toybox_quality import count_of, part_of, setting_of
 from dreammotion_core import DreamMotionPipeline, MemorySourceCache
 from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.cli_evaluation import add_instruments
+from dreammotion_core.cli_measuring import given_instruments
 from dreammotion_core.errors import ConfigError, DreamMotionError
-from dreammotion_core.metrics import ClipJudge, FrameLpips, Instruments
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -52,13 +53,12 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--set", nargs="+", type=setting_of, default=[], metavar="NAME=VALUE", help="settings, values as JSON"
     )
-    parser.add_argument("--judge", default="toybox-clip", help="as of `python -m dreammotion_core metrics`")
-    parser.add_argument("--lpips", choices=("alex", "squeeze", "vgg"), help="likewise; without: not measured")
     parser.add_argument(
         "--part", type=part_of, default=(1, 1), metavar="K/N", help="every N-th pair from the K-th"
     )
     parser.add_argument("--summary", action="store_true", help="only report what is finished")
     parser.add_argument("--out", type=Path, default=Path("outputs/study"), help="folder of the results")
+    add_instruments(parser)
     return parser.parse_args(argv)
 
 
@@ -98,17 +98,13 @@ def run_study(options: argparse.Namespace) -> str:
     variants, reasons = possible_variants(variants, config=config, pipe=pipe)
     pairs, read_pair = pairs_of(options, spec=pipe.spec)
     where = "held-out clips of the procedural world" if options.clips is None else options.clips.name
-    instruments = Instruments(
-        judge=ClipJudge.from_pretrained(options.judge, device=options.device),
-        lpips=None
-        if options.lpips is None
-        else FrameLpips(options.lpips, allow_download=True, device=options.device),
-    )
+    instruments = given_instruments(options)
     facts: dict[str, Any] = {
         "model": options.model,
         "precision": pipe.spec.precision,
         "judge": options.judge,
         "tracker": instruments.tracker.name,
+        "cotracker": None if options.cotracker is None else options.cotracker.name,
         "lpips": options.lpips,
         "pairs": where,
     }

@@ -41,7 +41,13 @@ def add_evaluation_commands(commands: argparse._SubParsersAction[Any]) -> None:
 
 def _add_metrics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="SOURCE", type=Path, help="the source: a video, or a folder of PNG")
-    parser.add_argument("edited", metavar="EDITED", type=Path, help="the edit: likewise")
+    parser.add_argument(
+        "edited",
+        metavar="EDITED",
+        type=Path,
+        help="the edit: likewise; frames of `edit "
+        "--frames-dir` say how fast they are, for others of a source video give --fps",
+    )
     parser.add_argument("--target-prompt", metavar="TEXT", help="what the edit should show")
     parser.add_argument("--mask", metavar="PATH", type=Path, help="what was selected, as for `edit`")
     parser.add_argument(
@@ -51,7 +57,7 @@ def _add_metrics(parser: argparse.ArgumentParser) -> None:
         "--edited-mask", metavar="PATH", type=Path, help="where the object is in the edit, for its outline"
     )
     add_range(parser, "of the source, as many and as fast as the edit's")
-    add_device(_add_instruments(parser))
+    add_device(_add_measures(parser))
     parser.add_argument("--json", metavar="PATH", type=Path, help="also write the figures as JSON")
 
 
@@ -68,16 +74,14 @@ def _add_ablate(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"of {', '.join(VARIANTS)} (default: {' '.join(ABLATION)})",
     )
-    _add_instruments(parser)
+    _add_measures(parser)
     add_segmenter(add_model(parser))
     add_settings(parser)
 
 
-def _add_instruments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+def add_instruments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the judge, the tracker and the LPIPS backbone that measure."""
     group = parser.add_argument_group("what is measured, and by what")
-    group.add_argument(
-        "--metrics", nargs="+", metavar="NAME", help=f"of {', '.join(METRICS)} (default: all that can be)"
-    )
     group.add_argument(
         "--judge",
         default="toybox-clip",
@@ -88,5 +92,13 @@ def _add_instruments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup
     group.add_argument("--cotracker", metavar="PATH", type=Path, help="weights; without: optical flow")
     group.add_argument(
         "--lpips", choices=("alex", "squeeze", "vgg"), help="backbone of Frame-LPIPS, downloaded if missing"
+    )
+    return group
+
+
+def _add_measures(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    group = add_instruments(parser)
+    group.add_argument(
+        "--metrics", nargs="+", metavar="NAME", help=f"of {', '.join(METRICS)} (default: all that can be)"
     )
     return group

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,36 @@ from benchmarks.paper_summary import FULL, estimate_text, summarise_study
 from benchmarks.paper_tables import arguments, pairs_of, run_study
 from benchmarks.perfect_edits import ceiling_table, measured_perfect_edit
 from benchmarks.world_cases import edit_case
-from dreammotion_core import METRICS, ConfigError, EditConfig, MaskError, VideoError, list_models, write_video
+from dreammotion_core import (
+    METRICS,
+    ConfigError,
+    EditConfig,
+    MaskError,
+    ModelLoadError,
+    VideoError,
+    list_models,
+    write_video,
+)
 from dreammotion_core.mask_files import write_masks
 from dreammotion_core.methods.variants import VARIANTS, Variant
 from dreammotion_core.metrics import Instruments, Measurement
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_spec
 
 SPEC = tiny_spec()
+Study = Callable[..., str]
+"""Runs a study of one step with a tiny model: takes the folder and further words of the command line."""
 PROMPTS = "clip,source_prompt,target_prompt\none/clip.mp4,a red car,a blue car\n"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    model = save_tiny_unet3d(tmp_path_factory.mktemp("models") / "model")
+
+    def run(out: Path, *words: str) -> str:
+        common = ("--model", str(model), "--out", str(out), "--set", "num_optimization_steps=1")
+        return run_study(arguments([*common, *words]))
+
+    return run
 
 
 class TestStatistics:
@@ -174,13 +197,11 @@ class TestVariants:
 
 
 class TestStudy:
-    def test_a_study_cut_short_goes_on_and_reports(self, tmp_path: Path) -> None:
-        model, out = save_tiny_unet3d(tmp_path / "model"), tmp_path / "study"
-        methods = ("dreammotion", "no-mask", "sdedit", "flowedit")
+    def test_a_study_cut_short_goes_on_and_reports(self, study: Study, tmp_path: Path) -> None:
+        methods, out = ("dreammotion", "no-mask", "sdedit", "flowedit"), tmp_path
 
         def run(*words: str) -> str:
-            common = ("--model", str(model), "--out", str(out), "--set", "num_optimization_steps=1")
-            return run_study(arguments([*common, "--methods", *methods, "--pairs", "2", *words]))
+            return study(out, "--methods", *methods, "--pairs", "2", *words)
 
         first = run("--part", "1/2")
         line = (out / "sdedit" / "cases.jsonl").read_text()
@@ -190,12 +211,12 @@ class TestStudy:
         assert "| DreamMotion | 1 |" in first
         assert "| DreamMotion | 2 |" in second
         assert (out / "sdedit" / "cases.jsonl").read_text().startswith(line)
-        study = json.loads((out / "study.json").read_text())
-        assert study["methods"]["sdedit"]["pairs"] == [0, 1]
-        background = study["methods"]["dreammotion"]["estimates"]["Background change ↓"]
+        written = json.loads((out / "study.json").read_text())
+        assert written["methods"]["sdedit"]["pairs"] == [0, 1]
+        background = written["methods"]["dreammotion"]["estimates"]["Background change ↓"]
         assert (background["mean"], background["count"]) == (0, 2)
-        assert "Mask IoU ↑" in study["methods"]["dreammotion"]["estimates"]
-        assert any(c["statement"] == "The background is untouched" and c["holds"] for c in study["claims"])
+        assert "Mask IoU ↑" in written["methods"]["dreammotion"]["estimates"]
+        assert any(c["statement"] == "The background is untouched" and c["holds"] for c in written["claims"])
         page = (out / "study.html").read_text()
         assert page.count("<img") == 2 * (1 + 3)
         assert 'src="http' not in page
@@ -205,6 +226,16 @@ class TestStudy:
     def test_nothing_finished_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no finished edits"):
             summarise_study(tmp_path, variants=[VARIANTS[FULL]])
+
+    def test_judge_and_tracker_are_those_of_metrics(self, study: Study, tmp_path: Path) -> None:
+        words = ("--methods", "sdedit", "--pairs", "1")
+
+        report = study(tmp_path, *words, "--judge", "none")
+
+        assert "judge none, tracker DIS flow" in report
+        assert "Not measured: Text-Align" in report
+        with pytest.raises(ModelLoadError, match=r"CoTracker is not installed|no file nowhere\.pth"):
+            study(tmp_path, *words, "--cotracker", "nowhere.pth")
 
     @pytest.mark.parametrize("words", [("--part", "3/2"), ("--pairs", "0"), ("--set", "x")])
     def test_wrong_words_are_refused(self, words: tuple[str, ...]) -> None:

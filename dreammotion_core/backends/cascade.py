@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dreammotion_core.backends.base import ModelSpec, RenderedStage
 from dreammotion_core.backends.cascade_latent import redraw
-from dreammotion_core.backends.cascade_loading import CascadeStages, load_stages, networks
+from dreammotion_core.backends.cascade_loading import CascadeStages, load_stages, networks, read_manifest
 from dreammotion_core.backends.cascade_manifest import (
     INTERPOLATION,
     LATENT_SUPER_RESOLUTION,
@@ -21,7 +21,6 @@ from dreammotion_core.backends.cascade_manifest import (
     spec_of,
 )
 from dreammotion_core.backends.cascade_sampling import Guidance, PixelStage
-from dreammotion_core.backends.cascade_show1 import SHOW_1_MANIFEST
 from dreammotion_core.backends.cascade_sizes import key_frame_size, quick_look_size
 from dreammotion_core.backends.cascade_stages import (
     KEY_FRAME_STEP,
@@ -35,8 +34,12 @@ from dreammotion_core.backends.component_loading import ModelFiles
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.placement import Placement
 from dreammotion_core.backends.profiles import compile_around, lay_channels_last
-from dreammotion_core.backends.text_encoding import embed_prompt, load_text_encoder, prompt_notices
-from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.backends.text_encoding import (
+    embed_prompt,
+    load_text_encoder,
+    prompt_notices,
+    token_limit,
+)
 from dreammotion_core.keys import KeySite
 from dreammotion_core.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
 from dreammotion_core.values import Notice
@@ -77,7 +80,7 @@ class CascadeBackend:
         self.scheduler = stages.key_frames.scheduler
         self.prediction_type: PredictionType = self.scheduler.config.prediction_type
         self.key_sites: Sequence[KeySite] = KEY_SITES
-        self.max_tokens = manifest.text.max_tokens or tokenizer.model_max_length
+        self.max_tokens = token_limit(tokenizer, text_encoder=text_encoder, trained=manifest.text.max_tokens)
         self.spec = replace(
             spec,
             stages=manifest.stages,
@@ -112,15 +115,7 @@ class CascadeBackend:
         Raises:
             ModelLoadError: if a part is missing, incomplete, damaged, unreachable, gated or another model.
         """
-        if spec.is_local:
-            manifest = CascadeManifest.read(ModelFiles(spec, parts=()).manifest)
-        elif spec.source == SHOW_1_MANIFEST.key_frames.source:
-            manifest = SHOW_1_MANIFEST
-        else:
-            raise ModelLoadError(
-                f"{spec.source} is one stage of a cascade; pass 'show-1', or a folder whose model_index.json "
-                "names all stages"
-            )
+        manifest = read_manifest(spec)
         files = ModelFiles(spec_of(manifest.text, spec), parts=("text_encoder", "tokenizer"))
         tokenizer, text_encoder = load_text_encoder(files, torch_dtype=options.dtype)
         return cls(

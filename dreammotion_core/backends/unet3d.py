@@ -23,7 +23,12 @@ from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.placement import Placement
 from dreammotion_core.backends.profiles import apply_options
-from dreammotion_core.backends.text_encoding import embed_prompt, load_text_encoder, prompt_notices
+from dreammotion_core.backends.text_encoding import (
+    embed_prompt,
+    load_text_encoder,
+    prompt_notices,
+    token_limit,
+)
 from dreammotion_core.keys import KeySite
 from dreammotion_core.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
 from dreammotion_core.values import Notice
@@ -63,6 +68,7 @@ class UNet3DBackend:
         self.text_encoder = text_encoder.eval().requires_grad_(False)
         self.tokenizer, self.scheduler = tokenizer, scheduler
         self.prediction_type: PredictionType = scheduler.config.prediction_type
+        self.max_tokens = token_limit(tokenizer, text_encoder=text_encoder)
         self.key_sites: Sequence[KeySite] = KEY_SITES
         vae_stride = 2 ** (len(vae.config.block_out_channels) - 1)
         unet_stride = 2 ** (len(unet.config.block_out_channels) - 1)
@@ -120,9 +126,7 @@ class UNet3DBackend:
 
     def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
         """Unknown words, and words past the token limit."""
-        return prompt_notices(
-            prompt, tokenizer=self.tokenizer, max_tokens=self.tokenizer.model_max_length, spec=self.spec
-        )
+        return prompt_notices(prompt, tokenizer=self.tokenizer, max_tokens=self.max_tokens, spec=self.spec)
 
     def encode_prompt(self, prompt: str) -> Tensor:
         """(1, L, D) hidden states of the text encoder."""
@@ -130,7 +134,7 @@ class UNet3DBackend:
             prompt,
             tokenizer=self.tokenizer,
             text_encoder=self._placement.fetch(self.text_encoder),
-            max_tokens=self.tokenizer.model_max_length,
+            max_tokens=self.max_tokens,
             device=self.device,
         )
 
