@@ -42,7 +42,7 @@ from dreammotion_core.backends.text_encoding import (
     token_limit,
 )
 from dreammotion_core.keys import KeySite
-from dreammotion_core.parameterization import noise_from_prediction, signal_and_noise_scale
+from dreammotion_core.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
 from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite(r"up_blocks\.\d+\.attentions\.\d+\.to_k"),)
@@ -79,6 +79,7 @@ class CascadeBackend:
             network.eval().requires_grad_(False)
         self.denoiser = stages.key_frames.unet
         self.scheduler = stages.key_frames.scheduler
+        self.prediction_type: PredictionType = self.scheduler.config.prediction_type
         self.key_sites: Sequence[KeySite] = KEY_SITES
         self.max_tokens = token_limit(tokenizer, text_encoder=text_encoder, trained=manifest.text.max_tokens)
         self.spec = replace(
@@ -198,9 +199,7 @@ class CascadeBackend:
                 noisy_latents.to(denoiser.dtype), timestep, prompt_embeds.to(denoiser.dtype)
             ).sample[:, :NUM_CHANNELS]
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(
-            prediction.float(), noisy_latents, alpha, sigma, self.scheduler.config.prediction_type
-        )
+        return noise_from_prediction(prediction.float(), noisy_latents, alpha, sigma, self.prediction_type)
 
     @torch.no_grad()
     def render(

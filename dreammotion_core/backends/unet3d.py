@@ -31,7 +31,7 @@ from dreammotion_core.backends.text_encoding import (
     token_limit,
 )
 from dreammotion_core.keys import KeySite
-from dreammotion_core.parameterization import noise_from_prediction, signal_and_noise_scale
+from dreammotion_core.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
 from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite(r"up_blocks\.\d+\.attentions\.\d+\.transformer_blocks\.\d+\.attn1\.to_k"),)
@@ -68,6 +68,7 @@ class UNet3DBackend:
         self.vae = vae.eval().requires_grad_(False)
         self.text_encoder = text_encoder.eval().requires_grad_(False)
         self.tokenizer, self.scheduler = tokenizer, scheduler
+        self.prediction_type: PredictionType = scheduler.config.prediction_type
         self.max_tokens = token_limit(tokenizer, text_encoder=text_encoder)
         self.key_sites: Sequence[KeySite] = KEY_SITES
         vae_stride = 2 ** (len(vae.config.block_out_channels) - 1)
@@ -192,9 +193,7 @@ class UNet3DBackend:
                 encoder_hidden_states=prompt_embeds.to(denoiser.dtype),
             ).sample.float()
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(
-            prediction, noisy_latents, alpha, sigma, self.scheduler.config.prediction_type
-        )
+        return noise_from_prediction(prediction, noisy_latents, alpha, sigma, self.prediction_type)
 
 
 def cheap_layers(unet: nn.Module) -> Sequence[nn.Module]:

@@ -16,7 +16,11 @@ from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.text_encoding import token_limit
 from dreammotion_core.backends.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
 from dreammotion_core.errors import ModelLoadError
-from dreammotion_core.parameterization import flow_signal_and_noise_scale, noise_from_prediction
+from dreammotion_core.parameterization import (
+    PredictionType,
+    flow_signal_and_noise_scale,
+    noise_from_prediction,
+)
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer")
 """The scheduler is not among them: the straight path of flow matching has no settings."""
@@ -34,6 +38,8 @@ class WanBackend(VideoTransformerBackend):
             evaluation mode.
         options: how memory is traded for speed; the precision is that of the parts.
     """
+
+    prediction_type: PredictionType = "flow_prediction"
 
     def __init__(
         self,
@@ -84,7 +90,7 @@ class WanBackend(VideoTransformerBackend):
         """Predicted noise, (B, C, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
         velocity = self.ask_denoiser(noisy_latents, timestep, prompt_embeds)
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(velocity, noisy_latents, alpha, sigma, "flow_prediction")
+        return noise_from_prediction(velocity, noisy_latents, alpha, sigma, self.prediction_type)
 
 
 def _check_variant(files: ModelFiles) -> None:
