@@ -83,7 +83,8 @@ class ClipJudge:
         except (*LOAD_ERRORS, SafetensorError) as error:
             raise ModelLoadError(
                 f"the judge {name_or_path} cannot be loaded ({reason_of(error)}); its files may be "
-                "incomplete or damaged, or the network away: fetch them again, or use the embedded judge 'toybox-clip'"
+                "incomplete or damaged, or the network away: fetch them again, or use the embedded judge "
+                "'toybox-clip'"
             ) from error
 
     @torch.inference_mode()
