@@ -1,6 +1,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -205,6 +206,34 @@ def test_a_model_with_settings_that_are_none_is_refused(
 
     with pytest.raises(ModelLoadError, match=r"model_index\.json .* cannot be read"):
         find_model(str(broken))
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        {"num_frames": "16"},
+        {"num_frames": 0},
+        {"max_frames": None},
+        {"max_frames": 8.5},
+        {"frame_step": 0},
+        {"frame_step": True},
+        {"fps": "x"},
+        {"fps": 0},
+        {"fps": 10**400},
+        {"resolution": [64]},
+        {"resolution": [0, 64]},
+        {"resolution": "ab"},
+        {"vocabulary": "red"},
+        {"vocabulary": [1, 2]},
+        {"stages": "key-frames"},
+    ],
+    ids=lambda fact: str(fact)[:30],
+)
+def test_a_manifest_with_facts_that_cannot_be_is_refused(tmp_path: Path, fact: dict[str, Any]) -> None:
+    (tmp_path / "model_index.json").write_text(json.dumps(fact))
+
+    with pytest.raises(ModelLoadError, match=r"model_index\.json .* cannot be read"):
+        find_model(str(tmp_path))
 
 
 @pytest.mark.parametrize(("version", "remedy"), [(99, "update this program"), (0, "fetch the model folder")])

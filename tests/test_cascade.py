@@ -398,6 +398,44 @@ def test_a_manifest_that_cannot_be_used_is_explained(
         load_backend(str(copied))
 
 
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("text", "source", 5),
+        ("text", "max_tokens", 0),
+        ("text", "mask_padding", "no"),
+        ("key-frames", "size", ["a", "b"]),
+        ("key-frames", "size", [8]),
+        ("key-frames", "size", 8),
+        ("interpolation", "num_inference_steps", 0),
+        ("interpolation", "num_inference_steps", "5"),
+        ("interpolation", "guidance_scale", None),
+        ("super-resolution", "window", 1),
+        ("super-resolution", "scale", 0),
+        ("super-resolution", "noise_level", 5000),
+        ("super-resolution", "first_frame", None),
+        ("latent-super-resolution", "strength", 2.0),
+        ("latent-super-resolution", "strength", "x"),
+        ("latent-super-resolution", "negative_prompt", None),
+    ],
+)
+def test_settings_that_a_stage_cannot_have_are_refused_when_they_are_read(
+    section: str, name: str, value: object
+) -> None:
+    changed = MANIFEST | {section: MANIFEST[section] | {name: value}}
+
+    with pytest.raises(ModelLoadError, match=r"the manifest of the cascade gives .*Settings"):
+        CascadeManifest.read(changed)
+
+
+def test_the_settings_of_the_first_frame_are_looked_at_too() -> None:
+    larger = MANIFEST["super-resolution"]
+    changed = larger | {"first_frame": larger["first_frame"] | {"noise_level": 1000}}
+
+    with pytest.raises(ModelLoadError, match=r"FirstFrameSettings .*noise_level is 1000; .*from 0 to 999"):
+        CascadeManifest.read(MANIFEST | {"super-resolution": changed})
+
+
 def test_a_part_may_lie_beside_the_cascade(copied: Path) -> None:
     (copied / "latent").rename(copied.parent / "another model")
     last = MANIFEST["latent-super-resolution"] | {"source": "../another model"}
