@@ -19,6 +19,7 @@ from torch import Tensor
 from dreammotion_core import DreamMotionPipeline, EditConfig, ModelLoadError
 from dreammotion_core.backends.base import RenderedStage
 from dreammotion_core.backends.cascade import CascadeBackend
+from dreammotion_core.backends.cascade_latent import redraw
 from dreammotion_core.backends.cascade_loading import count_heads_as_show1
 from dreammotion_core.backends.cascade_manifest import CascadeManifest
 from dreammotion_core.backends.cascade_sampling import Guidance, PixelStage, windows
@@ -274,6 +275,28 @@ def test_the_last_stage_runs_a_part_of_the_schedule_from_the_noise_of_its_begin(
     alpha, sigma = backend.stages.latent.signal_and_noise(timesteps[:1], source)
     assert 400 <= timesteps[0] < 800
     assert (noisy[:1] - alpha * source).std().item() == pytest.approx(sigma.item(), rel=0.05)
+
+
+@pytest.mark.parametrize(("users", "read"), [("", "blur"), ("ugly, " * 9, "blur, " + "ugly, " * 9)])
+def test_the_words_of_the_last_stage_come_before_the_users_and_are_not_cut(
+    backend: CascadeBackend, monkeypatch: pytest.MonkeyPatch, users: str, read: str
+) -> None:
+    latent, settings = backend.stages.latent, backend.manifest.latent_super_resolution
+    assert latent is not None
+    assert settings is not None
+    encode, asked = latent.encode_prompt, []
+    monkeypatch.setattr(latent, "encode_prompt", lambda prompt: asked.append(prompt) or encode(prompt))
+
+    redraw(
+        latent,
+        torch.zeros(2, 3, 4, 6),
+        size=(8, 12),
+        settings=settings,
+        prompts=("a blue car", users),
+        generator=torch.Generator().manual_seed(0),
+    )
+
+    assert asked == ["a blue car", read]
 
 
 def test_guidance_goes_beyond_the_prompt_and_can_be_left_out() -> None:

@@ -146,7 +146,7 @@ class LatentSuperResolutionSettings(SampledSettings):
 
     Attributes:
         strength: share of the noise schedule that is run, in (0, 1].
-        negative_prompt: added to the user's own.
+        negative_prompt: put before the user's own.
     """
 
     strength: float
