@@ -20,7 +20,8 @@ from typing import Any
 
 from transformers.utils.logging import disable_progress_bar
 
-from benchmarks.paper_pairs import NUM_PAIRS, Pair, folder_pair, folder_rows, world_pair
+from benchmarks.paper_pairs import NUM_PAIRS, Pair, folder_pair, world_pair
+from benchmarks.paper_prompts import folder_rows
 from benchmarks.paper_report import write_report
 from benchmarks.paper_runs import BASE, STUDY, possible_variants, run_part, study_variants
 from benchmarks.paper_summary import summarise_study

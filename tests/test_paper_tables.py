@@ -1,4 +1,4 @@
-"""The study: its pairs, its statistics, and a whole run on a tiny model, cut short and continued."""
+"""The study: its statistics, and a whole run on a tiny model, cut short and continued."""
 
 from __future__ import annotations
 
@@ -11,33 +11,27 @@ import numpy as np
 import pytest
 
 from benchmarks.paper_claims import check_claims
-from benchmarks.paper_pairs import FIRST_CASE, folder_pair, folder_rows, world_pair
+from benchmarks.paper_pairs import world_pair
 from benchmarks.paper_report import write_report
 from benchmarks.paper_runs import STUDY, results_of, study_variants
 from benchmarks.paper_statistics import bootstrap_difference, bootstrap_mean
 from benchmarks.paper_summary import FULL, estimate_text, summarise_study
-from benchmarks.paper_tables import arguments, pairs_of, run_study
+from benchmarks.paper_tables import arguments, run_study
 from benchmarks.perfect_edits import ceiling_table, measured_perfect_edit
-from benchmarks.world_cases import edit_case
 from dreammotion_core import (
     METRICS,
     ConfigError,
     EditConfig,
-    MaskError,
     ModelLoadError,
-    VideoError,
     list_models,
-    write_video,
 )
-from dreammotion_core.mask_files import write_masks
 from dreammotion_core.methods.variants import VARIANTS, Variant
 from dreammotion_core.metrics import Instruments, Measurement
-from tests.tiny import moving_square, save_tiny_unet3d, tiny_spec
+from tests.tiny import save_tiny_unet3d, tiny_spec
 
 SPEC = tiny_spec()
 Study = Callable[..., str]
 """Runs a study of one step with a tiny model: takes the folder and further words of the command line."""
-PROMPTS = "clip,source_prompt,target_prompt\none/clip.mp4,a red car,a blue car\n"
 
 
 @pytest.fixture(scope="module")
@@ -102,84 +96,6 @@ class TestPerfectEdits:
 
         assert lines[2].endswith("0.500: second |")
         assert lines[3].endswith("2.00: first |")
-
-
-class TestPairs:
-    def test_pairs_of_the_world_are_new_and_fit_the_model(self) -> None:
-        pair = world_pair(0, spec=SPEC)
-
-        assert pair.source_prompt != pair.target_prompt
-        assert len(pair.video) == SPEC.num_frames
-        assert pair.mask.shape == pair.video.frames.shape[:3]
-        assert pair.find_object is not None
-        assert pair.outline is not None
-        assert pair.find_object(pair.video.frames).any()
-        assert edit_case(FIRST_CASE).source.is_held_out
-        assert FIRST_CASE > 100
-
-    def test_the_first_pair_and_the_part_are_chosen(self, folder: Path) -> None:
-        numbers, read_pair = pairs_of(
-            arguments(["--first", "26", "--pairs", "5", "--part", "2/2"]), spec=SPEC
-        )
-
-        assert list(numbers) == [27, 29]
-        assert read_pair(27).index == 27
-        with pytest.raises(ConfigError, match="--first is 1"):
-            pairs_of(arguments(["--first", "1", "--clips", str(folder)]), spec=SPEC)
-
-    def test_a_folder_gives_every_so_many_frames_with_their_masks(self, folder: Path) -> None:
-        pair = folder_pair(0, folder=folder, spec=SPEC)
-
-        assert len(pair.video) == SPEC.num_frames
-        assert pair.video.fps == SPEC.fps
-        assert pair.mask.any(axis=(1, 2)).all()
-        assert pair.title == "one: a blue car"
-        # The square moves by one pixel a frame, and every second frame is taken.
-        assert [int(np.flatnonzero(m.any(axis=0))[0]) for m in pair.mask] == [2, 4, 6]
-
-    @pytest.mark.parametrize(
-        ("text", "message"),
-        [
-            (None, "holds no prompts.csv"),
-            ("clip,source_prompt\none/clip.mp4,a\n", "lacks target_prompt"),
-            ("clip,source_prompt,target_prompt\n", "lacks rows"),
-            (PROMPTS + "one/clip.mp4,,\n", "line 3 .* has no source_prompt, target_prompt"),
-            (PROMPTS + "two/clip.mp4,a,b\n", "line 3 .* names two/clip.mp4"),
-        ],
-    )
-    def test_a_wrong_prompt_file_is_refused(self, folder: Path, text: str | None, message: str) -> None:
-        (folder / "prompts.csv").unlink()
-        if text is not None:
-            (folder / "prompts.csv").write_text(text)
-        with pytest.raises(ConfigError, match=message):
-            folder_rows(folder)
-
-    def test_a_clip_without_a_row_is_missed(self, folder: Path) -> None:
-        write_video(moving_square(4, (64, 64))[0], folder / "three.mp4")
-        with pytest.raises(ConfigError, match=r"no row for three\.mp4"):
-            folder_rows(folder)
-
-    def test_a_clip_without_masks_or_too_short_is_refused(self, folder: Path) -> None:
-        for file in (folder / "one" / "masks").iterdir():
-            file.unlink()
-        with pytest.raises(MaskError):
-            folder_pair(0, folder=folder, spec=SPEC)
-        video, mask = moving_square(2, (64, 64))
-        write_video(type(video)(video.frames, 2 * SPEC.fps), folder / "one" / "clip.mp4")
-        write_masks(mask, folder / "short.npz")
-        (folder / "prompts.csv").write_text(
-            "clip,source_prompt,target_prompt,mask\none/clip.mp4,a,b,short.npz\n"
-        )
-        with pytest.raises(VideoError, match="too short"):
-            folder_pair(0, folder=folder, spec=SPEC)
-
-    @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
-        video, mask = moving_square(8, (64, 64))
-        write_video(type(video)(video.frames, 2 * SPEC.fps), tmp_path / "one" / "clip.mp4")
-        write_masks(mask, tmp_path / "one" / "masks")
-        (tmp_path / "prompts.csv").write_text(PROMPTS)
-        return tmp_path
 
 
 class TestVariants:
