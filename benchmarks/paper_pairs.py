@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.paper_prompts import folder_rows
+from benchmarks.paper_prompts import PromptRow, folder_rows
 from benchmarks.world_cases import edit_case
 from benchmarks.world_tests import rendered, shot_like, visible_object
 from dreammotion_core.backends.base import ModelSpec
@@ -23,6 +24,9 @@ NUM_PAIRS = 26
 """As in the paper."""
 FIRST_CASE = 1000
 """The numbers below are the cases of `toybox_quality`, at which defaults were chosen before."""
+MOST_CASES = 1_000_000
+NUMBERING = "by clip, mask and prompts"
+"""Of the rows of a folder. Results without this fact were numbered by line, and may be of other rows now."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +34,7 @@ class Pair:
     """One clip and what is asked of it.
 
     Attributes:
-        index: number among all pairs, from 0.
+        index: its number among those of `StudyPairs`.
         title: for people.
         video: at a length that the model takes.
         mask: (F, H, W) bool, what may change.
@@ -48,6 +52,38 @@ class Pair:
     target_prompt: str
     find_object: Callable[[Frames], Mask] | None = None
     outline: Mask | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class StudyPairs:
+    """All pairs that a study may take.
+
+    Attributes:
+        numbers: of all of them, in order; a number stays that of its pair whatever becomes of the others.
+        read: gives the pair of a number.
+        facts: by which results are told from those of other pairs.
+    """
+
+    numbers: Sequence[int]
+    read: Callable[[int], Pair]
+    facts: Mapping[str, str]
+
+
+def world_pairs(spec: ModelSpec) -> StudyPairs:
+    """The pairs of the procedural world, numbered from 0."""
+    facts = {"pairs": "held-out clips of the procedural world"}
+    return StudyPairs(range(MOST_CASES), partial(world_pair, spec=spec), facts)
+
+
+def folder_pairs(folder: Path, *, spec: ModelSpec) -> StudyPairs:
+    """The pairs of a folder, in the order of its rows.
+
+    Raises:
+        InputError: if its prompt file cannot be used, or a folder of masks is empty.
+    """
+    rows = {row.number: row for row in folder_rows(folder)}
+    facts = {"pairs": folder.absolute().name, "numbering": NUMBERING}
+    return StudyPairs(list(rows), lambda number: folder_pair(rows[number], spec=spec), facts)
 
 
 def world_pair(index: int, *, spec: ModelSpec) -> Pair:
@@ -74,19 +110,16 @@ def world_pair(index: int, *, spec: ModelSpec) -> Pair:
     )
 
 
-def folder_pair(index: int, *, folder: Path, spec: ModelSpec) -> Pair:
+def folder_pair(row: PromptRow, *, spec: ModelSpec) -> Pair:
     """The clip and prompts of a row of a folder; every n-th frame, as near to the model's rate as it goes.
 
     Args:
-        index: number of the row, from 0.
-        folder: with ``prompts.csv``.
+        row: of the folder's prompt file.
         spec: gives length and rate.
 
     Raises:
-        ConfigError: if the prompt file is wrong.
         InputError: if the clip or its mask cannot be used.
     """
-    row = folder_rows(folder)[index]
     clip, whole = row.clip, read_video(row.clip)
     masks = read_masks(row.mask, num_frames=len(whole), size=whole.size).masks
     step = max(1, round(whole.fps / spec.fps))
@@ -96,7 +129,7 @@ def folder_pair(index: int, *, folder: Path, spec: ModelSpec) -> Pair:
             f"{clip} is too short for {spec.label}; it needs at least {shortest_length(spec)} frames"
         )
     return Pair(
-        index=index,
+        index=row.number,
         title=f"{clip.parent.name if clip.stem == 'clip' else clip.stem}: {row.target_prompt}",
         video=Video(np.ascontiguousarray(whole.frames[::step][:count]), whole.fps / step),
         mask=np.ascontiguousarray(masks[::step][:count]),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dreammotion_core.checks import check_prompts
-from dreammotion_core.errors import ConfigError, PromptError
+from dreammotion_core.errors import ConfigError, MaskError, PromptError
+from dreammotion_core.png_files import png_files
 
 PROMPTS_FILE = "prompts.csv"
 COLUMNS = ("clip", "source_prompt", "target_prompt")
@@ -24,12 +27,15 @@ class PromptRow:
         clip: a video file that exists.
         mask: a file or folder that exists.
         source_prompt, target_prompt: two that differ.
+        number: from the contents of all of these, so that a row keeps its results wherever it stands, and
+            has none once its clip, its mask or a prompt is another one.
     """
 
     clip: Path
     mask: Path
     source_prompt: str
     target_prompt: str
+    number: int
 
 
 def folder_rows(folder: Path) -> list[PromptRow]:
@@ -41,7 +47,8 @@ def folder_rows(folder: Path) -> list[PromptRow]:
 
     Raises:
         ConfigError: if the file is missing or no such table, a cell is empty or one too many, prompts are
-            the same, a clip or mask does not exist, or a clip in the folder has no row.
+            the same, a clip or mask does not exist, two rows are equal, or a clip in the folder has no row.
+        MaskError: if a folder of masks is empty.
     """
     path = folder / PROMPTS_FILE
     if not path.is_file():
@@ -52,6 +59,9 @@ def folder_rows(folder: Path) -> list[PromptRow]:
         raise ConfigError(f"{path} is no table in UTF-8 ({error}); save it as CSV, UTF-8") from error
     if not rows:
         raise ConfigError(f"{path} lacks rows; it needs {', '.join(COLUMNS)}")
+    for number, row in enumerate(rows):
+        if any(row.number == other.number for other in rows[:number]):
+            raise ConfigError(f"{path} asks twice for “{row.target_prompt}” of {row.clip}; remove one row")
     clips = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in CLIP_SUFFIXES)
     named = {p.resolve() for row in rows for p in (row.clip, row.mask)}
     if unnamed := [str(p.relative_to(folder)) for p in clips if p.resolve() not in named]:
@@ -86,4 +96,14 @@ def _checked_row(cells: dict[str | None, Any], folder: Path, place: str) -> Prom
     mask = folder / name if (name := cells.get("mask", "").strip()) else clip.parent / "masks"
     if not mask.exists():
         raise ConfigError(f"{place} needs the mask {mask}, which does not exist")
-    return PromptRow(clip, mask, source_prompt, target_prompt)
+    return PromptRow(
+        clip, mask, source_prompt, target_prompt, _number(clip, mask, (source_prompt, target_prompt))
+    )
+
+
+def _number(clip: Path, mask: Path, prompts: tuple[str, str]) -> int:
+    """The first 32 bits of a digest of the files and prompts."""
+    digest = hashlib.sha256(json.dumps(prompts).encode())
+    for file in (clip, *(png_files(mask, MaskError) if mask.is_dir() else [mask])):
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return int.from_bytes(digest.digest()[:4])

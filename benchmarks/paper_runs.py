@@ -68,7 +68,7 @@ def results_of(out: Path, variant: Variant) -> Results:
 def run_part(
     pipe: DreamMotionPipeline,
     *,
-    pairs: Sequence[int],
+    numbers: Sequence[int],
     read_pair: Callable[[int], Pair],
     variants: Sequence[Variant],
     config: EditConfig,
@@ -80,7 +80,7 @@ def run_part(
 
     Args:
         pipe: the model; with a source cache the variants of a pair cost less and give the same.
-        pairs: numbers of the pairs of this process.
+        numbers: of the pairs of this process.
         read_pair: gives the pair of a number.
         variants: the methods.
         config: settings that all share.
@@ -98,7 +98,7 @@ def run_part(
         settings = variant.of(config).to_dict()
         kept[variant.name].begin({**facts, "label": variant.label, "settings": settings})
         done[variant.name] = {record["index"] for record in kept[variant.name].records()}
-    todo = {i: [v for v in variants if i not in done[v.name]] for i in pairs}
+    todo = {i: [v for v in variants if i not in done[v.name]] for i in numbers}
     with tqdm(total=sum(map(len, todo.values())), desc="edits", disable=None) as bar:
         for index in (i for i, missing in todo.items() if missing):
             pair = read_pair(index)

@@ -6,25 +6,25 @@
 
 Without --clips the pairs are held-out clips of the procedural world; with --clips FOLDER they are its clips
 and the rows of its prompts.csv (clip, source_prompt, target_prompt, mask). An interrupted study goes on where
-it stopped. All methods share the settings, seed included, and none has this project's own finishing but
-"as-shipped", which is what a user gets. Writes study.json, study.md and study.html into --out.
+it stopped. Rows may be added, moved and changed in between: what has no edit yet gets one, and edits of rows
+that are no longer there are left out. All methods share the settings, seed included, and none has this
+project's own finishing but "as-shipped", which is what a user gets. Writes study.json, study.md and
+study.html into --out.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers.utils.logging import disable_progress_bar
 
-from benchmarks.paper_pairs import NUM_PAIRS, Pair, folder_pair, world_pair
-from benchmarks.paper_prompts import folder_rows
+from benchmarks.paper_pairs import NUM_PAIRS, StudyPairs, folder_pairs, world_pairs
 from benchmarks.paper_report import write_report
 from benchmarks.paper_runs import BASE, STUDY, possible_variants, run_part, study_variants
-from benchmarks.paper_summary import summarise_study
+from benchmarks.paper_summary import FOREIGN, summarise_study
 from benchmarks.toybox_quality import count_of, part_of, setting_of
 from dreammotion_core import DreamMotionPipeline, MemorySourceCache
 from dreammotion_core.backends.base import ModelSpec
@@ -47,7 +47,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--pairs", type=count_of, metavar="N", help=f"how many (default: {NUM_PAIRS}, or all rows)"
     )
     parser.add_argument(
-        "--first", type=int, default=0, metavar="K", help="number of the first of them, from 0"
+        "--first", type=int, default=0, metavar="K", help="place of the first of them, from 0"
     )
     parser.add_argument("--methods", nargs="+", default=STUDY, metavar="NAME", help=f"of {', '.join(STUDY)}")
     parser.add_argument("--preset", default="fast")
@@ -63,22 +63,26 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def pairs_of(options: argparse.Namespace, *, spec: ModelSpec) -> tuple[range, Callable[[int], Pair]]:
-    """The numbers of the pairs, and what gives each.
+def pairs_of(options: argparse.Namespace, *, spec: ModelSpec) -> StudyPairs:
+    """All pairs that the study may take.
 
     Raises:
-        ConfigError: if there is no pair of the first number.
+        InputError: if the folder of clips cannot be used.
+    """
+    return world_pairs(spec) if options.clips is None else folder_pairs(options.clips, spec=spec)
+
+
+def numbers_of(options: argparse.Namespace, *, pairs: StudyPairs) -> Sequence[int]:
+    """The numbers of the pairs that this process shall edit.
+
+    Raises:
+        ConfigError: if there is no pair at the first place.
     """
     first, part, parts = options.first, *options.part
-    if options.clips is None:
-        end, read_pair = first + (options.pairs or NUM_PAIRS), partial(world_pair, spec=spec)
-    else:
-        rows = len(folder_rows(options.clips))
-        end = min(rows, first + (options.pairs or rows))
-        read_pair = partial(folder_pair, folder=options.clips, spec=spec)
-    if not 0 <= first < end:
-        raise ConfigError(f"--first is {first}; pass the number of a pair, from 0")
-    return range(first + part - 1, end, parts), read_pair
+    count = options.pairs or (NUM_PAIRS if options.clips is None else len(pairs.numbers))
+    if not 0 <= first < len(pairs.numbers):
+        raise ConfigError(f"--first is {first}; pass the place of a pair, from 0")
+    return pairs.numbers[first : first + count][part - 1 :: parts]
 
 
 def run_study(options: argparse.Namespace) -> str:
@@ -97,8 +101,7 @@ def run_study(options: argparse.Namespace) -> str:
     variants = study_variants(options.methods, usual=usual)
     config = usual.with_changes(**(BASE | dict(options.set)))
     variants, reasons = possible_variants(variants, config=config, pipe=pipe)
-    pairs, read_pair = pairs_of(options, spec=pipe.spec)
-    where = "held-out clips of the procedural world" if options.clips is None else options.clips.name
+    pairs = pairs_of(options, spec=pipe.spec)
     instruments = given_instruments(options)
     facts: dict[str, Any] = {
         "model": options.model,
@@ -107,22 +110,24 @@ def run_study(options: argparse.Namespace) -> str:
         "tracker": instruments.tracker.name,
         "cotracker": None if options.cotracker is None else options.cotracker.name,
         "lpips": options.lpips,
-        "pairs": where,
+        **pairs.facts,
     }
     if not options.summary:
         run_part(
             pipe,
-            pairs=pairs,
-            read_pair=read_pair,
+            numbers=numbers_of(options, pairs=pairs),
+            read_pair=pairs.read,
             variants=variants,
             config=config,
             facts=facts,
             instruments=instruments,
             out=options.out,
         )
-    summary = summarise_study(options.out, variants=variants)
+    summary = summarise_study(options.out, variants=variants, numbers=pairs.numbers)
     facts = {**facts, **config.to_dict()}
-    report = write_report(summary, out=options.out, facts=facts, variants=variants, read_pair=read_pair)
+    report = write_report(summary, out=options.out, facts=facts, variants=variants, pairs=pairs)
+    if summary.num_foreign:
+        reasons.append(f"finished edits left out: {summary.num_foreign}, because {FOREIGN}")
     return "\n".join([report, *reasons])
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from benchmarks.paper_pairs import FIRST_CASE, folder_pair, world_pair
 from benchmarks.paper_prompts import folder_rows
-from benchmarks.paper_tables import arguments, pairs_of
+from benchmarks.paper_tables import arguments, numbers_of, pairs_of
 from benchmarks.world_cases import edit_case
 from dreammotion_core import ConfigError, MaskError, VideoError, write_video
 from dreammotion_core.mask_files import write_masks
-from tests.tiny import moving_square, tiny_spec
+from tests.tiny import moving_square, save_moving_square, tiny_spec
 
 SPEC = tiny_spec()
 PROMPTS = "clip,source_prompt,target_prompt\none/clip.mp4,a red car,a blue car\n"
@@ -21,9 +21,7 @@ PROMPTS = "clip,source_prompt,target_prompt\none/clip.mp4,a red car,a blue car\n
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    video, mask = moving_square(8, (64, 64))
-    write_video(type(video)(video.frames, 2 * SPEC.fps), tmp_path / "one" / "clip.mp4")
-    write_masks(mask, tmp_path / "one" / "masks")
+    save_moving_square(tmp_path / "one", fps=2 * SPEC.fps)
     (tmp_path / "prompts.csv").write_text(PROMPTS)
     return tmp_path
 
@@ -42,16 +40,18 @@ def test_pairs_of_the_world_are_new_and_fit_the_model() -> None:
 
 
 def test_the_first_pair_and_the_part_are_chosen(folder: Path) -> None:
-    numbers, read_pair = pairs_of(arguments(["--first", "26", "--pairs", "5", "--part", "2/2"]), spec=SPEC)
+    options = arguments(["--first", "26", "--pairs", "5", "--part", "2/2"])
+    pairs = pairs_of(options, spec=SPEC)
 
-    assert list(numbers) == [27, 29]
-    assert read_pair(27).index == 27
+    assert list(numbers_of(options, pairs=pairs)) == [27, 29]
+    assert pairs.read(27).index == 27
+    options = arguments(["--first", "1", "--clips", str(folder)])
     with pytest.raises(ConfigError, match="--first is 1"):
-        pairs_of(arguments(["--first", "1", "--clips", str(folder)]), spec=SPEC)
+        numbers_of(options, pairs=pairs_of(options, spec=SPEC))
 
 
 def test_a_folder_gives_every_so_many_frames_with_their_masks(folder: Path) -> None:
-    pair = folder_pair(0, folder=folder, spec=SPEC)
+    pair = folder_pair(folder_rows(folder)[0], spec=SPEC)
 
     assert len(pair.video) == SPEC.num_frames
     assert pair.video.fps == SPEC.fps
@@ -76,6 +76,7 @@ def test_a_folder_gives_every_so_many_frames_with_their_masks(folder: Path) -> N
             PROMPTS.replace("_prompt\n", "_prompt,mask\n", 1) + "one/clip.mp4,a,b,x\n",
             "needs the mask .*x, which",
         ),
+        (PROMPTS + "one/clip.mp4,a red car,a blue car\n", "asks twice for “a blue car”"),
         (PROMPTS + "two/clip.mp4,a,b\n", "line 3 .* names two/clip.mp4"),
     ],
 )
@@ -108,7 +109,26 @@ def test_a_mask_video_is_no_clip_without_a_row(folder: Path) -> None:
     (folder / "prompts.csv").write_text(text)
 
     assert folder_rows(folder)[0].mask == folder / "one" / "mask.mp4"
-    assert folder_pair(0, folder=folder, spec=SPEC).mask.any(axis=(1, 2)).all()
+    assert folder_pair(folder_rows(folder)[0], spec=SPEC).mask.any(axis=(1, 2)).all()
+
+
+def test_the_number_of_a_row_is_that_of_its_contents(folder: Path) -> None:
+    def number(text: str = PROMPTS) -> int:
+        (folder / "prompts.csv").write_text(text)
+        return folder_rows(folder)[0].number
+
+    first = number()
+    assert number(PROMPTS.replace("blue", "green")) != first
+    (folder / "one").rename(folder / "two")
+    assert number(PROMPTS.replace("one/", "two/")) == first
+    (folder / "two").rename(folder / "one")
+    clip = (folder / "one" / "clip.mp4").read_bytes()
+    write_video(moving_square(4, (64, 64))[0], folder / "one" / "clip.mp4")
+    assert number() != first
+    (folder / "one" / "clip.mp4").write_bytes(clip)
+    assert number() == first
+    next((folder / "one" / "masks").iterdir()).unlink()
+    assert number() != first
 
 
 def test_a_clip_without_a_row_is_missed(folder: Path) -> None:
@@ -121,10 +141,10 @@ def test_a_clip_without_masks_or_too_short_is_refused(folder: Path) -> None:
     for file in (folder / "one" / "masks").iterdir():
         file.unlink()
     with pytest.raises(MaskError):
-        folder_pair(0, folder=folder, spec=SPEC)
+        folder_pair(folder_rows(folder)[0], spec=SPEC)
     video, mask = moving_square(2, (64, 64))
     write_video(type(video)(video.frames, 2 * SPEC.fps), folder / "one" / "clip.mp4")
     write_masks(mask, folder / "short.npz")
     (folder / "prompts.csv").write_text("clip,source_prompt,target_prompt,mask\none/clip.mp4,a,b,short.npz\n")
     with pytest.raises(VideoError, match="too short"):
-        folder_pair(0, folder=folder, spec=SPEC)
+        folder_pair(folder_rows(folder)[0], spec=SPEC)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.paper_claims import check_claims
-from benchmarks.paper_pairs import world_pair
+from benchmarks.paper_pairs import world_pairs
 from benchmarks.paper_report import write_report
 from benchmarks.paper_runs import STUDY, results_of, study_variants
 from benchmarks.paper_statistics import bootstrap_difference, bootstrap_mean
@@ -27,7 +27,7 @@ from dreammotion_core import (
 )
 from dreammotion_core.methods.variants import VARIANTS, Variant
 from dreammotion_core.metrics import Instruments, Measurement
-from tests.tiny import save_tiny_unet3d, tiny_spec
+from tests.tiny import save_moving_square, save_tiny_unet3d, tiny_spec
 
 SPEC = tiny_spec()
 Study = Callable[..., str]
@@ -139,9 +139,46 @@ class TestStudy:
         with pytest.raises(ConfigError, match="holds a run with settings"):
             run("--set", "num_optimization_steps=2")
 
+    def test_rows_of_a_folder_may_be_added_moved_and_changed(self, study: Study, tmp_path: Path) -> None:
+        save_moving_square(tmp_path / "clips", fps=SPEC.fps)
+        out = tmp_path / "study"
+
+        def run(*prompts: str) -> str:
+            rows = ["clip,source_prompt,target_prompt", *(f"clip.mp4,{p}" for p in prompts)]
+            (tmp_path / "clips" / "prompts.csv").write_text("\n".join(rows))
+            return study(out, "--methods", "sdedit", "--clips", str(tmp_path / "clips"))
+
+        run("a dog,a cat", "a sun,a moon")
+        report = run("a box,a ball", "a sun,a moon", "a dog,a fox")
+
+        assert "| SDEdit | 3 |" in report
+        assert "finished edits left out: 1," in report
+        kept = [json.loads(line) for line in (out / "sdedit" / "cases.jsonl").read_text().splitlines()]
+        assert [record["target"] for record in kept] == ["a cat", "a moon", "a ball", "a fox"]
+        page = (out / "study.html").read_text()
+        order = ["1. clips: a ball", "2. clips: a moon", "3. clips: a fox"]
+        assert sorted(order, key=page.index) == order
+        assert page.count("<img") == 3 * (1 + 1)
+
+    def test_rows_that_an_older_version_numbered_by_line_are_refused(
+        self, study: Study, tmp_path: Path
+    ) -> None:
+        save_moving_square(tmp_path / "clips", fps=SPEC.fps)
+        rows = "clip,source_prompt,target_prompt\nclip.mp4,a dog,a cat\n"
+        (tmp_path / "clips" / "prompts.csv").write_text(rows)
+        words = ("--methods", "sdedit", "--clips", str(tmp_path / "clips"))
+        study(tmp_path / "study", *words)
+        run_json = tmp_path / "study" / "sdedit" / "run.json"
+        facts = json.loads(run_json.read_text())
+        assert facts.pop("numbering")
+        run_json.write_text(json.dumps(facts))
+
+        with pytest.raises(ConfigError, match="numbering"):
+            study(tmp_path / "study", *words)
+
     def test_nothing_finished_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no finished edits"):
-            summarise_study(tmp_path, variants=[VARIANTS[FULL]])
+            summarise_study(tmp_path, variants=[VARIANTS[FULL]], numbers=[0])
 
     def test_judge_and_tracker_are_those_of_metrics(self, study: Study, tmp_path: Path) -> None:
         words = ("--methods", "sdedit", "--pairs", "1")
@@ -170,7 +207,7 @@ class TestClaims:
         }
         for variant in variants:
             keep_figures(tmp_path, variant, figures[variant.name])
-        summary = summarise_study(tmp_path, variants=variants)
+        summary = summarise_study(tmp_path, variants=variants, numbers=range(9))
         holds = {claim.statement: claim.holds for claim in check_claims(summary)}
 
         assert holds["Matching raises motion fidelity"] is True
@@ -187,7 +224,7 @@ class TestClaims:
         for index, fidelity in enumerate((0.80, 0.99)):
             keep_figures(tmp_path, full, (fidelity, 0.2, 0.99), index=index)
         keep_figures(tmp_path, other, (0.85, 0.2, 0.99))
-        claims = check_claims(summarise_study(tmp_path, variants=[full, other]))
+        claims = check_claims(summarise_study(tmp_path, variants=[full, other], numbers=range(9)))
 
         holds = {claim.statement: claim.holds for claim in claims}
         assert holds["Temporal matching raises motion fidelity"] is False
@@ -196,14 +233,13 @@ class TestClaims:
         full, other = VARIANTS[FULL], VARIANTS["no-mask"]
         keep_figures(tmp_path, full, (0.9, 0.1, 0.9), tracker="DIS flow")
         keep_figures(tmp_path, other, (0.8, 0.1, 0.9), tracker="CoTracker")
-        summary = summarise_study(tmp_path, variants=[full, other])
+        summary = summarise_study(tmp_path, variants=[full, other], numbers=range(9))
 
         headings = [column.heading for column in summary.columns]
         assert headings[:2] == ["Motion-Fidelity (CoTracker) ↑", "Motion-Fidelity (DIS flow) ↑"]
-        pair = world_pair(0, spec=SPEC)
         facts = {"model": "tiny", "judge": "none", "tracker": "two", "pairs": "two"}
         report = write_report(
-            summary, out=tmp_path, facts=facts, variants=[full, other], read_pair=lambda _: pair
+            summary, out=tmp_path, facts=facts, variants=[full, other], pairs=world_pairs(SPEC)
         )
         assert "| DreamMotion | 1 | - | 0.900 |" in report
 
