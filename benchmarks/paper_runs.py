@@ -65,6 +65,29 @@ def results_of(out: Path, variant: Variant) -> Results:
     return Results(out / variant.name)
 
 
+def facts_of(variant: Variant, *, config: EditConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What holds for all results of a method: the facts of the study, its label and its settings."""
+    return {**facts, "label": variant.label, "settings": variant.of(config).to_dict()}
+
+
+def check_study(
+    out: Path, *, variants: Sequence[Variant], config: EditConfig, facts: Mapping[str, Any]
+) -> None:
+    """Make sure that what a folder holds of some methods was made as is now said of it.
+
+    Args:
+        out: folder of the study.
+        variants: the methods.
+        config: settings that all share.
+        facts: of the study.
+
+    Raises:
+        ConfigError: if not.
+    """
+    for variant in variants:
+        results_of(out, variant).check(facts_of(variant, config=config, facts=facts))
+
+
 def run_part(
     pipe: DreamMotionPipeline,
     *,
@@ -95,8 +118,7 @@ def run_part(
     kept = {variant.name: results_of(out, variant) for variant in variants}
     done: dict[str, set[int]] = {}
     for variant in variants:
-        settings = variant.of(config).to_dict()
-        kept[variant.name].begin({**facts, "label": variant.label, "settings": settings})
+        kept[variant.name].begin(facts_of(variant, config=config, facts=facts))
         done[variant.name] = {record["index"] for record in kept[variant.name].records()}
     todo = {i: [v for v in variants if i not in done[v.name]] for i in numbers}
     with tqdm(total=sum(map(len, todo.values())), desc="edits", disable=None) as bar:

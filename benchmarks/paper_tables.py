@@ -4,6 +4,7 @@
     python -m benchmarks.paper_tables --model toybox --part 2/2   # in a second process
     python -m benchmarks.paper_tables --model toybox --summary    # the report of what is finished
 
+The words of all three must agree: a folder of results refuses other settings, judges or clips than its own.
 Without --clips the pairs are held-out clips of the procedural world; with --clips FOLDER they are its clips
 and the rows of its prompts.csv (clip, source_prompt, target_prompt, mask). An interrupted study goes on where
 it stopped. Rows may be added, moved and changed in between: what has no edit yet gets one, and edits of rows
@@ -23,7 +24,14 @@ from transformers.utils.logging import disable_progress_bar
 
 from benchmarks.paper_pairs import NUM_PAIRS, StudyPairs, folder_pairs, world_pairs
 from benchmarks.paper_report import write_report
-from benchmarks.paper_runs import BASE, STUDY, possible_variants, run_part, study_variants
+from benchmarks.paper_runs import (
+    BASE,
+    STUDY,
+    check_study,
+    possible_variants,
+    run_part,
+    study_variants,
+)
 from benchmarks.paper_summary import FOREIGN, summarise_study
 from benchmarks.toybox_quality import count_of, part_of, setting_of
 from dreammotion_core import DreamMotionPipeline, MemorySourceCache
@@ -31,6 +39,7 @@ from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.cli_evaluation import add_instruments
 from dreammotion_core.cli_measuring import given_instruments
 from dreammotion_core.errors import ConfigError, DreamMotionError
+from dreammotion_core.metrics import CoTracker, FlowTracker
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -57,7 +66,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--part", type=part_of, default=(1, 1), metavar="K/N", help="every N-th pair from the K-th"
     )
-    parser.add_argument("--summary", action="store_true", help="only report what is finished")
+    parser.add_argument(
+        "--summary", action="store_true", help="only report what is finished; give the words of the study"
+    )
     parser.add_argument("--out", type=Path, default=Path("outputs/study"), help="folder of the results")
     add_instruments(parser)
     return parser.parse_args(argv)
@@ -102,16 +113,16 @@ def run_study(options: argparse.Namespace) -> str:
     config = usual.with_changes(**(BASE | dict(options.set)))
     variants, reasons = possible_variants(variants, config=config, pipe=pipe)
     pairs = pairs_of(options, spec=pipe.spec)
-    instruments = given_instruments(options)
     facts: dict[str, Any] = {
         "model": options.model,
         "precision": pipe.spec.precision,
         "judge": options.judge,
-        "tracker": instruments.tracker.name,
+        "tracker": (FlowTracker if options.cotracker is None else CoTracker).name,
         "cotracker": None if options.cotracker is None else options.cotracker.name,
         "lpips": options.lpips,
         **pairs.facts,
     }
+    check_study(options.out, variants=variants, config=config, facts=facts)
     if not options.summary:
         run_part(
             pipe,
@@ -120,7 +131,7 @@ def run_study(options: argparse.Namespace) -> str:
             variants=variants,
             config=config,
             facts=facts,
-            instruments=instruments,
+            instruments=given_instruments(options),
             out=options.out,
         )
     summary = summarise_study(options.out, variants=variants, numbers=pairs.numbers)

@@ -39,16 +39,28 @@ class Results:
         Raises:
             ConfigError: if the folder holds results of another run.
         """
-        wanted = json.loads(json.dumps(facts))
         if not self.facts:
+            wanted = json.loads(json.dumps(facts))
             with written_atomically(self.path / "run.json") as part:
                 part.write_text(json.dumps(wanted, indent=1) + "\n", "utf-8")
             self.facts = wanted
-        for name, value in wanted.items():
-            if self.facts.get(name) != value:
+        self.check(facts)
+
+    def check(self, facts: Mapping[str, Any]) -> None:
+        """Make sure that a used folder has exactly these facts; a new one agrees with all.
+
+        Raises:
+            ConfigError: if the folder holds results of another run.
+        """
+        if not self.facts:
+            return
+        kept, wanted = _flat(self.facts), _flat(json.loads(json.dumps(facts)))
+        for name in kept | wanted:
+            if kept.get(name) != wanted.get(name):
+                was, now = (of.get(name, "(unknown to that version)") for of in (kept, wanted))
                 raise ConfigError(
-                    f"{self.path} holds a run with {name} = {self.facts.get(name)}, not {value}; "
-                    "choose another folder with --out"
+                    f"{self.path} holds a run with {name} = {was}, not {now}; ask for the same, or choose "
+                    "another folder with --out"
                 )
 
     def records(self) -> list[dict[str, Any]]:
@@ -79,3 +91,14 @@ class Results:
 
     def _clip(self, index: int) -> Path:
         return self.path / "clips" / f"{index:05}.npz"
+
+
+def _flat(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts by name, those within others as "settings.seed"."""
+    flat: dict[str, Any] = {}
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{inner}": held for inner, held in value.items()}
+        else:
+            flat[name] = value
+    return flat

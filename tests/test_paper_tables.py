@@ -136,8 +136,30 @@ class TestStudy:
         page = (out / "study.html").read_text()
         assert page.count("<img") == 2 * (1 + 3)
         assert 'src="http' not in page
-        with pytest.raises(ConfigError, match="holds a run with settings"):
+        with pytest.raises(ConfigError, match=r"holds a run with settings.num_optimization_steps = 1, not 2"):
             run("--set", "num_optimization_steps=2")
+
+    def test_a_summary_says_what_was_run_or_nothing(self, study: Study, tmp_path: Path) -> None:
+        words = ("--methods", "sdedit", "--pairs", "1", "--judge", "none")
+        report = study(tmp_path, *words)
+        written = [tmp_path / f"study.{suffix}" for suffix in ("json", "md", "html")]
+        before = [file.read_bytes() for file in written]
+        save_moving_square(tmp_path / "clips", fps=SPEC.fps)
+        (tmp_path / "clips" / "prompts.csv").write_text(
+            "clip,source_prompt,target_prompt\nclip.mp4,a dog,a cat\n"
+        )
+
+        for others, message in (
+            (("--set", "num_optimization_steps=1", "spatial_weight=9"), r"spatial_weight = .*, not 9"),
+            (("--judge", "toybox-clip"), "judge = none, not toybox-clip"),
+            (("--lpips", "alex"), "lpips = None, not alex"),
+            (("--cotracker", "nowhere.pth"), "tracker = DIS flow, not CoTracker"),
+            (("--clips", str(tmp_path / "clips")), "pairs = held-out clips .*, not clips"),
+        ):
+            with pytest.raises(ConfigError, match=message):
+                study(tmp_path, *words, "--summary", *others)
+        assert [file.read_bytes() for file in written] == before
+        assert study(tmp_path, *words, "--summary") == report
 
     def test_rows_of_a_folder_may_be_added_moved_and_changed(self, study: Study, tmp_path: Path) -> None:
         save_moving_square(tmp_path / "clips", fps=SPEC.fps)
@@ -173,7 +195,7 @@ class TestStudy:
         assert facts.pop("numbering")
         run_json.write_text(json.dumps(facts))
 
-        with pytest.raises(ConfigError, match="numbering"):
+        with pytest.raises(ConfigError, match=r"numbering = .unknown to that version., not by clip"):
             study(tmp_path / "study", *words)
 
     def test_nothing_finished_is_said(self, tmp_path: Path) -> None:
@@ -188,7 +210,7 @@ class TestStudy:
         assert "judge none, tracker DIS flow" in report
         assert "Not measured: Text-Align" in report
         with pytest.raises(ModelLoadError, match=r"CoTracker is not installed|no file nowhere\.pth"):
-            study(tmp_path, *words, "--cotracker", "nowhere.pth")
+            study(tmp_path / "other", *words, "--cotracker", "nowhere.pth")
 
     @pytest.mark.parametrize("words", [("--part", "3/2"), ("--pairs", "0"), ("--set", "x")])
     def test_wrong_words_are_refused(self, words: tuple[str, ...]) -> None:
