@@ -87,13 +87,16 @@ def numbers_of(options: argparse.Namespace, *, pairs: StudyPairs) -> Sequence[in
     """The numbers of the pairs that this process shall edit.
 
     Raises:
-        ConfigError: if there is no pair at the first place.
+        ConfigError: if there is no pair at the first place, or none for this part.
     """
     first, part, parts = options.first, *options.part
     count = options.pairs or (NUM_PAIRS if options.clips is None else len(pairs.numbers))
     if not 0 <= first < len(pairs.numbers):
         raise ConfigError(f"--first is {first}; pass the place of a pair, from 0")
-    return pairs.numbers[first : first + count][part - 1 :: parts]
+    chosen = pairs.numbers[first : first + count]
+    if part > len(chosen):
+        raise ConfigError(f"--part is {part}/{parts}, but there are {len(chosen)} pairs; make fewer parts")
+    return chosen[part - 1 :: parts]
 
 
 def run_study(options: argparse.Namespace) -> str:
@@ -112,6 +115,8 @@ def run_study(options: argparse.Namespace) -> str:
     variants = study_variants(options.methods, usual=usual)
     config = usual.with_changes(**(BASE | dict(options.set)))
     variants, reasons = possible_variants(variants, config=config, pipe=pipe)
+    if not variants:
+        raise ConfigError("; ".join(reasons))
     pairs = pairs_of(options, spec=pipe.spec)
     facts: dict[str, Any] = {
         "model": options.model,

@@ -45,6 +45,9 @@ def test_the_first_pair_and_the_part_are_chosen(folder: Path) -> None:
 
     assert list(numbers_of(options, pairs=pairs)) == [27, 29]
     assert pairs.read(27).index == 27
+    options = arguments(["--pairs", "1", "--part", "2/2"])
+    with pytest.raises(ConfigError, match="--part is 2/2, but there are 1 pairs"):
+        numbers_of(options, pairs=pairs)
     options = arguments(["--first", "1", "--clips", str(folder)])
     with pytest.raises(ConfigError, match="--first is 1"):
         numbers_of(options, pairs=pairs_of(options, spec=SPEC))

@@ -198,6 +198,17 @@ class TestStudy:
         with pytest.raises(ConfigError, match=r"numbering = .unknown to that version., not by clip"):
             study(tmp_path / "study", *words)
 
+    def test_what_cannot_run_is_said_instead_of_asking_to_run_it(self, study: Study, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="FlowEdit is left out: ") as caught:
+            study(tmp_path, "--methods", "flowedit")
+        assert "--summary" not in str(caught.value)
+        with pytest.raises(ConfigError, match="--part is 2/2") as caught:
+            study(tmp_path, "--methods", "sdedit", "--pairs", "1", "--part", "2/2")
+        assert "--summary" not in str(caught.value)
+        assert not any(tmp_path.iterdir())
+        with pytest.raises(ConfigError, match="without --summary first"):
+            study(tmp_path, "--methods", "sdedit", "--summary")
+
     def test_nothing_finished_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no finished edits"):
             summarise_study(tmp_path, variants=[VARIANTS[FULL]], numbers=[0])
