@@ -129,11 +129,12 @@ def setting_of(text: str) -> tuple[str, Any]:
     """Name and value of NAME=VALUE, the value in JSON, from the command line."""
     name, equals, value = text.partition("=")
     try:
-        return name, json.loads(value if equals else "")
+        found = json.loads(value if equals else "")
     except json.JSONDecodeError as error:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not NAME=VALUE with a value in JSON, such as learning_rate=0.2"
         ) from error
+    return name, tuple(found) if isinstance(found, list) else found  # JSON knows no tuples, settings no lists
 
 
 def make_clips(options: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dreammotion_core.backends.base import Backend, ModelSpec
@@ -56,6 +57,21 @@ def check_fits(video: Video, spec: ModelSpec, config: EditConfig) -> None:
         raise ConfigError(f"{spec.label} has no stage {config.last_stage!r}; {known}")
 
 
+def check_timesteps(config: EditConfig, backend: Backend) -> None:
+    """Refuse timesteps at which nothing is left of a clip, as the last one of CogVideoX.
+
+    Raises:
+        ConfigError: if the range holds one.
+    """
+    last = config.timestep_range[1] - 1
+    alpha, _ = backend.signal_and_noise(torch.tensor([last]), torch.zeros(1))
+    if alpha == 0:
+        raise ConfigError(
+            f"timestep_range ends at {last + 1}, and at timestep {last} {backend.spec.label} sees noise "
+            f"alone; end it at {last} or below"
+        )
+
+
 def selection(mask: NDArray[np.generic] | None, video: Video, config: EditConfig) -> Mask:
     """What may change: the checked and grown mask, or everything where the mask is switched off.
 
@@ -75,7 +91,7 @@ def selection(mask: NDArray[np.generic] | None, video: Video, config: EditConfig
 def notices_about(
     video: Video, prompts: Sequence[str], backend: Backend, *, config: EditConfig
 ) -> list[Notice]:
-    """What the user should know about a clip and its prompts before they are edited."""
+    """What the user should know about a clip and all of its prompts before it is edited."""
     notices, spec = list(video.notices), backend.spec
     grid = spec.fit_size(video.size, scale=config.resolution_scale)
     if grid != video.size:
@@ -84,7 +100,7 @@ def notices_about(
             f"{grid[1]}x{grid[0]}, and the edited part is scaled back to the clip's size."
         )
         notices.append(Notice("resized", text))
-    for prompt in prompts:
+    for prompt in (*prompts, config.negative_prompt):
         notices += [n for n in backend.check_prompt(prompt) if n not in notices]
     return notices
 

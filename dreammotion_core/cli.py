@@ -105,7 +105,7 @@ def _selected(options: argparse.Namespace, video: Video) -> SelectedObject:
 
 
 def _metrics(options: argparse.Namespace) -> None:
-    print(measured_text(options))
+    print(measured_text(options, note=_note))
 
 
 def _ablate(options: argparse.Namespace) -> None:
@@ -226,7 +226,7 @@ def _write_results(options: argparse.Namespace, output: EditOutput, selected: Se
     write_video(output.video, options.out)
     write_receipt(receipt, options.receipt or options.out.with_suffix(".json"))
     if options.frames_dir is not None:
-        write_frames(output.frames, options.frames_dir)
+        write_frames(output.frames, options.frames_dir, fps=output.video.fps)
     print(
         f"{options.out}: {len(output.video)} frames, {len(output.losses)} steps in {output.seconds:.0f} s, "
         f"seed {output.config.seed}; {_outside(output.max_difference_outside)}"

@@ -41,7 +41,13 @@ def add_evaluation_commands(commands: argparse._SubParsersAction[Any]) -> None:
 
 def _add_metrics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="SOURCE", type=Path, help="the source: a video, or a folder of PNG")
-    parser.add_argument("edited", metavar="EDITED", type=Path, help="the edit: likewise")
+    parser.add_argument(
+        "edited",
+        metavar="EDITED",
+        type=Path,
+        help="the edit: likewise; frames of `edit "
+        "--frames-dir` say how fast they are, for others of a source video give --fps",
+    )
     parser.add_argument("--target-prompt", metavar="TEXT", help="what the edit should show")
     parser.add_argument("--mask", metavar="PATH", type=Path, help="what was selected, as for `edit`")
     parser.add_argument(

@@ -1,11 +1,13 @@
-"""What the commands ``metrics`` and ``ablate`` do. Deliberately absent: printing; text is returned."""
+"""What the commands ``metrics`` and ``ablate`` do. Deliberately absent: printing; text is handed on."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -14,8 +16,9 @@ from dreammotion_core.ablation import VariantResult, run_ablation
 from dreammotion_core.atomic_files import check_writable, written_atomically
 from dreammotion_core.cli_arguments import given_device
 from dreammotion_core.cli_settings import given_config
+from dreammotion_core.errors import ConfigError
 from dreammotion_core.events import StepDone
-from dreammotion_core.frame_folders import read_frames
+from dreammotion_core.frame_folders import kept_fps, read_frames
 from dreammotion_core.mask_files import read_masks
 from dreammotion_core.methods.variants import known_variants
 from dreammotion_core.metrics import (
@@ -34,15 +37,22 @@ from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.reports.ablation_board import write_ablation_board
 from dreammotion_core.reports.measurement_table import heading, measurement_cells
 from dreammotion_core.reports.page import markdown_table
-from dreammotion_core.values import Mask, Video
+from dreammotion_core.values import Mask, Notice, Video
 from dreammotion_core.video_io import read_video
 
 _ANY_FPS = 24.0
-"""Of folders of frames, where the rate matters to no measure."""
+"""Of folders of frames, which are not resampled and whose rate matters to no measure."""
+
+Note = Callable[[Notice], None]
+"""Is told what the user should know, as it comes."""
 
 
-def measured_text(options: argparse.Namespace) -> str:
+def measured_text(options: argparse.Namespace, *, note: Note) -> str:
     """Run ``metrics``.
+
+    Args:
+        options: of the command line.
+        note: is told what reading changed.
 
     Returns:
         A table in Markdown, and what could not be measured and why.
@@ -55,18 +65,19 @@ def measured_text(options: argparse.Namespace) -> str:
     known_metrics(options.metrics)
     if options.json is not None:
         check_writable(options.json)
-    edited = _clip(options.edited)
+    edited = _clip(options.edited, note)
     source = _clip(
         options.video,
+        note,
         start_frame=options.start_frame,
-        max_frames=options.num_frames or len(edited),
-        fps=options.fps or edited.fps,
+        max_frames=len(edited) if options.num_frames is None else options.num_frames,
+        fps=_source_fps(options, edited),
     )
     measurements = evaluate_edit(
         source.frames,
         edited=edited.frames,
-        mask=_mask(options.mask, source, options.object_index),
-        edited_mask=_mask(options.edited_mask, source),
+        mask=_mask(options.mask, source, note, options.object_index),
+        edited_mask=_mask(options.edited_mask, source, note),
         target_prompt=options.target_prompt,
         names=options.metrics,
         instruments=given_instruments(options),
@@ -140,18 +151,40 @@ def given_instruments(options: argparse.Namespace) -> Instruments:
 
 
 def _clip(
-    path: Path, *, start_frame: int = 0, max_frames: int | None = None, fps: float | None = None
+    path: Path, note: Note, *, start_frame: int = 0, max_frames: int | None = None, fps: float | None = None
 ) -> Video:
-    if path.is_dir():
-        return read_frames(path, fps=_ANY_FPS, start_frame=start_frame, max_frames=max_frames)
-    return read_video(path, start_frame=start_frame, max_frames=max_frames, fps=fps)
+    span: dict[str, Any] = {"start_frame": start_frame, "max_frames": max_frames}
+    clip = read_frames(path, fps=_ANY_FPS, **span) if path.is_dir() else read_video(path, fps=fps, **span)
+    _tell(clip.notices, path, note)
+    return clip
 
 
-def _mask(path: Path | None, video: Video, object_index: int | None = None) -> Mask | None:
+def _source_fps(options: argparse.Namespace, edited: Video) -> float | None:
+    """At which rate a source video shows the same moments as the edit; None for a folder, which has none."""
+    if options.video.is_dir() or options.fps is not None:
+        return options.fps  # type: ignore[no-any-return]
+    if not options.edited.is_dir():
+        return edited.fps
+    fps = kept_fps(options.edited)
+    if fps is None:
+        raise ConfigError(
+            f"the frames in {options.edited} do not say at how many a second the source was read; give it "
+            "with --fps (“fps” in the receipt of the edit), or measure the edited .mp4 instead of its frames"
+        )
+    return fps
+
+
+def _mask(path: Path | None, video: Video, note: Note, object_index: int | None = None) -> Mask | None:
     if path is None:
         return None
     given = read_masks(path, num_frames=len(video), size=video.size, object_index=object_index)
+    _tell(given.notices, path, note)
     return np.asarray(given.masks)
+
+
+def _tell(notices: Iterable[Notice], path: Path, note: Note) -> None:
+    for notice in notices:
+        note(replace(notice, text=f"{path.name}: {notice.text}"))
 
 
 def _listed(measurements: Sequence[Measurement]) -> str:

@@ -1,6 +1,7 @@
 """Clips as folders of PNG files, one file a frame.
 
-PNG is lossless: frames written and read again are the same bytes, which an MP4 cannot promise.
+PNG is lossless: frames written and read again are the same bytes, which an MP4 cannot promise. The frame rate
+is kept as text in each file, so that a folder holds nothing but its frames.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from dreammotion_core.atomic_files import written_atomically
 from dreammotion_core.errors import VideoError
@@ -19,6 +21,10 @@ from dreammotion_core.frame_range import cut_notices, frame_range
 from dreammotion_core.frame_storage import gather_frames
 from dreammotion_core.png_files import check_empty_folder, opened_png, over_black, png_files
 from dreammotion_core.values import Frames, Notice, Video
+from dreammotion_core.video_timeline import MAX_FPS, MIN_FPS
+
+_FPS = "fps"
+"""Keyword of the frame rate among the texts of a PNG file."""
 
 
 def read_frames(
@@ -68,18 +74,41 @@ def read_frames(
     return Video(frames, fps=fps, notices=(*notices, *size_notices(height, width)))
 
 
-def write_frames(frames: Frames, folder: str | Path) -> None:
+def write_frames(frames: Frames, folder: str | Path, *, fps: float | None = None) -> None:
     """Write frames as ``00000.png``, ``00001.png``, ...
 
     Args:
         frames: (F, H, W, 3) uint8 RGB.
         folder: is made if missing; must be empty, so that frames of two clips never mix.
+        fps: frames a second, for `kept_fps`; None keeps none.
 
     Raises:
         OutputError: if the folder is not empty or cannot be written; no file is left half-written.
     """
     place = Path(folder)
     check_empty_folder(place)
+    texts = PngInfo()
+    if fps is not None:
+        texts.add_text(_FPS, repr(float(fps)))
     for index, frame in enumerate(frames):
         with written_atomically(place / f"{index:05d}.png") as temporary:
-            Image.fromarray(frame).save(temporary, compress_level=3)
+            Image.fromarray(frame).save(temporary, compress_level=3, pnginfo=texts)
+
+
+def kept_fps(folder: str | Path) -> float | None:
+    """The frames a second that `write_frames` kept with a clip.
+
+    Returns:
+        None where the files say none, for example because another program wrote them.
+
+    Raises:
+        VideoError: if there is no folder, no PNG file in it, or the first is unreadable.
+    """
+    first = png_files(Path(folder), VideoError)[0]
+    with opened_png(first, name=first.name, error=VideoError) as image:
+        said = image.info.get(_FPS)
+    try:
+        fps = float(str(said))
+    except ValueError:
+        return None
+    return fps if MIN_FPS <= fps <= MAX_FPS else None

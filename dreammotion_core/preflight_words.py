@@ -28,7 +28,8 @@ def describe_preflight(result: Preflight) -> tuple[str, ...]:
     room = f"{result.usable_bytes / 1e9:.1f} GB can be used on {result.device}"
     need = f"{asked.peak_bytes / 1e9:.1f} GB"
     if asked.fits:
-        first = f"It fits: at most {need} are held; {room}." if asked.peak_bytes else "It fits."
+        what = "The step of the key frames fits" if result.has_later_stages else "It fits"
+        first = f"{what}: at most {need} are held; {room}." if asked.peak_bytes else f"{what}."
         return first, _time_words(result, asked)
     first = f"It does not fit: {_setting_words(asked)} need about {need}, and {room}."
     if proposal is None:
@@ -50,7 +51,8 @@ def _time_words(result: Preflight, trial: Trial) -> str:
     text = f"About {_seconds_words(result.seconds(trial))}: {steps} of {trial.step_seconds:.2g} s each."
     if trial.is_sparing:
         text += " To fit, parts of a step are computed twice instead of being kept; the result is the same."
-    return f"{text} The later stages of the cascade come on top." if result.has_later_stages else text
+    later = " The later stages of the cascade come on top; their memory is not tried here."
+    return text + later if result.has_later_stages else text
 
 
 def _seconds_words(seconds: float) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,8 +59,8 @@ def source_branch(
     """The source branch of a run that starts now.
 
     Answers are the same bits with and without a cache, because their keys stand for all that they depend on:
-    the noisy latents, timestep and text embeddings themselves, the model with its weights, precision, device
-    and threads, the guidance scale and the key sites.
+    the noisy latents, timestep and text embeddings themselves, the model with its weights, settings, kind of
+    prediction, precision, device and threads, the guidance scale and the key sites.
 
     Args:
         cache: where answers are kept; None computes each.
@@ -81,6 +82,7 @@ def _fingerprint(backend: Backend) -> str:
     layout = [(name, tensor.dtype, tuple(tensor.shape), tensor.stride()) for name, tensor in named.items()]
     device = backend.device
     context = (
+        (backend.prediction_type, [(name, _settings(module)) for name, module in denoiser.named_modules()]),
         (spec.name, spec.family, spec.source, spec.revision, spec.precision, layout),
         (torch.__version__, torch.get_num_threads(), torch.get_float32_matmul_precision()),
         (device, torch.cuda.get_device_name(device) if device.type == "cuda" else ""),
@@ -88,6 +90,12 @@ def _fingerprint(backend: Backend) -> str:
     )
     samples = torch.cat([values.float().cpu() for values in map(_sample, named.values())])
     return _digest([samples], context=repr(context))
+
+
+def _settings(module: nn.Module) -> list[tuple[str, Any]]:
+    """What a module computes with besides its weights: numbers of heads, divisors and the like."""
+    public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    return sorted((name, value) for name, value in public.items() if isinstance(value, (int, float, str)))
 
 
 def _sample(tensor: Tensor) -> Tensor:

@@ -6,8 +6,10 @@ What an answer's key stands for is `source_branch`'s business.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -140,7 +142,8 @@ class MemorySourceCache:
 class DiskSourceCache:
     """Answers in a folder, one safetensors file each, which later processes find again.
 
-    A damaged file counts as absent. Where the disk is full, the run goes on without keeping more.
+    A damaged file counts as absent. Where the disk is full or the folder may only be read, the run goes on
+    without keeping more. Several processes may share a folder.
 
     Args:
         folder: made if it is missing; holds nothing else.
@@ -161,13 +164,14 @@ class DiskSourceCache:
         try:
             tensors = load_file(path)
             noise_pred = tensors.pop("noise_pred")
-            path.touch()  # its time says when it was used last
         except FileNotFoundError:
             return None
         except (OSError, SafetensorError, KeyError) as error:
             logger.warning("%s is damaged and will be made again (%s)", path, error)
-            path.unlink(missing_ok=True)
+            _remove(path)
             return None
+        with suppress(OSError):  # another process may have evicted it, or the folder may only be read
+            os.utime(path)  # says when it was used last
         self._used.add(key)
         return Prediction(noise_pred, {site.removeprefix("keys."): keys for site, keys in tensors.items()})
 
@@ -175,13 +179,11 @@ class DiskSourceCache:
         """See `SourceCache`."""
         kept = prediction.kept_at("cpu")
         content = save({"noise_pred": kept.noise_pred} | {f"keys.{site}": k for site, k in kept.keys.items()})
-        files = sorted(self._folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime_ns)
-        sizes = [(file.stem, file.stat().st_size) for file in files]
-        going = evicted(sizes, needed=len(content), protected=self._used, max_bytes=self._max_bytes)
+        going = evicted(self._sizes(), needed=len(content), protected=self._used, max_bytes=self._max_bytes)
         if going is None:
             return
         for name in going:
-            self._path(name).unlink(missing_ok=True)
+            _remove(self._path(name))
         try:
             with written_atomically(self._path(key)) as part:
                 part.write_bytes(content)
@@ -192,3 +194,18 @@ class DiskSourceCache:
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.safetensors"
+
+    def _sizes(self) -> list[tuple[str, int]]:
+        """Key and size of each file, the least recently used first."""
+        found = []
+        for file in self._folder.glob("*.safetensors"):
+            with suppress(FileNotFoundError):  # another process may evict meanwhile
+                facts = file.stat()
+                found.append((facts.st_mtime_ns, file.stem, facts.st_size))
+        return [(key, size) for _, key, size in sorted(found)]
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, if it is there and may be removed."""
+    with suppress(OSError):
+        path.unlink()

@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreammotion_core import ConfigError, DreamMotionPipeline, EditConfig, Started, write_frames, write_video
+from dreammotion_core import (
+    ConfigError,
+    DreamMotionPipeline,
+    EditConfig,
+    Started,
+    Video,
+    read_video,
+    write_frames,
+    write_video,
+)
 from dreammotion_core.ablation import VariantEvent, VariantResult, run_ablation
 from dreammotion_core.cli import main
 from dreammotion_core.mask_files import write_masks
@@ -191,6 +200,29 @@ class TestCommands:
         assert figures["background_difference"]["value"] == 0
         assert "Background change" in said
         assert "not measured: Text-Align: no target prompt" in said
+
+    def test_a_folder_is_measured_against_the_video_at_the_rate_of_its_edit(
+        self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        del clip
+        video, mask = moving_square(12, SIZE)
+        fast = write_video(Video(video.frames, fps=32.0), tmp_path / "fast.mp4")
+        edited, words = read_video(fast, fps=8.0), ["--judge", "none", "--metrics", "psnr_inside"]
+        write_frames(edited.frames, tmp_path / "kept", fps=edited.fps)
+        write_frames(edited.frames, tmp_path / "bare")
+        mask = mask[: len(edited)].copy()
+        mask[0] = False
+        write_masks(mask, tmp_path / "late.npz")
+        for more in (["kept"], ["bare", "--fps", "8"], ["kept", "--mask", str(tmp_path / "late.npz")]):
+            folder, *options = more
+            assert main(["metrics", str(fast), str(tmp_path / folder), *words, *options]) == 0
+            said = capsys.readouterr()
+            assert "∞" in said.out
+            assert "fast.mp4: It was resampled from 32 to 8 frames a second" in said.err
+            assert ("late.npz: The mask selects nothing on 1 of" in said.err) == ("--mask" in options)
+
+        assert main(["metrics", str(fast), str(tmp_path / "bare"), *words]) == 2
+        assert "give it with --fps" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("words", "message"),

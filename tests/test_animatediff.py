@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from diffusers import DDIMScheduler, MotionAdapter, UNet2DConditionModel, UNetMotionModel
 
+from dreammotion_core import ModelLoadError
 from dreammotion_core.backends.registry import find_model, load_backend
 from dreammotion_core.backends.unet3d import KEY_SITES, UNet3DBackend
 from dreammotion_core.keys import matching_modules
@@ -62,3 +63,25 @@ def test_key_sites_exist_in_a_model_of_the_exact_shape() -> None:
     assert sum(p.numel() for p in image_unet.parameters()) == 859_520_964
     assert len(names) == 9
     assert not any("motion_modules" in name for name in names)
+
+
+def test_the_noise_schedule_of_an_image_model_is_refused_until_it_is_linear(tmp_path: Path) -> None:
+    of_images = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    folder = str(save_tiny_animatediff(tmp_path))
+    of_images.save_pretrained(tmp_path / "scheduler")
+    with pytest.raises(ModelLoadError, match=r'scaled_linear.*write "beta_schedule": "linear" there'):
+        load_backend(folder)
+
+    # As the README makes a folder.
+    fitting = DDIMScheduler.from_pretrained(
+        folder,
+        subfolder="scheduler",
+        beta_schedule="linear",
+        clip_sample=False,
+        timestep_spacing="linspace",
+        steps_offset=1,
+    )
+    fitting.save_pretrained(tmp_path / "scheduler")
+    alpha, sigma = load_backend(folder).signal_and_noise(torch.tensor([500]), torch.zeros(1, 4, 1, 1, 1))
+
+    assert (sigma / alpha).item() == pytest.approx(2.285, abs=1e-3)

@@ -21,6 +21,7 @@ from PIL import Image
 from dreammotion_core import EditConfig, Video, list_models, read_frames, read_video, write_video
 from dreammotion_core.cli import main
 from dreammotion_core.cli_selecting import FollowedObject
+from dreammotion_core.frame_folders import kept_fps
 from dreammotion_core.mask_files import read_masks, write_masks
 from segmentation import Prompt, Tracks, list_segmenters, load_segmenter
 from tests.tiny import moving_square, save_tiny_unet3d
@@ -76,6 +77,7 @@ def test_edit_writes_clip_frames_and_receipt(
     source = read_video(clip, max_frames=3).frames
     outside = ~read_masks(masks, num_frames=3, size=SIZE).masks
     assert np.array_equal(read_frames(frames, fps=8.0).frames[outside], source[outside])
+    assert kept_fps(frames) == read_video(clip).fps
 
 
 def test_edit_repeats_with_its_seed(clip: Path, model: Path, masks: Path, tmp_path: Path) -> None:

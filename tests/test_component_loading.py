@@ -14,13 +14,17 @@ from diffusers import AutoencoderKL
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from dreammotion_core import ModelLoadError
 from dreammotion_core.backends.component_loading import ModelFiles
 from dreammotion_core.backends.known_models import ZEROSCOPE
 from dreammotion_core.backends.registry import find_model, load_backend
-from tests.tiny import save_tiny_unet3d
-from tests.tiny_video import save_tiny_wan
+from dreammotion_core.backends.text_encoding import token_limit
+from dreammotion_core.backends.wan import WanBackend
+from tests.tiny import save_tiny_unet3d, tiny_parts
+from tests.tiny_cascade import save_tiny_cascade
+from tests.tiny_video import save_tiny_wan, tiny_video_spec, tiny_wan_parts
 
 REVISION = "0" * 40
 HUB_MODEL = replace(ZEROSCOPE, source="owner/model", revision=REVISION)
@@ -50,6 +54,9 @@ class Hub(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815
 
+    def drop_connection(self) -> None:
+        self.close_connection = True
+
     def log_message(self, *_arguments: object) -> None:
         pass
 
@@ -60,7 +67,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Hub]]:
         pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), OwnHub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", address)
@@ -139,6 +146,14 @@ def test_a_hub_model_without_a_part_is_refused_before_its_weights_are_fetched(hu
         load_backend(f"owner/model@{REVISION}")
 
 
+@pytest.mark.parametrize("name", [f"owner/model@{REVISION}", "zeroscope"])
+def test_a_connection_that_is_dropped_is_said(hub: type[Hub], name: str) -> None:
+    hub.do_GET = hub.do_HEAD = hub.drop_connection
+
+    with pytest.raises(ModelLoadError, match=r"model_index.json of .* cannot be loaded .*check the network"):
+        load_backend(name)
+
+
 def disk_is_full(*_arguments: object, **_options: object) -> None:
     try:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -202,3 +217,79 @@ def test_weights_with_a_missing_tensor_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ModelLoadError, match=r"transformer in .*blocks\.1\.attn1\.to_k"):
         load_backend(str(folder))
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("text", ["null", "[]", "{}", ""])
+@pytest.mark.parametrize("save", [save_tiny_unet3d, save_tiny_wan])
+def test_damaged_files_of_a_tokenizer_are_refused(
+    tmp_path: Path, save: Callable[[Path], Path], file: str, text: str
+) -> None:
+    folder = save(tmp_path)
+    (folder / "tokenizer" / file).write_text(text)
+
+    with pytest.raises(ModelLoadError, match=r"tokenizer.* (in|of) .*cannot be .*fetch it again"):
+        load_backend(str(folder))
+
+
+SAVED = {"unet3d": save_tiny_unet3d, "cascade": save_tiny_cascade, "wan": save_tiny_wan}
+
+
+@pytest.mark.parametrize(
+    ("family", "file"),
+    [
+        ("unet3d", "tokenizer/tokenizer_config.json"),
+        ("cascade", "tokenizer/tokenizer_config.json"),
+        ("wan", "tokenizer/tokenizer_config.json"),
+        ("unet3d", "scheduler/scheduler_config.json"),
+        ("cascade", "video/scheduler/scheduler_config.json"),
+    ],
+)
+@pytest.mark.parametrize("text", [None, "{}"])
+def test_a_part_without_its_settings_is_refused(
+    tmp_path: Path, family: str, file: str, text: str | None
+) -> None:
+    folder = SAVED[family](tmp_path)
+    if text is None:
+        (folder / file).unlink()
+    else:
+        (folder / file).write_text(text)
+
+    with pytest.raises(ModelLoadError, match=rf"{'/'.join(file.split('/')[-2:])} (in|of) .*fetch it again"):
+        load_backend(str(folder))
+
+
+def change(path: Path, **values: Any) -> None:
+    """Other values in a JSON file; None takes one out."""
+    kept = json.loads(path.read_text()) | values
+    path.write_text(json.dumps({name: value for name, value in kept.items() if value is not None}))
+
+
+@pytest.mark.parametrize("limit", [None, 1000])
+def test_no_more_tokens_are_read_than_the_text_encoder_has_places_for(
+    tmp_path: Path, limit: int | None
+) -> None:
+    folder = save_tiny_unet3d(tmp_path)
+    change(folder / "tokenizer/tokenizer_config.json", model_max_length=limit)
+
+    backend = load_backend(str(folder))
+
+    assert backend.encode_prompt("a red car").shape == (1, 24, 8)
+    assert [notice.code for notice in backend.check_prompt("a red car " * 9)] == ["prompt_truncated"]
+
+
+def test_wan_reads_no_more_tokens_than_clip_has_places_for() -> None:
+    parts = tiny_wan_parts() | {name: tiny_parts()[name] for name in ("tokenizer", "text_encoder")}
+    parts["tokenizer"].model_max_length = VERY_LARGE_INTEGER
+
+    assert WanBackend(tiny_video_spec("wan"), **parts).encode_prompt("a red car").shape == (1, 24, 8)
+
+
+@pytest.mark.parametrize("limit", [None, "24", 0])
+def test_a_number_of_tokens_that_nothing_names_is_refused(limit: Any) -> None:
+    parts = tiny_wan_parts()
+    parts["tokenizer"].model_max_length = VERY_LARGE_INTEGER if limit is None else limit
+
+    assert token_limit(parts["tokenizer"], text_encoder=parts["text_encoder"], trained=77) == 77
+    with pytest.raises(ModelLoadError, match="with how many tokens the model was trained"):
+        token_limit(parts["tokenizer"], text_encoder=parts["text_encoder"])

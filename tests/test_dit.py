@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -14,12 +15,13 @@ from diffusers import (
     WanTransformer3DModel,
 )
 
-from dreammotion_core import ModelLoadError
+from dreammotion_core import ConfigError, EditConfig, ModelLoadError
 from dreammotion_core.backends.cogvideox import CogVideoXBackend
 from dreammotion_core.backends.registry import find_model, load_backend
 from dreammotion_core.backends.video_transformer import middle_key_sites
 from dreammotion_core.backends.wan import WanBackend
 from dreammotion_core.keys import matching_modules
+from dreammotion_core.methods import method_for
 from dreammotion_core.parameterization import add_noise
 from tests.tiny_video import (
     MAX_TOKENS,
@@ -123,6 +125,17 @@ def test_wan_does_not_look_at_padding(wan: WanBackend) -> None:
     assert embeds.shape == (1, MAX_TOKENS, 8)
     torch.testing.assert_close(embeds[:, :length], wan.text_encoder(ids).last_hidden_state)
     assert not embeds[:, length:].any()
+
+
+@pytest.mark.parametrize("method", ["dreammotion", "sdedit"])
+def test_a_timestep_at_which_nothing_is_left_of_the_clip_is_refused(
+    cogvideox: CogVideoXBackend, wan: WanBackend, method: Literal["dreammotion", "sdedit"]
+) -> None:
+    config = EditConfig(method=method, timestep_range=(50, 1000))
+    method_for(config, backend=wan)
+
+    with pytest.raises(ConfigError, match=r"at timestep 999 .* sees noise alone; end it at 999 or below"):
+        method_for(config, backend=cogvideox)
 
 
 def test_cogvideox_reads_prompts_as_its_own_pipeline_does() -> None:

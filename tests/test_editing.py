@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -311,19 +311,44 @@ def test_what_the_source_branch_depends_on_is_computed_again(
     assert len(calls) == 3 * 4
 
 
-def test_other_weights_and_another_clip_find_nothing_in_the_cache(
+def retrained(model: UNet3DBackend) -> None:
+    for parameter in model.denoiser.parameters():
+        parameter.data += 1e-3
+
+
+def with_other_predictions(model: UNet3DBackend) -> None:
+    model.prediction_type = "v_prediction"
+
+
+def with_other_heads(model: UNet3DBackend) -> None:
+    for attention in (module for module in model.denoiser.modules() if hasattr(module, "heads")):
+        attention.heads *= 2
+
+
+@pytest.mark.parametrize("change", [retrained, with_other_predictions, with_other_heads])
+def test_another_model_finds_nothing_in_the_cache(
+    source: Tensor, mask: Tensor, change: Callable[[UNet3DBackend], None]
+) -> None:
+    cache, model = MemorySourceCache(), tiny_unet3d()
+    last(run(model, source, mask, config(), cache=cache))
+    change(model)
+
+    with counted_calls(model.denoiser) as calls:
+        last(run(model, source, mask, config(), cache=cache))
+
+    assert len(calls) == 3 * 4
+
+
+def test_another_clip_finds_nothing_in_the_cache(
     backend: UNet3DBackend, source: Tensor, mask: Tensor
 ) -> None:
     cache = MemorySourceCache()
     last(run(backend, source, mask, config(), cache=cache))
-    trained = tiny_unet3d()
-    for parameter in trained.denoiser.parameters():
-        parameter.data += 1e-3
 
-    for model, clip in ((trained, source), (backend, source + 1e-3)):
-        with counted_calls(model.denoiser) as calls:
-            last(run(model, clip, mask, config(), cache=cache))
-        assert len(calls) == 3 * 4
+    with counted_calls(backend.denoiser) as calls:
+        last(run(backend, source + 1e-3, mask, config(), cache=cache))
+
+    assert len(calls) == 3 * 4
 
 
 def test_gradient_checkpointing_changes_no_bit(source: Tensor, mask: Tensor) -> None:

@@ -449,10 +449,19 @@ def test_lengths_that_the_family_cannot_take_name_those_next_to_them(
         pytest.skip("this family takes any number of frames")
     video, mask = moving_square(family.num_frames + 1)
 
-    with pytest.raises(VideoError, match=f"first {family.num_frames}, or {family.num_frames + 4}"):
+    with pytest.raises(VideoError, match=f"pass {family.num_frames} or {family.num_frames + 4}"):
         DreamMotionPipeline(backend)(
             video, source_prompt="a red car", target_prompt="a blue car", mask=mask, config=CONFIG
         )
+
+
+def test_too_short_a_clip_is_told_the_shortest_that_works(backend: Backend) -> None:
+    step = backend.spec.frame_step
+    if step == 1:
+        pytest.skip("this family takes any number of frames")
+
+    with pytest.raises(VideoError, match=f"of them: pass {step + 1}$"):
+        backend.spec.check_length(2)
 
 
 def test_sizes_that_do_not_suit_the_grid_are_refused(backend: Backend, frames: Tensor) -> None:

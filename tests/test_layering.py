@@ -88,7 +88,7 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "methods.base": {"backends.base", "editing", "events", "source_cache"},
     **{name: EDITING | {"methods.base", "methods.denoising"} for name in METHODS},
     "methods.variants": {"errors", "config"},
-    "methods.registry": {"config", "backends.base", "editing", "methods.base"} | METHODS,
+    "methods.registry": {"config", "backends.base", "checks", "editing", "methods.base"} | METHODS,
     "methods": {"methods.base", "methods.registry"},
     "pipeline": BOTTOM
     | MATHS

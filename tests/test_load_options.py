@@ -14,6 +14,7 @@ from dreammotion_core.backends.checkpointing import checkpointed, unet_layers
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.placement import Placement
 from dreammotion_core.backends.profiles import COMPILERS, compile_around
+from dreammotion_core.backends.registry import load_backend
 from dreammotion_core.backends.unet3d import UNet3DBackend
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.keys import KeyCapture
@@ -281,3 +282,13 @@ def test_low_memory_leaves_the_precision_to_the_model_unless_it_is_told() -> Non
         assert each.offload == "model"
         assert each.gradient_checkpointing
         assert each.vae_tiling
+
+
+@pytest.mark.parametrize("name", ["toybox", "toybox-flow", "toybox-cascade"])
+def test_every_embedded_model_takes_the_low_memory_profile(name: str) -> None:
+    backend = load_backend(name, options=LoadOptions.low_memory(torch_dtype=torch.float32))
+    frames = torch.rand(backend.spec.fit_length(5), 3, *backend.spec.resolution) * 2 - 1
+
+    latents = backend.encode_video(frames)
+
+    assert backend.decode_video(latents).shape[1:] == frames.shape[1:]

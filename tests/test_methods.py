@@ -147,26 +147,31 @@ class TestMethods:
         assert change[..., :2].max() > 1e-3
         assert change[..., 2:].max() == 0
 
-    def test_sds_is_a_descent_along_predicted_minus_added_noise(self) -> None:
+    @pytest.mark.parametrize("weighting", ["noise", "velocity"])
+    def test_sds_is_a_descent_along_predicted_minus_added_noise_or_velocity(self, weighting: str) -> None:
         config = EditConfig(
             method="v-sds",
+            direction_weighting=weighting,  # type: ignore[arg-type]
             num_optimization_steps=1,
             learning_rate=0.5,
             learning_rate_end_factor=1.0,
             guidance_scale=1.0,
             seed=3,
         )
-        task, model = task_of(config, target=2.0), GaussianModel(is_flow=False)
+        task, model = task_of(config, target=2.0), GaussianModel(is_flow=True)
         steps = list(METHODS["v-sds"].edit(model, task))  # type: ignore[arg-type]
         generator = torch.Generator().manual_seed(3)
         timestep = torch.randint(*config.timestep_range, (1,), generator=generator)
         noise = torch.randn(SHAPE, generator=generator)
         alpha, sigma = model.signal_and_noise(timestep, noise)
-        prediction = model.predict_noise(
-            alpha * task.source_latents + sigma * noise, timestep, task.prompt_embeds.target
-        )
+        noisy = alpha * task.source_latents + sigma * noise
+        noise_pred = model.predict_noise(noisy, timestep, task.prompt_embeds.target)
+        predicted, true = noise_pred, noise
+        if weighting == "velocity":
+            predicted = noise_pred - (noisy - sigma * noise_pred) / alpha
+            true = noise - task.source_latents
 
-        torch.testing.assert_close(steps[0][1], task.source_latents - 0.5 * (prediction - noise))
+        torch.testing.assert_close(steps[0][1], task.source_latents - 0.5 * (predicted - true))
 
 
 class TestPipeline:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 
+from dreammotion_core.backends.known_models import ASSETS
 from dreammotion_core.errors import ConfigError, MaskError, MetricError, ModelLoadError, VideoError
 from dreammotion_core.metrics import (
     METRICS,
@@ -32,6 +36,7 @@ from dreammotion_core.metrics import (
     ssim,
     warping_error,
 )
+from dreammotion_core.metrics.clip_scores import EMBEDDED_JUDGE
 from dreammotion_core.metrics.flow import Motion, consecutive_flows
 from dreammotion_core.values import Frames, Mask
 
@@ -69,6 +74,11 @@ def straight_tracks(*steps: tuple[float, float], num_frames: int = FRAMES, size:
 @pytest.fixture(scope="module")
 def judge() -> ClipJudge:
     return ClipJudge.from_pretrained()
+
+
+def copied_judge(place: Path) -> Path:
+    """A copy of the embedded judge, to be damaged."""
+    return shutil.copytree(ASSETS / EMBEDDED_JUDGE, place / "judge")
 
 
 @pytest.fixture(scope="module")
@@ -362,6 +372,21 @@ class TestClipScores:
         assert judge.frame_consistency(cut) < judge.frame_consistency(clip)
         with pytest.raises(VideoError, match="at least 2"):
             judge.frame_consistency(clip[:1])
+
+    def test_a_judge_without_some_of_its_weights_is_refused(self, tmp_path: Path) -> None:
+        weights = load_file(copied_judge(tmp_path) / "model.safetensors")
+        kept = {name: w for name, w in weights.items() if not name.startswith("text_model.encoder")}
+        save_file(kept, tmp_path / "judge" / "model.safetensors", metadata={"format": "pt"})
+
+        with pytest.raises(ModelLoadError, match=r"the weights lack text_model\.encoder.*fetch them again"):
+            ClipJudge.from_pretrained(str(tmp_path / "judge"))
+
+    @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "tokenizer.json"])
+    def test_a_judge_with_a_damaged_file_is_refused(self, tmp_path: Path, name: str) -> None:
+        (copied_judge(tmp_path) / name).write_text("[]")
+
+        with pytest.raises(ModelLoadError, match="cannot be loaded"):
+            ClipJudge.from_pretrained(str(tmp_path / "judge"))
 
     @pytest.mark.parametrize("name", ["no-such-judge", "openai/clip-vit-base-patch32"])
     def test_unknown_judges_are_refused(self, name: str) -> None:

@@ -282,5 +282,11 @@ def test_a_family_with_a_step_takes_only_its_own_lengths(cascade: DreamMotionPip
     video, mask = moving_square(num_frames=4)
 
     assert [cascade.spec.fit_length(n) for n in (2, 3, 4, 5, 99)] == [1, 3, 3, 5, 5]
-    with pytest.raises(VideoError, match=r"has 4 frames; .* takes 2 k \+ 1 of them: pass the first 3, or 5"):
+    with pytest.raises(VideoError, match=r"has 4 frames; .* takes 2 k \+ 1 of them: pass 3 or 5"):
         next(cascade.stream(video, **PROMPTS, mask=mask, config=CONFIG))
+
+
+def test_a_negative_prompt_that_is_cut_is_told(pipe: DreamMotionPipeline) -> None:
+    events = events_of(pipe, config=CONFIG.with_changes(negative_prompt="blurry " * 140))
+
+    assert "prompt_truncated" in [event.code for event in events if isinstance(event, Notice)]

@@ -81,6 +81,13 @@ def test_the_clip_itself_is_run_and_its_time_foretold(video: Video) -> None:
     assert describe_preflight(result)[0].startswith("It fits: at most ")
 
 
+def test_of_a_cascade_only_the_key_frames_are_said_to_fit(video: Video) -> None:
+    first, second = describe_preflight(replace(measured(Limited(), video), has_later_stages=True))
+
+    assert first.startswith("The step of the key frames fits: at most ")
+    assert second.endswith("their memory is not tried here.")
+
+
 def test_the_largest_number_of_frames_that_fits_is_proposed(video: Video) -> None:
     one_frame = 4 * 8 * 8
     pipe = Limited(4 * one_frame)

@@ -1,11 +1,14 @@
 """The stores of the source branch: bounded, the least recently used first, and robust against damage."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from dreammotion_core import source_cache
 from dreammotion_core.source_cache import (
     DiskSourceCache,
     MemorySourceCache,
@@ -132,3 +135,39 @@ def test_a_folder_that_cannot_be_written_to_stops_no_run(
     DiskSourceCache(tmp_path / "file").put("one", answer(1))
 
     assert "was not kept" in caplog.text
+
+
+def test_a_file_that_another_process_evicts_while_it_is_read_still_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, path = DiskSourceCache(tmp_path), tmp_path / "one.safetensors"
+    cache.put("one", answer(1))
+
+    def load_as_it_goes(file: Path) -> dict[str, torch.Tensor]:
+        tensors = load_file(file)
+        file.unlink()
+        return tensors
+
+    monkeypatch.setattr(source_cache, "load_file", load_as_it_goes)
+
+    assert cache.get("one") is not None
+    assert not path.exists()
+
+
+def test_files_that_another_process_evicts_meanwhile_are_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, glob = DiskSourceCache(tmp_path), Path.glob
+    cache.put("one", answer(1))
+
+    def glob_as_they_go(folder: Path, pattern: str) -> Iterator[Path]:
+        for file in glob(folder, pattern):
+            file.unlink()
+            yield file
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "glob", glob_as_they_go)
+        cache.put("two", answer(2))
+
+    assert cache.get("one") is None
+    assert cache.get("two") is not None

@@ -22,10 +22,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from dreammotion_core import frame_storage
 from dreammotion_core.errors import OutputError, VideoError
-from dreammotion_core.frame_folders import read_frames, write_frames
+from dreammotion_core.frame_folders import kept_fps, read_frames, write_frames
 from dreammotion_core.mask_files import read_masks
 from dreammotion_core.values import AudioTrack, Video
 from dreammotion_core.video_io import probe_video, read_video, write_video
@@ -166,6 +167,23 @@ def test_frame_folder_round_trip_is_exact(tmp_path: Path) -> None:
 
     assert np.array_equal(clip.frames, frames)
     assert clip.fps == 8.0
+
+
+@pytest.mark.parametrize("fps", [8.0, 30000 / 1001, None])
+def test_frame_folder_keeps_its_rate_exactly(tmp_path: Path, fps: float | None) -> None:
+    write_frames(grey_ramp(2), tmp_path / "frames", fps=fps)
+
+    assert kept_fps(tmp_path / "frames") == fps
+    assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == ["00000.png", "00001.png"]
+
+
+@pytest.mark.parametrize("text", ["fast", "nan", "-8", "1e9"])
+def test_rates_that_make_no_sense_are_none(tmp_path: Path, text: str) -> None:
+    texts = PngInfo()
+    texts.add_text("fps", text)
+    Image.new("RGB", (W, H)).save(tmp_path / "0.png", pnginfo=texts)
+
+    assert kept_fps(tmp_path) is None
 
 
 # --- orientation, time, pixels --------------------------------------------------------------------

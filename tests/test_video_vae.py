@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreammotion_core.backends.video_vae import VideoAutoencoder
+from dreammotion_core.backends.video_vae import TILE_SIZE, VideoAutoencoder
 
 
 def tiny_video_vae() -> VideoAutoencoder:
@@ -106,3 +106,17 @@ def test_a_saved_autoencoder_is_loaded_with_its_statistics(tmp_path: Path) -> No
 def test_a_stride_that_the_levels_do_not_make_is_refused() -> None:
     with pytest.raises(ValueError, match=r"scale_factor_spatial is 8, and 2 levels .* make 2; change one"):
         VideoAutoencoder(block_out_channels=(4, 8), norm_num_groups=2, scale_factor_spatial=8)
+
+
+def test_tiles_are_made_of_large_pictures_only() -> None:
+    vae, small, large = tiny_video_vae(), clip(5), torch.rand(1, 3, 1, TILE_SIZE + 8, 8) * 2 - 1
+    whole = [vae.encode(video).latent_dist.mean for video in (small, large)]
+
+    vae.enable_tiling()
+    tiled = [vae.encode(video).latent_dist.mean for video in (small, large)]
+
+    assert torch.equal(tiled[0], whole[0])
+    assert not torch.equal(tiled[1], whole[1])
+    torch.testing.assert_close(tiled[1], whole[1], rtol=0, atol=0.5)
+    torch.testing.assert_close(tiled[1].mean(), whole[1].mean(), rtol=0, atol=0.05)
+    assert vae.decode(tiled[1]).sample.shape == large.shape

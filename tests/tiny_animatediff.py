@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from diffusers import DDIMScheduler, MotionAdapter, UNet2DConditionModel, UNetMotionModel
 
 from dreammotion_core.backends.unet3d import UNet3DBackend
 from tests.tiny import tiny_parts
@@ -15,7 +15,7 @@ from tests.tiny_video import save_parts, tiny_video_spec
 
 def tiny_animatediff_parts() -> dict[str, Any]:
     """The parts, made as a user makes them: an image model, and motion modules for it."""
-    parts = tiny_parts()
+    parts: dict[str, Any] = tiny_parts()
     torch.manual_seed(0)
     image_unet = UNet2DConditionModel(
         sample_size=8,
@@ -38,7 +38,10 @@ def tiny_animatediff_parts() -> dict[str, Any]:
         # Their last layer starts at zero, which would hide them.
         if "proj_out" in name:
             torch.nn.init.normal_(parameter, std=0.2)
-    return parts | {"unet": UNetMotionModel.from_unet2d(image_unet, adapter)}
+    return parts | {
+        "unet": UNetMotionModel.from_unet2d(image_unet, adapter),
+        "scheduler": DDIMScheduler.from_config(parts["scheduler"].config, beta_schedule="linear"),
+    }
 
 
 def tiny_animatediff() -> UNet3DBackend:

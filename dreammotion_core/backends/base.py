@@ -15,6 +15,7 @@ from dreammotion_core.backends.checkpointing import Checkpointing
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import VideoError
 from dreammotion_core.keys import KeySite
+from dreammotion_core.parameterization import PredictionType
 from dreammotion_core.values import Notice
 
 
@@ -122,13 +123,10 @@ class ModelSpec:
             size: (height, width) of the clip.
             scale: of the sides, relative to the trained ones.
         """
-        height, width = size
-        scale *= math.sqrt(self.resolution[0] * self.resolution[1] / (height * width))
+        scale *= math.sqrt(math.prod(self.resolution) / math.prod(size))
         multiple = self.size_multiple
-        return (
-            max(multiple, round(height * scale / multiple) * multiple),
-            max(multiple, round(width * scale / multiple) * multiple),
-        )
+        height, width = (max(multiple, round(side * scale / multiple) * multiple) for side in size)
+        return height, width
 
     def config(self, preset: str = "fast", **changes: Any) -> EditConfig:
         """The settings of an edit with this model: its own, those of the preset, and then the changes.
@@ -154,9 +152,10 @@ class ModelSpec:
                 "choose a shorter range of frames, or a lower frame rate"
             )
         if (fitting := self.fit_length(num_frames)) != num_frames:
+            accepted = " or ".join(str(n) for n in (fitting, fitting + self.frame_step) if n > 1)
             raise VideoError(
                 f"the clip has {num_frames} frames; {self.label} takes {self.frame_step} k + 1 of them: pass "
-                f"the first {fitting}, or {fitting + self.frame_step}"
+                + accepted
             )
 
     def check_size(self, size: tuple[int, int]) -> None:
@@ -183,6 +182,7 @@ class Backend(Protocol):
     denoiser: nn.Module
     key_sites: Sequence[KeySite]
     checkpointing: Checkpointing
+    prediction_type: PredictionType
 
     @property
     def device(self) -> torch.device:

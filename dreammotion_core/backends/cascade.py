@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dreammotion_core.backends.base import ModelSpec, RenderedStage
 from dreammotion_core.backends.cascade_latent import redraw
-from dreammotion_core.backends.cascade_loading import CascadeStages, load_stages, networks
+from dreammotion_core.backends.cascade_loading import CascadeStages, load_stages, networks, read_manifest
 from dreammotion_core.backends.cascade_manifest import (
     INTERPOLATION,
     LATENT_SUPER_RESOLUTION,
@@ -21,7 +21,6 @@ from dreammotion_core.backends.cascade_manifest import (
     spec_of,
 )
 from dreammotion_core.backends.cascade_sampling import Guidance, PixelStage
-from dreammotion_core.backends.cascade_show1 import SHOW_1_MANIFEST
 from dreammotion_core.backends.cascade_sizes import key_frame_size, quick_look_size
 from dreammotion_core.backends.cascade_stages import (
     KEY_FRAME_STEP,
@@ -33,12 +32,17 @@ from dreammotion_core.backends.cascade_stages import (
 from dreammotion_core.backends.checkpointing import Checkpointing, unet_layers
 from dreammotion_core.backends.component_loading import ModelFiles
 from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.backends.part_fit import check_text
 from dreammotion_core.backends.placement import Placement
 from dreammotion_core.backends.profiles import compile_around, lay_channels_last
-from dreammotion_core.backends.text_encoding import embed_prompt, load_text_encoder, prompt_notices
-from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.backends.text_encoding import (
+    embed_prompt,
+    load_text_encoder,
+    prompt_notices,
+    token_limit,
+)
 from dreammotion_core.keys import KeySite
-from dreammotion_core.parameterization import noise_from_prediction, signal_and_noise_scale
+from dreammotion_core.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
 from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite(r"up_blocks\.\d+\.attentions\.\d+\.to_k"),)
@@ -75,8 +79,9 @@ class CascadeBackend:
             network.eval().requires_grad_(False)
         self.denoiser = stages.key_frames.unet
         self.scheduler = stages.key_frames.scheduler
+        self.prediction_type: PredictionType = self.scheduler.config.prediction_type
         self.key_sites: Sequence[KeySite] = KEY_SITES
-        self.max_tokens = manifest.text.max_tokens or tokenizer.model_max_length
+        self.max_tokens = token_limit(tokenizer, text_encoder=text_encoder, trained=manifest.text.max_tokens)
         self.spec = replace(
             spec,
             stages=manifest.stages,
@@ -111,23 +116,20 @@ class CascadeBackend:
         Raises:
             ModelLoadError: if a part is missing, incomplete, damaged, unreachable, gated or another model.
         """
-        if spec.is_local:
-            manifest = CascadeManifest.read(ModelFiles(spec, parts=()).manifest)
-        elif spec.source == SHOW_1_MANIFEST.key_frames.source:
-            manifest = SHOW_1_MANIFEST
-        else:
-            raise ModelLoadError(
-                f"{spec.source} is one stage of a cascade; pass 'show-1', or a folder whose model_index.json "
-                "names all stages"
-            )
+        manifest = read_manifest(spec)
         files = ModelFiles(spec_of(manifest.text, spec), parts=("text_encoder", "tokenizer"))
         tokenizer, text_encoder = load_text_encoder(files, torch_dtype=options.dtype)
+        stages = load_stages(spec, manifest, options=options)
+        for unet in networks(stages):
+            config: Any = unet.config
+            width = config.encoder_hid_dim or config.cross_attention_dim
+            check_text(spec.source, width=width, text_encoder=text_encoder)
         return cls(
             spec,
             manifest=manifest,
             tokenizer=tokenizer,
             text_encoder=text_encoder,
-            stages=load_stages(spec, manifest, options=options),
+            stages=stages,
             options=options,
         )
 
@@ -197,9 +199,7 @@ class CascadeBackend:
                 noisy_latents.to(denoiser.dtype), timestep, prompt_embeds.to(denoiser.dtype)
             ).sample[:, :NUM_CHANNELS]
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(
-            prediction.float(), noisy_latents, alpha, sigma, self.scheduler.config.prediction_type
-        )
+        return noise_from_prediction(prediction.float(), noisy_latents, alpha, sigma, self.prediction_type)
 
     @torch.no_grad()
     def render(

@@ -18,6 +18,7 @@ from torch import nn
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.cascade_manifest import CascadeManifest, Part, spec_of
 from dreammotion_core.backends.cascade_sampling import PixelStage
+from dreammotion_core.backends.cascade_show1 import SHOW_1_MANIFEST
 from dreammotion_core.backends.cascade_sizes import size_multiple
 from dreammotion_core.backends.component_loading import ModelFiles
 from dreammotion_core.backends.load_options import LoadOptions
@@ -58,6 +59,25 @@ class CascadeStages:
         if self.super_resolution is None or manifest.super_resolution is None:
             return multiple
         return max(multiple, size_multiple(self.super_resolution[-1].unet) // manifest.super_resolution.scale)
+
+
+def read_manifest(spec: ModelSpec) -> CascadeManifest:
+    """What a cascade is made of: by the manifest of a folder, or Show-1 as it is published.
+
+    Args:
+        spec: the cascade's.
+
+    Raises:
+        ModelLoadError: if the manifest cannot be used, or the repository is not the first one of Show-1.
+    """
+    if spec.is_local:
+        return CascadeManifest.read(ModelFiles(spec, parts=()).manifest)
+    if spec.source == SHOW_1_MANIFEST.key_frames.source:
+        return SHOW_1_MANIFEST
+    raise ModelLoadError(
+        f"{spec.source} is one stage of a cascade; pass 'show-1', or a folder whose model_index.json "
+        "names all stages"
+    )
 
 
 def load_stages(spec: ModelSpec, manifest: CascadeManifest, *, options: LoadOptions) -> CascadeStages:

@@ -17,7 +17,7 @@ from dreammotion_core.backends.component_loading import ModelFiles
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
 from dreammotion_core.errors import ModelLoadError
-from dreammotion_core.parameterization import noise_from_prediction, signal_and_noise_scale
+from dreammotion_core.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 
@@ -61,6 +61,7 @@ class CogVideoXBackend(VideoTransformerBackend):
             options=options,
         )
         self.scheduler = scheduler
+        self.prediction_type: PredictionType = scheduler.config.prediction_type
 
     @classmethod
     def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
@@ -95,9 +96,7 @@ class CogVideoXBackend(VideoTransformerBackend):
             noisy_latents.transpose(1, 2), prompt_embeds, timestep, image_rotary_emb=rotary
         ).transpose(1, 2)
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(
-            prediction, noisy_latents, alpha, sigma, self.scheduler.config.prediction_type
-        )
+        return noise_from_prediction(prediction, noisy_latents, alpha, sigma, self.prediction_type)
 
     def _rotary_embeddings(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines, each (tokens, head width), for (B, C, f, h, w) latents.

@@ -19,14 +19,13 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from safetensors import SafetensorError
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.manifests import component_classes
 from dreammotion_core.errors import ModelLoadError
 
-LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError)
-"""What the libraries raise for files that are missing, damaged or of another model."""
+SETTINGS_FILES = {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}
+"""Part -> where its settings lie. Without them the libraries go on with defaults that suit no model."""
 
 
 def outer_dtype(torch_dtype: torch.dtype) -> torch.dtype:
@@ -86,12 +85,15 @@ class ModelFiles:
         Raises:
             ModelLoadError: if it is missing, incomplete, damaged or unreachable.
         """
+        if part in SETTINGS_FILES:
+            self.read_json(f"{part}/{SETTINGS_FILES[part]}")
         default_dtype = torch.get_default_dtype()
         try:
             return component(self.spec.source, subfolder=part, revision=self.spec.revision, **options)
         except ModelLoadError as error:
             raise ModelLoadError(f"{part} of {self.spec.source} cannot be used: {error}") from error
-        except LOAD_ERRORS as error:
+        except Exception as error:
+            # The libraries raise all sorts, and a dropped connection what has no base class with the rest.
             raise ModelLoadError(_advice(self.spec, part, error)) from error
         finally:
             # diffusers leaves that of the weights behind when it refuses a configuration.
@@ -131,7 +133,7 @@ class ModelFiles:
         return self.load_network(part, network, **options)
 
     def read_json(self, name: str) -> Mapping[str, Any]:
-        """One of the JSON files, which holds an object.
+        """One of the JSON files, which holds an object that is not empty.
 
         Args:
             name: path within the folder or repository.
@@ -145,11 +147,11 @@ class ModelFiles:
             else:
                 path = Path(hf_hub_download(self.spec.source, name, revision=self.spec.revision))
             values = json.loads(path.read_text(encoding="utf-8"))
-        except LOAD_ERRORS as error:
+        except Exception as error:
             raise ModelLoadError(_advice(self.spec, name, error)) from error
-        if not isinstance(values, dict):
+        if not isinstance(values, dict) or not values:
             raise ModelLoadError(
-                f"{name} of {self.spec.source} cannot be read (it holds no JSON object); fetch it again"
+                f"{name} of {self.spec.source} cannot be read (it holds no settings); fetch it again"
             )
         return values
 
@@ -191,7 +193,7 @@ def _refuse_distilled(spec: ModelSpec, settings: Mapping[str, Any]) -> None:
 
 
 def _advice(spec: ModelSpec, part: str, error: Exception) -> str:
-    reason = str(error).strip().split("\n")[0][:300]
+    reason = (str(error).strip() or type(error).__name__).split("\n")[0][:300]
     causes = list(_causes(error))
     if any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes):
         return (

@@ -36,13 +36,11 @@ def apply_options(
         key_sites: where keys are taken by default.
 
     Raises:
-        ConfigError: if the autoencoder cannot work in tiles, or there is no compiler.
+        ConfigError: if layers are to be compiled and there is no compiler.
     """
     if options.vae_slicing and hasattr(vae, "enable_slicing"):
         vae.enable_slicing()
     if options.vae_tiling:
-        if not hasattr(vae, "enable_tiling"):
-            raise ConfigError(f"{type(vae).__name__} cannot work in tiles; leave vae_tiling out")
         vae.enable_tiling()
     if options.channels_last:
         lay_channels_last(denoiser, vae)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer, UMT5EncoderModel
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
@@ -66,6 +67,27 @@ def _check_tokenizer_files(spec: ModelSpec, tokenizer: Any) -> None:
                 f"tokenizer in {spec.source} has neither {whole} nor {' and '.join(missing)}; the folder may "
                 "be half-downloaded: fetch it again"
             )
+
+
+def token_limit(tokenizer: Any, *, text_encoder: Any, trained: int | None = None) -> int:
+    """How many tokens of a prompt are read: as many as the model was trained with, if the encoder can.
+
+    Args:
+        tokenizer: says so where `trained` does not.
+        text_encoder: encoders of the T5 kind have no limit of their own.
+        trained: the number, where it is known from elsewhere.
+
+    Raises:
+        ModelLoadError: if nothing says so.
+    """
+    named = trained or tokenizer.model_max_length
+    positions: int = getattr(text_encoder.config, "max_position_embeddings", VERY_LARGE_INTEGER)
+    if not isinstance(named, int) or not 1 <= min(named, positions) < VERY_LARGE_INTEGER:
+        raise ModelLoadError(
+            f"tokenizer_config.json says model_max_length = {named!r}; write there with how many tokens the "
+            "model was trained"
+        )
+    return min(named, positions)
 
 
 @torch.no_grad()

@@ -21,11 +21,17 @@ from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.checkpointing import Checkpointing, unet_layers
 from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
 from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.backends.part_fit import check_latents, check_motion_schedule, check_text
 from dreammotion_core.backends.placement import Placement
 from dreammotion_core.backends.profiles import apply_options
-from dreammotion_core.backends.text_encoding import embed_prompt, load_text_encoder, prompt_notices
+from dreammotion_core.backends.text_encoding import (
+    embed_prompt,
+    load_text_encoder,
+    prompt_notices,
+    token_limit,
+)
 from dreammotion_core.keys import KeySite
-from dreammotion_core.parameterization import noise_from_prediction, signal_and_noise_scale
+from dreammotion_core.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
 from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite(r"up_blocks\.\d+\.attentions\.\d+\.transformer_blocks\.\d+\.attn1\.to_k"),)
@@ -62,6 +68,8 @@ class UNet3DBackend:
         self.vae = vae.eval().requires_grad_(False)
         self.text_encoder = text_encoder.eval().requires_grad_(False)
         self.tokenizer, self.scheduler = tokenizer, scheduler
+        self.prediction_type: PredictionType = scheduler.config.prediction_type
+        self.max_tokens = token_limit(tokenizer, text_encoder=text_encoder)
         self.key_sites: Sequence[KeySite] = KEY_SITES
         vae_stride = 2 ** (len(vae.config.block_out_channels) - 1)
         unet_stride = 2 ** (len(unet.config.block_out_channels) - 1)
@@ -94,17 +102,25 @@ class UNet3DBackend:
             options: how to load it.
 
         Raises:
-            ModelLoadError: if a part is missing, incomplete, damaged or unreachable.
+            ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another model.
         """
         files = ModelFiles(spec, parts=SUBFOLDERS)
+        network = files.class_of("unet", DENOISERS)
+        scheduler = files.load("scheduler", DDIMScheduler.from_pretrained)
+        if network is UNetMotionModel:
+            check_motion_schedule(spec.source, scheduler=scheduler)
         tokenizer, text_encoder = load_text_encoder(files, torch_dtype=options.dtype)
+        unet = files.load_denoiser("unet", network, torch_dtype=options.dtype)
+        check_text(spec.source, width=unet.config.cross_attention_dim, text_encoder=text_encoder)
+        vae = files.load_network("vae", AutoencoderKL, torch_dtype=outer_dtype(options.dtype))
+        check_latents(spec.source, denoiser=unet, latent_channels=vae.config.latent_channels)
         return cls(
             spec,
-            unet=files.load_denoiser("unet", files.class_of("unet", DENOISERS), torch_dtype=options.dtype),
-            vae=files.load_network("vae", AutoencoderKL, torch_dtype=outer_dtype(options.dtype)),
+            unet=unet,
+            vae=vae,
             text_encoder=text_encoder,
             tokenizer=tokenizer,
-            scheduler=files.load("scheduler", DDIMScheduler.from_pretrained),
+            scheduler=scheduler,
             options=options,
         )
 
@@ -119,9 +135,7 @@ class UNet3DBackend:
 
     def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
         """Unknown words, and words past the token limit."""
-        return prompt_notices(
-            prompt, tokenizer=self.tokenizer, max_tokens=self.tokenizer.model_max_length, spec=self.spec
-        )
+        return prompt_notices(prompt, tokenizer=self.tokenizer, max_tokens=self.max_tokens, spec=self.spec)
 
     def encode_prompt(self, prompt: str) -> Tensor:
         """(1, L, D) hidden states of the text encoder."""
@@ -129,7 +143,7 @@ class UNet3DBackend:
             prompt,
             tokenizer=self.tokenizer,
             text_encoder=self._placement.fetch(self.text_encoder),
-            max_tokens=self.tokenizer.model_max_length,
+            max_tokens=self.max_tokens,
             device=self.device,
         )
 
@@ -179,9 +193,7 @@ class UNet3DBackend:
                 encoder_hidden_states=prompt_embeds.to(denoiser.dtype),
             ).sample.float()
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(
-            prediction, noisy_latents, alpha, sigma, self.scheduler.config.prediction_type
-        )
+        return noise_from_prediction(prediction, noisy_latents, alpha, sigma, self.prediction_type)
 
 
 def cheap_layers(unet: nn.Module) -> Sequence[nn.Module]:

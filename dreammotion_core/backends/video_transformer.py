@@ -13,6 +13,7 @@ from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.checkpointing import Checkpointing
 from dreammotion_core.backends.component_loading import ModelFiles, outer_dtype
 from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.backends.part_fit import check_latents, check_text
 from dreammotion_core.backends.placement import Placement
 from dreammotion_core.backends.profiles import apply_options
 from dreammotion_core.backends.text_encoding import embed_prompt, load_text_encoder, prompt_notices
@@ -30,14 +31,21 @@ def load_parts(files: ModelFiles, transformer: Any, *, options: LoadOptions) -> 
         options: gives the precision of the denoiser.
 
     Raises:
-        ModelLoadError: if a part is missing, damaged, unreachable or of another class.
+        ModelLoadError: if a part is missing, damaged, unreachable, of another class or of another model.
     """
     autoencoder = files.class_of("vae", AUTOENCODERS)
     dtype = options.dtype
     tokenizer, text_encoder = load_text_encoder(files, torch_dtype=dtype)
+    denoiser = files.load_denoiser("transformer", transformer, torch_dtype=dtype)
+    vae = files.load_network("vae", autoencoder, torch_dtype=outer_dtype(dtype))
+    source, config = files.spec.source, denoiser.config
+    width = config.get("text_dim") or config.get("text_embed_dim")
+    check_text(source, width=width, text_encoder=text_encoder)
+    channels = vae.config.get("z_dim") or vae.config.get("latent_channels")
+    check_latents(source, denoiser=denoiser, latent_channels=channels)
     return {
-        "transformer": files.load_denoiser("transformer", transformer, torch_dtype=dtype),
-        "vae": files.load_network("vae", autoencoder, torch_dtype=outer_dtype(dtype)),
+        "transformer": denoiser,
+        "vae": vae,
         "text_encoder": text_encoder,
         "tokenizer": tokenizer,
         "options": options,

@@ -15,6 +15,9 @@ from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDis
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import Tensor, nn
 
+TILE_SIZE = 256
+"""Sides, in pixels, of the tiles that larger pictures are cut into on demand."""
+
 
 class VideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Pictures to image latents one by one, then groups of image latents to latent frames, and back.
@@ -70,7 +73,7 @@ class VideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             latent_channels=image_latent_channels,
             norm_num_groups=norm_num_groups,
             mid_block_add_attention=False,
-            scaling_factor=1.0,
+            sample_size=TILE_SIZE,
         )
         group_channels = scale_factor_temporal * image_latent_channels
         # The encoder also sees the frame before the group, the decoder the latent frame before.
@@ -100,6 +103,10 @@ class VideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             for clip in latents.transpose(1, 2)
         ]
         return DecoderOutput(sample=torch.stack(pictures).clamp(-1, 1))
+
+    def enable_tiling(self) -> None:
+        """Cut pictures of more than `TILE_SIZE` pixels a side into tiles, whose seams are blended."""
+        self.image_vae.enable_tiling()
 
     def image_latents(self, x: Tensor) -> Tensor:
         """Image latents (B, C, F, h, w) of clips (B, 3, F, H, W) in [-1, 1], picture by picture."""

@@ -13,9 +13,14 @@ from torch import Tensor
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.component_loading import ModelFiles
 from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.backends.text_encoding import token_limit
 from dreammotion_core.backends.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
 from dreammotion_core.errors import ModelLoadError
-from dreammotion_core.parameterization import flow_signal_and_noise_scale, noise_from_prediction
+from dreammotion_core.parameterization import (
+    PredictionType,
+    flow_signal_and_noise_scale,
+    noise_from_prediction,
+)
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer")
 """The scheduler is not among them: the straight path of flow matching has no settings."""
@@ -33,6 +38,8 @@ class WanBackend(VideoTransformerBackend):
             evaluation mode.
         options: how memory is traded for speed; the precision is that of the parts.
     """
+
+    prediction_type: PredictionType = "flow_prediction"
 
     def __init__(
         self,
@@ -54,7 +61,9 @@ class WanBackend(VideoTransformerBackend):
             layers=transformer.blocks,
             key_sites=middle_key_sites("blocks", num_layers=config.num_layers),
             patch_size=config.patch_size[-1],
-            max_tokens=min(MAX_TOKENS, tokenizer.model_max_length),
+            max_tokens=token_limit(
+                tokenizer, text_encoder=text_encoder, trained=min(MAX_TOKENS, tokenizer.model_max_length)
+            ),
             options=options,
         )
 
@@ -81,7 +90,7 @@ class WanBackend(VideoTransformerBackend):
         """Predicted noise, (B, C, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
         velocity = self.ask_denoiser(noisy_latents, timestep, prompt_embeds)
         alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(velocity, noisy_latents, alpha, sigma, "flow_prediction")
+        return noise_from_prediction(velocity, noisy_latents, alpha, sigma, self.prediction_type)
 
 
 def _check_variant(files: ModelFiles) -> None:

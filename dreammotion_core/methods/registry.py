@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dreammotion_core.backends.base import Backend
+from dreammotion_core.checks import check_timesteps
 from dreammotion_core.config import EditConfig
 from dreammotion_core.editing import edit_latents
 from dreammotion_core.methods.base import Method
@@ -44,8 +45,9 @@ def method_for(config: EditConfig, *, backend: Backend) -> Method:
     """The method that the settings name, if it works with them and the model.
 
     Raises:
-        ConfigError: if it needs another kind of model, or more steps.
+        ConfigError: if it needs another kind of model, more steps or other timesteps.
     """
+    check_timesteps(config, backend)
     entry = METHODS[config.method]
     if entry.check is not None:
         entry.check(backend, config)

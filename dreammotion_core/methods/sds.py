@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dreammotion_core.backends.base import Backend
-from dreammotion_core.distillation import masked_direction
+from dreammotion_core.distillation import masked_direction, velocity_direction
 from dreammotion_core.editing import EditTask, descend, refuse_infinite
 from dreammotion_core.events import StepDone
 from dreammotion_core.methods.denoising import guided_noise
@@ -23,6 +23,7 @@ def score_distillation(
 ) -> Iterator[tuple[StepDone, Tensor]]:
     """Descend along predicted minus added noise: DreamMotion's optimiser with SDS instead of DDS.
 
+    With `direction_weighting` "velocity" it is the predicted minus the true velocity of flow matching.
     What the prediction gets wrong about any clip is part of its direction, which DDS takes away by its
     source branch; so results blur and saturate. There is no matching. Arguments, yields and errors as of
     `Method`; nothing is cached.
@@ -37,15 +38,19 @@ def score_distillation(
 def _step(
     backend: Backend, task: EditTask, latents: Tensor, timestep: Tensor, noise: Tensor
 ) -> tuple[Tensor, StepLosses]:
+    scales = backend.signal_and_noise(timestep, noise)
     noise_pred = guided_noise(
         backend,
-        add_noise(latents, noise, *backend.signal_and_noise(timestep, noise)),
+        add_noise(latents, noise, *scales),
         timestep=timestep,
         prompt_embeds=task.prompt_embeds.target,
         negative_embeds=task.prompt_embeds.negative,
         guidance_scale=task.config.guidance_scale,
     )
     direction = masked_direction(noise_pred, noise, task.latent_mask)
+    if task.config.direction_weighting == "velocity":
+        # Both noises are of the same noisy latents, so nothing of a source is to be taken away.
+        direction = velocity_direction(direction, torch.zeros_like(direction), *scales)
     refuse_infinite(direction, backend=backend, timestep=timestep)
     losses = StepLosses(float(direction.square().mean().sqrt()), spatial=0.0, temporal=0.0)
     return task.config.appearance_weight * direction, losses

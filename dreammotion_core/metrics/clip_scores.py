@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 EMBEDDED_JUDGE = "toybox-clip"
 """Trained by this project on its cartoon world: it knows the captions of that world and nothing else."""
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json")
+# What the libraries raise; the errors of types, where a file of JSON holds another value than an object.
+_DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)
 
 Features = NDArray[np.float32]
 """(N, D) unit vectors."""
@@ -69,13 +71,17 @@ class ClipJudge:
             return part.from_pretrained(source, revision=revision, **options)
 
         try:
+            model, report = load(CLIPModel, dtype=torch.float32, output_loading_info=True)
+            # The library would go on with random numbers in their place.
+            if missing := sorted(report["missing_keys"]):
+                raise ValueError(f"the weights lack {', '.join(missing[:3])}")
             return cls(
-                load(CLIPModel, dtype=torch.float32).to(device),
+                model.to(device),
                 tokenizer=load(CLIPTokenizer),
                 processor=load(CLIPImageProcessor),
                 name=judge_name(name_or_path),
             )
-        except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+        except _DAMAGE as error:
             reason = str(error).strip().split("\n")[0][:300]
             raise ModelLoadError(
                 f"the judge {name_or_path} cannot be loaded ({reason}); its files may be incomplete or "
