@@ -40,7 +40,7 @@ def study_variants(names: Sequence[str], *, usual: EditConfig) -> tuple[Variant,
     """
     if unknown := [name for name in names if name not in STUDY]:
         raise ConfigError(f"there is no method {', '.join(unknown)}; known are: {', '.join(STUDY)}")
-    shipped = Variant(SHIPPED.name, SHIPPED.label, {name: getattr(usual, name) for name in BASE})
+    shipped = Variant(SHIPPED.name, SHIPPED.label, {name: getattr(usual, name) for name in ("method", *BASE)})
     wanted = [name for name in STUDY if name in names]
     return tuple(shipped if name == SHIPPED.name else known_variants([name])[0] for name in wanted)
 
