@@ -19,8 +19,9 @@ from transformers.utils import logging as transformers_logging
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.registry import find_model, list_models
+from dreammotion_core.cli_ablation import ablated_text, check_ablation
 from dreammotion_core.cli_arguments import build_parser, given_clip, given_device, given_load_options
-from dreammotion_core.cli_measuring import ablated_text, check_ablation, measured_text
+from dreammotion_core.cli_measuring import measured_text
 from dreammotion_core.cli_selecting import (
     SelectedObject,
     check_one_way_to_select,
@@ -113,7 +114,7 @@ def _ablate(options: argparse.Namespace) -> None:
     check_ablation(options)
     video = given_clip(options, find_model(options.model))
     selected = _selected(options, video)
-    print(ablated_text(options, pipe=_pipeline(options), video=video, mask=selected.masks))
+    print(ablated_text(options, pipe=_pipeline(options), video=video, mask=selected.masks, note=_note))
 
 
 def _preflight(options: argparse.Namespace) -> None:

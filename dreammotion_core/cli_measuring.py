@@ -1,4 +1,4 @@
-"""What the commands ``metrics`` and ``ablate`` do. Deliberately absent: printing; text is handed on."""
+"""What the command ``metrics`` does. Deliberately absent: printing; text is handed on."""
 
 from __future__ import annotations
 
@@ -10,17 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from dreammotion_core.ablation import VariantResult, run_ablation
 from dreammotion_core.atomic_files import check_writable, written_atomically
 from dreammotion_core.cli_arguments import given_device
-from dreammotion_core.cli_settings import given_config
 from dreammotion_core.errors import ConfigError
-from dreammotion_core.events import StepDone
 from dreammotion_core.frame_folders import kept_fps, read_frames
 from dreammotion_core.mask_files import read_masks
-from dreammotion_core.methods.variants import known_variants
 from dreammotion_core.metrics import (
     ClipJudge,
     CoTracker,
@@ -33,9 +28,7 @@ from dreammotion_core.metrics import (
     known_metrics,
 )
 from dreammotion_core.metrics.measurement import figure
-from dreammotion_core.pipeline import DreamMotionPipeline
-from dreammotion_core.reports.ablation_board import write_ablation_board
-from dreammotion_core.reports.measurement_table import heading, measurement_cells
+from dreammotion_core.reports.measurement_table import heading, missing_reasons
 from dreammotion_core.reports.page import markdown_table
 from dreammotion_core.values import Mask, Notice, Video
 from dreammotion_core.video_io import read_video
@@ -86,51 +79,6 @@ def measured_text(options: argparse.Namespace, *, note: Note) -> str:
         with written_atomically(options.json) as part:
             part.write_text(json.dumps([m.to_dict() for m in measurements], indent=2) + "\n", "utf-8")
     return _listed(measurements)
-
-
-def ablated_text(options: argparse.Namespace, *, pipe: DreamMotionPipeline, video: Video, mask: Mask) -> str:
-    """Run ``ablate`` on a loaded model and a selected object.
-
-    Returns:
-        A table in Markdown, and where the page is.
-
-    Raises:
-        DreamMotionError: if an edit or a measure cannot be made, or the page cannot be written.
-    """
-    results: list[VariantResult] = []
-    events = run_ablation(
-        pipe,
-        video=video,
-        source_prompt=options.source_prompt,
-        target_prompt=options.target_prompt,
-        mask=mask,
-        config=given_config(options, usual=pipe.spec.settings),
-        variants=options.variants,
-        instruments=given_instruments(options),
-        names=options.metrics,
-    )
-    with tqdm(desc="ablate", unit="step", disable=None) as bar:
-        for event in events:
-            if isinstance(event, VariantResult):
-                results.append(event)
-            elif isinstance(event.event, StepDone):
-                bar.set_description(f"{event.variant.label} ({event.index} of {event.num_variants})")
-                bar.update()
-    write_ablation_board(results, options.out, source=video)
-    header, rows, _ = measurement_cells({r.variant.label: r.measurements for r in results})
-    return f"{markdown_table(header, rows=rows)}\n\n{options.out}: {len(results)} variants side by side"
-
-
-def check_ablation(options: argparse.Namespace) -> None:
-    """Refuse what would fail only after the edits.
-
-    Raises:
-        ConfigError: if a variant or a measure is unknown.
-        OutputError: if the page could not be written.
-    """
-    known_variants(options.variants)
-    known_metrics(options.metrics)
-    check_writable(options.out)
 
 
 def given_instruments(options: argparse.Namespace) -> Instruments:
@@ -193,5 +141,5 @@ def _listed(measurements: Sequence[Measurement]) -> str:
         for m in measurements
         if m.value is not None
     ]
-    notes = [f"not measured: {m.metric.label}: {m.note}" for m in measurements if m.value is None]
+    notes = [f"not measured: {reason}" for reason in missing_reasons({"": measurements})]
     return "\n".join([markdown_table(["", "edit", "source itself", "what it says"], rows=rows), *notes])

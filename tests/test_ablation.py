@@ -6,8 +6,11 @@ import base64
 import io
 import json
 import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +20,9 @@ from dreammotion_core import (
     ConfigError,
     DreamMotionPipeline,
     EditConfig,
+    Notice,
+    NumericsError,
+    OutOfMemoryError,
     Started,
     Video,
     read_video,
@@ -26,11 +32,12 @@ from dreammotion_core import (
 from dreammotion_core.ablation import VariantEvent, VariantResult, run_ablation
 from dreammotion_core.cli import main
 from dreammotion_core.mask_files import write_masks
+from dreammotion_core.methods import METHODS
 from dreammotion_core.methods.variants import ABLATION, VARIANTS, known_variants
 from dreammotion_core.metrics import METRICS, Measurement
-from dreammotion_core.reports.ablation_board import write_ablation_board
+from dreammotion_core.reports.ablation_board import ablation_board, write_ablation_board
 from dreammotion_core.reports.charts import legend, line_chart
-from dreammotion_core.reports.measurement_table import best_rows, measurement_cells
+from dreammotion_core.reports.measurement_table import best_rows, measurement_cells, missing_reasons
 from dreammotion_core.reports.page import html_table, markdown_table
 from dreammotion_core.reports.players import Player, synchronised_grid
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_unet3d
@@ -63,6 +70,13 @@ class TestVariants:
             assert variant.of(EditConfig()).to_dict().items() >= dict(variant.changes).items()
         assert VARIANTS["dreammotion"].of(CONFIG) == CONFIG
         assert set(ABLATION) <= set(VARIANTS)
+
+    @pytest.mark.parametrize("shared", ["dreammotion", "sdedit"])
+    def test_each_variant_has_the_method_of_its_label_whatever_the_shared_one(self, shared: str) -> None:
+        config = EditConfig(method=shared)
+        methods = {name: variant.of(config).method for name, variant in VARIANTS.items()}
+
+        assert methods == {name: name if name in METHODS else "dreammotion" for name in VARIANTS}
 
     def test_unknown_names_are_refused_with_the_known_ones(self) -> None:
         with pytest.raises(ConfigError, match=r"magic; known are: dreammotion"):
@@ -175,6 +189,41 @@ class TestParts:
         assert rows[:2] == [["one", "0.900"], ["two", "-"]]
         assert best == {(0, 1)}
 
+    def test_a_judge_is_named_though_the_first_edit_could_not_be_measured(self) -> None:
+        measured = {
+            "one": [Measurement(METRICS["warping_error"], None, note="nothing to compare")],
+            "two": [Measurement(METRICS["warping_error"], 2.0, 0.5, "DIS flow")],
+        }
+        header, rows, _ = measurement_cells(measured)
+
+        assert header == ["", "Warping error (thousandths) (DIS flow) ↓"]
+        assert [row[1] for row in rows] == ["-", "2.00", "0.50"]
+
+    def test_reasons_are_given_once_with_the_edits_they_are_about(self) -> None:
+        def cells(fidelity: str, jitter: str) -> list[Measurement]:
+            notes = {"motion_fidelity": fidelity, "colour_jitter": jitter}
+            return [Measurement(METRICS[m], None if note else 1.0, note=note) for m, note in notes.items()]
+
+        measured = {
+            "one": cells("no mask", ""),
+            "two": cells("no mask", ""),
+            "three": cells("no mask", "flat"),
+        }
+
+        assert missing_reasons(measured) == ["Motion-Fidelity: no mask", "Colour jitter of three: flat"]
+
+    def test_the_board_explains_what_any_variant_has_or_lacks(
+        self, board: tuple[list[VariantEvent], list[VariantResult]]
+    ) -> None:
+        first, second, *_ = board[1]
+        metric = METRICS["colour_jitter"]
+        lacks, has = Measurement(metric, None, note="flat"), Measurement(metric, 1.0)
+        results = [replace(first, measurements=(lacks,)), replace(second, measurements=(has,))]
+        parts = ablation_board(results, source=moving_square(3, SIZE)[0])
+
+        assert f"Colour jitter of {first.variant.label}: flat" in parts.table
+        assert metric.scale in parts.reading
+
 
 class TestCommands:
     @pytest.fixture
@@ -245,17 +294,78 @@ class TestCommands:
         assert code in (1, 2), clip
         assert message in capsys.readouterr().err
 
-    def test_ablate_writes_the_board(
-        self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    @pytest.fixture
+    def ablate(self, clip: Path, tmp_path: Path) -> Callable[..., int]:
+        """Runs the command with some variants and more words; the page is ``board.html``."""
         words = ["ablate", clip, "--source-prompt", "a red car", "--target-prompt", "a blue car"]
         words += ["--mask", tmp_path / "masks", "--model", save_tiny_unet3d(tmp_path / "model")]
-        words += ["--device", "cpu", "--steps", 1, "--variants", "dreammotion", "sdedit", "--judge", "none"]
-        words += ["--metrics", *NAMES, "--out", tmp_path / "board.html"]
+        words += ["--device", "cpu", "--judge", "none", "--out", tmp_path / "board.html"]
+        words += ["--metrics", *NAMES, "text_alignment"]
 
-        assert main([str(word) for word in words]) == 0
-        assert "2 variants side by side" in capsys.readouterr().out
+        def run(*variants: str, more: tuple[str, ...] = ("--steps", "1")) -> int:
+            return main([str(word) for word in (*words, *more, "--variants", *variants)])
+
+        return run
+
+    def test_ablate_writes_the_board(
+        self, ablate: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert ablate("dreammotion", "sdedit") == 0
+        said = capsys.readouterr().out
+        assert "2 variants side by side" in said
+        assert "not measured: Text-Align: no judge was given" in said
         assert "SDEdit" in (tmp_path / "board.html").read_text()
+
+    @pytest.mark.parametrize(
+        ("variant", "message"), [("flowedit", "flow"), ("ddim-inversion", "at least 2 steps")]
+    )
+    def test_a_variant_that_cannot_run_is_refused_before_the_first_edit(
+        self,
+        ablate: Callable[..., int],
+        variant: str,
+        message: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def began(*_: Any, **__: Any) -> None:
+            raise AssertionError("an edit began")
+
+        monkeypatch.setattr(DreamMotionPipeline, "stream", began)
+
+        assert ablate("dreammotion", variant) == 2
+        assert message in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("failure", "code"),
+        [(KeyboardInterrupt(), 130), (OutOfMemoryError("too large"), 1), (NumericsError("not finite"), 1)],
+    )
+    def test_what_is_finished_is_written_when_a_later_variant_fails(
+        self,
+        ablate: Callable[..., int],
+        failure: BaseException,
+        code: int,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        edit = DreamMotionPipeline.stream
+
+        def failing(pipe: DreamMotionPipeline, *args: Any, config: EditConfig, **more: Any) -> Iterator[Any]:
+            yield Notice("told", "Something to know.")
+            if config.method == "sdedit":
+                raise failure
+            yield from edit(pipe, *args, config=config, **more)
+
+        monkeypatch.setattr(DreamMotionPipeline, "stream", failing)
+
+        assert ablate("dreammotion", "sdedit") == code
+        said = capsys.readouterr().err
+        assert said.count("Note: Something to know.") == 1
+        assert "board.html shows what was finished: DreamMotion." in said
+        assert "DreamMotion" in (tmp_path / "board.html").read_text()
+        (tmp_path / "board.html").unlink()
+        assert ablate("sdedit") == code
+        assert "No variant was finished. Nothing was written." in capsys.readouterr().err
 
     def test_a_wrong_variant_is_refused_before_any_work(
         self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

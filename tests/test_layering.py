@@ -111,7 +111,7 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "reports.measurement_table": {"metrics.measurement"},
     "reports.ablation_board": BOTTOM
     | {f"reports.{part}" for part in ("page", "charts", "players", "measurement_table")}
-    | {"ablation", "atomic_files", "metrics.registry"},
+    | {"ablation", "atomic_files", "metrics.measurement"},
     "cli_settings": {"config"},
     "cli_options": set(),
     "cli_evaluation": {"cli_options", "cli_settings", "methods.variants", "metrics.registry"},
@@ -121,9 +121,11 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     | {"cli_options", "cli_evaluation"},
     "cli_measuring": BOTTOM
     | FILES
-    | {"ablation", "events", "pipeline", "methods.variants", "metrics", "metrics.measurement"}
+    | {"metrics", "metrics.measurement", "reports.page", "reports.measurement_table", "cli_arguments"},
+    "cli_ablation": BOTTOM
+    | {"atomic_files", "ablation", "events", "pipeline", "methods", "methods.variants", "metrics"}
     | {f"reports.{part}" for part in ("page", "measurement_table", "ablation_board")}
-    | {"cli_arguments", "cli_settings"},
+    | {"cli_measuring", "cli_settings"},
 }
 FORBIDDEN_OUTSIDE: dict[str, set[str]] = {
     **{name: MODEL_LIBRARIES | {"gradio", "cv2", "torch", "PIL", "av"} for name in BOTTOM | {"events"}},

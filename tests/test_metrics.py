@@ -76,6 +76,20 @@ def judge() -> ClipJudge:
     return ClipJudge.from_pretrained()
 
 
+def thin_mask(shape: str, side: int = 192) -> Mask:
+    """(H, W), an object of single pixels."""
+    mask = np.zeros((side, side), bool)
+    match shape:
+        case "line":
+            mask[50, 20:170] = True
+        case "corner":
+            mask[20:170, 20] = mask[20, 20:170] = True
+        case "ring":
+            mask[20:170, 20:170] = True
+            mask[21:169, 21:169] = False
+    return mask
+
+
 def copied_judge(place: Path) -> Path:
     """A copy of the embedded judge, to be damaged."""
     return shutil.copytree(ASSETS / EMBEDDED_JUDGE, place / "judge")
@@ -216,6 +230,16 @@ class TestTracks:
         assert mask[tuple(np.rint(points).astype(int).T[::-1])].all()
         assert len(grid_points(SIZE, mask=mask, grid_size=500)) == mask.sum()
         np.testing.assert_allclose(grid_points(SIZE, mask=None, grid_size=4).mean(axis=0), (31.5, 31.5))
+
+    @pytest.mark.parametrize("shape", ["line", "corner", "ring"])
+    def test_a_thin_object_that_the_grid_misses_gives_points_of_its_own(self, shape: str) -> None:
+        mask = thin_mask(shape)
+        points = grid_points(mask.shape, mask=mask, grid_size=24)
+
+        assert 1 <= len(points) <= 24
+        assert mask[tuple(points.astype(int).T[::-1])].all()
+        for axis, along in enumerate((mask.any(axis=0), mask.any(axis=1))):
+            assert np.ptp(points[:, axis]) >= 0.9 * np.ptp(np.flatnonzero(along))
 
     def test_an_absent_object_has_no_points(self) -> None:
         with pytest.raises(MetricError, match="not on the first frame"):
@@ -441,6 +465,22 @@ class TestEvaluateEdit:
         assert found["motion_fidelity"].judge == "DIS flow"
         assert found["psnr_outside"].to_dict()["value"] == "inf"
 
+    def test_a_thin_object_has_a_figure_and_costs_the_whole_frame_none(self) -> None:
+        clip, names = shifting(2, 1), ("motion_fidelity", "motion_fidelity_frame")
+        mask = np.zeros(SIZE, bool)
+        mask[30, 8:56] = True
+        found = by_name(evaluate_edit(clip, edited=clip, mask=mask, names=names))
+
+        assert [found[name].value for name in names] == [1.0, 1.0]
+
+    def test_an_object_on_the_last_frame_only_is_said_to_be_so(self) -> None:
+        clip, mask = shifting(2, 1), square_mask()
+        mask[:-1] = False
+        (found,) = evaluate_edit(clip, edited=clip, mask=mask, names=["motion_fidelity"])
+
+        assert found.value is None
+        assert "on the last frame only" in found.note
+
     def test_measures_come_one_by_one_and_those_not_asked_for_cost_nothing(self) -> None:
         asked = []
 
@@ -532,7 +572,7 @@ class TestEvaluateEdit:
 
         assert by_name(evaluate_edit(clip, edited=clip, mask=mask))["motion_fidelity"].value == 1.0
         nowhere = by_name(evaluate_edit(clip, edited=clip, mask=np.zeros_like(mask)))
-        assert "not on the first frame" in nowhere["motion_fidelity"].note
+        assert "nothing on any frame" in nowhere["motion_fidelity"].note
 
     @pytest.mark.parametrize(
         ("edited", "message"),

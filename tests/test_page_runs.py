@@ -31,7 +31,7 @@ from tests.tiny import moving_square
 from web.clip import Clip
 from web.judging import SharedInstruments
 from web.run_views import card_html, run_views, runs_html
-from web.runs import MEASURES, MOST_RUNS, RunLog, write_runs
+from web.runs import MEASURES, MOST_RUNS, Run, RunLog, write_runs
 from web.scoring import Scores
 from web.visitors import VisitorStore
 from web.wording import SHORT, pending_wording, short_figure, worded
@@ -279,6 +279,19 @@ def test_figures_become_sentences(
 
     assert sentence in wording.sentence
     assert (wording.figure, wording.verdict) == (figure, verdict)
+
+
+def test_the_card_says_why_a_figure_is_missing_once() -> None:
+    run = Run(
+        1, "clip.mp4", "a", "b", "dreammotion", "toybox", 1, 2, 3.0, is_measured=True, problem="No judge."
+    )
+    for name, note in (("motion_fidelity", "no point stays <in> sight"), ("text_alignment", "no judge")):
+        run.figures[name] = Measurement(METRICS[name], None, note=note)
+    card = card_html(run)
+
+    assert "Motion not measured: no point stays &lt;in&gt; sight." in card
+    assert "no judge" not in card
+    assert "No judge." in card
 
 
 def test_every_measure_has_a_question_and_a_column() -> None:

@@ -119,7 +119,7 @@ class Boards:
             source_prompt=prompts[0],
             target_prompt=prompts[1],
             mask=edited_masks(clip),
-            config=config.with_changes(method="dreammotion", use_mask=True, preview_interval=0),
+            config=config.with_changes(use_mask=True, preview_interval=0),
             names=MEASURES,
             instruments=instruments,
         )

@@ -16,6 +16,10 @@ from web.wording import SHORT, Wording, pending_wording, short_figure, worded
 RUN_OUTPUTS = ("card", "runs", "runs_export")
 """Names of the components that a run and its figures change."""
 
+_BY_JUDGE = ("text_alignment", "frame_consistency")
+_EXPLAINED = {*_BY_JUDGE, "background_difference"}
+"""Whose absence is explained elsewhere: that of a judge by the run's problem, the last by its sentence."""
+
 
 def run_views(log: RunLog) -> dict[str, Any]:
     """Card, table and the button that saves it."""
@@ -36,7 +40,7 @@ def card_html(run: Run) -> str:
         elif not run.is_measured:
             rows.append((name, pending_wording(name)))
     items = "".join(_item(name, wording) for name, wording in rows)
-    notes = [note for note in (run.problem, *_judges(run), run.remark) if note]
+    notes = [note for note in (run.problem, *_reasons(run), *_judges(run), run.remark) if note]
     small = f'<p class="dm-judges">{escape(" ".join(notes))}</p>' if notes else ""
     state = "measured" if run.is_measured else "measuring"
     return (
@@ -91,10 +95,19 @@ def _row(run: Run, shown: Sequence[Column]) -> str:
     return f"<tr>{cells}</tr>"
 
 
+def _reasons(run: Run) -> list[str]:
+    """Why figures are missing."""
+    return [
+        f"{SHORT[name]} not measured: {found.note}."
+        for name, found in run.figures.items()
+        if found.value is None and name not in _EXPLAINED
+    ]
+
+
 def _judges(run: Run) -> list[str]:
     words, motion = (
         next((run.figures[name].judge for name in names if name in run.figures), "")
-        for names in (("text_alignment", "frame_consistency"), ("motion_fidelity",))
+        for names in (_BY_JUDGE, ("motion_fidelity",))
     )
     said = []
     if words:

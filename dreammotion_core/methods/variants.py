@@ -33,16 +33,19 @@ class Variant:
         return config.with_changes(**self.changes)
 
 
+# Named, so that a row of a table is what its label says whatever method the shared settings name.
+_OURS = {"method": "dreammotion"}
 _WITHOUT_SPATIAL = {"spatial_weight": 0.0}
 _WITHOUT_TEMPORAL = {"temporal_weight": 0.0}
+_WITHOUT_MATCHING = _WITHOUT_SPATIAL | _WITHOUT_TEMPORAL
 _WHOLE_FRAME = {"use_mask": False}
 
 _KNOWN = (
-    Variant("dreammotion", "DreamMotion"),
-    Variant("no-matching", "without S-SSM and T-SSM (DDS only)", _WITHOUT_SPATIAL | _WITHOUT_TEMPORAL),
-    Variant("no-temporal", "without T-SSM", _WITHOUT_TEMPORAL),
-    Variant("no-spatial", "without S-SSM", _WITHOUT_SPATIAL),
-    Variant("no-mask", "without masks", _WHOLE_FRAME),
+    Variant("dreammotion", "DreamMotion", _OURS),
+    Variant("no-matching", "without S-SSM and T-SSM (DDS only)", _OURS | _WITHOUT_MATCHING),
+    Variant("no-temporal", "without T-SSM", _OURS | _WITHOUT_TEMPORAL),
+    Variant("no-spatial", "without S-SSM", _OURS | _WITHOUT_SPATIAL),
+    Variant("no-mask", "without masks", _OURS | _WHOLE_FRAME),
     Variant("v-sds", "V-SDS", {"method": "v-sds"}),
     Variant("sdedit", "SDEdit", {"method": "sdedit"} | _WHOLE_FRAME),
     Variant("ddim-inversion", "DDIM inversion and word swap", {"method": "ddim-inversion"} | _WHOLE_FRAME),

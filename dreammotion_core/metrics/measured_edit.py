@@ -138,7 +138,11 @@ class MeasuredEdit:
         if len(of_object):
             return self._compared(*(tracks.part(len(everywhere)) for tracks in self.first_frame_tracks))
         appears = np.flatnonzero(self.mask.any(axis=(1, 2)))
-        start = appears[0] if len(appears) else 0
+        if not len(appears):
+            raise MetricError("the mask selects nothing on any frame, so there is no object to follow")
+        start = appears[0]
+        if start == len(self.mask) - 1:
+            raise MetricError("the object is on the last frame only, so there is no motion to compare")
         size, tracker = self.source.frames.shape[1:3], self.instruments.tracker
         points = grid_points(size, mask=self.mask[start], grid_size=DEFAULT_GRID)
         clips = (self.source.part(start), self.edited.part(start))

@@ -62,14 +62,15 @@ def grid_points(size: tuple[int, int], *, mask: NDArray[np.bool_] | None, grid_s
     Args:
         size: (H, W) of the frame in pixels.
         mask: (H, W) where the object is; the grid spans the box round it and its points outside the
-            object are left out. None takes the whole frame.
+            object are left out. Where that leaves none, as of a line of one pixel, up to `grid_size` of the
+            object's own pixels are taken instead, evenly spread. None takes the whole frame.
         grid_size: points along the longer side, at least 1; never more than one a pixel.
 
     Returns:
         (T, 2) positions.
 
     Raises:
-        MetricError: if no point is left.
+        MetricError: if the object is nowhere.
     """
     rows, columns = np.arange(size[0]), np.arange(size[1])
     if mask is not None:
@@ -83,8 +84,8 @@ def grid_points(size: tuple[int, int], *, mask: NDArray[np.bool_] | None, grid_s
     x = left + np.arange(0.5 * spacing, width, spacing)
     points = np.stack(np.meshgrid(x - 0.5, y - 0.5), axis=-1).reshape(-1, 2)
     if mask is not None:
-        inside = mask[tuple(np.rint(points).astype(int).T[::-1])]
-        points = points[inside]
-    if not len(points):
-        raise MetricError("the object is too thin for the grid of points; choose a larger grid size")
+        points = points[mask[tuple(np.rint(points).astype(int).T[::-1])]]
+        if not len(points):
+            pixels = np.argwhere(mask)[:, ::-1]
+            points = pixels[np.rint(np.linspace(0, len(pixels) - 1, min(len(pixels), grid_size))).astype(int)]
     return points.astype(np.float64)

@@ -10,9 +10,9 @@ from pathlib import Path
 from dreammotion_core.ablation import VariantResult
 from dreammotion_core.atomic_files import written_atomically
 from dreammotion_core.errors import ConfigError
-from dreammotion_core.metrics.registry import METRICS
+from dreammotion_core.metrics.measurement import Measurement
 from dreammotion_core.reports.charts import legend, line_chart
-from dreammotion_core.reports.measurement_table import measurement_cells
+from dreammotion_core.reports.measurement_table import measure_columns, measurement_cells, missing_reasons
 from dreammotion_core.reports.page import html_page, html_table
 from dreammotion_core.reports.players import SYNCHRONISE, Player, synchronised_grid
 from dreammotion_core.values import Video
@@ -57,7 +57,8 @@ def ablation_board(results: Sequence[VariantResult], *, source: Video) -> Ablati
         Player(r.output.frames, r.variant.label, f"{r.output.seconds:.0f} s, {len(r.output.losses)} steps")
         for r in results
     ]
-    header, rows, best = measurement_cells({r.variant.label: r.measurements for r in results})
+    measured = {r.variant.label: r.measurements for r in results}
+    header, rows, best = measurement_cells(measured)
     curves = {title: _curves(results, name) for name, title in LOSSES.items()}
     charts = "".join(line_chart(values, title=title) for title, values in curves.items())
     facts = (
@@ -68,9 +69,9 @@ def ablation_board(results: Sequence[VariantResult], *, source: Video) -> Ablati
     return AblationBoard(
         facts=facts,
         grid=synchronised_grid(players, fps=source.fps),
-        table=f"{html_table(header, rows=rows, best=best)}{_notes(results)}",
+        table=f"{html_table(header, rows=rows, best=best)}{_notes(measured)}",
         curves=f'{legend(curves["V-DDS direction"])}<div class="charts">{charts}</div>',
-        reading=f"<dl>{_legend(results)}</dl>",
+        reading=f"<dl>{_legend(measured)}</dl>",
     )
 
 
@@ -109,15 +110,14 @@ def _curves(results: Sequence[VariantResult], name: str) -> Mapping[str, list[fl
     }
 
 
-def _notes(results: Sequence[VariantResult]) -> str:
-    """Why figures are missing, each reason once."""
-    missing = [m for m in results[0].measurements if m.value is None]
-    said = "; ".join(f"{m.metric.label}: {m.note}" for m in missing)
+def _notes(measured: Mapping[str, Sequence[Measurement]]) -> str:
+    said = "; ".join(missing_reasons(measured))
     return f'<p class="faint">Not measured: {escape(said)}.</p>' if said else ""
 
 
-def _legend(results: Sequence[VariantResult]) -> str:
-    shown = [METRICS[m.metric.name] for m in results[0].measurements if m.value is not None]
+def _legend(measured: Mapping[str, Sequence[Measurement]]) -> str:
+    columns = measure_columns(measured)
+    shown = [column[0].metric for column in columns if any(found.value is not None for found in column)]
     return "".join(
         f"<dt>{escape(m.label)}</dt><dd>{escape(m.question)} <span class=faint>{escape(m.scale)}</span></dd>"
         for m in shown

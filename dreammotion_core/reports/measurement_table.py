@@ -21,17 +21,37 @@ def measurement_cells(
         Headings, rows, and the (row, column) of the best figure of each column. Columns without any figure
         are left out; a last row gives the source's own figures.
     """
-    some = next(iter(measured.values()))
-    shown = [i for i in range(len(some)) if any(each[i].value is not None for each in measured.values())]
-    header = ["", *(heading(some[i]) for i in shown)]
-    rows = [[name, *(each[i].text for i in shown)] for name, each in measured.items()]
-    own = [figure(some[i].source_value, digits=some[i].metric.digits) for i in shown]
-    best = {
-        (row, column)
-        for column, i in enumerate(shown, start=1)
-        for row in best_rows([each[i] for each in measured.values()])
-    }
+    # Who judged is known of those alone that could be measured.
+    known = [(c, next((m for m in c if m.value is not None), None)) for c in measure_columns(measured)]
+    columns = [(column, some) for column, some in known if some is not None]
+    header = ["", *(heading(some) for _, some in columns)]
+    rows = [[name, *(column[row].text for column, _ in columns)] for row, name in enumerate(measured)]
+    own = [figure(some.source_value, digits=some.metric.digits) for _, some in columns]
+    best = {(row, number) for number, (column, _) in enumerate(columns, start=1) for row in best_rows(column)}
     return header, [*rows, [SOURCE, *own]], best
+
+
+def missing_reasons(measured: Mapping[str, Sequence[Measurement]]) -> list[str]:
+    """Why figures are missing: each reason once, with the edits it is about where it is not about all.
+
+    Args:
+        measured: as of `measurement_cells`.
+    """
+    reasons = []
+    for column in measure_columns(measured):
+        edits: dict[str, list[str]] = {}
+        for name, found in zip(measured, column, strict=True):
+            if found.value is None:
+                edits.setdefault(found.note, []).append(name)
+        for note, names in edits.items():
+            whose = "" if len(names) == len(measured) else f" of {', '.join(names)}"
+            reasons.append(f"{column[0].metric.label}{whose}: {note}")
+    return reasons
+
+
+def measure_columns(measured: Mapping[str, Sequence[Measurement]]) -> list[tuple[Measurement, ...]]:
+    """The measurements by measure instead of by edit."""
+    return list(zip(*measured.values(), strict=True))
 
 
 def heading(measurement: Measurement) -> str:
