@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.paper_prompts import PromptRow, folder_rows
 from benchmarks.world_cases import edit_case
 from benchmarks.world_tests import rendered, shot_like, visible_object
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.clip_reading import shortest_length
-from dreammotion_core.errors import ConfigError, VideoError
+from dreammotion_core.errors import VideoError
 from dreammotion_core.mask_files import read_masks
 from dreammotion_core.values import Frames, Mask, Video
 from dreammotion_core.video_io import read_video
@@ -23,9 +24,9 @@ NUM_PAIRS = 26
 """As in the paper."""
 FIRST_CASE = 1000
 """The numbers below are the cases of `toybox_quality`, at which defaults were chosen before."""
-PROMPTS_FILE = "prompts.csv"
-COLUMNS = ("clip", "source_prompt", "target_prompt")
-CLIP_SUFFIXES = {".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"}
+MOST_CASES = 1_000_000
+NUMBERING = "by clip, mask and prompts"
+"""Of the rows of a folder. Results without this fact were numbered by line, and may be of other rows now."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Pair:
     """One clip and what is asked of it.
 
     Attributes:
-        index: number among all pairs, from 0.
+        index: its number among those of `StudyPairs`.
         title: for people.
         video: at a length that the model takes.
         mask: (F, H, W) bool, what may change.
@@ -51,6 +52,38 @@ class Pair:
     target_prompt: str
     find_object: Callable[[Frames], Mask] | None = None
     outline: Mask | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class StudyPairs:
+    """All pairs that a study may take.
+
+    Attributes:
+        numbers: of all of them, in order; a number stays that of its pair whatever becomes of the others.
+        read: gives the pair of a number.
+        facts: by which results are told from those of other pairs.
+    """
+
+    numbers: Sequence[int]
+    read: Callable[[int], Pair]
+    facts: Mapping[str, str]
+
+
+def world_pairs(spec: ModelSpec) -> StudyPairs:
+    """The pairs of the procedural world, numbered from 0."""
+    facts = {"pairs": "held-out clips of the procedural world"}
+    return StudyPairs(range(MOST_CASES), partial(world_pair, spec=spec), facts)
+
+
+def folder_pairs(folder: Path, *, spec: ModelSpec) -> StudyPairs:
+    """The pairs of a folder, in the order of its rows.
+
+    Raises:
+        InputError: if its prompt file cannot be used, or a folder of masks is empty.
+    """
+    rows = {row.number: row for row in folder_rows(folder)}
+    facts = {"pairs": folder.absolute().name, "numbering": NUMBERING}
+    return StudyPairs(list(rows), lambda number: folder_pair(rows[number], spec=spec), facts)
 
 
 def world_pair(index: int, *, spec: ModelSpec) -> Pair:
@@ -77,54 +110,18 @@ def world_pair(index: int, *, spec: ModelSpec) -> Pair:
     )
 
 
-def folder_rows(folder: Path) -> list[dict[str, str]]:
-    """The rows of a folder's prompt file, checked.
-
-    The file ``prompts.csv`` has the columns clip (a video in the folder), source_prompt, target_prompt and,
-    if the masks do not lie in a folder ``masks`` beside the clip, mask. A clip may have several rows.
-
-    Raises:
-        ConfigError: if the file is missing, a column or a cell is empty, a clip does not exist, or a clip in
-            the folder has no row.
-    """
-    path = folder / PROMPTS_FILE
-    if not path.is_file():
-        raise ConfigError(f"{folder} holds no {PROMPTS_FILE}; it needs the columns {', '.join(COLUMNS)}")
-    with path.open(newline="", encoding="utf-8") as lines:
-        reader = csv.DictReader(lines)
-        rows = [{name: (value or "").strip() for name, value in row.items() if name} for row in reader]
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-    if missing or not rows:
-        raise ConfigError(f"{path} lacks {', '.join(missing) or 'rows'}; it needs {', '.join(COLUMNS)}")
-    for number, row in enumerate(rows, start=2):
-        if empty := [name for name in COLUMNS if not row[name]]:
-            raise ConfigError(f"line {number} of {path} has no {', '.join(empty)}; fill it in or remove it")
-        if not (folder / row["clip"]).is_file():
-            raise ConfigError(f"line {number} of {path} names {row['clip']}, which is not in {folder}")
-    clips = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in CLIP_SUFFIXES)
-    named = {(folder / row["clip"]).resolve() for row in rows}
-    if unnamed := [str(p.relative_to(folder)) for p in clips if p.resolve() not in named]:
-        raise ConfigError(f"{path} has no row for {', '.join(unnamed)}; add one or move the clip away")
-    return rows
-
-
-def folder_pair(index: int, *, folder: Path, spec: ModelSpec) -> Pair:
+def folder_pair(row: PromptRow, *, spec: ModelSpec) -> Pair:
     """The clip and prompts of a row of a folder; every n-th frame, as near to the model's rate as it goes.
 
     Args:
-        index: number of the row, from 0.
-        folder: with ``prompts.csv``.
+        row: of the folder's prompt file.
         spec: gives length and rate.
 
     Raises:
-        ConfigError: if the prompt file is wrong.
         InputError: if the clip or its mask cannot be used.
     """
-    row = folder_rows(folder)[index]
-    clip = folder / row["clip"]
-    whole = read_video(clip)
-    mask_path = folder / row["mask"] if row.get("mask") else clip.parent / "masks"
-    masks = read_masks(mask_path, num_frames=len(whole), size=whole.size).masks
+    clip, whole = row.clip, read_video(row.clip)
+    masks = read_masks(row.mask, num_frames=len(whole), size=whole.size).masks
     step = max(1, round(whole.fps / spec.fps))
     count = spec.fit_length(min(spec.num_frames, len(whole.frames[::step])))
     if count < 2:
@@ -132,10 +129,10 @@ def folder_pair(index: int, *, folder: Path, spec: ModelSpec) -> Pair:
             f"{clip} is too short for {spec.label}; it needs at least {shortest_length(spec)} frames"
         )
     return Pair(
-        index=index,
-        title=f"{clip.parent.name if clip.stem == 'clip' else clip.stem}: {row['target_prompt']}",
+        index=row.number,
+        title=f"{clip.parent.name if clip.stem == 'clip' else clip.stem}: {row.target_prompt}",
         video=Video(np.ascontiguousarray(whole.frames[::step][:count]), whole.fps / step),
         mask=np.ascontiguousarray(masks[::step][:count]),
-        source_prompt=row["source_prompt"],
-        target_prompt=row["target_prompt"],
+        source_prompt=row.source_prompt,
+        target_prompt=row.target_prompt,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.paper_claims import check_claims
-from benchmarks.paper_pairs import Pair
+from benchmarks.paper_pairs import StudyPairs
 from benchmarks.paper_runs import results_of
 from benchmarks.paper_summary import (
     FULL,
@@ -40,7 +40,7 @@ def write_report(
     out: Path,
     facts: Mapping[str, Any],
     variants: Sequence[Variant],
-    read_pair: Callable[[int], Pair],
+    pairs: StudyPairs,
 ) -> str:
     """Write ``study.json``, ``study.md`` and ``study.html``.
 
@@ -49,7 +49,7 @@ def write_report(
         out: folder of the study.
         facts: what holds for all of it.
         variants: the methods, to find their clips.
-        read_pair: gives the pair of a number, for its source frames.
+        pairs: for their order and their source frames.
 
     Returns:
         The Markdown.
@@ -60,7 +60,7 @@ def write_report(
     markdown = _markdown(summary, facts)
     _write(out / "study.json", json.dumps(_plain(summary, facts), indent=1) + "\n")
     _write(out / "study.md", markdown)
-    _write(out / "study.html", _html(summary, facts, _sheets(summary, out, variants, read_pair)))
+    _write(out / "study.html", _html(summary, facts, _sheets(summary, out, variants, pairs)))
     return markdown
 
 
@@ -73,10 +73,11 @@ def _plain(summary: StudySummary, facts: Mapping[str, Any]) -> dict[str, Any]:
     """All figures as plain JSON values."""
     return {
         "facts": dict(facts),
+        "titles": {i: r["title"] for m in summary.methods.values() for i, r in m.records.items()},
         "methods": {
             name: {
                 "label": method.label,
-                "pairs": sorted(method.records),
+                "pairs": list(method.records),
                 "seconds": round(method.seconds, 2),
                 "estimates": {c.heading: e.to_dict() for c, e in method.estimates.items()},
                 "differences": {c.heading: e.to_dict() for c, e in method.differences.items()},
@@ -165,21 +166,26 @@ def _html(summary: StudySummary, facts: Mapping[str, Any], sheets: Sequence[str]
     return html_page("DreamMotion: the study", body="\n".join(body))
 
 
-def _sheets(
-    summary: StudySummary, out: Path, variants: Sequence[Variant], read_pair: Callable[[int], Pair]
-) -> list[str]:
+def _sheets(summary: StudySummary, out: Path, variants: Sequence[Variant], pairs: StudyPairs) -> list[str]:
     """For each pair, source and edits side by side, their first and middle frames one above the other."""
     shown = [variant for variant in variants if variant.name in summary.methods]
-    indices = sorted({i for method in summary.methods.values() for i in method.records})
-    return [_sheet(read_pair(index), index, shown, summary.methods, out) for index in indices]
+    positions = {pairs.numbers.index(i) for method in summary.methods.values() for i in method.records}
+    return [_sheet(position, pairs, shown, summary.methods, out) for position in sorted(positions)]
 
 
 def _sheet(
-    pair: Pair, index: int, variants: Sequence[Variant], methods: Mapping[str, MethodSummary], out: Path
+    position: int,
+    pairs: StudyPairs,
+    variants: Sequence[Variant],
+    methods: Mapping[str, MethodSummary],
+    out: Path,
 ) -> str:
+    pair = pairs.read(pairs.numbers[position])
     clips = [("source", pair.video.frames)]
     clips += [
-        (v.label, results_of(out, v).frames(index)) for v in variants if index in methods[v.name].records
+        (v.label, results_of(out, v).frames(pair.index))
+        for v in variants
+        if pair.index in methods[v.name].records
     ]
     figures = "".join(
         f'<figure><img src="{_picture(frames)}" alt="{escape(label)}">'
@@ -187,7 +193,7 @@ def _sheet(
         for label, frames in clips
     )
     words = f"“{escape(pair.source_prompt)}” → “{escape(pair.target_prompt)}”"
-    title = f'<p>{index + 1}. {escape(pair.title)} <span class="faint">{words}</span></p>'
+    title = f'<p>{position + 1}. {escape(pair.title)} <span class="faint">{words}</span></p>'
     return f'{title}<div class="sheet">{figures}</div>'
 
 

@@ -65,10 +65,33 @@ def results_of(out: Path, variant: Variant) -> Results:
     return Results(out / variant.name)
 
 
+def facts_of(variant: Variant, *, config: EditConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What holds for all results of a method: the facts of the study, its label and its settings."""
+    return {**facts, "label": variant.label, "settings": variant.of(config).to_dict()}
+
+
+def check_study(
+    out: Path, *, variants: Sequence[Variant], config: EditConfig, facts: Mapping[str, Any]
+) -> None:
+    """Make sure that what a folder holds of some methods was made as is now said of it.
+
+    Args:
+        out: folder of the study.
+        variants: the methods.
+        config: settings that all share.
+        facts: of the study.
+
+    Raises:
+        ConfigError: if not.
+    """
+    for variant in variants:
+        results_of(out, variant).check(facts_of(variant, config=config, facts=facts))
+
+
 def run_part(
     pipe: DreamMotionPipeline,
     *,
-    pairs: Sequence[int],
+    numbers: Sequence[int],
     read_pair: Callable[[int], Pair],
     variants: Sequence[Variant],
     config: EditConfig,
@@ -80,7 +103,7 @@ def run_part(
 
     Args:
         pipe: the model; with a source cache the variants of a pair cost less and give the same.
-        pairs: numbers of the pairs of this process.
+        numbers: of the pairs of this process.
         read_pair: gives the pair of a number.
         variants: the methods.
         config: settings that all share.
@@ -95,10 +118,9 @@ def run_part(
     kept = {variant.name: results_of(out, variant) for variant in variants}
     done: dict[str, set[int]] = {}
     for variant in variants:
-        settings = variant.of(config).to_dict()
-        kept[variant.name].begin({**facts, "label": variant.label, "settings": settings})
+        kept[variant.name].begin(facts_of(variant, config=config, facts=facts))
         done[variant.name] = {record["index"] for record in kept[variant.name].records()}
-    todo = {i: [v for v in variants if i not in done[v.name]] for i in pairs}
+    todo = {i: [v for v in variants if i not in done[v.name]] for i in numbers}
     with tqdm(total=sum(map(len, todo.values())), desc="edits", disable=None) as bar:
         for index in (i for i, missing in todo.items() if missing):
             pair = read_pair(index)

@@ -15,6 +15,7 @@ from dreammotion_core.metrics import METRICS, Metric, figure
 
 FULL = "dreammotion"
 SOURCE_LABEL = "source clips, by themselves"
+FOREIGN = "no pair has their clip, mask and prompts now"
 
 
 @dataclass(frozen=True)
@@ -66,28 +67,34 @@ class StudySummary:
         source: the figures of the source clips by themselves.
         columns: with any figure, in the order of `METRICS`.
         notes: why measures are missing.
+        num_foreign: finished edits of pairs that the study does not have; they are left out.
     """
 
     methods: Mapping[str, MethodSummary]
     source: Mapping[Column, Estimate]
     columns: Sequence[Column]
     notes: Sequence[str]
+    num_foreign: int
 
 
-def summarise_study(out: Path, *, variants: Sequence[Variant]) -> StudySummary:
+def summarise_study(out: Path, *, variants: Sequence[Variant], numbers: Sequence[int]) -> StudySummary:
     """Read all that is finished.
 
     Args:
         out: folder of the study.
         variants: the methods, in the order of the table.
+        numbers: of all pairs of the study, in order.
 
     Raises:
         ConfigError: if nothing is finished, or a line of the results is damaged.
     """
-    records = {v.name: {r["index"]: r for r in results_of(out, v).records()} for v in variants}
+    kept = {v.name: {r["index"]: r for r in results_of(out, v).records()} for v in variants}
+    records = {name: _in_order(by_number, numbers) for name, by_number in kept.items()}
+    num_foreign = sum(len(kept[name]) - len(records[name]) for name in kept)
     finished = [v for v in variants if records[v.name]]
     if not finished:
-        raise ConfigError(f"{out} holds no finished edits; run the study without --summary first")
+        reason = f", but {num_foreign} left out, because {FOREIGN}" if num_foreign else ""
+        raise ConfigError(f"{out} holds no finished edits{reason}; run the study without --summary first")
     values = {v.name: _values(records[v.name], "value") for v in finished}
     columns = [c for c in _columns(records) if any(c in values[v.name] for v in finished)]
     full = values.get(FULL, {})
@@ -103,7 +110,15 @@ def summarise_study(out: Path, *, variants: Sequence[Variant]) -> StudySummary:
         for v in finished
     }
     of_source = _values(records[finished[0].name], "source_value")
-    return StudySummary(methods, _estimates(of_source), columns, _notes(records))
+    return StudySummary(methods, _estimates(of_source), columns, _notes(records), num_foreign)
+
+
+def _in_order(
+    records: Mapping[int, Mapping[str, Any]], numbers: Sequence[int]
+) -> dict[int, Mapping[str, Any]]:
+    """The records of the pairs of some numbers, in that order."""
+    known = sorted((number for number in records if number in numbers), key=numbers.index)
+    return {number: records[number] for number in known}
 
 
 def estimate_text(estimate: Estimate | None, *, metric: Metric) -> str:
@@ -128,7 +143,7 @@ def _columns(records: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[Col
 
 def _values(records: Mapping[int, Mapping[str, Any]], which: str) -> dict[Column, dict[int, float]]:
     values: dict[Column, dict[int, float]] = {}
-    for index, record in sorted(records.items()):
+    for index, record in records.items():
         for measure in record["measures"]:
             if measure[which] is not None:
                 column = Column(METRICS[measure["metric"]], measure["judge"])

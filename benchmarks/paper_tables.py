@@ -4,32 +4,42 @@
     python -m benchmarks.paper_tables --model toybox --part 2/2   # in a second process
     python -m benchmarks.paper_tables --model toybox --summary    # the report of what is finished
 
+The words of all three must agree: a folder of results refuses other settings, judges or clips than its own.
 Without --clips the pairs are held-out clips of the procedural world; with --clips FOLDER they are its clips
 and the rows of its prompts.csv (clip, source_prompt, target_prompt, mask). An interrupted study goes on where
-it stopped. All methods share the settings, seed included, and none has this project's own finishing but
-"as-shipped", which is what a user gets. Writes study.json, study.md and study.html into --out.
+it stopped. Rows may be added, moved and changed in between: what has no edit yet gets one, and edits of rows
+that are no longer there are left out. All methods share the settings, seed included, and none has this
+project's own finishing but "as-shipped", which is what a user gets. Writes study.json, study.md and
+study.html into --out.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers.utils.logging import disable_progress_bar
 
-from benchmarks.paper_pairs import NUM_PAIRS, Pair, folder_pair, folder_rows, world_pair
+from benchmarks.paper_pairs import NUM_PAIRS, StudyPairs, folder_pairs, world_pairs
 from benchmarks.paper_report import write_report
-from benchmarks.paper_runs import BASE, STUDY, possible_variants, run_part, study_variants
-from benchmarks.paper_summary import summarise_study
+from benchmarks.paper_runs import (
+    BASE,
+    STUDY,
+    check_study,
+    possible_variants,
+    run_part,
+    study_variants,
+)
+from benchmarks.paper_summary import FOREIGN, summarise_study
 from benchmarks.toybox_quality import count_of, part_of, setting_of
 from dreammotion_core import DreamMotionPipeline, MemorySourceCache
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.cli_evaluation import add_instruments
 from dreammotion_core.cli_measuring import given_instruments
 from dreammotion_core.errors import ConfigError, DreamMotionError
+from dreammotion_core.metrics import CoTracker, FlowTracker
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -46,7 +56,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--pairs", type=count_of, metavar="N", help=f"how many (default: {NUM_PAIRS}, or all rows)"
     )
     parser.add_argument(
-        "--first", type=int, default=0, metavar="K", help="number of the first of them, from 0"
+        "--first", type=int, default=0, metavar="K", help="place of the first of them, from 0"
     )
     parser.add_argument("--methods", nargs="+", default=STUDY, metavar="NAME", help=f"of {', '.join(STUDY)}")
     parser.add_argument("--preset", default="fast")
@@ -56,28 +66,37 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--part", type=part_of, default=(1, 1), metavar="K/N", help="every N-th pair from the K-th"
     )
-    parser.add_argument("--summary", action="store_true", help="only report what is finished")
+    parser.add_argument(
+        "--summary", action="store_true", help="only report what is finished; give the words of the study"
+    )
     parser.add_argument("--out", type=Path, default=Path("outputs/study"), help="folder of the results")
     add_instruments(parser)
     return parser.parse_args(argv)
 
 
-def pairs_of(options: argparse.Namespace, *, spec: ModelSpec) -> tuple[range, Callable[[int], Pair]]:
-    """The numbers of the pairs, and what gives each.
+def pairs_of(options: argparse.Namespace, *, spec: ModelSpec) -> StudyPairs:
+    """All pairs that the study may take.
 
     Raises:
-        ConfigError: if there is no pair of the first number.
+        InputError: if the folder of clips cannot be used.
+    """
+    return world_pairs(spec) if options.clips is None else folder_pairs(options.clips, spec=spec)
+
+
+def numbers_of(options: argparse.Namespace, *, pairs: StudyPairs) -> Sequence[int]:
+    """The numbers of the pairs that this process shall edit.
+
+    Raises:
+        ConfigError: if there is no pair at the first place, or none for this part.
     """
     first, part, parts = options.first, *options.part
-    if options.clips is None:
-        end, read_pair = first + (options.pairs or NUM_PAIRS), partial(world_pair, spec=spec)
-    else:
-        rows = len(folder_rows(options.clips))
-        end = min(rows, first + (options.pairs or rows))
-        read_pair = partial(folder_pair, folder=options.clips, spec=spec)
-    if not 0 <= first < end:
-        raise ConfigError(f"--first is {first}; pass the number of a pair, from 0")
-    return range(first + part - 1, end, parts), read_pair
+    count = options.pairs or (NUM_PAIRS if options.clips is None else len(pairs.numbers))
+    if not 0 <= first < len(pairs.numbers):
+        raise ConfigError(f"--first is {first}; pass the place of a pair, from 0")
+    chosen = pairs.numbers[first : first + count]
+    if part > len(chosen):
+        raise ConfigError(f"--part is {part}/{parts}, but there are {len(chosen)} pairs; make fewer parts")
+    return chosen[part - 1 :: parts]
 
 
 def run_study(options: argparse.Namespace) -> str:
@@ -96,32 +115,35 @@ def run_study(options: argparse.Namespace) -> str:
     variants = study_variants(options.methods, usual=usual)
     config = usual.with_changes(**(BASE | dict(options.set)))
     variants, reasons = possible_variants(variants, config=config, pipe=pipe)
-    pairs, read_pair = pairs_of(options, spec=pipe.spec)
-    where = "held-out clips of the procedural world" if options.clips is None else options.clips.name
-    instruments = given_instruments(options)
+    if not variants:
+        raise ConfigError("; ".join(reasons))
+    pairs = pairs_of(options, spec=pipe.spec)
     facts: dict[str, Any] = {
         "model": options.model,
         "precision": pipe.spec.precision,
         "judge": options.judge,
-        "tracker": instruments.tracker.name,
+        "tracker": (FlowTracker if options.cotracker is None else CoTracker).name,
         "cotracker": None if options.cotracker is None else options.cotracker.name,
         "lpips": options.lpips,
-        "pairs": where,
+        **pairs.facts,
     }
+    check_study(options.out, variants=variants, config=config, facts=facts)
     if not options.summary:
         run_part(
             pipe,
-            pairs=pairs,
-            read_pair=read_pair,
+            numbers=numbers_of(options, pairs=pairs),
+            read_pair=pairs.read,
             variants=variants,
             config=config,
             facts=facts,
-            instruments=instruments,
+            instruments=given_instruments(options),
             out=options.out,
         )
-    summary = summarise_study(options.out, variants=variants)
+    summary = summarise_study(options.out, variants=variants, numbers=pairs.numbers)
     facts = {**facts, **config.to_dict()}
-    report = write_report(summary, out=options.out, facts=facts, variants=variants, read_pair=read_pair)
+    report = write_report(summary, out=options.out, facts=facts, variants=variants, pairs=pairs)
+    if summary.num_foreign:
+        reasons.append(f"finished edits left out: {summary.num_foreign}, because {FOREIGN}")
     return "\n".join([report, *reasons])
 
 

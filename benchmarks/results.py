@@ -6,14 +6,16 @@ Several processes may work in one folder on different cases.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from dreammotion_core.atomic_files import written_atomically
-from dreammotion_core.errors import ConfigError
+from dreammotion_core.errors import ConfigError, OutputError
 from dreammotion_core.values import Frames
 
 
@@ -26,29 +28,50 @@ class Results:
     Attributes:
         path: the folder.
         facts: what holds for all its cases (task, model, settings); empty before `begin`.
+
+    Raises:
+        ConfigError: if the facts of the folder cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         about = path / "run.json"
-        self.facts: dict[str, Any] = json.loads(about.read_text("utf-8")) if about.exists() else {}
+        self.facts: dict[str, Any] = {}
+        if about.exists():
+            try:
+                self.facts = _read_object(about.read_bytes())
+            except ValueError as error:
+                raise ConfigError(f"{about} is damaged; choose another folder with --out") from error
 
     def begin(self, facts: Mapping[str, Any]) -> None:
         """Set the facts of a new folder, or make sure that a used one has the same.
 
         Raises:
             ConfigError: if the folder holds results of another run.
+            OutputError: if the folder cannot be written to.
         """
-        wanted = json.loads(json.dumps(facts))
         if not self.facts:
+            wanted = json.loads(json.dumps(facts))
             with written_atomically(self.path / "run.json") as part:
                 part.write_text(json.dumps(wanted, indent=1) + "\n", "utf-8")
             self.facts = wanted
-        for name, value in wanted.items():
-            if self.facts.get(name) != value:
+        self.check(facts)
+
+    def check(self, facts: Mapping[str, Any]) -> None:
+        """Make sure that a used folder has exactly these facts; a new one agrees with all.
+
+        Raises:
+            ConfigError: if the folder holds results of another run.
+        """
+        if not self.facts:
+            return
+        kept, wanted = _flat(self.facts), _flat(json.loads(json.dumps(facts)))
+        for name in kept | wanted:
+            if kept.get(name) != wanted.get(name):
+                was, now = (of.get(name, "(unknown to that version)") for of in (kept, wanted))
                 raise ConfigError(
-                    f"{self.path} holds a run with {name} = {self.facts.get(name)}, not {value}; "
-                    "choose another folder with --out"
+                    f"{self.path} holds a run with {name} = {was}, not {now}; ask for the same, or choose "
+                    "another folder with --out"
                 )
 
     def records(self) -> list[dict[str, Any]]:
@@ -57,25 +80,77 @@ class Results:
         Raises:
             ConfigError: if a line is damaged.
         """
-        path = self.path / "cases.jsonl"
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
-        try:
-            return sorted((json.loads(line) for line in lines), key=lambda record: record["index"])
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"{path} has a damaged line ({error.doc[:60]!r}); delete that line") from error
+        path = self._lines
+        records = []
+        for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], start=1):
+            try:
+                records.append(_read_object(line, holding="index"))
+            except ValueError as error:
+                text = line[:60].decode("utf-8", "replace")
+                raise ConfigError(
+                    f"line {number} of {path} is damaged ({text!r}); delete that line"
+                ) from error
+        return sorted(records, key=lambda record: record["index"])
 
     def keep(self, frames: Frames, record: Mapping[str, Any]) -> None:
-        """Keep a finished case: its clip first, then its line, so that a line always has its clip."""
+        """Keep a finished case: its clip first, then its line, so that a line always has its clip.
+
+        Raises:
+            OutputError: if it cannot be written.
+        """
         with written_atomically(self._clip(record["index"])) as part:
             np.savez_compressed(part, frames=frames)
-        with (self.path / "cases.jsonl").open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(record) + "\n")
+        try:
+            with self._lines.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise OutputError(
+                f"{self._lines} could not be written ({error.strerror or error}); free space and run it again"
+            ) from error
 
     def frames(self, index: int) -> Frames:
-        """The clip of a case, (F, H, W, 3) uint8 RGB."""
-        with np.load(self._clip(index)) as kept:
-            frames: Frames = kept["frames"]
+        """The clip of a case, (F, H, W, 3) uint8 RGB.
+
+        Raises:
+            ConfigError: if it is missing or damaged.
+        """
+        path = self._clip(index)
+        try:
+            with path.open("rb") as file, np.load(file) as kept:
+                frames: Frames = kept["frames"]
+        except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile, zlib.error) as error:
+            raise ConfigError(
+                f'{path} is missing or damaged; delete the line with "index": {index} from {self._lines} '
+                "and run it again"
+            ) from error
         return frames
+
+    @property
+    def _lines(self) -> Path:
+        return self.path / "cases.jsonl"
 
     def _clip(self, index: int) -> Path:
         return self.path / "clips" / f"{index:05}.npz"
+
+
+def _read_object(text: bytes, *, holding: str | None = None) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        ValueError: if it is something else, or lacks a whole number of the name `holding`.
+    """
+    found = json.loads(text)
+    if not isinstance(found, dict) or (holding and not isinstance(found.get(holding), int)):
+        raise ValueError("this is another kind of JSON")
+    return found
+
+
+def _flat(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts by name, those within others as "settings.seed"."""
+    flat: dict[str, Any] = {}
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{inner}": held for inner, held in value.items()}
+        else:
+            flat[name] = value
+    return flat

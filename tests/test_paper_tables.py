@@ -1,4 +1,4 @@
-"""The study: its pairs, its statistics, and a whole run on a tiny model, cut short and continued."""
+"""The study: its statistics, and a whole run on a tiny model, cut short and continued."""
 
 from __future__ import annotations
 
@@ -11,33 +11,27 @@ import numpy as np
 import pytest
 
 from benchmarks.paper_claims import check_claims
-from benchmarks.paper_pairs import FIRST_CASE, folder_pair, folder_rows, world_pair
+from benchmarks.paper_pairs import world_pairs
 from benchmarks.paper_report import write_report
 from benchmarks.paper_runs import STUDY, results_of, study_variants
 from benchmarks.paper_statistics import bootstrap_difference, bootstrap_mean
 from benchmarks.paper_summary import FULL, estimate_text, summarise_study
-from benchmarks.paper_tables import arguments, pairs_of, run_study
+from benchmarks.paper_tables import arguments, run_study
 from benchmarks.perfect_edits import ceiling_table, measured_perfect_edit
-from benchmarks.world_cases import edit_case
 from dreammotion_core import (
     METRICS,
     ConfigError,
     EditConfig,
-    MaskError,
     ModelLoadError,
-    VideoError,
     list_models,
-    write_video,
 )
-from dreammotion_core.mask_files import write_masks
 from dreammotion_core.methods.variants import VARIANTS, Variant
 from dreammotion_core.metrics import Instruments, Measurement
-from tests.tiny import moving_square, save_tiny_unet3d, tiny_spec
+from tests.tiny import save_moving_square, save_tiny_unet3d, tiny_spec
 
 SPEC = tiny_spec()
 Study = Callable[..., str]
 """Runs a study of one step with a tiny model: takes the folder and further words of the command line."""
-PROMPTS = "clip,source_prompt,target_prompt\none/clip.mp4,a red car,a blue car\n"
 
 
 @pytest.fixture(scope="module")
@@ -104,84 +98,6 @@ class TestPerfectEdits:
         assert lines[3].endswith("2.00: first |")
 
 
-class TestPairs:
-    def test_pairs_of_the_world_are_new_and_fit_the_model(self) -> None:
-        pair = world_pair(0, spec=SPEC)
-
-        assert pair.source_prompt != pair.target_prompt
-        assert len(pair.video) == SPEC.num_frames
-        assert pair.mask.shape == pair.video.frames.shape[:3]
-        assert pair.find_object is not None
-        assert pair.outline is not None
-        assert pair.find_object(pair.video.frames).any()
-        assert edit_case(FIRST_CASE).source.is_held_out
-        assert FIRST_CASE > 100
-
-    def test_the_first_pair_and_the_part_are_chosen(self, folder: Path) -> None:
-        numbers, read_pair = pairs_of(
-            arguments(["--first", "26", "--pairs", "5", "--part", "2/2"]), spec=SPEC
-        )
-
-        assert list(numbers) == [27, 29]
-        assert read_pair(27).index == 27
-        with pytest.raises(ConfigError, match="--first is 1"):
-            pairs_of(arguments(["--first", "1", "--clips", str(folder)]), spec=SPEC)
-
-    def test_a_folder_gives_every_so_many_frames_with_their_masks(self, folder: Path) -> None:
-        pair = folder_pair(0, folder=folder, spec=SPEC)
-
-        assert len(pair.video) == SPEC.num_frames
-        assert pair.video.fps == SPEC.fps
-        assert pair.mask.any(axis=(1, 2)).all()
-        assert pair.title == "one: a blue car"
-        # The square moves by one pixel a frame, and every second frame is taken.
-        assert [int(np.flatnonzero(m.any(axis=0))[0]) for m in pair.mask] == [2, 4, 6]
-
-    @pytest.mark.parametrize(
-        ("text", "message"),
-        [
-            (None, "holds no prompts.csv"),
-            ("clip,source_prompt\none/clip.mp4,a\n", "lacks target_prompt"),
-            ("clip,source_prompt,target_prompt\n", "lacks rows"),
-            (PROMPTS + "one/clip.mp4,,\n", "line 3 .* has no source_prompt, target_prompt"),
-            (PROMPTS + "two/clip.mp4,a,b\n", "line 3 .* names two/clip.mp4"),
-        ],
-    )
-    def test_a_wrong_prompt_file_is_refused(self, folder: Path, text: str | None, message: str) -> None:
-        (folder / "prompts.csv").unlink()
-        if text is not None:
-            (folder / "prompts.csv").write_text(text)
-        with pytest.raises(ConfigError, match=message):
-            folder_rows(folder)
-
-    def test_a_clip_without_a_row_is_missed(self, folder: Path) -> None:
-        write_video(moving_square(4, (64, 64))[0], folder / "three.mp4")
-        with pytest.raises(ConfigError, match=r"no row for three\.mp4"):
-            folder_rows(folder)
-
-    def test_a_clip_without_masks_or_too_short_is_refused(self, folder: Path) -> None:
-        for file in (folder / "one" / "masks").iterdir():
-            file.unlink()
-        with pytest.raises(MaskError):
-            folder_pair(0, folder=folder, spec=SPEC)
-        video, mask = moving_square(2, (64, 64))
-        write_video(type(video)(video.frames, 2 * SPEC.fps), folder / "one" / "clip.mp4")
-        write_masks(mask, folder / "short.npz")
-        (folder / "prompts.csv").write_text(
-            "clip,source_prompt,target_prompt,mask\none/clip.mp4,a,b,short.npz\n"
-        )
-        with pytest.raises(VideoError, match="too short"):
-            folder_pair(0, folder=folder, spec=SPEC)
-
-    @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
-        video, mask = moving_square(8, (64, 64))
-        write_video(type(video)(video.frames, 2 * SPEC.fps), tmp_path / "one" / "clip.mp4")
-        write_masks(mask, tmp_path / "one" / "masks")
-        (tmp_path / "prompts.csv").write_text(PROMPTS)
-        return tmp_path
-
-
 class TestVariants:
     def test_what_is_shipped_is_what_a_user_gets(self) -> None:
         usual = EditConfig(colour_smoothing=0.7)
@@ -221,12 +137,82 @@ class TestStudy:
         page = (out / "study.html").read_text()
         assert page.count("<img") == 2 * (1 + 3)
         assert 'src="http' not in page
-        with pytest.raises(ConfigError, match="holds a run with settings"):
+        with pytest.raises(ConfigError, match=r"holds a run with settings.num_optimization_steps = 1, not 2"):
             run("--set", "num_optimization_steps=2")
+
+    def test_a_summary_says_what_was_run_or_nothing(self, study: Study, tmp_path: Path) -> None:
+        words = ("--methods", "sdedit", "--pairs", "1", "--judge", "none")
+        report = study(tmp_path, *words)
+        written = [tmp_path / f"study.{suffix}" for suffix in ("json", "md", "html")]
+        before = [file.read_bytes() for file in written]
+        save_moving_square(tmp_path / "clips", fps=SPEC.fps)
+        (tmp_path / "clips" / "prompts.csv").write_text(
+            "clip,source_prompt,target_prompt\nclip.mp4,a dog,a cat\n"
+        )
+
+        for others, message in (
+            (("--set", "num_optimization_steps=1", "spatial_weight=9"), r"spatial_weight = .*, not 9"),
+            (("--judge", "toybox-clip"), "judge = none, not toybox-clip"),
+            (("--lpips", "alex"), "lpips = None, not alex"),
+            (("--cotracker", "nowhere.pth"), "tracker = DIS flow, not CoTracker"),
+            (("--clips", str(tmp_path / "clips")), "pairs = held-out clips .*, not clips"),
+        ):
+            with pytest.raises(ConfigError, match=message):
+                study(tmp_path, *words, "--summary", *others)
+        assert [file.read_bytes() for file in written] == before
+        assert study(tmp_path, *words, "--summary") == report
+
+    def test_rows_of_a_folder_may_be_added_moved_and_changed(self, study: Study, tmp_path: Path) -> None:
+        save_moving_square(tmp_path / "clips", fps=SPEC.fps)
+        out = tmp_path / "study"
+
+        def run(*prompts: str) -> str:
+            rows = ["clip,source_prompt,target_prompt", *(f"clip.mp4,{p}" for p in prompts)]
+            (tmp_path / "clips" / "prompts.csv").write_text("\n".join(rows))
+            return study(out, "--methods", "sdedit", "--clips", str(tmp_path / "clips"))
+
+        run("a dog,a cat", "a sun,a moon")
+        report = run("a box,a ball", "a sun,a moon", "a dog,a fox")
+
+        assert "| SDEdit | 3 |" in report
+        assert "finished edits left out: 1," in report
+        kept = [json.loads(line) for line in (out / "sdedit" / "cases.jsonl").read_text().splitlines()]
+        assert [record["target"] for record in kept] == ["a cat", "a moon", "a ball", "a fox"]
+        page = (out / "study.html").read_text()
+        order = ["1. clips: a ball", "2. clips: a moon", "3. clips: a fox"]
+        assert sorted(order, key=page.index) == order
+        assert page.count("<img") == 3 * (1 + 1)
+
+    def test_rows_that_an_older_version_numbered_by_line_are_refused(
+        self, study: Study, tmp_path: Path
+    ) -> None:
+        save_moving_square(tmp_path / "clips", fps=SPEC.fps)
+        rows = "clip,source_prompt,target_prompt\nclip.mp4,a dog,a cat\n"
+        (tmp_path / "clips" / "prompts.csv").write_text(rows)
+        words = ("--methods", "sdedit", "--clips", str(tmp_path / "clips"))
+        study(tmp_path / "study", *words)
+        run_json = tmp_path / "study" / "sdedit" / "run.json"
+        facts = json.loads(run_json.read_text())
+        assert facts.pop("numbering")
+        run_json.write_text(json.dumps(facts))
+
+        with pytest.raises(ConfigError, match=r"numbering = .unknown to that version., not by clip"):
+            study(tmp_path / "study", *words)
+
+    def test_what_cannot_run_is_said_instead_of_asking_to_run_it(self, study: Study, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="FlowEdit is left out: ") as caught:
+            study(tmp_path, "--methods", "flowedit")
+        assert "--summary" not in str(caught.value)
+        with pytest.raises(ConfigError, match="--part is 2/2") as caught:
+            study(tmp_path, "--methods", "sdedit", "--pairs", "1", "--part", "2/2")
+        assert "--summary" not in str(caught.value)
+        assert not any(tmp_path.iterdir())
+        with pytest.raises(ConfigError, match="without --summary first"):
+            study(tmp_path, "--methods", "sdedit", "--summary")
 
     def test_nothing_finished_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no finished edits"):
-            summarise_study(tmp_path, variants=[VARIANTS[FULL]])
+            summarise_study(tmp_path, variants=[VARIANTS[FULL]], numbers=[0])
 
     def test_judge_and_tracker_are_those_of_metrics(self, study: Study, tmp_path: Path) -> None:
         words = ("--methods", "sdedit", "--pairs", "1")
@@ -236,7 +222,7 @@ class TestStudy:
         assert "judge none, tracker DIS flow" in report
         assert "Not measured: Text-Align" in report
         with pytest.raises(ModelLoadError, match=r"CoTracker is not installed|no file nowhere\.pth"):
-            study(tmp_path, *words, "--cotracker", "nowhere.pth")
+            study(tmp_path / "other", *words, "--cotracker", "nowhere.pth")
 
     @pytest.mark.parametrize("words", [("--part", "3/2"), ("--pairs", "0"), ("--set", "x")])
     def test_wrong_words_are_refused(self, words: tuple[str, ...]) -> None:
@@ -255,7 +241,7 @@ class TestClaims:
         }
         for variant in variants:
             keep_figures(tmp_path, variant, figures[variant.name])
-        summary = summarise_study(tmp_path, variants=variants)
+        summary = summarise_study(tmp_path, variants=variants, numbers=range(9))
         holds = {claim.statement: claim.holds for claim in check_claims(summary)}
 
         assert holds["Matching raises motion fidelity"] is True
@@ -272,7 +258,7 @@ class TestClaims:
         for index, fidelity in enumerate((0.80, 0.99)):
             keep_figures(tmp_path, full, (fidelity, 0.2, 0.99), index=index)
         keep_figures(tmp_path, other, (0.85, 0.2, 0.99))
-        claims = check_claims(summarise_study(tmp_path, variants=[full, other]))
+        claims = check_claims(summarise_study(tmp_path, variants=[full, other], numbers=range(9)))
 
         holds = {claim.statement: claim.holds for claim in claims}
         assert holds["Temporal matching raises motion fidelity"] is False
@@ -281,14 +267,13 @@ class TestClaims:
         full, other = VARIANTS[FULL], VARIANTS["no-mask"]
         keep_figures(tmp_path, full, (0.9, 0.1, 0.9), tracker="DIS flow")
         keep_figures(tmp_path, other, (0.8, 0.1, 0.9), tracker="CoTracker")
-        summary = summarise_study(tmp_path, variants=[full, other])
+        summary = summarise_study(tmp_path, variants=[full, other], numbers=range(9))
 
         headings = [column.heading for column in summary.columns]
         assert headings[:2] == ["Motion-Fidelity (CoTracker) ↑", "Motion-Fidelity (DIS flow) ↑"]
-        pair = world_pair(0, spec=SPEC)
         facts = {"model": "tiny", "judge": "none", "tracker": "two", "pairs": "two"}
         report = write_report(
-            summary, out=tmp_path, facts=facts, variants=[full, other], read_pair=lambda _: pair
+            summary, out=tmp_path, facts=facts, variants=[full, other], pairs=world_pairs(SPEC)
         )
         assert "| DreamMotion | 1 | - | 0.900 |" in report
 

@@ -14,7 +14,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.unet3d import UNet3DBackend
+from dreammotion_core.mask_files import write_masks
 from dreammotion_core.values import Video
+from dreammotion_core.video_io import write_video
 
 WORDS = ("a", "red", "blue", "car", "ball", "on", "road", "the")
 
@@ -119,6 +121,13 @@ def save_tiny_unet3d(folder: Path) -> Path:
     components = {name: component_entry(part) for name, part in parts.items()}
     (folder / "model_index.json").write_text(json.dumps(components | manifest))
     return folder
+
+
+def save_moving_square(folder: Path, fps: float, num_frames: int = 8) -> None:
+    """A clip and its masks, as a folder of a study holds them."""
+    video, mask = moving_square(num_frames, (64, 64))
+    write_video(Video(video.frames, fps), folder / "clip.mp4")
+    write_masks(mask, folder / "masks")
 
 
 def moving_square(num_frames: int = 3, size: tuple[int, int] = (16, 16)) -> tuple[Video, NDArray[np.bool_]]:
