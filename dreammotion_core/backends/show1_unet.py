@@ -98,9 +98,7 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         check_config(self.config)
         width = block_out_channels[0]
         self._add_embeddings(width, time_embedding_dim or 4 * width)
-        self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
-        if transfromer_in_opt:
-            self.transformer_in = TransformerTemporalModel(8, 64, in_channels=width)
+        self._add_input(width)
         self._add_blocks(time_embedding_dim or 4 * width)
         self.conv_norm_out = nn.GroupNorm(norm_num_groups, width, eps=norm_eps)
         self.conv_act = get_activation(act_fn)
@@ -129,6 +127,11 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
             )
         if config.time_embedding_act_fn is not None:
             self.time_embed_act = get_activation(config.time_embedding_act_fn)
+
+    def _add_input(self, width: int) -> None:
+        self.conv_in = nn.Conv2d(self.config.in_channels, width, 3, padding=1)
+        if self.config.transfromer_in_opt:
+            self.transformer_in = TransformerTemporalModel(8, 64, in_channels=width)
 
     def _add_blocks(self, time_embed_dim: int) -> None:
         config = self.config
