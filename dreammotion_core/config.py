@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
-import numpy as np
-
+from dreammotion_core.accepted_values import FLAG, Accepted, Real, Whole, check_accepted, is_whole
 from dreammotion_core.errors import ConfigError
 
 MAX_PROMPT_CHARACTERS = 1000
@@ -27,6 +25,28 @@ CHOICES = {
     "direction_weighting": get_args(DirectionWeighting),
 }
 """What the settings in words can be."""
+
+ACCEPTED: Mapping[str, Accepted] = {
+    "num_optimization_steps": Whole(1, 10_000),
+    "preview_interval": Whole(0, 10_000),
+    "mask_grow": Whole(-256, 256),
+    "mask_feather": Whole(0, 256),
+    "seed": Whole(-1, MAX_SEED),
+    "learning_rate": Real(0.0, 1e4, above=True),
+    "learning_rate_end_factor": Real(0.0, 1.0),
+    "strength": Real(0.0, 1.0, above=True),
+    "guidance_scale": Real(0.0, 1000.0),
+    "resolution_scale": Real(0.0, 2.0, above=True),
+    "colour_smoothing": Real(0.0, 3600.0),
+    "appearance_weight": Real(0.0, 1e6),
+    "spatial_weight": Real(0.0, 1e6),
+    "temporal_weight": Real(0.0, 1e6),
+    "matching_limit": Real(0.0, 1e6),
+    "use_mask": FLAG,
+    "mask_matching": FLAG,
+    "keep_detail": FLAG,
+}
+"""What the others can be, but for those that `EditConfig` looks at itself."""
 
 Preset = Literal["fast", "keep-shape", "paper"]
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -120,22 +140,7 @@ class EditConfig:
     last_stage: str | None = None
 
     def __post_init__(self) -> None:
-        _check_whole("num_optimization_steps", self.num_optimization_steps, 1, 10_000)
-        _check_whole("preview_interval", self.preview_interval, 0, 10_000)
-        _check_whole("mask_grow", self.mask_grow, -256, 256)
-        _check_whole("mask_feather", self.mask_feather, 0, 256)
-        _check_whole("seed", self.seed, -1, MAX_SEED)
-        _check_real("learning_rate", self.learning_rate, 0.0, 1e4, above=True)
-        _check_real("learning_rate_end_factor", self.learning_rate_end_factor, 0.0, 1.0)
-        _check_real("strength", self.strength, 0.0, 1.0, above=True)
-        _check_real("guidance_scale", self.guidance_scale, 0.0, 1000.0)
-        _check_real("resolution_scale", self.resolution_scale, 0.0, 2.0, above=True)
-        _check_real("colour_smoothing", self.colour_smoothing, 0.0, 3600.0)
-        for name in ("appearance_weight", "spatial_weight", "temporal_weight", "matching_limit"):
-            _check_real(name, getattr(self, name), 0.0, 1e6)
-        for name in ("use_mask", "mask_matching", "keep_detail"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; pass True or False")
+        check_accepted(self, accepted=ACCEPTED)
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 accepted = " or ".join(map(repr, choices))
@@ -152,7 +157,7 @@ class EditConfig:
     def _check_timestep_range(self) -> None:
         accepted = "pass two whole numbers (low, high) with 0 <= low < high <= 1000"
         values = self.timestep_range
-        if not isinstance(values, tuple) or len(values) != 2 or not all(_is_whole(v) for v in values):
+        if not isinstance(values, tuple) or len(values) != 2 or not all(is_whole(v) for v in values):
             raise ConfigError(f"timestep_range is {values!r}; {accepted}")
         if not 0 <= values[0] < values[1] <= 1000:
             raise ConfigError(f"timestep_range is {values}; {accepted}")
@@ -213,22 +218,6 @@ class EditConfig:
             raise ConfigError(f"there is no preset {name!r}; choose one of: {', '.join(PRESETS)}")
         _refuse_unknown({**usual, **changes})
         return cls(**{**usual, **PRESETS[name], **changes})
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def _check_whole(name: str, value: Any, low: int, high: int) -> None:
-    if not _is_whole(value) or not low <= value <= high:
-        raise ConfigError(f"{name} is {value!r}; pass a whole number from {low:,} to {high:,}")
-
-
-def _check_real(name: str, value: Any, low: float, high: float, *, above: bool = False) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or not low <= value <= high or (above and value == low):
-        bound = f"above {low:g}" if above else f"from {low:g}"
-        raise ConfigError(f"{name} is {value!r}; pass a number {bound} to {high:g}")
 
 
 def _refuse_unknown(settings: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -207,6 +208,34 @@ def test_a_model_with_settings_that_are_none_is_refused(
         find_model(str(broken))
 
 
+@pytest.mark.parametrize(
+    "fact",
+    [
+        {"num_frames": "16"},
+        {"num_frames": 0},
+        {"max_frames": None},
+        {"max_frames": 8.5},
+        {"frame_step": 0},
+        {"frame_step": True},
+        {"fps": "x"},
+        {"fps": 0},
+        {"fps": 10**400},
+        {"resolution": [64]},
+        {"resolution": [0, 64]},
+        {"resolution": "ab"},
+        {"vocabulary": "red"},
+        {"vocabulary": [1, 2]},
+        {"stages": "key-frames"},
+    ],
+    ids=lambda fact: str(fact)[:30],
+)
+def test_a_manifest_with_facts_that_cannot_be_is_refused(tmp_path: Path, fact: dict[str, Any]) -> None:
+    (tmp_path / "model_index.json").write_text(json.dumps(fact))
+
+    with pytest.raises(ModelLoadError, match=r"model_index\.json .* cannot be read"):
+        find_model(str(tmp_path))
+
+
 @pytest.mark.parametrize(("version", "remedy"), [(99, "update this program"), (0, "fetch the model folder")])
 def test_manifests_of_unknown_formats_say_what_to_do(
     folder: Path, tmp_path: Path, version: int, remedy: str
@@ -237,7 +266,9 @@ def test_weights_of_another_shape_are_refused(folder: Path, tmp_path: Path) -> N
         load_backend(str(broken))
 
 
-@pytest.mark.parametrize("name", ["no-such-model", "owner/model", "./missing/folder"])
+@pytest.mark.parametrize(
+    "name", ["no-such-model", "owner/model", "./missing/folder", "x" * 300, "no\0name"], ids=range(5)
+)
 def test_unknown_names_list_what_is_accepted(name: str) -> None:
     with pytest.raises(ModelLoadError, match=r"pass one of toybox, toybox-flow, .*an existing folder"):
         find_model(name)

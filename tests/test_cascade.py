@@ -19,6 +19,7 @@ from torch import Tensor
 from dreammotion_core import DreamMotionPipeline, EditConfig, ModelLoadError
 from dreammotion_core.backends.base import RenderedStage
 from dreammotion_core.backends.cascade import CascadeBackend
+from dreammotion_core.backends.cascade_latent import redraw
 from dreammotion_core.backends.cascade_loading import count_heads_as_show1
 from dreammotion_core.backends.cascade_manifest import CascadeManifest
 from dreammotion_core.backends.cascade_sampling import Guidance, PixelStage, windows
@@ -276,6 +277,28 @@ def test_the_last_stage_runs_a_part_of_the_schedule_from_the_noise_of_its_begin(
     assert (noisy[:1] - alpha * source).std().item() == pytest.approx(sigma.item(), rel=0.05)
 
 
+@pytest.mark.parametrize(("users", "read"), [("", "blur"), ("ugly, " * 9, "blur, " + "ugly, " * 9)])
+def test_the_words_of_the_last_stage_come_before_the_users_and_are_not_cut(
+    backend: CascadeBackend, monkeypatch: pytest.MonkeyPatch, users: str, read: str
+) -> None:
+    latent, settings = backend.stages.latent, backend.manifest.latent_super_resolution
+    assert latent is not None
+    assert settings is not None
+    encode, asked = latent.encode_prompt, []
+    monkeypatch.setattr(latent, "encode_prompt", lambda prompt: asked.append(prompt) or encode(prompt))
+
+    redraw(
+        latent,
+        torch.zeros(2, 3, 4, 6),
+        size=(8, 12),
+        settings=settings,
+        prompts=("a blue car", users),
+        generator=torch.Generator().manual_seed(0),
+    )
+
+    assert asked == ["a blue car", read]
+
+
 def test_guidance_goes_beyond_the_prompt_and_can_be_left_out() -> None:
     prompt, negative = torch.ones(1, 2, 4), torch.zeros(1, 2, 4)
     predictions = torch.tensor([[1.0], [3.0]])
@@ -396,6 +419,44 @@ def test_a_manifest_that_cannot_be_used_is_explained(
 
     with pytest.raises(ModelLoadError, match=told):
         load_backend(str(copied))
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("text", "source", 5),
+        ("text", "max_tokens", 0),
+        ("text", "mask_padding", "no"),
+        ("key-frames", "size", ["a", "b"]),
+        ("key-frames", "size", [8]),
+        ("key-frames", "size", 8),
+        ("interpolation", "num_inference_steps", 0),
+        ("interpolation", "num_inference_steps", "5"),
+        ("interpolation", "guidance_scale", None),
+        ("super-resolution", "window", 1),
+        ("super-resolution", "scale", 0),
+        ("super-resolution", "noise_level", 5000),
+        ("super-resolution", "first_frame", None),
+        ("latent-super-resolution", "strength", 2.0),
+        ("latent-super-resolution", "strength", "x"),
+        ("latent-super-resolution", "negative_prompt", None),
+    ],
+)
+def test_settings_that_a_stage_cannot_have_are_refused_when_they_are_read(
+    section: str, name: str, value: object
+) -> None:
+    changed = MANIFEST | {section: MANIFEST[section] | {name: value}}
+
+    with pytest.raises(ModelLoadError, match=r"the manifest of the cascade gives .*Settings"):
+        CascadeManifest.read(changed)
+
+
+def test_the_settings_of_the_first_frame_are_looked_at_too() -> None:
+    larger = MANIFEST["super-resolution"]
+    changed = larger | {"first_frame": larger["first_frame"] | {"noise_level": 1000}}
+
+    with pytest.raises(ModelLoadError, match=r"FirstFrameSettings .*noise_level is 1000; .*from 0 to 999"):
+        CascadeManifest.read(MANIFEST | {"super-resolution": changed})
 
 
 def test_a_part_may_lie_beside_the_cascade(copied: Path) -> None:

@@ -34,6 +34,8 @@ def inputs(num_frames: int = 3) -> tuple[Tensor, Tensor, Tensor]:
         {"resnet_out_scale_factor": 1.414, "mid_block_scale_factor": 1.414},
         {"only_cross_attention": (False, True)},
         {"only_cross_attention": True},
+        {"only_cross_attention": True, "mid_block_only_cross_attention": False},
+        {"mid_block_only_cross_attention": True},
     ],
     ids=str,
 )

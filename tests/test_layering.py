@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("dreammotion_core", "segmentation", "web")
 
 # Modules of dreammotion_core by layer: each may import its own rows and everything it lists.
-BOTTOM = {"errors", "config", "values", "version", "mask_shapes"}
+BOTTOM = {"errors", "config", "values", "version", "mask_shapes", "accepted_values"}
 FILES = (
     {"atomic_files", "audio_io", "frame_conversion", "frame_decoding", "frame_folders", "frame_range"}
     | {"frame_storage", "png_files", "video_io", "video_timeline"}
@@ -44,7 +44,8 @@ MODEL_LIBRARIES = {"diffusers", "transformers", "accelerate", "safetensors", "hu
 ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
-    "config": {"errors"},
+    "accepted_values": {"errors"},
+    "config": {"errors", "accepted_values"},
     "mask_shapes": {"errors"},
     "values": {"errors", "config"},
     "events": {"errors", "config", "values"},

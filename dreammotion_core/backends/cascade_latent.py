@@ -36,7 +36,8 @@ def redraw(
     Returns:
         (F, 3, H, W) float32 RGB, roughly in [-1, 1].
     """
-    negative = ", ".join(filter(None, (prompts[1], settings.negative_prompt)))
+    # The model's own words come first: what is too long is cut at its end.
+    negative = ", ".join(filter(None, (settings.negative_prompt, prompts[1])))
     guidance = Guidance(
         backend.encode_prompt(prompts[0]), backend.encode_prompt(negative), settings.guidance_scale
     )

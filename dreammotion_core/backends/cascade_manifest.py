@@ -18,13 +18,30 @@ from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from dreammotion_core.accepted_values import FLAG, Accepted, Kind, Real, Sides, Whole, check_accepted
 from dreammotion_core.backends.base import ModelSpec
-from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.errors import ConfigError, ModelLoadError
 
 KEY_FRAMES, INTERPOLATION = "key-frames", "interpolation"
 SUPER_RESOLUTION, LATENT_SUPER_RESOLUTION = "super-resolution", "latent-super-resolution"
 STAGES = (KEY_FRAMES, INTERPOLATION, SUPER_RESOLUTION, LATENT_SUPER_RESOLUTION)
 """Names of the stages in the order in which they run."""
+
+ACCEPTED: Mapping[str, Accepted] = {
+    "source": Kind(str, "a folder, or a hub id"),
+    "revision": Kind(str, "a commit, or null for a folder", optional=True),
+    "max_tokens": Whole(1, 10_000, optional=True),
+    "mask_padding": FLAG,
+    "size": Sides(1, 10_000),
+    "num_inference_steps": Whole(1, 1000),
+    "guidance_scale": Real(0.0, 1000.0),
+    "noise_level": Whole(0, 999),
+    "scale": Whole(1, 100),
+    "window": Whole(2, 10_000),
+    "strength": Real(0.0, 1.0, above=True),
+    "negative_prompt": Kind(str, "text"),
+}
+"""What the attributes of the classes below can be, by their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +52,16 @@ class Part:
         source: path relative to the manifest's folder, inside the folder that holds that one; or, with
             a revision, a hub id.
         revision: pinned commit of a hub id; None for a folder.
+
+    Raises:
+        ConfigError: if a value of it or of a class below is of another type or out of its range.
     """
 
     source: str
     revision: str | None = None
+
+    def __post_init__(self) -> None:
+        check_accepted(self, accepted=ACCEPTED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +90,7 @@ class KeyFrameSettings(Part):
     def __post_init__(self) -> None:
         """JSON knows no tuples."""
         object.__setattr__(self, "size", tuple(self.size))
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +135,9 @@ class SuperResolutionSettings(SampledSettings):
 
     def __post_init__(self) -> None:
         """JSON knows no classes."""
-        if isinstance(self.first_frame, Mapping):
+        if not isinstance(self.first_frame, FirstFrameSettings):
             object.__setattr__(self, "first_frame", read_settings(FirstFrameSettings, self.first_frame))
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +146,7 @@ class LatentSuperResolutionSettings(SampledSettings):
 
     Attributes:
         strength: share of the noise schedule that is run, in (0, 1].
-        negative_prompt: added to the user's own.
+        negative_prompt: put before the user's own.
     """
 
     strength: float
@@ -180,7 +205,8 @@ def read_settings(kind: type[Settings], values: Any) -> Settings:
     """Settings of a stage from a JSON object.
 
     Raises:
-        ModelLoadError: if the object does not have exactly the attributes of that class.
+        ModelLoadError: if the object does not have exactly the attributes of that class, or a value that one
+            of them cannot have.
     """
     known = {field.name: field for field in fields(kind)}
     required = {name for name, field in known.items() if field.default is MISSING}
@@ -190,7 +216,12 @@ def read_settings(kind: type[Settings], values: Any) -> Settings:
             f"the manifest of the cascade gives {given} for {kind.__name__}; "
             f"it needs {', '.join(sorted(required))} and may have {', '.join(sorted(set(known) - required))}"
         )
-    return kind(**values)
+    try:
+        return kind(**values)
+    except (TypeError, ConfigError) as error:
+        raise ModelLoadError(
+            f"the manifest of the cascade gives what {kind.__name__} cannot have: {error}"
+        ) from error
 
 
 def spec_of(part: Part, spec: ModelSpec) -> ModelSpec:

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dreammotion_core.accepted_values import Accepted, Real, Sides, Whole, check_accepted
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.config import EditConfig
-from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.errors import ConfigError, ModelLoadError
 
 FORMAT_VERSION = 2
 """Of the manifests that this project's training writes; manifests of others name none."""
@@ -26,6 +27,15 @@ FAMILIES = {
 
 _LIBRARIES = {"diffusers", "transformers", "dreammotion_core", "showone.models.unet_3d_condition"}
 """What the published manifests name; the last one is the package of Show-1's authors."""
+
+ACCEPTED: Mapping[str, Accepted] = {
+    "resolution": Sides(1, 10_000),
+    "num_frames": Whole(1, 10_000),
+    "max_frames": Whole(1, 10_000),
+    "frame_step": Whole(1, 100),
+    "fps": Real(0.0, 1000.0, above=True),
+}
+"""What a manifest may say in numbers."""
 
 
 def component_classes(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -70,23 +80,31 @@ def with_manifest(spec: ModelSpec, manifest: Mapping[str, Any]) -> ModelSpec:
     try:
         _check_format(spec.source, int(manifest.get("format_version", FORMAT_VERSION)))
         vocabulary = manifest.get("vocabulary")
-        return replace(
+        described = replace(
             spec,
             family=family_of(manifest, source=spec.source) or spec.family,
             resolution=tuple(manifest.get("resolution", spec.resolution)),
             num_frames=manifest.get("num_frames", spec.num_frames),
             max_frames=manifest.get("max_frames", spec.max_frames),
             frame_step=manifest.get("frame_step", spec.frame_step),
-            stages=tuple(manifest.get("stages", spec.stages)),
+            stages=_words("stages", manifest.get("stages", spec.stages)),
             settings=_settings(manifest.get("settings", spec.settings)),
             fps=float(manifest.get("fps", spec.fps)),
-            vocabulary=None if vocabulary is None else tuple(vocabulary),
+            vocabulary=None if vocabulary is None else _words("vocabulary", vocabulary),
             size_bytes=sum(f.stat().st_size for f in Path(spec.source).rglob("*.safetensors")),
         )
-    except (OSError, ValueError, TypeError) as error:
+        check_accepted(described, accepted=ACCEPTED)
+    except (OSError, ValueError, TypeError, OverflowError) as error:
         raise ModelLoadError(
             f"model_index.json of {spec.source} cannot be read ({error}); fetch the model folder again"
         ) from error
+    return described
+
+
+def _words(name: str, values: Any) -> tuple[str, ...]:
+    if isinstance(values, str) or not all(isinstance(word, str) for word in values):
+        raise ConfigError(f"{name} is {values!r}; pass a list of words")
+    return tuple(values)
 
 
 def _settings(named: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
@@ -46,7 +47,8 @@ def find_model(name_or_path: str) -> ModelSpec:
     if name_or_path in _MODELS:
         spec = _MODELS[name_or_path]
         return with_manifest(spec, _read_manifest(spec)) if spec.is_local else spec
-    if Path(name_or_path).is_dir():
+    # Unlike `Path.is_dir`, it takes a name that no file can have for one that is not there.
+    if os.path.isdir(name_or_path):
         return _described(name_or_path, revision=None)
     source, _, revision = name_or_path.partition("@")
     if source.count("/") == 1 and not source.startswith((".", "/", "~")) and revision:

@@ -46,6 +46,8 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         attention_head_dim: channels of a head of the attention within a frame.
         cross_attention_dim: width of the text tokens inside.
         only_cross_attention: attention reads the text alone, one answer or one a level.
+        mid_block_only_cross_attention: the answer of the bottom; None takes that of all levels, and False
+            where they have one each.
         cross_attention_norm: how attention normalises the text tokens.
         encoder_hid_dim: width of the text encoder's states, projected to `cross_attention_dim`.
         addition_embed_type: ``"text"`` adds the pooled text to the time embedding.
@@ -78,6 +80,7 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         attention_head_dim: int = 8,
         cross_attention_dim: int = 1280,
         only_cross_attention: bool | Sequence[bool] = False,
+        mid_block_only_cross_attention: bool | None = None,
         cross_attention_norm: str | None = None,
         encoder_hid_dim: int | None = None,
         addition_embed_type: str | None = None,
@@ -95,9 +98,7 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         check_config(self.config)
         width = block_out_channels[0]
         self._add_embeddings(width, time_embedding_dim or 4 * width)
-        self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
-        if transfromer_in_opt:
-            self.transformer_in = TransformerTemporalModel(8, 64, in_channels=width)
+        self._add_input(width)
         self._add_blocks(time_embedding_dim or 4 * width)
         self.conv_norm_out = nn.GroupNorm(norm_num_groups, width, eps=norm_eps)
         self.conv_act = get_activation(act_fn)
@@ -127,6 +128,11 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         if config.time_embedding_act_fn is not None:
             self.time_embed_act = get_activation(config.time_embedding_act_fn)
 
+    def _add_input(self, width: int) -> None:
+        self.conv_in = nn.Conv2d(self.config.in_channels, width, 3, padding=1)
+        if self.config.transfromer_in_opt:
+            self.transformer_in = TransformerTemporalModel(8, 64, in_channels=width)
+
     def _add_blocks(self, time_embed_dim: int) -> None:
         config = self.config
         widths = list(config.block_out_channels)
@@ -144,8 +150,9 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
             )
             for level in levels
         )
-        # The bottom follows the levels' common answer; with one answer a level it reads the picture too.
-        only_text = config.only_cross_attention is True
+        only_text = config.mid_block_only_cross_attention
+        if only_text is None:
+            only_text = config.only_cross_attention is True
         scale = config.mid_block_scale_factor
         self.mid_block = MidBlock(
             widths[-1], settings=replace(settings[-1], only_text=only_text, output_scale_factor=scale)
