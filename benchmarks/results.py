@@ -50,12 +50,11 @@ class Results:
             ConfigError: if the folder holds results of another run.
             OutputError: if the folder cannot be written to.
         """
-        if not self.facts:
-            wanted = json.loads(json.dumps(facts))
-            with written_atomically(self.path / "run.json") as part:
-                part.write_text(json.dumps(wanted, indent=1) + "\n", "utf-8")
-            self.facts = wanted
         self.check(facts)
+        if not self.facts:
+            self.facts = json.loads(json.dumps(facts))
+            with written_atomically(self.path / "run.json") as part:
+                part.write_text(json.dumps(self.facts, indent=1) + "\n", "utf-8")
 
     def check(self, facts: Mapping[str, Any]) -> None:
         """Make sure that a used folder has exactly these facts; a new one agrees with all.
@@ -64,6 +63,10 @@ class Results:
             ConfigError: if the folder holds results of another run.
         """
         if not self.facts:
+            if self._lines.exists():
+                raise ConfigError(
+                    f"{self.path} holds results but no run.json; choose another folder with --out"
+                )
             return
         kept, wanted = _flat(self.facts), _flat(json.loads(json.dumps(facts)))
         for name in kept | wanted:

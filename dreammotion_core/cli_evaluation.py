@@ -56,6 +56,9 @@ def _add_metrics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--edited-mask", metavar="PATH", type=Path, help="where the object is in the edit, for its outline"
     )
+    parser.add_argument(
+        "--edited-object", metavar="K", type=int, help="which one, if the edited mask numbers several"
+    )
     add_range(parser, "of the source, as many and as fast as the edit's")
     add_device(_add_measures(parser))
     parser.add_argument("--json", metavar="PATH", type=Path, help="also write the figures as JSON")

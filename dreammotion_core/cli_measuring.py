@@ -70,7 +70,7 @@ def measured_text(options: argparse.Namespace, *, note: Note) -> str:
         source.frames,
         edited=edited.frames,
         mask=_mask(options.mask, source, note, options.object_index),
-        edited_mask=_mask(options.edited_mask, source, note),
+        edited_mask=_mask(options.edited_mask, source, note, options.edited_object),
         target_prompt=options.target_prompt,
         names=options.metrics,
         instruments=given_instruments(options),
@@ -122,8 +122,10 @@ def _source_fps(options: argparse.Namespace, edited: Video) -> float | None:
     return fps
 
 
-def _mask(path: Path | None, video: Video, note: Note, object_index: int | None = None) -> Mask | None:
+def _mask(path: Path | None, video: Video, note: Note, object_index: int | None) -> Mask | None:
     if path is None:
+        if object_index is not None:
+            raise ConfigError(f"object {object_index} was chosen of a mask that is not given; give its file")
         return None
     given = read_masks(path, num_frames=len(video), size=video.size, object_index=object_index)
     _tell(given.notices, path, note)

@@ -168,7 +168,8 @@ def _chosen(levels: MaskLevels, object_index: int | None) -> int:
     if object_index is None:
         if len(present) > 1:
             raise MaskError(
-                f"the mask holds {_named(present)}; choose one by its number (--object on the command line)"
+                f"the mask holds {_named(present)}; choose one by its number (--object on the command line, "
+                "--edited-object for --edited-mask)"
             )
         return present[0] if present else 1
     if object_index not in present:
@@ -187,7 +188,7 @@ def _thresholded(levels: MaskLevels) -> tuple[NDArray[np.bool_], tuple[Notice, .
         raise MaskError(
             f"the brightest level of the mask is {highest}, but the object begins at {THRESHOLD} of 255; "
             "make the object white; if levels number objects, save them with a palette, or choose one "
-            "(--object on the command line)"
+            "(--object on the command line, --edited-object for --edited-mask)"
         )
     between = [level for level in present if levels.noise < level < 255 - levels.noise]
     text = f"The mask holds greys; from {THRESHOLD} of 255 upwards they were taken as the object."

@@ -273,9 +273,26 @@ class TestCommands:
         assert main(["metrics", str(fast), str(tmp_path / "bare"), *words]) == 2
         assert "give it with --fps" in capsys.readouterr().err
 
+    def test_the_objects_of_both_masks_can_be_chosen(
+        self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        del clip
+        _, mask = moving_square(3, SIZE)
+        objects = np.where(mask, np.uint8(2), np.uint8(0))
+        objects[:, :4, :4] = 1
+        write_masks(objects, tmp_path / "objects.npz")
+        words = ["metrics", str(tmp_path / "source"), str(tmp_path / "edited"), "--judge", "none"]
+        words += ["--metrics", "mask_overlap", "--mask", str(tmp_path / "masks"), "--edited-mask"]
+
+        assert main([*words, str(tmp_path / "objects.npz")]) == 2
+        assert "--edited-object for --edited-mask" in capsys.readouterr().err
+        assert main([*words, str(tmp_path / "objects.npz"), "--edited-object", "2"]) == 0
+        assert "| Mask IoU ↑ | 1.000 |" in capsys.readouterr().out
+
     @pytest.mark.parametrize(
         ("words", "message"),
         [
+            (("--object", "2"), "object 2 was chosen of a mask that is not given"),
             (("--metrics", "beauty"), "known are: text_alignment"),
             (("--judge", "nobody"), "there is no judge"),
             (("--num-frames", "2"), "2 frames"),

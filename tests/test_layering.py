@@ -25,7 +25,7 @@ FILES = (
 )
 MATHS = {"distillation", "similarity", "parameterization", "masks", "composite", "detail", "steadying"}
 PIXEL_METRICS = {"clips", "background", "colour_jitter", "fidelity", "flow", "mask_overlap", "warping"}
-TRACK_METRICS = {"cotracker", "motion_fidelity", "perceptual", "tracks", "tracks_flow"}
+TRACK_METRICS = {"cotracker", "loading", "motion_fidelity", "perceptual", "tracks", "tracks_flow"}
 METRICS = {f"metrics.{what}" for what in PIXEL_METRICS | TRACK_METRICS}
 MEASURING = {"metrics.clip_scores", "metrics.instruments", "metrics.registry"} | {
     f"metrics.{what}" for what in ("measurement", "measured_clip", "measured_edit")
@@ -55,7 +55,7 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     **{name: {"errors", "config", "values", "mask_shapes", "ssim"} for name in MATHS},
     **{name: BOTTOM | MATHS | METRICS | {"ssim"} for name in METRICS},
     "metrics.registry": {"errors"},
-    "metrics.clip_scores": BOTTOM | {"metrics.clips", "backends.known_models"},
+    "metrics.clip_scores": BOTTOM | {"metrics.clips", "metrics.loading", "backends.known_models"},
     "metrics.instruments": METRICS | {"metrics.clip_scores"},
     "metrics.measurement": {"metrics.registry"},
     "metrics.measured_clip": BOTTOM | METRICS | {"metrics.clip_scores"},

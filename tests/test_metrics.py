@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import shutil
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -262,6 +264,21 @@ class TestTracks:
         np.testing.assert_array_equal(tracks.positions, np.tile(points, (FRAMES, 1, 1)))
         assert tracks.visible.all()
 
+    @pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
+    def test_a_damaged_checkpoint_of_cotracker_is_refused(
+        self, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        package = ModuleType("cotracker")
+        package.__spec__ = ModuleSpec("cotracker", None)
+        # Its own predictor reads the weights so.
+        predictor = SimpleNamespace(CoTrackerPredictor=lambda checkpoint, **_: torch.load(checkpoint))
+        monkeypatch.setitem(sys.modules, "cotracker", package)
+        monkeypatch.setitem(sys.modules, "cotracker.predictor", predictor)
+        (tmp_path / "scaled_offline.pth").write_bytes(content)
+
+        with pytest.raises(ModelLoadError, match=r"scaled_offline\.pth cannot be loaded as CoTracker 3 \(\w"):
+            CoTracker.from_checkpoint(tmp_path / "scaled_offline.pth")
+
     def test_cotracker_says_how_to_get_it(self) -> None:
         with pytest.raises(ModelLoadError, match=r"co-tracker.*scaled_offline"):
             CoTracker.from_checkpoint("nowhere.pth")
@@ -444,6 +461,17 @@ class TestLpips:
         monkeypatch.setattr(torch.hub, "get_dir", lambda: empty)
         with pytest.raises(ModelLoadError, match=r"'alex' \(233 MB\)"):
             FrameLpips()
+
+    @pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
+    def test_a_damaged_backbone_is_refused(
+        self, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+        backbone_path("squeeze").parent.mkdir()
+        backbone_path("squeeze").write_bytes(content)
+
+        with pytest.raises(ModelLoadError, match=r"remove .* and fetch it again"):
+            FrameLpips("squeeze")
 
 
 class TestEvaluateEdit:

@@ -43,6 +43,13 @@ def test_other_facts_are_refused_by_name(folder: Path, facts: dict[str, object],
     assert not (folder / "new").exists()
 
 
+def test_results_that_nothing_is_known_of_are_refused(folder: Path) -> None:
+    (folder / "run.json").unlink()
+    with pytest.raises(ConfigError, match=r"results but no run\.json"):
+        Results(folder).begin({"task": "study"})
+    assert not (folder / "run.json").exists()
+
+
 @pytest.mark.parametrize("line", [b"5", b"[]", b'{"ind', b'{"title": "a"}', b'{"index": "3"}', b"\xff"])
 def test_a_damaged_line_is_named(folder: Path, line: bytes) -> None:
     with (folder / "cases.jsonl").open("ab") as lines:

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from dreammotion_core.backends.known_models import ASSETS
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.metrics.clips import check_frames
+from dreammotion_core.metrics.loading import LOAD_ERRORS, reason_of
 from dreammotion_core.values import Frames
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 EMBEDDED_JUDGE = "toybox-clip"
 """Trained by this project on its cartoon world: it knows the captions of that world and nothing else."""
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json")
-# What the libraries raise; the errors of types, where a file of JSON holds another value than an object.
-_DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)
 
 Features = NDArray[np.float32]
 """(N, D) unit vectors."""
@@ -81,11 +80,11 @@ class ClipJudge:
                 processor=load(CLIPImageProcessor),
                 name=judge_name(name_or_path),
             )
-        except _DAMAGE as error:
-            reason = str(error).strip().split("\n")[0][:300]
+        except (*LOAD_ERRORS, SafetensorError) as error:
             raise ModelLoadError(
-                f"the judge {name_or_path} cannot be loaded ({reason}); its files may be incomplete or "
-                "damaged, or the network away: fetch them again, or use the embedded judge 'toybox-clip'"
+                f"the judge {name_or_path} cannot be loaded ({reason_of(error)}); its files may be "
+                "incomplete or damaged, or the network away: fetch them again, or use the embedded judge "
+                "'toybox-clip'"
             ) from error
 
     @torch.inference_mode()

@@ -15,6 +15,7 @@ import torch
 
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.metrics.clips import check_frames
+from dreammotion_core.metrics.loading import LOAD_ERRORS, reason_of
 from dreammotion_core.metrics.tracks import Points, PointTracks
 from dreammotion_core.values import Frames
 
@@ -54,8 +55,10 @@ class CoTracker:
 
         try:
             predictor = CoTrackerPredictor(checkpoint=str(path), offline=True, v2=False, window_len=60)
-        except (OSError, RuntimeError, TypeError, KeyError) as error:
-            raise ModelLoadError(f"{path} cannot be loaded as CoTracker 3 ({error}); {ADVICE}") from error
+        except LOAD_ERRORS as error:
+            raise ModelLoadError(
+                f"{path} cannot be loaded as CoTracker 3 ({reason_of(error)}); {ADVICE}"
+            ) from error
         return cls(predictor.to(device), device=device)
 
     @torch.inference_mode()

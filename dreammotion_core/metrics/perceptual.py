@@ -10,6 +10,7 @@ import torch
 
 from dreammotion_core.errors import MetricError, ModelLoadError
 from dreammotion_core.metrics.clips import check_pair
+from dreammotion_core.metrics.loading import LOAD_ERRORS, reason_of
 from dreammotion_core.values import Frames
 
 Backbone = Literal["alex", "squeeze", "vgg"]
@@ -56,9 +57,10 @@ class FrameLpips:
 
         try:
             self._distance = LearnedPerceptualImagePatchSimilarity(backbone, reduction="sum", normalize=True)
-        except (OSError, RuntimeError, EOFError) as error:
+        except LOAD_ERRORS as error:
             raise ModelLoadError(
-                f"the LPIPS backbone {backbone} cannot be loaded ({error}); remove {path} and fetch it again"
+                f"the LPIPS backbone {backbone} cannot be loaded ({reason_of(error)}); remove {path} "
+                "and fetch it again"
             ) from error
         self._distance.to(device).eval()
         self.name = f"LPIPS {backbone}"

@@ -1,0 +1,23 @@
+"""What goes wrong while the weights of judge, tracker and backbone are read."""
+
+from __future__ import annotations
+
+from pickle import UnpicklingError
+
+LOAD_ERRORS = (
+    OSError,
+    EOFError,
+    UnpicklingError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+"""What the libraries raise for files that are missing, cut off, of another kind (such as a saved web page) or
+of another model."""
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of what a library says, of which some say pages; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).split("\n")[0][:300]
