@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import tokenize
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ _OBJECT_KEY = re.compile(r"object_([1-9]\d{0,2})\.npy")
 MOST_LAYERS = 32
 """Objects that are stored each alone; those of a large clip would not fit into memory otherwise."""
 _MAX_HEADER_BYTES = 10_000
+# What numpy lets through where an array's description is none: it has Python parse it.
+_NO_HEADER = (LookupError, ValueError, TypeError, RecursionError, MemoryError, tokenize.TokenError)
 _ADVICE = "save one (frames, height, width) array of bool, or of whole numbers from 0 to 255, one an object"
 
 
@@ -164,6 +167,6 @@ def _header(begin: bytes, name: str) -> tuple[tuple[int, ...], np.dtype]:
     try:
         reader = readers[np.lib.format.read_magic(file)]
         shape, _, dtype = reader(file, max_header_size=_MAX_HEADER_BYTES)
-    except (KeyError, ValueError) as error:
+    except _NO_HEADER as error:
         raise MaskError(f"{name} does not hold an array in numpy's format; {_ADVICE}") from error
     return shape, dtype

@@ -6,6 +6,7 @@ Deliberately absent: what their levels mean.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,17 @@ from PIL import Image, UnidentifiedImageError
 from dreammotion_core.errors import InputError, OutputError
 from dreammotion_core.frame_conversion import MAX_SIDE
 
+# What Pillow raises where bytes are wrong; of parts that lie behind the pixels, while these are decoded.
+_DAMAGE = (
+    UnidentifiedImageError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    IndexError,
+    TypeError,
+    Image.DecompressionBombError,
+)
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 
 
@@ -62,13 +74,7 @@ def opened_png(file: Path | IO[bytes], *, name: str, error: type[InputError]) ->
             yield image
     except InputError:
         raise
-    except (
-        UnidentifiedImageError,
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as problem:
+    except _DAMAGE as problem:
         raise error(f"{name} is not a readable PNG file ({problem}); save it again") from problem
 
 

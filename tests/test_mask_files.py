@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -442,6 +444,33 @@ def test_damaged_and_bloated_pictures_are_refused(tmp_path: Path) -> None:
             read(tmp_path / name)
 
 
+def handmade_png(*, colour_type: int, num_bytes: int, behind: tuple[bytes, bytes] | None = None) -> bytes:
+    """A black picture of so many bytes a pixel, with a chunk of this name and content behind its pixels."""
+    depth = 8 * num_bytes // {0: 1, 2: 3, 4: 2, 6: 4}[colour_type]
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", W, H, depth, colour_type, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(1 + W * num_bytes) * H)),
+        *([] if behind is None else [behind]),
+        (b"IEND", b""),
+    ]
+    parts = [struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("colour_type", "behind"),
+    [(2, (b"tRNS", b"")), (0, (b"gAMA", b"")), (0, (b"cHRM", b"a")), (0, (b"iCCP", b"a\0"))],
+)
+def test_a_cut_part_behind_the_pixels_gives_no_trace(
+    tmp_path: Path, colour_type: int, behind: tuple[bytes, bytes]
+) -> None:
+    picture = handmade_png(colour_type=colour_type, num_bytes=3 if colour_type == 2 else 1, behind=behind)
+    (tmp_path / "m.png").write_bytes(picture)
+
+    with pytest.raises(MaskError, match="not a readable PNG"):
+        read(tmp_path / "m.png")
+
+
 def test_what_is_no_mask_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.txt").write_text("0 1 0")
 
@@ -612,6 +641,10 @@ def test_zip_that_cannot_be_used_is_refused(
 # --- npz ------------------------------------------------------------------------------------------
 
 
+REST = f", 'fortran_order': False, 'shape': {(F, H, W)}}}"
+"""Of the description of an array, after its type."""
+
+
 class Trap:
     """Leaves a trace when it is unpickled."""
 
@@ -658,6 +691,26 @@ def test_npz_with_a_broken_array_is_refused(tmp_path: Path, keep: int) -> None:
     save_zip(tmp_path / "m.npz", {"m.npy": array.getvalue()[:keep]})
 
     with pytest.raises(MaskError, match=r"m\.npz"):
+        read(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': (",
+        "{1: 2, 'a': 3}",
+        "{[]: 1}",
+        "{1: " + "-" * 9000,
+        "2" + "+2" * 4900,
+        "{'descr': ('|b1',)" + REST,
+    ],
+    ids=["cut", "mixed", "unhashable", "nested", "recursive", "tuple"],
+)
+def test_npz_whose_header_is_no_description_is_refused(tmp_path: Path, header: str) -> None:
+    array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + noise().tobytes()
+    save_zip(tmp_path / "m.npz", {"m.npy": array})
+
+    with pytest.raises(MaskError, match=r"m\.npz does not hold an array in numpy's format"):
         read(tmp_path / "m.npz")
 
 
