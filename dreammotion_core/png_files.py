@@ -14,7 +14,7 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from dreammotion_core.errors import InputError, OutputError
 from dreammotion_core.frame_conversion import MAX_SIDE
@@ -30,7 +30,6 @@ _DAMAGE = (
     TypeError,
     Image.DecompressionBombError,
 )
-_EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 
 
 def png_files(folder: Path, error: type[InputError]) -> list[Path]:
@@ -67,7 +66,7 @@ def opened_png(file: Path | IO[bytes], *, name: str, error: type[InputError]) ->
     """
     try:
         with Image.open(file, formats=["PNG"]) as image:
-            if image.mode not in _EIGHT_BIT_MODES:
+            if _is_deep(image):
                 raise error(f"{name} has more than 8 bits a channel; save it as an 8-bit PNG")
             if max(image.size) > MAX_SIDE:
                 raise error(f"{name} is {image.width}x{image.height} pixels; at most {MAX_SIDE} a side")
@@ -76,6 +75,11 @@ def opened_png(file: Path | IO[bytes], *, name: str, error: type[InputError]) ->
         raise
     except _DAMAGE as problem:
         raise error(f"{name} is not a readable PNG file ({problem}); save it again") from problem
+
+
+def _is_deep(image: ImageFile.ImageFile) -> bool:
+    """Whether a picture just opened has 16 bits a channel. Of colours its mode hides that: they become 8."""
+    return any(";16" in str(tile.args) for tile in image.tile)
 
 
 def over_black(image: Image.Image) -> NDArray[np.uint8]:
