@@ -76,7 +76,7 @@ def load_weights(model: Sam, path: Path, *, convert: Convert = dict) -> None:
 
     Args:
         model: to be filled.
-        path: of a file of plain tensors; code in it is refused, never run.
+        path: of a file of plain tensors, in any precision; code in it is refused, never run.
         convert: from the names in the file to those of the model.
 
     Raises:
@@ -86,7 +86,7 @@ def load_weights(model: Sam, path: Path, *, convert: Convert = dict) -> None:
         raise CheckpointError(f"there is no checkpoint at {path}; pass the path of a .pth file")
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict(convert(weights), strict=True, assign=True)
+        model.load_state_dict(_in_single_precision(convert(weights)), strict=True, assign=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is no file of weights, or has something other than tensors in it, which is never run; "
@@ -97,6 +97,11 @@ def load_weights(model: Sam, path: Path, *, convert: Convert = dict) -> None:
             f"{path} is damaged or holds other weights ({explain_error(error)}); "
             "delete it and download it again, or choose the segmenter that it belongs to"
         ) from error
+
+
+def _in_single_precision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Frames and prompts are computed with in it; numbers that count something stay whole."""
+    return {name: each.float() if each.is_floating_point() else each for name, each in weights.items()}
 
 
 class SamSegmenter:

@@ -153,6 +153,18 @@ def test_weights_come_back_as_they_were_saved(tmp_path: Path) -> None:
         assert torch.equal(tensor, loaded.state_dict()[name])
 
 
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_checkpoint_of_another_precision_answers_clicks(
+    tmp_path: Path, frames: np.ndarray, precision: torch.dtype
+) -> None:
+    torch.save(tiny_sam().to(precision).state_dict(), tmp_path / "tiny.pth")
+    model = tiny_sam()
+    load_weights(model, tmp_path / "tiny.pth")
+    assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
+    mask = SamSegmenter(model, spec=SPEC).open(frames).mask_at(Selection(clicks=(Click(35, 20),)))
+    assert mask.shape == (40, 70)
+
+
 def test_a_missing_damaged_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         load_segmenter("sam-vit-b", checkpoint=tmp_path / "none.pth")
