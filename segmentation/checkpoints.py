@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import tempfile
 import urllib.request
@@ -140,9 +141,9 @@ def download_checkpoint(
                     yield Download(received, size_bytes)
         _check_digest(digest.hexdigest(), sha256, url)
         partial.replace(target)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise CheckpointError(
-            f"{url} could not be downloaded to {target.parent} ({error}); "
+            f"{url} could not be downloaded to {target.parent} ({explain_error(error)}); "
             "check the connection and the free space, or give a file that you have as the checkpoint"
         ) from error
     finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +213,26 @@ def test_an_unreachable_download_says_what_to_do_and_leaves_nothing(tmp_path: Pa
     with pytest.raises(CheckpointError, match="give a file that you have as the checkpoint"):
         list(download_checkpoint((tmp_path / "absent").as_uri(), target, sha256="0" * 64, size_bytes=7))
     assert list(target.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "answer", [b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"]
+)
+def test_a_server_that_answers_nonsense_or_breaks_off_is_explained(tmp_path: Path, answer: bytes) -> None:
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=serve)
+        server.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/weights"
+        with pytest.raises(CheckpointError, match="check the connection"):
+            list(download_checkpoint(url, tmp_path / "weights.pth", sha256="0" * 64, size_bytes=7))
+        server.join()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_list_says_what_is_not_downloaded_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
