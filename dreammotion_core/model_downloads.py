@@ -118,9 +118,8 @@ class _Transfer(threading.Thread):
         self.total = sum(file.size for file in files)
         _check_room(sum(file.size for file in files if not file.is_here))
         # Small ones first: a repository that asks to accept terms says so before others have sent gigabytes.
-        # The file that says that a repository is here comes last.
-        done, last = 0, self._spec.ready_file
-        for file in sorted(files, key=lambda each: (each.name == last, each.size)):
+        done = 0
+        for file in sorted(files, key=lambda each: each.size):
             self.source = file.part.source
             hf_hub_download(self.source, file.name, revision=file.part.revision, tqdm_class=bar)
             done += file.size

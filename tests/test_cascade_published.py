@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from huggingface_hub import constants
 
 from benchmarks.random_cascade import (
     BASE,
@@ -21,6 +22,7 @@ from dreammotion_core.backends.cascade_manifest import STAGES
 from dreammotion_core.backends.cascade_show1 import SHOW_1_MANIFEST
 from dreammotion_core.backends.known_models import SHOW_1, SHOW_1_STAGES
 from dreammotion_core.backends.show1_unet import Show1UNet
+from tests.hub_cache import put_into_cache
 from tests.show1_expected import expected_weights
 
 
@@ -87,17 +89,20 @@ def test_every_published_stage_is_pinned_to_a_commit() -> None:
         assert re.fullmatch(r"[0-9a-f]{40}", part.revision or "")
 
 
-def test_the_cascade_is_ready_only_when_all_of_it_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = {(part.source, part.revision) for part in SHOW_1.hub_parts}
-    assert len(parts) == 1 + len(SHOW_1_STAGES) == 5
-    here: set[tuple[str, str | None]] = set()
+def test_the_cascade_is_ready_only_when_all_of_it_is_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert len({(part.source, part.revision) for part in SHOW_1.hub_parts}) == 1 + len(SHOW_1_STAGES) == 5
+    latent = SHOW_1_STAGES["latent-super-resolution"]
 
-    def cached(source: str, _file: str, *, revision: str | None) -> str | None:
-        return "somewhere" if (source, revision) in here else None
-
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
-    for part in parts:
+    for part in SHOW_1.hub_parts:
         assert not SHOW_1.is_ready()
-        here.add(part)
+        networks = ("unet", "text_encoder", "vae") if part == latent else ("unet", "text_encoder")
+        put_into_cache(tmp_path, part, {"model_index.json": dict.fromkeys(networks, "a class")})
+        # Of the stages in pixels, only the first is loaded with its text encoder.
+        for name in networks[:1] if part.folders else networks:
+            assert not SHOW_1.is_ready()
+            put_into_cache(tmp_path, part, {f"{name}/pytorch_model.bin": "weights"})
 
     assert SHOW_1.is_ready()

@@ -243,6 +243,14 @@ class TestTracks:
         for axis, along in enumerate((mask.any(axis=0), mask.any(axis=1))):
             assert np.ptp(points[:, axis]) >= 0.9 * np.ptp(np.flatnonzero(along))
 
+    def test_points_of_an_object_at_the_border_stay_in_the_frame(self) -> None:
+        mask = np.zeros((20, 100), bool)
+        mask[10:, 68:] = True
+        points = grid_points(mask.shape, mask=mask, grid_size=24)
+
+        assert len(points) == 24 * 7
+        assert mask[tuple(np.rint(points).astype(int).T[::-1])].all()
+
     def test_an_absent_object_has_no_points(self) -> None:
         with pytest.raises(MetricError, match="not on the first frame"):
             grid_points(SIZE, mask=np.zeros(SIZE, bool), grid_size=4)

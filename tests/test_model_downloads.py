@@ -9,10 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 
 from dreammotion_core import ModelLoadError, ModelSpec, download_model
 from dreammotion_core.backends.base import HubPart
+from dreammotion_core.backends.registry import find_model
 from dreammotion_core.model_downloads import _CancelledError, needed_files
+from tests.hub_cache import put_into_cache
 from tests.tiny import tiny_spec
 
 FILES = {
@@ -100,7 +103,7 @@ def test_parts_of_large_weights_come_with_their_index() -> None:
     assert set(needed_files([*names, "text_encoder/pytorch_model.bin.index.json"])) == set(names)
 
 
-def test_a_download_tells_how_far_it_is_and_says_last_that_it_is_there(
+def test_a_download_tells_how_far_it_is_and_brings_the_weights_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hub = Hub(monkeypatch)
@@ -108,7 +111,10 @@ def test_a_download_tells_how_far_it_is_and_says_last_that_it_is_there(
     reports = list(download_model("tiny"))
 
     assert set(hub.fetched) == NEEDED
-    assert hub.fetched[-1] == "unet/config.json"
+    assert hub.fetched[-2:] == [
+        "vae/diffusion_pytorch_model.bin",
+        "unet/diffusion_pytorch_model.safetensors",
+    ]
     received = [report.received_bytes for report in reports]
     assert received == sorted(received)
     assert all(report.total_bytes in (0, 80_000) for report in reports)
@@ -180,7 +186,7 @@ def test_a_model_in_several_repositories_is_fetched_whole_with_one_report(
     of_second = {name for source, name in hub.asked if source == "owner/second"}
     assert {name for source, name in hub.asked if source == "owner/tiny"} == NEEDED
     assert of_second == {name for name in NEEDED if name.startswith("unet/") or name == "model_index.json"}
-    assert [name for _, name in hub.asked[-3:]] == ["unet/config.json"] * 3
+    assert [name for _, name in hub.asked[-3:]] == ["unet/diffusion_pytorch_model.safetensors"] * 3
     assert under_way.total_bytes == 80_000 + 2 * 70_300
 
 
@@ -208,3 +214,55 @@ def test_what_came_before_needs_no_room_again(monkeypatch: pytest.MonkeyPatch) -
     disk.free = 10_000
     list(download_model("tiny"))
     assert set(hub.fetched) == NEEDED
+
+
+WAN_FILES = {
+    "model_index.json": dict.fromkeys(("transformer", "vae", "text_encoder", "tokenizer"), "a class"),
+    "transformer/config.json": {},
+    "text_encoder/model.safetensors.index.json": {
+        "weight_map": {"embedding": "model-1-of-2.safetensors", "last": "model-2-of-2.safetensors"}
+    },
+    "text_encoder/model-1-of-2.safetensors": "weights",
+    "text_encoder/model-2-of-2.safetensors": "weights",
+    "transformer/diffusion_pytorch_model.safetensors": "weights",
+    "vae/diffusion_pytorch_model.safetensors": "weights",
+}
+"""In the order in which the libraries fetch them."""
+
+
+def test_a_model_is_ready_when_the_last_of_its_weights_is_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    spec = find_model("wan-1.3b")
+    (part,) = spec.hub_parts
+
+    for name, value in WAN_FILES.items():
+        assert not spec.is_ready(), f"without {name}"
+        put_into_cache(tmp_path, part, {name: value})
+
+    assert spec.is_ready()
+    assert list(download_model("wan-1.3b")) == []
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "model_index.json",
+        "text_encoder/model.safetensors.index.json",
+        "text_encoder/model-1-of-2.safetensors",
+        "transformer/diffusion_pytorch_model.safetensors",
+    ],
+)
+def test_a_model_that_lost_a_file_is_not_ready(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lost: str
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    spec = find_model("wan-1.3b")
+    snapshot = put_into_cache(tmp_path, spec.hub_parts[0], WAN_FILES)
+    assert spec.is_ready()
+
+    (snapshot / lost).unlink()
+    assert not spec.is_ready()
+    (snapshot / lost).write_text("{")
+    assert spec.is_ready() == lost.endswith(".safetensors")

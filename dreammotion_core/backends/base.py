@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dreammotion_core.backends.checkpointing import Checkpointing
+from dreammotion_core.backends.hub_cache import is_downloaded
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import VideoError
 from dreammotion_core.keys import KeySite
@@ -64,8 +65,7 @@ class ModelSpec:
             later stages draw it anew.
         settings: of an edit, by name, that are best with this model where they differ from the defaults of
             `EditConfig`.
-        ready_file: a file of the repository whose presence tells that it was downloaded.
-        further_sources: repositories that it needs besides, with the same file.
+        further_sources: repositories that it needs besides.
     """
 
     name: str
@@ -90,7 +90,6 @@ class ModelSpec:
     stages: tuple[str, ...] = ()
     keeps_detail: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    ready_file: str = "unet/config.json"
     further_sources: tuple[HubPart, ...] = ()
 
     @property
@@ -109,10 +108,8 @@ class ModelSpec:
         """Whether the weights are on this machine already; touches no network."""
         if self.is_local:
             return (Path(self.source) / "model_index.json").is_file()
-        from huggingface_hub import try_to_load_from_cache
-
         return all(
-            isinstance(try_to_load_from_cache(part.source, self.ready_file, revision=part.revision), str)
+            is_downloaded(part.source, revision=part.revision, folders=part.folders)
             for part in self.hub_parts
         )
 

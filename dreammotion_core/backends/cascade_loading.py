@@ -121,13 +121,13 @@ def load_pixel_stage(spec: ModelSpec, kind: Any, *, in_channels: int, torch_dtyp
         ModelLoadError: if a part cannot be loaded, or is not of that architecture.
     """
     files = ModelFiles(spec, parts=("unet", "scheduler"))
+    scheduler = files.load("scheduler", files.class_of("scheduler", SCHEDULERS).from_pretrained)
     unet = files.load_denoiser("unet", kind, strict=True, torch_dtype=torch_dtype)
     if unet.config.in_channels != in_channels:
         raise ModelLoadError(
             f"the unet of {spec.source} has {unet.config.in_channels} channels in; this stage of a cascade "
             f"has {in_channels}: the manifest names the wrong folder or repository for it"
         )
-    scheduler = files.load("scheduler", files.class_of("scheduler", SCHEDULERS).from_pretrained)
     return PixelStage(unet, scheduler)
 
 

@@ -103,7 +103,6 @@ WAN_1_3B = ModelSpec(
     max_frames=81,
     frame_step=4,
     fps=16.0,
-    ready_file="transformer/config.json",
 )
 
 WAN_14B = ModelSpec(
@@ -122,7 +121,6 @@ WAN_14B = ModelSpec(
     max_frames=81,
     frame_step=4,
     fps=16.0,
-    ready_file="transformer/config.json",
 )
 
 COGVIDEOX_2B = ModelSpec(
@@ -142,7 +140,6 @@ COGVIDEOX_2B = ModelSpec(
     max_frames=49,
     frame_step=4,
     fps=8.0,
-    ready_file="transformer/config.json",
 )
 
 COGVIDEOX_5B = ModelSpec(
@@ -161,7 +158,6 @@ COGVIDEOX_5B = ModelSpec(
     max_frames=49,
     frame_step=4,
     fps=8.0,
-    ready_file="transformer/config.json",
 )
 
 TOYBOX_CASCADE = ModelSpec(

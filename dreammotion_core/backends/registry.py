@@ -99,7 +99,7 @@ def _described(source: str, *, revision: str | None) -> ModelSpec:
     )
     manifest = _read_manifest(spec)
     example = EXAMPLES.get(family_of(manifest, source=source) or spec.family, spec)
-    common = ("family", "resolution", "num_frames", "max_frames", "frame_step", "fps", "ready_file")
+    common = ("family", "resolution", "num_frames", "max_frames", "frame_step", "fps")
     # AnimateDiff's image models are all published for float16; what others were trained in nobody says, and
     # bfloat16 has room for all values.
     precision = example.gpu_precision if example.family == "animatediff" else "bfloat16"

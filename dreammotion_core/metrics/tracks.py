@@ -84,7 +84,9 @@ def grid_points(size: tuple[int, int], *, mask: NDArray[np.bool_] | None, grid_s
     x = left + np.arange(0.5 * spacing, width, spacing)
     points = np.stack(np.meshgrid(x - 0.5, y - 0.5), axis=-1).reshape(-1, 2)
     if mask is not None:
-        points = points[mask[tuple(np.rint(points).astype(int).T[::-1])]]
+        # Rounding may put the last points on the far border of the frame, which counts as outside.
+        framed = np.pad(mask, ((0, 1), (0, 1)))
+        points = points[framed[tuple(np.rint(points).astype(int).T[::-1])]]
         if not len(points):
             pixels = np.argwhere(mask)[:, ::-1]
             points = pixels[np.rint(np.linspace(0, len(pixels) - 1, min(len(pixels), grid_size))).astype(int)]
