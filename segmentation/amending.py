@@ -7,6 +7,7 @@ correction changed on its own frame, and half where it does not. Pure functions 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable, Sequence
 
 import cv2
@@ -67,9 +68,11 @@ def amend(before: FrameMask, followed: FrameMask, linked: FrameMask) -> FrameMas
 
 
 class Amendments:
-    """Links the differences of a clip's frames, each once."""
+    """Links the differences of a clip's frames, each once. Several threads may ask at the same time."""
 
     def __init__(self) -> None:
+        # Links are made one after the other: two threads at it would put one twice, and shift the rest.
+        self._lock = threading.Lock()
         self._states: dict[Hashable, dict[tuple[int, int], list[PackedMask]]] = {}
 
     def amended(
@@ -92,7 +95,10 @@ class Amendments:
         linked = np.zeros_like(pair[0])
         for start in corrected:
             # Its own pair is known by now; the frames between are asked for.
-            part = self._linked(state, start, frame_index, lambda i: pair if i == frame_index else seen(i))
+            with self._lock:
+                part = self._linked(
+                    state, start, frame_index, lambda i: pair if i == frame_index else seen(i)
+                )
             if part is None:
                 return None
             linked |= part

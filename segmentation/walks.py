@@ -20,7 +20,7 @@ Walk = dict[int, PackedMask]
 
 
 class Walks:
-    """The masks of all prompts of a clip.
+    """The masks of all prompts of a clip. While one thread follows, others may preview and look.
 
     Args:
         session: the clip, opened by any segmenter.
@@ -35,11 +35,13 @@ class Walks:
 
     def preview(self, prompt: Prompt) -> FrameMask:
         """What a prompt gives on its own frame, (H, W) bool; at once where it was asked for before."""
-        walk = self._walks.get(prompt, {})
-        if prompt.frame_index not in walk:
-            walk[prompt.frame_index] = PackedMask.of(prompt.mask_from(self._session))
-            self._walks[prompt] = walk
-        return walk[prompt.frame_index].unpacked()
+        index = prompt.frame_index
+        found = self._walks.get(prompt, {}).get(index)
+        if found is None:
+            found = PackedMask.of(prompt.mask_from(self._session))
+            # Another thread may have begun the same walk meanwhile: that one stays.
+            found = self._walks.setdefault(prompt, {}).setdefault(index, found)
+        return found.unpacked()
 
     def go(self, span: Span) -> Iterator[int]:
         """Follow a prompt through its span and give the numbers of the frames that become known."""
@@ -90,6 +92,7 @@ class Walks:
 
     def forget_unused(self, used: Collection[Prompt]) -> None:
         """Let the oldest go of those beyond the number kept, but never one that is used."""
-        unused = [prompt for prompt in self._walks if prompt not in used]
+        # A copy, because a preview in another thread may add one meanwhile.
+        unused = [prompt for prompt in list(self._walks) if prompt not in used]
         for prompt in unused[: max(0, len(self._walks) - MOST_WALKS)]:
             del self._walks[prompt]

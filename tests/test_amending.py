@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -74,6 +75,34 @@ class TestAmendments:
         )
         found = amendments.amended("state", 3, corrected=[0], seen=lambda _: (BODY, BODY))
         assert np.array_equal(found, BODY)
+
+    def test_a_second_thread_that_looks_meanwhile_shifts_nothing(self) -> None:
+        def seen(index: int) -> tuple[FrameMask, FrameMask]:
+            return BODY, BODY | block(18, 18 + 2 * index)
+
+        amendments, alone = Amendments(), Amendments()
+        looked: list[FrameMask | None] = []
+
+        def look() -> None:
+            looked.append(amendments.amended("state", 8, corrected=[0], seen=seen))
+
+        reader = threading.Thread(target=look)
+
+        def seen_with_a_pause(index: int) -> tuple[FrameMask, FrameMask]:
+            if index == 4:
+                reader.start()
+                # As long as the lock keeps it waiting; without one it is done long before.
+                reader.join(timeout=0.3)
+            return seen(index)
+
+        amendments.amended("state", 6, corrected=[0], seen=seen_with_a_pause)
+        reader.join()
+        for index in range(1, NUM_FRAMES):
+            found, expected = (
+                each.amended("state", index, corrected=[0], seen=seen) for each in (amendments, alone)
+            )
+            assert np.array_equal(found, expected), index
+        assert np.array_equal(looked[0], alone.amended("state", 8, corrected=[0], seen=seen))
 
 
 class DriftingSession:

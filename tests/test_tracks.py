@@ -14,7 +14,7 @@ from segmentation.project import Project
 from segmentation.prompts import Prompt
 from segmentation.spans import Span, plan_spans, spans_at
 from segmentation.tracks import TrackedMask, Tracks
-from segmentation.walks import MOST_WALKS
+from segmentation.walks import MOST_WALKS, Walks
 from tests.test_segmentation import SIZE, disc_clip, overlap
 from training.world.render import render
 from training.world.scene import sample_scene
@@ -254,6 +254,37 @@ class TestTracks:
     def test_a_project_of_another_clip_is_refused_at_the_call(self, tracks: Tracks) -> None:
         with pytest.raises(FramesError, match="new_project"):
             tracks.update(Project(num_frames=3, height=SIDE, width=SIDE))
+
+
+class TestWalksOfSeveralThreads:
+    """What another thread does in the midst of a call is done here from inside of it."""
+
+    def test_a_walk_begun_meanwhile_by_another_thread_stays(self) -> None:
+        span = Span(click(0), range(NUM_FRAMES))
+
+        class SlowSession(CountingSession):
+            def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
+                if not self.clicked:
+                    self.clicked.append(-1)
+                    list(walks.go(span))
+                return super().mask_at(selection, prior=prior)
+
+        walks = Walks(SlowSession())
+        walks.preview(span.prompt)
+        assert all(walks.have([span], index) for index in range(NUM_FRAMES))
+
+    def test_a_preview_while_the_oldest_are_let_go_does_no_harm(self, session: CountingSession) -> None:
+        walks = Walks(session)
+
+        class BusySet(set[Prompt]):
+            def __contains__(self, prompt: object) -> bool:
+                walks.preview(click(7))
+                return super().__contains__(prompt)
+
+        for index in range(3):
+            walks.preview(click(index))
+        walks.forget_unused(BusySet())
+        assert len(walks) == 4
 
 
 @pytest.fixture(scope="module")
