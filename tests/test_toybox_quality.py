@@ -24,6 +24,7 @@ from benchmarks.world_tests import (
     renderers_choice,
     visible_object,
 )
+from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.masks import grown_mask
 from dreammotion_core.metrics.colour_jitter import colour_jitter
@@ -222,6 +223,12 @@ def test_unknown_settings_are_refused_before_any_work(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="sharpness"):
         make_clips(options)
+
+
+def test_a_list_in_json_is_taken_for_a_setting_of_several_values() -> None:
+    options = arguments(["edit", "--set", 'key_sites=["up_blocks", "mid_block"]', "seed=3"])
+
+    assert EditConfig(**dict(options.set)).key_sites == ("up_blocks", "mid_block")
 
 
 def test_samples_follow_their_seed() -> None:
