@@ -1,7 +1,8 @@
 """What following prompts has given so far, kept by prompt, so that nothing is followed twice.
 
-What following a prompt gives depends on the prompt and the frame alone. What was cancelled goes on where it
-stopped.
+What following a prompt gives depends on the prompt alone, unless it is stopped: what was cancelled goes on
+from the last mask that shows the object. A segmenter may learn its look anew from there, so that what comes
+then may differ a little from one walk without a stop.
 """
 
 from __future__ import annotations
