@@ -199,6 +199,44 @@ def test_undo_box_and_negative_clicks_change_the_selection(visit: Callable[..., 
     assert not page.evaluate(MASK_SHOWN)
 
 
+def test_only_the_left_and_the_right_button_say_something(visit: Callable[..., Page]) -> None:
+    page = visit(server="quick_app")
+    select_ball(page)
+
+    click(page, OTHER, button="middle")
+    click(page, OTHER, modifiers=["Control"])
+    expect(page.locator("[data-answered='2']")).to_have_count(1)
+
+    page.wait_for_function(MASK_SHOWN)
+    assert page.evaluate(PIXEL_OF_OVERLAY, list(OTHER))[3] == 0
+
+
+def test_a_click_made_while_following_is_about_the_frame_it_began_on(visit: Callable[..., Page]) -> None:
+    page = visit(server="quick_app")
+    select_ball(page)
+    page.locator("#canvas canvas").hover(position={"x": 20, "y": 20})
+    page.mouse.down()
+
+    page.evaluate(RELEASE_ONCE_A_MASK_HAS_COME)
+    expect(page.locator("#propagate")).to_have_text(re.compile("^Follow (on|through)"))
+    page.mouse.up()
+    go_to(page, 0)
+
+    expect(page.locator("[data-answered='2']")).to_have_count(1)
+
+
+RELEASE_ONCE_A_MASK_HAS_COME = """() => {
+  const note = document.querySelector('#canvas .dm-note');
+  const watcher = new MutationObserver(() => {
+    if (!/^Following: \\d/.test(note.textContent)) return;
+    watcher.disconnect();
+    document.querySelector('#canvas canvas').dispatchEvent(new PointerEvent('pointerup'));
+  });
+  watcher.observe(note, { childList: true, characterData: true, subtree: true });
+  document.querySelector('#propagate').click();
+}"""
+
+
 def test_the_keyboard_alone_selects(visit: Callable[..., Page]) -> None:
     page = visit()
     page.focus("#canvas canvas")

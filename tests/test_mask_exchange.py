@@ -16,6 +16,7 @@ from dreammotion_core import MaskError, read_objects, write_masks
 from segmentation import Click, Prompt, Selection, SelectionError, Tracks, load_segmenter
 from tests.tiny import moving_square
 from web.clip import Clip
+from web.commands import apply_commands
 from web.mask_exchange import MASK_KINDS, MaskExchange, check_export, export_masks, import_masks
 from web.mask_strip import notices
 from web.selection_views import bench_view
@@ -275,6 +276,29 @@ def test_pictures_cannot_keep_an_overlap_and_it_is_said(clip: Clip, tmp_path: Pa
     assert np.array_equal(read_objects(path, num_frames=NUM_FRAMES, size=SIZE).numbers, labels(clip))
     assert "Objects overlap on 2 of 3 frames" in notices(clip)[0]
     assert "NumPy (.npz) keeps each of them whole" in notices(clip)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("Chien\u00a0noir", "Chien noir"),
+        ("\U0001f469\u200d\U0001f680", "\U0001f469\U0001f680"),
+        ("\u0633\u06af\u200c\u0647\u0627", "\u0633\u06af\u0647\u0627"),
+        ("\u200d", "Object 3"),
+    ],
+)
+def test_a_name_that_files_cannot_keep_is_written_as_they_can(
+    clip: Clip, tmp_path: Path, name: str, written: str
+) -> None:
+    bring_in(clip, tmp_path, two_objects())
+    apply_commands(clip, [{"do": "style", "object": 3, "name": name, "colour": "#102030"}])
+
+    path = export_masks(clip, folder=tmp_path, kind="PNG")
+
+    assert read_objects(path, num_frames=NUM_FRAMES, size=SIZE).names == {3: written, 7: "Object 7"}
+    assert clip.project.object(3).name == name
+    assert f"{name} is called {written} in the file." in clip.remarks
+    assert not any("Object 7 is called" in remark for remark in clip.remarks)
 
 
 def test_an_export_follows_first_and_never_offers_an_earlier_file(clip: Clip) -> None:

@@ -29,9 +29,10 @@ from dreammotion_core import (
     Video,
     write_video,
 )
-from segmentation import Click, Prompt, Selection, load_segmenter
+from segmentation import Click, Prompt, Selection, Tracks, load_segmenter
 from tests.test_app import form
 from tests.tiny import moving_square, tiny_spec
+from web.clip import Clip, carry_over
 from web.device import DeviceQueue
 from web.editing import Edits
 from web.examples import load_examples
@@ -244,6 +245,46 @@ def test_what_another_reading_does_not_have_is_said_to_be_gone(page: Page) -> No
     assert clip is not None
     assert [prompt.frame_index for prompt in clip.project.objects[0].prompts] == [0]
     assert clip.remarks == ("What was said on 2 frames that this model does not read is gone.",)
+
+
+def given(page: Page) -> dict[int, int]:
+    """Where each of the open clip's given masks of object 1 begins on the left, by frame."""
+    clip = page.visitor.clip
+    assert clip is not None
+    masks = {each.frame_index: clip.tracks.preview(each) for each in clip.project.objects[0].prompts}
+    return {index: int(np.flatnonzero(mask.any(axis=0))[0]) for index, mask in masks.items()}
+
+
+def test_what_was_said_stays_on_its_moment_where_the_start_falls_between_two_frames(page: Page) -> None:
+    page.use("cascade")
+    page.clips.reopen(token=page.token, start_frame=5, num_frames=9)
+    clip = page.visitor.clip
+    assert clip is not None
+    for frame in range(9):
+        mask = np.zeros((64, 64), bool)
+        mask[10:20, 20 + frame : 40 + frame] = True
+        prompt = Prompt.of_mask(frame, mask)
+        clip.history = clip.history.do(lambda project, prompt=prompt: project.with_prompt(1, prompt))
+
+    update = page.use("first")[-1]
+
+    assert page.visitor.clip is not None
+    assert update["start_frame"] == page.visitor.clip.start_frame == 2
+    # Frames 6, 8 and 10 of the file; the first of the four that are read, its frame 4, was not seen before.
+    assert given(page) == {1: 21, 2: 23, 3: 25}
+
+
+def test_rates_that_are_no_round_numbers_lose_nothing() -> None:
+    video = Video(moving_square(64, (64, 64))[0].frames, 30000 / 1001)
+    tracks = Tracks(load_segmenter().open(video.frames), video.frames)
+    old, new = (Clip(Path("clip.mp4"), video, tracks, "embedded") for _ in range(2))
+    project = old.project
+    for frame in range(64):
+        project = project.with_prompt(1, Prompt.of_mask(frame, np.ones((64, 64), bool)))
+    old.history = old.history.do(lambda _: project)
+
+    assert carry_over(old, new) == 0
+    assert new.project.objects[0].confirmed_frames == tuple(range(64))
 
 
 @pytest.mark.parametrize(

@@ -269,6 +269,24 @@ def test_without_a_network_the_former_segmenter_stays(
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
 
+def test_one_that_cannot_take_the_open_clip_leaves_the_former_at_work(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    token = page.arrive()
+    monkeypatch.setattr(SamSegmenter, "open", fails)
+
+    view = page.use(token, "sam-vit-b")[-1]
+
+    assert view["is_problem"]
+    assert view["note"].endswith(". Embedded (colour and motion) still answers your clicks.")
+    assert ".." not in view["note"]
+    assert view["active"] == page.clip(token).segmenter == "embedded"
+    assert page.visitors.get(token).segmenter is None
+
+
 def test_what_failed_once_can_be_tried_again(page: Page) -> None:
     token = page.arrive()
 

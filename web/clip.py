@@ -151,11 +151,11 @@ class Clip:
 
 
 def carry_over(old: Clip, new: Clip) -> int:
-    """Take the objects of a clip, and what was said about them, to another reading of the same part.
+    """Take the objects of a clip, and what was said about them, to another reading of the same file.
 
     Args:
         old: as it was read.
-        new: the same file from the same moment, perhaps at another rate or length; changed.
+        new: perhaps from another moment, at another rate or length; changed.
 
     Returns:
         On how many frames something was said that the other reading does not have.
@@ -164,14 +164,22 @@ def carry_over(old: Clip, new: Clip) -> int:
     for tracked in old.project.objects:
         project = project.add_object(tracked.name, colour=tracked.colour, number=tracked.number)
         for prompt in tracked.prompts:
-            place = prompt.frame_index * new.video.fps / old.video.fps
-            if place != int(place) or place >= len(new.video):
+            index = _same_moment(prompt.frame_index, old, new)
+            if index is None:
                 lost.add(prompt.frame_index)
                 continue
-            moved = replace(prompt, selection=replace(prompt.selection, frame_index=int(place)))
+            moved = replace(prompt, selection=replace(prompt.selection, frame_index=index))
             project = project.with_prompt(tracked.number, moved)
             new.tracks.preview(moved)
     new.history = History(project)
     new.left_alone = old.left_alone
     new.pick(old.picked.number)
     return len(lost)
+
+
+def _same_moment(frame_index: int, old: Clip, new: Clip) -> int | None:
+    """The number in another reading of a frame; None where that reading shows other moments."""
+    place = (old.start_frame + frame_index) * new.video.fps / old.video.fps - new.start_frame
+    index = round(place)
+    # Rates such as 30000/1001 are no exact numbers.
+    return index if abs(place - index) < 1e-6 and 0 <= index < len(new.video) else None

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from dreammotion_core import GivenObjects, MaskError, read_objects, write_objects
-from segmentation import AddedObjects, add_given_objects
+from segmentation import AddedObjects, TrackedObject, add_given_objects
 from web.clip import Clip
 from web.refining import refined_masks
 from web.selecting import follow, require_clip
@@ -110,8 +110,10 @@ def export_masks(clip: Clip, *, folder: Path, kind: str) -> Path:
         folder: to write to.
         kind: one of `MASK_KINDS`.
 
+    An archive keeps of names what is printable, and a remark says where that is less.
+
     Raises:
-        MaskError: if there is nothing in the masks, or an object has a name that cannot be written.
+        MaskError: if there is nothing in the masks.
     """
     objects = [tracked for tracked in clip.project.objects if tracked.prompts]
     masks = {
@@ -120,10 +122,21 @@ def export_masks(clip: Clip, *, folder: Path, kind: str) -> Path:
     }
     if not any(mask.any() for mask in masks.values()):
         raise MaskError("the masks are empty on every frame; select the object anew, then export")
-    named = {tracked.number: tracked.name for tracked in objects}
+    named = {tracked.number: _portable_name(tracked) for tracked in objects}
     target = folder / MASK_KINDS[kind]
-    clip.remark([lost.text for lost in write_objects(masks, target, fps=clip.video.fps, names=named)])
+    lost = [notice.text for notice in write_objects(masks, target, fps=clip.video.fps, names=named)]
+    if target.suffix == ".zip":
+        changed = [tracked for tracked in objects if tracked.name != named[tracked.number]]
+        lost += [f"{tracked.name} is called {named[tracked.number]} in the file." for tracked in changed]
+    clip.remark(lost)
     return target
+
+
+def _portable_name(tracked: TrackedObject) -> str:
+    """The object's name as mask files take it: blanks for other spaces, and nothing that is not seen."""
+    spaced = "".join(" " if character.isspace() else character for character in tracked.name)
+    printable = "".join(character for character in spaced if character.isprintable()).strip()
+    return printable or f"Object {tracked.number}"
 
 
 def _import_notes(given: GivenObjects, added: AddedObjects) -> list[str]:

@@ -26,7 +26,7 @@ LIST_OUTPUTS = ("model", "model_box")
 
 MODEL_OUTPUTS = (
     *LIST_OUTPUTS,
-    *("masthead", "num_frames", "last_stage", "preset"),
+    *("masthead", "start_frame", "num_frames", "last_stage", "preset"),
     *model_fields(EditConfig()),
     *CLIP_OUTPUTS,
 )

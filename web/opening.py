@@ -91,7 +91,7 @@ class Clips:
     def adapt(self, *, token: str) -> Update:
         """Read the open clip anew as the visitor's model wants it; gives nothing where it is so already.
 
-        What was said about frames that are in both stays.
+        What was said about frames that are in both stays; the form's start goes to the new rate.
         """
         visitor = self._visitors.get(token)
         old, spec = visitor.clip, self._models.of(visitor).spec
@@ -102,7 +102,7 @@ class Clips:
         lost = carry_over(old, clip)
         if lost:
             clip.remark([f"What was said on {lost} frames that this model does not read is gone."])
-        return self._shown(token, clip)
+        return self._shown(token, clip) | {"start_frame": start}
 
     def _open(self, visitor: Visitor, path: Path, start_frame: Any, num_frames: Any) -> Clip:
         spec = self._models.of(visitor).spec

@@ -149,14 +149,11 @@ class SegmenterPicker:
                 note = f"Stopped. {self._active(visitor).label} still answers your clicks."
                 yield self._shown(visitor, note=note)
                 return
-            chosen = self._segmenters.get(spec.name)
-            # From here on new clips are opened with it, so that none is missed.
-            visitor.segmenter = chosen
-            if visitor.clip is not None:
-                visitor.clip.reopen(chosen)
+            _change_over(visitor, self._segmenters.get(spec.name))
         except Exception as error:
+            reason = self._reason(error, segmenter).rstrip(".")
             stays = f"{self._active(visitor).label} still answers your clicks."
-            yield self._shown(visitor, note=f"{self._reason(error, segmenter)}. {stays}", is_problem=True)
+            yield self._shown(visitor, note=f"{reason}. {stays}", is_problem=True)
             return
         yield self._shown(visitor, note=f"{spec.label} answers your clicks now.")
 
@@ -210,6 +207,17 @@ class SegmenterPicker:
             "segmenter": view | usual | state,
             "segmenter_box": gr.Accordion(label=f"Clicks are answered by: {active.label}"),
         }
+
+
+def _change_over(visitor: Visitor, chosen: Segmenter) -> None:
+    # New clips are opened with it before the open one is, so that none is missed.
+    before, visitor.segmenter = visitor.segmenter, chosen
+    try:
+        if visitor.clip is not None:
+            visitor.clip.reopen(chosen)
+    except Exception:
+        visitor.segmenter = before
+        raise
 
 
 def _choice(spec: SegmenterSpec, readiness: Readiness) -> dict[str, Any]:

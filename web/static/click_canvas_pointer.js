@@ -1,5 +1,6 @@
 // Mouse, touch and keyboard become commands.
 const DRAG_PIXELS = 5;
+const [LEFT, RIGHT] = [0, 2];
 let tool = "positive";
 let drag = null;
 let cursor = null;
@@ -14,8 +15,8 @@ function framePosition(event) {
   };
 }
 
-const addClick = (at, isPositive) =>
-  act({ do: "click", frame: shown, x: at.x, y: at.y, is_positive: isPositive });
+const addClick = (at, isPositive, frame = shown) =>
+  act({ do: "click", frame, x: at.x, y: at.y, is_positive: isPositive });
 
 function draw() {
   const ratio = devicePixelRatio;
@@ -65,13 +66,14 @@ function pick(name) {
 canvas.addEventListener("contextmenu", (event) => event.preventDefault());
 
 canvas.addEventListener("pointerdown", (event) => {
-  if (!view || drag) return;
+  if (!view || drag || ![LEFT, RIGHT].includes(event.button)) return;
   stopPlaying();
   const at = framePosition(event);
   cursor = null;
   drag = {
-    from: at, to: at, startX: event.clientX, startY: event.clientY, isBox: false,
-    isNegative: event.button === 2 || event.shiftKey || tool === "negative",
+    frame: shown, from: at, to: at, startX: event.clientX, startY: event.clientY, isBox: false,
+    // With Ctrl a Mac makes a right click of it, but still says left.
+    isNegative: event.button === RIGHT || event.shiftKey || event.ctrlKey || tool === "negative",
     mayBox: tool === "box" || event.pointerType === "mouse",
   };
   canvas.setPointerCapture(event.pointerId);
@@ -92,11 +94,11 @@ canvas.addEventListener("pointercancel", () => {
 
 canvas.addEventListener("pointerup", () => {
   if (!drag) return;
-  const { from, to, isBox, isNegative } = drag;
+  const { frame, from, to, isBox, isNegative } = drag;
   drag = null;
   const rectangle = boxBetween(from, to);
-  if (isBox && rectangle.x1 > rectangle.x0 && rectangle.y1 > rectangle.y0) act({ do: "box", frame: shown, ...rectangle });
-  else addClick(from, !isNegative);
+  if (isBox && rectangle.x1 > rectangle.x0 && rectangle.y1 > rectangle.y0) act({ do: "box", frame, ...rectangle });
+  else addClick(from, !isNegative, frame);
 });
 
 canvas.addEventListener("blur", () => {

@@ -145,13 +145,14 @@ const HANDLERS = {
     told = message.note;
     overlays.set(message.frame, message.overlay);
     bench.cells[message.frame] = { state: "known", words: "just followed" };
-    shown = message.frame;
+    // What is being pointed at must not change under the pointer.
+    if (!drag) shown = message.frame;
     render();
   },
   settled(message) {
     if (isFollowing && !message.isFollowing) {
       told = message.note;
-      if (!told) shown = cameFrom ?? shown;
+      if (!told && !drag) shown = cameFrom ?? shown;
       cameFrom = null;
     }
     isFollowing = message.isFollowing;
