@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel, UNet3DConditionModel
 from torch import nn
-from transformers import T5Tokenizer
 
+from benchmarks.random_models import empty_tokenizer
 from dreammotion_core.backends.cascade import CascadeBackend
 from dreammotion_core.backends.cascade_loading import CascadeStages
 from dreammotion_core.backends.cascade_sampling import PixelStage
@@ -116,7 +116,7 @@ def published_cascade(
             latent=UNet3DBackend(
                 ZEROSCOPE,
                 unet=UNet3DConditionModel(**LATENT),
-                tokenizer=None,
+                tokenizer=empty_tokenizer(77),
                 scheduler=DDIMScheduler(),
                 options=options,
                 **{name: make() for name, make in latent_parts.items()},
@@ -125,7 +125,7 @@ def published_cascade(
         return CascadeBackend(
             SHOW_1,
             manifest=SHOW_1_MANIFEST,
-            tokenizer=T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]),
+            tokenizer=empty_tokenizer(77),
             text_encoder=text_encoder(),
             stages=stages,
             options=options,

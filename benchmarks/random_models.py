@@ -22,7 +22,7 @@ from diffusers import (
     WanTransformer3DModel,
 )
 from torch import Tensor, nn
-from transformers import T5Tokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, T5Tokenizer
 
 from dreammotion_core import EditConfig
 from dreammotion_core.backends.base import Backend, ModelSpec
@@ -153,8 +153,8 @@ def _unet3d(
         _spec("unet3d"),
         unet=UNet3DConditionModel(**config),
         vae=vae or AutoencoderKL(),
-        text_encoder=text_encoder or nn.Identity(),
-        tokenizer=None,
+        text_encoder=text_encoder or _smallest_encoder(),
+        tokenizer=empty_tokenizer(77),
         scheduler=DDIMScheduler(beta_schedule="scaled_linear"),
         options=options,
     )
@@ -167,8 +167,8 @@ def _wan(
         _spec("wan"),
         transformer=WanTransformer3DModel(**config),
         vae=vae or AutoencoderKLWan(base_dim=4, num_res_blocks=1, dim_mult=[1, 1, 1, 1]),
-        text_encoder=text_encoder or nn.Identity(),
-        tokenizer=_tokenizer(512),
+        text_encoder=text_encoder or _smallest_encoder(),
+        tokenizer=empty_tokenizer(512),
         options=options,
     )
 
@@ -187,14 +187,25 @@ def _cogvideox(
             layers_per_block=1,
             norm_num_groups=2,
         ),
-        text_encoder=text_encoder or nn.Identity(),
-        tokenizer=_tokenizer(226),
+        text_encoder=text_encoder or _smallest_encoder(),
+        tokenizer=empty_tokenizer(226),
         scheduler=CogVideoXDDIMScheduler(prediction_type="v_prediction", rescale_betas_zero_snr=True),
         options=options,
     )
 
 
-def _tokenizer(max_tokens: int) -> T5Tokenizer:
+def _smallest_encoder() -> CLIPTextModel:
+    """For models whose prompts are drawn instead of encoded."""
+    width = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1}
+    return CLIPTextModel(CLIPTextConfig(**width, num_hidden_layers=1, vocab_size=3))
+
+
+def empty_tokenizer(max_tokens: int) -> T5Tokenizer:
+    """One without words.
+
+    Args:
+        max_tokens: how many tokens of a prompt its model reads.
+    """
     return T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)], model_max_length=max_tokens)
 
 
