@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         is_about_input = isinstance(error, (InputError, ValueError))
         return 2 if is_about_input else 1
     except KeyboardInterrupt as stopped:
-        _say(str(stopped) or "Stopped. Nothing was written.")
+        _say(str(stopped) or "Stopped. Nothing is left half-written.")
         return 130
     return 0
 

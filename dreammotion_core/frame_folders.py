@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from dreammotion_core.atomic_files import written_atomically
 from dreammotion_core.errors import VideoError
 from dreammotion_core.frame_conversion import check_size, size_notices
 from dreammotion_core.frame_range import cut_notices, frame_range
 from dreammotion_core.frame_storage import gather_frames
-from dreammotion_core.png_files import check_empty_folder, opened_png, over_black, png_files
+from dreammotion_core.png_files import opened_png, over_black, png_files, write_png_folder
 from dreammotion_core.values import Frames, Notice, Video
 from dreammotion_core.video_timeline import MAX_FPS, MIN_FPS
 
@@ -75,7 +74,7 @@ def read_frames(
 
 
 def write_frames(frames: Frames, folder: str | Path, *, fps: float | None = None) -> None:
-    """Write frames as ``00000.png``, ``00001.png``, ...
+    """Write frames as ``00000.png``, ``00001.png``, ..., or nothing at all.
 
     Args:
         frames: (F, H, W, 3) uint8 RGB.
@@ -83,16 +82,12 @@ def write_frames(frames: Frames, folder: str | Path, *, fps: float | None = None
         fps: frames a second, for `kept_fps`; None keeps none.
 
     Raises:
-        OutputError: if the folder is not empty or cannot be written; no file is left half-written.
+        OutputError: if the folder is not empty or cannot be written.
     """
-    place = Path(folder)
-    check_empty_folder(place)
     texts = PngInfo()
     if fps is not None:
         texts.add_text(_FPS, repr(float(fps)))
-    for index, frame in enumerate(frames):
-        with written_atomically(place / f"{index:05d}.png") as temporary:
-            Image.fromarray(frame).save(temporary, compress_level=3, pnginfo=texts)
+    write_png_folder(map(Image.fromarray, frames), folder, texts=texts)
 
 
 def kept_fps(folder: str | Path) -> float | None:

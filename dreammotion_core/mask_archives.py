@@ -22,13 +22,12 @@ from dreammotion_core.mask_names import MOST_NAMES_BYTES, NAMES_ENTRY, names_tex
 from dreammotion_core.mask_pictures import (
     is_clutter,
     mask_picture,
-    picture_name,
     stacked_pictures,
     stray_notices,
 )
 from dreammotion_core.mask_shapes import check_mask_shape
 from dreammotion_core.mask_streams import MaskStream
-from dreammotion_core.png_files import frame_order
+from dreammotion_core.png_files import frame_order, picture_name
 
 _MAX_ARCHIVE_BYTES = 2**30
 _MAX_ENTRIES = 100_000

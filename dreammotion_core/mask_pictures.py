@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dreammotion_core.atomic_files import written_atomically
 from dreammotion_core.errors import MaskError
 from dreammotion_core.mask_levels import MaskLevels
 from dreammotion_core.mask_shapes import check_mask_shape
 from dreammotion_core.mask_streams import MaskStream
-from dreammotion_core.png_files import check_empty_folder, opened_png, over_black, png_files
+from dreammotion_core.png_files import opened_png, over_black, png_files, write_png_folder
 from dreammotion_core.values import Notice
 
 _COLOUR_TOLERANCE = 16
@@ -128,7 +127,7 @@ def grey_levels(picture: NDArray[np.uint8], *, name: str) -> NDArray[np.uint8]:
 
 
 def write_mask_folder(masks: MaskStream, folder: Path) -> None:
-    """Write ``00000.png``, ``00001.png``, ...
+    """Write ``00000.png``, ``00001.png``, ..., or nothing at all.
 
     Args:
         masks: bool, written as grey 0 and 255, or numbers of objects, with a palette.
@@ -137,15 +136,7 @@ def write_mask_folder(masks: MaskStream, folder: Path) -> None:
     Raises:
         OutputError: if the folder is not empty or cannot be written.
     """
-    check_empty_folder(folder)
-    for index, mask in enumerate(masks):
-        with written_atomically(folder / picture_name(index)) as temporary:
-            mask_picture(mask).save(temporary, compress_level=3)
-
-
-def picture_name(index: int) -> str:
-    """The name of the mask of frame `index`, counted from 0."""
-    return f"{index:05d}.png"
+    write_png_folder(map(mask_picture, masks), folder)
 
 
 def mask_picture(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Image.Image:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
+from dreammotion_core.atomic_files import written_atomically
 from dreammotion_core.errors import InputError, OutputError
 from dreammotion_core.frame_conversion import MAX_SIDE
 
@@ -88,6 +90,42 @@ def over_black(image: Image.Image) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB"))
     black = Image.new("RGBA", image.size, (0, 0, 0, 255))
     return np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB"))
+
+
+def write_png_folder(
+    pictures: Iterable[Image.Image], folder: str | Path, *, texts: PngInfo | None = None
+) -> None:
+    """Write pictures as they come, one file a frame. Whatever breaks it off, nothing of them is left.
+
+    Args:
+        pictures: of the frames, in order.
+        folder: is made if missing; must be empty.
+        texts: to be kept in every file; None keeps none.
+
+    Raises:
+        OutputError: if the folder is not empty or cannot be written.
+    """
+    check_empty_folder(folder)
+    place, written = Path(folder), list[Path]()
+    is_new = not place.exists()
+    try:
+        for index, picture in enumerate(pictures):
+            written.append(place / picture_name(index))
+            with written_atomically(written[-1]) as temporary:
+                picture.save(temporary, compress_level=3, pnginfo=texts)
+    except BaseException:
+        # The remains would pass for a whole clip, and keep the same command from writing there again.
+        with suppress(OSError):
+            for path in written:
+                path.unlink(missing_ok=True)
+            if is_new:
+                place.rmdir()
+        raise
+
+
+def picture_name(index: int) -> str:
+    """The name of the file of frame `index`, counted from 0."""
+    return f"{index:05d}.png"
 
 
 def check_empty_folder(folder: str | Path) -> None:

@@ -12,13 +12,14 @@ import subprocess
 import sys
 import termios
 import tracemalloc
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dreammotion_core import EditConfig, Video, list_models, read_frames, read_video, write_video
+from dreammotion_core import EditConfig, Video, list_models, png_files, read_frames, read_video, write_video
 from dreammotion_core.cli import main
 from dreammotion_core.cli_selecting import FollowedObject
 from dreammotion_core.frame_folders import kept_fps
@@ -250,6 +251,51 @@ def test_segment_writes_one_black_and_white_mask_a_frame(clip: Path, tmp_path: P
     assert masks.shape == truth.shape
     assert (masks & truth).sum() / (masks | truth).sum() > 0.7
     assert set(np.unique(np.asarray(Image.open(tmp_path / "masks" / "00000.png")))) == {0, 255}
+
+
+@pytest.fixture
+def stopped_at_a_third_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl+C while a folder of pictures is written."""
+    written: list[Path] = []
+    really = png_files.written_atomically
+
+    def interrupted(path: Path) -> AbstractContextManager[Path]:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        return really(path)
+
+    monkeypatch.setattr(png_files, "written_atomically", interrupted)
+
+
+@pytest.mark.usefixtures("stopped_at_a_third_picture")
+@pytest.mark.parametrize("is_there", [True, False])
+def test_segment_that_is_stopped_while_writing_leaves_the_folder_as_it_was(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], is_there: bool
+) -> None:
+    out = tmp_path / "masks"
+    if is_there:
+        out.mkdir()
+
+    assert main(["segment", str(clip), "--click", "9,20", "--out", str(out), "--device", "cpu"]) == 130
+
+    assert "Stopped. Nothing is left half-written." in capsys.readouterr().err
+    assert out.exists() == is_there
+    assert not is_there or not list(out.iterdir())
+
+
+@pytest.mark.usefixtures("stopped_at_a_third_picture")
+def test_edit_that_is_stopped_while_writing_frames_claims_nothing_untrue(
+    clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = tmp_path / "frames"
+    words = ("--no-mask", "--steps", 1, "--frames-dir", frames)
+
+    assert main(edit_arguments(clip, model, tmp_path / "out.mp4", *words)) == 130
+
+    assert len(read_video(tmp_path / "out.mp4")) == 3
+    assert not frames.exists()
+    assert "Nothing was written" not in capsys.readouterr().err
 
 
 def test_nothing_is_followed_into_another_scene_and_that_is_said(

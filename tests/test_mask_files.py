@@ -254,6 +254,7 @@ def test_a_stream_is_written_frame_by_frame(tmp_path: Path, kind: str) -> None:
     assert peak < count * one.nbytes / 2
 
 
+@pytest.mark.parametrize("kind", ["folder", "m.zip"])
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
@@ -264,10 +265,10 @@ def test_a_stream_is_written_frame_by_frame(tmp_path: Path, kind: str) -> None:
     ],
 )
 def test_a_stream_that_is_not_what_was_said_leaves_nothing(
-    tmp_path: Path, frames: NDArray[np.bool_], message: str
+    tmp_path: Path, frames: NDArray[np.bool_], message: str, kind: str
 ) -> None:
     with pytest.raises(MaskError, match=message):
-        write_masks(MaskStream((F, H, W), np.dtype(np.bool_), frames), tmp_path / "m.zip")
+        write_masks(MaskStream((F, H, W), np.dtype(np.bool_), frames), tmp_path / kind)
 
     assert not list(tmp_path.iterdir())
 
