@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from numpy.typing import NDArray
 from PIL import Image
 
 from app import build_app, launch_options
@@ -42,7 +43,7 @@ from dreammotion_core.config import CHOICES
 from segmentation import Prompt, SelectionError, load_segmenter
 from tests.serving import serve
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_spec
-from web import FORM_FIELDS, Example, LazyEditor, Models, Segmenters, load_examples
+from web import FORM_FIELDS, Example, LazyEditor, Models, Segmenters, load_examples, refining
 from web.clip import Clip
 from web.device import DeviceQueue, QueueFullError
 from web.drawer import METHOD_CHOICES
@@ -165,7 +166,7 @@ def test_two_visitors_never_see_each_others_selection(page: Page) -> None:
 
     page.click(first)
 
-    assert not page.clip(second).chosen
+    assert not page.clip(second).snapshot().chosen
     assert first != second
     assert len(first) >= 16
 
@@ -256,7 +257,7 @@ def test_an_emptied_selection_clears_the_overlay_and_undo_brings_it_back(page: P
     answer = page.do(token, {"do": "clear", "frame": 0})
 
     assert answer["overlays"]["0"] is None
-    assert not page.clip(token).chosen
+    assert not page.clip(token).snapshot().chosen
     assert page.do(token, {"do": "undo"})["overlays"]["0"]
     assert not page.do(token, {"do": "redo"})["overlays"]["0"]
 
@@ -310,7 +311,7 @@ def test_objects_are_added_renamed_left_alone_and_removed(page: Page) -> None:
     assert answer["objects"][1]["colour"] == "#010203"
 
     page.do(token, {"do": "choose", "object": 1, "value": False})
-    assert [tracked.name for tracked in page.clip(token).chosen] == ["sky"]
+    assert [tracked.name for tracked in page.clip(token).snapshot().chosen] == ["sky"]
 
     answer = page.do(token, {"do": "remove", "object": 2})
     assert [each["number"] for each in answer["objects"]] == [1]
@@ -411,7 +412,7 @@ def test_the_masks_are_refined_as_the_form_says(page: Page) -> None:
     page.click(token)
     list(page.selections.propagate(token=token))
     clip = page.clip(token)
-    plain = edited_masks(clip)
+    plain = edited_masks(clip.snapshot())
     picture = page.do(token)["overlays"]["0"]
 
     update = page.selections.refine(
@@ -419,7 +420,7 @@ def test_the_masks_are_refined_as_the_form_says(page: Page) -> None:
     )
 
     assert update["canvas"]["kind"] == "settled"
-    assert not (edited_masks(clip) & plain).any()
+    assert not (edited_masks(clip.snapshot()) & plain).any()
     assert page.do(token)["overlays"]["0"] != picture
 
 
@@ -447,6 +448,25 @@ def test_an_edit_follows_the_object_and_ends_with_clip_and_receipt(page: Page, e
     assert receipt["source"]["name"] == example.path.name
     assert "Nothing outside your selection changed" in card
     assert len(view["before"]) == len(view["frames"]) == 3
+
+
+def test_the_receipt_is_about_the_masks_that_were_edited(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = page.arrive()
+    page.click(token)
+    list(page.selections.propagate(token=token))
+    fill = refining.fill_holes
+
+    def fill_while_the_visitor_goes_on(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        page.do(token, {"do": "absent", "frame": 0})
+        return fill(masks)
+
+    monkeypatch.setattr(refining, "fill_holes", fill_while_the_visitor_goes_on)
+    for update in page.edits.run(token=token, **PROMPTS, **form(steps=1, mask_fill="holes")):
+        if update.get("card"):
+            receipt = json.loads(Path(update["receipt"].value["path"]).read_text())
+
+    (prompt,) = receipt["selection"]["objects"][0]["prompts"]
+    assert (prompt["clicks"], prompt["mask"]) == ([ON_SQUARE], None)
 
 
 def test_stop_keeps_the_latest_preview_as_the_result(page: Page) -> None:
@@ -654,7 +674,7 @@ def test_another_part_of_the_clip_starts_a_new_selection(page: Page) -> None:
 
     assert update["canvas"]["clip"] == 2
     assert len(update["player"]["frames"]) == 2
-    assert not page.clip(token).chosen
+    assert not page.clip(token).snapshot().chosen
 
 
 @pytest.mark.parametrize("span", [(-1, 3), (0, 1), (0, 7), (0.5, 3), ("0", 3), (None, 3)])

@@ -30,7 +30,8 @@ def apply_commands(clip: Clip, commands: Any) -> None:
         raise SelectionError(_RELOAD)
     for command in commands:
         try:
-            _HANDLERS[command["do"]](clip, command)
+            with clip.changing:
+                _HANDLERS[command["do"]](clip, command)
         except (KeyError, TypeError) as error:
             raise SelectionError(_RELOAD) from error
 

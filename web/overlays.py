@@ -10,6 +10,7 @@ from segmentation import invert
 from web.clip import Clip
 from web.encoding import MASK_COLOUR, Layer, encode_overlay
 from web.refining import refined_masks
+from web.settings import Refinement
 
 
 def overlay(clip: Clip, *, index: int) -> str | None:
@@ -25,28 +26,28 @@ def overlay(clip: Clip, *, index: int) -> str | None:
     Raises:
         SelectionError: if there is no such frame.
     """
-    within = range(index, index + 1)
+    snapshot, within = clip.snapshot(), range(index, index + 1)
     masks = {
-        tracked: refined_masks(clip, number=tracked.number, within=within)
-        for tracked in sorted(clip.project.objects, key=lambda tracked: tracked.last_change)
-        if tracked.prompts
+        tracked: refined_masks(snapshot, number=tracked.number, within=within)
+        for tracked in snapshot.selected
     }
-    edited = [tracked for tracked in masks if tracked in clip.chosen]
+    edited = [tracked for tracked in masks if tracked in snapshot.chosen]
     layers = [Layer(masks[tracked][0], tracked.colour) for tracked in masks if tracked not in edited]
-    if clip.refinement.is_inverted:
+    refinement = snapshot.refinement
+    if refinement.is_inverted:
         union = np.any([masks[tracked] for tracked in edited], axis=0) if edited else None
-        layers += [] if union is None else [_tinted(clip, invert(union), MASK_COLOUR)]
+        layers += [] if union is None else [_tinted(refinement, invert(union), MASK_COLOUR)]
     else:
-        layers += [_tinted(clip, masks[tracked], tracked.colour) for tracked in edited]
+        layers += [_tinted(refinement, masks[tracked], tracked.colour) for tracked in edited]
     if not any(layer.mask.any() for layer in layers):
         return None
     return encode_overlay(layers, size=clip.video.size)
 
 
-def _tinted(clip: Clip, mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> Layer:
+def _tinted(refinement: Refinement, mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> Layer:
     try:
-        grown = grown_mask(mask, pixels=clip.refinement.grow)
+        grown = grown_mask(mask, pixels=refinement.grow)
     except MaskError:
         # Nothing is left of it on this frame, and nothing is what is to be seen.
         grown = np.zeros_like(mask)
-    return Layer(grown[0], colour, feathered_alpha(grown, width=clip.refinement.feather)[0])
+    return Layer(grown[0], colour, feathered_alpha(grown, width=refinement.feather)[0])
