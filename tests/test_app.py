@@ -36,6 +36,8 @@ from dreammotion_core import (
     PromptError,
     Video,
     VideoError,
+    feathered_alpha,
+    grown_mask,
     read_video,
     write_video,
 )
@@ -52,9 +54,10 @@ from web.editor import Editor
 from web.encoding import Layer, encode_frame, encode_overlay
 from web.failures import UNEXPECTED, told_to_visitor
 from web.opening import Clips
+from web.overlays import overlay
 from web.refining import edited_masks
 from web.selecting import Selections
-from web.settings import model_fields, preset_fields, read_prompts, read_settings
+from web.settings import Refinement, model_fields, preset_fields, read_prompts, read_settings
 from web.visitors import VisitorGoneError, VisitorStore
 
 SIDE = 64
@@ -422,6 +425,31 @@ def test_the_masks_are_refined_as_the_form_says(page: Page) -> None:
     assert update["canvas"]["kind"] == "settled"
     assert not (edited_masks(clip.snapshot()) & plain).any()
     assert page.do(token)["overlays"]["0"] != picture
+
+
+@pytest.mark.parametrize(
+    ("grow", "feather", "is_inverted"), [(-4, 0, False), (0, 5, False), (3, 2, False), (-3, 2, True)]
+)
+def test_the_overlay_shows_of_touching_objects_what_the_edit_takes(
+    page: Page, monkeypatch: pytest.MonkeyPatch, grow: int, feather: int, is_inverted: bool
+) -> None:
+    token = page.arrive()
+    page.do(token, {"do": "add"})
+    clip, layers = page.clip(token), []
+    for number, columns in ((1, slice(10, 30)), (2, slice(30, 50))):
+        mask = np.zeros((SIDE, SIDE), bool)
+        mask[20:40, columns] = True
+        given = Prompt.of_mask(0, mask)
+        clip.history = clip.history.do(lambda p, n=number, given=given: p.with_prompt(n, given))
+    clip.refinement = Refinement(grow=grow, feather=feather, is_inverted=is_inverted)
+    monkeypatch.setattr("web.overlays.encode_overlay", lambda given, **_: layers.extend(given))
+
+    overlay(clip, index=0)
+
+    edited = grown_mask(edited_masks(clip.snapshot())[:1], pixels=grow)
+    opacities = [np.where(layer.mask, layer.opacity, 0) for layer in layers]
+    assert np.array_equal(np.max(opacities, axis=0), feathered_alpha(edited, width=feather)[0])
+    assert len(layers) == (1 if is_inverted else 2)
 
 
 # Edits
