@@ -322,6 +322,15 @@ def test_objects_are_added_renamed_left_alone_and_removed(page: Page) -> None:
     assert answer["objects"][0]["frames"] == []
 
 
+def test_an_object_with_a_number_that_an_undo_gave_back_is_edited(page: Page) -> None:
+    token, left_alone = page.arrive(), {"do": "choose", "object": 2, "value": False}
+
+    answer = page.do(token, {"do": "add"}, left_alone, {"do": "undo"}, {"do": "redo"})
+    assert [each["isEdited"] for each in answer["objects"]] == [True, False]
+    answer = page.do(token, {"do": "undo"}, {"do": "add"})
+    assert [each["isEdited"] for each in answer["objects"]] == [True, True]
+
+
 def test_propagation_streams_every_frame_and_keeps_the_masks(page: Page) -> None:
     token = page.arrive()
     page.click(token)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -106,6 +106,13 @@ class Clip:
             SelectionError: if there is no such object.
         """
         self._picked = self.project.object(number).number
+
+    def change(self, change: Callable[[Project], Project]) -> None:
+        """Change the objects, as one step that can be taken back; only while `changing` is held."""
+        before = {tracked.number for tracked in self.project.objects}
+        self.history = self.history.do(change)
+        # After an undo a number may come again; what was said of the object before is not said of this one.
+        self.left_alone -= {tracked.number for tracked in self.project.objects} - before
 
     def snapshot(self) -> Snapshot:
         """What is selected now, for what takes longer than until the next click."""

@@ -82,7 +82,7 @@ def import_masks(clip: Clip, *, path: Path) -> None:
     given = read_objects(path, num_frames=len(clip.video), size=clip.video.size)
     with clip.changing:
         added = add_given_objects(clip.project, masks=given.masks, names=given.names)
-        clip.history = clip.history.do(lambda _: added.project)
+        clip.change(lambda _: added.project)
         clip.pick(min(added.numbers.values()))
         clip.remark(_import_notes(given, added))
 
