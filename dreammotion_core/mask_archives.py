@@ -129,7 +129,23 @@ def read_entry(archive: zipfile.ZipFile, name: str, *, limit: int) -> bytes:
         limit: most bytes it may have.
 
     Raises:
-        MaskError: if it declares more; then nothing of it is unpacked. It cannot yield more than it declares.
+        MaskError: as `check_entry_size`, with nothing unpacked. It cannot yield more than it declares.
+    """
+    check_entry_size(archive, name, limit=limit)
+    with archive.open(name) as entry:
+        return entry.read(limit)
+
+
+def check_entry_size(archive: zipfile.ZipFile, name: str, *, limit: int) -> None:
+    """Refuse an entry before it is unpacked.
+
+    Args:
+        archive: from `opened_archive`.
+        name: of the entry.
+        limit: most bytes it may have.
+
+    Raises:
+        MaskError: if it declares more.
     """
     declared = archive.getinfo(name).file_size
     if declared > limit:
@@ -137,8 +153,6 @@ def read_entry(archive: zipfile.ZipFile, name: str, *, limit: int) -> bytes:
             f"{name} unpacks to {declared:,} bytes, but a mask of this clip needs at most {limit:,}; "
             "pack masks of the clip's own size"
         )
-    with archive.open(name) as entry:
-        return entry.read(limit)
 
 
 def _names_in(archive: zipfile.ZipFile, name: str) -> dict[int, str] | None:

@@ -12,14 +12,17 @@ import re
 import tokenize
 import zipfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dreammotion_core.atomic_files import written_atomically
 from dreammotion_core.errors import MaskError
-from dreammotion_core.mask_archives import opened_archive, read_entry
+from dreammotion_core.mask_archives import check_entry_size, opened_archive
+from dreammotion_core.mask_layers import PackedLayers
 from dreammotion_core.mask_levels import MaskLevels
 from dreammotion_core.mask_shapes import check_mask_shape
 from dreammotion_core.mask_streams import MaskStream
@@ -27,8 +30,10 @@ from dreammotion_core.mask_streams import MaskStream
 _KEY = "masks"
 _OBJECT_KEY = re.compile(r"object_([1-9]\d{0,2})\.npy")
 MOST_LAYERS = 32
-"""Objects that are stored each alone; those of a large clip would not fit into memory otherwise."""
+"""Objects that are stored each alone: each has to be unpacked, however small the file is."""
 _MAX_HEADER_BYTES = 10_000
+_BLOCK_VALUES = 2**16
+"""Read at once, because numbers may be stored eight times as wide as they are kept."""
 # What numpy lets through where an array's description is none: it has Python parse it.
 _NO_HEADER = (LookupError, ValueError, TypeError, RecursionError, MemoryError, tokenize.TokenError)
 _ADVICE = "save one (frames, height, width) array of bool, or of whole numbers from 0 to 255, one an object"
@@ -52,12 +57,11 @@ def read_mask_array(path: Path, *, num_frames: int, size: tuple[int, int]) -> Ma
         if numbers is None and (len(names) != 1 or not names[0].endswith(".npy")):
             held = ", ".join(name.removesuffix(".npy") for name in names[:8]) or "nothing"
             raise MaskError(f"{path.name} holds {held}, not one array; {_ADVICE}")
-        arrays = [
-            _array(archive, name, file_name=path.name, num_frames=num_frames, size=size) for name in names
-        ]
-    if numbers is None:
-        return MaskLevels(arrays[0], are_objects=True)
-    layers = {number: array > 0 for number, array in sorted(zip(numbers, arrays, strict=True))}
+        read = partial(_array, archive, file_name=path.name, num_frames=num_frames, size=size)
+        if numbers is None:
+            return MaskLevels(read(names[0]), are_objects=True)
+        by_number = sorted(zip(numbers, names, strict=True))
+        layers = PackedLayers((number, read(name) > 0) for number, name in by_number)
     return MaskLevels(flattened(layers), are_objects=True, layers=layers)
 
 
@@ -139,26 +143,43 @@ def _layer_numbers(names: Sequence[str], file_name: str) -> list[int] | None:
     return numbers
 
 
+class _Header(NamedTuple):
+    """What an array's description says, and how many bytes it takes."""
+
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype
+    num_bytes: int
+
+
 def _array(
     archive: zipfile.ZipFile, name: str, *, file_name: str, num_frames: int, size: tuple[int, int]
 ) -> NDArray[np.uint8]:
     """(F or 1, H, W) levels of one array."""
     with archive.open(name) as entry:
-        shape, dtype = _header(entry.read(_MAX_HEADER_BYTES), file_name)
+        shape, is_fortran, dtype, header_bytes = _header(entry.read(_MAX_HEADER_BYTES), file_name)
     if dtype.kind not in "biu":
         kind = "Python objects, which are never loaded" if dtype.hasobject else str(dtype)
         raise MaskError(f"{file_name} holds {kind}; {_ADVICE}")
     check_mask_shape(shape, num_frames=num_frames, size=size)
-    limit = _MAX_HEADER_BYTES + math.prod(shape) * dtype.itemsize
-    content = io.BytesIO(read_entry(archive, name, limit=limit))
-    values = np.lib.format.read_array(content, allow_pickle=False)
-    if values.min() < 0 or values.max() > 255:
-        raise MaskError(f"{file_name} holds values from {values.min()} to {values.max()}; {_ADVICE}")
-    return values.astype(np.uint8).reshape(-1, *size)
+    levels = np.empty(math.prod(shape), np.uint8)
+    check_entry_size(archive, name, limit=_MAX_HEADER_BYTES + levels.size * dtype.itemsize)
+    with archive.open(name) as entry:
+        entry.read(header_bytes)
+        for start in range(0, levels.size, _BLOCK_VALUES):
+            block = levels[start : start + _BLOCK_VALUES]
+            content = entry.read(block.size * dtype.itemsize)
+            if len(content) < block.size * dtype.itemsize:
+                raise EOFError
+            values = np.frombuffer(content, dtype)
+            if values.min() < 0 or values.max() > 255:
+                raise MaskError(f"{file_name} holds values from {values.min()} to {values.max()}; {_ADVICE}")
+            block[:] = values
+    return levels.reshape(shape, order="F" if is_fortran else "C").reshape(-1, *size)
 
 
-def _header(begin: bytes, name: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of the array whose file begins so."""
+def _header(begin: bytes, name: str) -> _Header:
+    """What the beginning of a file says of its array."""
     file = io.BytesIO(begin)
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -166,7 +187,7 @@ def _header(begin: bytes, name: str) -> tuple[tuple[int, ...], np.dtype]:
     }
     try:
         reader = readers[np.lib.format.read_magic(file)]
-        shape, _, dtype = reader(file, max_header_size=_MAX_HEADER_BYTES)
+        shape, is_fortran, dtype = reader(file, max_header_size=_MAX_HEADER_BYTES)
     except _NO_HEADER as error:
         raise MaskError(f"{name} does not hold an array in numpy's format; {_ADVICE}") from error
-    return shape, dtype
+    return _Header(shape, is_fortran, dtype, file.tell())

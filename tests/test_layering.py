@@ -20,7 +20,17 @@ FILES = (
     | {"frame_storage", "png_files", "video_io", "video_timeline"}
     | {
         f"mask_{what}"
-        for what in ("archives", "arrays", "files", "levels", "names", "pictures", "streams", "videos")
+        for what in (
+            "archives",
+            "arrays",
+            "files",
+            "layers",
+            "levels",
+            "names",
+            "pictures",
+            "streams",
+            "videos",
+        )
     }
 )
 MATHS = {"distillation", "similarity", "parameterization", "masks", "composite", "detail", "steadying"}

@@ -689,6 +689,21 @@ def test_npz_that_does_not_fit_is_refused(
         read(tmp_path / "m.npz")
 
 
+def test_an_npz_of_many_wide_layers_takes_little_memory(tmp_path: Path) -> None:
+    wide = np.zeros((12, 120, 160), np.uint64)
+    wide[:, 10:50, 20:60] = 1
+    np.savez_compressed(tmp_path / "m.npz", **{f"object_{number}": wide for number in range(1, 25)})
+    tracemalloc.start()
+
+    given = read_objects(tmp_path / "m.npz", num_frames=12, size=(120, 160))
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(given.masks[24], wide > 0)
+    assert given.present == tuple(range(1, 25))
+    assert peak < 10 * wide.size
+
+
 @pytest.mark.parametrize("keep", [4, 60, -100])
 def test_npz_with_a_broken_array_is_refused(tmp_path: Path, keep: int) -> None:
     array = io.BytesIO()
