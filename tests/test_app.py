@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from numpy.typing import NDArray
 from PIL import Image
 
 from app import build_app, launch_options
@@ -35,6 +36,8 @@ from dreammotion_core import (
     PromptError,
     Video,
     VideoError,
+    feathered_alpha,
+    grown_mask,
     read_video,
     write_video,
 )
@@ -42,7 +45,7 @@ from dreammotion_core.config import CHOICES
 from segmentation import Prompt, SelectionError, load_segmenter
 from tests.serving import serve
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_spec
-from web import FORM_FIELDS, Example, LazyEditor, Models, Segmenters, load_examples
+from web import FORM_FIELDS, Example, LazyEditor, Models, Segmenters, load_examples, refining
 from web.clip import Clip
 from web.device import DeviceQueue, QueueFullError
 from web.drawer import METHOD_CHOICES
@@ -51,9 +54,10 @@ from web.editor import Editor
 from web.encoding import Layer, encode_frame, encode_overlay
 from web.failures import UNEXPECTED, told_to_visitor
 from web.opening import Clips
+from web.overlays import overlay
 from web.refining import edited_masks
 from web.selecting import Selections
-from web.settings import model_fields, preset_fields, read_prompts, read_settings
+from web.settings import Refinement, model_fields, preset_fields, read_prompts, read_settings
 from web.visitors import VisitorGoneError, VisitorStore
 
 SIDE = 64
@@ -165,7 +169,7 @@ def test_two_visitors_never_see_each_others_selection(page: Page) -> None:
 
     page.click(first)
 
-    assert not page.clip(second).chosen
+    assert not page.clip(second).snapshot().chosen
     assert first != second
     assert len(first) >= 16
 
@@ -256,7 +260,7 @@ def test_an_emptied_selection_clears_the_overlay_and_undo_brings_it_back(page: P
     answer = page.do(token, {"do": "clear", "frame": 0})
 
     assert answer["overlays"]["0"] is None
-    assert not page.clip(token).chosen
+    assert not page.clip(token).snapshot().chosen
     assert page.do(token, {"do": "undo"})["overlays"]["0"]
     assert not page.do(token, {"do": "redo"})["overlays"]["0"]
 
@@ -310,12 +314,21 @@ def test_objects_are_added_renamed_left_alone_and_removed(page: Page) -> None:
     assert answer["objects"][1]["colour"] == "#010203"
 
     page.do(token, {"do": "choose", "object": 1, "value": False})
-    assert [tracked.name for tracked in page.clip(token).chosen] == ["sky"]
+    assert [tracked.name for tracked in page.clip(token).snapshot().chosen] == ["sky"]
 
     answer = page.do(token, {"do": "remove", "object": 2})
     assert [each["number"] for each in answer["objects"]] == [1]
     answer = page.do(token, {"do": "remove", "object": 1})
     assert answer["objects"][0]["frames"] == []
+
+
+def test_an_object_with_a_number_that_an_undo_gave_back_is_edited(page: Page) -> None:
+    token, left_alone = page.arrive(), {"do": "choose", "object": 2, "value": False}
+
+    answer = page.do(token, {"do": "add"}, left_alone, {"do": "undo"}, {"do": "redo"})
+    assert [each["isEdited"] for each in answer["objects"]] == [True, False]
+    answer = page.do(token, {"do": "undo"}, {"do": "add"})
+    assert [each["isEdited"] for each in answer["objects"]] == [True, True]
 
 
 def test_propagation_streams_every_frame_and_keeps_the_masks(page: Page) -> None:
@@ -411,7 +424,7 @@ def test_the_masks_are_refined_as_the_form_says(page: Page) -> None:
     page.click(token)
     list(page.selections.propagate(token=token))
     clip = page.clip(token)
-    plain = edited_masks(clip)
+    plain = edited_masks(clip.snapshot())
     picture = page.do(token)["overlays"]["0"]
 
     update = page.selections.refine(
@@ -419,8 +432,33 @@ def test_the_masks_are_refined_as_the_form_says(page: Page) -> None:
     )
 
     assert update["canvas"]["kind"] == "settled"
-    assert not (edited_masks(clip) & plain).any()
+    assert not (edited_masks(clip.snapshot()) & plain).any()
     assert page.do(token)["overlays"]["0"] != picture
+
+
+@pytest.mark.parametrize(
+    ("grow", "feather", "is_inverted"), [(-4, 0, False), (0, 5, False), (3, 2, False), (-3, 2, True)]
+)
+def test_the_overlay_shows_of_touching_objects_what_the_edit_takes(
+    page: Page, monkeypatch: pytest.MonkeyPatch, grow: int, feather: int, is_inverted: bool
+) -> None:
+    token = page.arrive()
+    page.do(token, {"do": "add"})
+    clip, layers = page.clip(token), []
+    for number, columns in ((1, slice(10, 30)), (2, slice(30, 50))):
+        mask = np.zeros((SIDE, SIDE), bool)
+        mask[20:40, columns] = True
+        given = Prompt.of_mask(0, mask)
+        clip.history = clip.history.do(lambda p, n=number, given=given: p.with_prompt(n, given))
+    clip.refinement = Refinement(grow=grow, feather=feather, is_inverted=is_inverted)
+    monkeypatch.setattr("web.overlays.encode_overlay", lambda given, **_: layers.extend(given))
+
+    overlay(clip, index=0)
+
+    edited = grown_mask(edited_masks(clip.snapshot())[:1], pixels=grow)
+    opacities = [np.where(layer.mask, layer.opacity, 0) for layer in layers]
+    assert np.array_equal(np.max(opacities, axis=0), feathered_alpha(edited, width=feather)[0])
+    assert len(layers) == (1 if is_inverted else 2)
 
 
 # Edits
@@ -447,6 +485,25 @@ def test_an_edit_follows_the_object_and_ends_with_clip_and_receipt(page: Page, e
     assert receipt["source"]["name"] == example.path.name
     assert "Nothing outside your selection changed" in card
     assert len(view["before"]) == len(view["frames"]) == 3
+
+
+def test_the_receipt_is_about_the_masks_that_were_edited(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = page.arrive()
+    page.click(token)
+    list(page.selections.propagate(token=token))
+    fill = refining.fill_holes
+
+    def fill_while_the_visitor_goes_on(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        page.do(token, {"do": "absent", "frame": 0})
+        return fill(masks)
+
+    monkeypatch.setattr(refining, "fill_holes", fill_while_the_visitor_goes_on)
+    for update in page.edits.run(token=token, **PROMPTS, **form(steps=1, mask_fill="holes")):
+        if update.get("card"):
+            receipt = json.loads(Path(update["receipt"].value["path"]).read_text())
+
+    (prompt,) = receipt["selection"]["objects"][0]["prompts"]
+    assert (prompt["clicks"], prompt["mask"]) == ([ON_SQUARE], None)
 
 
 def test_stop_keeps_the_latest_preview_as_the_result(page: Page) -> None:
@@ -654,7 +711,7 @@ def test_another_part_of_the_clip_starts_a_new_selection(page: Page) -> None:
 
     assert update["canvas"]["clip"] == 2
     assert len(update["player"]["frames"]) == 2
-    assert not page.clip(token).chosen
+    assert not page.clip(token).snapshot().chosen
 
 
 @pytest.mark.parametrize("span", [(-1, 3), (0, 1), (0, 7), (0.5, 3), ("0", 3), (None, 3)])

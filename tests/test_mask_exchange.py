@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dreammotion_core import MaskError, read_objects, write_masks
-from segmentation import Click, Prompt, Selection, SelectionError, Tracks, load_segmenter
+from segmentation import (
+    AddedObjects,
+    Click,
+    Prompt,
+    Selection,
+    SelectionError,
+    Tracks,
+    add_given_objects,
+    load_segmenter,
+)
 from tests.tiny import moving_square
+from web import refining
 from web.clip import Clip
 from web.commands import apply_commands
 from web.mask_exchange import MASK_KINDS, MaskExchange, check_export, export_masks, import_masks
@@ -53,6 +65,12 @@ def bring_in(clip: Clip, folder: Path, masks: NDArray[np.generic], name: str = "
     return clip.remarks
 
 
+def take_out(clip: Clip, folder: Path, kind: str) -> Path:
+    path, notes = export_masks(clip.snapshot(), folder=folder, kind=kind)
+    clip.remark(notes)
+    return path
+
+
 class Page:
     """The handlers, with one visitor who has the clip open."""
 
@@ -74,7 +92,7 @@ def test_one_object_goes_out_and_comes_back_bit_for_bit(clip: Clip, tmp_path: Pa
     list(clip.tracks.update(clip.project))
     before = labels(clip)
 
-    path = export_masks(clip, folder=tmp_path, kind=kind)
+    path = take_out(clip, tmp_path, kind)
     other = opened()
     import_masks(other, path=path)
 
@@ -87,7 +105,7 @@ def test_several_objects_keep_numbers_and_pixels(clip: Clip, tmp_path: Path, kin
     bring_in(clip, tmp_path, two_objects())
 
     other = opened()
-    import_masks(other, path=export_masks(clip, folder=tmp_path, kind=kind))
+    import_masks(other, path=take_out(clip, tmp_path, kind))
 
     assert [tracked.number for tracked in other.project.objects] == [3, 7]
     assert np.array_equal(labels(other), two_objects())
@@ -98,7 +116,7 @@ def test_an_archive_keeps_names(clip: Clip, tmp_path: Path) -> None:
     clip.history = clip.history.do(lambda project: project.restyled(7, name="the dog"))
 
     other = opened()
-    import_masks(other, path=export_masks(clip, folder=tmp_path, kind="PNG"))
+    import_masks(other, path=take_out(clip, tmp_path, "PNG"))
 
     assert [tracked.name for tracked in other.project.objects] == ["Object 3", "the dog"]
     assert other.remarks[0].startswith("Imported 2 objects: Object 3, the dog. Every frame counts as it is")
@@ -198,13 +216,13 @@ def test_a_correction_after_an_import_changes_its_own_frame_alone(clip: Clip, tm
 
 def test_exports_that_make_no_sense_are_refused(clip: Clip, tmp_path: Path) -> None:
     with pytest.raises(MaskError, match="nothing is selected"):
-        check_export(clip, kind="PNG")
+        check_export(clip.snapshot(), kind="PNG")
     bring_in(clip, tmp_path, two_objects())
     with pytest.raises(MaskError, match="a video holds one object, but 2 are selected; choose PNG or NumPy"):
-        check_export(clip, kind="MP4")
+        check_export(clip.snapshot(), kind="MP4")
     for kind in ("masks.zip", None, 3):
         with pytest.raises(MaskError, match="choose one of: PNG"):
-            check_export(clip, kind=kind)
+            check_export(clip.snapshot(), kind=kind)
 
 
 def test_empty_masks_are_not_exported(clip: Clip, tmp_path: Path) -> None:
@@ -212,13 +230,13 @@ def test_empty_masks_are_not_exported(clip: Clip, tmp_path: Path) -> None:
     clip.history = clip.history.do(lambda project: project.with_prompt(1, nothing))
 
     with pytest.raises(MaskError, match="empty on every frame"):
-        export_masks(clip, folder=tmp_path, kind="PNG")
+        take_out(clip, tmp_path, "PNG")
 
 
 def test_an_exported_archive_is_one_that_other_tools_read(clip: Clip, tmp_path: Path) -> None:
     bring_in(clip, tmp_path, two_objects())
 
-    path = export_masks(clip, folder=tmp_path, kind="PNG")
+    path = take_out(clip, tmp_path, "PNG")
 
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["00000.png", "00001.png", "00002.png", "objects.json"]
@@ -257,7 +275,7 @@ def test_objects_that_overlap_stay_whole_in_npz(clip: Clip, tmp_path: Path) -> N
     overlapping(clip)
 
     other = opened()
-    import_masks(other, path=export_masks(clip, folder=tmp_path, kind="NumPy"))
+    import_masks(other, path=take_out(clip, tmp_path, "NumPy"))
 
     for number in (1, 2):
         for index in range(NUM_FRAMES):
@@ -271,7 +289,7 @@ def test_objects_that_overlap_stay_whole_in_npz(clip: Clip, tmp_path: Path) -> N
 def test_pictures_cannot_keep_an_overlap_and_it_is_said(clip: Clip, tmp_path: Path) -> None:
     overlapping(clip)
 
-    path = export_masks(clip, folder=tmp_path, kind="PNG")
+    path = take_out(clip, tmp_path, "PNG")
 
     assert np.array_equal(read_objects(path, num_frames=NUM_FRAMES, size=SIZE).numbers, labels(clip))
     assert "Objects overlap on 2 of 3 frames" in notices(clip)[0]
@@ -293,7 +311,7 @@ def test_a_name_that_files_cannot_keep_is_written_as_they_can(
     bring_in(clip, tmp_path, two_objects())
     apply_commands(clip, [{"do": "style", "object": 3, "name": name, "colour": "#102030"}])
 
-    path = export_masks(clip, folder=tmp_path, kind="PNG")
+    path = take_out(clip, tmp_path, "PNG")
 
     assert read_objects(path, num_frames=NUM_FRAMES, size=SIZE).names == {3: written, 7: "Object 7"}
     assert clip.project.object(3).name == name
@@ -318,10 +336,52 @@ def test_filled_masks_are_exported_as_they_are_shown(clip: Clip, tmp_path: Path)
     bring_in(clip, tmp_path, ring)
     clip.refinement = Refinement(fill="holes")
 
-    path = export_masks(clip, folder=tmp_path, kind="PNG")
+    path = take_out(clip, tmp_path, "PNG")
 
     given = read_objects(path, num_frames=NUM_FRAMES, size=SIZE)
     assert np.array_equal(given.numbers, (two_objects() == 3).astype(np.uint8))
+
+
+def test_what_changes_during_an_export_is_not_in_it(
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring_in(clip, tmp_path, two_objects())
+    list(clip.tracks.update(clip.project))
+    clip.refinement = Refinement(fill="holes")
+    page, fill = Page(clip), refining.fill_holes
+
+    def fill_while_the_visitor_goes_on(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        if len(clip.project.objects) == 2:
+            apply_commands(clip, [{"do": "remove", "object": 3}, {"do": "remove", "object": 7}])
+        return fill(masks)
+
+    monkeypatch.setattr(refining, "fill_holes", fill_while_the_visitor_goes_on)
+    updates = page.exchange.take_out(token=page.token, mask_kind="PNG")
+    next(updates)
+    path = next(updates)["mask_file"].value["path"]
+
+    out = read_objects(path, num_frames=NUM_FRAMES, size=SIZE)
+    assert np.array_equal(out.numbers, two_objects())
+
+
+def test_a_click_during_an_import_is_not_lost(
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply_commands(clip, [{"do": "click", "frame": 0, "x": 12, "y": 18, "is_positive": True}])
+    commands = [{"do": "style", "object": 1, "name": "square", "colour": "#102030"}]
+    click = threading.Thread(target=apply_commands, args=(clip, commands))
+
+    def add_while_the_visitor_goes_on(*given: Any, **more: Any) -> AddedObjects:
+        added = add_given_objects(*given, **more)
+        click.start()
+        click.join(0.2)
+        return added
+
+    monkeypatch.setattr("web.mask_exchange.add_given_objects", add_while_the_visitor_goes_on)
+    bring_in(clip, tmp_path, two_objects())
+    click.join()
+
+    assert [tracked.name for tracked in clip.project.objects] == ["square", "Object 3", "Object 7"]
 
 
 def test_clicks_are_about_an_imported_object(clip: Clip, tmp_path: Path) -> None:
@@ -354,7 +414,7 @@ def test_without_a_clip_or_a_file_it_is_said_what_to_do() -> None:
 def test_the_record_of_imported_masks_names_them_and_holds_none(clip: Clip, tmp_path: Path) -> None:
     bring_in(clip, tmp_path, two_objects())
 
-    (first, _), text = clip.record()["objects"], json.dumps(clip.record())
+    (first, _), text = clip.snapshot().record()["objects"], json.dumps(clip.snapshot().record())
 
     assert (first["number"], first["prompts"][0]["mask"]["area"]) == (3, 200)
     assert len(first["prompts"][0]["mask"]["sha256"]) == 64

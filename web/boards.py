@@ -36,6 +36,7 @@ from web.models import Models
 from web.refining import edited_masks
 from web.selecting import follow, require_clip
 from web.settings import read_prompts, read_refinement, read_settings
+from web.snapshots import Snapshot
 from web.visitors import VisitorStore
 from web.wiring import Update
 
@@ -78,16 +79,17 @@ class Boards:
         prompts = read_prompts(source_prompt, target_prompt)
         config = read_settings(form, spec=editor.spec)
         clip.refinement = read_refinement(form)
-        check_choice(clip)
+        snapshot = clip.snapshot()
+        check_choice(snapshot)
         judge = self._instruments.check(judge)
         progress = BoardProgress()
         with visitor.job() as stop:
             shown, hidden = gr.Button(visible=True), gr.DownloadButton(visible=False)
             yield _told(progress) | {"board": None, "board_file": hidden, "board_stop": shown}
-            if not clip.is_followed:
+            if not snapshot.is_followed:
                 yield _told(progress, "Following what is selected first.")
                 yield from follow(clip, stop)
-                if not clip.is_followed:
+                if not snapshot.is_followed:
                     yield _told(progress, "Stopped while following. Nothing was changed.")
                     return
             with self._device.enter() as ticket:
@@ -98,7 +100,7 @@ class Boards:
                     yield _told(progress, "Loading the model and what measures…")
                     at_hand = self._instruments.get(judge)
                     progress.problem = at_hand.problem
-                    events = self._events(editor, clip, prompts, config, at_hand.instruments)
+                    events = self._events(editor, snapshot, prompts, config, at_hand.instruments)
                     yield from _watched(events, clip, progress, stop)
 
     def settle(self, *, token: str) -> Update:
@@ -108,17 +110,17 @@ class Boards:
     def _events(
         self,
         editor: Editor,
-        clip: Clip,
+        snapshot: Snapshot,
         prompts: tuple[str, str],
         config: EditConfig,
         instruments: Instruments,
     ) -> Generator[VariantEvent | VariantResult, None, None]:
         return run_ablation(
             editor,
-            video=clip.video,
+            video=snapshot.video,
             source_prompt=prompts[0],
             target_prompt=prompts[1],
-            mask=edited_masks(clip),
+            mask=edited_masks(snapshot),
             config=config.with_changes(use_mask=True, preview_interval=0),
             names=MEASURES,
             instruments=instruments,

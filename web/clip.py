@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from dreammotion_core import Video
 from segmentation import (
@@ -18,12 +17,12 @@ from segmentation import (
     Segmenter,
     TrackedObject,
     Tracks,
-    describe_project,
     review_object,
 )
 from web.encoding import encode_frames
 from web.preparing import FramePreparer
 from web.settings import Refinement
+from web.snapshots import Snapshot
 
 MOST_REMARKS = 8
 """That are remembered, each of several sentences."""
@@ -46,6 +45,7 @@ class Clip:
         history: the objects with their prompts, and what they were before.
         left_alone: numbers of the objects that the edit does not change.
         refinement: what is done to the masks before the edit.
+        changing: held while the objects are changed, so that no change overwrites another.
         following: held while masks are made, which only one job may do at a time.
         preparer: gets the frame that is shown ready for a click.
     """
@@ -59,6 +59,7 @@ class Clip:
     history: History = field(init=False)
     left_alone: frozenset[int] = frozenset()
     refinement: Refinement = field(default_factory=Refinement)
+    changing: threading.Lock = field(default_factory=threading.Lock)
     following: threading.Lock = field(default_factory=threading.Lock)
     preparer: FramePreparer = field(init=False)
     _picked: int = 1
@@ -76,10 +77,10 @@ class Clip:
         for tracked in self.project.objects:
             for prompt in tracked.prompts:
                 tracks.preview(prompt)
-        self.tracks = tracks
+        with self.changing:
+            self.tracks, self.segmenter = tracks, segmenter.spec.name
         # Another segmenter prepares anew.
         self.preparer = FramePreparer(self._prepare)
-        self.segmenter = segmenter.spec.name
         self._reviews.clear()
 
     def _prepare(self, frame_index: int) -> None:
@@ -106,18 +107,29 @@ class Clip:
         """
         self._picked = self.project.object(number).number
 
-    @property
-    def chosen(self) -> tuple[TrackedObject, ...]:
-        """The selected objects that the edit changes, those changed last at the end."""
-        objects = [each for each in self.project.objects if each.prompts]
-        chosen = [each for each in objects if each.number not in self.left_alone]
-        return tuple(sorted(chosen, key=lambda each: each.last_change))
+    def change(self, change: Callable[[Project], Project]) -> None:
+        """Change the objects, as one step that can be taken back; only while `changing` is held."""
+        before = {tracked.number for tracked in self.project.objects}
+        self.history = self.history.do(change)
+        # After an undo a number may come again; what was said of the object before is not said of this one.
+        self.left_alone -= {tracked.number for tracked in self.project.objects} - before
+
+    def snapshot(self) -> Snapshot:
+        """What is selected now, for what takes longer than until the next click."""
+        with self.changing:
+            return Snapshot(
+                video=self.video,
+                project=self.project,
+                tracks=self.tracks,
+                segmenter=self.segmenter,
+                left_alone=self.left_alone,
+                refinement=self.refinement,
+            )
 
     @property
     def is_followed(self) -> bool:
         """Whether something is selected, and every mask that follows from it is known."""
-        selected = any(each.prompts for each in self.project.objects)
-        return selected and self.tracks.num_missing(self.project) == 0
+        return self.snapshot().is_followed
 
     def remark(self, texts: Sequence[str]) -> None:
         """Say something about the objects as they are now; it is gone when they are taken back."""
@@ -138,11 +150,6 @@ class Clip:
                 del self._reviews[next(iter(self._reviews))]
             self._reviews[prompts] = review_object(self.tracks, project=self.project, number=number)
         return self._reviews[prompts]
-
-    def record(self) -> dict[str, Any]:
-        """What was said about the objects, and what the edit makes of them, as plain JSON values."""
-        edited = [tracked.number for tracked in self.chosen]
-        return describe_project(self.project) | {"edited": edited, "refinement": asdict(self.refinement)}
 
     @cached_property
     def source_uris(self) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ def apply_commands(clip: Clip, commands: Any) -> None:
         raise SelectionError(_RELOAD)
     for command in commands:
         try:
-            _HANDLERS[command["do"]](clip, command)
+            with clip.changing:
+                _HANDLERS[command["do"]](clip, command)
         except (KeyError, TypeError) as error:
             raise SelectionError(_RELOAD) from error
 
@@ -59,7 +60,7 @@ def _clear(clip: Clip, command: Mapping[str, Any]) -> None:
     """Takes frame."""
     number, frame = clip.picked.number, _begun(clip, command).frame_index
     if clip.picked.prompt_on(frame) is not None:
-        _change(clip, lambda project: project.without_prompt(number, frame))
+        clip.change(lambda project: project.without_prompt(number, frame))
 
 
 def _undo(clip: Clip, _command: Mapping[str, Any]) -> None:
@@ -71,7 +72,7 @@ def _redo(clip: Clip, _command: Mapping[str, Any]) -> None:
 
 
 def _add(clip: Clip, _command: Mapping[str, Any]) -> None:
-    _change(clip, Project.add_object)
+    clip.change(Project.add_object)
     clip.pick(clip.project.objects[-1].number)
 
 
@@ -87,7 +88,7 @@ def _remove(clip: Clip, command: Mapping[str, Any]) -> None:
         rest = project.remove_object(command["object"])
         return rest if rest.objects else rest.add_object()
 
-    _change(clip, removed)
+    clip.change(removed)
 
 
 def _style(clip: Clip, command: Mapping[str, Any]) -> None:
@@ -95,7 +96,7 @@ def _style(clip: Clip, command: Mapping[str, Any]) -> None:
     name, colour = command["name"], _colour(command["colour"])
     if not isinstance(name, str) or len(name) > MAX_NAME:
         raise SelectionError(f"a name has at most {MAX_NAME} characters; choose a shorter one")
-    _change(clip, lambda project: project.restyled(command["object"], name=name, colour=colour))
+    clip.change(lambda project: project.restyled(command["object"], name=name, colour=colour))
 
 
 def _choose(clip: Clip, command: Mapping[str, Any]) -> None:
@@ -127,11 +128,7 @@ def _begun(clip: Clip, command: Mapping[str, Any]) -> Prompt:
 
 def _say(clip: Clip, prompt: Prompt) -> None:
     number = clip.picked.number
-    _change(clip, lambda project: project.with_prompt(number, prompt))
-
-
-def _change(clip: Clip, change: Callable[[Project], Project]) -> None:
-    clip.history = clip.history.do(change)
+    clip.change(lambda project: project.with_prompt(number, prompt))
 
 
 def _colour(text: Any) -> tuple[int, int, int]:

@@ -26,6 +26,7 @@ from web.results import write_result
 from web.run_views import RUN_OUTPUTS, run_views
 from web.selecting import follow, require_clip
 from web.settings import read_prompts, read_refinement, read_settings
+from web.snapshots import Snapshot
 from web.views import facts_view, losses_view, player_view
 from web.visitors import Visitor, VisitorStore
 from web.wiring import Update
@@ -61,21 +62,22 @@ class Edits:
         prompts = read_prompts(source_prompt, target_prompt)
         config = read_settings(form, spec=self._models.of(visitor).spec)
         clip.refinement = read_refinement(form)
+        snapshot = clip.snapshot()
         if config.use_mask:
-            check_choice(clip)
+            check_choice(snapshot)
         with visitor.job() as stop:
             visitor.runs.on_card = None
             yield _cleared()
-            if config.use_mask and not clip.is_followed:
+            if config.use_mask and not snapshot.is_followed:
                 yield _said(clip, "Following what is selected first.")
                 yield from follow(clip, stop)
-                if not clip.is_followed:
+                if not snapshot.is_followed:
                     yield _said(clip, "Stopped while following. Nothing was changed.")
                     return
             job = EditJob(clip, self._models.of(visitor), *prompts, None, config)
             if config.use_mask:
-                mask = edited_masks(clip)
-                job = replace(job, mask=mask, selection=clip.record(), segmenter=clip.segmenter)
+                mask = edited_masks(snapshot)
+                job = replace(job, mask=mask, selection=snapshot.record(), segmenter=snapshot.segmenter)
             with self._device.enter() as ticket:
                 yield from wait_for_device(ticket, clip, stop)
                 if not stop.is_set():
@@ -132,15 +134,15 @@ class Edits:
                 yield _running(job, progress, frames)
 
 
-def check_choice(clip: Clip) -> None:
+def check_choice(snapshot: Snapshot) -> None:
     """Refuse early what would leave nothing to edit.
 
     Raises:
         MaskError: if nothing is selected, or all of it is to be left alone.
     """
-    if not any(tracked.prompts for tracked in clip.project.objects):
+    if not snapshot.selected:
         raise MaskError("nothing is selected; click the object that you want to change first")
-    if not clip.chosen:
+    if not snapshot.chosen:
         raise MaskError("every selected object is to be left alone; let the edit change one of them first")
 
 

@@ -94,7 +94,7 @@ class Endpoints:
             with self._device.enter() as ticket:
                 while not ticket.wait(seconds=0.5):
                     yield None
-                job = EditJob(clip, self._editor, *prompts, edited_masks(clip), config)
+                job = EditJob(clip, self._editor, *prompts, edited_masks(clip.snapshot()), config)
                 with closing(job.events()) as events:
                     for event in events:
                         progress.accept(event)

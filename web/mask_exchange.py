@@ -14,6 +14,7 @@ from segmentation import AddedObjects, TrackedObject, add_given_objects
 from web.clip import Clip
 from web.refining import refined_masks
 from web.selecting import follow, require_clip
+from web.snapshots import Snapshot
 from web.visitors import VisitorStore
 from web.wiring import Update
 
@@ -49,17 +50,19 @@ class MaskExchange:
         """Write the masks of all objects. Follows them through the clip first where nobody did."""
         visitor = self._visitors.get(token)
         clip = require_clip(visitor)
-        check_export(clip, kind=mask_kind)
+        snapshot = clip.snapshot()
+        check_export(snapshot, kind=mask_kind)
         # What is downloaded at the end must not be the file before.
         yield {"mask_file": gr.DownloadButton(value=None)}
-        if not clip.is_followed:
+        if not snapshot.is_followed:
             with visitor.job() as stop:
                 yield from follow(clip, stop)
-            if not clip.is_followed:
+            if not snapshot.is_followed:
                 return
         # Gradio copies the file into its own cache before it asks for more.
         with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
-            path = export_masks(clip, folder=Path(folder), kind=mask_kind)
+            path, notes = export_masks(snapshot, folder=Path(folder), kind=mask_kind)
+            clip.remark(notes)
             yield {"mask_file": gr.DownloadButton(value=str(path))}
 
 
@@ -77,13 +80,14 @@ def import_masks(clip: Clip, *, path: Path) -> None:
         SelectionError: if these are too many objects.
     """
     given = read_objects(path, num_frames=len(clip.video), size=clip.video.size)
-    added = add_given_objects(clip.project, masks=given.masks, names=given.names)
-    clip.history = clip.history.do(lambda _: added.project)
-    clip.pick(min(added.numbers.values()))
-    clip.remark(_import_notes(given, added))
+    with clip.changing:
+        added = add_given_objects(clip.project, masks=given.masks, names=given.names)
+        clip.change(lambda _: added.project)
+        clip.pick(min(added.numbers.values()))
+        clip.remark(_import_notes(given, added))
 
 
-def check_export(clip: Clip, *, kind: Any) -> None:
+def check_export(snapshot: Snapshot, *, kind: Any) -> None:
     """Refuse early what `export_masks` could not write.
 
     Raises:
@@ -91,45 +95,45 @@ def check_export(clip: Clip, *, kind: Any) -> None:
     """
     if kind not in MASK_KINDS:
         raise MaskError(f"there is no kind of mask file {kind!r}; choose one of: {', '.join(MASK_KINDS)}")
-    objects = [tracked for tracked in clip.project.objects if tracked.prompts]
-    if not objects:
+    num_objects = len(snapshot.selected)
+    if not num_objects:
         raise MaskError("nothing is selected; click the object first, so that there are masks to export")
-    if len(objects) > 1 and MASK_KINDS[kind].endswith(".mp4"):
-        raise MaskError(f"a video holds one object, but {len(objects)} are selected; choose PNG or NumPy")
+    if num_objects > 1 and MASK_KINDS[kind].endswith(".mp4"):
+        raise MaskError(f"a video holds one object, but {num_objects} are selected; choose PNG or NumPy")
 
 
-def export_masks(clip: Clip, *, folder: Path, kind: str) -> Path:
-    """Write the masks of all objects of a followed clip, filled and steadied as the canvas shows them.
+def export_masks(snapshot: Snapshot, *, folder: Path, kind: str) -> tuple[Path, list[str]]:
+    """Write the masks of all objects, followed before, filled and steadied as the canvas shows them.
 
     The edit may still grow and feather them. Object 1 alone is written in black and white, others by their
     numbers; where they overlap and the file cannot keep that, a pixel belongs to the one that was changed
-    last, and a remark of the clip says so.
+    last. An archive keeps of names what is printable.
 
     Args:
-        clip: with the objects.
+        snapshot: with the objects.
         folder: to write to.
         kind: one of `MASK_KINDS`.
 
-    An archive keeps of names what is printable, and a remark says where that is less.
+    Returns:
+        The file, and what it does not hold.
 
     Raises:
         MaskError: if there is nothing in the masks.
     """
-    objects = [tracked for tracked in clip.project.objects if tracked.prompts]
+    objects, video = snapshot.selected, snapshot.video
     masks = {
-        tracked.number: refined_masks(clip, number=tracked.number, within=range(len(clip.video)))
-        for tracked in sorted(objects, key=lambda each: each.last_change)
+        tracked.number: refined_masks(snapshot, number=tracked.number, within=range(len(video)))
+        for tracked in objects
     }
     if not any(mask.any() for mask in masks.values()):
         raise MaskError("the masks are empty on every frame; select the object anew, then export")
     named = {tracked.number: _portable_name(tracked) for tracked in objects}
     target = folder / MASK_KINDS[kind]
-    lost = [notice.text for notice in write_objects(masks, target, fps=clip.video.fps, names=named)]
+    lost = [notice.text for notice in write_objects(masks, target, fps=video.fps, names=named)]
     if target.suffix == ".zip":
         changed = [tracked for tracked in objects if tracked.name != named[tracked.number]]
         lost += [f"{tracked.name} is called {named[tracked.number]} in the file." for tracked in changed]
-    clip.remark(lost)
-    return target
+    return target, lost
 
 
 def _portable_name(tracked: TrackedObject) -> str:

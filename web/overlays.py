@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dreammotion_core import MaskError, feathered_alpha, grown_mask
-from segmentation import invert
+from segmentation import TrackedObject, invert
 from web.clip import Clip
 from web.encoding import MASK_COLOUR, Layer, encode_overlay
 from web.refining import refined_masks
+from web.settings import Refinement
 
 
 def overlay(clip: Clip, *, index: int) -> str | None:
@@ -25,28 +28,37 @@ def overlay(clip: Clip, *, index: int) -> str | None:
     Raises:
         SelectionError: if there is no such frame.
     """
-    within = range(index, index + 1)
+    snapshot, within = clip.snapshot(), range(index, index + 1)
     masks = {
-        tracked: refined_masks(clip, number=tracked.number, within=within)
-        for tracked in sorted(clip.project.objects, key=lambda tracked: tracked.last_change)
-        if tracked.prompts
+        tracked: refined_masks(snapshot, number=tracked.number, within=within)
+        for tracked in snapshot.selected
     }
-    edited = [tracked for tracked in masks if tracked in clip.chosen]
+    edited = [tracked for tracked in masks if tracked in snapshot.chosen]
     layers = [Layer(masks[tracked][0], tracked.colour) for tracked in masks if tracked not in edited]
-    if clip.refinement.is_inverted:
-        union = np.any([masks[tracked] for tracked in edited], axis=0) if edited else None
-        layers += [] if union is None else [_tinted(clip, invert(union), MASK_COLOUR)]
-    else:
-        layers += [_tinted(clip, masks[tracked], tracked.colour) for tracked in edited]
+    if edited:
+        layers += _taken(snapshot.refinement, {tracked: masks[tracked] for tracked in edited})
     if not any(layer.mask.any() for layer in layers):
         return None
     return encode_overlay(layers, size=clip.video.size)
 
 
-def _tinted(clip: Clip, mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> Layer:
+def _taken(refinement: Refinement, masks: Mapping[TrackedObject, NDArray[np.bool_]]) -> list[Layer]:
+    """What the edit takes of a frame: the objects as one, and only then each in its own colour."""
+    together = np.any(list(masks.values()), axis=0)
+    taken = _grown(invert(together) if refinement.is_inverted else together, pixels=refinement.grow)
+    opacity = feathered_alpha(taken, width=refinement.feather)[0]
+    if refinement.is_inverted:
+        return [Layer(taken[0], MASK_COLOUR, opacity)]
+    reach = max(0, refinement.grow)
+    return [
+        Layer((taken & _grown(mask, pixels=reach))[0], tracked.colour, opacity)
+        for tracked, mask in masks.items()
+    ]
+
+
+def _grown(mask: NDArray[np.bool_], *, pixels: int) -> NDArray[np.bool_]:
     try:
-        grown = grown_mask(mask, pixels=clip.refinement.grow)
+        return grown_mask(mask, pixels=pixels)
     except MaskError:
         # Nothing is left of it on this frame, and nothing is what is to be seen.
-        grown = np.zeros_like(mask)
-    return Layer(grown[0], colour, feathered_alpha(grown, width=clip.refinement.feather)[0])
+        return np.zeros_like(mask)
