@@ -197,7 +197,8 @@ def _cogvideox(
 def _smallest_encoder() -> CLIPTextModel:
     """For models whose prompts are drawn instead of encoded."""
     width = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1}
-    return CLIPTextModel(CLIPTextConfig(**width, num_hidden_layers=1, vocab_size=3))
+    words = {"vocab_size": 3, "bos_token_id": 0, "eos_token_id": 1}
+    return CLIPTextModel(CLIPTextConfig(**width, **words, num_hidden_layers=1))
 
 
 def empty_tokenizer(max_tokens: int) -> T5Tokenizer:

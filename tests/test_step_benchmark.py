@@ -206,7 +206,8 @@ def test_the_parts_beside_the_denoiser_are_exact(model: str, part: str, num_para
 def small_clip() -> CLIPTextModel:
     """Whose words are most of its memory."""
     width = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1}
-    return CLIPTextModel(CLIPTextConfig(**width, num_hidden_layers=1, vocab_size=20_000))
+    words = {"vocab_size": 20_000, "bos_token_id": 0, "eos_token_id": 1}
+    return CLIPTextModel(CLIPTextConfig(**width, **words, num_hidden_layers=1))
 
 
 def test_a_whole_edit_is_counted_by_its_hungriest_part(monkeypatch: pytest.MonkeyPatch) -> None:
