@@ -51,7 +51,8 @@ ACCEPTED: Mapping[str, Accepted] = {
 Preset = Literal["fast", "keep-shape", "paper"]
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {},
-    "keep-shape": {"spatial_weight": 2.5, "temporal_weight": 10_000.0},
+    # So large that the limit always acts: as strong as the direction, whatever scale a model's keys have.
+    "keep-shape": {"spatial_weight": 200.0, "temporal_weight": 800_000.0, "matching_limit": 1.0},
     "paper": {
         "num_optimization_steps": 200,
         "learning_rate": 0.4,
