@@ -40,7 +40,6 @@ def with_text_of_width(width: int) -> CLIPTextModel:
         (tiny_cogvideox_parts, "transformer", {"in_channels": 8, "out_channels": 8}, "8 channels in .* of 4"),
         (tiny_cogvideox_parts, "transformer", {"text_embed_dim": 12}, "width 12, .* of width 8"),
     ],
-    ids=str,
 )
 def test_a_denoiser_of_another_model_is_refused(
     tmp_path: Path, make: Callable[[], dict[str, Any]], part: str, changes: dict[str, Any], told: str
