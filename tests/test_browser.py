@@ -411,7 +411,7 @@ def test_the_ablation_grows_stops_and_is_saved(visit: Callable[..., Page], tmp_p
     page.click("#evidence [role=tab]:has-text('Ablation')")
 
     page.click("#board-run")
-    expect(page.locator("#board figure")).to_have_count(6)
+    expect(page.locator("#board .grid figure")).to_have_count(6)
     expect(page.locator("#board figure canvas[data-strip]")).to_have_count(6)
     expect(page.locator("#board-status output")).to_contain_text(["done in"] * 5)
     expect(page.locator("#board table")).to_contain_text("Motion-Fidelity (DIS flow)")
