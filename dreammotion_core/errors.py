@@ -78,3 +78,8 @@ class NumericsError(DreamMotionError, ArithmeticError):
 
 class OutputError(DreamMotionError, OSError):
     """A result could not be written. Nothing half-written is left behind."""
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of what a library says, of which some say pages; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).split("\n")[0][:300]

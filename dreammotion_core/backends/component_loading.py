@@ -22,7 +22,7 @@ from huggingface_hub.errors import (
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.manifests import component_classes
-from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.errors import ModelLoadError, reason_of
 
 SETTINGS_FILES = {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}
 """Part -> where its settings lie. Without them the libraries go on with defaults that suit no model."""
@@ -193,7 +193,7 @@ def _refuse_distilled(spec: ModelSpec, settings: Mapping[str, Any]) -> None:
 
 
 def _advice(spec: ModelSpec, part: str, error: Exception) -> str:
-    reason = (str(error).strip() or type(error).__name__).split("\n")[0][:300]
+    reason = reason_of(error)
     causes = list(_causes(error))
     if any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes):
         return (

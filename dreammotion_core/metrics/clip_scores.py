@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from dreammotion_core.backends.known_models import ASSETS
-from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.errors import ModelLoadError, reason_of
 from dreammotion_core.metrics.clips import check_frames
-from dreammotion_core.metrics.loading import LOAD_ERRORS, reason_of
+from dreammotion_core.metrics.loading import LOAD_ERRORS
 from dreammotion_core.values import Frames
 
 if TYPE_CHECKING:

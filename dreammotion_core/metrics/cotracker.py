@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.errors import ModelLoadError, reason_of
 from dreammotion_core.metrics.clips import check_frames
-from dreammotion_core.metrics.loading import LOAD_ERRORS, reason_of
+from dreammotion_core.metrics.loading import LOAD_ERRORS
 from dreammotion_core.metrics.tracks import Points, PointTracks
 from dreammotion_core.values import Frames
 

@@ -16,8 +16,3 @@ LOAD_ERRORS = (
 )
 """What the libraries raise for files that are missing, cut off, of another kind (such as a saved web page) or
 of another model."""
-
-
-def reason_of(error: BaseException) -> str:
-    """The first line of what a library says, of which some say pages; its kind where it says nothing."""
-    return (str(error).strip() or type(error).__name__).split("\n")[0][:300]

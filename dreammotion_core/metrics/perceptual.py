@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from dreammotion_core.errors import MetricError, ModelLoadError
+from dreammotion_core.errors import MetricError, ModelLoadError, reason_of
 from dreammotion_core.metrics.clips import check_pair
-from dreammotion_core.metrics.loading import LOAD_ERRORS, reason_of
+from dreammotion_core.metrics.loading import LOAD_ERRORS
 from dreammotion_core.values import Frames
 
 Backbone = Literal["alex", "squeeze", "vgg"]
