@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import math
+import shutil
 import threading
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +46,7 @@ from dreammotion_core.config import CHOICES
 from segmentation import Prompt, SelectionError, load_segmenter
 from tests.serving import serve
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_spec
-from web import FORM_FIELDS, Example, LazyEditor, Models, Segmenters, load_examples, refining
+from web import FORM_FIELDS, Example, LazyEditor, Models, Segmenters, load_examples, opening, refining
 from web.clip import Clip
 from web.device import DeviceQueue, QueueFullError
 from web.drawer import METHOD_CHOICES
@@ -162,6 +163,35 @@ def test_who_chooses_an_example_while_the_page_loads_gets_that_one(
     assert early == {}
     assert update["source_prompt"] == "a green car"
     assert page.clips.greet(token=token, example="second") == {}
+
+
+def test_an_example_chosen_while_the_greeting_opens_another_is_the_one_that_stays(
+    editor: LazyEditor, example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = shutil.copy(example.path, tmp_path / "other.mp4")
+    page = Page(editor, [example, replace(example, name="other", path=Path(other))])
+    token, read = page.visitors.admit(), opening.read_upload
+    begun, go_on = threading.Event(), threading.Event()
+
+    def read_slowly(path: Path, **settings: Any) -> Video:
+        if path == example.path:
+            begun.set()
+            go_on.wait(20)
+        return read(path, **settings)
+
+    monkeypatch.setattr(opening, "read_upload", read_slowly)
+    choice = {"token": token, "example": "other", "start_frame": 0, "num_frames": None}
+    greeting = threading.Thread(target=page.clips.greet, kwargs={"token": token, "example": None})
+    choosing = threading.Thread(target=page.clips.open_example, kwargs=choice)
+    greeting.start()
+    begun.wait(20)
+    choosing.start()
+    choosing.join(0.5)
+    go_on.set()
+    greeting.join(20)
+    choosing.join(20)
+
+    assert page.clip(token).path.name == "other.mp4"
 
 
 def test_two_visitors_never_see_each_others_selection(page: Page) -> None:

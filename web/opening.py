@@ -54,11 +54,14 @@ class Clips:
 
     def greet(self, *, token: str, example: str | None) -> Update:
         """Open an example, so that a newcomer has something to click: the chosen one, or the first."""
-        if self._visitors.get(token).clip is not None:
-            return {}
-        for name in (example, *self._examples):
-            if name in self._examples:
-                return self.open_example(token=token, example=name, start_frame=0, num_frames=None)
+        visitor = self._visitors.get(token)
+        # Who chooses one meanwhile waits, or has made this one superfluous.
+        with visitor.opening:
+            if visitor.clip is not None:
+                return {}
+            for name in (example, *self._examples):
+                if name in self._examples:
+                    return self.open_example(token=token, example=name, start_frame=0, num_frames=None)
         return {}
 
     def open_upload(self, *, token: str, upload: str | None, start_frame: Any, num_frames: Any) -> Update:
@@ -105,23 +108,24 @@ class Clips:
         return self._shown(token, clip) | {"start_frame": start}
 
     def _open(self, visitor: Visitor, path: Path, start_frame: Any, num_frames: Any) -> Clip:
-        spec = self._models.of(visitor).spec
-        video = read_upload(path, spec=spec, start_frame=start_frame, num_frames=num_frames)
-        visitor.stop.set()
-        segmenter = visitor.segmenter or self._segmenter
-        clip = Clip(
-            path=path,
-            video=video,
-            tracks=Tracks(segmenter.open(video.frames), video.frames),
-            segmenter=segmenter.spec.name,
-            start_frame=int(start_frame),
-        )
-        if visitor.clip is not None:
-            clip.number = visitor.clip.number + 1
-            clip.refinement = visitor.clip.refinement
-        visitor.clip = clip
-        clip.preparer.look_at(0)
-        return clip
+        with visitor.opening:
+            spec = self._models.of(visitor).spec
+            video = read_upload(path, spec=spec, start_frame=start_frame, num_frames=num_frames)
+            visitor.stop.set()
+            segmenter = visitor.segmenter or self._segmenter
+            clip = Clip(
+                path=path,
+                video=video,
+                tracks=Tracks(segmenter.open(video.frames), video.frames),
+                segmenter=segmenter.spec.name,
+                start_frame=int(start_frame),
+            )
+            if visitor.clip is not None:
+                clip.number = visitor.clip.number + 1
+                clip.refinement = visitor.clip.refinement
+            visitor.clip = clip
+            clip.preparer.look_at(0)
+            return clip
 
     def _shown(self, token: str, clip: Clip, *, hint: tuple[float, float] | None = None) -> Update:
         height, width = clip.video.size

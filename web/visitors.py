@@ -34,6 +34,7 @@ class Visitor:
         editor: what edits; None until it is chosen.
         proposal: the setting that the latest measurement proposed, if it did.
         runs: what the edits so far came to.
+        opening: held while a clip is opened, so that the one asked for last is the one that stays.
         stop: set to end the running job within one step.
         last_seen: monotonic seconds.
     """
@@ -44,6 +45,7 @@ class Visitor:
     editor: Editor | None = None
     proposal: Trial | None = None
     runs: RunLog = field(default_factory=RunLog)
+    opening: threading.RLock = field(default_factory=threading.RLock)
     stop: threading.Event = field(default_factory=threading.Event)
     last_seen: float = field(default_factory=time.monotonic)
     _jobs: int = 0
