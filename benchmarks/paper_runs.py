@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,16 @@ from dreammotion_core.methods import method_for
 from dreammotion_core.methods.variants import VARIANTS, Variant, known_variants
 from dreammotion_core.metrics import Instruments, evaluate_edit
 from dreammotion_core.pipeline import DreamMotionPipeline
+from dreammotion_core.values import Frames
 
 BASE = {"keep_detail": False, "colour_smoothing": 0.0}
 """What all methods share: none has this project's own finishing, which would hide how they differ."""
 SHIPPED = Variant("as-shipped", "DreamMotion, with our finishing")
 """The settings that a user gets; its changes are worked out from the model's own."""
 STUDY = ("dreammotion", "as-shipped", *(name for name in VARIANTS if name != "dreammotion"))
+
+INSTRUMENTS = ("judge", "tracker", "cotracker", "lpips")
+"""The facts of a study that say by what its edits were measured; with others the edits are the same."""
 
 Measure = Mapping[str, Any]
 """A measurement as plain values; see `Measurement.to_dict`."""
@@ -71,7 +75,12 @@ def facts_of(variant: Variant, *, config: EditConfig, facts: Mapping[str, Any]) 
 
 
 def check_study(
-    out: Path, *, variants: Sequence[Variant], config: EditConfig, facts: Mapping[str, Any]
+    out: Path,
+    *,
+    variants: Sequence[Variant],
+    config: EditConfig,
+    facts: Mapping[str, Any],
+    but: Collection[str] = (),
 ) -> None:
     """Make sure that what a folder holds of some methods was made as is now said of it.
 
@@ -80,12 +89,13 @@ def check_study(
         variants: the methods.
         config: settings that all share.
         facts: of the study.
+        but: names of facts that may differ.
 
     Raises:
         ConfigError: if not.
     """
     for variant in variants:
-        results_of(out, variant).check(facts_of(variant, config=config, facts=facts))
+        results_of(out, variant).check(facts_of(variant, config=config, facts=facts), but=but)
 
 
 def run_part(
@@ -98,6 +108,7 @@ def run_part(
     facts: Mapping[str, Any],
     instruments: Instruments,
     out: Path,
+    edits: Path | None = None,
 ) -> None:
     """Make and measure what is not there yet, pair by pair, so that variants share what the source gives.
 
@@ -110,11 +121,17 @@ def run_part(
         facts: of the study, for `Results.begin`.
         instruments: for `evaluate_edit`.
         out: folder of the study.
+        edits: folder of the same study with other instruments; the edits it holds are taken from there and
+            only measured.
 
     Raises:
-        ConfigError: if the folder holds another study.
+        ConfigError: if a folder holds another study.
         DreamMotionError: if an edit or a clip fails.
     """
+    if edits is not None:
+        check_study(edits, variants=variants, config=config, facts=facts, but=INSTRUMENTS)
+        if not any(results_of(edits, variant).records() for variant in variants):
+            raise ConfigError(f"{edits} holds no finished edits of these methods; pass the folder of a study")
     kept = {variant.name: results_of(out, variant) for variant in variants}
     done: dict[str, set[int]] = {}
     for variant in variants:
@@ -125,13 +142,22 @@ def run_part(
         for index in (i for i, missing in todo.items() if missing):
             pair = read_pair(index)
             for variant in todo[index]:
-                _edit_and_keep(pipe, pair, variant.of(config), instruments, kept[variant.name])
+                found = None if edits is None else _finished_edit(results_of(edits, variant), pair)
+                frames, seconds = found or _new_edit(pipe, pair, variant.of(config))
+                _measure_and_keep(frames, seconds, pair, instruments, kept[variant.name])
                 bar.update()
 
 
-def _edit_and_keep(
-    pipe: DreamMotionPipeline, pair: Pair, config: EditConfig, instruments: Instruments, results: Results
-) -> None:
+def _finished_edit(results: Results, pair: Pair) -> tuple[Frames, float] | None:
+    """The edit of a pair and the seconds it took, if the results of a method hold it."""
+    asked = pair.index, pair.source_prompt, pair.target_prompt
+    for record in results.records():
+        if (record["index"], record["source"], record["target"]) == asked:
+            return results.frames(pair.index), record["seconds"]
+    return None
+
+
+def _new_edit(pipe: DreamMotionPipeline, pair: Pair, config: EditConfig) -> tuple[Frames, float]:
     output = pipe(
         pair.video,
         source_prompt=pair.source_prompt,
@@ -139,12 +165,18 @@ def _edit_and_keep(
         mask=pair.mask,
         config=config,
     )
+    return np.asarray(output.frames), output.seconds
+
+
+def _measure_and_keep(
+    frames: Frames, seconds: float, pair: Pair, instruments: Instruments, results: Results
+) -> None:
     measurements = evaluate_edit(
         pair.video.frames,
-        edited=output.frames,
+        edited=frames,
         mask=pair.mask,
         object_mask=pair.outline,
-        edited_mask=None if pair.find_object is None else pair.find_object(output.frames),
+        edited_mask=None if pair.find_object is None else pair.find_object(frames),
         target_prompt=pair.target_prompt,
         instruments=instruments,
     )
@@ -153,7 +185,7 @@ def _edit_and_keep(
         "title": pair.title,
         "source": pair.source_prompt,
         "target": pair.target_prompt,
-        "seconds": round(output.seconds, 2),
+        "seconds": round(seconds, 2),
         "measures": [measurement.to_dict() for measurement in measurements],
     }
-    results.keep(np.asarray(output.frames), record)
+    results.keep(frames, record)

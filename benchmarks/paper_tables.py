@@ -8,7 +8,8 @@ The words of all three must agree: a folder of results refuses other settings, j
 Without --clips the pairs are held-out clips of the procedural world; with --clips FOLDER they are its clips
 and the rows of its prompts.csv (clip, source_prompt, target_prompt, mask). An interrupted study goes on where
 it stopped. Rows may be added, moved and changed in between: what has no edit yet gets one, and edits of rows
-that are no longer there are left out. All methods share the settings, seed included, and none has this
+that are no longer there are left out. To measure finished edits by another judge or tracker, give their
+folder as --edits and a new one as --out. All methods share the settings, seed included, and none has this
 project's own finishing but "as-shipped", which is what a user gets. Writes study.json, study.md and
 study.html into --out.
 """
@@ -70,6 +71,12 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--summary", action="store_true", help="only report what is finished; give the words of the study"
     )
     parser.add_argument("--out", type=Path, default=Path("outputs/study"), help="folder of the results")
+    parser.add_argument(
+        "--edits",
+        type=Path,
+        metavar="FOLDER",
+        help="results of the same study with another judge or tracker: what it holds is only measured anew",
+    )
     add_instruments(parser)
     return parser.parse_args(argv)
 
@@ -138,6 +145,7 @@ def run_study(options: argparse.Namespace) -> str:
             facts=facts,
             instruments=given_instruments(options),
             out=options.out,
+            edits=options.edits,
         )
     summary = summarise_study(options.out, variants=variants, numbers=pairs.numbers)
     facts = {**facts, **config.to_dict()}

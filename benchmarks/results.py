@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -56,8 +56,12 @@ class Results:
             with written_atomically(self.path / "run.json") as part:
                 part.write_text(json.dumps(self.facts, indent=1) + "\n", "utf-8")
 
-    def check(self, facts: Mapping[str, Any]) -> None:
+    def check(self, facts: Mapping[str, Any], *, but: Collection[str] = ()) -> None:
         """Make sure that a used folder has exactly these facts; a new one agrees with all.
+
+        Args:
+            facts: what is wanted.
+            but: names of facts that may differ.
 
         Raises:
             ConfigError: if the folder holds results of another run.
@@ -70,7 +74,7 @@ class Results:
             return
         kept, wanted = _flat(self.facts), _flat(json.loads(json.dumps(facts)))
         for name in kept | wanted:
-            if kept.get(name) != wanted.get(name):
+            if name not in but and kept.get(name) != wanted.get(name):
                 was, now = (of.get(name, "(unknown to that version)") for of in (kept, wanted))
                 raise ConfigError(
                     f"{self.path} holds a run with {name} = {was}, not {now}; ask for the same, or choose "
