@@ -192,11 +192,11 @@ class TestParts:
     def test_a_judge_is_named_though_the_first_edit_could_not_be_measured(self) -> None:
         measured = {
             "one": [Measurement(METRICS["warping_error"], None, note="nothing to compare")],
-            "two": [Measurement(METRICS["warping_error"], 2.0, 0.5, "DIS flow")],
+            "two": [Measurement(METRICS["warping_error"], 2.0, 0.5, "RGB DIS flow")],
         }
         header, rows, _ = measurement_cells(measured)
 
-        assert header == ["", "Warping error (thousandths) (DIS flow) ↓"]
+        assert header == ["", "Warping error (thousandths) (RGB DIS flow) ↓"]
         assert [row[1] for row in rows] == ["-", "2.00", "0.50"]
 
     def test_reasons_are_given_once_with_the_edits_they_are_about(self) -> None:

@@ -398,7 +398,7 @@ def test_a_run_is_measured_listed_and_saved(visit: Callable[..., Page], tmp_path
     assert [row["run"] for row in rows] == ["1", "2"]
     assert rows[0]["should_show"] == "'=a blue ball"
     assert rows[0]["background_difference"] == "0.0"
-    assert all(row["motion_fidelity (DIS flow)"] for row in rows)
+    assert all(row["motion_fidelity (RGB DIS flow)"] for row in rows)
     assert visit().locator("#runs tbody tr").count() == 0
 
 
@@ -414,7 +414,7 @@ def test_the_ablation_grows_stops_and_is_saved(visit: Callable[..., Page], tmp_p
     expect(page.locator("#board .grid figure")).to_have_count(6)
     expect(page.locator("#board figure canvas[data-strip]")).to_have_count(6)
     expect(page.locator("#board-status output")).to_contain_text(["done in"] * 5)
-    expect(page.locator("#board table")).to_contain_text("Motion-Fidelity (DIS flow)")
+    expect(page.locator("#board table")).to_contain_text("Motion-Fidelity (RGB DIS flow)")
     expect(page.locator("#board .bar output")).to_contain_text(re.compile(r"frame \d of 3"))
     assert page.evaluate(PIXELS_OF_CLIPS) == [True] * 6
     with page.expect_download() as download:

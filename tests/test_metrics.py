@@ -207,6 +207,18 @@ class TestTracks:
         moved = (tracks.positions[-1] - tracks.positions[0])[tracks.visible[-1]]
         np.testing.assert_allclose(np.median(moved, axis=0), (12, -8), atol=0.3)
 
+    def test_patches_as_light_as_what_is_round_them_are_followed(self) -> None:
+        """Red on green of equal lightness, filmed with a little noise: in grey there is nothing but noise."""
+        pattern = shifting(3, -2)[..., :1] / 255
+        red, green = np.array([255, 0, 60]), np.array([0, 255 * 0.299 / 0.587, 60])
+        noise = np.random.default_rng(0).normal(0, 6, (FRAMES, *SIZE, 1))
+        clip = (pattern * red + (1 - pattern) * green + noise).clip(0, 255).astype(np.uint8)
+        tracks = FlowTracker()(clip, points=grid_points(SIZE, mask=square_mask()[0], grid_size=8))
+
+        assert tracks.visible.mean() > 0.9
+        moved = (tracks.positions[-1] - tracks.positions[0])[tracks.visible[-1]]
+        np.testing.assert_allclose(np.median(moved, axis=0), (12, -8), atol=0.5)
+
     def test_what_leaves_the_frame_is_not_seen_again(self) -> None:
         points = np.array([[60.0, 30.0], [20.0, 30.0]])
         visible = FlowTracker()(shifting(3, 0), points=points).visible
@@ -498,7 +510,7 @@ class TestEvaluateEdit:
         assert found["mask_overlap"].value == found["ssim_inside"].value == 1.0
         assert (found["psnr_outside"].text, found["background_difference"].text) == ("∞", "0")
         assert found["warping_error"].value == found["warping_error"].source_value
-        assert found["motion_fidelity"].judge == "DIS flow"
+        assert found["motion_fidelity"].judge == "RGB DIS flow"
         assert found["psnr_outside"].to_dict()["value"] == "inf"
 
     def test_a_thin_object_has_a_figure_and_costs_the_whole_frame_none(self) -> None:

@@ -74,7 +74,7 @@ def test_the_board_grows_by_a_variant_at_a_time_and_can_be_saved(page: BoardPage
 
     assert [board["grid"].count("<figure>") for board in boards] == [2, 3, 4, 5, 6]
     assert all("seed 11" in board["facts"] for board in boards)
-    assert "Motion-Fidelity (DIS flow)" in boards[-1]["table"]
+    assert "Motion-Fidelity (RGB DIS flow)" in boards[-1]["table"]
     assert "<polyline" in boards[-1]["curves"]
     assert updates[-1]["board_status"].count("done in") == len(ABLATION)
     saved = Path(updates[-1]["board_file"].value["path"]).read_text(encoding="utf-8")

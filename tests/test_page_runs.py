@@ -116,7 +116,7 @@ def test_the_card_is_there_at_once_and_fills(judge: ClipJudge) -> None:
     assert "toybox-clip is being loaded" in cards[0]
     assert "Moves like the source" in cards[-1]
     assert "judged by toybox-clip" in cards[-1]
-    assert "followed by DIS flow" in cards[-1]
+    assert "followed by RGB DIS flow" in cards[-1]
     assert 'data-state="measured"' in cards[-1]
 
 
@@ -359,7 +359,7 @@ def test_the_csv_has_all_facts_and_figures(judge: ClipJudge) -> None:
 
     assert (row["should_show"], row["seed"], row["seconds"]) == ('a "blue", größer car', "7", "12.3")
     assert row["background_difference"] == "0.0"
-    assert float(row["motion_fidelity (DIS flow)"]) > 0.9
+    assert float(row["motion_fidelity (RGB DIS flow)"]) > 0.9
     assert row["colour_jitter_of_source"]
     assert row["frame_consistency (toybox-clip)"]
 
@@ -394,7 +394,7 @@ def test_figures_of_two_judges_never_share_a_column(other_judge: Path, tmp_path:
     mine, ours = "text_alignment (<mine>)", f"text_alignment ({EMBEDDED_JUDGE})"
     assert (first[ours], second[mine]) == ("", "")
     assert first[mine] == second[ours] != ""
-    assert first["motion_fidelity (DIS flow)"] == second["motion_fidelity (DIS flow)"]
+    assert first["motion_fidelity (RGB DIS flow)"] == second["motion_fidelity (RGB DIS flow)"]
 
 
 def test_a_judge_that_nobody_offers_is_not_asked() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from dreammotion_core import (
 )
 from dreammotion_core.methods.variants import VARIANTS, Variant
 from dreammotion_core.metrics import Instruments, Measurement
+from dreammotion_core.values import Frames
 from tests.tiny import save_moving_square, save_tiny_unet3d, tiny_spec
 
 SPEC = tiny_spec()
@@ -43,6 +45,16 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
         return run_study(arguments([*common, *words]))
 
     return run
+
+
+def world_clip(index: int) -> Frames:
+    """The source of a pair of the study above."""
+    return world_pairs(SPEC).read(index).video.frames
+
+
+def value_of(record: Mapping[str, Any], name: str) -> float:
+    """A figure of a finished edit."""
+    return float(next(m["value"] for m in record["measures"] if m["metric"] == name))
 
 
 class TestStatistics:
@@ -154,7 +166,7 @@ class TestStudy:
             (("--set", "num_optimization_steps=1", "spatial_weight=9"), r"spatial_weight = .*, not 9"),
             (("--judge", "toybox-clip"), "judge = none, not toybox-clip"),
             (("--lpips", "alex"), "lpips = None, not alex"),
-            (("--cotracker", "nowhere.pth"), "tracker = DIS flow, not CoTracker"),
+            (("--cotracker", "nowhere.pth"), "tracker = RGB DIS flow, not CoTracker"),
             (("--clips", str(tmp_path / "clips")), "pairs = held-out clips .*, not clips"),
         ):
             with pytest.raises(ConfigError, match=message):
@@ -219,10 +231,37 @@ class TestStudy:
 
         report = study(tmp_path, *words, "--judge", "none")
 
-        assert "judge none, tracker DIS flow" in report
+        assert "judge none, tracker RGB DIS flow" in report
         assert "Not measured: Text-Align" in report
         with pytest.raises(ModelLoadError, match=r"CoTracker is not installed|no file nowhere\.pth"):
             study(tmp_path / "other", *words, "--cotracker", "nowhere.pth")
+
+    def test_finished_edits_are_measured_by_another_judge(self, study: Study, tmp_path: Path) -> None:
+        words = ("--methods", "sdedit", "no-mask")
+        first, second = tmp_path / "first", tmp_path / "second"
+        study(first, *words, "--pairs", "1", "--judge", "none")
+        # What was edited there is recognised in the figures: here it is the source itself.
+        finished = results_of(first, VARIANTS["sdedit"])
+        np.savez_compressed(first / "sdedit" / "clips" / "00000.npz", frames=world_clip(0))
+
+        report = study(second, *words, "--pairs", "2", "--judge", "toybox-clip", "--edits", str(first))
+
+        assert "Text-Align (toybox-clip)" in report
+        assert [record["index"] for record in finished.records()] == [0]
+        taken, made = results_of(second, VARIANTS["sdedit"]).records()
+        assert value_of(taken, "ssim_inside") == 1
+        assert 0 < value_of(made, "ssim_inside") < 1
+        assert taken["seconds"] == finished.records()[0]["seconds"]
+
+    def test_edits_of_another_study_or_none_are_refused(self, study: Study, tmp_path: Path) -> None:
+        words = ("--methods", "sdedit", "--pairs", "1", "--edits", str(tmp_path / "first"))
+        with pytest.raises(ConfigError, match="holds no finished edits of these methods"):
+            study(tmp_path / "second", *words)
+        study(tmp_path / "first", *words[:-2])
+
+        with pytest.raises(ConfigError, match=r"first/sdedit holds a run with settings\.seed = 0, not 1"):
+            study(tmp_path / "second", *words, "--set", "num_optimization_steps=1", "seed=1")
+        assert not (tmp_path / "second").exists()
 
     @pytest.mark.parametrize("words", [("--part", "3/2"), ("--pairs", "0"), ("--set", "x")])
     def test_wrong_words_are_refused(self, words: tuple[str, ...]) -> None:
@@ -265,12 +304,12 @@ class TestClaims:
 
     def test_judges_do_not_share_a_column(self, tmp_path: Path) -> None:
         full, other = VARIANTS[FULL], VARIANTS["no-mask"]
-        keep_figures(tmp_path, full, (0.9, 0.1, 0.9), tracker="DIS flow")
+        keep_figures(tmp_path, full, (0.9, 0.1, 0.9), tracker="RGB DIS flow")
         keep_figures(tmp_path, other, (0.8, 0.1, 0.9), tracker="CoTracker")
         summary = summarise_study(tmp_path, variants=[full, other], numbers=range(9))
 
         headings = [column.heading for column in summary.columns]
-        assert headings[:2] == ["Motion-Fidelity (CoTracker) ↑", "Motion-Fidelity (DIS flow) ↑"]
+        assert headings[:2] == ["Motion-Fidelity (CoTracker) ↑", "Motion-Fidelity (RGB DIS flow) ↑"]
         facts = {"model": "tiny", "judge": "none", "tracker": "two", "pairs": "two"}
         report = write_report(
             summary, out=tmp_path, facts=facts, variants=[full, other], pairs=world_pairs(SPEC)
@@ -283,7 +322,7 @@ def keep_figures(
     variant: Variant,
     figures: tuple[float, float, float],
     *,
-    tracker: str = "DIS flow",
+    tracker: str = "RGB DIS flow",
     index: int = 0,
 ) -> None:
     """A finished pair with given figures of motion, jitter and background."""

@@ -22,6 +22,7 @@ from training.world import (
     is_held_out,
     nearest_colour,
     object_mask,
+    object_tracks,
     render,
     render_batch,
     sample_scene,
@@ -55,6 +56,21 @@ def test_the_mask_is_the_disc_of_a_ball() -> None:
         rows, columns = torch.nonzero(mask, as_tuple=True)
         assert columns.float().mean() + 0.5 == pytest.approx(float(centre[0]), abs=0.5)
         assert rows.float().mean() + 0.5 == pytest.approx(float(centre[1]), abs=0.5)
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_tracks_carry_points_of_the_object_along(motion: str) -> None:
+    scene, shot = replace(SCENE, noun="car", motion=motion), Shot(8, 8.0, 64)
+    masks = object_mask(scene, shot=shot)
+    rows, columns = torch.nonzero(masks[0], as_tuple=True)
+    tracks = object_tracks(scene, points=torch.stack([columns, rows], dim=-1).double(), shot=shot)
+
+    assert torch.allclose(tracks[0], torch.stack([columns, rows], dim=-1).double(), atol=1e-4)
+    x, y = tracks.round().long().unbind(-1)
+    inside = (x >= 0) & (x < 64) & (y >= 0) & (y < 64)
+    hit = masks[torch.arange(8)[:, None], y.clamp(0, 63), x.clamp(0, 63)]
+    # Pixels of the rim may be rounded out of it.
+    assert hit[inside].float().mean() > 0.95
 
 
 def test_motions_move_the_object_and_a_pan_moves_the_background() -> None:

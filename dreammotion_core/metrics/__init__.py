@@ -15,7 +15,7 @@ from dreammotion_core.metrics.mask_overlap import region_similarity
 from dreammotion_core.metrics.measured_clip import MeasuredClip
 from dreammotion_core.metrics.measured_edit import MeasuredEdit
 from dreammotion_core.metrics.measurement import Measurement, figure
-from dreammotion_core.metrics.motion_fidelity import motion_fidelity
+from dreammotion_core.metrics.motion_fidelity import motion_fidelity, step_agreement
 from dreammotion_core.metrics.perceptual import FrameLpips, backbone_path
 from dreammotion_core.metrics.registry import METRICS, Metric, known_metrics
 from dreammotion_core.metrics.tracks import PointTracker, PointTracks, grid_points
@@ -49,5 +49,6 @@ __all__ = [
     "psnr",
     "region_similarity",
     "ssim",
+    "step_agreement",
     "warping_error",
 ]

@@ -25,30 +25,42 @@ Positions = NDArray[np.float32] | NDArray[np.float64]
 FlowPair = tuple[Flow, Flow]
 """Between a frame and the next: there, and back."""
 
-WORKING_SIDE = 256
+WORKING_SIDE = 192
 """Smaller clips are enlarged to this longer side first: patches of 8 pixels must fit into small objects."""
-LARGEST_SIDE = 640
+LARGEST_SIDE = 320
 """Larger ones are reduced to it."""
-
-
-def dense_flow(frame: NDArray[np.uint8], *, towards: NDArray[np.uint8]) -> Flow:
-    """How far each pixel of a frame moves until another frame.
-
-    Args:
-        frame: (H, W, 3) uint8 RGB.
-        towards: (H, W, 3) uint8 RGB.
-
-    Source: Kroeger et al., Fast Optical Flow using Dense Inverse Search (ECCV 2016), by OpenCV.
-    """
-    return _flow(_working_grey(frame), _working_grey(towards), _estimator(), frame.shape[:2])
+WINDOW = 9
+"""Side of the square, in pixels, in which colours are compared to tell which plane's flow is right."""
+FAR = 100
+"""A difference of colour, summed over the channels, beyond which a pixel is just wrong: one that is hidden
+later must not outweigh those round it."""
 
 
 def consecutive_flows(frames: Frames) -> list[FlowPair]:
-    """Flow there and back between each frame and the next, F - 1 pairs of (F, H, W, 3) frames."""
-    grey, estimator, size = [_working_grey(frame) for frame in frames], _estimator(), frames.shape[1:3]
-    return [
-        (_flow(one, two, estimator, size), _flow(two, one, estimator, size)) for one, two in pairwise(grey)
-    ]
+    """Flow there and back between each frame and the next, F - 1 pairs of (F, H, W, 3) frames.
+
+    The flow is worked out in the red, the green and the blue plane, since an object may stand out in one of
+    them only. Each pixel takes it from a plane in which it returns to where it was, if there is one, and
+    among those from the one that leads to the likest colours.
+
+    Source: Kroeger et al., Fast Optical Flow using Dense Inverse Search (ECCV 2016), by OpenCV; the choice
+    between the planes is ours.
+    """
+    working, estimator, size = [_working_frame(frame) for frame in frames], _estimator(), frames.shape[1:3]
+    planes = [cv2.split(frame) for frame in working]
+    pairs = []
+    for now, after in pairwise(range(len(frames))):
+        there, back = (
+            [np.asarray(estimator.calc(one, two, None), np.float32) for one, two in zip(*of, strict=True)]
+            for of in ((planes[now], planes[after]), (planes[after], planes[now]))
+        )
+        pairs.append(
+            (
+                _sized(_likeliest(there, back=back, frame=working[now], towards=working[after]), size),
+                _sized(_likeliest(back, back=there, frame=working[after], towards=working[now]), size),
+            )
+        )
+    return pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +90,7 @@ class Motion:
         return Motion(self.flows[first : None if end is None else end - 1])
 
 
-def _working_grey(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _working_frame(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A frame as flow is worked out on it."""
     height, width = frame.shape[:2]
     side = max(height, width)
@@ -86,7 +98,7 @@ def _working_grey(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     size = max(16, round(width * scale)), max(16, round(height * scale))
     if size != (width, height):
         frame = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC), np.uint8)
-    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
+    return frame
 
 
 def _estimator() -> Any:
@@ -94,13 +106,38 @@ def _estimator() -> Any:
     return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
 
 
-def _flow(grey: NDArray[np.uint8], towards: NDArray[np.uint8], estimator: Any, size: tuple[int, ...]) -> Flow:
-    """Flow between two working greys, in pixels of a frame of `size`, (H, W)."""
-    flow = np.asarray(estimator.calc(grey, towards, None), np.float32)
-    if grey.shape == size:
+def _likeliest(
+    flows: Sequence[Flow], *, back: Sequence[Flow], frame: NDArray[np.uint8], towards: NDArray[np.uint8]
+) -> Flow:
+    """For each pixel of a frame one of several flows towards another, each with the flow back."""
+    points = pixel_grid(frame.shape[:2])
+    worst = 3 * 255
+    costs = [
+        _colour_difference(frame, towards, flow=flow, points=points)
+        + worst * ~is_consistent(flow, back=returning, points=points)
+        for flow, returning in zip(flows, back, strict=True)
+    ]
+    chosen = np.argmin(costs, axis=0)
+    return np.asarray(np.choose(chosen[..., None], flows), np.float32)
+
+
+def _colour_difference(
+    frame: NDArray[np.uint8], towards: NDArray[np.uint8], *, flow: Flow, points: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(H, W), how much the colours round each pixel differ from those that the flow leads to."""
+    x, y = cv2.split(points + flow)
+    led_to = cv2.remap(towards, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    difference = cv2.absdiff(frame, led_to).sum(axis=-1, dtype=np.float32)
+    return np.asarray(cv2.blur(np.minimum(difference, FAR), (WINDOW, WINDOW)), np.float32)
+
+
+def _sized(flow: Flow, size: tuple[int, ...]) -> Flow:
+    """A flow in pixels of a frame of `size`, (H, W)."""
+    height, width = flow.shape[:2]
+    if (height, width) == size:
         return flow
     flow = np.asarray(cv2.resize(flow, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
-    return flow * np.array([size[1] / grey.shape[1], size[0] / grey.shape[0]], np.float32)
+    return flow * np.array([size[1] / width, size[0] / height], np.float32)
 
 
 def sample(values: NDArray[np.float32], *, points: Positions) -> NDArray[np.float32]:

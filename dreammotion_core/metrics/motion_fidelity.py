@@ -45,12 +45,12 @@ def motion_fidelity(source: PointTracks, *, edited: PointTracks, dmt: bool = Fal
     _check(source, edited, needs_equal_counts=dmt)
     if dmt:
         return _as_published(source.positions, edited.positions)
-    still = STILL * max(source.size)
     steps, seen = _steps(source)
     edited_steps, edited_seen = _steps(edited)
     agreement = np.zeros((steps.shape[1], edited_steps.shape[1]))
     for one, other, visible, edited_visible in zip(steps, edited_steps, seen, edited_seen, strict=True):
-        agreement += _agreement(one, other, still) * (visible[:, None] & edited_visible)
+        alike = step_agreement(one[:, None], other_steps=other[None], longer_side=max(source.size))
+        agreement += alike * (visible[:, None] & edited_visible)
     halves = [
         (total / count[:, None]).max(axis=1).mean()
         for total, count in (
@@ -59,6 +59,29 @@ def motion_fidelity(source: PointTracks, *, edited: PointTracks, dmt: bool = Fal
         )
     ]
     return float(np.mean(halves))
+
+
+def step_agreement(
+    steps: NDArray[np.float64], *, other_steps: NDArray[np.float64], longer_side: int
+) -> NDArray[np.float64]:
+    """How well steps from a frame to the next agree: the cosine between (dx, dy, s), see `motion_fidelity`.
+
+    Args:
+        steps: (..., 2) displacements in pixels.
+        other_steps: (..., 2) others, of a shape that goes with it.
+        longer_side: of the frame in pixels, of which s is the share `STILL`.
+
+    Returns:
+        (...) in [-1, 1]; exactly 1 for equal steps.
+    """
+    still = STILL * longer_side
+
+    def dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + still * still)
+
+    # In this form equal steps give exactly 1: the root of a square is exact.
+    cosine = dot(steps, other_steps) / np.sqrt(dot(steps, steps) * dot(other_steps, other_steps))
+    return np.minimum(cosine, 1.0)
 
 
 def _check(source: PointTracks, edited: PointTracks, *, needs_equal_counts: bool) -> None:
@@ -85,20 +108,6 @@ def _steps(tracks: PointTracks) -> tuple[NDArray[np.float64], NDArray[np.bool_]]
             "the clip may be flat or change too fast, or the mask too small"
         )
     return steps[:, survives], seen[:, survives]
-
-
-def _agreement(
-    steps: NDArray[np.float64], edited_steps: NDArray[np.float64], still: float
-) -> NDArray[np.float64]:
-    """(T, T') cosines between (dx, dy, still) of one moment, of (T, 2) and (T', 2) displacements."""
-
-    def dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + still * still)
-
-    one, other = steps[:, None], edited_steps[None]
-    # In this form equal steps give exactly 1: the root of a square is exact.
-    cosine = dot(one, other) / np.sqrt(dot(one, one) * dot(other, other))
-    return np.minimum(cosine, 1.0)
 
 
 def _as_published(source: NDArray[np.float64], edited: NDArray[np.float64]) -> float:

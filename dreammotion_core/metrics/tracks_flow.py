@@ -16,7 +16,7 @@ class FlowTracker:
     A point that is hidden, leaves the frame or fails the check there and back is not seen again.
     """
 
-    name = "DIS flow"
+    name = "RGB DIS flow"
 
     def __call__(self, frames: Frames, *, points: Points) -> PointTracks:
         """Tracks of (T, 2) points of the first frame.

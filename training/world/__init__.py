@@ -11,6 +11,7 @@ from training.world.motions import MOTIONS
 from training.world.nouns import LIKE_OUTLINES, NOUNS
 from training.world.palette import COLOURS, nearest_colour
 from training.world.places import PLACES
+from training.world.poses import object_tracks
 from training.world.render import Rendered, background, object_mask, render, render_batch
 from training.world.scene import Companion, Scene, is_held_out, sample_scene
 from training.world.shot import USUAL_SHOT, Shot
@@ -35,6 +36,7 @@ __all__ = [
     "is_held_out",
     "nearest_colour",
     "object_mask",
+    "object_tracks",
     "render",
     "render_batch",
     "sample_scene",

@@ -43,6 +43,24 @@ class Poses:
         u, v = cos * dx + sin * dy, cos * dy - sin * dx
         return torch.stack([u * self.facing[:, None, None, None], v], dim=-1)
 
+    def carried(self, points: Tensor, *, resolution: int) -> Tensor:
+        """Where points of the objects' first frames are on all frames.
+
+        Args:
+            points: (B, T, 2) in pixels, x right then y down; whole numbers are centres of pixels.
+            resolution: height and width of the frames in pixels.
+
+        Returns:
+            (B, F, T, 2) in pixels.
+        """
+        x, y = (points[..., 0] + 0.5) * 2 / resolution - 1, 1 - (points[..., 1] + 0.5) * 2 / resolution
+        dx, dy = ((axis - centre[:, :1]) / self.size[:, :1] for axis, centre in ((x, self.x), (y, self.y)))
+        turn, growth = (self.angle - self.angle[:, :1])[..., None], self.size[..., None]
+        cos, sin = torch.cos(turn), torch.sin(turn)
+        x = self.x[..., None] + growth * (cos * dx[:, None] - sin * dy[:, None])
+        y = self.y[..., None] + growth * (sin * dx[:, None] + cos * dy[:, None])
+        return torch.stack([(x + 1) * resolution / 2 - 0.5, (1 - y) * resolution / 2 - 0.5], dim=-1)
+
 
 def pixel_centres(resolution: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """X and y, (H, W) each, in [-1, 1], y up."""
@@ -54,6 +72,20 @@ def pixel_centres(resolution: int, device: torch.device) -> tuple[Tensor, Tensor
 def object_poses(scenes: Sequence[Scene], *, shot: Shot) -> Poses:
     """The tracks of the scenes' objects; seconds run from -T/2 to T/2."""
     return _stacked([_object_pose(scene, shot) for scene in scenes], shot)
+
+
+def object_tracks(scene: Scene, *, points: Tensor, shot: Shot) -> Tensor:
+    """The true tracks of points of a scene's object.
+
+    Args:
+        scene: the scene.
+        points: (T, 2) on the first frame, in pixels, x right then y down; whole numbers are centres.
+        shot: how it is filmed.
+
+    Returns:
+        (F, T, 2) in pixels.
+    """
+    return object_poses([scene], shot=shot).carried(points[None], resolution=shot.resolution)[0]
 
 
 def companion_poses(scenes: Sequence[Scene], *, shot: Shot) -> Poses:
