@@ -127,7 +127,8 @@ def _colour_difference(
     """(H, W), how much the colours round each pixel differ from those that the flow leads to."""
     x, y = cv2.split(points + flow)
     led_to = cv2.remap(towards, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    difference = cv2.absdiff(frame, led_to).sum(axis=-1, dtype=np.float32)
+    red, green, blue = cv2.split(cv2.absdiff(frame, led_to).astype(np.float32))
+    difference = red + green + blue
     return np.asarray(cv2.blur(np.minimum(difference, FAR), (WINDOW, WINDOW)), np.float32)
 
 
@@ -178,8 +179,14 @@ def is_consistent(there: Flow, *, back: Flow, points: Positions) -> NDArray[np.b
     forward = sample(there, points=points)
     landed = points + forward
     backward = sample(back, points=landed)
-    error = ((forward + backward) ** 2).sum(axis=-1)
-    length = (forward**2).sum(axis=-1) + (backward**2).sum(axis=-1)
+    error = _squared_length(forward + backward)
+    length = _squared_length(forward) + _squared_length(backward)
     limit = np.array(there.shape[1::-1]) - 1
-    inside = ((landed >= 0) & (landed <= limit)).all(axis=-1)
+    x, y = landed[..., 0], landed[..., 1]
+    inside = (x >= 0) & (x <= limit[0]) & (y >= 0) & (y <= limit[1])
     return np.asarray((error < 0.01 * length + 0.5) & inside)
+
+
+def _squared_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Many times faster than a sum along so short an axis.
+    return np.asarray(np.einsum("...c,...c->...", vectors, vectors))
