@@ -11,13 +11,14 @@ from tqdm import tqdm
 
 from benchmarks.paper_pairs import Pair
 from benchmarks.results import Results
+from dreammotion_core.checks import selection
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.methods import method_for
 from dreammotion_core.methods.variants import VARIANTS, Variant, known_variants
 from dreammotion_core.metrics import Instruments, evaluate_edit
 from dreammotion_core.pipeline import DreamMotionPipeline
-from dreammotion_core.values import Frames
+from dreammotion_core.values import Frames, Mask
 
 BASE = {"keep_detail": False, "colour_smoothing": 0.0}
 """What all methods share: none has this project's own finishing, which would hide how they differ."""
@@ -144,7 +145,8 @@ def run_part(
             for variant in todo[index]:
                 found = None if edits is None else _finished_edit(results_of(edits, variant), pair)
                 frames, seconds = found or _new_edit(pipe, pair, variant.of(config))
-                _measure_and_keep(frames, seconds, pair, instruments, kept[variant.name])
+                mask = _measured_mask(pair, config)
+                _measure_and_keep(frames, seconds, pair, mask, instruments, kept[variant.name])
                 bar.update()
 
 
@@ -168,13 +170,18 @@ def _new_edit(pipe: DreamMotionPipeline, pair: Pair, config: EditConfig) -> tupl
     return np.asarray(output.frames), output.seconds
 
 
+def _measured_mask(pair: Pair, config: EditConfig) -> Mask:
+    """What may change by the shared settings; edits without a mask are measured on it too."""
+    return selection(pair.mask, pair.video, config.with_changes(use_mask=True))
+
+
 def _measure_and_keep(
-    frames: Frames, seconds: float, pair: Pair, instruments: Instruments, results: Results
+    frames: Frames, seconds: float, pair: Pair, mask: Mask, instruments: Instruments, results: Results
 ) -> None:
     measurements = evaluate_edit(
         pair.video.frames,
         edited=frames,
-        mask=pair.mask,
+        mask=mask,
         object_mask=pair.outline,
         edited_mask=None if pair.find_object is None else pair.find_object(frames),
         target_prompt=pair.target_prompt,

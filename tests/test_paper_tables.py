@@ -236,6 +236,16 @@ class TestStudy:
         with pytest.raises(ModelLoadError, match=r"CoTracker is not installed|no file nowhere\.pth"):
             study(tmp_path / "other", *words, "--cotracker", "nowhere.pth")
 
+    def test_edits_are_measured_on_the_mask_that_they_used(self, study: Study, tmp_path: Path) -> None:
+        settings = ("--set", "num_optimization_steps=1", "mask_grow=4", "mask_feather=0")
+        study(tmp_path, "--methods", "dreammotion", "sdedit", "--pairs", "1", *settings)
+
+        edit, without_mask = (
+            results_of(tmp_path, VARIANTS[name]).records()[0] for name in ("dreammotion", "sdedit")
+        )
+        assert value_of(edit, "background_difference") == 0
+        assert value_of(without_mask, "background_difference") > 0
+
     def test_finished_edits_are_measured_by_another_judge(self, study: Study, tmp_path: Path) -> None:
         words = ("--methods", "sdedit", "no-mask")
         first, second = tmp_path / "first", tmp_path / "second"
