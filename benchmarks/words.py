@@ -24,7 +24,10 @@ def part_of(text: str) -> tuple[int, int]:
 
 
 def setting_of(text: str) -> tuple[str, Any]:
-    """Name and value of NAME=VALUE, the value in JSON, from the command line."""
+    """Name and value of NAME=VALUE, the value in JSON, from the command line.
+
+    No seed that every edit draws for itself: cases would differ by it, and nobody could repeat them.
+    """
     name, equals, value = text.partition("=")
     try:
         found = json.loads(value if equals else "")
@@ -32,4 +35,6 @@ def setting_of(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not NAME=VALUE with a value in JSON, such as learning_rate=0.2"
         ) from error
+    if name == "seed" and found == -1:
+        raise argparse.ArgumentTypeError("seed is -1, which draws another for every edit; pass one from 0")
     return name, tuple(found) if isinstance(found, list) else found  # JSON knows no tuples, settings no lists

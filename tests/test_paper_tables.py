@@ -273,7 +273,9 @@ class TestStudy:
             study(tmp_path / "second", *words, "--set", "num_optimization_steps=1", "seed=1")
         assert not (tmp_path / "second").exists()
 
-    @pytest.mark.parametrize("words", [("--part", "3/2"), ("--pairs", "0"), ("--set", "x")])
+    @pytest.mark.parametrize(
+        "words", [("--part", "3/2"), ("--pairs", "0"), ("--set", "x"), ("--set", "seed=-1")]
+    )
     def test_wrong_words_are_refused(self, words: tuple[str, ...]) -> None:
         with pytest.raises(SystemExit):
             arguments(words)
