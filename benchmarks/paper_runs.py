@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.paper_pairs import Pair
+from benchmarks.paper_prompts import named
 from benchmarks.results import Results
 from dreammotion_core.checks import selection
 from dreammotion_core.config import EditConfig
@@ -113,6 +114,8 @@ def run_part(
 ) -> None:
     """Make and measure what is not there yet, pair by pair, so that variants share what the source gives.
 
+    Before the first edit, all clips and masks of this process are read and checked.
+
     Args:
         pipe: the model; with a source cache the variants of a pair cost less and give the same.
         numbers: of the pairs of this process.
@@ -138,14 +141,17 @@ def run_part(
     for variant in variants:
         kept[variant.name].begin(facts_of(variant, config=config, facts=facts))
         done[variant.name] = {record["index"] for record in kept[variant.name].records()}
-    todo = {i: [v for v in variants if i not in done[v.name]] for i in numbers}
+    missing = {i: [v for v in variants if i not in done[v.name]] for i in numbers}
+    todo = {i: wanted for i, wanted in missing.items() if wanted}
+    for index in todo:  # hours of edits shall not end at a clip that could have been looked at before
+        _measured_mask(read_pair(index), config)
     with tqdm(total=sum(map(len, todo.values())), desc="edits", disable=None) as bar:
-        for index in (i for i, missing in todo.items() if missing):
+        for index, wanted in todo.items():
             pair = read_pair(index)
-            for variant in todo[index]:
+            mask = _measured_mask(pair, config)
+            for variant in wanted:
                 found = None if edits is None else _finished_edit(results_of(edits, variant), pair)
                 frames, seconds = found or _new_edit(pipe, pair, variant.of(config))
-                mask = _measured_mask(pair, config)
                 _measure_and_keep(frames, seconds, pair, mask, instruments, kept[variant.name])
                 bar.update()
 
@@ -160,19 +166,21 @@ def _finished_edit(results: Results, pair: Pair) -> tuple[Frames, float] | None:
 
 
 def _new_edit(pipe: DreamMotionPipeline, pair: Pair, config: EditConfig) -> tuple[Frames, float]:
-    output = pipe(
-        pair.video,
-        source_prompt=pair.source_prompt,
-        target_prompt=pair.target_prompt,
-        mask=pair.mask,
-        config=config,
-    )
+    with named(pair.place):
+        output = pipe(
+            pair.video,
+            source_prompt=pair.source_prompt,
+            target_prompt=pair.target_prompt,
+            mask=pair.mask,
+            config=config,
+        )
     return np.asarray(output.frames), output.seconds
 
 
 def _measured_mask(pair: Pair, config: EditConfig) -> Mask:
     """What may change by the shared settings; edits without a mask are measured on it too."""
-    return selection(pair.mask, pair.video, config.with_changes(use_mask=True))
+    with named(pair.place):
+        return selection(pair.mask, pair.video, config.with_changes(use_mask=True))
 
 
 def _measure_and_keep(
