@@ -380,7 +380,7 @@ class TestClaims:
 
 
 def verdicts(out: Path, *variants: Variant, others: Sequence[str] = ()) -> dict[str, bool | None]:
-    """What the claims say of some methods, by statement; the first is to be above `others`, or all the rest."""
+    """What the claims say of some methods, by statement; is the first above `others`, or all the rest?"""
     names = others or [variant.name for variant in variants[1:]]
     summary = summarise_study(out, variants=variants, numbers=range(9), others=names)
     return {claim.statement: claim.holds for claim in check_claims(summary)}
