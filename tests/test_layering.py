@@ -125,6 +125,8 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     | {"ablation", "atomic_files", "metrics.measurement"},
     "cli_settings": {"config"},
     "cli_options": set(),
+    "cli_places": {"errors"},
+    "cli_words": {"values"},
     "cli_evaluation": {"cli_options", "cli_settings", "methods.variants", "metrics.registry"},
     "cli_arguments": BOTTOM
     | FILES
