@@ -208,6 +208,41 @@ def test_edit_of_a_range_and_of_a_folder_of_frames(model: Path, tmp_path: Path) 
     assert (len(edited), edited.fps) == (4, 12.0)
 
 
+@pytest.mark.parametrize(
+    ("more", "kept", "fps"), [((), 8.0, 8.0), ((), None, 24.0), (("--fps", 12), None, 12.0)]
+)
+def test_a_folder_of_frames_is_edited_at_the_rate_that_it_keeps(
+    model: Path, tmp_path: Path, more: tuple[object, ...], kept: float | None, fps: float
+) -> None:
+    write_frames(moving_square(3, SIZE)[0].frames, tmp_path / "frames", fps=kept)
+    words = ("--no-mask", "--steps", 1, *more)
+
+    assert main(edit_arguments(tmp_path / "frames", model, tmp_path / "out.mp4", *words)) == 0
+
+    assert read_video(tmp_path / "out.mp4").fps == fps
+
+
+def test_a_rate_that_a_folder_does_not_have_is_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_frames(moving_square(3, SIZE)[0].frames, tmp_path / "frames", fps=8.0)
+    words = ("--no-mask", "--fps", 4)
+
+    code, said = failure(edit_arguments(tmp_path / "frames", model, tmp_path / "out.mp4", *words), capsys)
+
+    assert code == 2
+    assert "4 frames a second are asked for; the frames in" in said
+
+
+def test_masks_of_a_folder_of_frames_are_as_fast_as_it(tmp_path: Path) -> None:
+    write_frames(moving_square(3, SIZE)[0].frames, tmp_path / "frames", fps=8.0)
+    words = ("--box", "1,14,37,34", "--out", tmp_path / "masks.mp4", "--device", "cpu")
+
+    assert main([str(word) for word in ("segment", tmp_path / "frames", *words)]) == 0
+
+    assert read_video(tmp_path / "masks.mp4").fps == 8.0
+
+
 def test_edit_of_the_whole_frame(
     clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
