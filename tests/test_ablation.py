@@ -161,7 +161,17 @@ class TestParts:
         assert left < right
         assert top < bottom
         assert "zero everywhere" in line_chart({"flat": [0.0, 0.0]}, title="loss")
-        assert "zero everywhere" in line_chart({}, title="loss")
+
+    def test_a_chart_of_what_no_method_has_says_so(self) -> None:
+        assert "none of these methods has it" in line_chart({}, title="loss")
+        assert "none of these methods has it" in line_chart({"one": [], "two": []}, title="loss")
+
+    def test_a_single_step_is_a_dot(self) -> None:
+        (points,) = re.findall(r'points="([^"]+)"', line_chart({"one": [2.0]}, title="loss"))
+        first, second = points.split()
+
+        assert first == second
+        assert 'stroke-linecap="round"' in line_chart({"one": [2.0]}, title="loss")
 
     def test_curves_have_the_colours_of_the_legend(self) -> None:
         names = ("one", "none", "<two>")
