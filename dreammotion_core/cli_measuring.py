@@ -134,7 +134,7 @@ def _source_fps(options: argparse.Namespace, edited_fps: float | None) -> float 
             f"the frames in {options.edited} do not say at how many a second the source was read; give it "
             "with --fps (“fps” in the receipt of the edit), or measure the edited .mp4 instead of its frames"
         )
-    return fps  # type: ignore[no-any-return]
+    return fps
 
 
 def _mask(path: Path | None, video: Video, note: Note, object_index: int | None) -> Mask | None:
