@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.paper_prompts import PromptRow, folder_rows
+from benchmarks.paper_prompts import PromptRow, folder_rows, named
 from benchmarks.world_cases import edit_case
 from benchmarks.world_tests import rendered, shot_like, visible_object
 from dreammotion_core.backends.base import ModelSpec
@@ -36,6 +36,7 @@ class Pair:
     Attributes:
         index: its number among those of `StudyPairs`.
         title: for people.
+        place: where it stands, for messages.
         video: at a length that the model takes.
         mask: (F, H, W) bool, what may change.
         source_prompt, target_prompt: the prompts.
@@ -46,6 +47,7 @@ class Pair:
 
     index: int
     title: str
+    place: str
     video: Video
     mask: Mask
     source_prompt: str
@@ -101,6 +103,7 @@ def world_pair(index: int, *, spec: ModelSpec) -> Pair:
     return Pair(
         index=index,
         title=f"{case.source.colour} {case.source.noun} to {case.asked}",
+        place=f"pair {index} of the world",
         video=Video(frames, spec.fps),
         mask=case.mask(shot=shot),
         source_prompt=caption(case.source),
@@ -120,17 +123,20 @@ def folder_pair(row: PromptRow, *, spec: ModelSpec) -> Pair:
     Raises:
         InputError: if the clip or its mask cannot be used.
     """
-    clip, whole = row.clip, read_video(row.clip)
-    masks = read_masks(row.mask, num_frames=len(whole), size=whole.size).masks
-    step = max(1, round(whole.fps / spec.fps))
-    count = spec.fit_length(min(spec.num_frames, len(whole.frames[::step])))
-    if count < 2:
-        raise VideoError(
-            f"{clip} is too short for {spec.label}; it needs at least {shortest_length(spec)} frames"
-        )
+    clip = row.clip
+    with named(row.place):
+        whole = read_video(clip)
+        masks = read_masks(row.mask, num_frames=len(whole), size=whole.size).masks
+        step = max(1, round(whole.fps / spec.fps))
+        count = spec.fit_length(min(spec.num_frames, len(whole.frames[::step])))
+        if count < 2:
+            raise VideoError(
+                f"{clip} is too short for {spec.label}; it needs at least {shortest_length(spec)} frames"
+            )
     return Pair(
         index=row.number,
         title=f"{clip.parent.name if clip.stem == 'clip' else clip.stem}: {row.target_prompt}",
+        place=row.place,
         video=Video(np.ascontiguousarray(whole.frames[::step][:count]), whole.fps / step),
         mask=np.ascontiguousarray(masks[::step][:count]),
         source_prompt=row.source_prompt,

@@ -6,12 +6,13 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dreammotion_core.checks import check_prompts
-from dreammotion_core.errors import ConfigError, MaskError, PromptError
+from dreammotion_core.errors import ConfigError, DreamMotionError, MaskError, PromptError
 from dreammotion_core.png_files import png_files
 
 PROMPTS_FILE = "prompts.csv"
@@ -27,6 +28,7 @@ class PromptRow:
         clip: a video file that exists.
         mask: a file or folder that exists.
         source_prompt, target_prompt: two that differ.
+        place: the line of the file and the name of the clip, for messages.
         number: from the contents of all of these, so that a row keeps its results wherever it stands, and
             has none once its clip, its mask or a prompt is another one.
     """
@@ -36,6 +38,16 @@ class PromptRow:
     source_prompt: str
     target_prompt: str
     number: int
+    place: str
+
+
+@contextmanager
+def named(place: str) -> Iterator[None]:
+    """Within the block, errors say what they are about."""
+    try:
+        yield
+    except DreamMotionError as error:
+        raise type(error)(f"{place}: {error}") from error
 
 
 def folder_rows(folder: Path) -> list[PromptRow]:
@@ -96,9 +108,10 @@ def _checked_row(cells: dict[str | None, Any], folder: Path, place: str) -> Prom
     mask = folder / name if (name := cells.get("mask", "").strip()) else clip.parent / "masks"
     if not mask.exists():
         raise ConfigError(f"{place} needs the mask {mask}, which does not exist")
-    return PromptRow(
-        clip, mask, source_prompt, target_prompt, _number(clip, mask, (source_prompt, target_prompt))
-    )
+    place = f"{place}, {cells['clip'].strip()}"
+    with named(place):
+        number = _number(clip, mask, (source_prompt, target_prompt))
+    return PromptRow(clip, mask, source_prompt, target_prompt, number, place)
 
 
 def _number(clip: Path, mask: Path, prompts: tuple[str, str]) -> int:

@@ -10,14 +10,16 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.paper_pairs import Pair
+from benchmarks.paper_prompts import named
 from benchmarks.results import Results
+from dreammotion_core.checks import selection
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.methods import method_for
 from dreammotion_core.methods.variants import VARIANTS, Variant, known_variants
 from dreammotion_core.metrics import Instruments, evaluate_edit
 from dreammotion_core.pipeline import DreamMotionPipeline
-from dreammotion_core.values import Frames
+from dreammotion_core.values import Frames, Mask
 
 BASE = {"keep_detail": False, "colour_smoothing": 0.0}
 """What all methods share: none has this project's own finishing, which would hide how they differ."""
@@ -112,6 +114,8 @@ def run_part(
 ) -> None:
     """Make and measure what is not there yet, pair by pair, so that variants share what the source gives.
 
+    Before the first edit, all clips and masks of this process are read and checked.
+
     Args:
         pipe: the model; with a source cache the variants of a pair cost less and give the same.
         numbers: of the pairs of this process.
@@ -137,14 +141,18 @@ def run_part(
     for variant in variants:
         kept[variant.name].begin(facts_of(variant, config=config, facts=facts))
         done[variant.name] = {record["index"] for record in kept[variant.name].records()}
-    todo = {i: [v for v in variants if i not in done[v.name]] for i in numbers}
+    missing = {i: [v for v in variants if i not in done[v.name]] for i in numbers}
+    todo = {i: wanted for i, wanted in missing.items() if wanted}
+    for index in todo:  # hours of edits shall not end at a clip that could have been looked at before
+        _measured_mask(read_pair(index), config)
     with tqdm(total=sum(map(len, todo.values())), desc="edits", disable=None) as bar:
-        for index in (i for i, missing in todo.items() if missing):
+        for index, wanted in todo.items():
             pair = read_pair(index)
-            for variant in todo[index]:
+            mask = _measured_mask(pair, config)
+            for variant in wanted:
                 found = None if edits is None else _finished_edit(results_of(edits, variant), pair)
                 frames, seconds = found or _new_edit(pipe, pair, variant.of(config))
-                _measure_and_keep(frames, seconds, pair, instruments, kept[variant.name])
+                _measure_and_keep(frames, seconds, pair, mask, instruments, kept[variant.name])
                 bar.update()
 
 
@@ -158,23 +166,30 @@ def _finished_edit(results: Results, pair: Pair) -> tuple[Frames, float] | None:
 
 
 def _new_edit(pipe: DreamMotionPipeline, pair: Pair, config: EditConfig) -> tuple[Frames, float]:
-    output = pipe(
-        pair.video,
-        source_prompt=pair.source_prompt,
-        target_prompt=pair.target_prompt,
-        mask=pair.mask,
-        config=config,
-    )
+    with named(pair.place):
+        output = pipe(
+            pair.video,
+            source_prompt=pair.source_prompt,
+            target_prompt=pair.target_prompt,
+            mask=pair.mask,
+            config=config,
+        )
     return np.asarray(output.frames), output.seconds
 
 
+def _measured_mask(pair: Pair, config: EditConfig) -> Mask:
+    """What may change by the shared settings; edits without a mask are measured on it too."""
+    with named(pair.place):
+        return selection(pair.mask, pair.video, config.with_changes(use_mask=True))
+
+
 def _measure_and_keep(
-    frames: Frames, seconds: float, pair: Pair, instruments: Instruments, results: Results
+    frames: Frames, seconds: float, pair: Pair, mask: Mask, instruments: Instruments, results: Results
 ) -> None:
     measurements = evaluate_edit(
         pair.video.frames,
         edited=frames,
-        mask=pair.mask,
+        mask=mask,
         object_mask=pair.outline,
         edited_mask=None if pair.find_object is None else pair.find_object(frames),
         target_prompt=pair.target_prompt,

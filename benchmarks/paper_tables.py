@@ -34,7 +34,7 @@ from benchmarks.paper_runs import (
     study_variants,
 )
 from benchmarks.paper_summary import FOREIGN, summarise_study
-from benchmarks.toybox_quality import count_of, part_of, setting_of
+from benchmarks.words import count_of, part_of, setting_of
 from dreammotion_core import DreamMotionPipeline, MemorySourceCache
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.cli_evaluation import add_instruments

@@ -19,7 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 from benchmarks.paper_pairs import FIRST_CASE, NUM_PAIRS, world_pair
 from benchmarks.paper_statistics import bootstrap_mean
 from benchmarks.paper_summary import Column, estimate_text
-from benchmarks.toybox_quality import count_of
+from benchmarks.words import count_of
 from benchmarks.world_cases import edit_case
 from benchmarks.world_tests import rendered, shot_like
 from dreammotion_core import ModelSpec, list_models

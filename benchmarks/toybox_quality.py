@@ -13,8 +13,6 @@ the tables and writes the contact sheets.
 from __future__ import annotations
 
 import argparse
-import json
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +24,7 @@ from benchmarks.judge import Judge
 from benchmarks.quality_summary import summarise
 from benchmarks.results import Results
 from benchmarks.sampling import sample_video
+from benchmarks.words import count_of, part_of, setting_of
 from benchmarks.world_cases import KINDS, edit_case, edit_indices, sample_case
 from dreammotion_core import DreamMotionPipeline, EditConfig, Video
 from dreammotion_core.backends.registry import find_model
@@ -108,33 +107,6 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     summary.add_argument("folder", type=Path)
     summary.add_argument("--no-judge", action="store_true", help="the renderer's tests only")
     return parser.parse_args(argv)
-
-
-def count_of(text: str) -> int:
-    """A whole number above 0, from the command line."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def part_of(text: str) -> tuple[int, int]:
-    """(K, N) of K/N, from the command line."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise argparse.ArgumentTypeError(f"{text!r} is not K/N with 1 <= K <= N, such as 1/2")
-    return int(match[1]), int(match[2])
-
-
-def setting_of(text: str) -> tuple[str, Any]:
-    """Name and value of NAME=VALUE, the value in JSON, from the command line."""
-    name, equals, value = text.partition("=")
-    try:
-        found = json.loads(value if equals else "")
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not NAME=VALUE with a value in JSON, such as learning_rate=0.2"
-        ) from error
-    return name, tuple(found) if isinstance(found, list) else found  # JSON knows no tuples, settings no lists
 
 
 def make_clips(options: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.paper_pairs import FIRST_CASE
-from benchmarks.toybox_quality import count_of
+from benchmarks.words import count_of
 from benchmarks.world_cases import edit_case
 from benchmarks.world_tests import rendered
 from dreammotion_core import ModelSpec, list_models

@@ -412,6 +412,15 @@ class TestOutlinesAndColours:
         assert colour_jitter(still, mask=square_mask()) == 0
         assert colour_jitter(flickering, mask=square_mask()) == pytest.approx(4.8, abs=0.3)
 
+    @pytest.mark.parametrize("frames_seen", [0, 1])
+    def test_nothing_is_said_of_the_flicker_of_what_is_hardly_seen(self, frames_seen: int) -> None:
+        mask = square_mask()
+        mask[frames_seen:] = False
+        found = by_name(evaluate_edit(shifting(2, 0), edited=shifting(2, 0), mask=mask))
+
+        assert found["colour_jitter"].value is None
+        assert f"on {frames_seen} frames" in found["colour_jitter"].note
+
 
 class TestClipScores:
     def test_the_embedded_judge_is_labelled_and_knows_colours(self, judge: ClipJudge) -> None:
@@ -481,6 +490,19 @@ class TestLpips:
         monkeypatch.setattr(torch.hub, "get_dir", lambda: empty)
         with pytest.raises(ModelLoadError, match=r"'alex' \(233 MB\)"):
             FrameLpips()
+
+    def test_a_backbone_that_cannot_be_fetched_is_not_to_be_removed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError("no network")
+
+        monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+        monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+
+        with pytest.raises(ModelLoadError, match=r"no network.*check the network") as caught:
+            FrameLpips("squeeze", allow_download=True)
+        assert "remove" not in str(caught.value)
 
     @pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
     def test_a_damaged_backbone_is_refused(

@@ -153,11 +153,12 @@ def test_an_edit_of_the_same_visitor_ends_the_board(page: BoardPage) -> None:
 
 
 class EditorThatFails:
-    """The real editor, whose second edit ends as on a small GPU."""
+    """The real editor, whose second edit ends in an error."""
 
-    def __init__(self, editor: LazyEditor) -> None:  # noqa: F811
+    def __init__(self, editor: LazyEditor, error: Exception) -> None:  # noqa: F811
         self.spec = editor.spec
         self._editor = editor
+        self._error = error
         self._num_edits = 0
 
     def stream(self, video: Video, **request: Any) -> Generator[EditEvent, None, None]:
@@ -165,11 +166,12 @@ class EditorThatFails:
         for event in self._editor.stream(video, **request):
             yield event
             if self._num_edits > 1:
-                raise OutOfMemoryError("the device ran out of memory; use fewer frames")
+                raise self._error
 
 
 def test_a_failing_variant_keeps_those_before_it(editor: LazyEditor, example: Example) -> None:  # noqa: F811
-    page = BoardPage(EditorThatFails(editor), example)  # type: ignore[arg-type]
+    error = OutOfMemoryError("the device ran out of memory; use fewer frames")
+    page = BoardPage(EditorThatFails(editor, error), example)  # type: ignore[arg-type]
     seen: list[dict[str, Any]] = []
 
     with pytest.raises(OutOfMemoryError, match=r"fewer frames\. “Time and memory” under Edit"):
@@ -178,6 +180,21 @@ def test_a_failing_variant_keeps_those_before_it(editor: LazyEditor, example: Ex
     end = seen[-1]["board_status"]
     assert "dm-problem" in end
     assert "fewer frames. “Time and memory” under Edit finds what fits. 1 of 5 variants" in end
+    assert seen[-1]["board_file"].value
+    assert page.device_is_free()
+
+
+def test_so_does_an_error_that_nobody_foresaw(editor: LazyEditor, example: Example) -> None:  # noqa: F811
+    page = BoardPage(EditorThatFails(editor, ValueError("x")), example)  # type: ignore[arg-type]
+    seen: list[dict[str, Any]] = []
+
+    with pytest.raises(ValueError, match="x"):
+        seen.extend(page.run())
+
+    end = seen[-1]["board_status"]
+    assert "Something went wrong on our side" in end
+    assert "1 of 5 variants are finished and kept" in end
+    assert 'data-state="running"' not in end
     assert seen[-1]["board_file"].value
     assert page.device_is_free()
 

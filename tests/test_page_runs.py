@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gc
 import shutil
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -214,6 +216,24 @@ def test_a_second_edit_of_a_clip_takes_over_what_is_known_of_it(
     assert sorted(followed) == [2, 4]
     one, two = bench.log.rows
     assert one.figures == two.figures
+
+
+def test_a_clip_that_its_visitor_no_longer_has_is_not_held_on_to(
+    judge: ClipJudge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.scoring.MOST_PIXELS", 4 * 32 * 32)
+    bench = Bench(lambda: judge)
+    bench.edited()
+    bench.measured()
+    frames = weakref.ref(bench.video.frames)
+
+    scores = bench.scores
+    bench.visitors.leave(None)
+    del bench
+    gc.collect()
+
+    assert frames() is None
+    assert len(scores._sources) == 1
 
 
 def test_large_clips_are_measured_reduced_and_say_so(

@@ -143,11 +143,11 @@ def test_a_clip_without_a_row_is_missed(folder: Path) -> None:
 def test_a_clip_without_masks_or_too_short_is_refused(folder: Path) -> None:
     for file in (folder / "one" / "masks").iterdir():
         file.unlink()
-    with pytest.raises(MaskError):
+    with pytest.raises(MaskError, match=r"line 2 of .*prompts\.csv, one/clip\.mp4: .*masks holds no PNG"):
         folder_pair(folder_rows(folder)[0], spec=SPEC)
     video, mask = moving_square(2, (64, 64))
     write_video(type(video)(video.frames, 2 * SPEC.fps), folder / "one" / "clip.mp4")
     write_masks(mask, folder / "short.npz")
     (folder / "prompts.csv").write_text("clip,source_prompt,target_prompt,mask\none/clip.mp4,a,b,short.npz\n")
-    with pytest.raises(VideoError, match="too short"):
+    with pytest.raises(VideoError, match=r"line 2 of .*prompts\.csv, one/clip\.mp4: .* too short"):
         folder_pair(folder_rows(folder)[0], spec=SPEC)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.paper_claims import check_claims
 from benchmarks.paper_pairs import world_pairs
@@ -22,6 +23,7 @@ from benchmarks.perfect_edits import ceiling_table, measured_perfect_edit
 from dreammotion_core import (
     METRICS,
     ConfigError,
+    DreamMotionError,
     EditConfig,
     ModelLoadError,
     list_models,
@@ -195,6 +197,27 @@ class TestStudy:
         assert sorted(order, key=page.index) == order
         assert page.count("<img") == 3 * (1 + 1)
 
+    @pytest.mark.parametrize("damage", ["clip", "mask"])
+    def test_a_clip_that_cannot_be_edited_is_named_before_the_first_edit(
+        self, damage: str, study: Study, tmp_path: Path
+    ) -> None:
+        clips = tmp_path / "clips"
+        rows = ["clip,source_prompt,target_prompt"]
+        for name in ("good", "bad"):
+            save_moving_square(clips / name, fps=SPEC.fps)
+            rows.append(f"{name}/clip.mp4,a dog,a cat")
+        (clips / "prompts.csv").write_text("\n".join(rows))
+        if damage == "clip":
+            (clips / "bad" / "clip.mp4").write_bytes(b"no video")
+        else:  # on all frames that the model takes
+            for file in sorted((clips / "bad" / "masks").iterdir())[: SPEC.num_frames]:
+                Image.new("L", (64, 64)).save(file)
+        words = ("--methods", "sdedit", "--clips", str(clips))
+
+        with pytest.raises(DreamMotionError, match=r"line 3 of .*prompts\.csv, bad/clip\.mp4: "):
+            study(tmp_path / "study", *words)
+        assert not results_of(tmp_path / "study", VARIANTS["sdedit"]).records()
+
     def test_rows_that_an_older_version_numbered_by_line_are_refused(
         self, study: Study, tmp_path: Path
     ) -> None:
@@ -236,6 +259,16 @@ class TestStudy:
         with pytest.raises(ModelLoadError, match=r"CoTracker is not installed|no file nowhere\.pth"):
             study(tmp_path / "other", *words, "--cotracker", "nowhere.pth")
 
+    def test_edits_are_measured_on_the_mask_that_they_used(self, study: Study, tmp_path: Path) -> None:
+        settings = ("--set", "num_optimization_steps=1", "mask_grow=4", "mask_feather=0")
+        study(tmp_path, "--methods", "dreammotion", "sdedit", "--pairs", "1", *settings)
+
+        edit, without_mask = (
+            results_of(tmp_path, VARIANTS[name]).records()[0] for name in ("dreammotion", "sdedit")
+        )
+        assert value_of(edit, "background_difference") == 0
+        assert value_of(without_mask, "background_difference") > 0
+
     def test_finished_edits_are_measured_by_another_judge(self, study: Study, tmp_path: Path) -> None:
         words = ("--methods", "sdedit", "no-mask")
         first, second = tmp_path / "first", tmp_path / "second"
@@ -263,7 +296,9 @@ class TestStudy:
             study(tmp_path / "second", *words, "--set", "num_optimization_steps=1", "seed=1")
         assert not (tmp_path / "second").exists()
 
-    @pytest.mark.parametrize("words", [("--part", "3/2"), ("--pairs", "0"), ("--set", "x")])
+    @pytest.mark.parametrize(
+        "words", [("--part", "3/2"), ("--pairs", "0"), ("--set", "x"), ("--set", "seed=-1")]
+    )
     def test_wrong_words_are_refused(self, words: tuple[str, ...]) -> None:
         with pytest.raises(SystemExit):
             arguments(words)

@@ -14,7 +14,6 @@ import gradio as gr
 
 from dreammotion_core import (
     METRICS,
-    DreamMotionError,
     EditConfig,
     Instruments,
     OutOfMemoryError,
@@ -133,7 +132,7 @@ def _watched(
     progress: BoardProgress,
     stop: threading.Event,
 ) -> Iterator[Update]:
-    failure: DreamMotionError | None = None
+    failure: Exception | None = None
     try:
         with closing(events):
             for event in events:
@@ -147,7 +146,8 @@ def _watched(
     except OutOfMemoryError as error:
         # A new one: the traceback of the old one holds on to what lies on the device.
         failure = OutOfMemoryError(f"{error}. “Time and memory” under Edit finds what fits.")
-    except DreamMotionError as error:
+    except Exception as error:
+        # Also of one that nobody foresaw: what is finished must not be lost with it.
         failure = error
     progress.end()
     yield from _ended(progress, clip, failure)
@@ -159,7 +159,7 @@ def _told(progress: BoardProgress, words: str = "", *, is_problem: bool = False)
     return {"board_status": status_html(progress, words=words, is_problem=is_problem)}
 
 
-def _ended(progress: BoardProgress, clip: Clip, failure: DreamMotionError | None) -> Iterator[Update]:
+def _ended(progress: BoardProgress, clip: Clip, failure: Exception | None) -> Iterator[Update]:
     done, total = len(progress.results), len(progress.variants)
     kept = f"{done} of {total} variants are finished and kept." if done else "No variant was finished."
     words = "Done." if done == total else f"Stopped. {kept}"

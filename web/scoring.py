@@ -6,6 +6,7 @@ import math
 import tempfile
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
@@ -37,7 +38,8 @@ MOST_PIXELS = 24 * 576 * 320
 """Of a clip as it is measured. Larger ones are reduced, to stay within the time."""
 
 _SOURCES_KEPT = 2
-"""Clips of which it is kept what measuring found out, for the next edit of them: up to 70 MB each."""
+"""Clips of which it is kept what measuring found out, for the next edit of them: up to 70 MB each, as
+they are measured. The clips themselves are not held on to."""
 
 
 class Scores:
@@ -60,7 +62,9 @@ class Scores:
         self._instruments = instruments
         self._seconds = seconds
         self._turn = threading.Lock()
-        self._sources: deque[tuple[NDArray[np.uint8], MeasuredClip]] = deque(maxlen=_SOURCES_KEPT)
+        self._sources: deque[tuple[weakref.ref[NDArray[np.uint8]], MeasuredClip]] = deque(
+            maxlen=_SOURCES_KEPT
+        )
 
     def measure(self, *, token: str, judge: Any = None) -> Iterator[Update]:
         """Measure the visitor's runs that are not yet, and show every figure as it becomes known.
@@ -116,10 +120,10 @@ class Scores:
 
     def _edit(self, unmeasured: Unmeasured, at_hand: AtHand) -> MeasuredEdit:
         output, whole = unmeasured.output, unmeasured.source
-        kept = next((source for frames, source in self._sources if frames is whole), None)
+        kept = next((source for frames, source in self._sources if frames() is whole), None)
         if kept is None:
             kept = MeasuredClip(_reduced(whole))
-            self._sources.append((whole, kept))
+            self._sources.append((weakref.ref(whole), kept))
         return MeasuredEdit(
             source=kept,
             edited=MeasuredClip(_reduced(output.frames)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from dreammotion_core.errors import MetricError
 from dreammotion_core.metrics.clips import check_frames, check_mask
 from dreammotion_core.values import Frames, Mask
 
@@ -20,10 +21,10 @@ def colour_jitter(frames: Frames, *, mask: Mask) -> float:
         mask: (F, H, W); frames in which it is empty are passed over.
 
     Returns:
-        A number >= 0; 0 where the object is seen on fewer than two frames.
+        A number >= 0.
 
     Raises:
-        InputError: if the mask does not fit.
+        InputError: if the mask does not fit, or is not empty on fewer than two frames.
     """
     check_frames(frames)
     means = [
@@ -31,4 +32,6 @@ def colour_jitter(frames: Frames, *, mask: Mask) -> float:
         for frame, inside in zip(frames, check_mask(mask, frames=frames), strict=True)
         if inside.any()
     ]
-    return float(np.linalg.norm(np.diff(means, axis=0), axis=-1).mean()) if len(means) > 1 else 0.0
+    if len(means) < 2:
+        raise MetricError(f"the mask selects something on {len(means)} frames; flicker shows on two or more")
+    return float(np.linalg.norm(np.diff(means, axis=0), axis=-1).mean())

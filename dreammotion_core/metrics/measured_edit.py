@@ -96,12 +96,12 @@ class MeasuredEdit:
     def judge(self) -> ClipJudge:
         """The judge of CLIP scores; refused if there is none."""
         if self.instruments.judge is None:
-            raise MetricError("no judge was given; load one with ClipJudge.from_pretrained")
+            raise MetricError("no judge was given; give --judge, or load a ClipJudge")
         return self.instruments.judge
 
     def text_alignment(self) -> Figure:
         """Text-Align."""
-        if self.target_prompt is None:
+        if self.target_prompt is None or not self.target_prompt.strip():
             raise MetricError("no target prompt was given")
         text = self.judge.text_features([self.target_prompt])[0]
         clips = (self.edited, self.source)
@@ -160,7 +160,7 @@ class MeasuredEdit:
         """Frame-LPIPS."""
         lpips = self.instruments.lpips
         if lpips is None:
-            raise MetricError("no LPIPS backbone was given; load one with FrameLpips")
+            raise MetricError("no LPIPS backbone was given; give --lpips, or load a FrameLpips")
         return lpips(self.source.frames, edited=self.edited.frames), None, lpips.name
 
     def background_difference(self) -> Figure:

@@ -34,7 +34,7 @@ def motion_fidelity(source: PointTracks, *, edited: PointTracks, dmt: bool = Fal
         dmt: compute what the authors' published script computes instead: one direction only (for each
             edited track the best source track), visibility ignored, no epsilon (a single zero step makes
             the result NaN), and a track is kept from matching its own index by subtracting the identity
-            (so even identical clips score below 1). For comparison with figures from that script only.
+            (so that even identical clips may score below 1). For comparison with its figures only.
 
     Returns:
         A number in [-1, 1]; exactly 1 for identical tracks (unless `dmt`).

@@ -58,9 +58,11 @@ class FrameLpips:
         try:
             self._distance = LearnedPerceptualImagePatchSimilarity(backbone, reduction="sum", normalize=True)
         except LOAD_ERRORS as error:
+            advice = (
+                f"remove {path} and fetch it again" if path.exists() else "check the network and try again"
+            )
             raise ModelLoadError(
-                f"the LPIPS backbone {backbone} cannot be loaded ({reason_of(error)}); remove {path} "
-                "and fetch it again"
+                f"the LPIPS backbone {backbone} cannot be loaded ({reason_of(error)}); {advice}"
             ) from error
         self._distance.to(device).eval()
         self.name = f"LPIPS {backbone}"

@@ -23,13 +23,19 @@ def line_chart(curves: Mapping[str, Sequence[float]], *, title: str) -> str:
     """
     values = [value for curve in curves.values() for value in curve]
     if not any(values):
-        return f'<figure><figcaption class="faint">{escape(title)}: zero everywhere</figcaption></figure>'
+        why = "zero everywhere" if values else "none of these methods has it"
+        return f'<figure><figcaption class="faint">{escape(title)}: {why}</figcaption></figure>'
     top, bottom = max(values), min(0.0, *values)
     longest = max(map(len, curves.values()))
     lines = []
     for colour, curve in zip(_colours(len(curves)), curves.values(), strict=True):
-        points = " ".join(_point(step, value, longest, bottom, top) for step, value in enumerate(curve))
-        lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
+        points = [_point(step, value, longest, bottom, top) for step, value in enumerate(curve)]
+        # A line through one point shows nothing, unless it has round ends.
+        joined = " ".join(points * 2 if len(points) == 1 else points)
+        lines.append(
+            f'<polyline points="{joined}" fill="none" stroke="{colour}" '
+            f'stroke-width="{5 if len(points) == 1 else 1.6}" stroke-linecap="round"/>'
+        )
     axes = (
         f'<path d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}" '
         'fill="none" stroke="currentColor" opacity=".4"/>'

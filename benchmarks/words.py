@@ -1,0 +1,40 @@
+"""Kinds of words on the command lines of the benchmarks, for argparse."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from typing import Any
+
+
+def count_of(text: str) -> int:
+    """A whole number above 0, from the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """(K, N) of K/N, from the command line."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not K/N with 1 <= K <= N, such as 1/2")
+    return int(match[1]), int(match[2])
+
+
+def setting_of(text: str) -> tuple[str, Any]:
+    """Name and value of NAME=VALUE, the value in JSON, from the command line.
+
+    No seed that every edit draws for itself: cases would differ by it, and nobody could repeat them.
+    """
+    name, equals, value = text.partition("=")
+    try:
+        found = json.loads(value if equals else "")
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=VALUE with a value in JSON, such as learning_rate=0.2"
+        ) from error
+    if name == "seed" and found == -1:
+        raise argparse.ArgumentTypeError("seed is -1, which draws another for every edit; pass one from 0")
+    return name, tuple(found) if isinstance(found, list) else found  # JSON knows no tuples, settings no lists
