@@ -22,6 +22,7 @@ from dreammotion_core.backends.registry import find_model, list_models
 from dreammotion_core.cli_ablation import ablated_text, check_ablation
 from dreammotion_core.cli_arguments import build_parser, given_clip, given_device, given_load_options
 from dreammotion_core.cli_measuring import measured_text
+from dreammotion_core.cli_places import check_places, given_receipt
 from dreammotion_core.cli_selecting import (
     SelectedObject,
     check_one_way_to_select,
@@ -29,6 +30,7 @@ from dreammotion_core.cli_selecting import (
     read_given_mask,
 )
 from dreammotion_core.cli_settings import given_config
+from dreammotion_core.cli_words import losses_words, outside_words
 from dreammotion_core.errors import BackendError, DreamMotionError, InputError, OutOfMemoryError
 from dreammotion_core.events import EditEvent, Finished, Preview, StageDone, Started, StepDone
 from dreammotion_core.frame_folders import write_frames
@@ -39,7 +41,7 @@ from dreammotion_core.png_files import check_empty_folder
 from dreammotion_core.preflight import Trial, measure_edit
 from dreammotion_core.preflight_words import describe_memory, describe_preflight
 from dreammotion_core.receipt import build_receipt, write_receipt
-from dreammotion_core.values import EditOutput, Notice, StepLosses, Video
+from dreammotion_core.values import EditOutput, Notice, Video
 from dreammotion_core.video_io import check_target, write_video
 from segmentation import SegmentationError, SegmenterSpec, list_segmenters
 
@@ -63,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "models": _models,
     }
     try:
+        check_places(options)
         commands[options.command](options)
     except (DreamMotionError, SegmentationError) as error:
         _say(f"Error: {error}")
@@ -183,7 +186,7 @@ def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
                     case Started():
                         bar.reset(total=event.num_steps)
                     case StepDone():
-                        bar.set_postfix_str(_losses(event.losses), refresh=False)
+                        bar.set_postfix_str(losses_words(event.losses), refresh=False)
                         bar.update()
                     case Preview():
                         latest = event
@@ -206,10 +209,6 @@ def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
     raise AssertionError("a stream ends with Finished or an exception")
 
 
-def _losses(losses: StepLosses) -> str:
-    return f"V-DDS {losses.appearance:.3f}, S-SSM {losses.spatial:.4f}, T-SSM {losses.temporal:.4f}"
-
-
 def _keep(latest: Preview | None, video: Video, out: Path) -> str:
     if latest is None:
         return "Stopped before the first preview. Nothing was written."
@@ -225,21 +224,13 @@ def _write_results(options: argparse.Namespace, output: EditOutput, selected: Se
         **(selected.record if selected else {}),
     )
     write_video(output.video, options.out)
-    write_receipt(receipt, options.receipt or options.out.with_suffix(".json"))
+    write_receipt(receipt, given_receipt(options))
     if options.frames_dir is not None:
         write_frames(output.frames, options.frames_dir, fps=output.video.fps)
     print(
         f"{options.out}: {len(output.video)} frames, {len(output.losses)} steps in {output.seconds:.0f} s, "
-        f"seed {output.config.seed}; {_outside(output.max_difference_outside)}"
+        f"seed {output.config.seed}; {outside_words(output.max_difference_outside)}"
     )
-
-
-def _outside(difference: int | None) -> str:
-    if difference is None:
-        return "the whole frame was edited"
-    if difference == 0:
-        return "outside the mask: unchanged"
-    return f"outside the mask: changed by up to {difference} of 255 levels"
 
 
 def _note(notice: Notice) -> None:

@@ -21,8 +21,7 @@ from dreammotion_core.cli_options import (
     add_words,
 )
 from dreammotion_core.cli_settings import add_settings
-from dreammotion_core.clip_reading import FOLDER_FPS, read_clip
-from dreammotion_core.frame_folders import read_frames
+from dreammotion_core.clip_reading import read_clip, read_folder
 from dreammotion_core.values import Video
 from dreammotion_core.version import __version__
 from dreammotion_core.video_io import read_video
@@ -141,13 +140,12 @@ def given_clip(options: argparse.Namespace, model: ModelSpec | None = None) -> V
     """The range of frames asked for; what was not asked for is as the model likes it best.
 
     Raises:
-        ConfigError: if the model does not take so many frames.
+        ConfigError: if the model does not take so many frames, or a folder keeps another rate.
         VideoError: if the clip cannot be read.
     """
     span = {"start_frame": options.start_frame, "fps": options.fps}
     if model is not None:
         return read_clip(options.video, spec=model, num_frames=options.num_frames, **span)
     if options.video.is_dir():
-        span["fps"] = FOLDER_FPS if options.fps is None else options.fps
-        return read_frames(options.video, max_frames=options.num_frames, **span)
+        return read_folder(options.video, max_frames=options.num_frames, **span)
     return read_video(options.video, max_frames=options.num_frames, **span)

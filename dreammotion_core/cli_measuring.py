@@ -13,8 +13,9 @@ import numpy as np
 
 from dreammotion_core.atomic_files import check_writable, written_atomically
 from dreammotion_core.cli_arguments import given_device
+from dreammotion_core.clip_reading import read_folder
 from dreammotion_core.errors import ConfigError
-from dreammotion_core.frame_folders import kept_fps, read_frames
+from dreammotion_core.frame_folders import kept_fps
 from dreammotion_core.mask_files import read_masks
 from dreammotion_core.metrics import (
     ClipJudge,
@@ -31,10 +32,7 @@ from dreammotion_core.metrics.measurement import figure
 from dreammotion_core.reports.measurement_table import heading, missing_reasons
 from dreammotion_core.reports.page import markdown_table
 from dreammotion_core.values import Mask, Notice, Video
-from dreammotion_core.video_io import read_video
-
-_ANY_FPS = 24.0
-"""Of folders of frames, which are not resampled and whose rate matters to no measure."""
+from dreammotion_core.video_io import is_same_rate, read_video
 
 Note = Callable[[Notice], None]
 """Is told what the user should know, as it comes."""
@@ -58,14 +56,7 @@ def measured_text(options: argparse.Namespace, *, note: Note) -> str:
     known_metrics(options.metrics)
     if options.json is not None:
         check_writable(options.json)
-    edited = _clip(options.edited, note)
-    source = _clip(
-        options.video,
-        note,
-        start_frame=options.start_frame,
-        max_frames=len(edited) if options.num_frames is None else options.num_frames,
-        fps=_source_fps(options, edited),
-    )
+    source, edited = _clips(options, note)
     measurements = evaluate_edit(
         source.frames,
         edited=edited.frames,
@@ -98,22 +89,46 @@ def given_instruments(options: argparse.Namespace) -> Instruments:
     return Instruments(judge=judge, tracker=tracker, lpips=lpips)
 
 
-def _clip(
-    path: Path, note: Note, *, start_frame: int = 0, max_frames: int | None = None, fps: float | None = None
-) -> Video:
-    span: dict[str, Any] = {"start_frame": start_frame, "max_frames": max_frames}
-    clip = read_frames(path, fps=_ANY_FPS, **span) if path.is_dir() else read_video(path, fps=fps, **span)
+def _clips(options: argparse.Namespace, note: Note) -> tuple[Video, Video]:
+    """Source and edit, the same moments of both."""
+    if options.video.is_dir() and options.fps is not None:
+        raise ConfigError(
+            f"--fps resamples a source video, and {options.video} is a folder of frames, which are compared "
+            "as they are; leave --fps out"
+        )
+    edited = _clip(options.edited, note)
+    edited_fps = kept_fps(options.edited) if options.edited.is_dir() else edited.fps
+    source = _clip(
+        options.video,
+        note,
+        start_frame=options.start_frame,
+        max_frames=len(edited) if options.num_frames is None else options.num_frames,
+        fps=_source_fps(options, edited_fps),
+    )
+    if options.fps is not None and edited_fps is not None and not is_same_rate(options.fps, edited_fps):
+        rates = f"The edit is {edited_fps:.6g} frames a second; the source is read at {options.fps:g}"
+        note(Notice("other_fps", f"{rates}, as --fps says."))
+    return source, edited
+
+
+def _clip(path: Path, note: Note, **span: Any) -> Video:
+    clip = read_folder(path, **span) if path.is_dir() else read_video(path, **span)
     _tell(clip.notices, path, note)
     return clip
 
 
-def _source_fps(options: argparse.Namespace, edited: Video) -> float | None:
-    """At which rate a source video shows the same moments as the edit; None for a folder, which has none."""
-    if options.video.is_dir() or options.fps is not None:
-        return options.fps  # type: ignore[no-any-return]
-    if not options.edited.is_dir():
-        return edited.fps
-    fps = kept_fps(options.edited)
+def _source_fps(options: argparse.Namespace, edited_fps: float | None) -> float | None:
+    """At which rate the source shows the same moments as the edit; None where a folder is as it is."""
+    if options.video.is_dir():
+        kept = kept_fps(options.video)
+        if kept is None or edited_fps is None or is_same_rate(kept, edited_fps):
+            return None
+        raise ConfigError(
+            f"the frames in {options.video} are {kept:.6g} a second, those of {options.edited} "
+            f"{edited_fps:.6g}, so they show other moments; give the source video, which is resampled, "
+            f"or frames of it at {edited_fps:.6g} a second"
+        )
+    fps = edited_fps if options.fps is None else options.fps
     if fps is None:
         raise ConfigError(
             f"the frames in {options.edited} do not say at how many a second the source was read; give it "

@@ -56,7 +56,12 @@ def add_range(parser: argparse.ArgumentParser, default: str) -> None:
     span = parser.add_argument_group(f"which frames (default: {default})")
     span.add_argument("--start-frame", type=int, default=0, metavar="N", help="first frame (%(default)s)")
     span.add_argument("--num-frames", type=int, metavar="N", help="how many")
-    span.add_argument("--fps", type=float, metavar="RATE", help="resample to so many frames a second first")
+    span.add_argument(
+        "--fps",
+        type=float,
+        metavar="RATE",
+        help="resample a video to so many frames a second first; of frames that keep no rate: what it is",
+    )
 
 
 def add_model(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

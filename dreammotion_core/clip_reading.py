@@ -1,4 +1,7 @@
-"""Reading a clip the way a model wants it: its frame rate, its length, a number of frames that it takes."""
+"""Reading a clip the way a model wants it: its frame rate, its length, a number of frames that it takes.
+
+Folders of frames are played at the rate that they keep; they are never resampled.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from pathlib import Path
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.errors import ConfigError
-from dreammotion_core.frame_folders import read_frames
+from dreammotion_core.frame_folders import kept_fps, read_frames
 from dreammotion_core.values import Notice, Video
-from dreammotion_core.video_io import read_video
+from dreammotion_core.video_io import is_same_rate, read_video
 
 FOLDER_FPS = 24.0
-"""Of a folder of frames, unless something else is said."""
+"""Of a folder of frames, unless it or something else says how fast it is."""
 
 
 def read_clip(
@@ -30,14 +33,14 @@ def read_clip(
         spec: of the model.
         start_frame: 0-based, counted at the frame rate that is read.
         num_frames: of a length that the model takes; None takes its usual length.
-        fps: frames a second to resample to; None takes the model's. A folder of frames is not resampled.
+        fps: frames a second to resample to; None takes the model's. For a folder of frames see `read_folder`.
 
     Returns:
         The clip. Where it is shorter than was asked for, and not of a length that the model takes, its end is
         left out with a notice (code ``fitted``).
 
     Raises:
-        ConfigError: if the model does not take so many frames.
+        ConfigError: if the model does not take so many frames, or a folder keeps another rate than `fps`.
         VideoError: if the clip cannot be read, or the range makes no sense.
     """
     wanted = spec.num_frames if num_frames is None else num_frames
@@ -50,6 +53,31 @@ def read_clip(
     text = f"{spec.label} takes {length_words(spec)} frames, so the last {left_out} are left out."
     video = _read(Path(path), spec, start_frame, fitting, fps)
     return replace(video, notices=(*video.notices, Notice("fitted", text)))
+
+
+def read_folder(
+    folder: Path, *, start_frame: int = 0, max_frames: int | None = None, fps: float | None = None
+) -> Video:
+    """Read a folder of PNG frames at its own rate.
+
+    Args:
+        folder: as `read_frames` takes it.
+        start_frame: first file, counted from 0.
+        max_frames: most files; None reads to the last.
+        fps: frames a second of a folder that keeps no rate; None takes 24.
+
+    Raises:
+        ConfigError: if the folder keeps another rate.
+        VideoError: if the clip cannot be read, or the range makes no sense.
+    """
+    kept = kept_fps(folder)
+    if fps is not None and kept is not None and not is_same_rate(fps, kept):
+        raise ConfigError(
+            f"{fps:g} frames a second are asked for; the frames in {folder} are {kept:.6g} a second, and a "
+            "folder is not resampled: leave the rate out, or take the video that they come from"
+        )
+    rates = (rate for rate in (kept, fps, FOLDER_FPS) if rate is not None)
+    return read_frames(folder, fps=next(rates), start_frame=start_frame, max_frames=max_frames)
 
 
 def check_length(num_frames: int, *, spec: ModelSpec) -> None:
@@ -88,7 +116,6 @@ def length_words(spec: ModelSpec) -> str:
 
 def _read(path: Path, spec: ModelSpec, start_frame: int, num_frames: int, fps: float | None) -> Video:
     if path.is_dir():
-        rate = FOLDER_FPS if fps is None else fps
-        return read_frames(path, fps=rate, start_frame=start_frame, max_frames=num_frames)
+        return read_folder(path, start_frame=start_frame, max_frames=num_frames, fps=fps)
     rate = spec.fps if fps is None else fps
     return read_video(path, start_frame=start_frame, max_frames=num_frames, fps=rate)

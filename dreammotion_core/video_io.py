@@ -110,7 +110,7 @@ def read_video(
     source = Path(path)
     timeline = measure_timeline(source)
     rate = fps if fps is not None else timeline.fps
-    keeps_frames = not timeline.is_variable and _is_same_rate(rate, timeline.fps)
+    keeps_frames = not timeline.is_variable and is_same_rate(rate, timeline.fps)
     available = np.arange(len(timeline)) if keeps_frames else timeline.sampled_at(rate)
     selected = frame_range(len(available), start_frame=start_frame, max_frames=max_frames)
     frames, changes = decode_frames(source, timeline, available[selected.start : selected.stop])
@@ -162,6 +162,11 @@ def check_target(path: str | Path) -> None:
     check_writable(target)
 
 
+def is_same_rate(rate: float, other: float) -> bool:
+    """Whether two frame rates differ by no more than the rounding of what files state."""
+    return abs(rate - other) <= 1e-3 * other
+
+
 def _sound(path: Path, begin: float, duration: float) -> tuple[AudioTrack | None, tuple[Notice, ...]]:
     if duration > MAX_AUDIO_SECONDS:
         text = f"The sound was left out: it is kept for up to {MAX_AUDIO_SECONDS // 60} minutes."
@@ -177,12 +182,8 @@ def _rate_notices(timeline: Timeline, rate: float) -> Iterator[Notice]:
         yield Notice("assumed_fps", f"The file states no frame rate; {timeline.fps:g} a second are assumed.")
     if timeline.is_variable:
         yield Notice("variable_fps", f"Its frame rate varies; it was resampled to {rate:.6g} a second.")
-    elif not _is_same_rate(rate, timeline.fps):
+    elif not is_same_rate(rate, timeline.fps):
         yield Notice("resampled", f"It was resampled from {timeline.fps:.6g} to {rate:.6g} frames a second.")
-
-
-def _is_same_rate(rate: float, other: float) -> bool:
-    return abs(rate - other) <= 1e-3 * other
 
 
 def _encode(video: Video, container: OutputContainer) -> None:

@@ -283,6 +283,40 @@ class TestCommands:
         assert main(["metrics", str(fast), str(tmp_path / "bare"), *words]) == 2
         assert "give it with --fps" in capsys.readouterr().err
 
+    def test_clips_of_other_moments_are_not_compared(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        video, _ = moving_square(3, SIZE)
+        for name, fps in {"f8": 8.0, "same": 8.0, "f24": 24.0, "bare": None}.items():
+            write_frames(video.frames, tmp_path / name, fps=fps)
+        slow = write_video(Video(video.frames, fps=8.0), tmp_path / "slow.mp4")
+
+        def measured(source: str, edit: str, *more: str) -> tuple[int, str]:
+            words = [
+                str(tmp_path / source),
+                str(tmp_path / edit),
+                "--judge",
+                "none",
+                "--metrics",
+                "psnr_inside",
+            ]
+            code = main(["metrics", *words, *more])
+            return code, capsys.readouterr().err
+
+        for edit in ("f8", slow.name):
+            code, said = measured("f24", edit)
+            assert code == 2
+            assert "are 24 a second" in said
+            assert f"{edit} 8, so they show other moments" in said
+        assert measured("f8", "same")[0] == 0
+        assert measured("bare", "f8")[0] == 0
+        code, said = measured("f8", "same", "--fps", "8")
+        assert code == 2
+        assert "leave --fps out" in said
+        code, said = measured(slow.name, "f24", "--fps", "8")
+        assert code == 0
+        assert "Note: The edit is 24 frames a second; the source is read at 8, as --fps says." in said
+
     def test_the_objects_of_both_masks_can_be_chosen(
         self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -19,7 +19,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreammotion_core import EditConfig, Video, list_models, png_files, read_frames, read_video, write_video
+from dreammotion_core import (
+    EditConfig,
+    Video,
+    list_models,
+    png_files,
+    read_frames,
+    read_video,
+    write_frames,
+    write_video,
+)
 from dreammotion_core.cli import main
 from dreammotion_core.cli_selecting import FollowedObject
 from dreammotion_core.frame_folders import kept_fps
@@ -197,6 +206,41 @@ def test_edit_of_a_range_and_of_a_folder_of_frames(model: Path, tmp_path: Path) 
     assert code == 0
     edited = read_video(tmp_path / "out.mp4")
     assert (len(edited), edited.fps) == (4, 12.0)
+
+
+@pytest.mark.parametrize(
+    ("more", "kept", "fps"), [((), 8.0, 8.0), ((), None, 24.0), (("--fps", 12), None, 12.0)]
+)
+def test_a_folder_of_frames_is_edited_at_the_rate_that_it_keeps(
+    model: Path, tmp_path: Path, more: tuple[object, ...], kept: float | None, fps: float
+) -> None:
+    write_frames(moving_square(3, SIZE)[0].frames, tmp_path / "frames", fps=kept)
+    words = ("--no-mask", "--steps", 1, *more)
+
+    assert main(edit_arguments(tmp_path / "frames", model, tmp_path / "out.mp4", *words)) == 0
+
+    assert read_video(tmp_path / "out.mp4").fps == fps
+
+
+def test_a_rate_that_a_folder_does_not_have_is_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_frames(moving_square(3, SIZE)[0].frames, tmp_path / "frames", fps=8.0)
+    words = ("--no-mask", "--fps", 4)
+
+    code, said = failure(edit_arguments(tmp_path / "frames", model, tmp_path / "out.mp4", *words), capsys)
+
+    assert code == 2
+    assert "4 frames a second are asked for; the frames in" in said
+
+
+def test_masks_of_a_folder_of_frames_are_as_fast_as_it(tmp_path: Path) -> None:
+    write_frames(moving_square(3, SIZE)[0].frames, tmp_path / "frames", fps=8.0)
+    words = ("--box", "1,14,37,34", "--out", tmp_path / "masks.mp4", "--device", "cpu")
+
+    assert main([str(word) for word in ("segment", tmp_path / "frames", *words)]) == 0
+
+    assert read_video(tmp_path / "masks.mp4").fps == 8.0
 
 
 def test_edit_of_the_whole_frame(
@@ -547,13 +591,70 @@ def test_half_downloaded_model_fails_with_one(
 def test_frames_folder_in_use_is_refused_before_any_work(
     clip: Path, model: Path, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, said = failure(
-        edit_arguments(clip, model, tmp_path / "out.mp4", "--mask", masks, "--frames-dir", masks), capsys
-    )
+    used = tmp_path / "used"
+    write_frames(read_video(clip).frames, used)
+    words = ("--mask", masks, "--frames-dir", used)
+
+    code, said = failure(edit_arguments(clip, model, tmp_path / "out.mp4", *words), capsys)
 
     assert code == 1
     assert "not empty" in said
     assert not (tmp_path / "out.mp4").exists()
+
+
+SOME_EDIT = ("edit", "{clip}", *PROMPTS, "--model", "{nothing}")
+SOME_METRICS = ("metrics", "{clip}", "{frames}", "--mask", "{mask}", "--edited-mask", "{other}")
+SOME_BOARD = ("ablate", "{clip}", *PROMPTS, "--mask", "{mask}", "--model", "{nothing}")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((*SOME_EDIT, "--no-mask", "--out", "{clip}"), "--out {clip} would be written over the clip"),
+        (
+            (*SOME_EDIT, "--no-mask", "--out", "{link}"),
+            "--out {link} would be written over the clip ({clip})",
+        ),
+        (
+            (*SOME_EDIT, "--no-mask", "--out", "{twin}"),
+            "--out {twin} would be written over the clip ({clip})",
+        ),
+        ((*SOME_EDIT, "--mask", "{mask}", "--out", "{mask}"), "would be written over --mask"),
+        ((*SOME_EDIT, "--no-mask", "--out", "{new}", "--receipt", "{clip}"), "--receipt {clip} would be"),
+        ((*SOME_EDIT, "--no-mask", "--out", "{new}", "--receipt", "{new}"), "in each other's way"),
+        ((*SOME_EDIT, "--no-mask", "--out", "{dir}/a.mp4", "--frames-dir", "{dir}"), "in each other's way"),
+        (
+            ("edit", "{frames}", *PROMPTS, "--no-mask", "--out", "{new}", "--frames-dir", "{frames}"),
+            "--frames-dir {frames} would be written over the clip",
+        ),
+        (("segment", "{clip}", "--click", "9,20", "--out", "{clip}"), "would be written over the clip"),
+        (("segment", "{frames}", "--click", "9,20", "--out", "{frames}"), "would be written over the clip"),
+        ((*SOME_METRICS, "--json", "{clip}"), "--json {clip} would be written over the clip"),
+        ((*SOME_METRICS, "--json", "{frames}/00001.png"), "would be written over the edit"),
+        ((*SOME_METRICS, "--json", "{other}"), "would be written over --edited-mask"),
+        ((*SOME_BOARD, "--out", "{clip}"), "--out {clip} would be written over the clip"),
+        ((*SOME_BOARD, "--out", "{mask}"), "would be written over --mask"),
+    ],
+)
+def test_what_is_read_is_never_written_over(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    _, square = moving_square(6, SIZE)
+    places = {name: tmp_path / name for name in ("clip", "nothing", "link", "twin", "dir", "frames")}
+    places |= {"clip": clip, "new": tmp_path / "new.mp4"}
+    places |= {name: write_masks(square, tmp_path / f"{name}.mp4") for name in ("mask", "other")}
+    write_frames(read_video(clip).frames, places["frames"])
+    places["link"] = tmp_path / "link.mp4"
+    places["link"].symlink_to(clip)
+    places["twin"] = tmp_path / "twin.mp4"
+    places["twin"].hardlink_to(clip)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    code, said = failure([word.format(**places) for word in words], capsys)
+
+    assert code == 2
+    assert message.format(**places) in said
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 # --- a terminal -----------------------------------------------------------------------------------

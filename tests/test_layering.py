@@ -125,6 +125,8 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     | {"ablation", "atomic_files", "metrics.measurement"},
     "cli_settings": {"config"},
     "cli_options": set(),
+    "cli_places": {"errors"},
+    "cli_words": {"values"},
     "cli_evaluation": {"cli_options", "cli_settings", "methods.variants", "metrics.registry"},
     "cli_arguments": BOTTOM
     | FILES
@@ -132,7 +134,8 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     | {"cli_options", "cli_evaluation"},
     "cli_measuring": BOTTOM
     | FILES
-    | {"metrics", "metrics.measurement", "reports.page", "reports.measurement_table", "cli_arguments"},
+    | {"metrics", "metrics.measurement", "reports.page", "reports.measurement_table"}
+    | {"cli_arguments", "clip_reading"},
     "cli_ablation": BOTTOM
     | {"atomic_files", "ablation", "events", "pipeline", "methods", "methods.variants", "metrics"}
     | {f"reports.{part}" for part in ("page", "measurement_table", "ablation_board")}
