@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 
 from dreammotion_core.errors import ConfigError, InputError
 
@@ -72,6 +73,15 @@ def weights_digest(folders: Iterable[Path]) -> str:
     for folder in folders:
         for path in sorted(folder.glob("*.safetensors")):
             digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def module_digest(module: nn.Module) -> str:
+    """Twelve hexadecimal digits that stand for a module's weights, rounded to half precision as in files."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().half().cpu().numpy().tobytes())
     return digest.hexdigest()[:12]
 
 

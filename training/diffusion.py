@@ -15,6 +15,7 @@ from tqdm import tqdm
 from transformers import CLIPTokenizer
 
 from dreammotion_core.atomic_files import written_atomically
+from training.checks import module_digest
 from training.data import as_pictures, object_coverage, random_captions
 from training.loop import Budget, Recipe, Setting, plot_log, train
 from training.run_folder import RunFolder
@@ -38,8 +39,9 @@ picture but most of what a caption says, and the only part that an edit asks abo
 def encoded_clips(
     clips: NDArray[np.uint8], vae: AutoencoderKL, folder: Path, device: torch.device
 ) -> NDArray[np.float16]:
-    """Latents of all clips, (N, F, C, h, w) float16, encoded once and kept in `folder`."""
-    path = folder / f"latents-v{WORLD_VERSION}-{clips.shape[0]}x{clips.shape[1]}.npy"
+    """Latents of all clips, (N, F, C, h, w) float16, encoded once by each autoencoder, kept in `folder`."""
+    kind = f"v{WORLD_VERSION}-{clips.shape[0]}x{clips.shape[1]}-{module_digest(vae)}"
+    path = folder / f"latents-{kind}.npy"
     if not path.exists():
         latents = []
         for clip in tqdm(clips, desc="encoding", mininterval=10):
@@ -109,6 +111,7 @@ def train_diffusion(
     """Train, or go on from the run's checkpoint; write all parts but the autoencoder to `out`."""
     device, warm_start = setting.device, setting.warm_start
     torch.manual_seed(setting.seed)
+    run.origin["autoencoder"] = module_digest(vae)
     data = training_set(clips, vae, cache, device)
     tokenizer, scheduler = save_tokenizer(out / "tokenizer"), new_scheduler()
     scheduler.save_pretrained(out / "scheduler")

@@ -177,11 +177,7 @@ def _autoencoder(options: argparse.Namespace, clips: NDArray[np.uint8], setting:
         return load_trained(AutoencoderKL.from_pretrained, folder, remedy=REMEDY).float().to(setting.device)
     share = VAE_SHARE if options.stage == "toybox" else 1.0
     budget = Budget(options.vae_steps, options.minutes and share * options.minutes)
-    vae = train_vae(clips, folder, run, budget, setting)
-    if rank() == 0:
-        for latents in options.cache.glob("latents-*.npy"):
-            latents.unlink()  # another autoencoder made them
-    return vae
+    return train_vae(clips, folder, run, budget, setting)
 
 
 def _diffusion(
