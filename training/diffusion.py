@@ -15,8 +15,8 @@ from tqdm import tqdm
 from transformers import CLIPTokenizer
 
 from dreammotion_core.atomic_files import written_atomically
-from training.checks import module_digest
-from training.data import as_pictures, object_coverage, random_captions
+from training.checks import FROM_REMEDY, load_trained, module_digest
+from training.data import as_pictures, kept_array, object_coverage, random_captions
 from training.loop import Budget, Recipe, Setting, plot_log, train
 from training.run_folder import RunFolder
 from training.text_to_video import LATENT_SIZE, TextToVideo, export, new_scheduler, start_from
@@ -51,7 +51,7 @@ def encoded_clips(
             latents.append(mean.half().cpu().numpy())
         with written_atomically(path) as part:
             np.save(part, np.stack(latents))
-    return np.load(path)
+    return kept_array(path)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def train_diffusion(
     scheduler.save_pretrained(out / "scheduler")
     model = TextToVideo(len(tokenizer), tokenizer.eos_token_id).to(device)
     if warm_start is not None:
-        start_from(model, warm_start, tokenizer)
+        load_trained(lambda folder: start_from(model, folder, tokenizer), warm_start, remedy=FROM_REMEDY)
 
     def loss_at(step: int, progress: float) -> Tensor:
         whole = step % CLIP_EVERY == 0 or progress > CLIPS_ONLY
