@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, UNet3DConditionModel
 
 from dreammotion_core.errors import InputError
 from training.arguments import read_options
-from training.checks import check_model_folder
+from training.checks import check_model_folder, load_trained
 from training.data import kept_array, rendered_clips
 from training.diffusion import train_diffusion
 from training.flow_transformer import new_transformer, train_transformer
@@ -129,3 +129,11 @@ def test_clips_that_were_cut_short_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"npy is damaged"):
         rendered_clips(tmp_path, 1, num_frames=1)
+
+
+def test_an_error_that_says_nothing_is_named_by_its_kind(tmp_path: Path) -> None:
+    def load(_folder: Path) -> None:
+        raise ValueError
+
+    with pytest.raises(InputError, match=r"cannot be loaded \(ValueError\); train it"):
+        load_trained(load, tmp_path, remedy="train it")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from dreammotion_core.errors import ConfigError, InputError
+from dreammotion_core.errors import ConfigError, InputError, reason_of
 
 FROM_REMEDY = "pass the folder of an earlier model, such as assets/toybox, or leave the option out"
 
@@ -32,7 +31,7 @@ def usable_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         known = ["auto", "cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
         raise ConfigError(
-            f"--device is {name!r}, which does not work here ({first_line(error)}); "
+            f"--device is {name!r}, which does not work here ({reason_of(error)}); "
             f"pass one of {', '.join(known)}"
         ) from error
     return device
@@ -77,7 +76,7 @@ def _check_weights(path: Path) -> None:
         with safe_open(path, framework="pt"):  # compares the file's length with what its header says
             pass
     except (OSError, SafetensorError) as error:
-        raise InputError(f"--from: {path} is damaged ({first_line(error)}); {FROM_REMEDY}") from error
+        raise InputError(f"--from: {path} is damaged ({reason_of(error)}); {FROM_REMEDY}") from error
 
 
 def weights_digest(folders: Iterable[Path]) -> str:
@@ -114,9 +113,4 @@ def load_trained(load: Callable[[Path], Any], folder: Path, *, remedy: str) -> A
     try:
         return load(folder)
     except (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError) as error:
-        raise InputError(f"what is in {folder} cannot be loaded ({first_line(error)}); {remedy}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """The beginning of an error's text, short enough for a message of ours."""
-    return textwrap.shorten(str(error).strip().partition("\n")[0], 120, placeholder=" ...")
+        raise InputError(f"what is in {folder} cannot be loaded ({reason_of(error)}); {remedy}") from error
