@@ -229,7 +229,7 @@ def _write_results(options: argparse.Namespace, output: EditOutput, selected: Se
         write_frames(output.frames, options.frames_dir, fps=output.video.fps)
     print(
         f"{options.out}: {len(output.video)} frames, {len(output.losses)} steps in {output.seconds:.0f} s, "
-        f"seed {output.config.seed}; {outside_words(output.max_difference_outside)}"
+        f"seed {output.config.seed}; {outside_words(output)}"
     )
 
 

@@ -54,6 +54,13 @@ def _add_metrics(parser: argparse.ArgumentParser) -> None:
         "--object", dest="object_index", metavar="K", type=int, help="which one, if the mask numbers several"
     )
     parser.add_argument(
+        "--mask-grow",
+        metavar="PIXELS",
+        type=int,
+        default=0,
+        help="grow the mask (negative: shrink), as for `edit`",
+    )
+    parser.add_argument(
         "--edited-mask", metavar="PATH", type=Path, help="where the object is in the edit, for its outline"
     )
     parser.add_argument(

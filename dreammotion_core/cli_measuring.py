@@ -14,9 +14,11 @@ import numpy as np
 from dreammotion_core.atomic_files import check_writable, written_atomically
 from dreammotion_core.cli_arguments import given_device
 from dreammotion_core.clip_reading import read_folder
+from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.frame_folders import kept_fps
 from dreammotion_core.mask_files import read_masks
+from dreammotion_core.masks import grown_mask
 from dreammotion_core.metrics import (
     ClipJudge,
     CoTracker,
@@ -54,13 +56,16 @@ def measured_text(options: argparse.Namespace, *, note: Note) -> str:
         OutputError: if the JSON cannot be written.
     """
     known_metrics(options.metrics)
+    _check_mask_grow(options)
     if options.json is not None:
         check_writable(options.json)
     source, edited = _clips(options, note)
+    given = _mask(options.mask, source, note, options.object_index)
     measurements = evaluate_edit(
         source.frames,
         edited=edited.frames,
-        mask=_mask(options.mask, source, note, options.object_index),
+        mask=None if given is None else grown_mask(given, pixels=options.mask_grow),
+        object_mask=given,
         edited_mask=_mask(options.edited_mask, source, note, options.edited_object),
         target_prompt=options.target_prompt,
         names=options.metrics,
@@ -69,6 +74,8 @@ def measured_text(options: argparse.Namespace, *, note: Note) -> str:
     if options.json is not None:
         with written_atomically(options.json) as part:
             part.write_text(json.dumps([m.to_dict() for m in measurements], indent=2) + "\n", "utf-8")
+    if given is not None and not options.mask_grow and options.edited.is_dir():
+        _suggest_growing(measurements, note)
     return _listed(measurements)
 
 
@@ -87,6 +94,15 @@ def given_instruments(options: argparse.Namespace) -> Instruments:
     if options.lpips is not None:
         lpips = FrameLpips(options.lpips, allow_download=True, device=device)
     return Instruments(judge=judge, tracker=tracker, lpips=lpips)
+
+
+def _check_mask_grow(options: argparse.Namespace) -> None:
+    # Has the limits of the setting.
+    EditConfig(mask_grow=options.mask_grow)
+    if options.mask_grow and options.mask is None:
+        raise ConfigError(
+            f"the mask is to grow by {options.mask_grow} pixels, but none is given; give it with --mask"
+        )
 
 
 def _clips(options: argparse.Namespace, note: Note) -> tuple[Video, Video]:
@@ -145,6 +161,15 @@ def _mask(path: Path | None, video: Video, note: Note, object_index: int | None)
     given = read_masks(path, num_frames=len(video), size=video.size, object_index=object_index)
     _tell(given.notices, path, note)
     return np.asarray(given.masks)
+
+
+def _suggest_growing(measurements: Sequence[Measurement], note: Note) -> None:
+    """Of frames, which were not compressed and so hardly change by themselves."""
+    if any(m.metric.name == "background_difference" and m.value for m in measurements):
+        text = (
+            "Pixels outside the mask changed. If the mask was grown for the edit, give the same --mask-grow."
+        )
+        note(Notice("grown", text))
 
 
 def _tell(notices: Iterable[Notice], path: Path, note: Note) -> None:

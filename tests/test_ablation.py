@@ -337,6 +337,8 @@ class TestCommands:
         ("words", "message"),
         [
             (("--object", "2"), "object 2 was chosen of a mask that is not given"),
+            (("--mask-grow", "2"), "give it with --mask"),
+            (("--mask-grow", "1000"), "mask_grow is 1000"),
             (("--metrics", "beauty"), "known are: text_alignment"),
             (("--judge", "nobody"), "there is no judge"),
             (("--num-frames", "2"), "2 frames"),
