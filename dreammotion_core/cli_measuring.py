@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,15 +40,16 @@ Note = Callable[[Notice], None]
 """Is told what the user should know, as it comes."""
 
 
-def measured_text(options: argparse.Namespace, *, note: Note) -> str:
+def measured(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
     """Run ``metrics``.
 
     Args:
         options: of the command line.
         note: is told what reading changed.
 
-    Returns:
-        A table in Markdown, and what could not be measured and why.
+    Yields:
+        A table in Markdown, and what could not be measured and why; also where the JSON cannot be written
+        then.
 
     Raises:
         InputError: if clips, masks or names cannot be used.
@@ -71,12 +72,12 @@ def measured_text(options: argparse.Namespace, *, note: Note) -> str:
         names=options.metrics,
         instruments=given_instruments(options),
     )
+    if given is not None and not options.mask_grow and options.edited.is_dir():
+        _suggest_growing(measurements, note)
+    yield _listed(measurements)
     if options.json is not None:
         with written_atomically(options.json) as part:
             part.write_text(json.dumps([m.to_dict() for m in measurements], indent=2) + "\n", "utf-8")
-    if given is not None and not options.mask_grow and options.edited.is_dir():
-        _suggest_growing(measurements, note)
-    return _listed(measurements)
 
 
 def given_instruments(options: argparse.Namespace) -> Instruments:
