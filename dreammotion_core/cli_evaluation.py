@@ -86,7 +86,8 @@ def _add_ablate(parser: argparse.ArgumentParser) -> None:
     )
     _add_measures(parser)
     add_segmenter(add_model(parser))
-    add_settings(parser)
+    # Every variant names its method.
+    add_settings(parser, but_for=("method",))
 
 
 def add_instruments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

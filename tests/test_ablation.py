@@ -484,6 +484,15 @@ class TestCommands:
         assert "is a folder; choose the name of a file" in said.err
         assert not said.out
 
+    def test_ablate_takes_no_method_because_its_variants_name_theirs(
+        self, ablate: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            ablate("dreammotion", more=("--method", "sdedit"))
+
+        assert stopped.value.code == 2
+        assert "unrecognized arguments: --method" in capsys.readouterr().err
+
     def test_a_wrong_variant_is_refused_before_any_work(
         self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
