@@ -12,6 +12,7 @@ from dreammotion_core.cli_options import (
     add_place,
     add_range,
     add_segmenter,
+    add_start,
     add_words,
 )
 from dreammotion_core.cli_settings import add_settings
@@ -66,7 +67,7 @@ def _add_metrics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--edited-object", metavar="K", type=int, help="which one, if the edited mask numbers several"
     )
-    add_range(parser, "of the source, as many and as fast as the edit's")
+    add_start(parser, "of the source, as many and as fast as the edit's")
     add_device(_add_measures(parser))
     parser.add_argument("--json", metavar="PATH", type=Path, help="also write the figures as JSON")
 

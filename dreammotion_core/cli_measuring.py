@@ -119,7 +119,7 @@ def _clips(options: argparse.Namespace, note: Note) -> tuple[Video, Video]:
         options.video,
         note,
         start_frame=options.start_frame,
-        max_frames=len(edited) if options.num_frames is None else options.num_frames,
+        max_frames=len(edited),
         fps=_source_fps(options, edited_fps),
     )
     if options.fps is not None and edited_fps is not None and not is_same_rate(options.fps, edited_fps):

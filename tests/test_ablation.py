@@ -342,7 +342,6 @@ class TestCommands:
             (("--mask-grow", "1000"), "mask_grow is 1000"),
             (("--metrics", "beauty"), "known are: text_alignment"),
             (("--judge", "nobody"), "there is no judge"),
-            (("--num-frames", "2"), "2 frames"),
         ],
     )
     def test_what_cannot_be_measured_is_said(
@@ -357,6 +356,15 @@ class TestCommands:
 
         assert code in (1, 2), clip
         assert message in capsys.readouterr().err
+
+    def test_metrics_takes_no_length_because_the_edit_has_one(
+        self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            main(["metrics", str(clip), str(tmp_path / "edited"), "--num-frames", "2"])
+
+        assert stopped.value.code == 2
+        assert "unrecognized arguments: --num-frames" in capsys.readouterr().err
 
     @pytest.fixture
     def ablate(self, clip: Path, tmp_path: Path) -> Callable[..., int]:
