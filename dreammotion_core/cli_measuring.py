@@ -15,7 +15,7 @@ from dreammotion_core.atomic_files import check_writable, written_atomically
 from dreammotion_core.cli_arguments import given_device
 from dreammotion_core.clip_reading import read_folder
 from dreammotion_core.config import EditConfig
-from dreammotion_core.errors import ConfigError
+from dreammotion_core.errors import ConfigError, PromptError
 from dreammotion_core.frame_folders import kept_fps
 from dreammotion_core.mask_files import read_masks
 from dreammotion_core.masks import grown_mask
@@ -57,6 +57,7 @@ def measured(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
         OutputError: if the JSON cannot be written.
     """
     known_metrics(options.metrics)
+    _check_target_prompt(options.target_prompt)
     _check_mask_grow(options)
     if options.json is not None:
         check_writable(options.json)
@@ -95,6 +96,14 @@ def given_instruments(options: argparse.Namespace) -> Instruments:
     if options.lpips is not None:
         lpips = FrameLpips(options.lpips, allow_download=True, device=device)
     return Instruments(judge=judge, tracker=tracker, lpips=lpips)
+
+
+def _check_target_prompt(prompt: str | None) -> None:
+    if prompt is not None and not prompt.strip():
+        raise PromptError(
+            "the target prompt is empty; describe in a few words what the edit should show, or leave "
+            "--target-prompt out"
+        )
 
 
 def _check_mask_grow(options: argparse.Namespace) -> None:

@@ -342,6 +342,7 @@ class TestCommands:
             (("--mask-grow", "1000"), "mask_grow is 1000"),
             (("--metrics", "beauty"), "known are: text_alignment"),
             (("--judge", "nobody"), "there is no judge"),
+            (("--target-prompt", " "), "the target prompt is empty"),
         ],
     )
     def test_what_cannot_be_measured_is_said(
