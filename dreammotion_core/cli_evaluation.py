@@ -67,7 +67,8 @@ def _add_metrics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--edited-object", metavar="K", type=int, help="which one, if the edited mask numbers several"
     )
-    add_start(parser, "of the source, as many and as fast as the edit's")
+    default = "of the source, as many and as fast as the edit's"
+    add_start(parser, default, rate="read a source video at so many frames a second")
     add_device(_add_measures(parser))
     parser.add_argument("--json", metavar="PATH", type=Path, help="also write the figures as JSON")
 
