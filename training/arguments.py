@@ -9,12 +9,21 @@ ROOT = Path(__file__).resolve().parent
 GPU_BATCH_SCALE = 8
 """Batches that suit a CPU leave a GPU waiting for work."""
 
-PARTS = {
-    "toybox": ("vae", "unet", "text_encoder"),
-    "vae": ("vae",),
-    "toybox-flow": ("transformer",),
+PARTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "toybox": {"vae": ("vae",), "diffusion": ("unet", "text_encoder")},
+    "vae": {"vae": ("vae",)},
+    "toybox-flow": {"flow": ("transformer",)},
 }
-"""What `--from` needs of the folder that it names."""
+"""What each run of a stage takes from the folder that `--from` names; other runs begin from nothing."""
+
+CHECKPOINTS = {
+    "toybox": ("vae.pt", "diffusion.pt"),
+    "vae": ("vae.pt",),
+    "toybox-clip": ("judge.pt",),
+    "toybox-cascade": ("cascade-*.pt",),
+    "toybox-flow": ("flow-vae.pt", "flow.pt"),
+}
+"""Name patterns of the checkpoints of each stage, which `--again` deletes."""
 
 NUMBERS = (
     ("vae-steps", 2100, "optimiser steps of an autoencoder"),
@@ -78,7 +87,11 @@ def new_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="start from the weights of an earlier model folder instead of from nothing",
     )
-    parser.add_argument("--again", action="store_true", help="train the autoencoder even if it is there")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="train every part of the stage from step 0: delete its checkpoints, replace its autoencoder",
+    )
     parser.add_argument(
         "--smoke", action="store_true", help="a few steps of everything in seconds, in folders of its own"
     )

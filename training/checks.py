@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,15 @@ def check_model_folder(folder: Path, *, parts: tuple[str, ...]) -> None:
             f"--from is {folder}, which has no {' and no '.join(missing)}; "
             "pass the folder of an earlier model, such as assets/toybox, or leave the option out"
         )
+
+
+def weights_digest(folders: Iterable[Path]) -> str:
+    """Twelve hexadecimal digits that stand for the weights in some folders, whatever these are called."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.glob("*.safetensors")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def load_trained(load: Callable[[Path], Any], folder: Path, *, remedy: str) -> Any:

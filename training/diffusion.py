@@ -16,7 +16,8 @@ from transformers import CLIPTokenizer
 
 from dreammotion_core.atomic_files import written_atomically
 from training.data import as_pictures, object_coverage, random_captions
-from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
+from training.loop import Budget, Recipe, Setting, plot_log, train
+from training.run_folder import RunFolder
 from training.text_to_video import LATENT_SIZE, TextToVideo, export, new_scheduler, start_from
 from training.tokenizer import MAX_TOKENS, save_tokenizer
 from training.workers import agree, rank

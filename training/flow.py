@@ -18,7 +18,8 @@ from training.diffusion import encoded_clips
 from training.flow_data import WINDOW, FlowData
 from training.flow_transformer import train_transformer
 from training.frozen_text import FrozenText
-from training.loop import Budget, RunFolder, Setting
+from training.loop import Budget, Setting
+from training.run_folder import RunFolder
 from training.text_to_video import LATENT_SIZE
 from training.tokenizer import vocabulary
 from training.video_vae import train_video_vae
@@ -61,7 +62,7 @@ def train_flow(
     remedy = "train toybox first, or choose a folder beside a trained one with --out"
     image_vae = load_trained(AutoencoderKL.from_pretrained, toybox / "vae", remedy=remedy)
     latents, coverage = _cached(clips, image_vae.float().to(setting.device), cache, setting.device)
-    if (out / "vae" / "config.json").exists() and not again:
+    if not again and runs[0].keeps(out / "vae"):
         remedy = "train it anew with --again, or choose another folder with --out"
         vae = load_trained(VideoAutoencoder.from_pretrained, out / "vae", remedy=remedy)
     else:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from training.data import random_captions
 from training.flow_data import FlowData
 from training.frozen_text import FrozenText
-from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
+from training.loop import Budget, Recipe, Setting, plot_log, train
+from training.run_folder import RunFolder
 from training.text_to_video import SHARD_SIZE
 from training.workers import rank
 

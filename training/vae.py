@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.data import as_pictures
-from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
+from training.loop import Budget, Recipe, Setting, plot_log, train
+from training.run_folder import RunFolder
 from training.workers import rank
 
 RECIPE = Recipe(learning_rate=1.5e-3, weight_decay=1e-3, ema_decay=0.998, save_every=500)
