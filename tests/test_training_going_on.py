@@ -1,3 +1,4 @@
+import copy
 import csv
 import re
 import shutil
@@ -5,13 +6,19 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
+import training.diffusion
 import training.vae
-from training.loop import Budget, Recipe, plot_log, train
+from dreammotion_core.errors import InputError
+from training.diffusion import encoded_clips, train_diffusion
+from training.loop import Budget, Recipe, Setting, plot_log, train
 from training.run import main
 from training.run_folder import RunFolder
+from training.vae import new_vae
 
 TOYBOX = Path(__file__).resolve().parents[1] / "assets" / "toybox"
 COLUMNS = ["step", "seconds", "loss", "learning_rate"]
@@ -115,6 +122,38 @@ def test_a_training_anew_that_was_stopped_goes_on_without_again(
 
     said_by(vae_in(tmp_path), capsys)
     assert torch.load(tmp_path / "cache" / "vae.pt")["step"] == 2
+
+
+def test_latents_of_another_autoencoder_are_not_taken(tmp_path: Path) -> None:
+    clips = np.random.default_rng(0).integers(256, size=(2, 1, 32, 32, 3), dtype=np.uint8)
+    one, other = (new_vae().eval() for _ in range(2))
+    device = torch.device("cpu")
+
+    latents = [encoded_clips(clips, vae, tmp_path, device) for vae in (one, other)]
+
+    assert np.abs(latents[0] - latents[1]).max() > 1e-3
+    assert len(list(tmp_path.iterdir())) == 2
+    saved_and_loaded = copy.deepcopy(one).half().float()
+    assert np.array_equal(encoded_clips(clips, saved_and_loaded, tmp_path, device), latents[0])
+
+
+def test_a_diffusion_model_of_another_autoencoder_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training.diffusion, "training_set", lambda *_: None)
+    monkeypatch.setattr(training.diffusion, "_step_loss", lambda model, *_: next(model.parameters()).sum())
+
+    def run_with(vae: AutoencoderKL) -> None:
+        run = RunFolder(tmp_path / "diffusion.pt", tmp_path / "log.csv", COLUMNS)
+        clips = np.zeros((1, 1, 32, 32, 3), np.uint8)
+        setting = Setting(torch.device("cpu"))
+        train_diffusion(clips, vae, tmp_path, tmp_path / "out", run, Budget(1), setting)
+
+    vae = new_vae()
+    run_with(vae)
+    run_with(vae)
+    with pytest.raises(InputError, match=r"begun with autoencoder \w{12}, and autoencoder \w{12} is asked"):
+        run_with(new_vae())
 
 
 @pytest.mark.parametrize(

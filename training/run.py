@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from dreammotion_core.backends.manifests import FORMAT_VERSION
-from dreammotion_core.errors import DreamMotionError, InputError
+from dreammotion_core.errors import DreamMotionError, InputError, reason_of
 from dreammotion_core.memory import device_failures_explained
 from training.arguments import CHECKPOINTS, GPU_BATCH_SCALE, PARTS, read_options
 from training.checks import (
     check_model_folder,
     check_writable,
-    first_line,
     load_trained,
     usable_device,
     weights_digest,
@@ -70,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2 if isinstance(error, InputError) else 1
     except (OSError, SafetensorError) as error:
         print(
-            f"Error: a file could not be read or written ({first_line(error)}); {DISK_ADVICE}",
+            f"Error: a file could not be read or written ({reason_of(error)}); {DISK_ADVICE}",
             file=sys.stderr,
         )
         return 1
@@ -177,11 +176,7 @@ def _autoencoder(options: argparse.Namespace, clips: NDArray[np.uint8], setting:
         return load_trained(AutoencoderKL.from_pretrained, folder, remedy=REMEDY).float().to(setting.device)
     share = VAE_SHARE if options.stage == "toybox" else 1.0
     budget = Budget(options.vae_steps, options.minutes and share * options.minutes)
-    vae = train_vae(clips, folder, run, budget, setting)
-    if rank() == 0:
-        for latents in options.cache.glob("latents-*.npy"):
-            latents.unlink()  # another autoencoder made them
-    return vae
+    return train_vae(clips, folder, run, budget, setting)
 
 
 def _diffusion(

@@ -23,8 +23,9 @@ class RunFolder:
         checkpoint: the file to go on from.
         log: the CSV file.
         columns: of the log; the first is the step.
-        origin: what decides how the run begins and what it sees, by option, such as ``{"--seed": 0}``. A
-            checkpoint that was begun with something else is not gone on from.
+        origin: what decides how the run begins and what it sees, by option, such as ``{"--seed": 0}``;
+            stages add what they find out, such as the autoencoder. A checkpoint that was begun with something
+            else is not gone on from.
         out: the folder of the model that the run trains for, if another run has to know it.
     """
 
