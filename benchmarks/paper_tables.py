@@ -4,7 +4,8 @@
     python -m benchmarks.paper_tables --model toybox --part 2/2   # in a second process
     python -m benchmarks.paper_tables --model toybox --summary    # the report of what is finished
 
-The words of all three must agree: a folder of results refuses other settings, judges or clips than its own.
+The words of all three must agree: a folder of results refuses other settings, weights, judges or clips
+than its own.
 Without --clips the pairs are held-out clips of the procedural world; with --clips FOLDER they are its clips
 and the rows of its prompts.csv (clip, source_prompt, target_prompt, mask). An interrupted study goes on where
 it stopped. Rows may be added, moved and changed in between: what has no edit yet gets one, and edits of rows
@@ -42,6 +43,7 @@ from dreammotion_core.cli_measuring import given_instruments
 from dreammotion_core.errors import ConfigError, DreamMotionError
 from dreammotion_core.methods.variants import VARIANTS
 from dreammotion_core.metrics import CoTracker, FlowTracker
+from dreammotion_core.source_branch import weights_digest
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -112,6 +114,7 @@ def study_facts(options: argparse.Namespace, *, pipe: DreamMotionPipeline) -> di
     return {
         "model": options.model,
         "precision": pipe.spec.precision,
+        "weights": weights_digest(pipe.backend.denoiser),
         "judge": options.judge,
         "tracker": (FlowTracker if options.cotracker is None else CoTracker).name,
         "cotracker": None if options.cotracker is None else options.cotracker.name,

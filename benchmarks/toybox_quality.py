@@ -29,6 +29,7 @@ from benchmarks.world_cases import KINDS, edit_case, edit_indices, sample_case
 from dreammotion_core import DreamMotionPipeline, EditConfig, Video
 from dreammotion_core.backends.registry import find_model
 from dreammotion_core.errors import DreamMotionError
+from dreammotion_core.source_branch import weights_digest
 from training.world import Shot, caption, render
 
 
@@ -123,7 +124,8 @@ def make_clips(options: argparse.Namespace) -> None:
         EditConfig(guidance_scale=options.guidance)  # refuses what no guided prediction can be made with
         facts |= {"steps": options.steps, "guidance": options.guidance}
     pipe = DreamMotionPipeline.from_pretrained(options.model, device=options.device)
-    results.begin(facts | {"fps": pipe.spec.fps})
+    weights = weights_digest(pipe.backend.denoiser)  # a folder keeps its name when its model is trained on
+    results.begin(facts | {"fps": pipe.spec.fps, "weights": weights})
     done = {record["index"] for record in results.records()}
     for index in tqdm([i for i in indices[part - 1 :: of] if i not in done], desc=options.task):
         if options.task == "edit":

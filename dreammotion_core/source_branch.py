@@ -75,11 +75,19 @@ def source_branch(
     return SourceBranch(cache, context=f"{_fingerprint(backend)} {guidance_scale!r} {sites!r}")
 
 
+def weights_digest(network: nn.Module) -> str:
+    """Text that differs between trainings of a network, from a few values of each of its parameters.
+
+    Args:
+        network: its layout, precision and device are not in the text, but rounding to another precision is.
+    """
+    return _digest([_samples(network)], context="weights")
+
+
 def _fingerprint(backend: Backend) -> str:
     """Text that differs between models, and between ways of computing one that give other bits."""
     spec, denoiser = backend.spec, backend.denoiser
-    named = dict([*denoiser.named_parameters(), *denoiser.named_buffers()])
-    layout = [(name, tensor.dtype, tuple(tensor.shape), tensor.stride()) for name, tensor in named.items()]
+    layout = [(name, t.dtype, tuple(t.shape), t.stride()) for name, t in _named_tensors(denoiser)]
     device = backend.device
     context = (
         (backend.prediction_type, [(name, _settings(module)) for name, module in denoiser.named_modules()]),
@@ -88,8 +96,16 @@ def _fingerprint(backend: Backend) -> str:
         (device, torch.cuda.get_device_name(device) if device.type == "cuda" else ""),
         [name for name, module in denoiser.named_modules() if _is_compiled(module)],
     )
-    samples = torch.cat([values.float().cpu() for values in map(_sample, named.values())])
-    return _digest([samples], context=repr(context))
+    return _digest([_samples(denoiser)], context=repr(context))
+
+
+def _named_tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from network.named_parameters()
+    yield from network.named_buffers()
+
+
+def _samples(network: nn.Module) -> Tensor:
+    return torch.cat([_sample(tensor).float().cpu() for _, tensor in _named_tensors(network)])
 
 
 def _settings(module: nn.Module) -> list[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from benchmarks.paper_claims import check_claims
 from benchmarks.paper_pairs import world_pairs
@@ -295,6 +296,19 @@ class TestStudy:
         with pytest.raises(ConfigError, match=r"first/sdedit holds a run with settings\.seed = 0, not 1"):
             study(tmp_path / "second", *words, "--set", "num_optimization_steps=1", "seed=1")
         assert not (tmp_path / "second").exists()
+
+    def test_a_model_that_was_trained_on_meanwhile_is_refused(self, tmp_path: Path) -> None:
+        model = save_tiny_unet3d(tmp_path / "model")
+        words = ["--model", str(model), "--methods", "sdedit", "--pairs", "1", "--out"]
+        first, second = str(tmp_path / "first"), str(tmp_path / "second")
+        run_study(arguments([*words, first, "--set", "num_optimization_steps=1"]))
+        (weights,) = (model / "unet").glob("*.safetensors")
+        tensors = load_file(weights)
+        save_file({name: 1.01 * tensor for name, tensor in tensors.items()}, weights, {"format": "pt"})
+
+        for others in ([first], [second, "--edits", first]):
+            with pytest.raises(ConfigError, match=r"first/sdedit holds a run with weights = \w+, not"):
+                run_study(arguments([*words, *others, "--set", "num_optimization_steps=1"]))
 
     @pytest.mark.parametrize(
         "words", [("--part", "3/2"), ("--pairs", "0"), ("--set", "x"), ("--set", "seed=-1")]
