@@ -18,6 +18,7 @@ import torch
 
 from benchmarks.counting import Counter
 from benchmarks.random_models import CASES, MODELS, PRECISIONS, STRIDE, random_inputs
+from benchmarks.words import count_of, device_of, frames_of
 from dreammotion_core import LoadOptions, MemorySourceCache, OutOfMemoryError
 from dreammotion_core.editing import distill_step
 from dreammotion_core.source_branch import SourceBranch
@@ -176,13 +177,15 @@ def _load_options(options: argparse.Namespace) -> LoadOptions:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.split("\n")[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(CASES))
-    parser.add_argument("--frames", type=int, nargs="+", help="instead of each model's own numbers")
-    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="in pixels, instead of its own")
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--frames", type=frames_of, nargs="+", help="instead of each model's own numbers")
+    parser.add_argument(
+        "--size", type=count_of, nargs=2, metavar=("H", "W"), help="in pixels, instead of its own"
+    )
+    parser.add_argument("--device", type=device_of, default="cuda")
     parser.add_argument("--precision", choices=PRECISIONS, default="bfloat16")
     parser.add_argument("--profile", choices=(*PROFILES, "low-memory"), default="plain")
-    parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--matrix-size", type=int, default=8192)
+    parser.add_argument("--repeats", type=count_of, default=10)
+    parser.add_argument("--matrix-size", type=count_of, default=8192)
     return parser
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.counting import all_precisions
+from benchmarks.words import count_of, frames_of
 from dreammotion_core import DreamMotionPipeline, LoadOptions, read_video
 from dreammotion_core.backends.base import Backend
 from dreammotion_core.distillation import masked_direction
@@ -38,8 +39,8 @@ def main() -> None:
         prog="python -m benchmarks.half_precision", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--model", default="toybox")
-    parser.add_argument("--frames", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=3, help="from the source, in float32")
+    parser.add_argument("--frames", type=frames_of, default=3)
+    parser.add_argument("--steps", type=count_of, default=3, help="from the source, in float32")
     options = parser.parse_args()
     exact = _pipeline(options.model, torch.float32)
     task = _task(exact, options.frames)

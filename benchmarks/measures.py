@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.words import count_of, frames_of
 from dreammotion_core import METRICS, ClipJudge, Instruments, MeasuredClip, MeasuredEdit, read_video
 
 CLIP = Path(__file__).resolve().parents[1] / "assets" / "examples" / "car" / "clip.mp4"
@@ -25,9 +26,9 @@ BAR = 5.0
 def main() -> None:
     """Measure an edit, and another of the same clip; print the seconds of each measure and of all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.measures", description=__doc__.split("\n")[0])
-    parser.add_argument("--frames", type=int, default=8, help="(default: %(default)s)")
+    parser.add_argument("--frames", type=frames_of, default=8, help="(default: %(default)s)")
     parser.add_argument(
-        "--size", type=int, nargs=2, default=(128, 128), metavar=("W", "H"), help="(default: 128 128)"
+        "--size", type=count_of, nargs=2, default=(128, 128), metavar=("W", "H"), help="(default: 128 128)"
     )
     options = parser.parse_args()
     before = _now()

@@ -21,6 +21,7 @@ from torch import Tensor
 from benchmarks.naive_step import naive_step
 from benchmarks.peak_memory import peak_bytes
 from benchmarks.random_models import MODELS, PRECISIONS, StepInputs, random_inputs
+from benchmarks.words import count_of, device_of, frames_of
 from dreammotion_core import LoadOptions, MemorySourceCache
 from dreammotion_core.backends.base import Backend
 from dreammotion_core.backends.registry import load_backend
@@ -63,11 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__.split("\n")[0])
     known = f"one with random weights ({', '.join(MODELS)}), or one that can be loaded (default: %(default)s)"
     parser.add_argument("--model", default="unet3d-64", help=known)
-    parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--latents", type=int, nargs=2, default=(40, 72), metavar=("H", "W"))
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--frames", type=frames_of, default=8)
+    parser.add_argument("--latents", type=count_of, nargs=2, default=(40, 72), metavar=("H", "W"))
+    parser.add_argument("--device", type=device_of, default="cpu")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=count_of, default=5)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--no-memory", action="store_true")
     which.add_argument("--only-memory", action="store_true")

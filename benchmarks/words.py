@@ -7,12 +7,30 @@ import json
 import re
 from typing import Any
 
+from dreammotion_core.backends.load_options import checked_device
+from dreammotion_core.errors import ConfigError
+
 
 def count_of(text: str) -> int:
     """A whole number above 0, from the command line."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def frames_of(text: str) -> int:
+    """A number of frames that a clip can have, from the command line."""
+    if (count := count_of(text)) < 2:
+        raise argparse.ArgumentTypeError("a clip of one frame does not move; pass at least 2")
+    return count
+
+
+def device_of(text: str) -> str:
+    """A device that is on this machine, from the command line."""
+    try:
+        return str(checked_device(text))
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def part_of(text: str) -> tuple[int, int]:

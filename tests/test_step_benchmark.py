@@ -1,11 +1,13 @@
 """The benchmarks of a step run, and compare steps that do the same."""
 
+from types import ModuleType
+
 import pytest
 import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
-from benchmarks import counted_cascade, gpu, random_cascade, step
+from benchmarks import counted_cascade, gpu, half_precision, measures, random_cascade, step
 from benchmarks.counted import COLUMNS, all_counted, counted, counted_step, row
 from benchmarks.counted_edits import PROFILES, PUBLISHED, needed
 from benchmarks.counting import Counter
@@ -88,9 +90,44 @@ def test_the_gpu_benchmark_runs_on_a_cpu_at_tiny_size(
     ]
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "words", "message"),
+    [
+        (measures, "--frames 0", "whole number above 0"),
+        (measures, "--frames 1", "at least 2"),
+        (measures, "--size 0 0", "whole number above 0"),
+        (step, "--frames 0", "whole number above 0"),
+        (step, "--latents 0 4", "whole number above 0"),
+        (step, "--repeats 0", "whole number above 0"),
+        (step, "--device cuda:99", "there is no device 'cuda:99'"),
+        (half_precision, "--frames 0", "whole number above 0"),
+        (half_precision, "--steps 0", "whole number above 0"),
+        (gpu, "--device cuda:99", "there is no device 'cuda:99'"),
+        (gpu, "--device tpu", "there is no device 'tpu'"),
+        (gpu, "--device cpu --size 0 8", "whole number above 0"),
+    ],
+)
+def test_wrong_words_are_explained(
+    benchmark: ModuleType,
+    words: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", [benchmark.__name__, *words.split()])
+
+    with pytest.raises(SystemExit):
+        benchmark.main()
+
+    assert message in capsys.readouterr().err
+
+
 def test_the_profiles_of_the_gpu_benchmark_are_load_options() -> None:
     parser = gpu._parser()
-    loaded = [gpu._load_options(parser.parse_args(["--profile", p])) for p in (*gpu.PROFILES, "low-memory")]
+    loaded = [
+        gpu._load_options(parser.parse_args(["--device", "cpu", "--profile", p]))
+        for p in (*gpu.PROFILES, "low-memory")
+    ]
 
     assert [options.gradient_checkpointing for options in loaded] == [False, False, False, True]
     assert [options.compile for options in loaded] == [False, False, True, False]
