@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from dreammotion_core.png_files import png_files
 
 PROMPTS_FILE = "prompts.csv"
 COLUMNS = ("clip", "source_prompt", "target_prompt")
+KNOWN = (*COLUMNS, "mask")
+"""With the column that may be left out."""
 CLIP_SUFFIXES = {".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"}
 
 
@@ -58,8 +61,9 @@ def folder_rows(folder: Path) -> list[PromptRow]:
     several rows.
 
     Raises:
-        ConfigError: if the file is missing or no such table, a cell is empty or one too many, prompts are
-            the same, a clip or mask does not exist, two rows are equal, or a clip in the folder has no row.
+        ConfigError: if the file is missing or no such table, a column has another name, a cell is empty
+            or one too many, prompts are the same, a clip or mask does not exist, two rows are equal, or
+            a clip in the folder has no row.
         MaskError: if a folder of masks is empty.
     """
     path = folder / PROMPTS_FILE
@@ -86,8 +90,14 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str | None, Any]]]:
     # A spreadsheet puts a mark before UTF-8, which would become part of the first column's name.
     with path.open(newline="", encoding="utf-8-sig") as lines:
         reader = csv.DictReader(lines, restval="", strict=True)
-        if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+        names = list(reader.fieldnames or ())
+        while names and not names[-1].strip():  # a spreadsheet may name columns that were emptied
+            names.pop()
+        reader.fieldnames = names
+        if missing := [name for name in COLUMNS if name not in names]:
             raise ConfigError(f"{path} lacks {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
+        if unknown := [name for name in names if names.count(name) > 1 or name not in KNOWN]:
+            raise ConfigError(f"{path} has a column {unknown[0]!r}; it takes {', '.join(KNOWN)}, each once")
         for row in reader:
             yield reader.line_num, row
 
@@ -103,10 +113,10 @@ def _checked_row(cells: dict[str | None, Any], folder: Path, place: str) -> Prom
     except PromptError as error:
         raise ConfigError(f"{place}: {error}") from error
     clip = folder / cells["clip"].strip()
-    if not clip.is_file():
+    if not os.path.isfile(clip):  # of a name too long for a file, `Path.is_file` raises
         raise ConfigError(f"{place} names {cells['clip'].strip()}, which is not in {folder}")
     mask = folder / name if (name := cells.get("mask", "").strip()) else clip.parent / "masks"
-    if not mask.exists():
+    if not os.path.exists(mask):
         raise ConfigError(f"{place} needs the mask {mask}, which does not exist")
     place = f"{place}, {cells['clip'].strip()}"
     with named(place):

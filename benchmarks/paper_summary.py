@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ class StudySummary:
         source: the figures of the source clips by themselves.
         columns: with any figure, in the order of `METRICS`.
         notes: why measures are missing.
+        others: names of the ablations and baselines that the model can do, finished or not.
         num_foreign: finished edits of pairs that the study does not have; they are left out.
     """
 
@@ -74,16 +75,20 @@ class StudySummary:
     source: Mapping[Column, Estimate]
     columns: Sequence[Column]
     notes: Sequence[str]
+    others: Collection[str]
     num_foreign: int
 
 
-def summarise_study(out: Path, *, variants: Sequence[Variant], numbers: Sequence[int]) -> StudySummary:
+def summarise_study(
+    out: Path, *, variants: Sequence[Variant], numbers: Sequence[int], others: Collection[str]
+) -> StudySummary:
     """Read all that is finished.
 
     Args:
         out: folder of the study.
         variants: the methods, in the order of the table.
         numbers: of all pairs of the study, in order.
+        others: names of all ablations and baselines that the full method has to be above.
 
     Raises:
         ConfigError: if nothing is finished, or a line of the results is damaged.
@@ -110,7 +115,7 @@ def summarise_study(out: Path, *, variants: Sequence[Variant], numbers: Sequence
         for v in finished
     }
     of_source = _values(records[finished[0].name], "source_value")
-    return StudySummary(methods, _estimates(of_source), columns, _notes(records), num_foreign)
+    return StudySummary(methods, _estimates(of_source), columns, _notes(records), others, num_foreign)
 
 
 def _in_order(

@@ -33,13 +33,14 @@ from benchmarks.paper_runs import (
     run_part,
     study_variants,
 )
-from benchmarks.paper_summary import FOREIGN, summarise_study
+from benchmarks.paper_summary import FOREIGN, FULL, summarise_study
 from benchmarks.words import count_of, part_of, setting_of
 from dreammotion_core import DreamMotionPipeline, MemorySourceCache
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.cli_evaluation import add_instruments
 from dreammotion_core.cli_measuring import given_instruments
 from dreammotion_core.errors import ConfigError, DreamMotionError
+from dreammotion_core.methods.variants import VARIANTS
 from dreammotion_core.metrics import CoTracker, FlowTracker
 
 
@@ -106,6 +107,18 @@ def numbers_of(options: argparse.Namespace, *, pairs: StudyPairs) -> Sequence[in
     return chosen[part - 1 :: parts]
 
 
+def study_facts(options: argparse.Namespace, *, pipe: DreamMotionPipeline) -> dict[str, Any]:
+    """By what the edits of a study are made and measured."""
+    return {
+        "model": options.model,
+        "precision": pipe.spec.precision,
+        "judge": options.judge,
+        "tracker": (FlowTracker if options.cotracker is None else CoTracker).name,
+        "cotracker": None if options.cotracker is None else options.cotracker.name,
+        "lpips": options.lpips,
+    }
+
+
 def run_study(options: argparse.Namespace) -> str:
     """Make and measure what is missing of a part, then report all that is finished.
 
@@ -124,16 +137,11 @@ def run_study(options: argparse.Namespace) -> str:
     variants, reasons = possible_variants(variants, config=config, pipe=pipe)
     if not variants:
         raise ConfigError("; ".join(reasons))
+    others, _ = possible_variants(
+        [variant for variant in VARIANTS.values() if variant.name != FULL], config=config, pipe=pipe
+    )
     pairs = pairs_of(options, spec=pipe.spec)
-    facts: dict[str, Any] = {
-        "model": options.model,
-        "precision": pipe.spec.precision,
-        "judge": options.judge,
-        "tracker": (FlowTracker if options.cotracker is None else CoTracker).name,
-        "cotracker": None if options.cotracker is None else options.cotracker.name,
-        "lpips": options.lpips,
-        **pairs.facts,
-    }
+    facts = study_facts(options, pipe=pipe) | pairs.facts
     check_study(options.out, variants=variants, config=config, facts=facts)
     if not options.summary:
         run_part(
@@ -147,7 +155,9 @@ def run_study(options: argparse.Namespace) -> str:
             out=options.out,
             edits=options.edits,
         )
-    summary = summarise_study(options.out, variants=variants, numbers=pairs.numbers)
+    summary = summarise_study(
+        options.out, variants=variants, numbers=pairs.numbers, others=[variant.name for variant in others]
+    )
     facts = {**facts, **config.to_dict()}
     report = write_report(summary, out=options.out, facts=facts, variants=variants, pairs=pairs)
     if summary.num_foreign:

@@ -38,13 +38,16 @@ def summarise(results: Results, *, judge: Judge | None) -> str:
         The table, in Markdown.
 
     Raises:
-        ConfigError: if the folder holds no results.
+        ConfigError: if the folder holds no results, or those of another benchmark.
     """
-    records = results.records()
+    records, task = results.records(), results.facts.get("task")
+    if records and task not in SUMMARIES:
+        raise ConfigError(
+            f"{results.path} holds results of another benchmark; pass that of {' or '.join(SUMMARIES)} --out"
+        )
     if not records:
         raise ConfigError(f"{results.path} holds no finished cases; make some with edit or sample --out")
-    summarise_task = _summarise_edits if results.facts["task"] == "edit" else _summarise_samples
-    measured, table = summarise_task(results, records, judge)
+    measured, table = SUMMARIES[task](results, records, judge)
     with written_atomically(results.path / "measures.json") as part:
         part.write_text(json.dumps(measured, indent=1) + "\n", "utf-8")
     return table
@@ -88,6 +91,10 @@ def _summarise_samples(
     contact_sheet(cells, results.path / "sheet-samples.png", columns=8)
     columns = {"samples": measured, "real clips": [m["real"] for m in measured]}
     return measured, _table(SAMPLE_ROWS, columns)
+
+
+SUMMARIES = {"edit": _summarise_edits, "sample": _summarise_samples}
+"""How the results of each task are summed up."""
 
 
 def _agrees(measures: Measures, who: str) -> bool | None:

@@ -5,7 +5,9 @@ Several processes may work in one folder on different cases.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -82,34 +84,34 @@ class Results:
                 )
 
     def records(self) -> list[dict[str, Any]]:
-        """The facts of all finished cases, in order of their ``"index"``.
+        """The facts of all finished cases by their ``"index"``, the last of one that was kept twice.
 
         Raises:
             ConfigError: if a line is damaged.
         """
         path = self._lines
-        records = []
+        records = {}
         for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], start=1):
             try:
-                records.append(_read_object(line, holding="index"))
+                record = _read_object(line, holding="index")
             except ValueError as error:
                 text = line[:60].decode("utf-8", "replace")
                 raise ConfigError(
                     f"line {number} of {path} is damaged ({text!r}); delete that line"
                 ) from error
-        return sorted(records, key=lambda record: record["index"])
+            records[record["index"]] = record  # whose clip has taken the place of an earlier one
+        return [records[index] for index in sorted(records)]
 
     def keep(self, frames: Frames, record: Mapping[str, Any]) -> None:
         """Keep a finished case: its clip first, then its line, so that a line always has its clip.
 
         Raises:
-            OutputError: if it cannot be written.
+            OutputError: if it cannot be written; then no part of the line is left.
         """
         with written_atomically(self._clip(record["index"])) as part:
             np.savez_compressed(part, frames=frames)
         try:
-            with self._lines.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(record) + "\n")
+            _append(f"{json.dumps(record)}\n".encode(), self._lines)
         except OSError as error:
             raise OutputError(
                 f"{self._lines} could not be written ({error.strerror or error}); free space and run it again"
@@ -138,6 +140,24 @@ class Results:
 
     def _clip(self, index: int) -> Path:
         return self.path / "clips" / f"{index:05}.npz"
+
+
+def _append(line: bytes, path: Path) -> None:
+    """Add a line to a file that other processes add to as well; all of it or nothing.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    # Without a buffer, which would write the rest of a line whose beginning was taken back.
+    with path.open("ab", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        end, rest = file.seek(0, os.SEEK_END), line
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except BaseException:
+            file.truncate(end)
+            raise
 
 
 def _read_object(text: bytes, *, holding: str | None = None) -> dict[str, Any]:

@@ -120,6 +120,7 @@ def make_clips(options: argparse.Namespace) -> None:
         facts |= config.to_dict()
     else:
         indices = list(range(options.cases))
+        EditConfig(guidance_scale=options.guidance)  # refuses what no guided prediction can be made with
         facts |= {"steps": options.steps, "guidance": options.guidance}
     pipe = DreamMotionPipeline.from_pretrained(options.model, device=options.device)
     results.begin(facts | {"fps": pipe.spec.fps})
@@ -142,6 +143,8 @@ def main() -> None:
             make_clips(options)
     except DreamMotionError as error:
         raise SystemExit(f"error: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; the same command goes on where it was") from None
 
 
 if __name__ == "__main__":

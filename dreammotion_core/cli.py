@@ -19,9 +19,9 @@ from transformers.utils import logging as transformers_logging
 
 from dreammotion_core.backends.base import ModelSpec
 from dreammotion_core.backends.registry import find_model, list_models
-from dreammotion_core.cli_ablation import ablated_text, check_ablation
+from dreammotion_core.cli_ablation import ablated, check_ablation
 from dreammotion_core.cli_arguments import build_parser, given_clip, given_device, given_load_options
-from dreammotion_core.cli_measuring import measured_text
+from dreammotion_core.cli_measuring import measured
 from dreammotion_core.cli_places import check_places, given_receipt
 from dreammotion_core.cli_selecting import (
     SelectedObject,
@@ -109,7 +109,8 @@ def _selected(options: argparse.Namespace, video: Video) -> SelectedObject:
 
 
 def _metrics(options: argparse.Namespace) -> None:
-    print(measured_text(options, note=_note))
+    for text in measured(options, note=_note):
+        print(text)
 
 
 def _ablate(options: argparse.Namespace) -> None:
@@ -117,7 +118,8 @@ def _ablate(options: argparse.Namespace) -> None:
     check_ablation(options)
     video = given_clip(options, find_model(options.model))
     selected = _selected(options, video)
-    print(ablated_text(options, pipe=_pipeline(options), video=video, mask=selected.masks, note=_note))
+    for text in ablated(options, pipe=_pipeline(options), video=video, mask=selected.masks, note=_note):
+        print(text)
 
 
 def _preflight(options: argparse.Namespace) -> None:
@@ -229,7 +231,7 @@ def _write_results(options: argparse.Namespace, output: EditOutput, selected: Se
         write_frames(output.frames, options.frames_dir, fps=output.video.fps)
     print(
         f"{options.out}: {len(output.video)} frames, {len(output.losses)} steps in {output.seconds:.0f} s, "
-        f"seed {output.config.seed}; {outside_words(output.max_difference_outside)}"
+        f"seed {output.config.seed}; {outside_words(output)}"
     )
 
 

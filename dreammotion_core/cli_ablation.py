@@ -12,6 +12,7 @@ from dreammotion_core.ablation import VariantEvent, VariantResult, run_ablation
 from dreammotion_core.atomic_files import check_writable
 from dreammotion_core.cli_measuring import Note, given_instruments
 from dreammotion_core.cli_settings import given_config
+from dreammotion_core.errors import OutputError
 from dreammotion_core.events import StepDone
 from dreammotion_core.methods import method_for
 from dreammotion_core.methods.variants import known_variants
@@ -23,9 +24,9 @@ from dreammotion_core.reports.page import markdown_table
 from dreammotion_core.values import Mask, Notice, Video
 
 
-def ablated_text(
+def ablated(
     options: argparse.Namespace, *, pipe: DreamMotionPipeline, video: Video, mask: Mask, note: Note
-) -> str:
+) -> Iterator[str]:
     """Run ``ablate`` on a loaded model and a selected object. What is finished is written whatever comes.
 
     Args:
@@ -35,12 +36,13 @@ def ablated_text(
         mask: (F, H, W) bool, the object.
         note: is told what the edits have to say, and what was kept where one of them failed.
 
-    Returns:
-        A table in Markdown, and where the page is.
+    Yields:
+        A table in Markdown, also where the page cannot be written then; and where the page is.
 
     Raises:
-        DreamMotionError: if an edit or a measure cannot be made, or the page cannot be written.
+        DreamMotionError: if an edit or a measure cannot be made.
         KeyboardInterrupt: with what was kept.
+        OutputError: if the page cannot be written.
     """
     config = given_config(options, usual=pipe.spec.settings)
     for variant in known_variants(options.variants):
@@ -66,12 +68,9 @@ def ablated_text(
     except Exception:
         note(Notice("kept", _kept(results, options.out, video)))
         raise
+    yield _table(results)
     write_ablation_board(results, options.out, source=video)
-    measured = {r.variant.label: r.measurements for r in results}
-    header, rows, _ = measurement_cells(measured)
-    notes = [f"not measured: {reason}" for reason in missing_reasons(measured)]
-    where = f"\n{options.out}: {len(results)} variants side by side"
-    return "\n".join([markdown_table(header, rows=rows), *notes, where])
+    yield f"\n{options.out}: {len(results)} variants side by side"
 
 
 def check_ablation(options: argparse.Namespace) -> None:
@@ -102,9 +101,19 @@ def _finished(events: Iterable[VariantEvent | VariantResult], note: Note) -> Ite
                 bar.update()
 
 
+def _table(results: Sequence[VariantResult]) -> str:
+    measured = {r.variant.label: r.measurements for r in results}
+    header, rows, _ = measurement_cells(measured)
+    notes = [f"not measured: {reason}" for reason in missing_reasons(measured)]
+    return "\n".join([markdown_table(header, rows=rows), *notes])
+
+
 def _kept(results: Sequence[VariantResult], out: Path, video: Video) -> str:
-    """Write the page of what is finished, and say so."""
+    """Write the page of what is finished, and say so; the figures themselves where it cannot be written."""
     if not results:
         return "No variant was finished. Nothing was written."
-    write_ablation_board(results, out, source=video)
+    try:
+        write_ablation_board(results, out, source=video)
+    except OutputError as error:
+        return f"{error}. What was finished:\n{_table(results)}"
     return f"{out} shows what was finished: {', '.join(r.variant.label for r in results)}."

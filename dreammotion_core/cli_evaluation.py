@@ -12,6 +12,7 @@ from dreammotion_core.cli_options import (
     add_place,
     add_range,
     add_segmenter,
+    add_start,
     add_words,
 )
 from dreammotion_core.cli_settings import add_settings
@@ -54,12 +55,20 @@ def _add_metrics(parser: argparse.ArgumentParser) -> None:
         "--object", dest="object_index", metavar="K", type=int, help="which one, if the mask numbers several"
     )
     parser.add_argument(
+        "--mask-grow",
+        metavar="PIXELS",
+        type=int,
+        default=0,
+        help="grow the mask (negative: shrink), as for `edit`",
+    )
+    parser.add_argument(
         "--edited-mask", metavar="PATH", type=Path, help="where the object is in the edit, for its outline"
     )
     parser.add_argument(
         "--edited-object", metavar="K", type=int, help="which one, if the edited mask numbers several"
     )
-    add_range(parser, "of the source, as many and as fast as the edit's")
+    default = "of the source, as many and as fast as the edit's"
+    add_start(parser, default, rate="read a source video at so many frames a second")
     add_device(_add_measures(parser))
     parser.add_argument("--json", metavar="PATH", type=Path, help="also write the figures as JSON")
 
@@ -79,7 +88,8 @@ def _add_ablate(parser: argparse.ArgumentParser) -> None:
     )
     _add_measures(parser)
     add_segmenter(add_model(parser))
-    add_settings(parser)
+    # Every variant names its method.
+    add_settings(parser, but_for=("method",))
 
 
 def add_instruments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ import numpy as np
 from dreammotion_core.atomic_files import check_writable, written_atomically
 from dreammotion_core.cli_arguments import given_device
 from dreammotion_core.clip_reading import read_folder
-from dreammotion_core.errors import ConfigError
+from dreammotion_core.config import EditConfig
+from dreammotion_core.errors import ConfigError, PromptError
 from dreammotion_core.frame_folders import kept_fps
 from dreammotion_core.mask_files import read_masks
+from dreammotion_core.masks import grown_mask
 from dreammotion_core.metrics import (
     ClipJudge,
     CoTracker,
@@ -38,15 +40,16 @@ Note = Callable[[Notice], None]
 """Is told what the user should know, as it comes."""
 
 
-def measured_text(options: argparse.Namespace, *, note: Note) -> str:
+def measured(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
     """Run ``metrics``.
 
     Args:
         options: of the command line.
         note: is told what reading changed.
 
-    Returns:
-        A table in Markdown, and what could not be measured and why.
+    Yields:
+        A table in Markdown, and what could not be measured and why; also where the JSON cannot be written
+        then.
 
     Raises:
         InputError: if clips, masks or names cannot be used.
@@ -54,22 +57,28 @@ def measured_text(options: argparse.Namespace, *, note: Note) -> str:
         OutputError: if the JSON cannot be written.
     """
     known_metrics(options.metrics)
+    _check_target_prompt(options.target_prompt)
+    _check_mask_grow(options)
     if options.json is not None:
         check_writable(options.json)
     source, edited = _clips(options, note)
+    given = _mask(options.mask, source, note, options.object_index)
     measurements = evaluate_edit(
         source.frames,
         edited=edited.frames,
-        mask=_mask(options.mask, source, note, options.object_index),
+        mask=None if given is None else grown_mask(given, pixels=options.mask_grow),
+        object_mask=given,
         edited_mask=_mask(options.edited_mask, source, note, options.edited_object),
         target_prompt=options.target_prompt,
         names=options.metrics,
         instruments=given_instruments(options),
     )
+    if given is not None and not options.mask_grow and options.edited.is_dir():
+        _suggest_growing(measurements, note)
+    yield _listed(measurements)
     if options.json is not None:
         with written_atomically(options.json) as part:
             part.write_text(json.dumps([m.to_dict() for m in measurements], indent=2) + "\n", "utf-8")
-    return _listed(measurements)
 
 
 def given_instruments(options: argparse.Namespace) -> Instruments:
@@ -89,6 +98,23 @@ def given_instruments(options: argparse.Namespace) -> Instruments:
     return Instruments(judge=judge, tracker=tracker, lpips=lpips)
 
 
+def _check_target_prompt(prompt: str | None) -> None:
+    if prompt is not None and not prompt.strip():
+        raise PromptError(
+            "the target prompt is empty; describe in a few words what the edit should show, or leave "
+            "--target-prompt out"
+        )
+
+
+def _check_mask_grow(options: argparse.Namespace) -> None:
+    # Has the limits of the setting.
+    EditConfig(mask_grow=options.mask_grow)
+    if options.mask_grow and options.mask is None:
+        raise ConfigError(
+            f"the mask is to grow by {options.mask_grow} pixels, but none is given; give it with --mask"
+        )
+
+
 def _clips(options: argparse.Namespace, note: Note) -> tuple[Video, Video]:
     """Source and edit, the same moments of both."""
     if options.video.is_dir() and options.fps is not None:
@@ -102,7 +128,7 @@ def _clips(options: argparse.Namespace, note: Note) -> tuple[Video, Video]:
         options.video,
         note,
         start_frame=options.start_frame,
-        max_frames=len(edited) if options.num_frames is None else options.num_frames,
+        max_frames=len(edited),
         fps=_source_fps(options, edited_fps),
     )
     if options.fps is not None and edited_fps is not None and not is_same_rate(options.fps, edited_fps):
@@ -145,6 +171,15 @@ def _mask(path: Path | None, video: Video, note: Note, object_index: int | None)
     given = read_masks(path, num_frames=len(video), size=video.size, object_index=object_index)
     _tell(given.notices, path, note)
     return np.asarray(given.masks)
+
+
+def _suggest_growing(measurements: Sequence[Measurement], note: Note) -> None:
+    """Of frames, which were not compressed and so hardly change by themselves."""
+    if any(m.metric.name == "background_difference" and m.value for m in measurements):
+        text = (
+            "Pixels outside the mask changed. If the mask was grown for the edit, give the same --mask-grow."
+        )
+        note(Notice("grown", text))
 
 
 def _tell(notices: Iterable[Notice], path: Path, note: Note) -> None:

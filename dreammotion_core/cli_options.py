@@ -53,15 +53,17 @@ def add_pointing(group: argparse._ArgumentGroup) -> None:
 
 def add_range(parser: argparse.ArgumentParser, default: str) -> None:
     """Which frames of the clip are used."""
+    rate = "resample a video to so many frames a second first; of frames that keep no rate: what it is"
+    span = add_start(parser, default, rate=rate)
+    span.add_argument("--num-frames", type=int, metavar="N", help="how many")
+
+
+def add_start(parser: argparse.ArgumentParser, default: str, *, rate: str) -> argparse._ArgumentGroup:
+    """Where the frames that are used begin, and how fast they are."""
     span = parser.add_argument_group(f"which frames (default: {default})")
     span.add_argument("--start-frame", type=int, default=0, metavar="N", help="first frame (%(default)s)")
-    span.add_argument("--num-frames", type=int, metavar="N", help="how many")
-    span.add_argument(
-        "--fps",
-        type=float,
-        metavar="RATE",
-        help="resample a video to so many frames a second first; of frames that keep no rate: what it is",
-    )
+    span.add_argument("--fps", type=float, metavar="RATE", help=rate)
+    return span
 
 
 def add_model(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

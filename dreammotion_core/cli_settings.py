@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from dreammotion_core.config import CHOICES, PRESETS, EditConfig
@@ -47,8 +47,13 @@ _SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 _SHORT_FLAGS = {"num_optimization_steps": "--steps"}
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add an option for each setting, and one for the preset."""
+def add_settings(parser: argparse.ArgumentParser, *, but_for: Collection[str] = ()) -> None:
+    """Add an option for each setting, and one for the preset.
+
+    Args:
+        parser: of a command.
+        but_for: names of settings that the command chooses itself.
+    """
     group = parser.add_argument_group("settings (default: those of the preset)")
     group.add_argument(
         "--preset",
@@ -57,6 +62,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         help="keep-shape: for new colours and materials; paper: its optimiser, slow (%(default)s)",
     )
     for name, (what, reading) in _SETTINGS.items():
+        if name in but_for:
+            continue
         no = "no-" if reading.get("action") == "store_false" else ""
         flag = _SHORT_FLAGS.get(name, f"--{no}{name.replace('_', '-')}")
         group.add_argument(flag, dest=name, default=argparse.SUPPRESS, help=what, **reading)

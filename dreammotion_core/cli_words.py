@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dreammotion_core.values import StepLosses
+from dreammotion_core.values import EditOutput, StepLosses
 
 
 def losses_words(losses: StepLosses) -> str:
@@ -10,14 +10,11 @@ def losses_words(losses: StepLosses) -> str:
     return f"V-DDS {losses.appearance:.3f}, S-SSM {losses.spatial:.4f}, T-SSM {losses.temporal:.4f}"
 
 
-def outside_words(difference: int | None) -> str:
-    """What happened outside the mask.
-
-    Args:
-        difference: the largest there, in 8-bit levels; None where the whole frame was edited.
-    """
+def outside_words(output: EditOutput) -> str:
+    """What an edit did outside its mask, which is not the given one where it was grown."""
+    difference, grow = output.max_difference_outside, output.config.mask_grow
     if difference is None:
         return "the whole frame was edited"
-    if difference == 0:
-        return "outside the mask: unchanged"
-    return f"outside the mask: changed by up to {difference} of 255 levels"
+    resized = f", {'grown' if grow > 0 else 'shrunk'} by {abs(grow)} pixels" if grow else ""
+    changed = f"changed by up to {difference} of 255 levels" if difference else "unchanged"
+    return f"outside the mask{resized}: {changed}"

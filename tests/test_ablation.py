@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import json
 import re
@@ -337,9 +338,11 @@ class TestCommands:
         ("words", "message"),
         [
             (("--object", "2"), "object 2 was chosen of a mask that is not given"),
+            (("--mask-grow", "2"), "give it with --mask"),
+            (("--mask-grow", "1000"), "mask_grow is 1000"),
             (("--metrics", "beauty"), "known are: text_alignment"),
             (("--judge", "nobody"), "there is no judge"),
-            (("--num-frames", "2"), "2 frames"),
+            (("--target-prompt", " "), "the target prompt is empty"),
         ],
     )
     def test_what_cannot_be_measured_is_said(
@@ -354,6 +357,15 @@ class TestCommands:
 
         assert code in (1, 2), clip
         assert message in capsys.readouterr().err
+
+    def test_metrics_takes_no_length_because_the_edit_has_one(
+        self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            main(["metrics", str(clip), str(tmp_path / "edited"), "--num-frames", "2"])
+
+        assert stopped.value.code == 2
+        assert "unrecognized arguments: --num-frames" in capsys.readouterr().err
 
     @pytest.fixture
     def ablate(self, clip: Path, tmp_path: Path) -> Callable[..., int]:
@@ -427,6 +439,68 @@ class TestCommands:
         (tmp_path / "board.html").unlink()
         assert ablate("sdedit") == code
         assert "No variant was finished. Nothing was written." in capsys.readouterr().err
+
+    @pytest.fixture
+    def full_disk(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def write(*_: Any, **__: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Path, "write_text", write)
+
+    @pytest.mark.usefixtures("ablate", "full_disk")
+    @pytest.mark.parametrize("stops", [False, True])
+    def test_the_figures_are_told_though_the_page_cannot_be_written(
+        self,
+        ablate: Callable[..., int],
+        stops: bool,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        edit = DreamMotionPipeline.stream
+
+        def stopping(pipe: DreamMotionPipeline, *args: Any, config: EditConfig, **more: Any) -> Iterator[Any]:
+            if stops and config.method == "sdedit":
+                raise KeyboardInterrupt
+            yield from edit(pipe, *args, config=config, **more)
+
+        monkeypatch.setattr(DreamMotionPipeline, "stream", stopping)
+
+        assert ablate("dreammotion", "sdedit") == (130 if stops else 1)
+        said = capsys.readouterr()
+        assert "board.html could not be written (No space left on device)" in said.err
+        assert "| DreamMotion | 0." in (said.err if stops else said.out)
+        assert not (tmp_path / "board.html").exists()
+
+    @pytest.mark.usefixtures("full_disk")
+    def test_the_figures_of_an_edit_are_told_though_their_file_cannot_be_written(
+        self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ["metrics", str(clip), str(clip), "--judge", "none", "--metrics", "colour_jitter"]
+
+        assert main([*words, "--json", str(tmp_path / "figures.json")]) == 1
+        said = capsys.readouterr()
+        assert "figures.json could not be written" in said.err
+        assert "Colour jitter" in said.out
+
+    def test_a_page_that_cannot_be_written_is_refused_before_the_first_edit(
+        self, ablate: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "board.html").mkdir()
+
+        assert ablate("dreammotion") == 1
+        said = capsys.readouterr()
+        assert "is a folder; choose the name of a file" in said.err
+        assert not said.out
+
+    def test_ablate_takes_no_method_because_its_variants_name_theirs(
+        self, ablate: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            ablate("dreammotion", more=("--method", "sdedit"))
+
+        assert stopped.value.code == 2
+        assert "unrecognized arguments: --method" in capsys.readouterr().err
 
     def test_a_wrong_variant_is_refused_before_any_work(
         self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -243,6 +243,34 @@ def test_masks_of_a_folder_of_frames_are_as_fast_as_it(tmp_path: Path) -> None:
     assert read_video(tmp_path / "masks.mp4").fps == 8.0
 
 
+@pytest.mark.parametrize(("pixels", "words"), [(4, "grown by 4 pixels"), (-3, "shrunk by 3 pixels")])
+def test_an_edit_in_a_grown_mask_is_measured_in_it(
+    clip: Path,
+    model: Path,
+    masks: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    pixels: int,
+    words: str,
+) -> None:
+    frames, figures, grow = tmp_path / "frames", tmp_path / "figures.json", ("--mask-grow", str(pixels))
+    given = ("--mask", masks, "--colour-smoothing", 0, "--mask-feather", 0, "--frames-dir", frames)
+    measure = ["metrics", clip, frames, "--mask", masks, "--edited-mask", masks, "--json", figures]
+    measure += ["--judge", "none", "--metrics", "background_difference", "mask_overlap"]
+
+    def outside(*more: str) -> float:
+        assert main([*map(str, measure), *more]) == 0
+        background, overlap = json.loads(figures.read_text())
+        assert overlap["value"] == 1.0
+        return float(background["value"])
+
+    assert main([*edit_arguments(clip, model, tmp_path / "out.mp4", *given), *grow]) == 0
+    assert f"outside the mask, {words}: unchanged" in capsys.readouterr().out
+    assert outside(*grow) == 0.0
+    assert (outside() > 0) == (pixels > 0)
+    assert ("give the same --mask-grow" in capsys.readouterr().err) == (pixels > 0)
+
+
 def test_edit_of_the_whole_frame(
     clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

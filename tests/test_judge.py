@@ -19,7 +19,8 @@ from training.judge_data import (
     square_around,
     views,
 )
-from training.loop import Budget, RunFolder, Setting
+from training.loop import Budget, Setting
+from training.run_folder import RunFolder
 from training.tokenizer import build_tokenizer
 from training.world import ATTRIBUTES, Scene, caption, render, sample_scene, variants
 

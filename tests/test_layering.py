@@ -135,7 +135,7 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "cli_measuring": BOTTOM
     | FILES
     | {"metrics", "metrics.measurement", "reports.page", "reports.measurement_table"}
-    | {"cli_arguments", "clip_reading"},
+    | {"cli_arguments", "clip_reading", "masks"},
     "cli_ablation": BOTTOM
     | {"atomic_files", "ablation", "events", "pipeline", "methods", "methods.variants", "metrics"}
     | {f"reports.{part}" for part in ("page", "measurement_table", "ablation_board")}

@@ -81,6 +81,15 @@ def test_a_folder_gives_every_so_many_frames_with_their_masks(folder: Path) -> N
         ),
         (PROMPTS + "one/clip.mp4,a red car,a blue car\n", "asks twice for “a blue car”"),
         (PROMPTS + "two/clip.mp4,a,b\n", "line 3 .* names two/clip.mp4"),
+        (PROMPTS.replace("_prompt\n", "_prompt,Mask\n"), "column 'Mask'; it takes clip, .*, mask, each once"),
+        (PROMPTS.replace("_prompt\n", "_prompt,masks\n"), "column 'masks'; it takes clip"),
+        (PROMPTS.replace("_prompt\n", "_prompt,clip\n"), "column 'clip'; .* each once"),
+        (PROMPTS.replace("_prompt\n", "_prompt,,\n") + "one/clip.mp4,a,b,c\n", "line 3 .* more cells"),
+        (PROMPTS + f"{300 * 'long'}.mp4,a,b\n", "line 3 .* which is not in"),
+        (
+            PROMPTS.replace("_prompt\n", "_prompt,mask\n", 1) + f"one/clip.mp4,a,b,{300 * 'long'}\n",
+            "line 3 .* does not exist",
+        ),
     ],
 )
 def test_a_wrong_prompt_file_is_refused(folder: Path, text: str | None, message: str) -> None:
@@ -104,6 +113,12 @@ def test_a_prompt_file_of_a_spreadsheet_is_read(folder: Path) -> None:
 
     assert (row.source_prompt, row.target_prompt) == ("a red car, road", "a blue car")
     assert (row.clip, row.mask) == (folder / "one" / "clip.mp4", folder / "one" / "masks")
+
+
+def test_emptied_columns_of_a_spreadsheet_are_left_out(folder: Path) -> None:
+    (folder / "prompts.csv").write_text("".join(f"{line},,\n" for line in PROMPTS.splitlines()))
+
+    assert folder_rows(folder)[0].target_prompt == "a blue car"
 
 
 def test_a_mask_video_is_no_clip_without_a_row(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -247,7 +247,7 @@ class TestStudy:
 
     def test_nothing_finished_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no finished edits"):
-            summarise_study(tmp_path, variants=[VARIANTS[FULL]], numbers=[0])
+            summarise_study(tmp_path, variants=[VARIANTS[FULL]], numbers=[0], others=())
 
     def test_judge_and_tracker_are_those_of_metrics(self, study: Study, tmp_path: Path) -> None:
         words = ("--methods", "sdedit", "--pairs", "1")
@@ -315,8 +315,7 @@ class TestClaims:
         }
         for variant in variants:
             keep_figures(tmp_path, variant, figures[variant.name])
-        summary = summarise_study(tmp_path, variants=variants, numbers=range(9))
-        holds = {claim.statement: claim.holds for claim in check_claims(summary)}
+        holds = verdicts(tmp_path, *variants)
 
         assert holds["Matching raises motion fidelity"] is True
         assert holds["Temporal matching raises motion fidelity"] is False
@@ -332,16 +331,44 @@ class TestClaims:
         for index, fidelity in enumerate((0.80, 0.99)):
             keep_figures(tmp_path, full, (fidelity, 0.2, 0.99), index=index)
         keep_figures(tmp_path, other, (0.85, 0.2, 0.99))
-        claims = check_claims(summarise_study(tmp_path, variants=[full, other], numbers=range(9)))
+        holds = verdicts(tmp_path, full, other)
 
-        holds = {claim.statement: claim.holds for claim in claims}
         assert holds["Temporal matching raises motion fidelity"] is False
+        assert holds["Motion fidelity is above every ablation and baseline"] is False
+
+    def test_methods_without_a_pair_in_common_are_not_compared(self, tmp_path: Path) -> None:
+        full, other = VARIANTS[FULL], VARIANTS["no-temporal"]
+        keep_figures(tmp_path, full, (0.99, 0.2, 0.99), index=0)
+        keep_figures(tmp_path, other, (0.85, 0.2, 0.99), index=1)
+
+        assert verdicts(tmp_path, full, other)["Temporal matching raises motion fidelity"] is None
+
+    def test_being_above_all_is_not_measured_while_one_is_missing(self, tmp_path: Path) -> None:
+        full, other = VARIANTS[FULL], VARIANTS["no-matching"]
+        keep_figures(tmp_path, full, (0.99, 0.2, 0.99))
+        keep_figures(tmp_path, other, (0.85, 0.2, 0.99))
+
+        statement = "Motion fidelity is above every ablation and baseline"
+        assert verdicts(tmp_path, full, other)[statement] is True
+        assert verdicts(tmp_path, full, other, others=("no-matching", "sdedit"))[statement] is None
+
+    def test_how_well_the_text_is_followed_is_compared_pair_by_pair(self, tmp_path: Path) -> None:
+        full, other = VARIANTS[FULL], VARIANTS["no-matching"]
+        names = ("text_alignment", "colour_jitter", "ssim_outside")
+        for index, alignment in enumerate((0.68, 0.99)):
+            keep_figures(tmp_path, full, (alignment, 0.2, 0.99), index=index, names=names)
+        statement = "The text is followed as well as by DDS only, less 1 %"
+
+        keep_figures(tmp_path, other, (0.70, 0.2, 0.99), names=names)
+        assert verdicts(tmp_path, full, other)[statement] is False
+        keep_figures(tmp_path, other, (0.685, 0.2, 0.99), names=names)
+        assert verdicts(tmp_path, full, other)[statement] is True
 
     def test_judges_do_not_share_a_column(self, tmp_path: Path) -> None:
         full, other = VARIANTS[FULL], VARIANTS["no-mask"]
         keep_figures(tmp_path, full, (0.9, 0.1, 0.9), tracker="RGB DIS flow")
         keep_figures(tmp_path, other, (0.8, 0.1, 0.9), tracker="CoTracker")
-        summary = summarise_study(tmp_path, variants=[full, other], numbers=range(9))
+        summary = summarise_study(tmp_path, variants=[full, other], numbers=range(9), others=[other.name])
 
         headings = [column.heading for column in summary.columns]
         assert headings[:2] == ["Motion-Fidelity (CoTracker) ↑", "Motion-Fidelity (RGB DIS flow) ↑"]
@@ -352,16 +379,23 @@ class TestClaims:
         assert "| DreamMotion | 1 | - | 0.900 |" in report
 
 
+def verdicts(out: Path, *variants: Variant, others: Sequence[str] = ()) -> dict[str, bool | None]:
+    """What the claims say of some methods, by statement; is the first above `others`, or all the rest?"""
+    names = others or [variant.name for variant in variants[1:]]
+    summary = summarise_study(out, variants=variants, numbers=range(9), others=names)
+    return {claim.statement: claim.holds for claim in check_claims(summary)}
+
+
 def keep_figures(
     out: Path,
     variant: Variant,
     figures: tuple[float, float, float],
     *,
+    names: tuple[str, str, str] = ("motion_fidelity", "colour_jitter", "ssim_outside"),
     tracker: str = "RGB DIS flow",
     index: int = 0,
 ) -> None:
-    """A finished pair with given figures of motion, jitter and background."""
-    names = ("motion_fidelity", "colour_jitter", "ssim_outside")
+    """A finished pair with given figures, usually of motion, jitter and background."""
     measures = [
         {"metric": n, "value": v, "source_value": None, "judge": tracker * (n == names[0]), "note": ""}
         for n, v in zip(names, figures, strict=True)

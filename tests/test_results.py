@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from benchmarks.results import Results
 from dreammotion_core.errors import ConfigError, OutputError
 
+ROOT = Path(__file__).resolve().parents[1]
 FRAMES = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
 
 
@@ -74,6 +77,42 @@ def test_a_clip_that_is_missing_or_damaged_is_named(folder: Path, content: bytes
         clip.write_bytes(whole[:-30] if isinstance(content, str) else content)
     with pytest.raises(ConfigError, match=r'00003\.npz is missing or damaged; delete .* "index": 3 from'):
         Results(folder).frames(3)
+
+
+def test_of_a_case_that_was_kept_twice_the_last_counts(folder: Path) -> None:
+    Results(folder).keep(FRAMES, {"index": 1})
+    Results(folder).keep(FRAMES[::-1], {"index": 3, "seconds": 2})
+
+    assert Results(folder).records() == [{"index": 1}, {"index": 3, "seconds": 2}]
+    assert np.array_equal(Results(folder).frames(3), FRAMES[::-1])
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from benchmarks.results import Results
+from dreammotion_core.errors import OutputError
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+try:
+    Results(Path(sys.argv[1])).keep(np.zeros((1, 8, 8, 3), np.uint8), {"index": 4, "title": 5000 * "long"})
+except OutputError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_no_half_line(folder: Path) -> None:
+    lines = folder / "cases.jsonl"
+    before = lines.read_bytes()
+
+    words = [sys.executable, "-c", FULL_DISK, str(folder)]
+    said = subprocess.run(words, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+
+    assert "cases.jsonl could not be written (File too large); free space" in said
+    assert lines.read_bytes() == before
+    Results(folder).keep(FRAMES, {"index": 4})
+    assert [record["index"] for record in Results(folder).records()] == [3, 4]
 
 
 def test_a_line_that_cannot_be_written_is_said(folder: Path) -> None:

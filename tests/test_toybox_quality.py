@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import toybox_quality
 from benchmarks.fitting import fitted_value
 from benchmarks.judge import Judge
 from benchmarks.quality_measures import measure_edit, measure_sample
@@ -200,6 +201,35 @@ def test_a_folder_goes_on_only_with_its_own_run(tmp_path: Path) -> None:
     (tmp_path / "cases.jsonl").write_text('{"index": 1}\n{"ind')
     with pytest.raises(ConfigError, match="delete that line"):
         Results(tmp_path).records()
+
+
+def test_results_of_another_benchmark_are_not_summed_up(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    results.begin({"model": "toybox", "label": "DreamMotion"})
+    results.keep(np.zeros((2, 8, 8, 3), np.uint8), {"index": 0})
+
+    with pytest.raises(ConfigError, match="results of another benchmark; pass that of edit or sample"):
+        summarise(Results(tmp_path), judge=None)
+
+
+@pytest.mark.parametrize("guidance", ["nan", "inf", "-1"])
+def test_samples_with_an_impossible_guidance_are_refused(guidance: str, tmp_path: Path) -> None:
+    options = arguments(["sample", f"--guidance={guidance}", "--out", str(tmp_path)])
+
+    with pytest.raises(ConfigError, match="guidance_scale"):
+        make_clips(options)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_run_that_is_stopped_says_how_it_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def stopped(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["toybox_quality", "edit", "--out", str(tmp_path)])
+    monkeypatch.setattr(toybox_quality, "make_clips", stopped)
+
+    with pytest.raises(SystemExit, match="the same command goes on"):
+        toybox_quality.main()
 
 
 @pytest.mark.parametrize(

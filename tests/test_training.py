@@ -16,8 +16,9 @@ from dreammotion_core import DreamMotionPipeline, EditConfig
 from dreammotion_core.errors import InputError, OutputError
 from training.arguments import new_parser
 from training.interruption import Interruption
-from training.loop import Budget, Recipe, RunFolder, learning_rate, train
+from training.loop import Budget, Recipe, learning_rate, train
 from training.run import main
+from training.run_folder import RunFolder
 from training.state import Ema
 from training.vae import new_vae, whiten
 from training.world import render, sample_scene
@@ -243,12 +244,12 @@ def test_a_damaged_autoencoder_in_the_output_folder_is_refused(
     assert "cannot be loaded" in refusal(["toybox", *options_for(tmp_path)], capsys)
 
 
-def linear_run(folder: Path, num_inputs: int = 3) -> None:
-    """Two steps of the smallest model there is."""
+def linear_run(folder: Path, num_inputs: int = 3, steps: int = 2) -> None:
+    """A few steps of the smallest model there is."""
     model = torch.nn.Linear(num_inputs, 1)
     recipe = Recipe(learning_rate=0.1, weight_decay=0.0, ema_decay=0.9, save_every=2)
     run = RunFolder(folder / "run.pt", folder / "log.csv", ["step"])
-    train(model, lambda *_: model.weight.square().sum(), recipe=recipe, run=run, budget=Budget(2))
+    train(model, lambda *_: model.weight.square().sum(), recipe=recipe, run=run, budget=Budget(steps))
 
 
 @pytest.mark.parametrize("content", [b"", b"half of a file", "list", "format", "shape", "keys", "cut"])
@@ -265,10 +266,17 @@ def test_checkpoints_that_do_not_fit_say_what_to_delete(content: str | bytes, tm
         torch.save(damaged[content], checkpoint)
     before = checkpoint.read_bytes()
 
-    with pytest.raises(InputError, match=r"run\.pt (is|has) .*; delete that file"):
+    with pytest.raises(InputError, match=r"run\.pt (is|has) .*; delete that file .* --again"):
         linear_run(tmp_path)
 
     assert checkpoint.read_bytes() == before
+
+
+def test_a_finished_training_is_not_made_longer(tmp_path: Path) -> None:
+    linear_run(tmp_path)
+
+    with pytest.raises(InputError, match=r"finished at step 2, and a longer one is asked for .*--from"):
+        linear_run(tmp_path, steps=3)
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:

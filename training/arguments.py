@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 GPU_BATCH_SCALE = 8
 """Batches that suit a CPU leave a GPU waiting for work."""
 
-PARTS = {
-    "toybox": ("vae", "unet", "text_encoder"),
-    "vae": ("vae",),
-    "toybox-flow": ("transformer",),
+PARTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "toybox": {"vae": ("vae",), "diffusion": ("unet", "text_encoder")},
+    "vae": {"vae": ("vae",)},
+    "toybox-flow": {"flow": ("transformer",)},
 }
-"""What `--from` needs of the folder that it names."""
+"""What each run of a stage takes from the folder that `--from` names; other runs begin from nothing."""
+
+CHECKPOINTS = {
+    "toybox": ("vae.pt", "diffusion.pt"),
+    "vae": ("vae.pt",),
+    "toybox-clip": ("judge.pt",),
+    "toybox-cascade": ("cascade-*.pt",),
+    "toybox-flow": ("flow-vae.pt", "flow.pt"),
+}
+"""Name patterns of the checkpoints of each stage, which `--again` deletes."""
 
 NUMBERS = (
     ("vae-steps", 2100, "optimiser steps of an autoencoder"),
@@ -70,7 +80,7 @@ def new_parser() -> argparse.ArgumentParser:
     )
     for name, default, what in NUMBERS:
         parser.add_argument(f"--{name}", type=_positive_number, default=default, metavar="N", help=what)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of weights, batches and noise")
     parser.add_argument(
         "--from",
         dest="warm_start",
@@ -78,7 +88,11 @@ def new_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="start from the weights of an earlier model folder instead of from nothing",
     )
-    parser.add_argument("--again", action="store_true", help="train the autoencoder even if it is there")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="train every part of the stage from step 0: delete its checkpoints, replace its autoencoder",
+    )
     parser.add_argument(
         "--smoke", action="store_true", help="a few steps of everything in seconds, in folders of its own"
     )
@@ -92,12 +106,29 @@ def new_parser() -> argparse.ArgumentParser:
 
 
 def _positive_number(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return _whole_number(text, smallest=1)
+
+
+def _seed(text: str) -> int:
+    return _whole_number(text, smallest=0)
+
+
+def _whole_number(text: str, *, smallest: int) -> int:
+    """A number from `smallest` to the largest that PyTorch takes as a seed."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if not smallest <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {smallest} to 2^63 - 1")
     return number
 
 
 def _positive_minutes(text: str) -> float:
-    if not (minutes := float(text)) > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return minutes

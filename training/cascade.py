@@ -46,7 +46,8 @@ from training.cascade_models import (
 )
 from training.data import RESOLUTION, object_coverage
 from training.frozen_text import FrozenText
-from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
+from training.loop import Budget, Recipe, Setting, plot_log, train
+from training.run_folder import RunFolder
 from training.text_to_video import SHARD_SIZE
 from training.tokenizer import MAX_TOKENS, vocabulary
 from training.workers import agree, rank

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dreammotion_core.atomic_files import written_atomically
 from dreammotion_core.resizing import to_model
-from training.data import as_pictures
+from training.data import as_pictures, kept_array
 from training.world.scene import WORLD_VERSION
 
 
@@ -39,7 +39,7 @@ def smaller_clips(folder: Path, clips: NDArray[np.uint8], *, size: int) -> NDArr
                 pictures = (to_model(clip, (size, size)) + 1) * 127.5
                 small[index] = pictures.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
             small.flush()
-    return np.load(path, mmap_mode="r")
+    return kept_array(path, in_memory=False)
 
 
 @dataclass(frozen=True)

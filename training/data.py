@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreammotion_core.atomic_files import written_atomically
+from dreammotion_core.errors import InputError, reason_of
 from training.world import NUM_FORMS, Shot, caption, object_mask, render_batch, sample_scene
 from training.world.scene import WORLD_VERSION
 
@@ -50,7 +51,7 @@ def rendered_clips(
                 clips[start : start + len(frames)] = frames
                 bar.update(len(frames))
             clips.flush()
-    return np.load(path, mmap_mode="r")
+    return kept_array(path, in_memory=False)
 
 
 def _rendered_chunks(
@@ -103,7 +104,25 @@ def kept_for_each_clip(
             stacked = np.stack(list(tqdm(found, total=num_clips, desc=path.stem, mininterval=10)))
         with written_atomically(path) as part:
             np.save(part, stacked)
-    return np.load(path)
+    return kept_array(path)
+
+
+def kept_array(path: Path, *, in_memory: bool = True) -> NDArray[Any]:
+    """An array that an earlier run left in the cache.
+
+    Args:
+        path: of its `.npy` file.
+        in_memory: read it whole; otherwise what is asked for is read from the file.
+
+    Raises:
+        InputError: if the file is damaged.
+    """
+    try:
+        return cast(NDArray[Any], np.load(path, mmap_mode=None if in_memory else "r"))
+    except (ValueError, EOFError) as error:
+        raise InputError(
+            f"{path} is damaged ({reason_of(error)}); delete that file, and the same command makes it anew"
+        ) from error
 
 
 def as_pictures(frames: Tensor) -> Tensor:

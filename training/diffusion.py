@@ -15,8 +15,10 @@ from tqdm import tqdm
 from transformers import CLIPTokenizer
 
 from dreammotion_core.atomic_files import written_atomically
-from training.data import as_pictures, object_coverage, random_captions
-from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
+from training.checks import FROM_REMEDY, load_trained, module_digest
+from training.data import as_pictures, kept_array, object_coverage, random_captions
+from training.loop import Budget, Recipe, Setting, plot_log, train
+from training.run_folder import RunFolder
 from training.text_to_video import LATENT_SIZE, TextToVideo, export, new_scheduler, start_from
 from training.tokenizer import MAX_TOKENS, save_tokenizer
 from training.workers import agree, rank
@@ -37,8 +39,9 @@ picture but most of what a caption says, and the only part that an edit asks abo
 def encoded_clips(
     clips: NDArray[np.uint8], vae: AutoencoderKL, folder: Path, device: torch.device
 ) -> NDArray[np.float16]:
-    """Latents of all clips, (N, F, C, h, w) float16, encoded once and kept in `folder`."""
-    path = folder / f"latents-v{WORLD_VERSION}-{clips.shape[0]}x{clips.shape[1]}.npy"
+    """Latents of all clips, (N, F, C, h, w) float16, encoded once by each autoencoder, kept in `folder`."""
+    kind = f"v{WORLD_VERSION}-{clips.shape[0]}x{clips.shape[1]}-{module_digest(vae)}"
+    path = folder / f"latents-{kind}.npy"
     if not path.exists():
         latents = []
         for clip in tqdm(clips, desc="encoding", mininterval=10):
@@ -48,7 +51,7 @@ def encoded_clips(
             latents.append(mean.half().cpu().numpy())
         with written_atomically(path) as part:
             np.save(part, np.stack(latents))
-    return np.load(path)
+    return kept_array(path)
 
 
 @dataclass(frozen=True)
@@ -108,12 +111,13 @@ def train_diffusion(
     """Train, or go on from the run's checkpoint; write all parts but the autoencoder to `out`."""
     device, warm_start = setting.device, setting.warm_start
     torch.manual_seed(setting.seed)
+    run.origin["autoencoder"] = module_digest(vae)
     data = training_set(clips, vae, cache, device)
     tokenizer, scheduler = save_tokenizer(out / "tokenizer"), new_scheduler()
     scheduler.save_pretrained(out / "scheduler")
     model = TextToVideo(len(tokenizer), tokenizer.eos_token_id).to(device)
     if warm_start is not None:
-        start_from(model, warm_start, tokenizer)
+        load_trained(lambda folder: start_from(model, folder, tokenizer), warm_start, remedy=FROM_REMEDY)
 
     def loss_at(step: int, progress: float) -> Tensor:
         whole = step % CLIP_EVERY == 0 or progress > CLIPS_ONLY

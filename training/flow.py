@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from dreammotion_core.backends.manifests import FORMAT_VERSION
 from dreammotion_core.backends.video_vae import VideoAutoencoder
-from training.checks import load_trained
+from training.checks import load_trained, module_digest
 from training.data import RESOLUTION, object_coverage
 from training.diffusion import encoded_clips
 from training.flow_data import WINDOW, FlowData
 from training.flow_transformer import train_transformer
 from training.frozen_text import FrozenText
-from training.loop import Budget, RunFolder, Setting
+from training.loop import Budget, Setting
+from training.run_folder import RunFolder
 from training.text_to_video import LATENT_SIZE
 from training.tokenizer import vocabulary
 from training.video_vae import train_video_vae
@@ -61,7 +62,8 @@ def train_flow(
     remedy = "train toybox first, or choose a folder beside a trained one with --out"
     image_vae = load_trained(AutoencoderKL.from_pretrained, toybox / "vae", remedy=remedy)
     latents, coverage = _cached(clips, image_vae.float().to(setting.device), cache, setting.device)
-    if (out / "vae" / "config.json").exists() and not again:
+    runs[0].origin["autoencoder"] = module_digest(image_vae)
+    if not again and runs[0].keeps(out / "vae"):
         remedy = "train it anew with --again, or choose another folder with --out"
         vae = load_trained(VideoAutoencoder.from_pretrained, out / "vae", remedy=remedy)
     else:
@@ -74,6 +76,7 @@ def train_flow(
             budget=budgets[0],
             setting=setting,
         )
+    runs[1].origin["autoencoder"] = module_digest(vae)
     data = FlowData(latents, coverage, vae.float().to(setting.device).eval().requires_grad_(False))
     train_transformer(data, text=text, out=out, run=runs[1], budget=budgets[1], setting=setting)
     if rank() == 0:

@@ -11,10 +11,12 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
 from torch import Tensor, nn
 
+from training.checks import FROM_REMEDY, load_trained
 from training.data import random_captions
 from training.flow_data import FlowData
 from training.frozen_text import FrozenText
-from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
+from training.loop import Budget, Recipe, Setting, plot_log, train
+from training.run_folder import RunFolder
 from training.text_to_video import SHARD_SIZE
 from training.workers import rank
 
@@ -75,8 +77,9 @@ def train_transformer(
         # There, the gradient of the fused attention takes half of a step of these small models.
         transformer.set_attention_backend("_native_math")
     if warm_start is not None:
-        earlier = WanTransformer3DModel.from_pretrained(warm_start / "transformer").float()
-        transformer.load_state_dict(earlier.state_dict())
+        load_trained(
+            lambda folder: _start_from(transformer, folder), warm_start / "transformer", remedy=FROM_REMEDY
+        )
 
     def loss_at(step: int, progress: float) -> Tensor:
         whole = step % CLIP_EVERY == 0 or progress > CLIPS_ONLY
@@ -96,6 +99,10 @@ def train_transformer(
     if rank() == 0:
         FlowMatchEulerDiscreteScheduler().save_pretrained(out / "scheduler")
         plot_log(run.log, run.log.with_suffix(".png"), "loss")
+
+
+def _start_from(transformer: WanTransformer3DModel, folder: Path) -> None:
+    transformer.load_state_dict(WanTransformer3DModel.from_pretrained(folder).float().state_dict())
 
 
 def _step_loss(

@@ -29,7 +29,8 @@ from training.judge_data import (
     square_around,
     views,
 )
-from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
+from training.loop import Budget, Recipe, Setting, plot_log, train
+from training.run_folder import RunFolder
 from training.tokenizer import MAX_TOKENS, build_tokenizer
 from training.workers import agree, rank
 from training.world import ATTRIBUTES, Shot, caption, render_batch, sample_scene, variants

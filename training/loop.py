@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dreammotion_core.atomic_files import written_atomically
-from dreammotion_core.errors import InputError
-from training.checks import first_line
+from dreammotion_core.errors import reason_of
 from training.interruption import Interruption
+from training.run_folder import RunFolder
 from training.state import Ema, State
 from training.workers import agree, rank
 
@@ -58,62 +54,6 @@ def learning_rate(progress: float, peak: float, warmup: float = 0.03) -> float:
     if progress < warmup:
         return peak * (0.05 + 0.95 * progress / warmup)
     return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))))
-
-
-class RunFolder:
-    """Where a run keeps its checkpoint and its log; the log is what `training/logs` shows."""
-
-    def __init__(self, checkpoint: Path, log: Path, columns: list[str]) -> None:
-        self.checkpoint, self.log, self.columns = checkpoint, log, columns
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        log.parent.mkdir(parents=True, exist_ok=True)
-
-    def load(self) -> dict[str, Any] | None:
-        """The last checkpoint, or None for a fresh run (which starts a fresh log).
-
-        Raises:
-            InputError: if it is damaged, or not one of this program's.
-        """
-        if self.checkpoint.exists():
-            try:
-                state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-                raise self.unusable("is damaged") from error
-            if not isinstance(state, dict):
-                raise self.unusable("is no checkpoint of a training")
-            return state
-        if rank() == 0:
-            with self.log.open("w", newline="") as file:
-                csv.writer(file).writerow(self.columns)
-        return None
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint, never leaving half of one.
-
-        Raises:
-            OutputError: if it cannot be written; the one before stays.
-        """
-        if rank() != 0:
-            return
-        # Through memory, because torch reports a full disk in words of its own.
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        with written_atomically(self.checkpoint) as part:
-            part.write_bytes(buffer.getbuffer())
-
-    def unusable(self, why: str) -> InputError:
-        """The error to raise when the checkpoint cannot be gone on from."""
-        return InputError(
-            f"the checkpoint {self.checkpoint} {why}; delete that file to train this stage from its start, "
-            "or choose another folder with --cache"
-        )
-
-    def append(self, *values: float) -> None:
-        """Add a row to the log."""
-        if rank() != 0:
-            return
-        with self.log.open("a", newline="") as file:
-            csv.writer(file).writerow([f"{v:.6g}" for v in values])
 
 
 @dataclass(frozen=True)
@@ -178,7 +118,8 @@ def train(
         The averaged model.
 
     Raises:
-        InputError: if the checkpoint is damaged or of another model.
+        InputError: if the checkpoint is damaged, of another model, begun with other options, or finished
+            with a smaller budget.
         OutputError: if a checkpoint cannot be written.
         KeyboardInterrupt: at Ctrl-C, after the running step and a checkpoint; its text says where it is.
     """
@@ -209,23 +150,38 @@ def train(
             if budget.step % recipe.save_every == 0:
                 _save(run, state, budget)
                 on_save(state.ema.module)
-    _save(run, state, budget)
+    _save(run, state, budget, finished=True)
     on_save(state.ema.module)
     return state.ema.module
 
 
 def _resume(run: RunFolder, state: State, budget: Budget) -> None:
+    """Go on from the run's checkpoint, or begin its log; say it if nothing is left to do."""
     if (saved := run.load()) is None:
+        run.prepare_log(step=0)
         return
     try:
         state.restore(saved)
         budget.step, budget.seconds_before = saved["step"], saved["seconds"]
+        origin, is_finished = saved["origin"], saved["finished"]
     except (KeyError, RuntimeError, ValueError) as error:
-        raise run.unusable(f"is of another model or an older version ({first_line(error)})") from error
+        raise run.unusable(f"is of another model or an older version ({reason_of(error)})") from error
+    run.check_origin(origin)
+    if is_finished and budget.progress < 1:
+        raise run.unusable(
+            f"is of a training that was finished at step {budget.step}, and a longer one is asked for "
+            "(to train finished weights further, pass their folder with --from)"
+        )
+    run.prepare_log(step=budget.step)
+    if is_finished and rank() == 0:
+        print(
+            f"{run.log.stem}: {run.checkpoint} was finished at step {budget.step}, so nothing is left to do; "
+            "--again begins anew"
+        )
 
 
-def _save(run: RunFolder, state: State, budget: Budget) -> None:
-    run.save({**state.as_dict(), "step": budget.step, "seconds": budget.seconds})
+def _save(run: RunFolder, state: State, budget: Budget, *, finished: bool = False) -> None:
+    run.save({**state.as_dict(), "step": budget.step, "seconds": budget.seconds, "finished": finished})
 
 
 def plot_log(log: Path, picture: Path, column: str) -> None:

@@ -19,13 +19,20 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from dreammotion_core.backends.manifests import FORMAT_VERSION
-from dreammotion_core.errors import DreamMotionError, InputError
+from dreammotion_core.errors import DreamMotionError, InputError, reason_of
 from dreammotion_core.memory import device_failures_explained
-from training.arguments import GPU_BATCH_SCALE, PARTS, read_options
-from training.checks import check_model_folder, check_writable, first_line, load_trained, usable_device
+from training.arguments import CHECKPOINTS, GPU_BATCH_SCALE, PARTS, read_options
+from training.checks import (
+    check_model_folder,
+    check_writable,
+    load_trained,
+    usable_device,
+    weights_digest,
+)
 from training.data import NUM_FRAMES, RESOLUTION, rendered_clips
 from training.diffusion import train_diffusion
-from training.loop import Budget, RunFolder, Setting
+from training.loop import Budget, Setting
+from training.run_folder import RunFolder
 from training.tokenizer import vocabulary
 from training.vae import train_vae
 from training.workers import agree, join_workers, rank
@@ -36,7 +43,8 @@ VAE_SHARE = 0.25
 
 CLIP_LENGTHS = {"toybox-cascade": 17, "toybox-flow": 17}
 """Frames of the training clips, where they are not `NUM_FRAMES`."""
-GOES_ON = "the same command goes on from the last checkpoint"
+REMEDY = "train it anew with --again, or choose another folder with --out"
+GOES_ON = "the same command, without --again, goes on from the last checkpoint"
 MEMORY_ADVICE = (
     f"close other programs on it, start fewer processes, or choose another with --device; {GOES_ON}"
 )
@@ -61,13 +69,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2 if isinstance(error, InputError) else 1
     except (OSError, SafetensorError) as error:
         print(
-            f"Error: a file could not be read or written ({first_line(error)}); {DISK_ADVICE}",
+            f"Error: a file could not be read or written ({reason_of(error)}); {DISK_ADVICE}",
             file=sys.stderr,
         )
         return 1
     except KeyboardInterrupt as stopped:
         where = str(stopped) or "Stopped between two checkpoints."
-        print(f"{where} The same command goes on from there.", file=sys.stderr)
+        command = "The same command without --again" if options.again else "The same command"
+        print(f"{where} {command} goes on from there.", file=sys.stderr)
         return 130
     return 0
 
@@ -81,8 +90,13 @@ def _train(options: argparse.Namespace) -> None:
     ):
         check_writable(folder, option=option)
     if options.warm_start is not None:
-        check_model_folder(options.warm_start, parts=PARTS[options.stage])
+        parts = tuple(part for run in PARTS[options.stage].values() for part in run)
+        check_model_folder(options.warm_start, parts=parts)
     join_workers(device)
+    if options.again and rank() == 0:
+        for pattern in CHECKPOINTS[options.stage]:
+            for checkpoint in options.cache.glob(pattern):
+                checkpoint.unlink()
     num_frames = CLIP_LENGTHS.get(options.stage, NUM_FRAMES)
     render = partial(rendered_clips, options.cache, options.clips, device, num_frames)
     if rank() == 0:
@@ -148,18 +162,21 @@ def _flow(options: argparse.Namespace, clips: NDArray[np.uint8], setting: Settin
 
 
 def _autoencoder(options: argparse.Namespace, clips: NDArray[np.uint8], setting: Setting) -> AutoencoderKL:
-    """The finished autoencoder of the output folder, or a newly trained one."""
+    """The finished autoencoder of the output folder, or a newly trained one.
+
+    Raises:
+        InputError: if only an autoencoder is asked for that begins otherwise than usual, and one is there.
+    """
     folder, run = options.out / "vae", _run_folder(options, "vae")
-    if (folder / "config.json").exists() and not options.again:
-        remedy = "train it anew with --again, or choose another folder with --out"
-        return load_trained(AutoencoderKL.from_pretrained, folder, remedy=remedy).float().to(setting.device)
+    # Alone, a finished one that this cache made is compared with what is asked for, as any checkpoint is.
+    is_compared = options.stage == "vae" and run.own_checkpoint() != "missing"
+    if not (options.again or is_compared) and run.keeps(folder):
+        if options.stage == "vae" and (options.seed or options.warm_start):
+            raise InputError(f"{folder} is finished, so --seed and --from would change nothing; {REMEDY}")
+        return load_trained(AutoencoderKL.from_pretrained, folder, remedy=REMEDY).float().to(setting.device)
     share = VAE_SHARE if options.stage == "toybox" else 1.0
     budget = Budget(options.vae_steps, options.minutes and share * options.minutes)
-    vae = train_vae(clips, folder, run, budget, setting)
-    if rank() == 0:
-        for latents in options.cache.glob("latents-*.npy"):
-            latents.unlink()  # another autoencoder made them
-    return vae
+    return train_vae(clips, folder, run, budget, setting)
 
 
 def _diffusion(
@@ -173,7 +190,13 @@ def _diffusion(
 
 
 def _run_folder(options: argparse.Namespace, name: str) -> RunFolder:
-    return RunFolder(options.cache / f"{name}.pt", options.logs / f"{name}.csv", LOG_COLUMNS)
+    parts = PARTS.get(options.stage, {}).get(name, ())
+    begins_with = "nothing"
+    if options.warm_start is not None and parts:
+        begins_with = f"weights {weights_digest(options.warm_start / part for part in parts)}"
+    origin = {"--seed": options.seed, "--clips": options.clips, "--from": begins_with}
+    checkpoint, log = options.cache / f"{name}.pt", options.logs / f"{name}.csv"
+    return RunFolder(checkpoint, log, LOG_COLUMNS, origin=origin, out=options.out)
 
 
 def write_manifest(out: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from training.workers import average_gradients
 
-CHECKPOINT_FORMAT = 2
+CHECKPOINT_FORMAT = 3
 """Goes up when what a checkpoint holds, or the world that it was trained on, changes."""
 
 

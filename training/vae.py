@@ -11,8 +11,10 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.checks import FROM_REMEDY, load_trained
 from training.data import as_pictures
-from training.loop import Budget, Recipe, RunFolder, Setting, plot_log, train
+from training.loop import Budget, Recipe, Setting, plot_log, train
+from training.run_folder import RunFolder
 from training.workers import rank
 
 RECIPE = Recipe(learning_rate=1.5e-3, weight_decay=1e-3, ema_decay=0.998, save_every=500)
@@ -65,9 +67,7 @@ def train_vae(
     torch.manual_seed(seed)
     vae = new_vae().to(device, memory_format=torch.channels_last)
     if warm_start is not None:
-        vae.load_state_dict(
-            AutoencoderKL.from_pretrained(warm_start / "vae", torch_dtype=torch.float32).state_dict()
-        )
+        load_trained(lambda folder: _start_from(vae, folder), warm_start / "vae", remedy=FROM_REMEDY)
 
     def loss_at(step: int, progress: float) -> Tensor:
         rng = np.random.default_rng((seed, step, rank()))
@@ -82,6 +82,10 @@ def train_vae(
         finished.half().save_pretrained(out)
         plot_log(run.log, run.log.with_suffix(".png"), "loss")
     return finished.float()
+
+
+def _start_from(vae: AutoencoderKL, folder: Path) -> None:
+    vae.load_state_dict(AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).state_dict())
 
 
 @torch.no_grad()
