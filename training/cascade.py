@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,6 +46,7 @@ from training.cascade_models import (
 from training.data import RESOLUTION, object_coverage
 from training.frozen_text import FrozenText
 from training.loop import Budget, Recipe, Setting, plot_log, train
+from training.model_files import write_index, written_together
 from training.run_folder import RunFolder
 from training.text_to_video import SHARD_SIZE
 from training.tokenizer import MAX_TOKENS, vocabulary
@@ -154,14 +154,15 @@ def export(unet: nn.Module, folder: Path, *, prediction_type: str) -> None:
     """Write a U-Net in half precision, and its scheduler, as a folder in diffusers' layout."""
     half: Any = copy.deepcopy(unet).half()
     scheduler = new_scheduler(prediction_type)
-    half.save_pretrained(folder / "unet", max_shard_size=SHARD_SIZE)
-    scheduler.save_pretrained(folder / "scheduler")
     index = {
         "_class_name": "DiffusionPipeline",
         "unet": ["dreammotion_core", type(unet).__name__],
         "scheduler": ["diffusers", type(scheduler).__name__],
     }
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    with written_together(folder) as whole:
+        half.save_pretrained(whole / "unet", max_shard_size=SHARD_SIZE)
+        scheduler.save_pretrained(whole / "scheduler")
+        write_index(whole, index)
 
 
 def write_manifest(out: Path) -> None:
@@ -199,4 +200,4 @@ def write_manifest(out: Path) -> None:
         "settings": EDIT_SETTINGS,
         "vocabulary": vocabulary(),
     }
-    (out / "model_index.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    write_index(out, manifest)

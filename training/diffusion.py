@@ -20,7 +20,7 @@ from training.data import as_pictures, kept_array, object_coverage, random_capti
 from training.loop import Budget, Recipe, Setting, plot_log, train
 from training.run_folder import RunFolder
 from training.text_to_video import LATENT_SIZE, TextToVideo, export, new_scheduler, start_from
-from training.tokenizer import MAX_TOKENS, save_tokenizer
+from training.tokenizer import MAX_TOKENS, build_tokenizer
 from training.workers import agree, rank
 from training.world.scene import WORLD_VERSION
 
@@ -113,8 +113,7 @@ def train_diffusion(
     torch.manual_seed(setting.seed)
     run.origin["autoencoder"] = module_digest(vae)
     data = training_set(clips, vae, cache, device)
-    tokenizer, scheduler = save_tokenizer(out / "tokenizer"), new_scheduler()
-    scheduler.save_pretrained(out / "scheduler")
+    tokenizer, scheduler = build_tokenizer(), new_scheduler()
     model = TextToVideo(len(tokenizer), tokenizer.eos_token_id).to(device)
     if warm_start is not None:
         load_trained(lambda folder: start_from(model, folder, tokenizer), warm_start, remedy=FROM_REMEDY)
@@ -129,7 +128,7 @@ def train_diffusion(
         recipe=RECIPE.from_weights(warm_start),
         run=run,
         budget=budget,
-        on_save=lambda average: export(average, out),
+        on_save=lambda average: export(average, out, tokenizer=tokenizer),
     )
     if rank() == 0:
         plot_log(run.log, run.log.with_suffix(".png"), "loss")

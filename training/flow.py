@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from training.flow_data import WINDOW, FlowData
 from training.flow_transformer import train_transformer
 from training.frozen_text import FrozenText
 from training.loop import Budget, Setting
+from training.model_files import write_index
 from training.run_folder import RunFolder
 from training.text_to_video import LATENT_SIZE
 from training.tokenizer import vocabulary
@@ -117,4 +117,4 @@ def write_manifest(out: Path) -> None:
         "vocabulary": vocabulary(),
         "settings": SETTINGS,
     }
-    (out / "model_index.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    write_index(out, manifest)

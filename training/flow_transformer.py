@@ -16,6 +16,7 @@ from training.data import random_captions
 from training.flow_data import FlowData
 from training.frozen_text import FrozenText
 from training.loop import Budget, Recipe, Setting, plot_log, train
+from training.model_files import written_together
 from training.run_folder import RunFolder
 from training.text_to_video import SHARD_SIZE
 from training.workers import rank
@@ -97,7 +98,6 @@ def train_transformer(
             on_save=lambda average: export(average, out=out),
         )
     if rank() == 0:
-        FlowMatchEulerDiscreteScheduler().save_pretrained(out / "scheduler")
         plot_log(run.log, run.log.with_suffix(".png"), "loss")
 
 
@@ -149,7 +149,7 @@ def noise_levels(count: int, *, generator: torch.Generator) -> Tensor:
 
 
 def export(transformer: nn.Module, *, out: Path) -> None:
-    """Write a transformer in half precision, as diffusers does.
+    """Write a transformer in half precision, and its scheduler, as diffusers does.
 
     Args:
         transformer: stays in its own precision.
@@ -159,4 +159,6 @@ def export(transformer: nn.Module, *, out: Path) -> None:
         return
     copy = WanTransformer3DModel.from_config(transformer.config)
     copy.load_state_dict(transformer.state_dict())
-    copy.half().save_pretrained(out / "transformer", max_shard_size=SHARD_SIZE)
+    with written_together(out) as whole:
+        copy.half().save_pretrained(whole / "transformer", max_shard_size=SHARD_SIZE)
+        FlowMatchEulerDiscreteScheduler().save_pretrained(whole / "scheduler")

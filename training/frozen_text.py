@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from training.checks import load_trained
+from training.model_files import written_together
 from training.tokenizer import MAX_TOKENS
 
 
@@ -46,6 +47,7 @@ class FrozenText:
 
     def save_copy(self, out: Path) -> None:
         """Write tokenizer and encoder, in half precision, to the subfolders of another model."""
-        self.tokenizer.save_pretrained(out / "tokenizer")
-        self.encoder.half().save_pretrained(out / "text_encoder")
+        with written_together(out) as whole:
+            self.tokenizer.save_pretrained(whole / "tokenizer")
+            self.encoder.half().save_pretrained(whole / "text_encoder")
         self.encoder.float()

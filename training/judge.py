@@ -30,6 +30,7 @@ from training.judge_data import (
     views,
 )
 from training.loop import Budget, Recipe, Setting, plot_log, train
+from training.model_files import written_together
 from training.run_folder import RunFolder
 from training.tokenizer import MAX_TOKENS, build_tokenizer
 from training.workers import agree, rank
@@ -137,9 +138,10 @@ def train_judge(
 
 def save_judge(judge: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
     """Write a folder that `CLIPModel`, `CLIPTokenizer` and `CLIPImageProcessor` load, in half precision."""
-    judge.half().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    new_processor().save_pretrained(folder)
+    with written_together(folder) as whole:
+        judge.half().save_pretrained(whole)
+        tokenizer.save_pretrained(whole)
+        new_processor().save_pretrained(whole)
 
 
 @torch.inference_mode()

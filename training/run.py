@@ -7,7 +7,6 @@ from its last checkpoint.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from functools import partial
@@ -32,6 +31,7 @@ from training.checks import (
 from training.data import NUM_FRAMES, RESOLUTION, rendered_clips
 from training.diffusion import train_diffusion
 from training.loop import Budget, Setting
+from training.model_files import write_index
 from training.run_folder import RunFolder
 from training.tokenizer import vocabulary
 from training.vae import train_vae
@@ -214,7 +214,7 @@ def write_manifest(out: Path) -> None:
         "fps": 8,
         "vocabulary": vocabulary(),
     }
-    (out / "model_index.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    write_index(out, manifest)
 
 
 if __name__ == "__main__":

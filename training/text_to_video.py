@@ -15,6 +15,7 @@ from diffusers.models.transformers.transformer_temporal import (
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from training.model_files import written_together
 from training.tokenizer import MAX_TOKENS
 from training.workers import rank
 
@@ -124,12 +125,21 @@ def new_scheduler() -> DDIMScheduler:
     )
 
 
-def export(model: nn.Module, out: Path) -> None:
-    """Write the parts in half precision, in the folder formats of diffusers and transformers."""
+def export(model: nn.Module, out: Path, *, tokenizer: CLIPTokenizer) -> None:
+    """Write the parts in half precision, in the folder formats of diffusers and transformers.
+
+    Args:
+        model: stays in its own precision.
+        out: the model's folder, whose parts are replaced together.
+        tokenizer: of its captions.
+    """
     if rank() != 0:
         return
     copy = TextToVideo(model.text_encoder.config.vocab_size, model.text_encoder.config.eos_token_id)
     copy.load_state_dict(model.state_dict())
     copy.half()
-    copy.unet.save_pretrained(out / "unet", max_shard_size=SHARD_SIZE)
-    copy.text_encoder.save_pretrained(out / "text_encoder")
+    with written_together(out) as whole:
+        copy.unet.save_pretrained(whole / "unet", max_shard_size=SHARD_SIZE)
+        copy.text_encoder.save_pretrained(whole / "text_encoder")
+        tokenizer.save_pretrained(whole / "tokenizer")
+        new_scheduler().save_pretrained(whole / "scheduler")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 from transformers import CLIPTokenizer
 
@@ -63,10 +62,3 @@ def _merged(word: list[str], pair: tuple[str, str]) -> list[str]:
         else:
             merged.append(piece)
     return merged
-
-
-def save_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Write the tokenizer to a folder and return it."""
-    tokenizer = build_tokenizer()
-    tokenizer.save_pretrained(folder)
-    return tokenizer

@@ -14,6 +14,7 @@ from torch import Tensor
 from training.checks import FROM_REMEDY, load_trained
 from training.data import as_pictures
 from training.loop import Budget, Recipe, Setting, plot_log, train
+from training.model_files import written_together
 from training.run_folder import RunFolder
 from training.workers import rank
 
@@ -79,7 +80,8 @@ def train_vae(
     finished = train(vae, loss_at, recipe=RECIPE.from_weights(warm_start), run=run, budget=budget)
     whiten(finished, clips, device, seed)
     if rank() == 0:
-        finished.half().save_pretrained(out)
+        with written_together(out) as whole:
+            finished.half().save_pretrained(whole)
         plot_log(run.log, run.log.with_suffix(".png"), "loss")
     return finished.float()
 

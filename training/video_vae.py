@@ -15,6 +15,7 @@ from dreammotion_core.backends.video_vae import VideoAutoencoder
 from training.data import as_pictures
 from training.flow_data import WINDOW, windows
 from training.loop import Budget, Recipe, Setting, plot_log, train
+from training.model_files import written_together
 from training.run_folder import RunFolder
 from training.workers import rank
 
@@ -83,7 +84,8 @@ def train_video_vae(
     finished = train(vae, loss_at, recipe=RECIPE, run=run, budget=budget)
     measure_latents(finished, latents=latents, setting=setting)
     if rank() == 0:
-        finished.half().save_pretrained(out)
+        with written_together(out) as whole:
+            finished.half().save_pretrained(whole)
         plot_log(run.log, run.log.with_suffix(".png"), "loss")
     return finished.float()
 
