@@ -31,6 +31,7 @@ from dreammotion_core.metrics import (
     background_proof,
     colour_jitter,
     evaluate_edit,
+    flow,
     grid_points,
     motion_fidelity,
     psnr,
@@ -192,6 +193,34 @@ class TestMotionFidelity:
         lost = PointTracks(np.full((3, 2, 2), np.nan), np.ones((3, 2), bool), SIZE)
         with pytest.raises(MetricError, match="no point could be followed"):
             motion_fidelity(lost, edited=lost)
+
+    def test_a_track_counts_by_the_steps_on_which_it_is_seen(self) -> None:
+        source = straight_tracks((500, 0), (0, 500))
+        source.visible[2:, 1] = False  # one step of four
+        edited = straight_tracks((500, 0))
+
+        # Of the source (4 x 1 + 1 x 0) / 5, of the edit 1.
+        assert motion_fidelity(source, edited=edited) == pytest.approx((0.8 + 1) / 2, abs=1e-3)
+
+    def test_sets_begun_on_different_frames_count_together(self) -> None:
+        source = [straight_tracks((500, 0)), straight_tracks((0, 500), num_frames=2)]
+        edited = [straight_tracks((500, 0)), straight_tracks((500, 0), num_frames=2)]
+
+        assert motion_fidelity(source, edited=source) == 1.0
+        assert motion_fidelity(source, edited=edited) == pytest.approx(0.8, abs=1e-3)
+        with pytest.raises(MetricError, match="2 and 1 sets of tracks cannot be compared"):
+            motion_fidelity(source, edited=edited[:1])
+        with pytest.raises(MetricError, match="2 and 2 sets"):
+            motion_fidelity(source, edited=edited, dmt=True)
+
+    def test_a_set_that_only_one_clip_has_counts_as_not_moving_alike(self) -> None:
+        lost = straight_tracks((500, 0), num_frames=3)
+        lost.visible[:] = False
+        source = [straight_tracks((500, 0), num_frames=3)] * 2
+
+        found = motion_fidelity(source, edited=[source[0], lost])
+
+        assert found == pytest.approx((0.5 + 1) / 2)
 
     def test_misshapen_tracks_are_refused(self) -> None:
         with pytest.raises(MetricError, match="are needed"):
@@ -624,6 +653,39 @@ class TestEvaluateEdit:
         assert repainted > 0.98
         assert stopped < 0.2
         assert mixed < 0.6
+
+    @pytest.mark.parametrize("mask", [None, square_mask()])
+    def test_what_is_lost_at_once_is_sown_again(
+        self, mask: Mask | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The edit's first frame shows something else, where flow loses what it is to follow."""
+        clip = shifting(3, 0)
+        edited = clip.copy()
+        edited[0] = texture(9)[:SIDE, :SIDE]
+
+        def fidelity() -> float:
+            found = by_name(evaluate_edit(clip, edited=edited, mask=mask, names=["motion_fidelity"]))
+            return found["motion_fidelity"].value or 0
+
+        sown_throughout = fidelity()
+        monkeypatch.setattr("dreammotion_core.metrics.measured_edit.MOST_STARTS", 1)
+
+        assert fidelity() + 0.05 < sown_throughout < 0.99
+
+    def test_the_flow_of_a_clip_is_worked_out_once_however_late_its_object_comes(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        followed: list[int] = []
+        monkeypatch.setattr(
+            flow,
+            "consecutive_flows",
+            lambda frames: followed.append(len(frames)) or consecutive_flows(frames),
+        )
+        mask = square_mask()
+        mask[:2] = False
+        evaluate_edit(shifting(3, 0), edited=shifting(3, 0, seed=1), mask=mask, names=["motion_fidelity"])
+
+        assert followed == [FRAMES, FRAMES]
 
     def test_one_frame_and_flat_clips(self) -> None:
         one = by_name(evaluate_edit(shifting(0, 0)[:1], edited=shifting(0, 0)[:1], mask=square_mask(1)))

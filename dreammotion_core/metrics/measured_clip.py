@@ -42,16 +42,16 @@ class MeasuredClip:
             self._judged = judge, judge.image_features(self.frames)
         return self._judged[1]
 
-    def tracks(self, tracker: PointTracker, *, points: Points) -> PointTracks:
-        """Tracks of (T, 2) points of its first frame.
+    def tracks(self, tracker: PointTracker, *, points: Points, start: int = 0) -> PointTracks:
+        """Tracks of (T, 2) points of one of its frames, from that frame on.
 
         Raises:
-            VideoError: if it has fewer than two frames.
+            VideoError: if there are fewer than two frames from there on.
         """
+        check_frames(self.frames[start:], fewest=2)
         if isinstance(tracker, FlowTracker):
-            check_frames(self.frames, fewest=2)
-            return tracker.along(self.motion, points=points)
-        return tracker(self.frames, points=points)
+            return tracker.along(self.motion.part(start, None), points=points)
+        return tracker(self.frames[start:], points=points)
 
     def part(self, first: int, end: int | None = None) -> MeasuredClip:
         """The clip from one frame to before another, with what is known of it."""

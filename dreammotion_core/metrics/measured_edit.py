@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dreammotion_core.composite import max_difference_outside
 from dreammotion_core.errors import InputError, MetricError
@@ -20,9 +21,13 @@ from dreammotion_core.metrics.measured_clip import MeasuredClip
 from dreammotion_core.metrics.measurement import Measurement
 from dreammotion_core.metrics.motion_fidelity import motion_fidelity
 from dreammotion_core.metrics.registry import known_metrics
-from dreammotion_core.metrics.tracks import DEFAULT_GRID, Points, PointTracks, grid_points
+from dreammotion_core.metrics.tracks import DEFAULT_GRID, PointTracks, grid_points
+from dreammotion_core.metrics.tracks_flow import FlowTracker
 from dreammotion_core.metrics.warping import warping_error
 from dreammotion_core.values import Mask
+
+MOST_STARTS = 8
+"""Frames at the most, evenly spread, on which points are sown that optical flow follows."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -114,47 +119,66 @@ class MeasuredEdit:
         scores = [frame_consistency(clip.features(self.judge)) for clip in (self.edited, self.source)]
         return scores[0], scores[1], self.judge.name
 
-    @cached_property
-    def first_frame_points(self) -> tuple[Points, Points]:
-        """Points of the whole first frame, and of the object on it, if there is one to be seen."""
-        size = self.source.frames.shape[1:3]
-        everywhere = grid_points(size, mask=None, grid_size=DEFAULT_GRID)
-        if self.mask is None or not self.mask[0].any():
-            return everywhere, everywhere[:0]
-        return everywhere, grid_points(size, mask=self.mask[0], grid_size=DEFAULT_GRID)
-
-    @cached_property
-    def first_frame_tracks(self) -> list[PointTracks]:
-        """Of all these points, in the source and in the edit."""
-        points = np.concatenate(self.first_frame_points)
-        tracker = self.instruments.tracker
-        return [clip.tracks(tracker, points=points) for clip in (self.source, self.edited)]
-
     def motion_fidelity(self) -> Figure:
-        """Of the object, from the first frame that it is on; of the frame without a mask."""
+        """Of the object; of the frame without a mask."""
         if self.mask is None:
             return self.motion_fidelity_frame()
-        everywhere, of_object = self.first_frame_points
-        if len(of_object):
-            return self._compared(*(tracks.part(len(everywhere)) for tracks in self.first_frame_tracks))
         appears = np.flatnonzero(self.mask.any(axis=(1, 2)))
         if not len(appears):
             raise MetricError("the mask selects nothing on any frame, so there is no object to follow")
-        start = appears[0]
-        if start == len(self.mask) - 1:
+        check_frames(self.source.frames, fewest=2)
+        starts = self._starts(appears[appears < len(self.mask) - 1])
+        if not len(starts):
             raise MetricError("the object is on the last frame only, so there is no motion to compare")
-        size, tracker = self.source.frames.shape[1:3], self.instruments.tracker
-        points = grid_points(size, mask=self.mask[start], grid_size=DEFAULT_GRID)
-        clips = (self.source.part(start), self.edited.part(start))
-        return self._compared(*(clip.tracks(tracker, points=points) for clip in clips))
+        return self._compared(starts, of_object=True)
 
     def motion_fidelity_frame(self) -> Figure:
         """Of the whole frame."""
-        count = len(self.first_frame_points[0])
-        return self._compared(*(tracks.part(0, count) for tracks in self.first_frame_tracks))
+        check_frames(self.source.frames, fewest=2)
+        return self._compared(self._starts(np.arange(len(self.source.frames) - 1)), of_object=False)
 
-    def _compared(self, source: PointTracks, edited: PointTracks) -> Figure:
+    def _starts(self, frames: NDArray[np.int_]) -> NDArray[np.int_]:
+        """On which of some frames points are sown.
+
+        Flow never finds a point again that it lost, so with it they are sown throughout, as Sundaram et al.
+        do in "Dense point trajectories by GPU-accelerated large displacement optical flow" (ECCV 2010).
+        """
+        if not isinstance(self.instruments.tracker, FlowTracker):
+            return frames[:1]
+        places = np.linspace(0, len(frames) - 1, min(len(frames), MOST_STARTS)).astype(int)
+        return np.asarray(frames[places])
+
+    def _compared(self, starts: NDArray[np.int_], *, of_object: bool) -> Figure:
+        followed = [self._followed(int(start)) for start in starts]
+        source, edited = (
+            [
+                tracks[clip].part(count) if of_object else tracks[clip].part(0, count)
+                for count, tracks in followed
+            ]
+            for clip in range(2)
+        )
         return motion_fidelity(source, edited=edited), None, self.instruments.tracker.name
+
+    def _followed(self, start: int) -> tuple[int, list[PointTracks]]:
+        """Points sown on a frame, over all of it and then on the object, followed in the source and the edit.
+
+        Returns:
+            How many are those over all of it, and the tracks.
+        """
+        if start not in self._tracks:
+            size, tracker = self.source.frames.shape[1:3], self.instruments.tracker
+            points = grid_points(size, mask=None, grid_size=DEFAULT_GRID)
+            count = len(points)
+            if self.mask is not None and self.mask[start].any():
+                of_object = grid_points(size, mask=self.mask[start], grid_size=DEFAULT_GRID)
+                points = np.concatenate([points, of_object])
+            clips = (self.source, self.edited)
+            self._tracks[start] = count, [c.tracks(tracker, points=points, start=start) for c in clips]
+        return self._tracks[start]
+
+    @cached_property
+    def _tracks(self) -> dict[int, tuple[int, list[PointTracks]]]:
+        return {}
 
     def frame_lpips(self) -> Figure:
         """Frame-LPIPS."""

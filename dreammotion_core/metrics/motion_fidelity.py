@@ -7,6 +7,8 @@ each track with the best partner in the other clip, both ways.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,23 +20,30 @@ STILL = 1 / 400
 what is measured of points that stand still is the noise of the tracker."""
 
 
-def motion_fidelity(source: PointTracks, *, edited: PointTracks, dmt: bool = False) -> float:
+def motion_fidelity(
+    source: PointTracks | Sequence[PointTracks],
+    *,
+    edited: PointTracks | Sequence[PointTracks],
+    dmt: bool = False,
+) -> float:
     """Mean over all tracks, of both clips, of how well the best track of the other clip moves along.
 
     Two steps agree by the cosine of the angle between (dx, dy, s), with s = `STILL` of the longer side:
     for steps far longer than s this is the cosine of their directions as in the paper; two that stand still
     agree fully, and there is no division by zero (the same device as in the angular error of optical flow,
     Barron et al. 1994). A pair of tracks agrees by the mean over the steps on which the track in question
-    is visible; steps on which its partner is not count as 0. Tracks that are never visible for two frames
-    on end are left out.
+    is visible; steps on which its partner is not count as 0. A track counts by the number of its visible
+    steps: where all points are seen throughout, as the paper has it, that is the plain mean.
 
     Args:
-        source: tracks of the source.
-        edited: tracks of the edit, as many frames; the points need not be the same.
+        source: tracks of the source; or several sets of them, begun on different frames, each to be
+            compared with its counterpart.
+        edited: tracks of the edit, as many sets of as many frames; the points need not be the same.
         dmt: compute what the authors' published script computes instead: one direction only (for each
             edited track the best source track), visibility ignored, no epsilon (a single zero step makes
             the result NaN), and a track is kept from matching its own index by subtracting the identity
-            (so that even identical clips may score below 1). For comparison with its figures only.
+            (so that even identical clips may score below 1). For comparison with its figures only; takes
+            one set.
 
     Returns:
         A number in [-1, 1]; exactly 1 for identical tracks (unless `dmt`).
@@ -42,23 +51,15 @@ def motion_fidelity(source: PointTracks, *, edited: PointTracks, dmt: bool = Fal
     Raises:
         MetricError: if lengths differ, there is one frame only, or no track survives.
     """
-    _check(source, edited, needs_equal_counts=dmt)
+    sets = _sets(source), _sets(edited)
+    if len(sets[0]) != len(sets[1]) or (dmt and len(sets[0]) != 1):
+        raise MetricError(f"{len(sets[0])} and {len(sets[1])} sets of tracks cannot be compared")
+    for one, other in zip(*sets, strict=True):
+        _check(one, other, needs_equal_counts=dmt)
     if dmt:
-        return _as_published(source.positions, edited.positions)
-    steps, seen = _steps(source)
-    edited_steps, edited_seen = _steps(edited)
-    agreement = np.zeros((steps.shape[1], edited_steps.shape[1]))
-    for one, other, visible, edited_visible in zip(steps, edited_steps, seen, edited_seen, strict=True):
-        alike = step_agreement(one[:, None], other_steps=other[None], longer_side=max(source.size))
-        agreement += alike * (visible[:, None] & edited_visible)
-    halves = [
-        (total / count[:, None]).max(axis=1).mean()
-        for total, count in (
-            (agreement, seen.sum(axis=0)),
-            (agreement.T, edited_seen.sum(axis=0)),
-        )
-    ]
-    return float(np.mean(halves))
+        return _as_published(sets[0][0].positions, sets[1][0].positions)
+    compared = [_best_agreements(one, other) for one, other in zip(*sets, strict=True)]
+    return float(np.mean([_weighted_mean(half) for half in zip(*compared, strict=True)]))
 
 
 def step_agreement(
@@ -84,6 +85,41 @@ def step_agreement(
     return np.minimum(cosine, 1.0)
 
 
+Half = tuple[NDArray[np.float64], NDArray[np.int_]]
+"""(T,) agreements of tracks with their best partners, and (T,) steps on which they are seen."""
+
+
+def _sets(tracks: PointTracks | Sequence[PointTracks]) -> Sequence[PointTracks]:
+    return [tracks] if isinstance(tracks, PointTracks) else tracks
+
+
+def _best_agreements(source: PointTracks, edited: PointTracks) -> tuple[Half, Half]:
+    """Of the tracks of the source, and of those of the edit."""
+    steps, seen = _steps(source)
+    edited_steps, edited_seen = _steps(edited)
+    agreement = np.zeros((steps.shape[1], edited_steps.shape[1]))
+    for one, other, visible, edited_visible in zip(steps, edited_steps, seen, edited_seen, strict=True):
+        alike = step_agreement(one[:, None], other_steps=other[None], longer_side=max(source.size))
+        agreement += alike * (visible[:, None] & edited_visible)
+    return _half(agreement, seen.sum(axis=0)), _half(agreement.T, edited_seen.sum(axis=0))
+
+
+def _half(agreement: NDArray[np.float64], count: NDArray[np.int_]) -> Half:
+    partners = agreement.shape[1]
+    return (agreement / count[:, None]).max(axis=1) if partners else np.zeros(len(count)), count
+
+
+def _weighted_mean(halves: Sequence[Half]) -> float:
+    """Over the tracks of all sets."""
+    best, count = (np.concatenate(parts) for parts in zip(*halves, strict=True))
+    if not len(best):
+        raise MetricError(
+            "no point could be followed over two frames, so there is no motion to compare; "
+            "the clip may be flat or change too fast, or the mask too small"
+        )
+    return float((best * count).sum() / count.sum())
+
+
 def _check(source: PointTracks, edited: PointTracks, *, needs_equal_counts: bool) -> None:
     frames, edited_frames = len(source.positions), len(edited.positions)
     if frames != edited_frames or frames < 2:
@@ -102,11 +138,6 @@ def _steps(tracks: PointTracks) -> tuple[NDArray[np.float64], NDArray[np.bool_]]
     steps = np.diff(np.where(there[..., None], tracks.positions, 0.0), axis=0)
     seen = there[:-1] & there[1:]
     survives = seen.any(axis=0)
-    if not survives.any():
-        raise MetricError(
-            "no point could be followed over two frames, so there is no motion to compare; "
-            "the clip may be flat or change too fast, or the mask too small"
-        )
     return steps[:, survives], seen[:, survives]
 
 
