@@ -32,7 +32,7 @@ from dreammotion_core.masks import grown_mask
 from dreammotion_core.metrics.colour_jitter import colour_jitter
 from dreammotion_core.metrics.mask_overlap import region_similarity
 from dreammotion_core.values import Frames, Mask
-from tests.tiny import tiny_unet3d
+from tests.tiny import save_tiny_unet3d, tiny_unet3d, train_on
 from training.judge import new_judge, new_processor
 from training.tokenizer import build_tokenizer
 from training.world import ATTRIBUTES, USUAL_SHOT, Shot, background, render
@@ -219,6 +219,17 @@ def test_samples_with_an_impossible_guidance_are_refused(guidance: str, tmp_path
     with pytest.raises(ConfigError, match="guidance_scale"):
         make_clips(options)
     assert not any(tmp_path.iterdir())
+
+
+def test_samples_of_a_model_that_was_trained_on_are_not_mixed(tmp_path: Path) -> None:
+    model, out = save_tiny_unet3d(tmp_path / "model"), tmp_path / "out"
+    options = arguments(f"sample --model {model} --cases 1 --steps 1 --out {out}".split())
+    make_clips(options)
+    make_clips(options)
+    train_on(model)
+
+    with pytest.raises(ConfigError, match=r"holds a run with weights = \w+, not"):
+        make_clips(options)
 
 
 def test_a_run_that_is_stopped_says_how_it_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

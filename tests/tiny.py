@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from dreammotion_core.backends.base import ModelSpec
@@ -121,6 +122,13 @@ def save_tiny_unet3d(folder: Path) -> Path:
     components = {name: component_entry(part) for name, part in parts.items()}
     (folder / "model_index.json").write_text(json.dumps(components | manifest))
     return folder
+
+
+def train_on(model: Path) -> None:
+    """Change the weights of a saved U-Net, as training does."""
+    (weights,) = (model / "unet").glob("*.safetensors")
+    tensors = load_file(weights)
+    save_file({name: 1.01 * tensor for name, tensor in tensors.items()}, weights, {"format": "pt"})
 
 
 def save_moving_square(folder: Path, fps: float, num_frames: int = 8) -> None:
