@@ -21,16 +21,19 @@ class Claim:
         holds: whether the means say so, of two methods those over the pairs that both have; None where they
             are missing.
         figures: those that decide, with their intervals.
+        is_sure: whether the interval of no difference that decides includes 0.
     """
 
     statement: str
     holds: bool | None
     figures: str
+    is_sure: bool = True
 
     @property
     def verdict(self) -> str:
         """For people."""
-        return {True: "holds", False: "does not hold", None: MISSING}[self.holds]
+        verdict = {True: "holds", False: "does not hold", None: MISSING}[self.holds]
+        return verdict if self.is_sure else f"{verdict} in the mean; the interval includes 0"
 
 
 def check_claims(summary: StudySummary) -> list[Claim]:
@@ -111,15 +114,24 @@ def _against(
     difference, figures = _difference(summary, other, metric), _compared(summary, metric, other)
     if difference is None:
         return Claim(statement, None, figures)
-    return Claim(statement, difference.mean > 0 if lower_is_better else difference.mean < 0, figures)
+    holds = difference.mean > 0 if lower_is_better else difference.mean < 0
+    return Claim(statement, holds, figures, is_sure=not _includes_nought(difference))
 
 
 def _above_all(summary: StudySummary, statement: str, metric: str) -> Claim:
     found = [_difference(summary, name, metric) for name in summary.others]
-    differences = [difference.mean for difference in found if difference is not None]
-    is_complete = bool(differences) and len(differences) == len(found)
-    holds = all(difference < 0 for difference in differences) if is_complete else None
-    return Claim(statement, holds, _compared(summary, metric, *summary.others))
+    differences = [difference for difference in found if difference is not None]
+    figures = _compared(summary, metric, *summary.others)
+    if not differences or len(differences) < len(found):
+        return Claim(statement, None, figures)
+    if above := [difference for difference in differences if difference.mean >= 0]:
+        # One that is surely above decides, however unsure the others are.
+        return Claim(statement, False, figures, is_sure=not all(map(_includes_nought, above)))
+    return Claim(statement, True, figures, is_sure=not any(map(_includes_nought, differences)))
+
+
+def _includes_nought(difference: Estimate) -> bool:
+    return difference.low <= 0 <= difference.high
 
 
 def _bar(summary: StudySummary, statement: str, metric: str, is_met: Callable[[float, float], bool]) -> Claim:

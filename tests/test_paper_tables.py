@@ -347,6 +347,30 @@ class TestClaims:
         assert holds["Temporal matching raises motion fidelity"] is False
         assert holds["Motion fidelity is above every ablation and baseline"] is False
 
+    @pytest.mark.parametrize(
+        ("of_others", "verdict"),
+        [
+            ((0.80, 0.81, 0.79), "holds"),
+            ((0.89, 0.89, 0.91), "holds in the mean; the interval includes 0"),
+            ((0.89, 0.92, 0.92), "does not hold in the mean; the interval includes 0"),
+            ((0.95, 0.94, 0.96), "does not hold"),
+        ],
+    )
+    def test_what_the_clips_hardly_tell_apart_is_not_said_without_a_word(
+        self, of_others: tuple[float, ...], verdict: str, tmp_path: Path
+    ) -> None:
+        full, other, low = VARIANTS[FULL], VARIANTS["no-temporal"], VARIANTS["sdedit"]
+        for index, fidelity in enumerate(of_others):
+            keep_figures(tmp_path, full, (0.90, 0.2, 0.99), index=index)
+            keep_figures(tmp_path, other, (fidelity, 0.2, 0.99), index=index)
+            keep_figures(tmp_path, low, (0.5, 0.2, 0.99), index=index)
+        names = [other.name, low.name]
+        summary = summarise_study(tmp_path, variants=[full, other, low], numbers=range(9), others=names)
+        told = {claim.statement: claim.verdict for claim in check_claims(summary)}
+
+        assert told["Temporal matching raises motion fidelity"] == verdict
+        assert told["Motion fidelity is above every ablation and baseline"] == verdict
+
     def test_methods_without_a_pair_in_common_are_not_compared(self, tmp_path: Path) -> None:
         full, other = VARIANTS[FULL], VARIANTS["no-temporal"]
         keep_figures(tmp_path, full, (0.99, 0.2, 0.99), index=0)
