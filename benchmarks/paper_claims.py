@@ -21,7 +21,7 @@ class Claim:
         holds: whether the means say so, of two methods those over the pairs that both have; None where they
             are missing.
         figures: those that decide, with their intervals.
-        is_sure: whether the interval of no difference that decides includes 0.
+        is_sure: False where a difference decides whose interval includes 0.
     """
 
     statement: str

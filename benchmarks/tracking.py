@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from benchmarks.world_tests import rendered
 from dreammotion_core import ModelSpec, list_models
 from dreammotion_core.metrics import FlowTracker, PointTracks, grid_points, step_agreement
 from dreammotion_core.metrics.tracks import DEFAULT_GRID
+from dreammotion_core.values import Frames
 from training.world import Shot, object_mask, object_tracks
 
 NEAR = 2.0
@@ -67,12 +69,13 @@ def compared(tracks: PointTracks, *, truth: NDArray[np.float64]) -> Followed:
     )
 
 
-def followed_clips(index: int, *, spec: ModelSpec) -> tuple[Followed, Followed]:
+def followed_clips(index: int, *, spec: ModelSpec, grey: bool = False) -> tuple[Followed, Followed]:
     """How well the object of a study's pair is followed in the source, and in a perfect edit of it.
 
     Args:
         index: number of the pair.
         spec: gives length, rate and size.
+        grey: show the tracker the clips in grey, to tell what colours add.
     """
     case = edit_case(FIRST_CASE + index)
     shot = Shot(spec.num_frames, spec.fps, spec.resolution[0])
@@ -81,8 +84,15 @@ def followed_clips(index: int, *, spec: ModelSpec) -> tuple[Followed, Followed]:
     outline = object_mask(case.source, shot=shot).numpy()[0]
     points = grid_points(outline.shape, mask=outline, grid_size=DEFAULT_GRID)
     truth = object_tracks(case.source, points=torch.from_numpy(points), shot=shot).numpy()
-    one, other = (compared(FlowTracker()(clip, points=points), truth=truth) for clip in (source, perfect))
+    clips = [in_grey(clip) if grey else clip for clip in (source, perfect)]
+    one, other = (compared(FlowTracker()(clip, points=points), truth=truth) for clip in clips)
     return one, other
+
+
+def in_grey(frames: Frames) -> Frames:
+    """(F, H, W, 3) uint8 RGB with three equal channels, the lightness of Rec. 601."""
+    pictures = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    return np.stack([cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) for picture in pictures])
 
 
 def table(rows: Sequence[tuple[str, Sequence[Followed]]]) -> str:
@@ -104,10 +114,14 @@ def main() -> None:
     )
     parser.add_argument("--first", type=int, default=100, metavar="K", help="(%(default)s)")
     parser.add_argument("--clips", type=count_of, default=48, metavar="N", help="(%(default)s)")
+    parser.add_argument("--grey", action="store_true", help="follow the clips in grey, for comparison")
     options = parser.parse_args()
     spec = next(spec for spec in list_models() if spec.name == "toybox")
     numbers = range(options.first, options.first + options.clips)
-    pairs = [followed_clips(number, spec=spec) for number in tqdm(numbers, desc="clips", disable=None)]
+    pairs = [
+        followed_clips(number, spec=spec, grey=options.grey)
+        for number in tqdm(numbers, desc="clips", disable=None)
+    ]
     sources, edits = zip(*pairs, strict=True)
     print(table([("source clips", sources), ("perfect edits", edits), ("both", sources + edits)]))
 

@@ -42,9 +42,11 @@ def test_a_fast_toy_of_two_colours_is_followed() -> None:
     """A glowing green heart that bounces by ten pixels a frame before a desert as light as itself."""
     spec = next(spec for spec in list_models() if spec.name == "toybox")
     source, perfect = followed_clips(125, spec=spec)
+    in_grey, _ = followed_clips(125, spec=spec, grey=True)
 
     assert source.agreement > 0.7
     assert perfect.agreement > 0.7
+    assert in_grey.agreement < 0.4
 
 
 def test_the_table_gives_means() -> None:

@@ -14,6 +14,7 @@ import training.diffusion
 import training.vae
 from dreammotion_core import DreamMotionPipeline, EditConfig
 from dreammotion_core.errors import InputError, OutputError
+from tests.smoke_training import smoke_words
 from training.arguments import new_parser
 from training.interruption import Interruption
 from training.loop import Budget, Recipe, learning_rate, train
@@ -24,17 +25,10 @@ from training.vae import new_vae, whiten
 from training.world import render, sample_scene
 
 
-def options_for(folder: Path) -> list[str]:
-    """A smoke run of everything on the CPU, within a folder."""
-    folders = {"--out": "out", "--cache": "cache", "--log-folder": "logs"}
-    named = [word for option, name in folders.items() for word in (option, str(folder / name))]
-    return ["--smoke", "--device", "cpu", *named]
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training")
-    assert main(["toybox", *options_for(folder)]) == 0
+    assert main(["toybox", *smoke_words(folder)]) == 0
     return folder
 
 
@@ -60,7 +54,7 @@ def test_one_command_makes_a_model_that_edits(trained: Path) -> None:
 def test_the_judge_is_trained_by_its_own_stage(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "cache", tmp_path / "cache")
 
-    assert main(["toybox-clip", *options_for(tmp_path)]) == 0
+    assert main(["toybox-clip", *smoke_words(tmp_path)]) == 0
 
     assert (tmp_path / "out" / "model.safetensors").stat().st_size < 10_000_000
     assert (tmp_path / "logs" / "judge.csv").exists()
@@ -166,10 +160,10 @@ def test_a_stopped_training_of_the_model_ends_with_the_same_weights(
 
     with monkeypatch.context() as patch:
         press_ctrl_c_at(1, patch)
-        assert main(["toybox", *options_for(tmp_path)]) == 130
+        assert main(["toybox", *smoke_words(tmp_path)]) == 130
     said = capsys.readouterr().err.splitlines()[-1]
     assert said == f"Stopped at step 2, which {checkpoint} keeps. The same command goes on from there."
-    assert main(["toybox", *options_for(tmp_path)]) == 0
+    assert main(["toybox", *smoke_words(tmp_path)]) == 0
 
     for part in ("unet", "text_encoder"):
         for path in sorted((trained / "out" / part).glob("*.safetensors")):
@@ -198,7 +192,7 @@ def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_device_that_does_not_work_is_refused(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = refusal(["vae", *options_for(tmp_path), "--device", name], capsys)
+    line = refusal(["vae", *smoke_words(tmp_path), "--device", name], capsys)
 
     assert line.startswith(f"Error: --device is '{name}', which does not work here (")
     assert "pass one of auto, cpu" in line
@@ -211,7 +205,7 @@ def test_folders_that_cannot_be_written_to_are_found_before_anything_runs(
 ) -> None:
     (tmp_path / "file").touch()
 
-    line = refusal(["toybox", *options_for(tmp_path), option, str(tmp_path / "file" / "folder")], capsys)
+    line = refusal(["toybox", *smoke_words(tmp_path), option, str(tmp_path / "file" / "folder")], capsys)
 
     assert re.search(rf"cannot be written to \(.+\); .*another folder with {option}$", line)
     assert not [path for path in tmp_path.glob("*/*") if path.is_file()]
@@ -220,7 +214,7 @@ def test_folders_that_cannot_be_written_to_are_found_before_anything_runs(
 def test_the_folder_to_start_from_must_hold_a_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = refusal(["toybox", *options_for(tmp_path), "--from", str(tmp_path)], capsys)
+    line = refusal(["toybox", *smoke_words(tmp_path), "--from", str(tmp_path)], capsys)
 
     assert "has no vae and no unet and no text_encoder; pass the folder of an earlier model" in line
 
@@ -228,7 +222,7 @@ def test_the_folder_to_start_from_must_hold_a_model(
 def test_training_can_start_from_an_earlier_model(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "cache", tmp_path / "cache", ignore=shutil.ignore_patterns("*.pt"))
 
-    assert main(["vae", *options_for(tmp_path), "--from", str(trained / "out")]) == 0
+    assert main(["vae", *smoke_words(tmp_path), "--from", str(trained / "out")]) == 0
 
     assert (tmp_path / "out" / "vae" / "config.json").exists()
 
@@ -241,7 +235,7 @@ def test_a_damaged_autoencoder_in_the_output_folder_is_refused(
     weights = next((tmp_path / "out" / "vae").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:5000])
 
-    assert "cannot be loaded" in refusal(["toybox", *options_for(tmp_path)], capsys)
+    assert "cannot be loaded" in refusal(["toybox", *smoke_words(tmp_path)], capsys)
 
 
 def linear_run(folder: Path, num_inputs: int = 3, steps: int = 2) -> None:
@@ -302,7 +296,7 @@ def test_running_out_of_memory_is_said_in_one_line(
     shutil.copytree(trained / "cache", tmp_path / "cache", ignore=shutil.ignore_patterns("*.pt"))
     monkeypatch.setattr(training.vae, "_loss", lambda *_: torch.empty(2**50))
 
-    assert main(["vae", *options_for(tmp_path)]) == 1
+    assert main(["vae", *smoke_words(tmp_path)]) == 1
 
     assert "Error: the device ran out of memory; close other programs" in capsys.readouterr().err
 

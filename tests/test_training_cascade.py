@@ -1,5 +1,6 @@
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dreammotion_core import DreamMotionPipeline, EditConfig, Video
+from tests.smoke_training import smoke_words
 from training.arguments import ROOT
 from training.cascade_data import Sizes, smaller_clips
 from training.cascade_losses import Material, interpolation_loss, key_frame_loss, super_resolution_loss
@@ -21,11 +23,8 @@ TOYBOX = ROOT.parent / "assets" / "toybox"
 SHOT = Shot(17)
 
 
-def options_for(folder: Path) -> list[str]:
-    """A smoke run on the CPU within a folder that holds a toybox, as `assets` does."""
-    folders = {"--out": "toybox-cascade", "--cache": "cache", "--log-folder": "logs"}
-    named = [word for option, name in folders.items() for word in (option, str(folder / name))]
-    return ["toybox-cascade", "--smoke", "--device", "cpu", *named]
+options_for = partial(smoke_words, stage="toybox-cascade", out="toybox-cascade")
+"""A smoke run in a folder that holds a toybox, as `assets` does."""
 
 
 @pytest.fixture(scope="module")

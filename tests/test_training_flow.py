@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 import training.flow_transformer
 from dreammotion_core import DreamMotionPipeline, EditConfig, Video
 from dreammotion_core.backends.video_vae import VideoAutoencoder
+from tests.smoke_training import smoke_words
 from training.data import as_pictures
 from training.flow_data import CLIPS, PICTURES, FlowData, latent_statistics, windows
 from training.flow_transformer import new_transformer, noise_levels
@@ -25,11 +27,8 @@ from training.world import Shot, render, sample_scene
 TOYBOX = Path(__file__).resolve().parents[1] / "assets" / "toybox"
 
 
-def options_for(folder: Path) -> list[str]:
-    """A smoke run on the CPU, within a folder that also holds `toybox`."""
-    folders = {"--out": "toybox-flow", "--cache": "cache", "--log-folder": "logs"}
-    named = [word for option, name in folders.items() for word in (option, str(folder / name))]
-    return ["toybox-flow", "--smoke", "--device", "cpu", *named]
+options_for = partial(smoke_words, stage="toybox-flow", out="toybox-flow")
+"""A smoke run in a folder that also holds `toybox`."""
 
 
 @pytest.fixture(scope="module")

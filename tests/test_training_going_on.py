@@ -3,6 +3,7 @@ import csv
 import re
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from diffusers import AutoencoderKL
 import training.diffusion
 import training.vae
 from dreammotion_core.errors import InputError
+from tests.smoke_training import smoke_words
 from training.diffusion import encoded_clips, train_diffusion
 from training.loop import Budget, Recipe, Setting, plot_log, train
 from training.run import main
@@ -24,11 +26,8 @@ TOYBOX = Path(__file__).resolve().parents[1] / "assets" / "toybox"
 COLUMNS = ["step", "seconds", "loss", "learning_rate"]
 
 
-def vae_in(folder: Path) -> list[str]:
-    """A smoke run of the autoencoder on the CPU, within a folder."""
-    folders = {"--out": "out", "--cache": "cache", "--log-folder": "logs"}
-    named = [word for option, name in folders.items() for word in (option, str(folder / name))]
-    return ["vae", "--smoke", "--device", "cpu", *named]
+vae_in = partial(smoke_words, stage="vae")
+"""A smoke run of the autoencoder."""
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def _check_weights(path: Path) -> None:
         raise InputError(f"--from: {path} is damaged ({reason_of(error)}); {FROM_REMEDY}") from error
 
 
-def weights_digest(folders: Iterable[Path]) -> str:
+def files_digest(folders: Iterable[Path]) -> str:
     """Twelve hexadecimal digits that stand for the weights in some folders, whatever these are called."""
     digest = hashlib.sha256()
     for folder in folders:

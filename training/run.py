@@ -24,9 +24,9 @@ from training.arguments import CHECKPOINTS, GPU_BATCH_SCALE, PARTS, read_options
 from training.checks import (
     check_model_folder,
     check_writable,
+    files_digest,
     load_trained,
     usable_device,
-    weights_digest,
 )
 from training.data import NUM_FRAMES, RESOLUTION, rendered_clips
 from training.diffusion import train_diffusion
@@ -193,7 +193,7 @@ def _run_folder(options: argparse.Namespace, name: str) -> RunFolder:
     parts = PARTS.get(options.stage, {}).get(name, ())
     begins_with = "nothing"
     if options.warm_start is not None and parts:
-        begins_with = f"weights {weights_digest(options.warm_start / part for part in parts)}"
+        begins_with = f"weights {files_digest(options.warm_start / part for part in parts)}"
     origin = {"--seed": options.seed, "--clips": options.clips, "--from": begins_with}
     checkpoint, log = options.cache / f"{name}.pt", options.logs / f"{name}.csv"
     return RunFolder(checkpoint, log, LOG_COLUMNS, origin=origin, out=options.out)

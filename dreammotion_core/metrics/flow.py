@@ -111,10 +111,10 @@ def _likeliest(
 ) -> Flow:
     """For each pixel of a frame one of several flows towards another, each with the flow back."""
     points = pixel_grid(frame.shape[:2])
-    worst = 3 * 255
+    # `FAR` is the largest difference of colours, so a flow that does not return comes after all that do.
     costs = [
         _colour_difference(frame, towards, flow=flow, points=points)
-        + worst * ~is_consistent(flow, back=returning, points=points)
+        + (FAR + 1) * ~is_consistent(flow, back=returning, points=points)
         for flow, returning in zip(flows, back, strict=True)
     ]
     chosen = np.argmin(costs, axis=0)

@@ -49,11 +49,14 @@ def motion_fidelity(
         A number in [-1, 1]; exactly 1 for identical tracks (unless `dmt`).
 
     Raises:
-        MetricError: if lengths differ, there is one frame only, or no track survives.
+        MetricError: if lengths or numbers of sets differ, there is one frame only, or no track survives.
     """
     sets = _sets(source), _sets(edited)
     if len(sets[0]) != len(sets[1]) or (dmt and len(sets[0]) != 1):
-        raise MetricError(f"{len(sets[0])} and {len(sets[1])} sets of tracks cannot be compared")
+        raise MetricError(
+            f"{len(sets[0])} and {len(sets[1])} sets of tracks cannot be compared; pass as many of "
+            "the edit as of the source, and with dmt one of each"
+        )
     for one, other in zip(*sets, strict=True):
         _check(one, other, needs_equal_counts=dmt)
     if dmt:
