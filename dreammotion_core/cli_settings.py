@@ -36,7 +36,7 @@ _SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "mask_feather": ("soft rim of the mask", _PIXELS),
     "keep_detail": ("show the decoded clip as it is", {"action": "store_false"}),
     "colour_smoothing": ("of the object's mean colour; 0: off", {"type": float, "metavar": "SECONDS"}),
-    "key_sites": ("layers whose keys are matched", {"nargs": "+", "metavar": "PATTERN"}),
+    "key_sites": ("layers whose keys are matched, as shell patterns", {"nargs": "+", "metavar": "PATTERN"}),
     "negative_prompt": ("what to stay away from", {"metavar": "TEXT"}),
     "preview_interval": ("steps between previews", _WHOLE),
     "resolution_scale": ("sides of the model's grid; below 1: less memory, coarser", _REAL),

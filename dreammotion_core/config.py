@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, get_args
 
 from dreammotion_core.accepted_values import FLAG, Accepted, Real, Whole, check_accepted, is_whole
 from dreammotion_core.errors import ConfigError
+from dreammotion_core.key_patterns import MOST_KEY_SITES, check_key_pattern
 
 MAX_PROMPT_CHARACTERS = 1000
 MAX_SEED = 2**63 - 1
@@ -100,7 +101,7 @@ class EditConfig:
         colour_smoothing: seconds over which the change of the object's mean colour is smoothed, 0 to 3600;
             takes out the flicker that an edit adds, not what the light does in the source. 0 switches it off.
         mask_feather: width in pixels of the soft rim, inside the grown mask, of the final composite.
-        key_sites: name patterns of the key projections to match; None takes the model's own.
+        key_sites: shell patterns of the key projections to match, at most 16; None takes the model's own.
         negative_prompt: text of the unconditional branch.
         seed: seed of all noise and timesteps; -1 draws one, which `Started` then reports.
         preview_interval: steps between previews; 0 switches them off.
@@ -167,8 +168,10 @@ class EditConfig:
         sites = self.key_sites
         if sites is None:
             return
-        if not isinstance(sites, tuple) or not sites or not all(isinstance(s, str) and s for s in sites):
-            raise ConfigError(f"key_sites is {sites!r}; pass a non-empty tuple of name patterns, or None")
+        if not isinstance(sites, tuple) or not 1 <= len(sites) <= MOST_KEY_SITES:
+            raise ConfigError(f"key_sites takes a tuple of 1 to {MOST_KEY_SITES} shell patterns, or None")
+        for pattern in sites:
+            check_key_pattern(pattern)
 
     @property
     def uses_matching(self) -> bool:

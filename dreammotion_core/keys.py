@@ -6,7 +6,6 @@ family that projects its keys with a module of its own. Works on any `nn.Module`
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from dreammotion_core.errors import KeyLayoutError, KeySiteError
+from dreammotion_core.key_patterns import check_key_pattern, compiled_key_pattern
 
 
 class KeyLayout(StrEnum):
@@ -37,14 +37,21 @@ class KeySite:
     """Key projections to listen to.
 
     Attributes:
-        pattern: regular expression that a module's full dotted name must match entirely.
+        pattern: shell pattern that a module's full dotted name must match entirely, such as
+            ``mid_block.*.to_k``.
         layout: how their raw output is laid out.
         num_text_tokens: L, tokens of text before those of the frames, which are cut off.
+
+    Raises:
+        ConfigError: if the pattern is empty, too long or a regular expression.
     """
 
     pattern: str
     layout: KeyLayout = KeyLayout.FRAMES_OF_TOKENS
     num_text_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        check_key_pattern(self.pattern)
 
 
 def arrange(raw: Tensor, site: KeySite, batch_size: int, num_frames: int) -> Tensor:
@@ -79,15 +86,12 @@ def matching_modules(module: nn.Module, sites: Sequence[KeySite]) -> dict[str, t
     """Full name -> (key projection, its site) of every module that a site names, in the module's order.
 
     Raises:
-        KeySiteError: if a pattern is no regular expression or matches nothing.
+        KeySiteError: if a pattern matches nothing.
     """
     found: dict[str, tuple[nn.Module, KeySite]] = {}
     for site in sites:
-        try:
-            pattern = re.compile(site.pattern)
-        except re.error as error:
-            raise KeySiteError(f"key site {site.pattern!r} is no regular expression: {error}") from error
-        matches = {name: (m, site) for name, m in module.named_modules() if pattern.fullmatch(name)}
+        pattern = compiled_key_pattern(site.pattern)
+        matches = {name: (m, site) for name, m in module.named_modules() if pattern.match(name)}
         if not matches:
             projections = [name for name, _ in module.named_modules() if name.endswith("attn1.to_k")]
             raise KeySiteError(

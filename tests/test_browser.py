@@ -437,7 +437,7 @@ def test_what_fails_says_why_where_it_was_watched_and_offers_no_stop(visit: Call
     page = visit(server="quick_app")
     select_ball(page)
     describe(page, steps=2)
-    page.fill("#key-sites textarea", "no such layer")
+    page.fill("#key-sites textarea", "no.such.layer")
 
     page.click("#edit")
     expect(caption(page)).to_contain_text("Nothing was changed.")

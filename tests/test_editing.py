@@ -243,7 +243,7 @@ def test_the_cache_changes_no_bit_and_saves_the_source_branch(
     backend: UNet3DBackend, source: Tensor, mask: Tensor, layout: KeyLayout, tmp_path: Path
 ) -> None:
     kinds = {KeyLayout.FRAMES_OF_TOKENS: "attentions", KeyLayout.TOKENS_OF_FRAMES: "temp_attentions"}
-    pattern = rf"up_blocks\..*\.{kinds[layout]}\..*\.attn1\.to_k"
+    pattern = f"up_blocks.*.{kinds[layout]}.*.attn1.to_k"
     site = KeySite(pattern, layout)
     plain = [run_at(backend, source, mask, site, target) for target in TARGETS]
 

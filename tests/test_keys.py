@@ -8,9 +8,9 @@ from dreammotion_core.errors import KeyLayoutError, KeySiteError
 from dreammotion_core.keys import KeyCapture, KeyLayout, KeySite, arrange
 from tests.tiny import tiny_unet3d
 
-SPATIAL = KeySite(r"up_blocks\.\d+\.attentions\.\d+\.transformer_blocks\.\d+\.attn1\.to_k")
+SPATIAL = KeySite("up_blocks.*.attentions.*.transformer_blocks.*.attn1.to_k")
 TEMPORAL = KeySite(
-    r"up_blocks\.\d+\.temp_attentions\.\d+\.transformer_blocks\.\d+\.attn1\.to_k", KeyLayout.TOKENS_OF_FRAMES
+    "up_blocks.*.temp_attentions.*.transformer_blocks.*.attn1.to_k", KeyLayout.TOKENS_OF_FRAMES
 )
 FRAMES, SIDE = 3, 4
 
@@ -65,19 +65,19 @@ def test_keys_come_as_batch_frames_tokens_channels(
 def test_spatial_keys_are_the_projection_of_each_frame() -> None:
     raw = torch.arange(2 * 3 * 4 * 5.0).reshape(6, 4, 5)
 
-    assert torch.equal(arrange(raw, KeySite("", KeyLayout.FRAMES_OF_TOKENS), 2, 3)[1, 2], raw[5])
+    assert torch.equal(arrange(raw, KeySite("to_k", KeyLayout.FRAMES_OF_TOKENS), 2, 3)[1, 2], raw[5])
 
 
 def test_temporal_keys_are_turned_so_that_frames_come_first() -> None:
     raw = torch.arange(2 * 4 * 3 * 5.0).reshape(8, 3, 5)
 
-    assert torch.equal(arrange(raw, KeySite("", KeyLayout.TOKENS_OF_FRAMES), 2, 3)[1, 2, 3], raw[7, 2])
+    assert torch.equal(arrange(raw, KeySite("to_k", KeyLayout.TOKENS_OF_FRAMES), 2, 3)[1, 2, 3], raw[7, 2])
 
 
 def test_joint_keys_lose_their_text_tokens() -> None:
     raw = torch.arange(2 * (5 + 3 * 4) * 2.0).reshape(2, 17, 2)
 
-    keys = arrange(raw, KeySite("", KeyLayout.JOINT_TOKENS, num_text_tokens=5), 2, 3)
+    keys = arrange(raw, KeySite("to_k", KeyLayout.JOINT_TOKENS, num_text_tokens=5), 2, 3)
 
     assert keys.shape == (2, 3, 4, 2)
     assert torch.equal(keys[1, 2, 3], raw[1, 5 + 2 * 4 + 3])
@@ -85,21 +85,16 @@ def test_joint_keys_lose_their_text_tokens() -> None:
 
 def test_keys_that_cannot_be_arranged_are_refused() -> None:
     with pytest.raises(KeyLayoutError, match=r"\(7, 4, 5\)"):
-        arrange(torch.zeros(7, 4, 5), KeySite("", KeyLayout.FRAMES_OF_TOKENS), 2, 3)
+        arrange(torch.zeros(7, 4, 5), KeySite("to_k", KeyLayout.FRAMES_OF_TOKENS), 2, 3)
     with pytest.raises(KeyLayoutError):
-        arrange(torch.zeros(8, 4, 5), KeySite("", KeyLayout.TOKENS_OF_FRAMES), 2, 3)
+        arrange(torch.zeros(8, 4, 5), KeySite("to_k", KeyLayout.TOKENS_OF_FRAMES), 2, 3)
     with pytest.raises(KeyLayoutError, match="is no"):
-        arrange(torch.zeros(2, 16, 5), KeySite("", KeyLayout.JOINT_TOKENS, num_text_tokens=5), 2, 3)
+        arrange(torch.zeros(2, 16, 5), KeySite("to_k", KeyLayout.JOINT_TOKENS, num_text_tokens=5), 2, 3)
 
 
 def test_a_pattern_that_matches_nothing_raises_and_names_the_choices(unet: nn.Module) -> None:
     with pytest.raises(KeySiteError, match=r"'nowhere' matches no module.*attn1\.to_k"):
         capture(unet, KeySite("nowhere"))
-
-
-def test_a_broken_pattern_raises(unet: nn.Module) -> None:
-    with pytest.raises(KeySiteError, match="no regular expression"):
-        capture(unet, KeySite("("))
 
 
 def test_a_site_that_did_not_fire_raises_on_read(unet: nn.Module) -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("dreammotion_core", "segmentation", "web")
 
 # Modules of dreammotion_core by layer: each may import its own rows and everything it lists.
-BOTTOM = {"errors", "config", "values", "version", "mask_shapes", "accepted_values"}
+BOTTOM = {"errors", "config", "values", "version", "mask_shapes", "accepted_values", "key_patterns"}
 FILES = (
     {"atomic_files", "audio_io", "frame_conversion", "frame_decoding", "frame_folders", "frame_range"}
     | {"frame_storage", "png_files", "video_io", "video_timeline"}
@@ -55,7 +55,8 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
     "accepted_values": {"errors"},
-    "config": {"errors", "accepted_values"},
+    "key_patterns": {"errors"},
+    "config": {"errors", "accepted_values", "key_patterns"},
     "mask_shapes": {"errors"},
     "values": {"errors", "config"},
     "events": {"errors", "config", "values"},
@@ -72,7 +73,7 @@ ALLOWED_WITHIN_CORE: dict[str, set[str]] = {
     "metrics.measured_edit": BOTTOM | METRICS | {"composite"} | MEASURING - {"metrics.measured_edit"},
     "metrics.evaluation": BOTTOM | METRICS | MEASURING,
     "metrics": METRICS | MEASURING | {"metrics.evaluation"},
-    "keys": {"errors"},
+    "keys": {"errors", "key_patterns"},
     "backends.base": BOTTOM | MATHS | {"keys", "backends.checkpointing", "backends.hub_cache"},
     "backends.hub_cache": set(),
     "backends.load_options": {"errors"},

@@ -96,7 +96,8 @@ def _losses(usual: EditConfig) -> dict[str, Component]:
     sites = gr.Textbox(
         "\n".join(usual.key_sites or ()),
         label="Key sites",
-        info="name patterns of the attention keys that are matched, one a line; empty takes the model's own",
+        info="attention keys that are matched, as patterns such as mid_block.*.to_k, one a line; empty takes "
+        "the model's own",
         lines=2,
         elem_id="key-sites",
     )

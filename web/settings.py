@@ -115,9 +115,9 @@ def read_settings(form: Mapping[str, Any], *, spec: ModelSpec) -> EditConfig:
 
 
 def _read_key_sites(value: Any) -> tuple[str, ...] | None:
-    """Name patterns, one a line; None, the model's own, where there are none."""
+    """Shell patterns, one a line; None, the model's own, where there are none."""
     if not isinstance(value, str):
-        raise ConfigError(f"the key sites are {value!r}; enter a name pattern a line, or nothing")
+        raise ConfigError(f"the key sites are {value!r}; enter a shell pattern a line, or nothing")
     return tuple(line.strip() for line in value.splitlines() if line.strip()) or None
 
 

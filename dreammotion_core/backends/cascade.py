@@ -45,7 +45,7 @@ from dreammotion_core.keys import KeySite
 from dreammotion_core.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
 from dreammotion_core.values import Notice
 
-KEY_SITES = (KeySite(r"up_blocks\.\d+\.attentions\.\d+\.to_k"),)
+KEY_SITES = (KeySite("up_blocks.*.attentions.*.to_k"),)
 """Keys of the decoder's attention within a frame; those of the text have a projection of their own."""
 
 NUM_CHANNELS = 3

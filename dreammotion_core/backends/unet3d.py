@@ -34,7 +34,7 @@ from dreammotion_core.keys import KeySite
 from dreammotion_core.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
 from dreammotion_core.values import Notice
 
-KEY_SITES = (KeySite(r"up_blocks\.\d+\.attentions\.\d+\.transformer_blocks\.\d+\.attn1\.to_k"),)
+KEY_SITES = (KeySite("up_blocks.*.attentions.*.transformer_blocks.*.attn1.to_k"),)
 """Keys of the decoder's spatial self-attention, where earlier work found structure to be most explicit."""
 
 DENOISERS = {"UNet3DConditionModel": UNet3DConditionModel, "UNetMotionModel": UNetMotionModel}

@@ -66,8 +66,10 @@ def middle_key_sites(blocks: str, *, num_layers: int, num_text_tokens: int = 0) 
         num_text_tokens: tokens of text that a layer attends to jointly, before those of the frames.
     """
     margin = num_layers // 3
-    layers = "|".join(str(layer) for layer in range(margin, num_layers - margin))
-    return (KeySite(rf"{blocks}\.({layers})\.attn1\.to_k", KeyLayout.JOINT_TOKENS, num_text_tokens),)
+    return tuple(
+        KeySite(f"{blocks}.{layer}.attn1.to_k", KeyLayout.JOINT_TOKENS, num_text_tokens)
+        for layer in range(margin, num_layers - margin)
+    )
 
 
 class VideoTransformerBackend:
