@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +21,7 @@ from segmentation import (
     review_object,
 )
 from web.encoding import encode_frames
+from web.kept_files import KeptFile
 from web.preparing import FramePreparer
 from web.settings import Refinement
 from web.snapshots import Snapshot
@@ -42,6 +44,7 @@ class Clip:
         segmenter: name of what makes them.
         start_frame: where in the file it begins, in frames at its own rate.
         number: grows with every clip that a visitor opens, so that late answers can be told apart.
+        kept: keeps the file at `path` while the clip is open or edited; None where nobody deletes it.
         history: the objects with their prompts, and what they were before.
         left_alone: numbers of the objects that the edit does not change.
         refinement: what is done to the masks before the edit.
@@ -56,6 +59,7 @@ class Clip:
     segmenter: str
     start_frame: int = 0
     number: int = 1
+    kept: KeptFile | None = None
     history: History = field(init=False)
     left_alone: frozenset[int] = frozenset()
     refinement: Refinement = field(default_factory=Refinement)
@@ -68,7 +72,7 @@ class Clip:
 
     def __post_init__(self) -> None:
         self.history = History(self.tracks.new_project().add_object())
-        self.preparer = FramePreparer(self._prepare)
+        self.preparer = _preparer_of(self)
 
     def reopen(self, segmenter: Segmenter) -> None:
         """Go on with another segmenter: what was said stays, what was followed has to be followed anew."""
@@ -80,13 +84,8 @@ class Clip:
         with self.changing:
             self.tracks, self.segmenter = tracks, segmenter.spec.name
         # Another segmenter prepares anew.
-        self.preparer = FramePreparer(self._prepare)
+        self.preparer = _preparer_of(self)
         self._reviews.clear()
-
-    def _prepare(self, frame_index: int) -> None:
-        # Following comes by every frame itself, and would only be slowed down.
-        if not self.following.locked():
-            self.tracks.prepare(frame_index)
 
     @property
     def project(self) -> Project:
@@ -155,6 +154,19 @@ class Clip:
     def source_uris(self) -> tuple[str, ...]:
         """Its frames as the player shows them."""
         return tuple(encode_frames(self.video.frames))
+
+
+def _preparer_of(clip: Clip) -> FramePreparer:
+    """A preparer that holds the clip only weakly, so that a clip and its file go as soon as it is closed."""
+    held = weakref.ref(clip)
+
+    def prepare(frame_index: int) -> None:
+        clip = held()
+        # Following comes by every frame itself, and would only be slowed down.
+        if clip is not None and not clip.following.locked():
+            clip.tracks.prepare(frame_index)
+
+    return FramePreparer(prepare)
 
 
 def carry_over(old: Clip, new: Clip) -> int:

@@ -12,6 +12,7 @@ from dreammotion_core import ModelSpec, Video, VideoError, read_clip
 from segmentation import Segmenter, Tracks
 from web.clip import Clip, carry_over
 from web.examples import Example
+from web.kept_files import KeptFile
 from web.models import Models
 from web.selection_views import canvas_view
 from web.settings import whole_number
@@ -69,7 +70,8 @@ class Clips:
         if not upload:
             raise VideoError("no file arrived; choose a video, for example an MP4")
         visitor = self._visitors.get(token)
-        clip = self._open(visitor, Path(upload), start_frame, num_frames)
+        kept = KeptFile(Path(upload))
+        clip = self._open(visitor, kept.path, start_frame, num_frames, kept=kept)
         return self._shown(token, clip) | _prompts("", ())
 
     def open_example(self, *, token: str, example: str, start_frame: Any, num_frames: Any) -> Update:
@@ -87,9 +89,10 @@ class Clips:
     def reopen(self, *, token: str, start_frame: Any, num_frames: Any) -> Update:
         """Read another part of the clip that is open."""
         visitor = self._visitors.get(token)
-        if visitor.clip is None:
+        old = visitor.clip
+        if old is None:
             return {}
-        return self._shown(token, self._open(visitor, visitor.clip.path, start_frame, num_frames))
+        return self._shown(token, self._open(visitor, old.path, start_frame, num_frames, kept=old.kept))
 
     def adapt(self, *, token: str) -> Update:
         """Read the open clip anew as the visitor's model wants it; gives nothing where it is so already.
@@ -101,13 +104,21 @@ class Clips:
         if old is None or (old.video.fps == spec.fps and len(old.video) == spec.num_frames):
             return {}
         start = round(old.start_frame * spec.fps / old.video.fps)
-        clip = self._open(visitor, old.path, start, None)
+        clip = self._open(visitor, old.path, start, None, kept=old.kept)
         lost = carry_over(old, clip)
         if lost:
             clip.remark([f"What was said on {lost} frames that this model does not read is gone."])
         return self._shown(token, clip) | {"start_frame": start}
 
-    def _open(self, visitor: Visitor, path: Path, start_frame: Any, num_frames: Any) -> Clip:
+    def _open(
+        self,
+        visitor: Visitor,
+        path: Path,
+        start_frame: Any,
+        num_frames: Any,
+        *,
+        kept: KeptFile | None = None,
+    ) -> Clip:
         with visitor.opening:
             spec = self._models.of(visitor).spec
             video = read_upload(path, spec=spec, start_frame=start_frame, num_frames=num_frames)
@@ -119,6 +130,7 @@ class Clips:
                 tracks=Tracks(segmenter.open(video.frames), video.frames),
                 segmenter=segmenter.spec.name,
                 start_frame=int(start_frame),
+                kept=kept,
             )
             if visitor.clip is not None:
                 clip.number = visitor.clip.number + 1
