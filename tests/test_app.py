@@ -20,6 +20,7 @@ import gradio as gr
 import httpx
 import numpy as np
 import pytest
+from gradio.components import Component
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from numpy.typing import NDArray
@@ -49,16 +50,17 @@ from tests.tiny import moving_square, save_tiny_unet3d, tiny_spec
 from web import FORM_FIELDS, Example, LazyEditor, Models, Segmenters, load_examples, opening, refining
 from web.clip import Clip
 from web.device import DeviceQueue, QueueFullError
-from web.drawer import METHOD_CHOICES
+from web.drawer import METHOD_CHOICES, advanced_drawer
 from web.editing import Edits
 from web.editor import Editor
 from web.encoding import Layer, encode_frame, encode_overlay
 from web.failures import UNEXPECTED, told_to_visitor
 from web.opening import Clips
 from web.overlays import overlay
+from web.parts import prompt_part
 from web.refining import edited_masks
 from web.selecting import Selections
-from web.settings import Refinement, model_fields, preset_fields, read_prompts, read_settings
+from web.settings import Refinement, model_fields, preset_choices, preset_fields, read_prompts, read_settings
 from web.visitors import VisitorGoneError, VisitorStore
 
 SIDE = 64
@@ -675,7 +677,23 @@ def test_settings_are_checked_again_on_the_server(changes: dict[str, Any], messa
         read_settings(form(**changes), spec=tiny_spec())
 
 
-def test_the_form_starts_with_the_defaults_of_the_library() -> None:
+def test_the_form_starts_with_the_first_preset_as_the_model_takes_it() -> None:
+    spec = replace(tiny_spec(), settings={"guidance_scale": 3.0, "learning_rate_end_factor": 0.5})
+
+    async def build() -> dict[str, Component]:
+        with gr.Blocks():
+            return prompt_part() | advanced_drawer(spec, judges=["toybox-clip"])
+
+    # A thread and a loop of their own, as in the test of the whole page.
+    with ThreadPoolExecutor(1) as pool:
+        parts = pool.submit(lambda: asyncio.run(build())).result()
+    shown = {name: parts[name].value for name in FORM_FIELDS if name in parts}
+
+    assert shown["preset"] == preset_choices()[0][1] == "keep-shape"
+    assert read_settings(form() | shown, spec=spec) == spec.config("keep-shape")
+
+
+def test_the_form_can_say_the_defaults_of_the_library() -> None:
     usual = EditConfig()
     values = form(steps=usual.num_optimization_steps, preview_interval=usual.preview_interval, seed="-1")
 

@@ -8,12 +8,14 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from dreammotion_core import Video, read_objects, read_video, write_masks, write_video
+from dreammotion_core import EditConfig, Video, read_objects, read_video, write_masks, write_video
+from dreammotion_core.backends.registry import find_model
 from tests.serving import serve
 from tests.tiny import save_tiny_unet3d
 
@@ -372,6 +374,44 @@ def test_a_finished_edit_is_compared_and_downloaded(visit: Callable[..., Page], 
     receipt = json.loads((tmp_path / "edit.json").read_text())
     assert receipt["seed"] == 42
     assert len(receipt["selection"]["objects"][0]["prompts"][0]["clicks"]) == 1
+
+
+def receipt_of_edit(page: Page, path: Path) -> dict[str, Any]:
+    """Edit with the form as it is, and read the receipt."""
+    page.click("#edit")
+    expect(caption(page)).to_contain_text("Done")
+    with page.expect_download() as download:
+        page.click("#receipt")
+    download.value.save_as(path)
+    return json.loads(path.read_text())
+
+
+def test_an_untouched_page_keeps_the_shape_and_so_does_the_next_model(
+    visit: Callable[..., Page], tmp_path: Path
+) -> None:
+    page = visit(server="quick_app", upload=False)
+    click(page, (0.5, 0.375))
+    page.wait_for_function(MASK_SHOWN)
+
+    untouched = receipt_of_edit(page, tmp_path / "untouched.json")
+
+    usual = EditConfig.preset("keep-shape", seed=untouched["seed"])
+    assert untouched["settings"] == usual.to_dict()
+    assert page.locator("#preset label").all_inner_texts()[0] == "Keep the shape"
+    page.check("#preset input[value=paper]")
+    page.click("#masthead a")
+    page.check("#model input[value=toybox-flow]")
+    page.click("#model [data-part=action]")
+    expect(page.locator("#masthead")).to_contain_text("Active model: toybox-flow")
+    expect(page.locator("#preset input[value=keep-shape]")).to_be_checked()
+    page.click("#advanced button")
+    set_number(page.locator("#steps input[type=number]"), 2)
+
+    other = receipt_of_edit(page, tmp_path / "other.json")
+
+    settings = find_model("toybox-flow").config("keep-shape", seed=other["seed"], num_optimization_steps=2)
+    assert other["model"] == "toybox-flow"
+    assert other["settings"] == settings.to_dict()
 
 
 def test_a_run_is_measured_listed_and_saved(visit: Callable[..., Page], tmp_path: Path) -> None:

@@ -227,7 +227,8 @@ def test_the_form_takes_the_settings_of_the_model_and_a_preset_goes_before_them(
     paper = page.picker.preset(token=page.token, preset="paper")
     back = page.picker.preset(token=page.token, preset="fast")
 
-    assert (update["preset"], update["guidance_scale"], update["steps"]) == ("fast", 4.0, 9)
+    assert (update["preset"], update["guidance_scale"], update["steps"]) == ("keep-shape", 4.0, 9)
+    assert (update["spatial_weight"], back["spatial_weight"]) == (200.0, 0.02)
     assert (paper["steps"], back["steps"]) == (200, 9)
 
 

@@ -1,4 +1,4 @@
-"""The drawer of settings: each of an edit, with the library's own defaults."""
+"""The drawer of settings: each of an edit, as the first preset of the page sets it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 from dreammotion_core import EditConfig, ModelSpec, length_words, shortest_length
+from web.settings import FIRST_PRESET
 
 METHOD_CHOICES = [
     ("DreamMotion", "dreammotion"),
@@ -26,7 +27,7 @@ def advanced_drawer(spec: ModelSpec, *, judges: Sequence[str]) -> dict[str, Comp
         spec: of the active model, for the length of a clip.
         judges: names of what may judge words and frames, the usual one first.
     """
-    usual = spec.config()
+    usual = spec.config(FIRST_PRESET)
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
         clip, steps = _span(spec), _optimisation(usual)
         parts = clip | steps | _losses(usual) | _words(usual) | _mask(usual) | _method(usual)

@@ -17,7 +17,7 @@ from web.failures import message_of, told_to_visitor
 from web.models import Models, State
 from web.opening import CLIP_OUTPUTS, Clips
 from web.picking import ProgressWords, size_words
-from web.settings import model_fields, preset_choices, preset_fields
+from web.settings import FIRST_PRESET, model_fields, preset_fields
 from web.visitors import Visitor, VisitorStore
 from web.wiring import Update
 
@@ -78,7 +78,12 @@ class ModelPicker:
             yield self._shown(visitor, note=f"{message_of(error).rstrip('.')}. {stays}", is_problem=True)
             return
         note = f"{spec.label} edits now. Its weights are loaded by the first edit."
-        yield self._shown(visitor, note=note) | _controls(spec) | model_fields(spec.config()) | adapted
+        yield (
+            self._shown(visitor, note=note)
+            | _controls(spec)
+            | model_fields(spec.config(FIRST_PRESET))
+            | adapted
+        )
 
     def preset(self, *, token: str, preset: Any) -> Update:
         """What a preset sets with the visitor's model."""
@@ -150,5 +155,5 @@ def _controls(spec: ModelSpec) -> Update:
             info=frames_info(spec),
         ),
         "last_stage": gr.Radio(choices=stage_choices(spec), value="", visible=bool(spec.stages)),
-        "preset": preset_choices()[0][1],
+        "preset": FIRST_PRESET,
     }

@@ -12,7 +12,7 @@ from web.components import board, choice_list, click_canvas, examples_row, losse
 from web.examples import Example
 from web.mask_drawers import mask_drawer, outline_drawer
 from web.run_views import runs_html
-from web.settings import preset_choices
+from web.settings import FIRST_PRESET, preset_choices
 
 _ABOUT_ABLATION = """<p class="dm-about">What does each part of the method do? One click edits your clip
 five times with the same words, seed and settings: by the words alone (<b>DDS</b>), with the part that keeps
@@ -83,10 +83,9 @@ def prompt_part() -> dict[str, Component]:
 
 
 def _preset_choice() -> gr.Radio:
-    choices = preset_choices()
     return gr.Radio(
-        choices,
-        value=choices[0][1],
+        preset_choices(),
+        value=FIRST_PRESET,
         label="How",
         info="keep the shape for a new colour or material; the paper's way takes five times as long",
         elem_id="preset",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from dreammotion_core import PRESETS, ConfigError, EditConfig, ModelSpec, check_prompts
+from dreammotion_core import ConfigError, EditConfig, ModelSpec, check_prompts
 
 FORM_FIELDS = (
     "preset",
@@ -179,12 +179,15 @@ PRESET_OUTPUTS = tuple(preset_fields(_USUAL))
 """Names of the form's components that a preset sets."""
 
 
-_PRESET_LABELS = {"fast": "Usual", "keep-shape": "Keep the shape", "paper": "Paper"}
+FIRST_PRESET = "keep-shape"
+"""The preset that the page starts with, because all its examples suggest new colours and materials."""
+
+_PRESET_LABELS = {FIRST_PRESET: "Keep the shape", "fast": "Usual", "paper": "Paper"}
 
 
 def preset_choices() -> list[tuple[str, str]]:
-    """What the page calls each preset, and its name, the default first."""
-    return [(_PRESET_LABELS[name], name) for name in PRESETS]
+    """What the page calls each preset, and its name, the one that it starts with first."""
+    return [(label, name) for name, label in _PRESET_LABELS.items()]
 
 
 def whole_number(name: str, value: Any, *, low: int = -(2**63), high: int = 2**63 - 1) -> int:
