@@ -6,9 +6,12 @@ lives in `web`.
 
 from __future__ import annotations
 
-try:
-    import spaces  # before torch, where GPUs are shared
-except ImportError:
+import os
+
+# Every Gradio Space has the package; only this variable tells that GPUs are lent.
+if os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"):
+    import spaces  # before torch
+else:
     spaces = None
 
 import argparse
@@ -53,6 +56,7 @@ from web import (
     page_theme,
     prompt_part,
     result_part,
+    runs_on,
     selection_part,
 )
 
@@ -186,6 +190,12 @@ def _segmenters(name: str, checkpoint: Path | None, device: str) -> Segmenters:
     return Segmenters(load(name, checkpoint=checkpoint), load=load)
 
 
+def _device(named: str | None) -> str:
+    """The named device; where none is named, the GPU that a Space has to itself, if it can be used."""
+    has_own_gpu = spaces is None and "SPACE_ID" in os.environ and runs_on("cuda")
+    return named or ("cuda" if has_own_gpu else "cpu")
+
+
 def main() -> None:
     """Serve the page."""
     parser = argparse.ArgumentParser(description="Edit the appearance of a clicked object in a video.")
@@ -204,7 +214,11 @@ def main() -> None:
         help="what judges words and frames: a folder with a CLIPModel, or owner/name@revision on the hub; "
         "may be repeated, visitors choose (toybox-clip is always there)",
     )
-    parser.add_argument("--device", default="cpu", help="torch device, for example cuda (default: cpu)")
+    parser.add_argument(
+        "--device",
+        default=None,
+        help="torch device, for example cuda (default: cpu; on a Hugging Face Space its GPU, if it has one)",
+    )
     parser.add_argument(
         "--low-memory",
         action="store_true",
@@ -213,11 +227,10 @@ def main() -> None:
     parser.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
     options = parser.parse_args()
+    device = _device(options.device)
     try:
-        models = _models(
-            options.model, options.device, LoadOptions.low_memory() if options.low_memory else None
-        )
-        segmenters = _segmenters(options.segmenter, options.checkpoint, options.device)
+        models = _models(options.model, device, LoadOptions.low_memory() if options.low_memory else None)
+        segmenters = _segmenters(options.segmenter, options.checkpoint, device)
         instruments = SharedInstruments(options.judge)
     except (DreamMotionError, SegmentationError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")

@@ -17,11 +17,17 @@ START_SECONDS = 150
 
 
 @contextmanager
-def serve(log: Path, *flags: str) -> Iterator[str]:
-    """Run ``app.py`` and give its address. What it prints goes to `log`."""
+def serve(log: Path, *flags: str, **variables: str) -> Iterator[str]:
+    """Run ``app.py`` and give its address. What it prints goes to `log`.
+
+    Args:
+        log: a file.
+        flags: of the command line.
+        variables: of the environment, beyond those of this process.
+    """
     port = free_port()
     command = [sys.executable, str(ROOT / "app.py"), "--port", str(port), *flags]
-    environment = os.environ | {"GRADIO_TEMP_DIR": str(log.parent / "gradio")}
+    environment = os.environ | {"GRADIO_TEMP_DIR": str(log.parent / "gradio")} | variables
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
     try:

@@ -11,7 +11,7 @@ from web.editor import LazyEditor
 from web.evidence_events import connect_board, connect_runs
 from web.examples import Example, load_examples
 from web.handlers import Handlers
-from web.hosting import HostedEditor
+from web.hosting import HostedEditor, runs_on
 from web.judging import SharedInstruments
 from web.model_picker import LIST_OUTPUTS
 from web.models import Models
@@ -53,5 +53,6 @@ __all__ = [
     "page_theme",
     "prompt_part",
     "result_part",
+    "runs_on",
     "selection_part",
 ]

@@ -1,10 +1,12 @@
-"""Editing where GPUs are lent for a while, as on Hugging Face's ZeroGPU."""
+"""Editing on Hugging Face Spaces: on a GPU of its own, if it works, or on one that is lent for a while."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
 from typing import Any
+
+import torch
 
 from dreammotion_core import EditConfig, EditEvent, Preflight, Trial, Video
 from web.editor import LazyEditor
@@ -16,6 +18,16 @@ _LEAST_SECONDS, _SECONDS_PER_GB = 0.002, 0.005
 """That a frame takes in a step: of any model, and for each GB that it needs."""
 _UNKNOWN_BYTES = 14_000_000_000
 """What ZeroScope needs: for models that say neither what they need nor how large they are."""
+
+
+def runs_on(device: str) -> bool:
+    """Whether torch computes on a device; a GPU whose driver is too old for it is there and does not."""
+    try:
+        return bool(torch.ones(1, device=device).add(1).item() == 2)
+    # A torch without CUDA asserts that it has it.
+    except (RuntimeError, AssertionError):
+        return False
+
 
 Lend = Callable[..., Callable[..., Any]]
 """``spaces.GPU``: decorates work, given as ``duration`` a function of what the work is called with."""
