@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.segmentation_cases import FIRST_EVALUATION_SEED, Case
+from benchmarks.segmentation.cases import FIRST_EVALUATION_SEED, Case
 from benchmarks.simulated_user import click_inside
 from segmentation.base import FrameMask
 

@@ -13,12 +13,12 @@ from functools import partial
 
 import torch
 
-from benchmarks.counting import Counter, fake_device
-from benchmarks.naive_step import naive_step
-from benchmarks.random_models import CASES, MODELS, STRIDE, StepInputs, random_inputs
+from benchmarks.cost.counting import Counter, fake_device
+from benchmarks.cost.reference import naive_step
+from benchmarks.cost.models import CASES, MODELS, STRIDE, StepInputs, random_inputs
 from dreammotion_core import LoadOptions
-from dreammotion_core.backends.base import Backend
-from dreammotion_core.editing import distill_step
+from dreammotion_core.method.prior import Backend
+from dreammotion_core.method.editing import distill_step
 
 COLUMNS = (
     "model",

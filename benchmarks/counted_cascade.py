@@ -9,15 +9,15 @@ import torch
 from torch import nn
 
 from benchmarks.counted import counted_step
-from benchmarks.counting import Need, fake_device, peak_beside
+from benchmarks.cost.counting import Need, fake_device, peak_beside
 from benchmarks.published_parts import IMAGE_PARTS, as_loaded, t5
 from benchmarks.random_cascade import NUM_TOKENS, TEXT_WIDTH, published_cascade
-from benchmarks.random_models import STRIDE, random_inputs
+from benchmarks.cost.models import STRIDE, random_inputs
 from dreammotion_core import LoadOptions
 from dreammotion_core.backends.cascade_loading import networks
 from dreammotion_core.backends.cascade_sampling import Guidance, PixelStage
-from dreammotion_core.backends.cascade_stages import KEY_FRAME_STEP
-from dreammotion_core.backends.unet3d import UNet3DBackend
+from dreammotion_core.models.cascade.stages import KEY_FRAME_STEP
+from dreammotion_core.models.unet3d import UNet3DBackend
 
 Size = tuple[int, int]
 """(height, width) in pixels."""

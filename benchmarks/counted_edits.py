@@ -18,11 +18,11 @@ import torch
 
 from benchmarks.counted import counted_step
 from benchmarks.counted_cascade import counted_cascade
-from benchmarks.counting import Need, fake_device, peak_beside
+from benchmarks.cost.counting import Need, fake_device, peak_beside
 from benchmarks.published_parts import PUBLISHED, as_loaded
-from benchmarks.random_models import MODELS, STRIDE, random_inputs
+from benchmarks.cost.models import MODELS, STRIDE, random_inputs
 from dreammotion_core import LoadOptions
-from dreammotion_core.backends.known_models import KNOWN_MODELS, SHOW_1
+from dreammotion_core.models.catalog import KNOWN_MODELS, SHOW_1
 
 PROFILES: Mapping[str, Callable[..., LoadOptions]] = {
     "usual": LoadOptions,

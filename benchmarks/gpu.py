@@ -16,11 +16,11 @@ from functools import partial
 
 import torch
 
-from benchmarks.counting import Counter
-from benchmarks.random_models import CASES, MODELS, PRECISIONS, STRIDE, random_inputs
-from benchmarks.words import count_of, device_of, frames_of
+from benchmarks.cost.counting import Counter
+from benchmarks.cost.models import CASES, MODELS, PRECISIONS, STRIDE, random_inputs
+from benchmarks.arguments import count_of, device_of, frames_of
 from dreammotion_core import LoadOptions, MemorySourceCache, OutOfMemoryError
-from dreammotion_core.editing import distill_step
+from dreammotion_core.method.editing import distill_step
 from dreammotion_core.source_branch import SourceBranch
 
 PROFILES: Mapping[str, Mapping[str, bool]] = {

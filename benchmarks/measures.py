@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.words import count_of, frames_of
+from benchmarks.arguments import count_of, frames_of
 from dreammotion_core import METRICS, ClipJudge, Instruments, MeasuredClip, MeasuredEdit, read_video
 
 CLIP = Path(__file__).resolve().parents[1] / "assets" / "examples" / "car" / "clip.mp4"

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, AutoencoderKLCogVideoX, AutoencoderKLWan
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
 
-from dreammotion_core.backends.component_loading import outer_dtype
+from dreammotion_core.models.loading import outer_dtype
 
 _LARGE_T5 = {"d_model": 4096, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
 _LARGE_T5 |= {"feed_forward_proj": "gated-gelu"}

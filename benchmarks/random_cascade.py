@@ -9,15 +9,15 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel, UNet3DConditionModel
 from torch import nn
 
-from benchmarks.random_models import empty_tokenizer
-from dreammotion_core.backends.cascade import CascadeBackend
+from benchmarks.cost.models import empty_tokenizer
+from dreammotion_core.models.cascade.backend import CascadeBackend
 from dreammotion_core.backends.cascade_loading import CascadeStages
 from dreammotion_core.backends.cascade_sampling import PixelStage
 from dreammotion_core.backends.cascade_show1 import SHOW_1_MANIFEST
-from dreammotion_core.backends.known_models import SHOW_1, ZEROSCOPE
+from dreammotion_core.models.catalog import SHOW_1, ZEROSCOPE
 from dreammotion_core.backends.load_options import LoadOptions
-from dreammotion_core.backends.show1_unet import Show1UNet
-from dreammotion_core.backends.unet3d import UNet3DBackend
+from dreammotion_core.models.cascade.unet import Show1UNet
+from dreammotion_core.models.unet3d import UNet3DBackend
 
 TEXT_WIDTH = 4096
 """Of the text encoder that all stages in pixels share."""

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.segmentation_runs import measured
+from benchmarks.segmentation.runs import measured
 from dreammotion_core import read_video, write_video
-from dreammotion_core.frame_storage import gather_frames
+from dreammotion_core.media.limits import gather_frames
 from dreammotion_core.values import Video
 from segmentation import Click, Prompt, Selection, Tracks, load_segmenter
 

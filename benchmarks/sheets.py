@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from dreammotion_core.atomic_files import written_atomically
+from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.values import Frames
 
 PAGE, INK, FAINT = (246, 245, 242), (38, 38, 42), (128, 126, 122)

@@ -5,8 +5,8 @@ output = pipe(read_video("clip.mp4"), source_prompt="a red car", target_prompt="
 write_video(output.video, "edited.mp4")
 """
 
-from dreammotion_core.ablation import EditSource, VariantEvent, VariantResult, run_ablation
-from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.evaluation.ablation import EditSource, VariantEvent, VariantResult, run_ablation
+from dreammotion_core.method.prior import ModelSpec
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.registry import list_models
 from dreammotion_core.checks import check_prompts
@@ -31,13 +31,13 @@ from dreammotion_core.errors import (
     VideoError,
 )
 from dreammotion_core.events import EditEvent, Finished, Preview, StageDone, Started, StepDone
-from dreammotion_core.frame_folders import read_frames, write_frames
-from dreammotion_core.mask_files import read_masks, read_objects, write_masks, write_objects
-from dreammotion_core.mask_levels import GivenMasks, GivenObjects
+from dreammotion_core.media.frames import read_frames, write_frames
+from dreammotion_core.media.masks import read_masks, read_objects, write_masks, write_objects
+from dreammotion_core.media.mask_levels import GivenMasks, GivenObjects
 from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.masks import feathered_alpha, grown_mask
 from dreammotion_core.methods.variants import ABLATION, VARIANTS, Variant
-from dreammotion_core.metrics import (
+from dreammotion_core.evaluation import (
     EMBEDDED_JUDGE,
     METRICS,
     ClipJudge,
@@ -49,16 +49,16 @@ from dreammotion_core.metrics import (
     evaluate_edit,
     judge_name,
 )
-from dreammotion_core.model_downloads import ModelDownload, download_model
+from dreammotion_core.models.download import ModelDownload, download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.preflight import Preflight, Trial, measure_edit
 from dreammotion_core.preflight_words import describe_memory, describe_preflight
 from dreammotion_core.receipt import build_receipt, write_receipt
-from dreammotion_core.reports.ablation_board import AblationBoard, ablation_board, write_ablation_board
+from dreammotion_core.evaluation.board import AblationBoard, ablation_board, write_ablation_board
 from dreammotion_core.reports.players import SYNCHRONISE
-from dreammotion_core.source_cache import DiskSourceCache, MemorySourceCache, SourceCache
+from dreammotion_core.method.source_cache import DiskSourceCache, MemorySourceCache, SourceCache
 from dreammotion_core.values import AudioTrack, EditOutput, Notice, StepLosses, Video
-from dreammotion_core.video_io import probe_video, read_video, write_video
+from dreammotion_core.media.video import probe_video, read_video, write_video
 
 __all__ = [
     "ABLATION",

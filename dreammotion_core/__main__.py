@@ -2,6 +2,6 @@
 
 import sys
 
-from dreammotion_core.cli import main
+from dreammotion_core.cli.main import main
 
 sys.exit(main())

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dreammotion_core.backends.base import Backend, ModelSpec
+from dreammotion_core.method.prior import Backend, ModelSpec
 from dreammotion_core.config import MAX_PROMPT_CHARACTERS, EditConfig
 from dreammotion_core.errors import ConfigError, PromptError, VideoError
 from dreammotion_core.masks import checked_mask, grown_mask

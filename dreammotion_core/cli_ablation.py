@@ -8,17 +8,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dreammotion_core.ablation import VariantEvent, VariantResult, run_ablation
-from dreammotion_core.atomic_files import check_writable
-from dreammotion_core.cli_measuring import Note, given_instruments
+from dreammotion_core.evaluation.ablation import VariantEvent, VariantResult, run_ablation
+from dreammotion_core.media.atomic import check_writable
+from dreammotion_core.cli.evaluating import Note, given_instruments
 from dreammotion_core.cli_settings import given_config
 from dreammotion_core.errors import OutputError
 from dreammotion_core.events import StepDone
 from dreammotion_core.methods import method_for
 from dreammotion_core.methods.variants import known_variants
-from dreammotion_core.metrics import known_metrics
+from dreammotion_core.evaluation import known_metrics
 from dreammotion_core.pipeline import DreamMotionPipeline
-from dreammotion_core.reports.ablation_board import write_ablation_board
+from dreammotion_core.evaluation.board import write_ablation_board
 from dreammotion_core.reports.measurement_table import measurement_cells, missing_reasons
 from dreammotion_core.reports.page import markdown_table
 from dreammotion_core.values import Mask, Notice, Video

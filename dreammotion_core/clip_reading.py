@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.method.prior import ModelSpec
 from dreammotion_core.errors import ConfigError
-from dreammotion_core.frame_folders import kept_fps, read_frames
+from dreammotion_core.media.frames import kept_fps, read_frames
 from dreammotion_core.values import Notice, Video
-from dreammotion_core.video_io import is_same_rate, read_video
+from dreammotion_core.media.video import is_same_rate, read_video
 
 FOLDER_FPS = 24.0
 """Of a folder of frames, unless it or something else says how fast it is."""

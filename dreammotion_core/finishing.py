@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dreammotion_core.backends.base import Backend
+from dreammotion_core.method.prior import Backend
 from dreammotion_core.composite import blend, composite
 from dreammotion_core.config import EditConfig
 from dreammotion_core.detail import structure_kept

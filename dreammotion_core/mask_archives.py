@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from dreammotion_core.atomic_files import written_atomically
+from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.errors import MaskError
-from dreammotion_core.mask_levels import MaskLevels
+from dreammotion_core.media.mask_levels import MaskLevels
 from dreammotion_core.mask_names import MOST_NAMES_BYTES, NAMES_ENTRY, names_text, read_names
 from dreammotion_core.mask_pictures import (
     is_clutter,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dreammotion_core.errors import MaskError
-from dreammotion_core.mask_levels import MaskLevels
+from dreammotion_core.media.mask_levels import MaskLevels
 from dreammotion_core.mask_shapes import check_mask_shape
 from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.png_files import opened_png, over_black, png_files, write_png_folder

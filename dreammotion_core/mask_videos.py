@@ -15,11 +15,11 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-from dreammotion_core.atomic_files import written_atomically
+from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.errors import MaskError, VideoError
 from dreammotion_core.frame_conversion import FrameConverter, check_size
-from dreammotion_core.frame_decoding import guarded_stream
-from dreammotion_core.mask_levels import MaskLevels
+from dreammotion_core.media.decoding import guarded_stream
+from dreammotion_core.media.mask_levels import MaskLevels
 from dreammotion_core.mask_pictures import grey_levels
 from dreammotion_core.mask_shapes import check_mask_shape
 from dreammotion_core.mask_streams import MaskStream

@@ -15,21 +15,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dreammotion_core.backends.base import Backend, ModelSpec, RendersInStages
+from dreammotion_core.method.prior import Backend, ModelSpec, RendersInStages
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.backends.registry import load_backend
 from dreammotion_core.checks import check_fits, check_prompts, news_about, notices_about, selection
 from dreammotion_core.composite import max_difference_outside
 from dreammotion_core.config import EditConfig
-from dreammotion_core.editing import EditTask, PromptEmbeds
+from dreammotion_core.method.editing import EditTask, PromptEmbeds
 from dreammotion_core.events import EditEvent, Finished, Preview, StageDone, Started, StepDone
 from dreammotion_core.finishing import Finishing
-from dreammotion_core.keys import KeySite, matching_modules
+from dreammotion_core.method.keys import KeySite, matching_modules
 from dreammotion_core.masks import latent_mask
 from dreammotion_core.memory import device_failures_explained
-from dreammotion_core.methods.registry import method_for
+from dreammotion_core.method.baselines import method_for
 from dreammotion_core.resizing import to_model
-from dreammotion_core.source_cache import SourceCache
+from dreammotion_core.method.source_cache import SourceCache
 from dreammotion_core.values import EditOutput, Frames, Mask, Notice, StepLosses, Video
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from dreammotion_core.atomic_files import written_atomically
+from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.errors import InputError, OutputError
 from dreammotion_core.frame_conversion import MAX_SIDE
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.method.prior import ModelSpec
 from dreammotion_core.preflight import Preflight, Trial
 
 

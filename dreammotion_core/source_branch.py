@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dreammotion_core.backends.base import Backend
-from dreammotion_core.keys import KeySite, matching_modules
-from dreammotion_core.source_cache import Prediction, SourceCache
+from dreammotion_core.method.prior import Backend
+from dreammotion_core.method.keys import KeySite, matching_modules
+from dreammotion_core.method.source_cache import Prediction, SourceCache
 
 SAMPLES = 64
 """Values of each parameter that go into a model's fingerprint: any training changes nearly all of them."""

@@ -15,7 +15,7 @@ the right and y down. The package stands alone: it knows nothing of what the mas
 """
 
 from segmentation.base import Readiness, SegmentationSession, Segmenter, SegmenterSpec
-from segmentation.checkpoints import Download
+from segmentation.weights import Download
 from segmentation.clicks import Box, Click, Selection
 from segmentation.corrections import begin_prompt
 from segmentation.cuts import find_cuts
@@ -29,14 +29,14 @@ from segmentation.errors import (
 )
 from segmentation.given_objects import AddedObjects, add_given_objects
 from segmentation.health import FrameHealth, Level, assess_masks, next_doubtful
-from segmentation.mask_operations import fill_box, fill_holes, invert, smooth_in_time
+from segmentation.masks import fill_box, fill_holes, invert, smooth_in_time
 from segmentation.overlay import describe_problem, paint_mask
 from segmentation.project import History, Project, TrackedObject
 from segmentation.prompts import PackedMask, Prompt
 from segmentation.records import describe_project
-from segmentation.registry import download_weights, list_segmenters, load_segmenter
+from segmentation.catalog import download_weights, list_segmenters, load_segmenter
 from segmentation.review import review_object
-from segmentation.spans import UnreachedScene
+from segmentation.schedule import UnreachedScene
 from segmentation.tracks import TrackedMask, Tracks
 
 __all__ = [

@@ -7,7 +7,7 @@ import numpy as np
 
 from segmentation.base import Frame, FrameMask
 from segmentation.clicks import Box
-from segmentation.motion import Motion
+from segmentation.embedded.motion import Motion
 from segmentation.regions import cut, score_region
 
 FIT_WEIGHT = 1.0

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from segmentation.base import Frame, FrameMask
-from segmentation.looks import Point, agreement, describe_frame, fate, grown_from, moving_regions
-from segmentation.motion import Motion
+from segmentation.embedded.growing import Point, agreement, describe_frame, fate, grown_from, moving_regions
+from segmentation.embedded.motion import Motion
 from segmentation.regions import score_region
 
 GROWING_RADII = (0.05, 0.07, 0.1, 0.14, 0.2)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.base import Frame, Frames
-from segmentation.flow import FLOW_LONG_SIDE, Flow, chained, enlarged, flow_disagreement, reduced_flow
-from segmentation.motion import Drift, Motion, drift_from
+from segmentation.vision import FLOW_LONG_SIDE, Flow, chained, enlarged, flow_disagreement, reduced_flow
+from segmentation.embedded.motion import Drift, Motion, drift_from
 
 KEPT_FLOWS = 256
 """Of neighbours, either way; at 854x480 one takes 130 KB."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.base import Frame, Frames
-from segmentation.flow import optical_flow, sample
+from segmentation.vision import optical_flow, sample
 from segmentation.regions import colour_histogram, likeness
 
 LONG_SIDE = 128

@@ -16,7 +16,7 @@ from itertools import pairwise
 from segmentation.base import FrameMask
 from segmentation.errors import FramesError
 from segmentation.mask_measures import MaskChange, MaskMeasures, measure_masks
-from segmentation.spans import nearest_confirmed, scene_at
+from segmentation.schedule import nearest_confirmed, scene_at
 
 GROWTH = (1.35, 2.0)
 """Ratios of area from one frame to the next that are doubtful and bad; the same for shrinking."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from segmentation.prompts import Prompt
-from segmentation.spans import Span, plan_spans, spans_at
+from segmentation.schedule import Span, plan_spans, spans_at
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.base import Frame, FrameMask
-from segmentation.motion import Motion
+from segmentation.embedded.motion import Motion
 
 _GRABCUT_ROUNDS = 2
 _NO_BOX = (0, 0, 0, 0)

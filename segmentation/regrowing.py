@@ -11,12 +11,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from segmentation.appearance import Appearance, PixelFeatures
+from segmentation.embedded.appearance import Appearance, PixelFeatures
 from segmentation.base import Frame, FrameMask
 from segmentation.blending import signed_depth
-from segmentation.looks import KERNEL_WIDTH, describe_frame
-from segmentation.motion import Motion
-from segmentation.outlines import cut_by_odds, without_scraps
+from segmentation.embedded.growing import KERNEL_WIDTH, describe_frame
+from segmentation.embedded.motion import Motion
+from segmentation.embedded.outline import cut_by_odds, without_scraps
 from segmentation.scaling import resized
 
 NUM_WAVES = 96

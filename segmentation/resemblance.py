@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from segmentation.base import Frame, FrameMask, Frames
 from segmentation.regions import colour_histogram, likeness
-from segmentation.spans import nearest_confirmed, scene_at
+from segmentation.schedule import nearest_confirmed, scene_at
 
 LONG_SIDE = 160
 

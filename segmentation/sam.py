@@ -31,7 +31,7 @@ from segmentation.base import (
     check_walk,
     follow_selection,
 )
-from segmentation.checkpoints import explain_error
+from segmentation.weights import explain_error
 from segmentation.clicks import Selection
 from segmentation.errors import CheckpointError
 from segmentation.propagation import CarriedMask, follow, selection_from_mask, with_inner_click

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import Sam2ImageProcessor, Sam2VideoProcessor, Sam2VideoVideoProcessor
 
 from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_clicks, check_frames, check_walk
-from segmentation.checkpoints import Variant
+from segmentation.weights import Variant
 from segmentation.clicks import Selection
 from segmentation.propagation import with_inner_click
 from segmentation.sam2_configs import video_config

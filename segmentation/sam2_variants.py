@@ -5,7 +5,7 @@ Deliberately absent: the models themselves, so that listing what there is loads 
 
 from __future__ import annotations
 
-from segmentation.checkpoints import Variant
+from segmentation.weights import Variant
 
 WEIGHTS_NAME = "model.safetensors"
 

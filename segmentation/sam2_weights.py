@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import EdgeTamVideoConfig, EdgeTamVideoModel, Sam2VideoConfig, Sam2VideoModel
 from transformers.utils import logging
 
-from segmentation.checkpoints import explain_error
+from segmentation.weights import explain_error
 from segmentation.errors import CheckpointError
 from segmentation.sam2_variants import WEIGHTS_NAME
 

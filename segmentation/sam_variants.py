@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from segmentation.checkpoints import Variant
+from segmentation.weights import Variant
 
 _META = "https://dl.fbaipublicfiles.com/segment_anything"
 _MOBILE = "https://github.com/ChaoningZhang/MobileSAM/raw/34bbbfdface3c18e5221aa7de6032d7220c6c6a1/weights/mobile_sam.pt"

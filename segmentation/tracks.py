@@ -24,7 +24,7 @@ from segmentation.errors import FramesError, SelectionError
 from segmentation.plans import Plan, plan_object
 from segmentation.project import Project, TrackedObject
 from segmentation.prompts import Prompt
-from segmentation.spans import Span, UnreachedScene
+from segmentation.schedule import Span, UnreachedScene
 from segmentation.walks import Walks
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from segmentation.base import FrameMask, SegmentationSession
 from segmentation.prompts import PackedMask, Prompt
-from segmentation.spans import Span
+from segmentation.schedule import Span
 
 MOST_WALKS = 64
 """Prompts whose masks are kept, the ones in use always among them."""

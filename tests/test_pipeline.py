@@ -24,8 +24,8 @@ from dreammotion_core import (
     Video,
     VideoError,
 )
-from dreammotion_core.backends.base import RenderedStage
-from dreammotion_core.backends.unet3d import UNet3DBackend
+from dreammotion_core.method.prior import RenderedStage
+from dreammotion_core.models.unet3d import UNet3DBackend
 from dreammotion_core.events import EditEvent
 from dreammotion_core.finishing import Finishing
 from dreammotion_core.resizing import to_model

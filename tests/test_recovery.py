@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from segmentation import load_segmenter
 from segmentation.propagation import LOWEST_TRUST, find_again, follow
-from tests.test_segmentation import disc_clip, overlap
+from tests.segmentation.test_embedded import disc_clip, overlap
 from training.world.render import background, render
 from training.world.scene import sample_scene
 from training.world.shot import Shot

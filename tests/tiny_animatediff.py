@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler, MotionAdapter, UNet2DConditionModel, UNetMotionModel
 
-from dreammotion_core.backends.unet3d import UNet3DBackend
+from dreammotion_core.models.unet3d import UNet3DBackend
 from tests.tiny import tiny_parts
 from tests.tiny_video import save_parts, tiny_video_spec
 

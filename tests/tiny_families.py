@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dreammotion_core.backends.base import Backend
+from dreammotion_core.method.prior import Backend
 from tests.tiny import save_tiny_unet3d, tiny_unet3d
 from tests.tiny_animatediff import save_tiny_animatediff, tiny_animatediff
 from tests.tiny_cascade import save_tiny_cascade, tiny_cascade

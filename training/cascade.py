@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dreammotion_core.backends.cascade_manifest import STAGES as STAGE_NAMES
-from dreammotion_core.backends.cascade_manifest import (
+from dreammotion_core.models.cascade.manifest import STAGES as STAGE_NAMES
+from dreammotion_core.models.cascade.manifest import (
     FirstFrameSettings,
     KeyFrameSettings,
     LatentSuperResolutionSettings,
@@ -22,7 +22,7 @@ from dreammotion_core.backends.cascade_manifest import (
     SuperResolutionSettings,
     TextSettings,
 )
-from dreammotion_core.backends.cascade_stages import KEY_FRAME_STEP
+from dreammotion_core.models.cascade.stages import KEY_FRAME_STEP
 from dreammotion_core.backends.manifests import FORMAT_VERSION
 from training.cascade_data import Sizes, smaller_clips
 from training.cascade_losses import (

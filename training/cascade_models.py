@@ -9,7 +9,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 from torch import nn
 
-from dreammotion_core.backends.show1_unet import Show1UNet
+from dreammotion_core.models.cascade.unet import Show1UNet
 from training.text_to_video import pass_single_frames_by
 
 KEY_FRAME_SIZE, DETAIL_SIZE = 32, 64

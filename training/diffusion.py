@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import CLIPTokenizer
 
-from dreammotion_core.atomic_files import written_atomically
+from dreammotion_core.media.atomic import written_atomically
 from training.checks import FROM_REMEDY, load_trained, module_digest
 from training.data import as_pictures, kept_array, object_coverage, random_captions
 from training.loop import Budget, Recipe, Setting, plot_log, train

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
 from dreammotion_core.backends.manifests import FORMAT_VERSION
-from dreammotion_core.backends.video_vae import VideoAutoencoder
+from dreammotion_core.models.video_vae import VideoAutoencoder
 from training.checks import load_trained, module_digest
 from training.data import RESOLUTION, object_coverage
 from training.diffusion import encoded_clips

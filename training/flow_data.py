@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dreammotion_core.backends.video_vae import VideoAutoencoder
+from dreammotion_core.models.video_vae import VideoAutoencoder
 
 WINDOW = 9
 """Frames of a training clip seen at once: three latent frames."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from dreammotion_core.atomic_files import written_atomically
+from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.errors import InputError
 from training.workers import rank
 

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dreammotion_core.backends.video_vae import VideoAutoencoder
+from dreammotion_core.models.video_vae import VideoAutoencoder
 from training.data import as_pictures
 from training.flow_data import WINDOW, windows
 from training.loop import Budget, Recipe, Setting, plot_log, train

@@ -5,7 +5,7 @@ Deliberately absent: what goes where, which is `app.py`, and any model or video 
 
 from web.components import CSS_FILES, masthead
 from web.drawer import advanced_drawer
-from web.drawer_events import connect_mask_files, connect_models, connect_segmenters
+from web.events import connect_mask_files, connect_models, connect_segmenters
 from web.editing import EDIT_OUTPUTS
 from web.editor import LazyEditor
 from web.evidence_events import connect_board, connect_runs
@@ -16,9 +16,9 @@ from web.judging import SharedInstruments
 from web.model_picker import LIST_OUTPUTS
 from web.models import Models
 from web.opening import CLIP_OUTPUTS
-from web.parts import clip_row, evidence_part, prompt_part, result_part, selection_part
-from web.segmenters import PICKER_OUTPUTS, Segmenters
-from web.settings import EDIT_FIELDS, FORM_FIELDS, PRESET_OUTPUTS, REFINEMENT_FIELDS
+from web.layout import clip_row, evidence_part, prompt_part, result_part, selection_part
+from web.pickers import PICKER_OUTPUTS, Segmenters
+from web.form import EDIT_FIELDS, FORM_FIELDS, PRESET_OUTPUTS, REFINEMENT_FIELDS
 from web.theme import page_theme
 from web.wiring import Wiring
 

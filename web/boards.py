@@ -33,8 +33,8 @@ from web.failures import message_of
 from web.judging import SharedInstruments
 from web.models import Models
 from web.refining import edited_masks
-from web.selecting import follow, require_clip
-from web.settings import read_prompts, read_refinement, read_settings
+from web.selection import follow, require_clip
+from web.form import read_prompts, read_refinement, read_settings
 from web.snapshots import Snapshot
 from web.visitors import VisitorStore
 from web.wiring import Update

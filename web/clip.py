@@ -23,7 +23,7 @@ from segmentation import (
 from web.encoding import encode_frames
 from web.kept_files import KeptFile
 from web.preparing import FramePreparer
-from web.settings import Refinement
+from web.form import Refinement
 from web.snapshots import Snapshot
 
 MOST_REMARKS = 8

@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 from dreammotion_core import EditConfig, ModelSpec, length_words, shortest_length
-from web.settings import FIRST_PRESET
+from web.form import FIRST_PRESET
 
 METHOD_CHOICES = [
     ("DreamMotion", "dreammotion"),

@@ -24,8 +24,8 @@ from web.proposals import PREFLIGHT_PARTS, said, try_settings
 from web.refining import edited_masks
 from web.results import write_result
 from web.run_views import RUN_OUTPUTS, run_views
-from web.selecting import follow, require_clip
-from web.settings import read_prompts, read_refinement, read_settings
+from web.selection import follow, require_clip
+from web.form import read_prompts, read_refinement, read_settings
 from web.snapshots import Snapshot
 from web.views import facts_view, losses_view, player_view
 from web.visitors import Visitor, VisitorStore

@@ -22,7 +22,7 @@ from web.failures import told_to_visitor
 from web.jobs import EditJob, EditProgress
 from web.opening import read_upload
 from web.refining import edited_masks
-from web.settings import read_prompts, read_seed, whole_number
+from web.form import read_prompts, read_seed, whole_number
 
 
 class Endpoints:

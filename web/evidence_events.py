@@ -9,7 +9,7 @@ from gradio.events import Dependency
 from web.boards import BOARD_OUTPUTS
 from web.handlers import Handlers
 from web.scoring import SCORE_OUTPUTS
-from web.settings import EDIT_FIELDS
+from web.form import EDIT_FIELDS
 from web.wiring import DOWNLOAD, Wiring
 
 

@@ -11,13 +11,13 @@ from web.endpoints import Endpoints
 from web.examples import Example
 from web.judging import SharedInstruments
 from web.mask_exchange import MaskExchange
-from web.measuring import Measurements
+from web.preflight import Measurements
 from web.model_picker import ModelPicker
 from web.models import Models
 from web.opening import Clips
 from web.scoring import Scores
-from web.segmenters import SegmenterPicker, Segmenters
-from web.selecting import Selections
+from web.pickers import SegmenterPicker, Segmenters
+from web.selection import Selections
 from web.visitors import VisitorStore
 
 

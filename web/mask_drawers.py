@@ -6,7 +6,7 @@ import gradio as gr
 from gradio.components import Component
 
 from web.mask_exchange import MASK_FILE_TYPES, MASK_KINDS
-from web.settings import FURTHEST_RIM, MOST_STEADY, Refinement
+from web.form import FURTHEST_RIM, MOST_STEADY, Refinement
 
 
 def outline_drawer() -> dict[str, Component]:

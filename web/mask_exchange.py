@@ -13,7 +13,7 @@ from dreammotion_core import GivenObjects, MaskError, read_objects, write_object
 from segmentation import AddedObjects, TrackedObject, add_given_objects
 from web.clip import Clip
 from web.refining import refined_masks
-from web.selecting import follow, require_clip
+from web.selection import follow, require_clip
 from web.snapshots import Snapshot
 from web.visitors import VisitorStore
 from web.wiring import Update

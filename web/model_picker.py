@@ -16,8 +16,8 @@ from web.drawer import frames_info, stage_choices
 from web.failures import message_of, told_to_visitor
 from web.models import Models, State
 from web.opening import CLIP_OUTPUTS, Clips
-from web.picking import ProgressWords, size_words
-from web.settings import FIRST_PRESET, model_fields, preset_fields
+from web.downloading import ProgressWords, size_words
+from web.form import FIRST_PRESET, model_fields, preset_fields
 from web.visitors import Visitor, VisitorStore
 from web.wiring import Update
 

@@ -15,7 +15,7 @@ from dreammotion_core import (
     usable_memory,
 )
 from web.editor import Editor, LazyEditor
-from web.picking import OneAtATime, Progress, size_words
+from web.downloading import OneAtATime, Progress, size_words
 from web.visitors import Visitor
 
 LARGE_BYTES = 10**9

@@ -15,7 +15,7 @@ from web.examples import Example
 from web.kept_files import KeptFile
 from web.models import Models
 from web.selection_views import canvas_view
-from web.settings import whole_number
+from web.form import whole_number
 from web.views import notices_html, player_view
 from web.visitors import Visitor, VisitorStore
 from web.wiring import Update

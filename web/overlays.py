@@ -12,7 +12,7 @@ from segmentation import TrackedObject, invert
 from web.clip import Clip
 from web.encoding import MASK_COLOUR, Layer, encode_overlay
 from web.refining import refined_masks
-from web.settings import Refinement
+from web.form import Refinement
 
 
 def overlay(clip: Clip, *, index: int) -> str | None:

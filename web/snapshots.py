@@ -7,7 +7,7 @@ from typing import Any
 
 from dreammotion_core import Video
 from segmentation import Project, TrackedObject, Tracks, describe_project
-from web.settings import Refinement
+from web.form import Refinement
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
-from dreammotion_core.backends.cascade_manifest import LatentSuperResolutionSettings
+from dreammotion_core.models.cascade.manifest import LatentSuperResolutionSettings
 from dreammotion_core.backends.cascade_sampling import Guidance, denoise, drawn_noise
-from dreammotion_core.backends.unet3d import UNet3DBackend
-from dreammotion_core.parameterization import add_noise
+from dreammotion_core.models.unet3d import UNet3DBackend
+from dreammotion_core.method.parameterization import add_noise
 
 
 @torch.no_grad()

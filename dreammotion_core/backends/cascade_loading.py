@@ -15,15 +15,15 @@ from diffusers import (
 )
 from torch import nn
 
-from dreammotion_core.backends.base import ModelSpec
-from dreammotion_core.backends.cascade_manifest import CascadeManifest, Part, spec_of
+from dreammotion_core.method.prior import ModelSpec
+from dreammotion_core.models.cascade.manifest import CascadeManifest, Part, spec_of
 from dreammotion_core.backends.cascade_sampling import PixelStage
 from dreammotion_core.backends.cascade_show1 import SHOW_1_MANIFEST
 from dreammotion_core.backends.cascade_sizes import size_multiple
-from dreammotion_core.backends.component_loading import ModelFiles
+from dreammotion_core.models.loading import ModelFiles
 from dreammotion_core.backends.load_options import LoadOptions
-from dreammotion_core.backends.show1_unet import Show1UNet
-from dreammotion_core.backends.unet3d import UNet3DBackend
+from dreammotion_core.models.cascade.unet import Show1UNet
+from dreammotion_core.models.unet3d import UNet3DBackend
 from dreammotion_core.errors import ModelLoadError
 
 SCHEDULERS = {

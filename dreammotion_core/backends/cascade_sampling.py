@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreammotion_core.backends.cascade_manifest import SampledSettings
-from dreammotion_core.backends.show1_unet import Show1UNet
-from dreammotion_core.parameterization import add_noise, signal_and_noise_scale
+from dreammotion_core.models.cascade.manifest import SampledSettings
+from dreammotion_core.models.cascade.unet import Show1UNet
+from dreammotion_core.method.parameterization import add_noise, signal_and_noise_scale
 
 LEARNED_VARIANCE = ("learned", "learned_range")
 

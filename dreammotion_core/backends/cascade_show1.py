@@ -5,7 +5,7 @@ Settings from `run_inference.py` of showlab/Show-1; the revisions are the newest
 
 from __future__ import annotations
 
-from dreammotion_core.backends.cascade_manifest import (
+from dreammotion_core.models.cascade.manifest import (
     CascadeManifest,
     FirstFrameSettings,
     KeyFrameSettings,
@@ -14,7 +14,7 @@ from dreammotion_core.backends.cascade_manifest import (
     SuperResolutionSettings,
     TextSettings,
 )
-from dreammotion_core.backends.known_models import SHOW_1, SHOW_1_STAGES
+from dreammotion_core.models.catalog import SHOW_1, SHOW_1_STAGES
 
 BASE, BASE_REVISION = SHOW_1.source, SHOW_1.revision
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.method.prior import ModelSpec
 
 Size = tuple[int, int]
 """(height, width) in pixels."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dreammotion_core.accepted_values import Accepted, Real, Sides, Whole, check_accepted
-from dreammotion_core.backends.base import ModelSpec
+from dreammotion_core.method.prior import ModelSpec
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError, ModelLoadError
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.errors import ConfigError
-from dreammotion_core.keys import KeySite, matching_modules
+from dreammotion_core.method.keys import KeySite, matching_modules
 
 COMPILERS = ("g++", "clang++", "c++", "cl")
 """One of which torch.compile needs, besides what the environment's ``CXX`` names."""

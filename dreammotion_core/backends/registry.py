@@ -11,18 +11,18 @@ from typing import Any
 
 import torch
 
-from dreammotion_core.backends.base import Backend, ModelSpec
-from dreammotion_core.backends.known_models import EXAMPLES, KNOWN_MODELS
+from dreammotion_core.method.prior import Backend, ModelSpec
+from dreammotion_core.models.catalog import EXAMPLES, KNOWN_MODELS
 from dreammotion_core.backends.load_options import LoadOptions, checked_device
 from dreammotion_core.backends.manifests import family_of, with_manifest
 from dreammotion_core.errors import ModelLoadError
 
 _ADAPTERS = {
-    "unet3d": ("dreammotion_core.backends.unet3d", "UNet3DBackend"),
-    "animatediff": ("dreammotion_core.backends.unet3d", "UNet3DBackend"),
-    "cascade": ("dreammotion_core.backends.cascade", "CascadeBackend"),
-    "wan": ("dreammotion_core.backends.wan", "WanBackend"),
-    "cogvideox": ("dreammotion_core.backends.cogvideox", "CogVideoXBackend"),
+    "unet3d": ("dreammotion_core.models.unet3d", "UNet3DBackend"),
+    "animatediff": ("dreammotion_core.models.unet3d", "UNet3DBackend"),
+    "cascade": ("dreammotion_core.models.cascade.backend", "CascadeBackend"),
+    "wan": ("dreammotion_core.models.wan", "WanBackend"),
+    "cogvideox": ("dreammotion_core.models.cogvideox", "CogVideoXBackend"),
 }
 """Family -> module and class that load and run it."""
 
@@ -112,6 +112,6 @@ def _read_manifest(spec: ModelSpec) -> Mapping[str, Any]:
     if spec.is_local and not (Path(spec.source) / "model_index.json").is_file():
         return {}
     # Imported here for the same reason as the adapters.
-    from dreammotion_core.backends.component_loading import ModelFiles
+    from dreammotion_core.models.loading import ModelFiles
 
     return ModelFiles(spec, parts=()).manifest

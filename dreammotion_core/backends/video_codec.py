@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKLCogVideoX, AutoencoderKLWan
 from torch import Tensor
 
-from dreammotion_core.backends.video_vae import VideoAutoencoder
+from dreammotion_core.models.video_vae import VideoAutoencoder
 
 AUTOENCODERS = {
     "AutoencoderKLWan": AutoencoderKLWan,

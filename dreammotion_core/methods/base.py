@@ -7,10 +7,10 @@ from typing import Protocol
 
 from torch import Tensor
 
-from dreammotion_core.backends.base import Backend
-from dreammotion_core.editing import EditTask
+from dreammotion_core.method.prior import Backend
+from dreammotion_core.method.editing import EditTask
 from dreammotion_core.events import StepDone
-from dreammotion_core.source_cache import SourceCache
+from dreammotion_core.method.source_cache import SourceCache
 
 
 class Method(Protocol):

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dreammotion_core.backends.base import Backend
-from dreammotion_core.distillation import classifier_free_guidance
+from dreammotion_core.method.prior import Backend
+from dreammotion_core.method.distillation import classifier_free_guidance
 from dreammotion_core.errors import NumericsError
 from dreammotion_core.events import StepDone
 from dreammotion_core.memory import device_failures_explained
-from dreammotion_core.parameterization import add_noise
+from dreammotion_core.method.parameterization import add_noise
 from dreammotion_core.values import StepLosses
 
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dreammotion_core.backends.base import Backend
+from dreammotion_core.method.prior import Backend
 from dreammotion_core.config import EditConfig
-from dreammotion_core.editing import EditTask
+from dreammotion_core.method.editing import EditTask
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.events import StepDone
 from dreammotion_core.methods.denoising import Steps, guided_noise, timesteps_down_to_zero
-from dreammotion_core.parameterization import add_noise
-from dreammotion_core.source_cache import SourceCache
+from dreammotion_core.method.parameterization import add_noise
+from dreammotion_core.method.source_cache import SourceCache
 
 SOURCE_GUIDANCE = 3.5
 """Guidance of the source branch, as the authors chose it with Stable Diffusion 3."""

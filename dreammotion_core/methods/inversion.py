@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from dreammotion_core.backends.base import Backend
+from dreammotion_core.method.prior import Backend
 from dreammotion_core.config import EditConfig
-from dreammotion_core.editing import EditTask
+from dreammotion_core.method.editing import EditTask
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.events import StepDone
 from dreammotion_core.methods.denoising import Steps, denoised, guided_noise, moved, timesteps_down_to_zero
-from dreammotion_core.source_cache import SourceCache
+from dreammotion_core.method.source_cache import SourceCache
 
 
 def check_inversion(backend: Backend, config: EditConfig) -> None:

@@ -8,13 +8,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from dreammotion_core.backends.base import Backend
-from dreammotion_core.distillation import masked_direction, velocity_direction
-from dreammotion_core.editing import EditTask, descend, refuse_infinite
+from dreammotion_core.method.prior import Backend
+from dreammotion_core.method.distillation import masked_direction, velocity_direction
+from dreammotion_core.method.editing import EditTask, descend, refuse_infinite
 from dreammotion_core.events import StepDone
 from dreammotion_core.methods.denoising import guided_noise
-from dreammotion_core.parameterization import add_noise
-from dreammotion_core.source_cache import SourceCache
+from dreammotion_core.method.parameterization import add_noise
+from dreammotion_core.method.source_cache import SourceCache
 from dreammotion_core.values import StepLosses
 
 

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from dreammotion_core.composite import max_difference_outside
-from dreammotion_core.metrics.clips import check_mask, check_pair
+from dreammotion_core.evaluation.pixels import check_mask, check_pair
 from dreammotion_core.values import Frames, Mask
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from dreammotion_core.errors import MetricError
-from dreammotion_core.metrics.clips import check_frames, check_mask
+from dreammotion_core.evaluation.pixels import check_frames, check_mask
 from dreammotion_core.values import Frames, Mask
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from dreammotion_core.errors import ModelLoadError, reason_of
-from dreammotion_core.metrics.clips import check_frames
+from dreammotion_core.evaluation.pixels import check_frames
 from dreammotion_core.metrics.loading import LOAD_ERRORS
 from dreammotion_core.metrics.tracks import Points, PointTracks
 from dreammotion_core.values import Frames

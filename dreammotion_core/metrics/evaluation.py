@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from dreammotion_core.metrics.instruments import Instruments
 from dreammotion_core.metrics.measured_clip import MeasuredClip
-from dreammotion_core.metrics.measured_edit import MeasuredEdit
+from dreammotion_core.evaluation.measuring import MeasuredEdit
 from dreammotion_core.metrics.measurement import Measurement
 from dreammotion_core.metrics.registry import known_metrics
 from dreammotion_core.values import Frames, Mask

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from dreammotion_core.errors import MetricError
-from dreammotion_core.metrics.clips import check_mask, check_pair
+from dreammotion_core.evaluation.pixels import check_mask, check_pair
 from dreammotion_core.ssim import structural_similarity
 from dreammotion_core.values import Frames, Mask
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dreammotion_core.metrics.clip_scores import ClipJudge
+from dreammotion_core.evaluation.judges import ClipJudge
 from dreammotion_core.metrics.perceptual import FrameLpips
 from dreammotion_core.metrics.tracks import PointTracker
 from dreammotion_core.metrics.tracks_flow import FlowTracker

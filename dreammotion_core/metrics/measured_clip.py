@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from dreammotion_core.metrics.clip_scores import ClipJudge, Features
-from dreammotion_core.metrics.clips import check_frames
+from dreammotion_core.evaluation.judges import ClipJudge, Features
+from dreammotion_core.evaluation.pixels import check_frames
 from dreammotion_core.metrics.flow import Motion
 from dreammotion_core.metrics.tracks import Points, PointTracker, PointTracks
 from dreammotion_core.metrics.tracks_flow import FlowTracker

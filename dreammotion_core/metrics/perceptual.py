@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from dreammotion_core.errors import MetricError, ModelLoadError, reason_of
-from dreammotion_core.metrics.clips import check_pair
+from dreammotion_core.evaluation.pixels import check_pair
 from dreammotion_core.metrics.loading import LOAD_ERRORS
 from dreammotion_core.values import Frames
 

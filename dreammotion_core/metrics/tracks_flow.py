@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dreammotion_core.metrics.clips import check_frames
+from dreammotion_core.evaluation.pixels import check_frames
 from dreammotion_core.metrics.flow import Motion, is_consistent, sample
 from dreammotion_core.metrics.tracks import Points, PointTracks
 from dreammotion_core.values import Frames

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dreammotion_core.errors import MetricError
-from dreammotion_core.metrics.clips import check_mask, check_pair
+from dreammotion_core.evaluation.pixels import check_mask, check_pair
 from dreammotion_core.metrics.flow import Motion, pixel_grid, sample
 from dreammotion_core.values import Frames, Mask
 

@@ -1,0 +1,1 @@
+"""The quality and speed of segmenters, as DAVIS measures them."""

@@ -1,0 +1,1 @@
+"""The quality of the embedded models on held-out edits and samples."""

@@ -1,0 +1,153 @@
+"""How good is the embedded model? Held-out edits and samples, measured by the renderer and by the judge.
+
+    python -m benchmarks.toybox_quality edit --cases 100 --out outputs/edit
+    python -m benchmarks.toybox_quality sample --cases 60 --out outputs/sample
+    python -m benchmarks.toybox_quality summary outputs/edit
+
+Clips have seeds and combinations of colour, noun and place that were never trained on. ``edit`` and
+``sample`` only make clips; an interrupted run goes on where it stopped, and ``--part 1/2`` and
+``--part 2/2`` share the work between two processes. ``summary`` measures the clips that are there, prints
+the tables and writes the contact sheets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmarks.judge import Judge
+from benchmarks.toybox_quality.summary import summarise
+from benchmarks.results import Results
+from benchmarks.toybox_quality.sampling import sample_video
+from benchmarks.arguments import count_of, part_of, setting_of
+from benchmarks.world_cases import KINDS, edit_case, edit_indices, sample_case
+from dreammotion_core import DreamMotionPipeline, EditConfig, Video
+from dreammotion_core.backends.registry import find_model
+from dreammotion_core.errors import DreamMotionError
+from dreammotion_core.source_branch import weights_digest
+from training.world import Shot, caption, render
+
+
+def run_edit(pipe: DreamMotionPipeline, index: int, config: EditConfig, results: Results) -> None:
+    """Make the edit of a number and keep it."""
+    case = edit_case(index)
+    shot = Shot(pipe.spec.num_frames, pipe.spec.fps, pipe.spec.resolution[0])
+    video = Video(render(case.source, shot=shot).frames.numpy(), shot.fps)
+    output = pipe(
+        video,
+        source_prompt=caption(case.source),
+        target_prompt=caption(case.target),
+        mask=case.mask(shot=shot),
+        config=config,
+    )
+    record = {
+        "index": index,
+        "seconds": round(output.seconds, 2),
+        "difference outside": output.max_difference_outside,
+        "source": output.source_prompt,
+        "target": output.target_prompt,
+    }
+    results.keep(output.frames, record)
+
+
+def run_sample(pipe: DreamMotionPipeline, index: int, facts: dict[str, Any], results: Results) -> None:
+    """Draw the sample of a number and keep it."""
+    prompt, started = caption(sample_case(index)), time.perf_counter()
+    frames = sample_video(
+        pipe.backend, prompt=prompt, num_steps=facts["steps"], guidance_scale=facts["guidance"], seed=index
+    )
+    results.keep(
+        frames, {"index": index, "seconds": round(time.perf_counter() - started, 2), "target": prompt}
+    )
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line, read and checked."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.toybox_quality",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    tasks = parser.add_subparsers(dest="task", required=True)
+    for name, cases, help_text in (
+        ("edit", 100, "make held-out edits"),
+        ("sample", 60, "draw clips from prompts"),
+    ):
+        task = tasks.add_parser(name, help=help_text)
+        task.add_argument("--model", default="toybox", help="name or folder (default: toybox)")
+        task.add_argument("--device", default="cpu")
+        task.add_argument("--cases", type=count_of, default=cases, help=f"how many (default: {cases})")
+        task.add_argument(
+            "--part",
+            type=part_of,
+            default=(1, 1),
+            metavar="K/N",
+            help="only every N-th case from the K-th on",
+        )
+        task.add_argument("--out", type=Path, default=Path("outputs") / name, help="folder of the results")
+    edit, sample = tasks.choices["edit"], tasks.choices["sample"]
+    edit.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what changes (default: all)")
+    edit.add_argument(
+        "--skip",
+        type=count_of,
+        default=0,
+        help="leave out so many first cases: settings are chosen on others",
+    )
+    edit.add_argument("--preset", default="fast")
+    edit.add_argument(
+        "--set", nargs="+", type=setting_of, default=[], metavar="NAME=VALUE", help="settings, values as JSON"
+    )
+    sample.add_argument("--steps", type=count_of, default=30, help="denoising steps (default: 30)")
+    sample.add_argument("--guidance", type=float, default=EditConfig().guidance_scale)
+    summary = tasks.add_parser("summary", help="measure a folder of results, draw its contact sheets")
+    summary.add_argument("folder", type=Path)
+    summary.add_argument("--no-judge", action="store_true", help="the renderer's tests only")
+    return parser.parse_args(argv)
+
+
+def make_clips(options: argparse.Namespace) -> None:
+    """Make the clips of a run that are not there yet."""
+    results, (part, of) = Results(options.out), options.part
+    facts: dict[str, Any] = {"task": options.task, "model": options.model}
+    if options.task == "edit":
+        indices = edit_indices(options.cases, kinds=tuple(options.kinds), skip=options.skip)
+        preset = find_model(options.model).config(options.preset, seed=0, preview_interval=0)
+        config = EditConfig.from_dict(preset.to_dict() | dict(options.set))
+        facts |= config.to_dict()
+    else:
+        indices = list(range(options.cases))
+        EditConfig(guidance_scale=options.guidance)  # refuses what no guided prediction can be made with
+        facts |= {"steps": options.steps, "guidance": options.guidance}
+    pipe = DreamMotionPipeline.from_pretrained(options.model, device=options.device)
+    weights = weights_digest(pipe.backend.denoiser)  # a folder keeps its name when its model is trained on
+    results.begin(facts | {"fps": pipe.spec.fps, "weights": weights})
+    done = {record["index"] for record in results.records()}
+    for index in tqdm([i for i in indices[part - 1 :: of] if i not in done], desc=options.task):
+        if options.task == "edit":
+            run_edit(pipe, index, config, results)
+        else:
+            run_sample(pipe, index, facts, results)
+
+
+def main() -> None:
+    """Make clips or sum up; mistakes of the user end in one line."""
+    options = arguments()
+    try:
+        if options.task == "summary":
+            judge = None if options.no_judge else Judge.from_folder()
+            print(summarise(Results(options.folder), judge=judge))
+        else:
+            make_clips(options)
+    except DreamMotionError as error:
+        raise SystemExit(f"error: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; the same command goes on where it was") from None
+
+
+if __name__ == "__main__":
+    main()

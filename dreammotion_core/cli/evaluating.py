@@ -1,0 +1,197 @@
+"""What the command ``metrics`` does. Deliberately absent: printing; text is handed on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dreammotion_core.media.atomic import check_writable, written_atomically
+from dreammotion_core.cli.options import given_device
+from dreammotion_core.clip_reading import read_folder
+from dreammotion_core.config import EditConfig
+from dreammotion_core.errors import ConfigError, PromptError
+from dreammotion_core.media.frames import kept_fps
+from dreammotion_core.media.masks import read_masks
+from dreammotion_core.masks import grown_mask
+from dreammotion_core.evaluation import (
+    ClipJudge,
+    CoTracker,
+    FlowTracker,
+    FrameLpips,
+    Instruments,
+    Measurement,
+    PointTracker,
+    evaluate_edit,
+    known_metrics,
+)
+from dreammotion_core.metrics.measurement import figure
+from dreammotion_core.reports.measurement_table import heading, missing_reasons
+from dreammotion_core.reports.page import markdown_table
+from dreammotion_core.values import Mask, Notice, Video
+from dreammotion_core.media.video import is_same_rate, read_video
+
+Note = Callable[[Notice], None]
+"""Is told what the user should know, as it comes."""
+
+
+def measured(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
+    """Run ``metrics``.
+
+    Args:
+        options: of the command line.
+        note: is told what reading changed.
+
+    Yields:
+        A table in Markdown, and what could not be measured and why; also where the JSON cannot be written
+        then.
+
+    Raises:
+        InputError: if clips, masks or names cannot be used.
+        ModelLoadError: if a judge, tracker or backbone cannot be loaded.
+        OutputError: if the JSON cannot be written.
+    """
+    known_metrics(options.metrics)
+    _check_target_prompt(options.target_prompt)
+    _check_mask_grow(options)
+    if options.json is not None:
+        check_writable(options.json)
+    source, edited = _clips(options, note)
+    given = _mask(options.mask, source, note, options.object_index)
+    measurements = evaluate_edit(
+        source.frames,
+        edited=edited.frames,
+        mask=None if given is None else grown_mask(given, pixels=options.mask_grow),
+        object_mask=given,
+        edited_mask=_mask(options.edited_mask, source, note, options.edited_object),
+        target_prompt=options.target_prompt,
+        names=options.metrics,
+        instruments=given_instruments(options),
+    )
+    if given is not None and not options.mask_grow and options.edited.is_dir():
+        _suggest_growing(measurements, note)
+    yield _listed(measurements)
+    if options.json is not None:
+        with written_atomically(options.json) as part:
+            part.write_text(json.dumps([m.to_dict() for m in measurements], indent=2) + "\n", "utf-8")
+
+
+def given_instruments(options: argparse.Namespace) -> Instruments:
+    """The judge, tracker and LPIPS backbone asked for.
+
+    Raises:
+        ModelLoadError: if one cannot be loaded.
+    """
+    device = given_device(options)
+    judge = None if options.judge == "none" else ClipJudge.from_pretrained(options.judge, device=device)
+    tracker: PointTracker = FlowTracker()
+    if options.cotracker is not None:
+        tracker = CoTracker.from_checkpoint(options.cotracker, device=device)
+    lpips = None
+    if options.lpips is not None:
+        lpips = FrameLpips(options.lpips, allow_download=True, device=device)
+    return Instruments(judge=judge, tracker=tracker, lpips=lpips)
+
+
+def _check_target_prompt(prompt: str | None) -> None:
+    if prompt is not None and not prompt.strip():
+        raise PromptError(
+            "the target prompt is empty; describe in a few words what the edit should show, or leave "
+            "--target-prompt out"
+        )
+
+
+def _check_mask_grow(options: argparse.Namespace) -> None:
+    # Has the limits of the setting.
+    EditConfig(mask_grow=options.mask_grow)
+    if options.mask_grow and options.mask is None:
+        raise ConfigError(
+            f"the mask is to grow by {options.mask_grow} pixels, but none is given; give it with --mask"
+        )
+
+
+def _clips(options: argparse.Namespace, note: Note) -> tuple[Video, Video]:
+    """Source and edit, the same moments of both."""
+    if options.video.is_dir() and options.fps is not None:
+        raise ConfigError(
+            f"--fps resamples a source video, and {options.video} is a folder of frames, which are compared "
+            "as they are; leave --fps out"
+        )
+    edited = _clip(options.edited, note)
+    edited_fps = kept_fps(options.edited) if options.edited.is_dir() else edited.fps
+    source = _clip(
+        options.video,
+        note,
+        start_frame=options.start_frame,
+        max_frames=len(edited),
+        fps=_source_fps(options, edited_fps),
+    )
+    if options.fps is not None and edited_fps is not None and not is_same_rate(options.fps, edited_fps):
+        rates = f"The edit is {edited_fps:.6g} frames a second; the source is read at {options.fps:g}"
+        note(Notice("other_fps", f"{rates}, as --fps says."))
+    return source, edited
+
+
+def _clip(path: Path, note: Note, **span: Any) -> Video:
+    clip = read_folder(path, **span) if path.is_dir() else read_video(path, **span)
+    _tell(clip.notices, path, note)
+    return clip
+
+
+def _source_fps(options: argparse.Namespace, edited_fps: float | None) -> float | None:
+    """At which rate the source shows the same moments as the edit; None where a folder is as it is."""
+    if options.video.is_dir():
+        kept = kept_fps(options.video)
+        if kept is None or edited_fps is None or is_same_rate(kept, edited_fps):
+            return None
+        raise ConfigError(
+            f"the frames in {options.video} are {kept:.6g} a second, those of {options.edited} "
+            f"{edited_fps:.6g}, so they show other moments; give the source video, which is resampled, "
+            f"or frames of it at {edited_fps:.6g} a second"
+        )
+    fps = edited_fps if options.fps is None else options.fps
+    if fps is None:
+        raise ConfigError(
+            f"the frames in {options.edited} do not say at how many a second the source was read; give it "
+            "with --fps (“fps” in the receipt of the edit), or measure the edited .mp4 instead of its frames"
+        )
+    return fps
+
+
+def _mask(path: Path | None, video: Video, note: Note, object_index: int | None) -> Mask | None:
+    if path is None:
+        if object_index is not None:
+            raise ConfigError(f"object {object_index} was chosen of a mask that is not given; give its file")
+        return None
+    given = read_masks(path, num_frames=len(video), size=video.size, object_index=object_index)
+    _tell(given.notices, path, note)
+    return np.asarray(given.masks)
+
+
+def _suggest_growing(measurements: Sequence[Measurement], note: Note) -> None:
+    """Of frames, which were not compressed and so hardly change by themselves."""
+    if any(m.metric.name == "background_difference" and m.value for m in measurements):
+        text = (
+            "Pixels outside the mask changed. If the mask was grown for the edit, give the same --mask-grow."
+        )
+        note(Notice("grown", text))
+
+
+def _tell(notices: Iterable[Notice], path: Path, note: Note) -> None:
+    for notice in notices:
+        note(replace(notice, text=f"{path.name}: {notice.text}"))
+
+
+def _listed(measurements: Sequence[Measurement]) -> str:
+    rows = [
+        [heading(m), m.text, figure(m.source_value, digits=m.metric.digits), m.metric.question]
+        for m in measurements
+        if m.value is not None
+    ]
+    notes = [f"not measured: {reason}" for reason in missing_reasons({"": measurements})]
+    return "\n".join([markdown_table(["", "edit", "source itself", "what it says"], rows=rows), *notes])

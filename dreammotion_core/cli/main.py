@@ -1,0 +1,243 @@
+"""The command line: a second consumer of the same events as the page.
+
+``python -m dreammotion_core --help`` explains it. Only this module prints; it and `cli_selecting` alone of
+the package know `segmentation`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import assert_never
+
+from diffusers.utils import logging as diffusers_logging
+from tqdm import tqdm
+from transformers.utils import logging as transformers_logging
+
+from dreammotion_core.method.prior import ModelSpec
+from dreammotion_core.backends.registry import find_model, list_models
+from dreammotion_core.cli_ablation import ablated, check_ablation
+from dreammotion_core.cli.options import build_parser, given_clip, given_device, given_load_options
+from dreammotion_core.cli.evaluating import measured
+from dreammotion_core.cli_places import check_places, given_receipt
+from dreammotion_core.cli.selecting import (
+    SelectedObject,
+    check_one_way_to_select,
+    follow_selection,
+    read_given_mask,
+)
+from dreammotion_core.cli_settings import given_config
+from dreammotion_core.cli_words import losses_words, outside_words
+from dreammotion_core.errors import BackendError, DreamMotionError, InputError, OutOfMemoryError
+from dreammotion_core.events import EditEvent, Finished, Preview, StageDone, Started, StepDone
+from dreammotion_core.media.frames import write_frames
+from dreammotion_core.media.masks import check_mask_target, write_masks
+from dreammotion_core.models.download import download_model
+from dreammotion_core.pipeline import DreamMotionPipeline
+from dreammotion_core.png_files import check_empty_folder
+from dreammotion_core.preflight import Trial, measure_edit
+from dreammotion_core.preflight_words import describe_memory, describe_preflight
+from dreammotion_core.receipt import build_receipt, write_receipt
+from dreammotion_core.values import EditOutput, Notice, Video
+from dreammotion_core.media.video import check_target, write_video
+from segmentation import SegmentationError, SegmenterSpec, list_segmenters
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: the words after the program's name; None takes those of this process.
+
+    Returns:
+        The exit code: 0 done, 1 the model or the disk failed, 2 the input cannot be used, 130 stopped.
+    """
+    options = build_parser().parse_args(arguments)
+    commands = {
+        "edit": _edit,
+        "preflight": _preflight,
+        "segment": _segment,
+        "metrics": _metrics,
+        "ablate": _ablate,
+        "models": _models,
+    }
+    try:
+        check_places(options)
+        commands[options.command](options)
+    except (DreamMotionError, SegmentationError) as error:
+        _say(f"Error: {error}")
+        is_about_input = isinstance(error, (InputError, ValueError))
+        return 2 if is_about_input else 1
+    except KeyboardInterrupt as stopped:
+        _say(str(stopped) or "Stopped. Nothing is left half-written.")
+        return 130
+    return 0
+
+
+def _edit(options: argparse.Namespace) -> None:
+    model = find_model(options.model)
+    config = given_config(options, usual=model.settings)
+    check_one_way_to_select(options, uses_mask=config.use_mask)
+    check_target(options.out)
+    if options.frames_dir is not None:
+        check_empty_folder(options.frames_dir)
+
+    video = given_clip(options, model)
+    selected = _selected(options, video) if config.use_mask else None
+    events = _pipeline(options).stream(
+        video,
+        source_prompt=options.source_prompt,
+        target_prompt=options.target_prompt,
+        mask=None if selected is None else selected.masks,
+        config=config,
+    )
+    output = _follow(events, video, options.out)
+    _write_results(options, output, selected)
+
+
+def _selected(options: argparse.Namespace, video: Video) -> SelectedObject:
+    if options.mask is not None:
+        selected = read_given_mask(options, video=video)
+    else:
+        selected = follow_selection(options, video=video).selected()
+    for note in selected.notes:
+        _say(f"Note: {note}")
+    return selected
+
+
+def _metrics(options: argparse.Namespace) -> None:
+    for text in measured(options, note=_note):
+        print(text)
+
+
+def _ablate(options: argparse.Namespace) -> None:
+    check_one_way_to_select(options, uses_mask=True)
+    check_ablation(options)
+    video = given_clip(options, find_model(options.model))
+    selected = _selected(options, video)
+    for text in ablated(options, pipe=_pipeline(options), video=video, mask=selected.masks, note=_note):
+        print(text)
+
+
+def _preflight(options: argparse.Namespace) -> None:
+    model = find_model(options.model)
+    config, video = given_config(options, usual=model.settings), given_clip(options, model)
+    for found in measure_edit(_pipeline(options), video=video, config=config):
+        if isinstance(found, Trial):
+            verdict = "fits" if found.fits else "does not fit"
+            _say(f"{found.num_frames} frames at {found.grid[1]}x{found.grid[0]}: {verdict}")
+        else:
+            print("\n".join(describe_preflight(found)))
+
+
+def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
+    device, load_options = given_device(options), given_load_options(options)
+    with tqdm(desc="download", unit="B", unit_scale=True, disable=None, leave=False) as bar:
+        for progress in download_model(options.model):
+            bar.total = progress.total_bytes
+            bar.update(progress.received_bytes - bar.n)
+    # Their bars for reading weights from the disk would hide the messages of this command.
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+    return DreamMotionPipeline.from_pretrained(options.model, options=load_options, device=device)
+
+
+def _segment(options: argparse.Namespace) -> None:
+    check_mask_target(options.out)
+    video = given_clip(options)
+    for notice in video.notices:
+        _note(notice)
+    followed = follow_selection(options, video=video)
+    for note in followed.notes:
+        _say(f"Note: {note}")
+    write_masks(followed.stream(), options.out, fps=video.fps)
+    print(f"{options.out}: {len(video)} masks, the object covers {followed.coverage:.1%} of the frames")
+
+
+def _models(options: argparse.Namespace) -> None:
+    del options
+    print("Models (edit --model NAME; a hub id or a folder works too):")
+    for model in list_models():
+        _describe(model)
+    print("\nSegmenters (--segmenter NAME):")
+    for segmenter in list_segmenters():
+        _describe(segmenter)
+
+
+def _describe(spec: ModelSpec | SegmenterSpec) -> None:
+    size, need = f"{spec.size_bytes / 1e6:,.0f} MB" if spec.size_bytes else "no weights", ""
+    if isinstance(spec, SegmenterSpec):
+        state = spec.describe_readiness()
+    else:
+        state = "ready" if spec.is_ready() else "not ready: downloaded on first use"
+        need = f"; {words}" if (words := describe_memory(spec)) else ""
+    print(f"\n  {spec.name}  [{state}]\n    {spec.label}; {spec.licence}; {size}{need}; {spec.source}")
+    print(f"    {spec.description}")
+
+
+def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
+    """Show the events of an edit as they come; Ctrl-C and a failing device keep the latest preview."""
+    latest: Preview | None = None
+    with tqdm(desc="edit", unit="step", disable=None) as bar:
+        try:
+            for event in events:
+                match event:
+                    case Started():
+                        bar.reset(total=event.num_steps)
+                    case StepDone():
+                        bar.set_postfix_str(losses_words(event.losses), refresh=False)
+                        bar.update()
+                    case Preview():
+                        latest = event
+                    case StageDone():
+                        latest = Preview(int(bar.n), event.frames)
+                        bar.set_postfix_str(f"{event.name} done")
+                    case Notice():
+                        _note(event)
+                    case Finished():
+                        return event.output
+                    case _:
+                        assert_never(event)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_keep(latest, video, out)) from None
+        except BackendError as error:
+            _say(_keep(latest, video, out))
+            if isinstance(error, OutOfMemoryError):
+                _say("`preflight` with the same options finds the largest setting that fits.")
+            raise
+    raise AssertionError("a stream ends with Finished or an exception")
+
+
+def _keep(latest: Preview | None, video: Video, out: Path) -> str:
+    if latest is None:
+        return "Stopped before the first preview. Nothing was written."
+    write_video(replace(video, frames=latest.frames), out)
+    return f"Stopped. {out} shows the clip as of step {latest.step}."
+
+
+def _write_results(options: argparse.Namespace, output: EditOutput, selected: SelectedObject | None) -> None:
+    receipt = build_receipt(
+        output,
+        source_path=options.video if options.video.is_file() else None,
+        start_frame=options.start_frame,
+        **(selected.record if selected else {}),
+    )
+    write_video(output.video, options.out)
+    write_receipt(receipt, given_receipt(options))
+    if options.frames_dir is not None:
+        write_frames(output.frames, options.frames_dir, fps=output.video.fps)
+    print(
+        f"{options.out}: {len(output.video)} frames, {len(output.losses)} steps in {output.seconds:.0f} s, "
+        f"seed {output.config.seed}; {outside_words(output)}"
+    )
+
+
+def _note(notice: Notice) -> None:
+    _say(f"Note: {notice.text}")
+
+
+def _say(text: str) -> None:
+    tqdm.write(text, file=sys.stderr)

@@ -1,0 +1,163 @@
+"""Text-Align and Frame-Con: cosines of CLIP features of frames and prompts.
+
+A figure means something only beside others by the same model, so every score carries the judge's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from dreammotion_core.models.catalog import ASSETS
+from dreammotion_core.errors import ModelLoadError, reason_of
+from dreammotion_core.evaluation.pixels import check_frames
+from dreammotion_core.metrics.loading import LOAD_ERRORS
+from dreammotion_core.values import Frames
+
+if TYPE_CHECKING:
+    from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+EMBEDDED_JUDGE = "toybox-clip"
+"""Trained by this project on its cartoon world: it knows the captions of that world and nothing else."""
+FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json")
+
+Features = NDArray[np.float32]
+"""(N, D) unit vectors."""
+
+
+class ClipJudge:
+    """A CLIP model that compares frames with texts and with one another.
+
+    Args:
+        model: put into evaluation mode and frozen.
+        tokenizer: of its texts.
+        processor: brings pictures to its size and normalisation.
+        name: by which its figures are labelled.
+    """
+
+    def __init__(
+        self, model: CLIPModel, *, tokenizer: CLIPTokenizer, processor: CLIPImageProcessor, name: str
+    ) -> None:
+        self.model = model.float().eval().requires_grad_(False)
+        self.tokenizer, self.processor, self.name = tokenizer, processor, name
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str = EMBEDDED_JUDGE, *, device: str | torch.device = "cpu"
+    ) -> Self:
+        """Load a judge.
+
+        Args:
+            name_or_path: ``"toybox-clip"``, a folder, or ``owner/name@revision`` on the hub (the revision
+                keeps figures comparable), such as one of OpenAI's CLIP models.
+            device: where it computes.
+
+        Raises:
+            ModelLoadError: if it is unknown, incomplete, damaged or unreachable.
+        """
+        source, revision = _find_judge(name_or_path)
+        # Imported here because it takes seconds, and only those who ask a judge should wait for it.
+        from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+        def load(part: Any, **options: Any) -> Any:
+            return part.from_pretrained(source, revision=revision, **options)
+
+        try:
+            model, report = load(CLIPModel, dtype=torch.float32, output_loading_info=True)
+            # The library would go on with random numbers in their place.
+            if missing := sorted(report["missing_keys"]):
+                raise ValueError(f"the weights lack {', '.join(missing[:3])}")
+            return cls(
+                model.to(device),
+                tokenizer=load(CLIPTokenizer),
+                processor=load(CLIPImageProcessor),
+                name=judge_name(name_or_path),
+            )
+        except (*LOAD_ERRORS, SafetensorError) as error:
+            raise ModelLoadError(
+                f"the judge {name_or_path} cannot be loaded ({reason_of(error)}); its files may be "
+                "incomplete or damaged, or the network away: fetch them again, or use the embedded judge "
+                "'toybox-clip'"
+            ) from error
+
+    @torch.inference_mode()
+    def image_features(self, frames: Frames) -> Features:
+        """(F, D) unit vectors of (F, H, W, 3) uint8 RGB frames."""
+        check_frames(frames)
+        pictures = self.processor(images=list(frames), return_tensors="pt", input_data_format="channels_last")
+        features = self.model.get_image_features(pictures.pixel_values.to(self.model.device)).pooler_output
+        return F.normalize(features, dim=-1).cpu().numpy()
+
+    @torch.inference_mode()
+    def text_features(self, texts: Sequence[str]) -> Features:
+        """(N, D) unit vectors of texts; words beyond the tokenizer's limit are cut off."""
+        tokens = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+        features = self.model.get_text_features(**tokens.to(self.model.device)).pooler_output
+        return F.normalize(features, dim=-1).cpu().numpy()
+
+    def text_alignment(self, frames: Frames, *, prompt: str) -> float:
+        """Mean cosine between the frames and a prompt, in [-1, 1]."""
+        return text_alignment(self.image_features(frames), text=self.text_features([prompt])[0])
+
+    def frame_consistency(self, frames: Frames) -> float:
+        """Mean cosine between consecutive frames, in [-1, 1].
+
+        Raises:
+            VideoError: if there is one frame only.
+        """
+        check_frames(frames, fewest=2)
+        return frame_consistency(self.image_features(frames))
+
+
+def text_alignment(frames: Features, *, text: NDArray[np.float32]) -> float:
+    """Text-Align: mean cosine between the features of frames, (F, D), and of a text, (D,).
+
+    Source: Hessel et al., CLIPScore (EMNLP 2021), without its factor; the "Text-Align" of DreamMotion's
+    tables.
+    """
+    return float((frames @ text).mean())
+
+
+def frame_consistency(frames: Features) -> float:
+    """Frame-Con: mean cosine between the features of consecutive frames, (F, D), F at least 2.
+
+    Source: Wu et al., Tune-A-Video (ICCV 2023), restricted to neighbours; the "Frame-Con" of DreamMotion's
+    tables.
+    """
+    return float((frames[:-1] * frames[1:]).sum(axis=-1).mean())
+
+
+def judge_name(name_or_path: str) -> str:
+    """By which a judge's figures are labelled: its name on the hub, or that of its folder; loads nothing.
+
+    Args:
+        name_or_path: as `ClipJudge.from_pretrained` takes it.
+
+    Raises:
+        ModelLoadError: if there cannot be such a judge, or its folder is incomplete.
+    """
+    source, revision = _find_judge(name_or_path)
+    return name_or_path if revision else Path(source).resolve().name
+
+
+def _find_judge(name_or_path: str) -> tuple[str, str | None]:
+    """Where a judge is, and its revision on the hub; None for a folder."""
+    folder = ASSETS / EMBEDDED_JUDGE if name_or_path == EMBEDDED_JUDGE else Path(name_or_path)
+    if folder.is_dir():
+        if missing := [name for name in FILES if not (folder / name).is_file()]:
+            raise ModelLoadError(f"the judge in {folder} lacks {', '.join(missing)}; fetch the folder again")
+        return str(folder), None
+    source, _, revision = name_or_path.partition("@")
+    if source.count("/") == 1 and not source.startswith((".", "/", "~")) and revision:
+        return source, revision
+    raise ModelLoadError(
+        f"there is no judge {name_or_path!r}; pass {EMBEDDED_JUDGE!r}, a folder with a CLIPModel, or "
+        "owner/name@revision of one on the hub"
+    )

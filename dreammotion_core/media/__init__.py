@@ -1,0 +1,1 @@
+"""Files in and out: videos, frames, masks."""

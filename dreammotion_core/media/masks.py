@@ -1,0 +1,206 @@
+"""Masks from and to files of every kind: the one place that knows which kinds there are.
+
+| Path | Holds |
+|---|---|
+| folder, ``.zip`` | PNG files, one a frame: grey for one object, with a palette for several |
+| ``.png`` | one mask for all frames (reading only) |
+| ``.npz`` | one array, bool or numbers of objects; or one for each of several objects that overlap |
+| ``.mp4`` | one object, white on black (reading: other videos too) |
+
+A mask that is written and read again is the same, bit for bit, in all of them. Objects that overlap stay
+whole in ``.npz`` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreammotion_core.media.atomic import check_writable
+from dreammotion_core.errors import MaskError
+from dreammotion_core.mask_archives import read_mask_archive, write_mask_archive
+from dreammotion_core.media.mask_formats import flattened, read_mask_array, write_mask_array, write_mask_layers
+from dreammotion_core.media.mask_levels import GivenMasks, GivenObjects, MaskLevels, all_objects, one_object
+from dreammotion_core.mask_pictures import read_mask_folder, read_mask_picture, write_mask_folder
+from dreammotion_core.mask_streams import MaskStream
+from dreammotion_core.mask_videos import VIDEO_SUFFIXES, read_mask_video, write_mask_video
+from dreammotion_core.png_files import check_empty_folder
+from dreammotion_core.values import Mask, Notice
+
+_FILE_SUFFIXES = (".zip", ".npz", ".mp4")
+_NO_NAMES: Mapping[int, str] = MappingProxyType({})
+_READABLE = "a folder of PNG files, or a .png, .zip, .npz or .mp4 file"
+
+
+def read_masks(
+    path: str | Path, *, num_frames: int, size: tuple[int, int], object_index: int | None = None
+) -> GivenMasks:
+    """Read the mask of one object on every frame of a clip.
+
+    Count, size and values are checked before much is read; nothing is resized, cut or repaired. Greys
+    are divided at 128 of 255, with a notice.
+
+    Args:
+        path: a folder or file of the kinds above.
+        num_frames: frames F of the clip.
+        size: (H, W) of the clip in pixels.
+        object_index: the number of the object, needed if there are several.
+
+    Returns:
+        (F, H, W) bool and what is worth knowing about it: codes ``thresholded``, ``stray_files``,
+        ``alpha``, ``empty_frames`` and ``full_mask``.
+
+    Raises:
+        MaskError: if the file cannot be read or does not fit, or if it is unclear which object is meant.
+    """
+    levels = _levels(Path(path), num_frames=num_frames, size=size)
+    return one_object(levels, num_frames=num_frames, object_index=object_index)
+
+
+def read_objects(path: str | Path, *, num_frames: int, size: tuple[int, int]) -> GivenObjects:
+    """Read all objects of a mask file, as `read_masks` reads one.
+
+    Args:
+        path: a folder or file of the kinds above.
+        num_frames: frames F of the clip.
+        size: (H, W) of the clip in pixels.
+
+    Returns:
+        (F, H, W) uint8 numbers of objects; black and white is one object, number 1.
+
+    Raises:
+        MaskError: if the file cannot be read or does not fit.
+    """
+    return all_objects(_levels(Path(path), num_frames=num_frames, size=size), num_frames=num_frames)
+
+
+def write_masks(
+    masks: NDArray[np.bool_] | NDArray[np.uint8] | MaskStream,
+    path: str | Path,
+    *,
+    fps: float = 24.0,
+    names: Mapping[int, str] = _NO_NAMES,
+) -> Path:
+    """Write masks as the kind of file that the name asks for.
+
+    Args:
+        masks: (F, H, W) bool, or uint8 numbers of objects with 0 for none (not to ``.mp4``); a stream is
+            written as it comes, however long.
+        path: a new or empty folder, or a name ending in ``.zip``, ``.npz`` or ``.mp4``; an older file is
+            replaced.
+        fps: frames a second of an ``.mp4``.
+        names: of the objects, by number, each at most 40 characters; kept in a ``.zip`` only.
+
+    Returns:
+        The path written.
+
+    Raises:
+        MaskError: if masks or name are of another kind.
+        OutputError: if it cannot be written; no file is left half-written.
+    """
+    target = Path(path)
+    check_mask_target(target)
+    stream = MaskStream.of(masks)
+    match _suffix(target):
+        case ".zip":
+            write_mask_archive(stream, target, names=names)
+        case ".npz":
+            write_mask_array(stream, target)
+        case ".mp4":
+            write_mask_video(stream, target, fps=fps)
+        case _:
+            write_mask_folder(stream, target)
+    return target
+
+
+def write_objects(
+    objects: Mapping[int, Mask], path: str | Path, *, fps: float = 24.0, names: Mapping[int, str] = _NO_NAMES
+) -> tuple[Notice, ...]:
+    """Write the masks of several objects, so that `read_objects` reads them again.
+
+    Object 1 alone is written in black and white. Objects that overlap stay whole in ``.npz``; elsewhere a
+    pixel belongs to the last of them, and that is said.
+
+    Args:
+        objects: (F, H, W) bool by number, from 1 to 255, the lowest layer first; at least one.
+        path: as `write_masks` takes it; an ``.mp4`` holds one object.
+        fps: frames a second of an ``.mp4``.
+        names: of the objects, as `write_masks` takes them.
+
+    Returns:
+        What the file does not hold: code ``overlap``.
+
+    Raises:
+        MaskError: if these are no objects, or the file cannot hold so many.
+        OutputError: if it cannot be written; no file is left half-written.
+    """
+    target, suffix = Path(path), _suffix(Path(path))
+    if not objects or not all(1 <= number <= 255 for number in objects):
+        raise MaskError(f"the objects are {list(objects)}; pass at least one, with numbers from 1 to 255")
+    if len(objects) == 1 and (suffix == ".mp4" or 1 in objects):
+        write_masks(next(iter(objects.values())), target, fps=fps, names=names)
+        return ()
+    overlapping = _overlapping_frames(objects)
+    if overlapping and suffix == ".npz":
+        check_mask_target(target)
+        write_mask_layers(objects, target)
+        return ()
+    write_masks(flattened(objects), target, fps=fps, names=names)
+    if not overlapping:
+        return ()
+    text = (
+        f"Objects overlap on {overlapping} of {len(next(iter(objects.values())))} frames, and in this file a "
+        "pixel belongs to the uppermost of them alone. NumPy (.npz) keeps each of them whole."
+    )
+    return (Notice("overlap", text),)
+
+
+def check_mask_target(path: str | Path) -> None:
+    """Refuse early a place that `write_masks` could not write to.
+
+    Raises:
+        MaskError: if the name ends in what no mask file ends in.
+        OutputError: if it is a folder with something in it, or nothing can be written there.
+    """
+    target = Path(path)
+    suffix = _suffix(target)
+    if suffix in _FILE_SUFFIXES:
+        check_writable(target)
+    elif suffix and not target.is_dir():
+        raise MaskError(
+            f"{target.name} ends in {suffix}; choose the name of a folder, or one that ends in "
+            f"{', '.join(_FILE_SUFFIXES[:-1])} or {_FILE_SUFFIXES[-1]}"
+        )
+    else:
+        check_empty_folder(target)
+
+
+def _overlapping_frames(objects: Mapping[int, Mask]) -> int:
+    """On how many frames a pixel belongs to several objects."""
+    frames = zip(*objects.values(), strict=True)
+    return sum(int(np.count_nonzero(masks, axis=0).max()) > 1 for masks in map(np.stack, frames))
+
+
+def _levels(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
+    if path.is_dir():
+        return read_mask_folder(path, num_frames=num_frames, size=size)
+    if not path.is_file():
+        raise MaskError(f"there is no {path}; pass {_READABLE}")
+    suffix = _suffix(path)
+    if suffix == ".png":
+        return read_mask_picture(path, size=size)
+    if suffix == ".zip":
+        return read_mask_archive(path, num_frames=num_frames, size=size)
+    if suffix == ".npz":
+        return read_mask_array(path, num_frames=num_frames, size=size)
+    if suffix in VIDEO_SUFFIXES:
+        return read_mask_video(path, num_frames=num_frames, size=size)
+    raise MaskError(f"{path.name} is not of a kind that masks come in; pass {_READABLE}")
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower()

@@ -1,0 +1,250 @@
+"""The DreamMotion loop: one step = predict, capture keys, match, update (method section 1).
+
+Nothing is held open between two steps: no hook, no autograd mode, no lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LinearLR
+
+from dreammotion_core.method.prior import Backend
+from dreammotion_core.config import EditConfig
+from dreammotion_core.method.distillation import (
+    classifier_free_guidance,
+    masked_direction,
+    shortened,
+    velocity_direction,
+)
+from dreammotion_core.errors import NumericsError
+from dreammotion_core.events import StepDone
+from dreammotion_core.method.keys import KeyCapture, KeySite
+from dreammotion_core.memory import device_failures_explained, tried_again
+from dreammotion_core.method.parameterization import add_noise
+from dreammotion_core.method.similarity import match_keys
+from dreammotion_core.source_branch import UNCACHED, SourceBranch, source_branch
+from dreammotion_core.method.source_cache import Prediction, SourceCache
+from dreammotion_core.values import StepLosses
+
+
+@dataclass(frozen=True)
+class PromptEmbeds:
+    """Text embeddings of the two branches and of the unconditional one, each (1, L, D)."""
+
+    source: Tensor
+    target: Tensor
+    negative: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class EditTask:
+    """What does not change from step to step.
+
+    Attributes:
+        source_latents: (1, C, F, h, w) float32.
+        prompt_embeds: text embeddings.
+        latent_mask: (1, 1, F, h, w) in [0, 1], or None for the whole frame.
+        config: settings; `config.seed` must be drawn already.
+        key_sites: where to take the keys for matching.
+    """
+
+    source_latents: Tensor
+    prompt_embeds: PromptEmbeds
+    latent_mask: Tensor | None
+    config: EditConfig
+    key_sites: Sequence[KeySite]
+
+    @property
+    def matched_sites(self) -> Sequence[KeySite]:
+        """Where keys are taken; nowhere with matching switched off."""
+        return self.key_sites if self.config.uses_matching else ()
+
+
+def edit_latents(
+    backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
+) -> Generator[tuple[StepDone, Tensor], None, None]:
+    """Optimise a copy of the source latents towards the target prompt.
+
+    Where a step does not fit into memory, activations are computed again in the backward pass from then on,
+    if that is possible; the result is the same.
+
+    Args:
+        backend: the frozen video prior.
+        task: what to do.
+        source_cache: keeps what the source branch answers for runs with other target prompts; the result is
+            the same bits without it.
+
+    Yields:
+        After every step, what happened and the latents (detached; do not change them in place).
+
+    Raises:
+        NumericsError: if the update is not finite.
+    """
+    branch = source_branch(
+        source_cache,
+        backend=backend,
+        guidance_scale=task.config.guidance_scale,
+        key_sites=task.matched_sites,
+    )
+    step = partial(distill_step, backend, task, source_branch=branch)
+    try:
+        yield from descend(task, tried_again(step, spare=backend.checkpointing.spare))
+    finally:
+        backend.checkpointing.relax()
+
+
+GradientOfStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, StepLosses]]
+"""From latents, timestep (1,) and noise to the gradient on the latents and the losses."""
+
+
+def descend(task: EditTask, step_gradient: GradientOfStep) -> Generator[tuple[StepDone, Tensor], None, None]:
+    """Follow gradients from the source latents on, each at a timestep and with noise drawn from the seed.
+
+    Args:
+        task: what to do; the settings give optimiser, rate, timesteps and seed.
+        step_gradient: of one step.
+
+    Yields:
+        As `edit_latents`.
+    """
+    config = task.config
+    generator = torch.Generator().manual_seed(config.seed)
+    latents = task.source_latents.clone()
+    optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer](
+        [latents], lr=config.learning_rate
+    )
+    schedule = LinearLR(
+        optimizer,
+        start_factor=1.0,
+        end_factor=config.learning_rate_end_factor,
+        total_iters=config.num_optimization_steps,
+    )
+    timesteps = draw_timesteps(config, generator).to(latents.device)
+    for step in range(1, config.num_optimization_steps + 1):
+        started, timestep = time.perf_counter(), timesteps[step - 1 : step]
+        noise = torch.randn(latents.shape, generator=generator).to(latents.device)
+        latents.grad, losses = step_gradient(latents, timestep, noise)
+        norm = float(latents.grad.square().mean().sqrt())
+        optimizer.step()
+        schedule.step()
+        seconds = time.perf_counter() - started
+        yield (
+            StepDone(step, config.num_optimization_steps, int(timestep), losses, norm, seconds),
+            latents.detach(),
+        )
+
+
+def draw_timesteps(config: EditConfig, generator: torch.Generator) -> Tensor:
+    """(N,) timesteps of all N steps, drawn uniformly from the range, in the order they are taken."""
+    timesteps = torch.randint(*config.timestep_range, (config.num_optimization_steps,), generator=generator)
+    return timesteps.sort(descending=True).values if config.timestep_order == "descending" else timesteps
+
+
+@device_failures_explained()
+@torch.enable_grad()  # the caller may have switched it off
+def distill_step(
+    backend: Backend,
+    task: EditTask,
+    latents: Tensor,
+    timestep: Tensor,
+    noise: Tensor,
+    *,
+    source_branch: SourceBranch = UNCACHED,
+) -> tuple[Tensor, StepLosses]:
+    """The gradient of L_V-DDS + lambda_s L_S + lambda_t L_T on the latents, and the losses.
+
+    Args:
+        backend: the frozen video prior.
+        task: what to do.
+        latents: (1, C, F, h, w) float32, the optimised variable.
+        timestep: (1,), shared with `noise` by both branches and all losses.
+        noise: (1, C, F, h, w).
+        source_branch: remembers what the source branch answered.
+
+    Returns:
+        (1, C, F, h, w) gradient, and the unweighted losses.
+
+    Raises:
+        NumericsError: if the gradient is not finite.
+    """
+    config, embeds, sites = task.config, task.prompt_embeds, task.matched_sites
+    variable = latents.detach().clone().requires_grad_(config.uses_matching)
+    scales = backend.signal_and_noise(timestep, noise)
+    of_source = (add_noise(task.source_latents, noise, *scales), timestep, embeds.source, embeds.negative)
+    of_target = (add_noise(variable, noise, *scales), timestep, embeds.target, embeds.negative)
+    source = source_branch(of_source, lambda: predict(backend, *of_source, config, sites))
+    target = predict(backend, *of_target, config, sites)
+
+    direction = masked_direction(target.noise_pred, source.noise_pred, task.latent_mask)
+    if config.direction_weighting == "velocity":
+        difference = masked_direction(latents, task.source_latents, task.latent_mask)
+        direction = velocity_direction(direction, difference, *scales)
+    spatial, temporal, matching_gradient = match_keys(
+        target.keys,
+        source.keys,
+        variable,
+        spatial_weight=config.spatial_weight,
+        temporal_weight=config.temporal_weight,
+    )
+    if task.latent_mask is not None and config.mask_matching:
+        matching_gradient = matching_gradient * task.latent_mask
+    if config.matching_limit > 0:
+        matching_gradient = shortened(matching_gradient, direction=direction, limit=config.matching_limit)
+    gradient = config.appearance_weight * direction + matching_gradient
+    refuse_infinite(gradient, backend=backend, timestep=timestep)
+    return gradient, StepLosses(float(direction.square().mean().sqrt()), spatial, temporal)
+
+
+def refuse_infinite(gradient: Tensor, *, backend: Backend, timestep: Tensor) -> None:
+    """Refuse a gradient that would destroy the latents.
+
+    Raises:
+        NumericsError: if it is not finite.
+    """
+    if not torch.isfinite(gradient).all():
+        raise NumericsError(
+            f"the gradient is not finite at timestep {int(timestep)} (model in {backend.denoiser.dtype}); "
+            "lower the learning rate or the matching weights, or load the model in a wider precision: "
+            "bfloat16 instead of float16, or float32"
+        )
+
+
+def predict(
+    backend: Backend,
+    noisy_latents: Tensor,
+    timestep: Tensor,
+    prompt_embeds: Tensor,
+    negative_embeds: Tensor,
+    config: EditConfig,
+    key_sites: Sequence[KeySite],
+) -> Prediction:
+    """One branch: the guided noise prediction, and the keys of its conditional half from the same pass.
+
+    Both branches run through here in passes of one shape, so that equal inputs give equal bits and cancel
+    exactly, which rows of one batch do not promise. Autograd records only if `noisy_latents` asks for it,
+    and only up to the last key.
+
+    Args:
+        backend: the frozen video prior.
+        noisy_latents: (1, C, F, h, w), the latents of the branch at the timestep.
+        timestep: (1,), shared by the branches.
+        prompt_embeds: (1, L, D) of its prompt.
+        negative_embeds: (1, L, D) of the unconditional prompt.
+        config: gives the guidance scale.
+        key_sites: where to take keys; may be empty.
+    """
+    with torch.no_grad():
+        noise_pred_uncond = backend.predict_noise(noisy_latents, timestep, negative_embeds)
+    capture = KeyCapture(
+        backend.denoiser, key_sites, batch_size=1, num_frames=noisy_latents.shape[2], stop_recording=True
+    )
+    with capture:
+        noise_pred_text = backend.predict_noise(noisy_latents, timestep, prompt_embeds)
+    noise_pred = classifier_free_guidance(noise_pred_uncond, noise_pred_text, config.guidance_scale)
+    return Prediction(noise_pred, capture.keys())

@@ -1,0 +1,246 @@
+"""Cascades of the Show-1 kind: key frames in pixels are edited, later stages make the clip of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dreammotion_core.method.prior import ModelSpec, RenderedStage
+from dreammotion_core.backends.cascade_latent import redraw
+from dreammotion_core.backends.cascade_loading import CascadeStages, load_stages, networks, read_manifest
+from dreammotion_core.models.cascade.manifest import (
+    INTERPOLATION,
+    LATENT_SUPER_RESOLUTION,
+    SUPER_RESOLUTION,
+    CascadeManifest,
+    spec_of,
+)
+from dreammotion_core.backends.cascade_sampling import Guidance, PixelStage
+from dreammotion_core.backends.cascade_sizes import key_frame_size, quick_look_size
+from dreammotion_core.models.cascade.stages import (
+    KEY_FRAME_STEP,
+    blended,
+    interpolate,
+    super_resolve,
+    super_resolve_first,
+)
+from dreammotion_core.backends.checkpointing import Checkpointing, unet_layers
+from dreammotion_core.models.loading import ModelFiles
+from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.backends.part_fit import check_text
+from dreammotion_core.models.placement import Placement
+from dreammotion_core.backends.profiles import compile_around, lay_channels_last
+from dreammotion_core.models.text import (
+    embed_prompt,
+    load_text_encoder,
+    prompt_notices,
+    token_limit,
+)
+from dreammotion_core.method.keys import KeySite
+from dreammotion_core.method.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
+from dreammotion_core.values import Notice
+
+KEY_SITES = (KeySite("up_blocks.*.attentions.*.to_k"),)
+"""Keys of the decoder's attention within a frame; those of the text have a projection of their own."""
+
+NUM_CHANNELS = 3
+"""RGB. The U-Net answers with as many channels of noise, then with as many of its variance."""
+
+
+class CascadeBackend:
+    """A pixel U-Net over key frames, with the stages that make a clip of them.
+
+    Args:
+        spec: facts about the model.
+        manifest: how the stages are run.
+        tokenizer, text_encoder: shared by the stages in pixels.
+        stages: the other networks; all are on the CPU, and are frozen and set to evaluation mode.
+        options: how memory is traded for speed; the precision is that of the parts.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        manifest: CascadeManifest,
+        tokenizer: Any,
+        text_encoder: Any,
+        stages: CascadeStages,
+        options: LoadOptions | None = None,
+    ) -> None:
+        self.manifest, self.stages, self.tokenizer = manifest, stages, tokenizer
+        self.text_encoder = text_encoder
+        for network in (text_encoder, *networks(stages)):
+            network.eval().requires_grad_(False)
+        self.denoiser = stages.key_frames.unet
+        self.scheduler = stages.key_frames.scheduler
+        self.prediction_type: PredictionType = self.scheduler.config.prediction_type
+        self.key_sites: Sequence[KeySite] = KEY_SITES
+        self.max_tokens = token_limit(tokenizer, text_encoder=text_encoder, trained=manifest.text.max_tokens)
+        self.spec = replace(
+            spec,
+            stages=manifest.stages,
+            frame_step=KEY_FRAME_STEP,
+            keeps_detail=False,
+            size_multiple=stages.latent.spec.size_multiple if stages.latent else spec.size_multiple,
+            precision=str(self.denoiser.dtype).removeprefix("torch."),
+        )
+        self._apply(options or LoadOptions())
+
+    def _apply(self, options: LoadOptions) -> None:
+        self._placement = Placement(
+            (self.text_encoder, *networks(self.stages)),
+            transient=(self.text_encoder,),
+            offload=options.offload,
+        )
+        layers = unet_layers(self.denoiser)
+        self.checkpointing = Checkpointing(layers, options=options)
+        if options.channels_last:
+            lay_channels_last(*networks(self.stages))
+        if options.compile:
+            compile_around(self.denoiser, layers, key_sites=self.key_sites)
+
+    @classmethod
+    def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
+        """Load all parts that the manifest of a folder names, or those of Show-1 from the hub.
+
+        Args:
+            spec: facts about the model.
+            options: how to load it.
+
+        Raises:
+            ModelLoadError: if a part is missing, incomplete, damaged, unreachable, gated or another model.
+        """
+        manifest = read_manifest(spec)
+        files = ModelFiles(spec_of(manifest.text, spec), parts=("text_encoder", "tokenizer"))
+        tokenizer, text_encoder = load_text_encoder(files, torch_dtype=options.dtype)
+        stages = load_stages(spec, manifest, options=options)
+        for unet in networks(stages):
+            config: Any = unet.config
+            width = config.encoder_hid_dim or config.cross_attention_dim
+            check_text(spec.source, width=width, text_encoder=text_encoder)
+        return cls(
+            spec,
+            manifest=manifest,
+            tokenizer=tokenizer,
+            text_encoder=text_encoder,
+            stages=stages,
+            options=options,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where it works."""
+        return self._placement.device
+
+    def to(self, device: torch.device | str) -> None:
+        """Choose where it works; see `LoadOptions.offload`."""
+        self._placement.to(device)
+        if self.stages.latent is not None:
+            self.stages.latent.to(device)
+
+    def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
+        """Unknown words, and words past the token limit."""
+        return prompt_notices(prompt, tokenizer=self.tokenizer, max_tokens=self.max_tokens, spec=self.spec)
+
+    def encode_prompt(self, prompt: str) -> Tensor:
+        """(1, L, D) hidden states of the text encoder; the published ones were trained on small letters."""
+        return embed_prompt(
+            prompt.lower().strip(),
+            tokenizer=self.tokenizer,
+            text_encoder=self._placement.fetch(self.text_encoder),
+            max_tokens=self.max_tokens,
+            device=self.device,
+            mask_padding=self.manifest.text.mask_padding,
+        )
+
+    def encode_video(self, frames: Tensor) -> Tensor:
+        """(F, 3, H, W) RGB in [-1, 1] to (1, 3, f, h, w): every fourth frame, made small without aliasing.
+
+        Raises:
+            VideoError: if the family cannot take that length or size.
+        """
+        size = (frames.shape[-2], frames.shape[-1])
+        self.spec.check_length(len(frames))
+        self.spec.check_size(size)
+        key_frames = frames[::KEY_FRAME_STEP].to(self.device, torch.float32)
+        multiple = self.stages.size_multiple(self.manifest)
+        small_size = key_frame_size(
+            size, spec=self.spec, trained=self.manifest.key_frames.size, multiple=multiple
+        )
+        small = F.interpolate(key_frames, small_size, mode="bilinear", antialias=True)
+        return small.transpose(0, 1)[None]
+
+    def decode_video(self, latents: Tensor) -> Tensor:
+        """(1, 3, f, h, w) to (4 (f - 1) + 1, 3, H, W): the key frames, blended in between; a quick look."""
+        frames = blended(latents[0].transpose(0, 1))
+        small = (latents.shape[-2], latents.shape[-1])
+        size = quick_look_size(small, spec=self.spec, trained=self.manifest.key_frames.size)
+        return F.interpolate(frames, size, mode="bicubic", align_corners=False)
+
+    def frame_groups(self, num_frames: int) -> Sequence[range]:
+        """Key frames stand for themselves alone."""
+        return [range(index, index + 1) for index in range(0, num_frames, KEY_FRAME_STEP)]
+
+    def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""
+        return signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, like)
+
+    def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
+        """Predicted noise, (B, 3, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
+        denoiser = self._placement.fetch(self.denoiser)
+        with self.checkpointing():
+            prediction = denoiser(
+                noisy_latents.to(denoiser.dtype), timestep, prompt_embeds.to(denoiser.dtype)
+            ).sample[:, :NUM_CHANNELS]
+        alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
+        return noise_from_prediction(prediction.float(), noisy_latents, alpha, sigma, self.prediction_type)
+
+    @torch.no_grad()
+    def render(
+        self,
+        latents: Tensor,
+        *,
+        size: tuple[int, int],
+        prompt: str,
+        negative_prompt: str,
+        generator: torch.Generator,
+    ) -> Iterator[RenderedStage]:
+        """Run the stages after the key frames, one at each step of the iterator.
+
+        Args:
+            latents: (1, 3, f, h, w), the optimised key frames.
+            size: (H, W) of the last stage.
+            prompt: the target prompt.
+            negative_prompt: of the unconditional branch.
+            generator: draws all noise, on the CPU.
+        """
+        manifest, stages = self.manifest, self.stages
+        guidance = Guidance(self.encode_prompt(prompt), self.encode_prompt(negative_prompt))
+        frames = latents[0].transpose(0, 1).clamp(-1, 1)
+        if (settings := manifest.interpolation) and stages.interpolation:
+            stage = self._fetch(stages.interpolation)
+            frames = interpolate(stage, frames, settings=settings, guidance=guidance, generator=generator)
+            yield RenderedStage(INTERPOLATION, frames)
+        if (larger := manifest.super_resolution) and stages.super_resolution:
+            shared: dict[str, Any] = {"settings": larger, "guidance": guidance, "generator": generator}
+            of_pictures, of_clips = stages.super_resolution
+            first = super_resolve_first(self._fetch(of_pictures), frames[:1], **shared)
+            frames = super_resolve(self._fetch(of_clips), frames, first, **shared)
+            yield RenderedStage(SUPER_RESOLUTION, frames)
+        if (last := manifest.latent_super_resolution) and stages.latent:
+            prompts = (prompt, negative_prompt)
+            frames = redraw(
+                stages.latent, frames, size=size, settings=last, prompts=prompts, generator=generator
+            )
+            yield RenderedStage(LATENT_SUPER_RESOLUTION, frames)
+
+    def _fetch(self, stage: PixelStage) -> PixelStage:
+        """A stage whose U-Net is on the device."""
+        self._placement.fetch(stage.unet)
+        return stage

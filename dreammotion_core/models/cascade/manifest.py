@@ -1,0 +1,250 @@
+"""What a cascade's manifest says: where each stage lies and how it is run.
+
+A manifest is the ``model_index.json`` of a folder. Beside the facts that every manifest may state, it has
+``"_class_name": "DreamMotionCascade"``, ``"text"``, ``"key-frames"`` and those of the later stages that the
+cascade has, each an object with the attributes of the class below that stands for it. For example::
+
+    "text": {"source": "../toybox"},
+    "key-frames": {"source": "key_frames", "size": [32, 32]},
+    "interpolation": {"source": "interpolation", "num_inference_steps": 20, "guidance_scale": 4.0},
+
+Every source is a folder in diffusers' layout with a ``model_index.json`` of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from dreammotion_core.accepted_values import FLAG, Accepted, Kind, Real, Sides, Whole, check_accepted
+from dreammotion_core.method.prior import ModelSpec
+from dreammotion_core.errors import ConfigError, ModelLoadError
+
+KEY_FRAMES, INTERPOLATION = "key-frames", "interpolation"
+SUPER_RESOLUTION, LATENT_SUPER_RESOLUTION = "super-resolution", "latent-super-resolution"
+STAGES = (KEY_FRAMES, INTERPOLATION, SUPER_RESOLUTION, LATENT_SUPER_RESOLUTION)
+"""Names of the stages in the order in which they run."""
+
+ACCEPTED: Mapping[str, Accepted] = {
+    "source": Kind(str, "a folder, or a hub id"),
+    "revision": Kind(str, "a commit, or null for a folder", optional=True),
+    "max_tokens": Whole(1, 10_000, optional=True),
+    "mask_padding": FLAG,
+    "size": Sides(1, 10_000),
+    "num_inference_steps": Whole(1, 1000),
+    "guidance_scale": Real(0.0, 1000.0),
+    "noise_level": Whole(0, 999),
+    "scale": Whole(1, 100),
+    "window": Whole(2, 10_000),
+    "strength": Real(0.0, 1.0, above=True),
+    "negative_prompt": Kind(str, "text"),
+}
+"""What the attributes of the classes below can be, by their names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Where the weights of a stage lie.
+
+    Attributes:
+        source: path relative to the manifest's folder, inside the folder that holds that one; or, with
+            a revision, a hub id.
+        revision: pinned commit of a hub id; None for a folder.
+
+    Raises:
+        ConfigError: if a value of it or of a class below is of another type or out of its range.
+    """
+
+    source: str
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        check_accepted(self, accepted=ACCEPTED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings(Part):
+    """The text encoder that all stages in pixels share.
+
+    Attributes:
+        max_tokens: how many tokens they were trained with; None takes the tokenizer's limit.
+        mask_padding: whether the encoder shall not look at the padding.
+    """
+
+    max_tokens: int | None = None
+    mask_padding: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyFrameSettings(Part):
+    """The stage that an edit optimises.
+
+    Attributes:
+        size: (height, width) in pixels it was trained at.
+    """
+
+    size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        """JSON knows no tuples."""
+        object.__setattr__(self, "size", tuple(self.size))
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledSettings(Part):
+    """A stage that draws its frames out of noise.
+
+    Attributes:
+        num_inference_steps: denoising steps.
+        guidance_scale: of classifier-free guidance; up to 1 switches it off.
+    """
+
+    num_inference_steps: int
+    guidance_scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstFrameSettings(SampledSettings):
+    """Super-resolution of the first frame by an image model.
+
+    Attributes:
+        noise_level: timestep whose noise is added to what it enlarges.
+    """
+
+    noise_level: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuperResolutionSettings(SampledSettings):
+    """Super-resolution in pixels, window by window.
+
+    Attributes:
+        first_frame: of the image model that begins the first window.
+        scale: by how much it enlarges.
+        window: most frames that are enlarged at once; the last of a window is the first of the next.
+        noise_level: timestep whose noise is added to what it enlarges.
+    """
+
+    first_frame: FirstFrameSettings
+    scale: int
+    window: int
+    noise_level: int
+
+    def __post_init__(self) -> None:
+        """JSON knows no classes."""
+        if not isinstance(self.first_frame, FirstFrameSettings):
+            object.__setattr__(self, "first_frame", read_settings(FirstFrameSettings, self.first_frame))
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentSuperResolutionSettings(SampledSettings):
+    """Video-to-video by a latent U-Net3D at the cascade's resolution.
+
+    Attributes:
+        strength: share of the noise schedule that is run, in (0, 1].
+        negative_prompt: put before the user's own.
+    """
+
+    strength: float
+    negative_prompt: str = ""
+
+
+Settings = TypeVar("Settings", bound=Part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CascadeManifest:
+    """All stages of a cascade; None for a later stage that it does not have."""
+
+    text: TextSettings
+    key_frames: KeyFrameSettings
+    interpolation: SampledSettings | None = None
+    super_resolution: SuperResolutionSettings | None = None
+    latent_super_resolution: LatentSuperResolutionSettings | None = None
+
+    @classmethod
+    def read(cls, manifest: Mapping[str, Any]) -> Self:
+        """Read it from the values of a ``model_index.json``.
+
+        Raises:
+            ModelLoadError: if something is missing, unknown, or out of place.
+        """
+        kinds = {"text": TextSettings, KEY_FRAMES: KeyFrameSettings, INTERPOLATION: SampledSettings}
+        kinds |= {
+            SUPER_RESOLUTION: SuperResolutionSettings,
+            LATENT_SUPER_RESOLUTION: LatentSuperResolutionSettings,
+        }
+        missing = [name for name in ("text", KEY_FRAMES) if name not in manifest]
+        if missing:
+            raise ModelLoadError(f"the manifest of the cascade lacks {' and '.join(missing)}; fetch it again")
+        stages: dict[str, Any] = {
+            name.replace("-", "_"): read_settings(kind, manifest[name])
+            for name, kind in kinds.items()
+            if name in manifest
+        }
+        result = cls(**stages)
+        absent = [name for name in STAGES if name not in result.stages]
+        if result.stages != STAGES[: len(result.stages)]:
+            raise ModelLoadError(
+                f"the cascade has the stages {', '.join(result.stages)} but not {', '.join(absent)}, which "
+                f"they need; the order is {', '.join(STAGES)}"
+            )
+        return result
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages that it has."""
+        return tuple(name for name in STAGES if getattr(self, name.replace("-", "_")) is not None)
+
+
+def read_settings(kind: type[Settings], values: Any) -> Settings:
+    """Settings of a stage from a JSON object.
+
+    Raises:
+        ModelLoadError: if the object does not have exactly the attributes of that class, or a value that one
+            of them cannot have.
+    """
+    known = {field.name: field for field in fields(kind)}
+    required = {name for name, field in known.items() if field.default is MISSING}
+    if not isinstance(values, Mapping) or not required <= set(values) <= set(known):
+        given = ", ".join(values) if isinstance(values, Mapping) else repr(values)
+        raise ModelLoadError(
+            f"the manifest of the cascade gives {given} for {kind.__name__}; "
+            f"it needs {', '.join(sorted(required))} and may have {', '.join(sorted(set(known) - required))}"
+        )
+    try:
+        return kind(**values)
+    except (TypeError, ConfigError) as error:
+        raise ModelLoadError(
+            f"the manifest of the cascade gives what {kind.__name__} cannot have: {error}"
+        ) from error
+
+
+def spec_of(part: Part, spec: ModelSpec) -> ModelSpec:
+    """The facts about a cascade, pointing to one of its parts.
+
+    Args:
+        part: where it lies.
+        spec: the cascade's own.
+
+    Raises:
+        ModelLoadError: if there is no such folder, or it lies outside the one that holds the cascade's.
+    """
+    if part.revision is not None:
+        return replace(spec, source=part.source, revision=part.revision)
+    folder = Path(spec.source).resolve()
+    place = (folder / part.source).resolve()
+    if not place.is_relative_to(folder.parent):
+        raise ModelLoadError(
+            f"the cascade {spec.source} refers to {part.source}, which lies outside {folder.parent}; "
+            "put the part beside the cascade, or name a hub id with its revision"
+        )
+    if not place.is_dir():
+        raise ModelLoadError(
+            f"the cascade {spec.source} lacks {part.source}, which its manifest names; fetch it again"
+        )
+    return replace(spec, source=str(place), revision=None)

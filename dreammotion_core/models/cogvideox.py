@@ -1,0 +1,131 @@
+"""CogVideoX 2B and 5B: v-prediction over the latents of a video autoencoder.
+
+The denoiser attends to text and to all tokens of space and time at once, the text in front.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from diffusers import CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
+from diffusers.models.embeddings import get_3d_rotary_pos_embed
+from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
+from torch import Tensor
+
+from dreammotion_core.method.prior import ModelSpec
+from dreammotion_core.models.loading import ModelFiles
+from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.models.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
+from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.method.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
+
+PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+class CogVideoXBackend(VideoTransformerBackend):
+    """A CogVideoX transformer over a video autoencoder with a text encoder.
+
+    Args:
+        spec: facts about the model.
+        transformer, vae, text_encoder, tokenizer, scheduler: its parts on the CPU; the networks are frozen
+            and set to evaluation mode. Of the scheduler only the noise levels are used.
+        options: how memory is traded for speed; the precision is that of the parts.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        transformer: CogVideoXTransformer3DModel,
+        vae: Any,
+        text_encoder: Any,
+        tokenizer: Any,
+        scheduler: CogVideoXDDIMScheduler,
+        options: LoadOptions | None = None,
+    ) -> None:
+        config = transformer.config
+        super().__init__(
+            spec,
+            transformer=transformer,
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            layers=transformer.transformer_blocks,
+            key_sites=middle_key_sites(
+                "transformer_blocks",
+                num_layers=config.num_layers,
+                num_text_tokens=config.max_text_seq_length,
+            ),
+            patch_size=config.patch_size,
+            max_tokens=config.max_text_seq_length,
+            options=options,
+        )
+        self.scheduler = scheduler
+        self.prediction_type: PredictionType = scheduler.config.prediction_type
+
+    @classmethod
+    def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
+        """Load all parts from a folder or, at the pinned revision, from the hub.
+
+        Args:
+            spec: facts about the model.
+            options: how to load it.
+
+        Raises:
+            ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another family.
+        """
+        files = ModelFiles(spec, parts=PARTS)
+        _check_variant(files)
+        return cls(
+            spec,
+            scheduler=files.load("scheduler", CogVideoXDDIMScheduler.from_pretrained),
+            **load_parts(files, CogVideoXTransformer3DModel, options=options),
+        )
+
+    def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""
+        return signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, like)
+
+    def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
+        """Predicted noise, (B, C, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
+        rotary = None
+        if self.denoiser.config.use_rotary_positional_embeddings:
+            rotary = self._rotary_embeddings(noisy_latents)
+        # Unlike all others, this family puts frames before channels.
+        prediction = self.ask_denoiser(
+            noisy_latents.transpose(1, 2), prompt_embeds, timestep, image_rotary_emb=rotary
+        ).transpose(1, 2)
+        alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
+        return noise_from_prediction(prediction, noisy_latents, alpha, sigma, self.prediction_type)
+
+    def _rotary_embeddings(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines, each (tokens, head width), for (B, C, f, h, w) latents.
+
+        Other shapes than the trained one are laid into its grid, so that positions stay in the known range.
+        """
+        config, (num_frames, height, width) = self.denoiser.config, latents.shape[-3:]
+        patch = config.patch_size
+        grid = (height // patch, width // patch)
+        cosines, sines = get_3d_rotary_pos_embed(
+            config.attention_head_dim,
+            get_resize_crop_region_for_grid(
+                grid, config.sample_width // patch, config.sample_height // patch
+            ),
+            grid_size=grid,
+            temporal_size=num_frames,
+            device=latents.device,
+        )
+        return cosines, sines
+
+
+def _check_variant(files: ModelFiles) -> None:
+    config, source = files.read_json("transformer/config.json"), files.spec.source
+    if config.get("patch_size_t") is not None:
+        raise ModelLoadError(
+            f"{source} is CogVideoX 1.5, whose tokens span two latent frames; pass CogVideoX 2B or 5B"
+        )
+    if config.get("in_channels") != config.get("out_channels"):
+        raise ModelLoadError(
+            f"{source} is a variant of CogVideoX that wants a picture beside the text; pass "
+            "CogVideoX 2B or 5B"
+        )

@@ -1,0 +1,239 @@
+"""Loading the parts of a model one by one, each by its own class, and saying what to do when that fails.
+
+Whole pipelines of diffusers are not loaded: some are frozen, and all bring parts that no edit needs.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from dreammotion_core.method.prior import ModelSpec
+from dreammotion_core.backends.manifests import component_classes
+from dreammotion_core.errors import ModelLoadError, reason_of
+
+SETTINGS_FILES = {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}
+"""Part -> where its settings lie. Without them the libraries go on with defaults that suit no model."""
+
+
+def outer_dtype(torch_dtype: torch.dtype) -> torch.dtype:
+    """Precision of an autoencoder beside a denoiser in `torch_dtype`.
+
+    Only the denoiser gets bfloat16: its eight bits of precision are too few for pictures.
+    """
+    return torch.float32 if torch_dtype == torch.bfloat16 else torch_dtype
+
+
+class ModelFiles:
+    """A folder in diffusers' layout, or the pinned revision of a hub repository.
+
+    Args:
+        spec: says where it lies.
+        parts: names of the subfolders that it must have.
+
+    Raises:
+        ModelLoadError: if there is no such folder or repository, if a part is missing, or if the model
+            was distilled to work without guidance.
+    """
+
+    def __init__(self, spec: ModelSpec, *, parts: Sequence[str]) -> None:
+        self.spec = spec
+        if spec.is_local:
+            _check_folder(Path(spec.source), parts)
+        self.manifest = self.read_json("model_index.json")
+        self._check_parts(parts)
+        _refuse_distilled(spec, self.manifest)
+
+    def class_of(self, part: str, choices: Mapping[str, Any]) -> Any:
+        """The class that the manifest names for a part.
+
+        Args:
+            part: subfolder.
+            choices: class name -> what stands for it; other classes are never looked up.
+
+        Raises:
+            ModelLoadError: if the manifest names another.
+        """
+        name = component_classes(self.manifest).get(part)
+        if name is None or name not in choices:
+            raise ModelLoadError(
+                f"the {part} of {self.spec.source} is a {name or 'part without a class name'}; "
+                f"models of this family have one of: {', '.join(choices)}"
+            )
+        return choices[name]
+
+    def load(self, part: str, component: Callable[..., Any], **options: Any) -> Any:
+        """Load a part without weights, such as a tokenizer.
+
+        Args:
+            part: subfolder.
+            component: the `from_pretrained` of its class.
+            **options: passed on to it.
+
+        Raises:
+            ModelLoadError: if it is missing, incomplete, damaged or unreachable.
+        """
+        if part in SETTINGS_FILES:
+            self.read_json(f"{part}/{SETTINGS_FILES[part]}")
+        default_dtype = torch.get_default_dtype()
+        try:
+            return component(self.spec.source, subfolder=part, revision=self.spec.revision, **options)
+        except ModelLoadError as error:
+            raise ModelLoadError(f"{part} of {self.spec.source} cannot be used: {error}") from error
+        except Exception as error:
+            # The libraries raise all sorts, and a dropped connection what has no base class with the rest.
+            raise ModelLoadError(_advice(self.spec, part, error)) from error
+        finally:
+            # diffusers leaves that of the weights behind when it refuses a configuration.
+            torch.set_default_dtype(default_dtype)
+
+    def load_network(self, part: str, network: Any, *, strict: bool = False, **options: Any) -> Any:
+        """Load a part with weights, all of which have to be there.
+
+        Args:
+            part: subfolder.
+            network: its class, a model of diffusers or transformers.
+            strict: whether weights that are left over are refused too.
+            **options: passed on to `from_pretrained`.
+
+        Raises:
+            ModelLoadError: if it is missing, incomplete, damaged or unreachable.
+        """
+        model, report = self.load(part, network.from_pretrained, output_loading_info=True, **options)
+        # The libraries would go on with random numbers, or with none, in their place.
+        if missing := sorted(report["missing_keys"]):
+            error = ValueError(f"the weights lack {', '.join(missing[:3])}")
+            raise ModelLoadError(_advice(self.spec, part, error))
+        if strict and (left_over := sorted(report["unexpected_keys"])):
+            raise ModelLoadError(
+                f"{part} of {self.spec.source} has weights that its configuration has no place for "
+                f"({', '.join(left_over[:3])}); they are another model's: fetch the folder again"
+            )
+        return model
+
+    def load_denoiser(self, part: str, network: Any, **options: Any) -> Any:
+        """`load_network` for the network that is asked for noise, after a look at its settings.
+
+        Raises:
+            ModelLoadError: if it cannot be loaded, or was distilled to work without guidance.
+        """
+        _refuse_distilled(self.spec, self.read_json(f"{part}/config.json"))
+        return self.load_network(part, network, **options)
+
+    def read_json(self, name: str) -> Mapping[str, Any]:
+        """One of the JSON files, which holds an object that is not empty.
+
+        Args:
+            name: path within the folder or repository.
+
+        Raises:
+            ModelLoadError: if it cannot be had or read.
+        """
+        try:
+            if self.spec.is_local:
+                path = Path(self.spec.source) / name
+            else:
+                path = Path(hf_hub_download(self.spec.source, name, revision=self.spec.revision))
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except Exception as error:
+            raise ModelLoadError(_advice(self.spec, name, error)) from error
+        if not isinstance(values, dict) or not values:
+            raise ModelLoadError(
+                f"{name} of {self.spec.source} cannot be read (it holds no settings); fetch it again"
+            )
+        return values
+
+    def _check_parts(self, parts: Sequence[str]) -> None:
+        named = component_classes(self.manifest)
+        missing = [part for part in parts if part not in named]
+        if named and missing:
+            raise ModelLoadError(
+                f"{self.spec.source} is a {self.manifest.get('_class_name', 'model')} without "
+                f"{', '.join(missing)}, not a text-to-video model of this family; one has the parts "
+                f"{', '.join(parts)}"
+            )
+
+
+def _check_folder(folder: Path, parts: Sequence[str]) -> None:
+    if not folder.is_dir():
+        raise ModelLoadError(
+            f"there is no model folder {folder}; pass a model name, a hub id or an existing folder"
+        )
+    missing = [name for name in parts if not (folder / name).is_dir()]
+    if missing:
+        raise ModelLoadError(
+            f"the model folder {folder} lacks {', '.join(missing)}; it needs the subfolders "
+            f"{', '.join(parts)}. If a download was interrupted, run it again"
+        )
+
+
+def _refuse_distilled(spec: ModelSpec, settings: Mapping[str, Any]) -> None:
+    """Delta denoising needs the unconditional branch, which distillation takes away.
+
+    `guidance_embeds` is how transformers and `time_cond_proj_dim` how U-Nets take the guidance scale as an
+    input; `is_distilled` is what diffusers writes into manifests of such models.
+    """
+    if settings.get("guidance_embeds") or settings.get("time_cond_proj_dim") or settings.get("is_distilled"):
+        raise ModelLoadError(
+            f"{spec.source} is a guidance-distilled model: it has no unconditional branch, which the edit "
+            "compares with; pass the model that it was distilled from"
+        )
+
+
+def _advice(spec: ModelSpec, part: str, error: Exception) -> str:
+    reason = reason_of(error)
+    causes = list(_causes(error))
+    if any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes):
+        return (
+            f"{part} of {spec.source} does not fit on the disk; the whole model takes "
+            f"{_gigabytes(spec.size_bytes)}: free some space, or let HF_HOME name a folder on a larger disk"
+        )
+    if spec.is_local:
+        return (
+            f"{part} in {spec.source} cannot be loaded ({reason}); "
+            "the folder may be half-downloaded: fetch it again"
+        )
+    if any(isinstance(cause, GatedRepoError) for cause in causes):
+        return (
+            f"{spec.source} is a gated repository; accept its terms on huggingface.co, and log in with "
+            "`hf auth login` or set HF_TOKEN"
+        )
+    if any(isinstance(cause, RepositoryNotFoundError | RevisionNotFoundError) for cause in causes):
+        return (
+            f"there is no repository {spec.source} at {spec.revision} on the hub, or it is private; check "
+            "name and revision, or log in with `hf auth login`"
+        )
+    if any(isinstance(cause, RemoteEntryNotFoundError) for cause in causes):
+        return (
+            f"{spec.source} has no {part} at {spec.revision}; pass a text-to-video model in diffusers' "
+            "layout, which has model_index.json and a folder for each part"
+        )
+    return (
+        f"{part} of {spec.source} cannot be loaded ({reason}); check the network, or download the model "
+        "on another machine and pass its folder, or use the embedded model 'toybox'"
+    )
+
+
+def _gigabytes(size_bytes: int) -> str:
+    return f"about {size_bytes / 1e9:.0f} GB" if size_bytes else "several GB"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it came from; the libraries wrap what the hub said."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,150 @@
+"""From a prompt to text embeddings, by the text encoders that the model families use."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer, UMT5EncoderModel
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+
+from dreammotion_core.method.prior import ModelSpec
+from dreammotion_core.models.loading import ModelFiles, outer_dtype
+from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.values import Notice
+
+TEXT_ENCODERS = {
+    "CLIPTextModel": CLIPTextModel,
+    "T5EncoderModel": T5EncoderModel,
+    "UMT5EncoderModel": UMT5EncoderModel,
+}
+"""The classes that a manifest may name."""
+
+TOKENIZERS = {
+    "CLIPTokenizer": CLIPTokenizer,
+    "CLIPTokenizerFast": CLIPTokenizer,
+    "T5Tokenizer": T5Tokenizer,
+    "T5TokenizerFast": T5Tokenizer,
+}
+"""Likewise; transformers has one tokenizer of each kind since its version 5."""
+
+
+def load_text_encoder(files: ModelFiles, *, torch_dtype: torch.dtype) -> tuple[Any, Any]:
+    """The tokenizer and the text encoder that the manifest names.
+
+    Args:
+        files: the model.
+        torch_dtype: precision of the denoiser. The encoders of the T5 kind are as large as a denoiser and
+            were trained in bfloat16, so they get it too; CLIP keeps the precision of the autoencoder.
+
+    Returns:
+        The tokenizer, and the text encoder on the CPU.
+
+    Raises:
+        ModelLoadError: if a part is missing, damaged, unreachable or of another class.
+    """
+    encoder = files.class_of("text_encoder", TEXT_ENCODERS)
+    dtype = outer_dtype(torch_dtype) if encoder is CLIPTextModel else torch_dtype
+    tokenizer = files.class_of("tokenizer", TOKENIZERS)
+    _check_tokenizer_files(files.spec, tokenizer)
+    return (
+        files.load("tokenizer", tokenizer.from_pretrained),
+        files.load_network("text_encoder", encoder, dtype=dtype),
+    )
+
+
+def _check_tokenizer_files(spec: ModelSpec, tokenizer: Any) -> None:
+    """Refuse a folder without the tokens: a tokenizer would be made of it that knows next to none."""
+    folder, names = Path(spec.source) / "tokenizer", dict(tokenizer.vocab_files_names)
+    whole = names.pop("tokenizer_file")
+    if spec.is_local and not (folder / whole).is_file():
+        missing = [name for name in names.values() if not (folder / name).is_file()]
+        if missing:
+            raise ModelLoadError(
+                f"tokenizer in {spec.source} has neither {whole} nor {' and '.join(missing)}; the folder may "
+                "be half-downloaded: fetch it again"
+            )
+
+
+def token_limit(tokenizer: Any, *, text_encoder: Any, trained: int | None = None) -> int:
+    """How many tokens of a prompt are read: as many as the model was trained with, if the encoder can.
+
+    Args:
+        tokenizer: says so where `trained` does not.
+        text_encoder: encoders of the T5 kind have no limit of their own.
+        trained: the number, where it is known from elsewhere.
+
+    Raises:
+        ModelLoadError: if nothing says so.
+    """
+    named = trained or tokenizer.model_max_length
+    positions: int = getattr(text_encoder.config, "max_position_embeddings", VERY_LARGE_INTEGER)
+    if not isinstance(named, int) or not 1 <= min(named, positions) < VERY_LARGE_INTEGER:
+        raise ModelLoadError(
+            f"tokenizer_config.json says model_max_length = {named!r}; write there with how many tokens the "
+            "model was trained"
+        )
+    return min(named, positions)
+
+
+@torch.no_grad()
+def embed_prompt(
+    prompt: str,
+    *,
+    tokenizer: Any,
+    text_encoder: Any,
+    max_tokens: int,
+    device: torch.device,
+    mask_padding: bool = False,
+) -> Tensor:
+    """Hidden states of the text encoder for a prompt, padded or cut to a fixed number of tokens.
+
+    UMT5 does not look at the padding, and its states there are set to zero, as Wan was trained; the other
+    encoders treat the padding as text unless told otherwise, as most models that use them were.
+
+    Args:
+        prompt: any text.
+        tokenizer: the encoder's own.
+        text_encoder: one of `TEXT_ENCODERS`, on `device`.
+        max_tokens: L.
+        device: where it works.
+        mask_padding: whether the text tokens of the other encoders shall not look at the padding.
+
+    Returns:
+        (1, L, D) in the encoder's precision.
+    """
+    tokens = tokenizer(
+        prompt, padding="max_length", max_length=max_tokens, truncation=True, return_tensors="pt"
+    ).to(device)
+    is_text: Tensor = tokens.attention_mask
+    if not isinstance(text_encoder, UMT5EncoderModel):
+        mask = is_text if mask_padding else None
+        prompt_embeds: Tensor = text_encoder(tokens.input_ids, attention_mask=mask).last_hidden_state
+        return prompt_embeds
+    prompt_embeds = text_encoder(tokens.input_ids, is_text).last_hidden_state
+    return prompt_embeds * is_text[..., None].to(prompt_embeds.dtype)
+
+
+def prompt_notices(prompt: str, *, tokenizer: Any, max_tokens: int, spec: ModelSpec) -> tuple[Notice, ...]:
+    """What the user should know about a prompt: words past the token limit, words the model never saw.
+
+    Args:
+        prompt: any text.
+        tokenizer: the text encoder's own.
+        max_tokens: how many tokens the model reads.
+        spec: gives the model's name and vocabulary.
+    """
+    notices = []
+    num_tokens = len(tokenizer(prompt, verbose=False).input_ids)
+    if num_tokens > max_tokens:
+        text = f"The prompt has {num_tokens} tokens; {spec.label} reads only the first {max_tokens}."
+        notices.append(Notice("prompt_truncated", text))
+    words = dict.fromkeys(re.findall(r"[^\W\d_]+", prompt.lower()))
+    unknown = [word for word in words if word not in (spec.vocabulary or words)]
+    if unknown:
+        text = f"{spec.label} has never seen these words and will guess: {', '.join(unknown)}."
+        notices.append(Notice("unknown_words", text))
+    return tuple(notices)

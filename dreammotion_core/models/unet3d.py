@@ -1,0 +1,211 @@
+"""U-Nets over the latents of single frames: ZeroScope, ModelScope, the embedded `toybox`, and AnimateDiff.
+
+Each part is loaded by its own class from its subfolder, because diffusers' pipeline for this family
+is deprecated and frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Self
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel, UNetMotionModel
+from diffusers.models.attention import FeedForward
+from diffusers.models.resnet import TemporalConvLayer
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from dreammotion_core.method.prior import ModelSpec
+from dreammotion_core.backends.checkpointing import Checkpointing, unet_layers
+from dreammotion_core.models.loading import ModelFiles, outer_dtype
+from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.backends.part_fit import check_latents, check_motion_schedule, check_text
+from dreammotion_core.models.placement import Placement
+from dreammotion_core.backends.profiles import apply_options
+from dreammotion_core.models.text import (
+    embed_prompt,
+    load_text_encoder,
+    prompt_notices,
+    token_limit,
+)
+from dreammotion_core.method.keys import KeySite
+from dreammotion_core.method.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
+from dreammotion_core.values import Notice
+
+KEY_SITES = (KeySite("up_blocks.*.attentions.*.transformer_blocks.*.attn1.to_k"),)
+"""Keys of the decoder's spatial self-attention, where earlier work found structure to be most explicit."""
+
+DENOISERS = {"UNet3DConditionModel": UNet3DConditionModel, "UNetMotionModel": UNetMotionModel}
+"""The classes that a manifest may name; the second is AnimateDiff's, an image U-Net with motion modules."""
+
+SUBFOLDERS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+class UNet3DBackend:
+    """A video U-Net over image-VAE latents with a CLIP text encoder.
+
+    Args:
+        spec: facts about the model.
+        unet, vae, text_encoder, tokenizer, scheduler: its parts on the CPU; the networks are frozen and set
+            to evaluation mode.
+        options: how memory is traded for speed; the precision is that of the parts.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        unet: UNet3DConditionModel | UNetMotionModel,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        scheduler: DDIMScheduler,
+        options: LoadOptions | None = None,
+    ) -> None:
+        self.denoiser = unet.eval().requires_grad_(False)
+        self.vae = vae.eval().requires_grad_(False)
+        self.text_encoder = text_encoder.eval().requires_grad_(False)
+        self.tokenizer, self.scheduler = tokenizer, scheduler
+        self.prediction_type: PredictionType = scheduler.config.prediction_type
+        self.max_tokens = token_limit(tokenizer, text_encoder=text_encoder)
+        self.key_sites: Sequence[KeySite] = KEY_SITES
+        vae_stride = 2 ** (len(vae.config.block_out_channels) - 1)
+        unet_stride = 2 ** (len(unet.config.block_out_channels) - 1)
+        precision = str(unet.dtype).removeprefix("torch.")
+        self.spec = replace(
+            spec,
+            size_multiple=vae_stride * unet_stride,
+            # Motion modules know no more places in time than this.
+            max_frames=min(spec.max_frames, unet.config.get("motion_max_seq_length") or spec.max_frames),
+            precision=precision,
+        )
+        self._apply(options or LoadOptions())
+
+    def _apply(self, options: LoadOptions) -> None:
+        self._placement = Placement(
+            (self.denoiser, self.vae, self.text_encoder),
+            transient=(self.text_encoder,),
+            offload=options.offload,
+        )
+        layers = unet_layers(self.denoiser)
+        self.checkpointing = Checkpointing(layers, options=options, usual=cheap_layers(self.denoiser))
+        apply_options(self.denoiser, self.vae, options, layers=layers, key_sites=self.key_sites)
+
+    @classmethod
+    def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
+        """Load all parts from a folder or, at the pinned revision, from the hub.
+
+        Args:
+            spec: facts about the model.
+            options: how to load it.
+
+        Raises:
+            ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another model.
+        """
+        files = ModelFiles(spec, parts=SUBFOLDERS)
+        network = files.class_of("unet", DENOISERS)
+        scheduler = files.load("scheduler", DDIMScheduler.from_pretrained)
+        if network is UNetMotionModel:
+            check_motion_schedule(spec.source, scheduler=scheduler)
+        tokenizer, text_encoder = load_text_encoder(files, torch_dtype=options.dtype)
+        unet = files.load_denoiser("unet", network, torch_dtype=options.dtype)
+        check_text(spec.source, width=unet.config.cross_attention_dim, text_encoder=text_encoder)
+        vae = files.load_network("vae", AutoencoderKL, torch_dtype=outer_dtype(options.dtype))
+        check_latents(spec.source, denoiser=unet, latent_channels=vae.config.latent_channels)
+        return cls(
+            spec,
+            unet=unet,
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            scheduler=scheduler,
+            options=options,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where it works."""
+        return self._placement.device
+
+    def to(self, device: torch.device | str) -> None:
+        """Choose where it works; see `LoadOptions.offload`."""
+        self._placement.to(device)
+
+    def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
+        """Unknown words, and words past the token limit."""
+        return prompt_notices(prompt, tokenizer=self.tokenizer, max_tokens=self.max_tokens, spec=self.spec)
+
+    def encode_prompt(self, prompt: str) -> Tensor:
+        """(1, L, D) hidden states of the text encoder."""
+        return embed_prompt(
+            prompt,
+            tokenizer=self.tokenizer,
+            text_encoder=self._placement.fetch(self.text_encoder),
+            max_tokens=self.max_tokens,
+            device=self.device,
+        )
+
+    @torch.no_grad()
+    def encode_video(self, frames: Tensor) -> Tensor:
+        """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents.
+
+        Raises:
+            VideoError: if the size of the frames does not suit the model.
+        """
+        self.spec.check_size((frames.shape[-2], frames.shape[-1]))
+        vae = self._placement.fetch(self.vae)
+        means = vae.encode(frames.to(self.device, vae.dtype)).latent_dist.mean
+        latents: Tensor = (means.float() - self._latent_shift) * vae.config.scaling_factor
+        return latents.transpose(0, 1)[None]
+
+    @torch.no_grad()
+    def decode_video(self, latents: Tensor) -> Tensor:
+        """(1, C, F, h, w) scaled latents to (F, 3, H, W) float32 RGB, roughly in [-1, 1]."""
+        vae = self._placement.fetch(self.vae)
+        raw = latents[0].transpose(0, 1) / vae.config.scaling_factor + self._latent_shift
+        images: Tensor = vae.decode(raw.to(self.device, vae.dtype)).sample.float()
+        return images
+
+    @property
+    def _latent_shift(self) -> float:
+        return self.vae.config.shift_factor or 0.0
+
+    def frame_groups(self, num_frames: int) -> Sequence[range]:
+        """One latent frame for each frame."""
+        return [range(index, index + 1) for index in range(num_frames)]
+
+    def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""
+        return signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, like)
+
+    def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
+        """Predicted noise, (B, C, F, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
+        denoiser = self._placement.fetch(self.denoiser)
+        if isinstance(denoiser, UNetMotionModel):
+            # It takes the frames of a clip for a batch of images, each with a prompt.
+            prompt_embeds = prompt_embeds.repeat_interleave(noisy_latents.shape[2], dim=0)
+        with self.checkpointing():
+            prediction = denoiser(
+                noisy_latents.to(denoiser.dtype),
+                timestep,
+                encoder_hidden_states=prompt_embeds.to(denoiser.dtype),
+            ).sample.float()
+        alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
+        return noise_from_prediction(prediction, noisy_latents, alpha, sigma, self.prediction_type)
+
+
+def cheap_layers(unet: nn.Module) -> Sequence[nn.Module]:
+    """The layers of a video U-Net that hold much and are computed again for little, none within another.
+
+    These are feed-forward layers, and normalisation, activation and convolution over time: the backward pass
+    computes a layer again only up to the last input that it needs, which leaves out the last matrix product
+    of the first and the convolution of the second.
+
+    Args:
+        unet: built of blocks, as diffusers' U-Net3D.
+    """
+    over_time = [m for m in unet.modules() if isinstance(m, TemporalConvLayer)]
+    sequences = [part for m in over_time for part in m.children() if isinstance(part, nn.Sequential)]
+    return [*(m for m in unet.modules() if isinstance(m, FeedForward)), *sequences]

@@ -1,0 +1,183 @@
+"""What the families of video transformers share: everything but the denoiser's own way of being asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dreammotion_core.method.prior import ModelSpec
+from dreammotion_core.backends.checkpointing import Checkpointing
+from dreammotion_core.models.loading import ModelFiles, outer_dtype
+from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.backends.part_fit import check_latents, check_text
+from dreammotion_core.models.placement import Placement
+from dreammotion_core.backends.profiles import apply_options
+from dreammotion_core.models.text import embed_prompt, load_text_encoder, prompt_notices
+from dreammotion_core.backends.video_codec import AUTOENCODERS, VideoCodec
+from dreammotion_core.method.keys import KeyLayout, KeySite
+from dreammotion_core.values import Notice
+
+
+def load_parts(files: ModelFiles, transformer: Any, *, options: LoadOptions) -> dict[str, Any]:
+    """The parts that all families have, on the CPU, and the options, as arguments of their backends.
+
+    Args:
+        files: the model.
+        transformer: class of its denoiser.
+        options: gives the precision of the denoiser.
+
+    Raises:
+        ModelLoadError: if a part is missing, damaged, unreachable, of another class or of another model.
+    """
+    autoencoder = files.class_of("vae", AUTOENCODERS)
+    dtype = options.dtype
+    tokenizer, text_encoder = load_text_encoder(files, torch_dtype=dtype)
+    denoiser = files.load_denoiser("transformer", transformer, torch_dtype=dtype)
+    vae = files.load_network("vae", autoencoder, torch_dtype=outer_dtype(dtype))
+    source, config = files.spec.source, denoiser.config
+    width = config.get("text_dim") or config.get("text_embed_dim")
+    check_text(source, width=width, text_encoder=text_encoder)
+    channels = vae.config.get("z_dim") or vae.config.get("latent_channels")
+    check_latents(source, denoiser=denoiser, latent_channels=channels)
+    return {
+        "transformer": denoiser,
+        "vae": vae,
+        "text_encoder": text_encoder,
+        "tokenizer": tokenizer,
+        "options": options,
+    }
+
+
+def middle_key_sites(blocks: str, *, num_layers: int, num_text_tokens: int = 0) -> tuple[KeySite, ...]:
+    """The self-attention keys of the middle third of the layers.
+
+    The first layers still see little more than patches and the last ones prepare the output; studies of
+    such transformers found the correspondence of positions over frames in a few layers around the middle.
+    Nothing after the last of them has to be kept for the backward pass either. `EditConfig.key_sites`
+    names others.
+
+    Args:
+        blocks: name of the list of layers within the denoiser.
+        num_layers: their number.
+        num_text_tokens: tokens of text that a layer attends to jointly, before those of the frames.
+    """
+    margin = num_layers // 3
+    return tuple(
+        KeySite(f"{blocks}.{layer}.attn1.to_k", KeyLayout.JOINT_TOKENS, num_text_tokens)
+        for layer in range(margin, num_layers - margin)
+    )
+
+
+class VideoTransformerBackend:
+    """A denoiser over a video autoencoder, with a text encoder; the families add `predict_noise`.
+
+    Args:
+        spec: facts about the model; what the parts themselves know is filled in.
+        transformer, vae, text_encoder, tokenizer: its parts on the CPU; the networks are frozen and set to
+            evaluation mode.
+        layers: the layers of the transformer, one after the other.
+        key_sites: where keys are taken by default.
+        patch_size: latents that a token covers, along either side.
+        max_tokens: tokens of text that the denoiser reads.
+        options: how memory is traded for speed; the precision is that of the parts.
+
+    Raises:
+        ConfigError: if an option is not for this model.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        transformer: Any,
+        vae: Any,
+        text_encoder: Any,
+        tokenizer: Any,
+        layers: Sequence[nn.Module],
+        key_sites: Sequence[KeySite],
+        patch_size: int,
+        max_tokens: int,
+        options: LoadOptions | None = None,
+    ) -> None:
+        self.denoiser = transformer.eval().requires_grad_(False)
+        self.codec = VideoCodec(vae)
+        self.text_encoder = text_encoder.eval().requires_grad_(False)
+        self.tokenizer, self.max_tokens = tokenizer, max_tokens
+        self.key_sites = key_sites
+        self.dtype: torch.dtype = transformer.dtype
+        self.spec = replace(
+            spec,
+            size_multiple=self.codec.stride * patch_size,
+            frame_step=self.codec.frame_step,
+            precision=str(self.dtype).removeprefix("torch."),
+        )
+        self._apply(options or LoadOptions(), layers)
+
+    def _apply(self, options: LoadOptions, layers: Sequence[nn.Module]) -> None:
+        self._placement = Placement(
+            (self.denoiser, self.codec.vae, self.text_encoder),
+            transient=(self.text_encoder,),
+            offload=options.offload,
+        )
+        self.checkpointing = Checkpointing(layers, options=options)
+        apply_options(self.denoiser, self.codec.vae, options, layers=layers, key_sites=self.key_sites)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it works."""
+        return self._placement.device
+
+    def to(self, device: torch.device | str) -> None:
+        """Choose where it works; see `LoadOptions.offload`."""
+        self._placement.to(device)
+
+    def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
+        """Unknown words, and words past the token limit."""
+        return prompt_notices(prompt, tokenizer=self.tokenizer, max_tokens=self.max_tokens, spec=self.spec)
+
+    def encode_prompt(self, prompt: str) -> Tensor:
+        """(1, L, D) hidden states of the text encoder."""
+        return embed_prompt(
+            prompt,
+            tokenizer=self.tokenizer,
+            text_encoder=self._placement.fetch(self.text_encoder),
+            max_tokens=self.max_tokens,
+            device=self.device,
+        )
+
+    def encode_video(self, frames: Tensor) -> Tensor:
+        """(F, 3, H, W) RGB in [-1, 1] to (1, C, f, h, w) float32 latents; F = frame_step k + 1.
+
+        Raises:
+            VideoError: if number or size of the frames does not suit the model.
+        """
+        self.spec.check_length(len(frames))
+        self.spec.check_size((frames.shape[-2], frames.shape[-1]))
+        self._placement.fetch(self.codec.vae)
+        return self.codec.encode(frames, device=self.device)
+
+    def decode_video(self, latents: Tensor) -> Tensor:
+        """(1, C, f, h, w) latents to (F, 3, H, W) float32 RGB, roughly in [-1, 1]."""
+        self._placement.fetch(self.codec.vae)
+        return self.codec.decode(latents, device=self.device)
+
+    def frame_groups(self, num_frames: int) -> Sequence[range]:
+        """The first frame alone, then groups of as many frames as a latent frame packs."""
+        return self.codec.frame_groups(num_frames)
+
+    def ask_denoiser(self, *inputs: Tensor, **conditions: Any) -> Tensor:
+        """What the denoiser answers, in float32 and its own order of axes.
+
+        Args:
+            *inputs: its arguments; floating-point ones go in its own precision, timesteps as they are.
+            **conditions: its other arguments, as they are.
+        """
+        denoiser = self._placement.fetch(self.denoiser)
+        inputs = tuple(x.to(self.dtype) if x.is_floating_point() else x for x in inputs)
+        with self.checkpointing():
+            answer: Tensor = denoiser(*inputs, **conditions).sample.float()
+        return answer

@@ -1,0 +1,107 @@
+"""Wan 2.1 text-to-video and models of its kind: flow matching over the latents of a video autoencoder.
+
+The denoiser attends to all tokens of space and time at once; text comes in by cross-attention.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from diffusers import WanTransformer3DModel
+from torch import Tensor
+
+from dreammotion_core.method.prior import ModelSpec
+from dreammotion_core.models.loading import ModelFiles
+from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.models.text import token_limit
+from dreammotion_core.models.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
+from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.method.parameterization import (
+    PredictionType,
+    flow_signal_and_noise_scale,
+    noise_from_prediction,
+)
+
+PARTS = ("transformer", "vae", "text_encoder", "tokenizer")
+"""The scheduler is not among them: the straight path of flow matching has no settings."""
+
+MAX_TOKENS = 512
+"""Tokens that Wan reads; a tokenizer with a lower limit keeps its own."""
+
+
+class WanBackend(VideoTransformerBackend):
+    """A Wan transformer over a video autoencoder with a text encoder.
+
+    Args:
+        spec: facts about the model.
+        transformer, vae, text_encoder, tokenizer: its parts on the CPU; the networks are frozen and set to
+            evaluation mode.
+        options: how memory is traded for speed; the precision is that of the parts.
+    """
+
+    prediction_type: PredictionType = "flow_prediction"
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        transformer: WanTransformer3DModel,
+        vae: Any,
+        text_encoder: Any,
+        tokenizer: Any,
+        options: LoadOptions | None = None,
+    ) -> None:
+        config = transformer.config
+        super().__init__(
+            spec,
+            transformer=transformer,
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            layers=transformer.blocks,
+            key_sites=middle_key_sites("blocks", num_layers=config.num_layers),
+            patch_size=config.patch_size[-1],
+            max_tokens=token_limit(
+                tokenizer, text_encoder=text_encoder, trained=min(MAX_TOKENS, tokenizer.model_max_length)
+            ),
+            options=options,
+        )
+
+    @classmethod
+    def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
+        """Load all parts from a folder or, at the pinned revision, from the hub.
+
+        Args:
+            spec: facts about the model.
+            options: how to load it.
+
+        Raises:
+            ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another family.
+        """
+        files = ModelFiles(spec, parts=PARTS)
+        _check_variant(files)
+        return cls(spec, **load_parts(files, WanTransformer3DModel, options=options))
+
+    def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """(1 - s, s) with s = t / 1000 at (B,) timesteps, shaped for `like`."""
+        return flow_signal_and_noise_scale(timestep, like)
+
+    def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
+        """Predicted noise, (B, C, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
+        velocity = self.ask_denoiser(noisy_latents, timestep, prompt_embeds)
+        alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
+        return noise_from_prediction(velocity, noisy_latents, alpha, sigma, self.prediction_type)
+
+
+def _check_variant(files: ModelFiles) -> None:
+    config, source = files.read_json("transformer/config.json"), files.spec.source
+    if config.get("image_dim") is not None or config.get("in_channels") != config.get("out_channels"):
+        raise ModelLoadError(
+            f"{source} is a variant of Wan that wants a picture beside the text; pass a text-to-video "
+            "variant (T2V)"
+        )
+    if files.manifest.get("boundary_ratio") is not None:
+        raise ModelLoadError(
+            f"{source} has two transformers, one for each end of the noise, as Wan 2.2 A14B does; pass a "
+            "model with one, such as Wan 2.1"
+        )

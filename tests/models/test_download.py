@@ -1,0 +1,268 @@
+"""Models arrive with a report, the files that are needed alone, and can be stopped at any moment."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+
+from dreammotion_core import ModelLoadError, ModelSpec, download_model
+from dreammotion_core.method.prior import HubPart
+from dreammotion_core.backends.registry import find_model
+from dreammotion_core.models.download import _CancelledError, needed_files
+from tests.hub_cache import put_into_cache
+from tests.tiny import tiny_spec
+
+FILES = {
+    "model_index.json": 100,
+    "README.md": 5000,
+    "sample.mp4": 900_000,
+    "zeroscope.ckpt": 900_000,
+    "unet/config.json": 200,
+    "unet/diffusion_pytorch_model.safetensors": 70_000,
+    "unet/diffusion_pytorch_model.fp16.safetensors": 35_000,
+    "unet/diffusion_pytorch_model.bin": 70_000,
+    "vae/config.json": 100,
+    "vae/diffusion_pytorch_model.bin": 9_000,
+    "tokenizer/merges.txt": 600,
+}
+NEEDED = {
+    "model_index.json",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.bin",
+    "tokenizer/merges.txt",
+}
+
+
+@dataclass
+class Hub:
+    """A hub that sends a file in blocks, and stops before its second one until it is let go on."""
+
+    monkeypatch: pytest.MonkeyPatch
+    is_open: bool = True
+
+    def __post_init__(self) -> None:
+        self.go_on, self.fetched, self.cancelled = threading.Event(), [], threading.Event()
+        self.listed: list[str] = []
+        self.asked: list[tuple[str, str]] = []
+        self.refuses: str | None = None
+        if self.is_open:
+            self.go_on.set()
+        self.monkeypatch.setattr("huggingface_hub.HfApi.model_info", self.model_info)
+        self.monkeypatch.setattr("huggingface_hub.hf_hub_download", self.hf_hub_download)
+        spec = replace(tiny_spec("owner/tiny"), revision="0" * 40)
+        self.monkeypatch.setattr("dreammotion_core.models.download.find_model", lambda _: self.spec(spec))
+
+    def spec(self, spec: ModelSpec) -> ModelSpec:
+        return spec
+
+    def model_info(self, source: str, **__: Any) -> Any:
+        self.listed.append(source)
+        return SimpleNamespace(
+            siblings=[SimpleNamespace(rfilename=name, size=size) for name, size in FILES.items()]
+        )
+
+    def hf_hub_download(self, source: str, name: str, *, revision: str, tqdm_class: Any) -> None:
+        assert revision == "0" * 40
+        if source == self.refuses:
+            raise PermissionError("its owner asks to accept terms")
+        self.fetched.append(name)
+        self.asked.append((source, name))
+        bar = tqdm_class(total=FILES[name], initial=0, desc=name)
+        try:
+            for _ in range(2):
+                bar.update(FILES[name] // 2)
+                self.go_on.wait(5)
+        except _CancelledError:
+            self.cancelled.set()
+            raise
+
+
+@dataclass
+class HubOfSeveral(Hub):
+    """A hub with a model in three repositories, of which two are needed in part."""
+
+    def spec(self, spec: ModelSpec) -> ModelSpec:
+        parts = (HubPart(f"owner/{name}", "0" * 40, ("unet",)) for name in ("second", "third"))
+        return replace(spec, stages=("first", "second", "third"), further_sources=tuple(parts))
+
+
+def test_only_what_a_model_is_loaded_from_is_fetched() -> None:
+    assert set(needed_files(list(FILES))) == NEEDED
+
+
+def test_parts_of_large_weights_come_with_their_index() -> None:
+    names = ["text_encoder/model.safetensors.index.json", "text_encoder/model-00001-of-00002.safetensors"]
+    assert set(needed_files([*names, "text_encoder/pytorch_model.bin.index.json"])) == set(names)
+
+
+def test_a_download_tells_how_far_it_is_and_brings_the_weights_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Hub(monkeypatch)
+
+    reports = list(download_model("tiny"))
+
+    assert set(hub.fetched) == NEEDED
+    assert hub.fetched[-2:] == [
+        "vae/diffusion_pytorch_model.bin",
+        "unet/diffusion_pytorch_model.safetensors",
+    ]
+    received = [report.received_bytes for report in reports]
+    assert received == sorted(received)
+    assert all(report.total_bytes in (0, 80_000) for report in reports)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", [Hub, HubOfSeveral])
+def test_closing_the_report_ends_the_download(monkeypatch: pytest.MonkeyPatch, kind: type[Hub]) -> None:
+    hub = kind(monkeypatch, is_open=False)
+    reports = download_model("tiny")
+    while next(reports).received_bytes == 0:
+        pass
+
+    reports.close()
+    hub.go_on.set()
+
+    assert hub.cancelled.wait(10)
+    assert len(hub.fetched) == 1
+
+
+def test_what_is_here_is_not_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hub = Hub(monkeypatch)
+    monkeypatch.setattr(ModelSpec, "is_ready", lambda _: True)
+
+    assert list(download_model("tiny")) == []
+    assert list(download_model(str(tmp_path))) == []
+    assert hub.fetched == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(OSError("no route to host"), "no route to host"), (PermissionError("gated"), "accept terms first")],
+)
+def test_a_hub_that_cannot_be_reached_is_said(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    hub = Hub(monkeypatch)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", refuse)
+
+    with pytest.raises(ModelLoadError, match=said):
+        list(download_model("tiny"))
+    assert hub.fetched == []
+
+
+def test_a_full_disk_is_said_before_anything_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(monkeypatch)
+    full = SimpleNamespace(free=1000)
+    monkeypatch.setattr("dreammotion_core.models.download.shutil.disk_usage", lambda _: full)
+
+    with pytest.raises(ModelLoadError, match=r"needs 0\.0 GB, and .* has 0\.0 GB free"):
+        list(download_model("tiny"))
+    assert hub.fetched == []
+
+
+def test_a_model_in_several_repositories_is_fetched_whole_with_one_report(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = HubOfSeveral(monkeypatch, is_open=False)
+
+    reports = download_model("tiny")
+    under_way = next(report for report in reports if report.received_bytes)
+    hub.go_on.set()
+    list(reports)
+
+    of_second = {name for source, name in hub.asked if source == "owner/second"}
+    assert {name for source, name in hub.asked if source == "owner/tiny"} == NEEDED
+    assert of_second == {name for name in NEEDED if name.startswith("unet/") or name == "model_index.json"}
+    assert [name for _, name in hub.asked[-3:]] == ["unet/diffusion_pytorch_model.safetensors"] * 3
+    assert under_way.total_bytes == 80_000 + 2 * 70_300
+
+
+def test_a_closed_repository_is_named_before_large_files_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = HubOfSeveral(monkeypatch)
+    hub.refuses = "owner/third"
+
+    with pytest.raises(ModelLoadError, match=r"from owner/third \(.*accept terms"):
+        list(download_model("tiny"))
+    assert sum(FILES[name] for name in hub.fetched) < 1000
+
+
+def test_what_came_before_needs_no_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, disk = Hub(monkeypatch), SimpleNamespace(free=9_999)
+    large = "unet/diffusion_pytorch_model.safetensors"
+    monkeypatch.setattr("dreammotion_core.models.download.shutil.disk_usage", lambda _: disk)
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache", lambda _, name, **__: "here" if name == large else None
+    )
+
+    with pytest.raises(ModelLoadError, match=r"has 0\.0 GB free"):
+        list(download_model("tiny"))
+    assert hub.fetched == []
+
+    disk.free = 10_000
+    list(download_model("tiny"))
+    assert set(hub.fetched) == NEEDED
+
+
+WAN_FILES = {
+    "model_index.json": dict.fromkeys(("transformer", "vae", "text_encoder", "tokenizer"), "a class"),
+    "transformer/config.json": {},
+    "text_encoder/model.safetensors.index.json": {
+        "weight_map": {"embedding": "model-1-of-2.safetensors", "last": "model-2-of-2.safetensors"}
+    },
+    "text_encoder/model-1-of-2.safetensors": "weights",
+    "text_encoder/model-2-of-2.safetensors": "weights",
+    "transformer/diffusion_pytorch_model.safetensors": "weights",
+    "vae/diffusion_pytorch_model.safetensors": "weights",
+}
+"""In the order in which the libraries fetch them."""
+
+
+def test_a_model_is_ready_when_the_last_of_its_weights_is_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    spec = find_model("wan-1.3b")
+    (part,) = spec.hub_parts
+
+    for name, value in WAN_FILES.items():
+        assert not spec.is_ready(), f"without {name}"
+        put_into_cache(tmp_path, part, {name: value})
+
+    assert spec.is_ready()
+    assert list(download_model("wan-1.3b")) == []
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "model_index.json",
+        "text_encoder/model.safetensors.index.json",
+        "text_encoder/model-1-of-2.safetensors",
+        "transformer/diffusion_pytorch_model.safetensors",
+    ],
+)
+def test_a_model_that_lost_a_file_is_not_ready(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lost: str
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    spec = find_model("wan-1.3b")
+    snapshot = put_into_cache(tmp_path, spec.hub_parts[0], WAN_FILES)
+    assert spec.is_ready()
+
+    (snapshot / lost).unlink()
+    assert not spec.is_ready()
+    (snapshot / lost).write_text("{")
+    assert spec.is_ready() == lost.endswith(".safetensors")
