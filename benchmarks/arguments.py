@@ -7,8 +7,8 @@ import json
 import re
 from typing import Any
 
-from dreammotion_core.backends.load_options import checked_device
 from dreammotion_core.errors import ConfigError
+from dreammotion_core.models.placement import checked_device
 
 
 def count_of(text: str) -> int:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from benchmarks.world_cases import FIRST_SEED
 from dreammotion_core.method.prior import Backend
-from dreammotion_core.backends.registry import load_backend
+from dreammotion_core.models.catalog import load_backend
 from training.data import as_pictures
 from training.world import Shot, render_batch, sample_scene
 

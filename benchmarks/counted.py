@@ -14,11 +14,11 @@ from functools import partial
 import torch
 
 from benchmarks.cost.counting import Counter, fake_device
-from benchmarks.cost.reference import naive_step
 from benchmarks.cost.models import CASES, MODELS, STRIDE, StepInputs, random_inputs
+from benchmarks.cost.reference import naive_step
 from dreammotion_core import LoadOptions
-from dreammotion_core.method.prior import Backend
 from dreammotion_core.method.editing import distill_step
+from dreammotion_core.method.prior import Backend
 
 COLUMNS = (
     "model",

@@ -16,12 +16,12 @@ from functools import partial
 
 import torch
 
+from benchmarks.arguments import count_of, device_of, frames_of
 from benchmarks.cost.counting import Counter
 from benchmarks.cost.models import CASES, MODELS, PRECISIONS, STRIDE, random_inputs
-from benchmarks.arguments import count_of, device_of, frames_of
 from dreammotion_core import LoadOptions, MemorySourceCache, OutOfMemoryError
 from dreammotion_core.method.editing import distill_step
-from dreammotion_core.source_branch import SourceBranch
+from dreammotion_core.method.source_cache import SourceBranch
 
 PROFILES: Mapping[str, Mapping[str, bool]] = {
     "plain": {},

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.cost.counting import all_precisions
 from benchmarks.arguments import count_of, frames_of
+from benchmarks.cost.counting import all_precisions
 from dreammotion_core import DreamMotionPipeline, LoadOptions, read_video
-from dreammotion_core.method.prior import Backend
 from dreammotion_core.method.distillation import masked_direction
 from dreammotion_core.method.editing import EditTask, edit_latents, predict
 from dreammotion_core.method.parameterization import add_noise
+from dreammotion_core.method.prior import Backend
 from dreammotion_core.method.similarity import match_keys
 
 CLIP = Path(__file__).resolve().parents[1] / "assets/examples/car/clip.mp4"

@@ -16,12 +16,11 @@ import numpy as np
 from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
-from benchmarks.paper_tables.pairs import FIRST_CASE, NUM_PAIRS, world_pair
-from benchmarks.paper_statistics import bootstrap_mean
-from benchmarks.paper_tables.summary import Column, estimate_text
 from benchmarks.arguments import count_of
+from benchmarks.paper_tables.pairs import FIRST_CASE, NUM_PAIRS, world_pair
+from benchmarks.paper_tables.summary import Column, bootstrap_mean, estimate_text
+from benchmarks.toybox_quality.measures import rendered, shot_like
 from benchmarks.world_cases import edit_case
-from benchmarks.world_tests import rendered, shot_like
 from dreammotion_core import ModelSpec, list_models
 from dreammotion_core.evaluation import ClipJudge, Instruments, Measurement, Metric, evaluate_edit, figure
 

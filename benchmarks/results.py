@@ -16,8 +16,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.errors import ConfigError, OutputError
+from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.values import Frames
 
 

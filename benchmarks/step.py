@@ -18,15 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.cost.reference import naive_step
-from benchmarks.peak_memory import peak_bytes
-from benchmarks.cost.models import MODELS, PRECISIONS, StepInputs, random_inputs
 from benchmarks.arguments import count_of, device_of, frames_of
+from benchmarks.cost.counting import peak_bytes
+from benchmarks.cost.models import MODELS, PRECISIONS, StepInputs, random_inputs
+from benchmarks.cost.reference import naive_step
 from dreammotion_core import LoadOptions, MemorySourceCache
-from dreammotion_core.method.prior import Backend
-from dreammotion_core.backends.registry import load_backend
 from dreammotion_core.method.editing import distill_step
-from dreammotion_core.source_branch import SourceBranch
+from dreammotion_core.method.prior import Backend
+from dreammotion_core.method.source_cache import SourceBranch
+from dreammotion_core.models.catalog import load_backend
 from dreammotion_core.values import StepLosses
 
 NAIVE, OURS, CACHED, FIVE = "naive step", "step", "step, source cached", "five forwards"

@@ -18,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.paper_tables.pairs import FIRST_CASE
 from benchmarks.arguments import count_of
+from benchmarks.paper_tables.pairs import FIRST_CASE
+from benchmarks.toybox_quality.measures import rendered
 from benchmarks.world_cases import edit_case
-from benchmarks.world_tests import rendered
 from dreammotion_core import ModelSpec, list_models
 from dreammotion_core.evaluation import FlowTracker, PointTracks, grid_points, step_agreement
-from dreammotion_core.metrics.tracks import DEFAULT_GRID
+from dreammotion_core.evaluation.motion import DEFAULT_GRID
 from dreammotion_core.values import Frames
 from training.world import Shot, object_mask, object_tracks
 

@@ -1,16 +1,188 @@
-"""The settings of an edit: one frozen value, checked on construction."""
+"""The settings of an edit: one frozen value, checked on construction.
+
+What a setting accepts: written down once for each, and checked by one function.
+
+Shell patterns that name layers: what is accepted, and what they match.
+
+They replace regular expressions, of which a short one can keep the processor busy without end.
+"""
 
 from __future__ import annotations
 
+import fnmatch
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Protocol, Self, get_args
 
-from dreammotion_core.accepted_values import FLAG, Accepted, Real, Whole, check_accepted, is_whole
+import numpy as np
+
 from dreammotion_core.errors import ConfigError
-from dreammotion_core.key_patterns import MOST_KEY_SITES, check_key_pattern
+
+
+class Accepted(Protocol):
+    """The values that a setting can have."""
+
+    def holds(self, value: Any) -> bool:
+        """Whether it can have that one."""
+
+    def __str__(self) -> str:
+        """What to pass, for errors."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Whole numbers from `low` to `high`, and None where it is `optional`."""
+
+    low: int
+    high: int
+    optional: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """True and False are no numbers."""
+        return (self.optional and value is None) or (is_whole(value) and self.low <= value <= self.high)
+
+    def __str__(self) -> str:
+        return f"a whole number from {self.low:,} to {self.high:,}"
+
+
+@dataclass(frozen=True)
+class Real:
+    """Numbers from `low`, or, with `above`, from above it, to `high`."""
+
+    low: float
+    high: float
+    above: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """True and False are no numbers."""
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return is_number and self.low <= value <= self.high and not (self.above and value == self.low)
+
+    def __str__(self) -> str:
+        return f"a number {'above' if self.above else 'from'} {self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A tuple (height, width) of whole numbers from `low` to `high`."""
+
+    low: int
+    high: int
+
+    def holds(self, value: Any) -> bool:
+        """Whether there are two, each within the range."""
+        each = Whole(self.low, self.high)
+        return isinstance(value, tuple) and len(value) == 2 and all(map(each.holds, value))
+
+    def __str__(self) -> str:
+        return f"two whole numbers (height, width) from {self.low:,} to {self.high:,}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """All values of a type, and None where it is `optional`."""
+
+    type: type
+    described: str
+    optional: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """Whether it is of that type."""
+        return isinstance(value, self.type) or (self.optional and value is None)
+
+    def __str__(self) -> str:
+        return self.described
+
+
+FLAG = Kind(bool, "True or False")
+
+
+def check_accepted(settings: object, *, accepted: Mapping[str, Accepted]) -> None:
+    """Refuse settings of which one has a value that it cannot have.
+
+    Args:
+        settings: with an attribute for each setting.
+        accepted: name of a setting -> what it accepts; names that `settings` does not have are passed over.
+
+    Raises:
+        ConfigError: naming the first, its value and what it accepts.
+    """
+    for name, values in accepted.items():
+        if hasattr(settings, name) and not values.holds(value := getattr(settings, name)):
+            raise ConfigError(f"{name} is {value!r}; pass {values}")
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number, and neither True nor False."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+MOST_KEY_SITES = 16
+LONGEST_KEY_SITE = 200
+"""Characters of a pattern."""
+
+_NEVER_IN_NAMES = re.compile(r"^\.|\.\.|[^\w.*?\[\]!-]", re.ASCII)
+_CHOICE = re.compile(r"\((?:\?:)?([^()]*\|[^()]*)\)(?![*+?{])")
+
+_NEW_SPELLINGS = (
+    (re.compile(r"\([^()]*\)[*+?]?"), "*"),
+    (re.compile(r"\[\^"), "[!"),
+    (re.compile(r"(?:\\[dw]|(?<!\\)\.|\[[^\]]*\])(?:[*+]|\{[^}]*\})"), "*"),
+    (re.compile(r"\\d"), "[0-9]"),
+    (re.compile(r"\\w"), "?"),
+    (re.compile(r"[^\w.*?\[\]!-]", re.ASCII), ""),
+    (re.compile(r"\*+"), "*"),
+    (re.compile(r"\.{2,}"), "."),
+)
+"""What a part of a regular expression becomes, one after the other."""
+
+
+def check_key_pattern(pattern: object) -> None:
+    """Refuse what is no shell pattern for the dotted name of a layer.
+
+    Raises:
+        ConfigError: if it is empty, too long or a regular expression; for the last, with its new spelling.
+    """
+    if not isinstance(pattern, str) or not pattern:
+        raise ConfigError(
+            f"key_sites holds {str(pattern)[:50]!r}; pass shell patterns, such as 'up_blocks.*.to_k'"
+        )
+    if len(pattern) > LONGEST_KEY_SITE:
+        raise ConfigError(
+            f"key_sites holds a pattern of {len(pattern):,} characters; pass at most {LONGEST_KEY_SITE}"
+        )
+    if _NEVER_IN_NAMES.search(pattern):
+        raise ConfigError(
+            f"key_sites holds {pattern!r}, which is no shell pattern; regular expressions are no longer "
+            f"accepted; write {' and '.join(map(repr, _shell_spelling(pattern)))}"
+        )
+
+
+def compiled_key_pattern(pattern: str) -> re.Pattern[str]:
+    """An expression whose ``match`` accepts the names that a shell pattern names, each as a whole.
+
+    ``*`` stands for any characters, the dot included, ``?`` for one and ``[0-9]`` for one of these. The
+    time of a match is at most proportional to the length of the name times that of the pattern.
+    """
+    # Each star but the last becomes an atomic group, which gives back nothing.
+    return re.compile(fnmatch.translate(pattern))
+
+
+def _shell_spelling(expression: str) -> list[str]:
+    """The shell patterns that say what a regular expression said, or nearly so."""
+    choice = _CHOICE.search(expression)
+    if choice is None:
+        spellings = expression.split("|")
+    else:
+        before, after = expression[: choice.start()], expression[choice.end() :]
+        spellings = [f"{before}{option}{after}" for option in choice[1].split("|")]
+    for old, new in _NEW_SPELLINGS:
+        spellings = [old.sub(new, spelling) for spelling in spellings]
+    return [spelling.lstrip(".") or "*" for spelling in spellings]
+
 
 MAX_PROMPT_CHARACTERS = 1000
 MAX_SEED = 2**63 - 1

@@ -1,23 +1,257 @@
-"""From optimised latents to finished frames at the clip's own size."""
+"""From optimised latents to finished frames at the clip's own size.
+
+Between a clip's pixels and the tensors that a model reads and writes.
+
+The last step of every edit: only the selected object changes, and that is measured.
+
+Structural similarity of two frames, place by place, and its part that colours do not touch.
+
+Source: Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity (2004).
+
+How much of the source's fine detail still belongs into an edit: as much as is left of its structure.
+
+Takes out the flicker that an edit adds: its change of the object's mean colour may only drift slowly.
+
+Every frame is optimised under noise of its own, which leaves the object a little lighter or darker from
+frame to frame. What the light does in the source stays, because only the *change* is smoothed. Not part of
+the paper.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Self
 
+import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dreammotion_core.method.prior import Backend
-from dreammotion_core.composite import blend, composite
 from dreammotion_core.config import EditConfig
-from dreammotion_core.detail import structure_kept
 from dreammotion_core.masks import feathered_alpha
 from dreammotion_core.memory import device_failures_explained
-from dreammotion_core.resizing import to_pixels
-from dreammotion_core.steadying import steadied
+from dreammotion_core.method.prior import Backend
 from dreammotion_core.values import Frames, Mask, Video
+
+
+def to_model(frames: Frames, size: tuple[int, int]) -> Tensor:
+    """Frames as a model reads them.
+
+    Args:
+        frames: (F, H, W, 3) uint8 RGB.
+        size: (h, w) of the model's grid.
+
+    Returns:
+        (F, 3, h, w) float32 RGB in [-1, 1].
+    """
+    images = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    if images.shape[-2:] == size:
+        return images
+    return F.interpolate(images, size, mode="bicubic", antialias=True).clamp(-1, 1)
+
+
+def to_pixels(images: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
+    """What a model wrote, at the clip's size.
+
+    Args:
+        images: (F, 3, h, w) RGB, roughly in [-1, 1].
+        size: (H, W) of the clip.
+
+    Returns:
+        (F, H, W, 3) float32 RGB in [0, 255].
+    """
+    if images.shape[-2:] != size:
+        images = F.interpolate(images, size, mode="bicubic", antialias=True)
+    return ((images.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def blend(source: Frames, edited: NDArray[np.float32], alpha: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The edit over the source, not yet rounded.
+
+    Args:
+        source: (F, H, W, 3) uint8 RGB.
+        edited: (F, H, W, 3) float RGB in [0, 255].
+        alpha: (F, H, W) opacity in [0, 1].
+
+    Returns:
+        (F, H, W, 3) float RGB.
+    """
+    base = source.astype(np.float32)
+    return base + alpha[..., None] * (edited - base)
+
+
+def composite(source: Frames, blended: NDArray[np.float32], alpha: NDArray[np.float32]) -> Frames:
+    """What `blend` made, in 8 bits; where alpha is 0 the source's bytes are kept as they are.
+
+    Args:
+        source: (F, H, W, 3) uint8 RGB.
+        blended: (F, H, W, 3) float RGB; values outside [0, 255] are cut off.
+        alpha: (F, H, W) opacity in [0, 1].
+
+    Returns:
+        (F, H, W, 3) uint8 RGB.
+    """
+    return np.where(alpha[..., None] > 0, np.rint(blended).clip(0, 255).astype(np.uint8), source)
+
+
+def max_difference_outside(source: Frames, result: Frames, mask: Mask) -> int | None:
+    """Largest absolute difference in 8-bit levels outside the mask, or None if nothing is outside.
+
+    Args:
+        source: (F, H, W, 3) uint8 RGB.
+        result: (F, H, W, 3) uint8 RGB.
+        mask: (F, H, W) bool.
+    """
+    outside = ~mask
+    if not outside.any():
+        return None
+    return int((np.maximum(source, result) - np.minimum(source, result))[outside].max())
+
+
+LUMINANCE_FLOOR = (0.01 * 255) ** 2
+"""Keeps two dark places from being compared by a division by nothing."""
+CONTRAST_FLOOR = (0.03 * 255) ** 2
+"""Variance below which a place is plain: there, nothing speaks against likeness."""
+
+Levels = NDArray[np.float32]
+"""(H, W), grey in [0, 255]."""
+
+
+def structural_similarity(
+    frame: NDArray[np.generic], *, other: NDArray[np.generic], window: float
+) -> NDArray[np.float32]:
+    """SSIM of luminance.
+
+    Args:
+        frame: (H, W, 3) RGB in [0, 255].
+        other: of the same shape.
+        window: standard deviation of the Gaussian neighbourhood, in pixels, > 0.
+
+    Returns:
+        (H, W) in [-1, 1]; exactly 1 where the neighbourhoods are equal.
+    """
+    a, b = _grey(frame), _grey(other)
+    mean_a, mean_b = _window_mean(a, window), _window_mean(b, window)
+    luminance = (2 * mean_a * mean_b + LUMINANCE_FLOOR) / (mean_a**2 + mean_b**2 + LUMINANCE_FLOOR)
+    return np.asarray(luminance * _contrast_and_structure(a, b, mean_a, mean_b, window), np.float32)
+
+
+def structural_likeness(
+    frame: NDArray[np.generic], *, other: NDArray[np.generic], window: float
+) -> NDArray[np.float32]:
+    """The contrast and structure terms of SSIM alone: the same for a repainted surface.
+
+    Arguments and result as of `structural_similarity`.
+    """
+    a, b = _grey(frame), _grey(other)
+    return _contrast_and_structure(a, b, _window_mean(a, window), _window_mean(b, window), window)
+
+
+def _contrast_and_structure(a: Levels, b: Levels, mean_a: Levels, mean_b: Levels, window: float) -> Levels:
+    variances = (_window_mean(a * a, window) - mean_a * mean_a) + (
+        _window_mean(b * b, window) - mean_b * mean_b
+    )
+    covariance = _window_mean(a * b, window) - mean_a * mean_b
+    return np.asarray((2 * covariance + CONTRAST_FLOOR) / (variances + CONTRAST_FLOOR), np.float32)
+
+
+def _grey(frame: NDArray[np.generic]) -> Levels:
+    return np.asarray(cv2.cvtColor(frame.astype(np.float32), cv2.COLOR_RGB2GRAY), np.float32)
+
+
+def _window_mean(values: Levels, window: float) -> Levels:
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), window), np.float32)
+
+
+def structure_kept(
+    edited: NDArray[np.float32], reconstruction: NDArray[np.float32], *, window: float
+) -> NDArray[np.float32]:
+    """Likeness of two clips in local structure, whatever their colours.
+
+    A repainted car keeps its windows, so the detail of the source fits; where the car has become a bus,
+    it would draw the outlines of the car over it.
+
+    Args:
+        edited: (F, H, W, 3) float RGB in [0, 255], the decoded edit.
+        reconstruction: likewise, the decoded source.
+        window: standard deviation of the Gaussian neighbourhood, in pixels, > 0.
+
+    Returns:
+        (F, H, W) in [0, 1]; exactly 1 where both are the same.
+    """
+    likeness = [
+        structural_likeness(a, other=b, window=window) for a, b in zip(edited, reconstruction, strict=True)
+    ]
+    return np.stack(likeness).clip(0, 1)
+
+
+PASSES = 2
+"""Colours that no screen shows are cut off, which eats a part of a shift; the second pass makes up for it."""
+
+TINY = np.finfo(np.float32).tiny
+"""Instead of a division by zero, where there is nothing to divide."""
+
+Lab = NDArray[np.float32]
+"""(F, H, W, 3) CIELAB, L in [0, 100]."""
+
+
+def steadied(
+    blended: NDArray[np.float32], *, source: Frames, alpha: NDArray[np.float32], smoothing: float
+) -> NDArray[np.float32]:
+    """A clip with the mean colour of its edited part shifted, frame by frame, onto a smooth course.
+
+    Args:
+        blended: (F, H, W, 3) float RGB in [0, 255], the edit over the source.
+        source: (F, H, W, 3) uint8 RGB.
+        alpha: (F, H, W) opacity of the edit in [0, 1]; what it covers is the edited part, and the rim of
+            it is shifted only as far as it is opaque.
+        smoothing: standard deviation of the smoothing over time, in frames, > 0.
+
+    Returns:
+        (F, H, W, 3) float RGB; exactly `blended` in [0, 255] where alpha is 0.
+    """
+    edited_part = alpha > 0
+    opacity = alpha[..., None] / np.maximum(_object_mean(alpha[..., None], edited_part), TINY)[:, None, None]
+    before = _lab(source.astype(np.float32))
+    for _ in range(PASSES):
+        blended = blended.clip(0, 255)
+        after = _lab(blended)
+        change = _object_mean(after - before, edited_part)
+        shift = _smooth(change, edited_part.sum(axis=(1, 2)), smoothing) - change
+        shifted = after + (shift[:, None, None] * opacity).astype(np.float32)
+        # In this order, because what is not shifted then stays as it is to the last bit.
+        blended = blended + (_rgb(shifted) - _rgb(after))
+    return blended
+
+
+def _object_mean(values: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
+    """(F, C) means of (F, H, W, C) values over a mask; 0 where it is empty."""
+    total = np.einsum("fhwc,fhw->fc", values, mask)
+    mean: NDArray[np.float32] = (total / np.maximum(mask.sum(axis=(1, 2)), 1)[:, None]).astype(np.float32)
+    return mean
+
+
+def _smooth(course: NDArray[np.float32], weight: NDArray[np.int64], deviation: float) -> NDArray[np.float32]:
+    """A (F, C) course under a Gaussian over time; frames count by their (F,) weight."""
+    times = np.arange(len(course), dtype=np.float32)
+    kernel = np.exp(-0.5 * ((times[:, None] - times) / deviation) ** 2) * weight
+    smooth: NDArray[np.float64] = kernel @ course / np.maximum(kernel.sum(axis=1, keepdims=True), TINY)
+    return smooth.astype(np.float32)
+
+
+def _lab(rgb: NDArray[np.float32]) -> Lab:
+    """CIELAB of (F, H, W, 3) RGB in [0, 255]."""
+    lab: Lab = np.stack([cv2.cvtColor(frame / 255, cv2.COLOR_RGB2LAB) for frame in rgb])
+    return lab
+
+
+def _rgb(lab: Lab) -> NDArray[np.float32]:
+    """RGB in [0, 255] of (F, H, W, 3) CIELAB."""
+    rgb: NDArray[np.float32] = np.stack([cv2.cvtColor(frame, cv2.COLOR_LAB2RGB) for frame in lab])
+    return 255 * rgb
+
 
 DETAIL_WINDOW = 4.0
 """Standard deviation in pixels of the model's grid: about one latent of a model that is 8 times smaller."""

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreammotion_core.errors import MaskError
-from dreammotion_core.mask_shapes import check_mask_shape, check_selects_something
-from dreammotion_core.values import Mask
+from dreammotion_core.values import Mask, check_mask_shape, check_selects_something
 
 
 def checked_mask(mask: NDArray[np.generic], num_frames: int, size: tuple[int, int]) -> Mask:

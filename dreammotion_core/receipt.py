@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.errors import VideoError
+from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.values import EditOutput, Mask, StepLosses
 from dreammotion_core.version import __version__
 

@@ -2,6 +2,14 @@
 
 Deliberately absent: tensors and models. Everything here is immutable, picklable and checked on
 construction, so that the code behind it can trust it.
+
+What every mask must be, wherever it comes from: as long and as large as its clip, and not empty.
+
+What happens during an edit, as typed values.
+
+`DreamMotionPipeline.stream` yields these; the page, the command line and the Python call all
+consume the same stream. Every event is frozen and picklable and holds only CPU values. Failure is
+an exception, never an event.
 """
 
 from __future__ import annotations
@@ -13,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreammotion_core.config import EditConfig
-from dreammotion_core.errors import VideoError
+from dreammotion_core.errors import MaskError, VideoError
 
 Frames = NDArray[np.uint8]
 """(F, H, W, 3) RGB, values in [0, 255]."""
@@ -138,3 +146,129 @@ class EditOutput:
     def frames(self) -> Frames:
         """(F, H, W, 3) uint8 RGB."""
         return self.video.frames
+
+
+def check_mask_shape(shape: tuple[int, ...], *, num_frames: int, size: tuple[int, int]) -> None:
+    """Refuse a mask of another clip. Only its shape is needed, so that a file can be asked before it is read.
+
+    Args:
+        shape: of the mask: (F, H, W), or (H, W) for all frames.
+        num_frames: frames F of the clip.
+        size: (H, W) of the clip in pixels.
+
+    Raises:
+        MaskError: if shape, size or frame count do not fit.
+    """
+    if len(shape) not in (2, 3):
+        raise MaskError(f"the mask has shape {shape}; pass (frames, height, width) or (height, width)")
+    if shape[-2:] != size:
+        raise MaskError(
+            f"the mask is {shape[-1]}x{shape[-2]} pixels but the clip is {size[1]}x{size[0]}; "
+            "make the mask at the clip's own size"
+        )
+    if len(shape) == 3 and shape[0] != num_frames:
+        raise MaskError(
+            f"the mask has {shape[0]} frames but the clip has {num_frames}; "
+            "pass one mask per frame, or a single (height, width) mask for all"
+        )
+
+
+def check_selects_something(mask: NDArray[np.generic]) -> None:
+    """Refuse a mask without an object.
+
+    Raises:
+        MaskError: if every value is 0.
+    """
+    if not mask.any():
+        raise MaskError(
+            "the mask selects nothing; click the object, or switch the mask off to edit the whole frame"
+        )
+
+
+@dataclass(frozen=True)
+class Started:
+    """The first event: what is about to run.
+
+    Attributes:
+        config: the settings with the drawn seed filled in.
+        model: name or path of the model.
+        num_steps: optimisation steps to come.
+        latent_shape: (1, C, F, h, w) of the optimised variable.
+        key_sites: full module names whose keys are matched.
+        mask: (F, H, W) bool, the mask after growing; None where the whole frame may change.
+        precision: in what the denoiser computes, such as ``"bfloat16"``.
+    """
+
+    config: EditConfig
+    model: str
+    num_steps: int
+    latent_shape: tuple[int, ...]
+    key_sites: tuple[str, ...]
+    mask: Mask | None = field(default=None, compare=False, repr=False)
+    precision: str = "float32"
+
+    @property
+    def seed(self) -> int:
+        """The seed that reproduces this run."""
+        return self.config.seed
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimisation step is over.
+
+    Attributes:
+        step: 1-based number of the step.
+        num_steps: steps in all.
+        timestep: the diffusion timestep drawn for this step.
+        losses: the three losses of this step.
+        gradient_norm: RMS length of the update before the learning rate.
+        seconds: wall time of this step.
+    """
+
+    step: int
+    num_steps: int
+    timestep: int
+    losses: StepLosses
+    gradient_norm: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """The clip as it looks after some step, already composited: any preview is a usable result.
+
+    Attributes:
+        step: the step it shows.
+        frames: (F, H, W, 3) uint8 RGB at the source's size.
+    """
+
+    step: int
+    frames: Frames
+
+
+@dataclass(frozen=True, eq=False)
+class StageDone:
+    """A later stage of a cascade is over; its clip is a usable result.
+
+    Attributes:
+        name: as in `ModelSpec.stages`.
+        index: 1-based number of the stage among all, the optimised one being the first.
+        num_stages: stages in all.
+        frames: (F, H, W, 3) uint8 RGB at the source's size, composited.
+    """
+
+    name: str
+    index: int
+    num_stages: int
+    frames: Frames
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """The last event: the result."""
+
+    output: EditOutput
+
+
+EditEvent = Started | StepDone | Preview | StageDone | Notice | Finished

@@ -15,9 +15,8 @@ the right and y down. The package stands alone: it knows nothing of what the mas
 """
 
 from segmentation.base import Readiness, SegmentationSession, Segmenter, SegmenterSpec
-from segmentation.weights import Download
+from segmentation.catalog import download_weights, list_segmenters, load_segmenter
 from segmentation.clicks import Box, Click, Selection
-from segmentation.corrections import begin_prompt
 from segmentation.cuts import find_cuts
 from segmentation.errors import (
     CheckpointError,
@@ -27,17 +26,21 @@ from segmentation.errors import (
     SelectionError,
     UnknownSegmenterError,
 )
-from segmentation.given_objects import AddedObjects, add_given_objects
-from segmentation.health import FrameHealth, Level, assess_masks, next_doubtful
-from segmentation.masks import fill_box, fill_holes, invert, smooth_in_time
-from segmentation.overlay import describe_problem, paint_mask
-from segmentation.project import History, Project, TrackedObject
-from segmentation.prompts import PackedMask, Prompt
-from segmentation.records import describe_project
-from segmentation.catalog import download_weights, list_segmenters, load_segmenter
-from segmentation.review import review_object
+from segmentation.health import FrameHealth, Level, assess_masks, next_doubtful, review_object
+from segmentation.masks import describe_problem, fill_box, fill_holes, invert, paint_mask, smooth_in_time
+from segmentation.project import (
+    AddedObjects,
+    History,
+    PackedMask,
+    Project,
+    Prompt,
+    TrackedObject,
+    add_given_objects,
+    describe_project,
+)
 from segmentation.schedule import UnreachedScene
-from segmentation.tracks import TrackedMask, Tracks
+from segmentation.tracks import TrackedMask, Tracks, begin_prompt
+from segmentation.weights import Download
 
 __all__ = [
     "AddedObjects",

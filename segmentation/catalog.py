@@ -6,11 +6,9 @@ from collections.abc import Generator
 from pathlib import Path
 
 from segmentation.base import Readiness, Segmenter, SegmenterSpec
-from segmentation.weights import Download
 from segmentation.embedded.segmenter import EMBEDDED_SPEC, EmbeddedSegmenter
 from segmentation.errors import UnknownSegmenterError
-from segmentation.sam2_variants import VIDEO_VARIANTS
-from segmentation.sam_variants import MOBILE_SAM, SAM_VARIANTS
+from segmentation.weights import MOBILE_SAM, SAM_VARIANTS, VIDEO_VARIANTS, Download
 
 _WITH_WEIGHTS = (*SAM_VARIANTS, MOBILE_SAM, *VIDEO_VARIANTS)
 
@@ -50,7 +48,7 @@ def load_segmenter(
 
             return load_sam(image_variant, checkpoint=checkpoint, device=device)
     if name == MOBILE_SAM.name:
-        from segmentation.mobile_sam import load_mobile_sam
+        from segmentation.sam import load_mobile_sam
 
         return load_mobile_sam(checkpoint=checkpoint, device=device)
     for video_variant in VIDEO_VARIANTS:

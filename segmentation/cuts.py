@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.base import Frame, Frames
-from segmentation.vision import optical_flow, sample
-from segmentation.regions import colour_histogram, likeness
+from segmentation.vision import colour_histogram, likeness, optical_flow, sample
 
 LONG_SIDE = 128
 EDGE_WEIGHT = 2.0

@@ -3,6 +3,14 @@
 Nobody knows the truth here; these are signs that followed masks went wrong: jumps in size, outline or
 place, pieces, emptiness, slow shrinking as behind an obstacle, low scores. Each mask is compared with its
 neighbour on the side of the nearest confirmed frame, because errors grow away from it.
+
+Numbers about a mask, and about how it differs from that of the next frame. Pure functions.
+
+How much a followed object still looks like what the user selected: the best sign of slow drift.
+
+A mask that drifts off its object changes no size and jumps nowhere, but gathers other colours.
+
+The health of one object's masks within a project: what the strip under the player shows.
 """
 
 from __future__ import annotations
@@ -13,10 +21,99 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from segmentation.base import FrameMask
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segmentation.base import Frame, FrameMask, Frames
 from segmentation.errors import FramesError
-from segmentation.mask_measures import MaskChange, MaskMeasures, measure_masks
+from segmentation.project import Project
 from segmentation.schedule import nearest_confirmed, scene_at
+from segmentation.tracks import Tracks
+from segmentation.vision import colour_histogram, likeness
+
+
+@dataclass(frozen=True)
+class MaskMeasures:
+    """One mask in numbers.
+
+    Attributes:
+        area: share of the frame, in [0, 1]; 0 where there is no object.
+        x, y: centre of the object in pixels; 0 where there is none.
+        scattered: share of the object outside its largest connected part, in [0, 1].
+        is_at_border: whether it touches the rim of the frame.
+    """
+
+    area: float
+    x: float
+    y: float
+    scattered: float
+    is_at_border: bool
+
+
+@dataclass(frozen=True)
+class MaskChange:
+    """How two masks differ.
+
+    Attributes:
+        outline: 1 minus the overlap (IoU) after laying centre on centre, in [0, 1].
+        distance: between the centres, in breadths of the smaller object (roots of its area).
+    """
+
+    outline: float
+    distance: float
+
+
+def measure_masks(masks: Iterable[FrameMask]) -> tuple[tuple[MaskMeasures, ...], tuple[MaskChange, ...]]:
+    """Measure the masks of a clip; only two of them are in memory at a time if they come from a generator.
+
+    Args:
+        masks: (H, W) bool each, in the order of the frames.
+
+    Returns:
+        The measures of each mask, and the changes from each to the next, one fewer.
+    """
+    measures: list[MaskMeasures] = []
+    changes: list[MaskChange] = []
+    previous: FrameMask | None = None
+    for mask in masks:
+        measures.append(measure_mask(mask))
+        if previous is not None:
+            changes.append(_compare(previous, mask, measures[-2], measures[-1]))
+        previous = mask
+    return tuple(measures), tuple(changes)
+
+
+def measure_mask(mask: FrameMask) -> MaskMeasures:
+    """Measure one (H, W) bool mask."""
+    if not mask.any():
+        return MaskMeasures(0.0, 0.0, 0.0, 0.0, False)
+    pixels = mask.astype(np.uint8)
+    _, _, statistics, centres = cv2.connectedComponentsWithStats(pixels, connectivity=8)
+    areas = statistics[1:, cv2.CC_STAT_AREA].astype(np.float64)
+    x, y = (areas[:, None] * centres[1:]).sum(axis=0) / areas.sum()
+    return MaskMeasures(
+        area=float(areas.sum() / mask.size),
+        x=float(x),
+        y=float(y),
+        scattered=float(1 - areas.max() / areas.sum()),
+        is_at_border=bool(mask[[0, -1]].any() or mask[:, [0, -1]].any()),
+    )
+
+
+def _compare(mask: FrameMask, other: FrameMask, first: MaskMeasures, second: MaskMeasures) -> MaskChange:
+    if not (first.area and second.area):
+        return MaskChange(outline=float(first.area != second.area), distance=0.0)
+    height, width = mask.shape
+    across, down = second.x - first.x, second.y - first.y
+    shift = np.array([[1, 0, round(across)], [0, 1, round(down)]], dtype=np.float32)
+    moved = cv2.warpAffine(mask.astype(np.uint8), shift, (width, height), flags=cv2.INTER_NEAREST) > 0
+    union = int((moved | other).sum())
+    breadth = math.sqrt(min(first.area, second.area) * mask.size)
+    return MaskChange(
+        outline=1 - float((moved & other).sum()) / union, distance=math.hypot(across, down) / breadth
+    )
+
 
 GROWTH = (1.35, 2.0)
 """Ratios of area from one frame to the next that are doubtful and bad; the same for shrinking."""
@@ -213,3 +310,71 @@ def _graded(value: float, limits: tuple[float, float], words: str) -> Iterator[F
 def _graded_low(value: float | None, limits: tuple[float, float], words: str) -> Iterator[Finding]:
     if value is not None and value < limits[0]:
         yield (Level.BAD if value < limits[1] else Level.DOUBTFUL), words
+
+
+LONG_SIDE = 160
+
+Look = NDArray[np.float32]
+"""Colours of an object, from `colour_histogram`."""
+
+
+def measure_resemblances(
+    frames: Frames, *, masks: Iterable[FrameMask], confirmed: Collection[int], cuts: Sequence[int] = ()
+) -> tuple[float | None, ...]:
+    """Compare the object's colours with those on the nearest confirmed frame of the same scene.
+
+    Args:
+        frames: (F, H, W, 3) uint8 RGB.
+        masks: (H, W) bool each, of one object, one for every frame.
+        confirmed: 0-based frames on which the user said what the object is.
+        cuts: first frames of all scenes but the first.
+
+    Returns:
+        For each frame the overlap of the colour histograms, in [0, 1]; None where the object, or anything
+        to compare it with, is missing.
+    """
+    looks = [_look(frame, mask) for frame, mask in zip(frames, masks, strict=True)]
+    found: list[float | None] = []
+    for index, look in enumerate(looks):
+        scene = scene_at(index, cuts=cuts, num_frames=len(looks))
+        anchor = nearest_confirmed(index, confirmed=confirmed, scene=scene)
+        model = None if anchor is None else looks[anchor]
+        found.append(None if look is None or model is None else likeness(model, look))
+    return tuple(found)
+
+
+def _look(frame: Frame, mask: FrameMask) -> Look | None:
+    """On a reduced copy, so that noise and the sharpness of the outline count little; None if empty."""
+    height, width = mask.shape
+    scale = min(1.0, LONG_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
+    if not small.any():
+        return None
+    image = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return colour_histogram(image, small)
+
+
+def review_object(tracks: Tracks, *, project: Project, number: int) -> tuple[FrameHealth, ...]:
+    """Assess an object's masks once they are followed; few of them are in memory at a time.
+
+    Args:
+        tracks: of the clip.
+        project: with the object.
+        number: of the object.
+
+    Returns:
+        One for each frame.
+
+    Raises:
+        SelectionError: if there is no such object.
+        FramesError: if the project belongs to another clip.
+    """
+    confirmed = project.object(number).confirmed_frames
+
+    def masks() -> Iterator[FrameMask]:
+        for index in range(project.num_frames):
+            yield tracks.mask(project, number=number, frame_index=index)
+
+    likes = measure_resemblances(tracks.frames, masks=masks(), confirmed=confirmed, cuts=tracks.cuts)
+    return assess_masks(masks(), confirmed=confirmed, cuts=tracks.cuts, resemblances=likes)

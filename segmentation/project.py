@@ -2,17 +2,147 @@
 
 Every change gives a new value, so undo and redo are a matter of keeping the old ones. Deliberately absent:
 masks; `segmentation.tracks` makes them from a project.
+
+What the user said about one object on one frame, as an immutable value that can be compared and kept.
+
+A prompt is clicks and a box, a given mask, or clicks that correct a given mask. Masks in it are packed,
+so that a long history of prompts costs little memory.
+
+Masks made elsewhere become objects of a project, every frame of them confirmed as it is.
+
+What was selected and how, as plain JSON values for a record of the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from types import MappingProxyType
+from typing import Any, Self
 
-from segmentation.clicks import check_selection
+import numpy as np
+from numpy.typing import NDArray
+
+from segmentation.base import FrameMask, SegmentationSession
+from segmentation.clicks import Box, Click, Selection, check_selection
 from segmentation.errors import FramesError, SelectionError
-from segmentation.prompts import Prompt
+
+
+@dataclass(frozen=True)
+class PackedMask:
+    """A mask in a few kilobytes, equal to any other of the same pixels.
+
+    Attributes:
+        height, width: of the frame, in pixels.
+        area: pixels of the object.
+        data: one bit a pixel, compressed.
+    """
+
+    height: int
+    width: int
+    area: int
+    data: bytes
+
+    @classmethod
+    def of(cls, mask: FrameMask) -> Self:
+        """Pack an (H, W) bool mask."""
+        height, width = mask.shape
+        return cls(height, width, int(mask.sum()), zlib.compress(np.packbits(mask).tobytes(), 1))
+
+    def unpacked(self) -> FrameMask:
+        """(H, W) bool, a fresh copy."""
+        bits = np.frombuffer(zlib.decompress(self.data), np.uint8)
+        flat = np.unpackbits(bits, count=self.height * self.width)
+        return np.asarray(flat.reshape(self.height, self.width), dtype=np.bool_)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the user said about one object on one frame.
+
+    Attributes:
+        selection: frame number, clicks, box.
+        given: the mask that the clicks correct, or that counts as it is where there are none; an empty
+            one without clicks says that the object is not on this frame. None starts from the clicks.
+    """
+
+    selection: Selection
+    given: PackedMask | None = None
+
+    @classmethod
+    def of_mask(cls, frame_index: int, mask: FrameMask) -> Self:
+        """A prompt that takes a mask as it is.
+
+        Args:
+            frame_index: 0-based.
+            mask: (H, W) bool; an empty one says that the object is not there.
+        """
+        return cls(Selection(frame_index), PackedMask.of(mask))
+
+    @property
+    def frame_index(self) -> int:
+        """0-based number of its frame."""
+        return self.selection.frame_index
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing."""
+        return self.selection.is_empty and self.given is None
+
+    @property
+    def says_absent(self) -> bool:
+        """Whether it says that the object is not on its frame."""
+        return self.selection.is_empty and self.given is not None and self.given.area == 0
+
+    @property
+    def is_correction(self) -> bool:
+        """Whether its clicks or box change a given mask, mostly one that was followed there."""
+        return self.given is not None and not self.selection.is_empty
+
+    def with_click(self, click: Click) -> Self:
+        """A copy with one more click."""
+        return replace(self, selection=self.selection.with_click(click))
+
+    def with_box(self, box: Box) -> Self:
+        """A copy that starts anew from a box: clicks and given mask go."""
+        return replace(self, selection=self.selection.cleared().with_box(box), given=None)
+
+    def undo(self) -> Self:
+        """A copy without the latest click; without the box, then the given mask, where none is left."""
+        if self.selection.is_empty:
+            return replace(self, given=None)
+        return replace(self, selection=self.selection.undo())
+
+    def is_stage_of(self, other: Prompt) -> bool:
+        """Whether it is another prompt with some of the latest clicks more or less."""
+        clicks, others = self.selection.clicks, other.selection.clicks
+        shared = min(len(clicks), len(others))
+        return (
+            self.frame_index == other.frame_index
+            and clicks[:shared] == others[:shared]
+            and (self.selection.box, self.given) == (other.selection.box, other.given)
+            and (shared > 0 or self.selection.box is not None or self.given is not None)
+        )
+
+    def mask_from(self, session: SegmentationSession) -> FrameMask:
+        """The mask that it asks for.
+
+        Args:
+            session: of its clip.
+
+        Returns:
+            (H, W) bool.
+
+        Raises:
+            SelectionError: if it says nothing, or only what does not belong to an object not yet there.
+        """
+        given = None if self.given is None else self.given.unpacked()
+        if given is not None and self.selection.is_empty:
+            return given
+        return session.mask_at(self.selection, prior=given)
+
 
 Colour = tuple[int, int, int]
 """RGB, each in [0, 255]."""
@@ -233,3 +363,96 @@ def _checked_colour(colour: Colour) -> Colour:
     if not is_colour:
         raise SelectionError(f"the colour is {colour!r}; pass red, green and blue as whole numbers to 255")
     return colour
+
+
+_NO_NAMES: Mapping[int, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class AddedObjects:
+    """A project with the objects of some given masks.
+
+    Attributes:
+        project: with these objects.
+        numbers: what they are called in it, by their numbers in the masks.
+    """
+
+    project: Project
+    numbers: Mapping[int, int]
+
+
+def add_given_objects(
+    project: Project, *, masks: Mapping[int, NDArray[np.bool_]], names: Mapping[int, str] = _NO_NAMES
+) -> AddedObjects:
+    """Add objects whose masks were made elsewhere.
+
+    Every frame is a prompt of its own, also where the object is not there, so that nothing is followed and
+    a correction changes its own frame alone. Objects about which nothing was said yet make way.
+
+    Args:
+        project: of the clip.
+        masks: (F, H, W) bool by the numbers of the objects, taken one after the other.
+        names: of the objects, by their numbers in the masks.
+
+    Returns:
+        The project, in which an object keeps its number where no other has had it.
+
+    Raises:
+        FramesError: if the masks are of another clip.
+        SelectionError: if these are too many objects.
+    """
+    expected = (project.num_frames, project.height, project.width)
+    project = _without_untouched(project)
+    numbers: dict[int, int] = {}
+    for given, mask in masks.items():
+        if mask.shape != expected:
+            raise FramesError(
+                f"the masks are of a clip of {mask.shape} frames, height and width but this one has "
+                f"{expected}; pass masks of this clip"
+            )
+        is_free = given not in project.used_numbers
+        project = project.add_object(names.get(given), number=given if is_free else None)
+        numbers[given] = project.objects[-1].number
+        for index, frame in enumerate(mask):
+            project = project.with_prompt(numbers[given], Prompt.of_mask(index, frame))
+    return AddedObjects(project, numbers)
+
+
+def _without_untouched(project: Project) -> Project:
+    kept = tuple(tracked for tracked in project.objects if tracked.prompts)
+    untouched = {tracked.number for tracked in project.objects if not tracked.prompts}
+    return replace(project, objects=kept, used_numbers=project.used_numbers - untouched)
+
+
+def describe_project(project: Project) -> dict[str, Any]:
+    """Names and prompts of all objects about which something was said.
+
+    Returns:
+        ``{"objects": [{"number", "name", "prompts": [...]}]}``, prompts in the order of their frames, each
+        ``{"frame_index", "clicks", "box", "mask"}``. A mask that was given or corrected is not in it, only
+        its area in pixels and the SHA-256 of its bits, row by row, eight in a byte.
+    """
+    return {
+        "objects": [
+            {
+                "number": tracked.number,
+                "name": tracked.name,
+                "prompts": [
+                    _describe(prompt)
+                    for prompt in sorted(tracked.prompts, key=lambda prompt: prompt.frame_index)
+                ],
+            }
+            for tracked in project.objects
+            if tracked.prompts
+        ]
+    }
+
+
+def _describe(prompt: Prompt) -> dict[str, Any]:
+    given = None if prompt.given is None else _describe_mask(prompt.given)
+    return prompt.selection.to_dict() | {"mask": given}
+
+
+def _describe_mask(mask: PackedMask) -> dict[str, Any]:
+    bits = np.packbits(mask.unpacked()).tobytes()
+    return {"area": mask.area, "sha256": hashlib.sha256(bits).hexdigest()}

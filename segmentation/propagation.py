@@ -20,8 +20,7 @@ from segmentation.base import Frame, FrameMask, Frames
 from segmentation.clicks import Box, Click, Selection
 from segmentation.cuts import is_cut
 from segmentation.errors import SceneCutWarning
-from segmentation.vision import Flow, flow_disagreement, lengths, optical_flow, sample
-from segmentation.regions import describe_region
+from segmentation.vision import Flow, describe_region, flow_disagreement, lengths, optical_flow, sample
 
 SEARCH_LONG_SIDE = 160
 LOWEST_TRUST = 0.25

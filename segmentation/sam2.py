@@ -2,25 +2,167 @@
 
 Source: Ravi et al., SAM 2 (2024); Zhou et al., EdgeTAM (2025). Both through transformers, which gives
 them the same session and the same outputs.
+
+The exact published architectures of the video models, as transformers describes them.
+
+They are written down here so that one file of weights is all that a model needs.
+
+Weights of the video models: from a safetensors file into the architecture, all or nothing.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
-from transformers import Sam2ImageProcessor, Sam2VideoProcessor, Sam2VideoVideoProcessor
+from transformers import (
+    EdgeTamVideoConfig,
+    EdgeTamVideoModel,
+    EdgeTamVisionConfig,
+    Sam2HieraDetConfig,
+    Sam2ImageProcessor,
+    Sam2VideoConfig,
+    Sam2VideoModel,
+    Sam2VideoProcessor,
+    Sam2VideoVideoProcessor,
+    Sam2VisionConfig,
+    TimmWrapperConfig,
+)
+from transformers.utils import logging
 
 from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_clicks, check_frames, check_walk
-from segmentation.weights import Variant
 from segmentation.clicks import Selection
+from segmentation.errors import CheckpointError
 from segmentation.propagation import with_inner_click
-from segmentation.sam2_configs import video_config
-from segmentation.sam2_weights import load_video_model
+from segmentation.weights import WEIGHTS_NAME, Variant, explain_error
+
+# The tiny encoder is what transformers takes where nothing is said.
+_ENCODERS: dict[str, dict[str, Any]] = {
+    "sam2-tiny": {},
+    "sam2-small": {"blocks_per_stage": [1, 2, 11, 2], "global_attention_blocks": [7, 10, 13]},
+    "sam2-base-plus": {
+        "hidden_size": 112,
+        "embed_dim_per_stage": [112, 224, 448, 896],
+        "num_attention_heads_per_stage": [2, 4, 8, 16],
+        "blocks_per_stage": [2, 3, 16, 3],
+        "global_attention_blocks": [12, 16, 20],
+        "window_positional_embedding_background_size": [14, 14],
+    },
+    "sam2-large": {
+        "hidden_size": 144,
+        "embed_dim_per_stage": [144, 288, 576, 1152],
+        "num_attention_heads_per_stage": [2, 4, 8, 16],
+        "blocks_per_stage": [2, 6, 36, 4],
+        "global_attention_blocks": [23, 33, 43],
+        "window_size_per_stage": [8, 4, 16, 8],
+    },
+}
+
+
+def video_config(name: str) -> Sam2VideoConfig | EdgeTamVideoConfig:
+    """The architecture behind a name.
+
+    Args:
+        name: of one of the `VIDEO_VARIANTS`.
+    """
+    return edgetam_config() if name == "edgetam" else sam2_config(name)
+
+
+def sam2_config(name: str) -> Sam2VideoConfig:
+    """SAM 2.1 in one of its four sizes.
+
+    Args:
+        name: of one of the `SAM2_VARIANTS`.
+    """
+    encoder = Sam2HieraDetConfig(**_ENCODERS[name])
+    channels = list(reversed(encoder.embed_dim_per_stage))
+    return Sam2VideoConfig(
+        vision_config=Sam2VisionConfig(backbone_config=encoder, backbone_channel_list=channels)
+    )
+
+
+def edgetam_config(**changes: Any) -> EdgeTamVideoConfig:
+    """EdgeTAM.
+
+    Args:
+        changes: of settings of `EdgeTamVideoConfig`, for models of another size.
+    """
+    backbone = TimmWrapperConfig(
+        architecture="repvit_m1",
+        model_args={"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
+    )
+    settings: dict[str, Any] = {
+        "vision_config": EdgeTamVisionConfig(backbone_config=backbone),
+        # Both came with SAM 2.1; EdgeTAM was made from SAM 2.0 and has no weights for them.
+        "enable_temporal_pos_encoding_for_object_pointers": False,
+        "enable_occlusion_spatial_embedding": False,
+    }
+    return EdgeTamVideoConfig(**(settings | changes))
+
+
+def load_video_model(config: Sam2VideoConfig | EdgeTamVideoConfig, path: Path) -> Any:
+    """A model with weights; every tensor must be there and fit.
+
+    Args:
+        config: its architecture.
+        path: a safetensors file, or a folder with model.safetensors.
+
+    Returns:
+        A `Sam2VideoModel` or `EdgeTamVideoModel`, as the architecture says, on the processor.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, or of another architecture.
+    """
+    file = path / WEIGHTS_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise CheckpointError(
+            f"there are no weights at {file}; pass a .safetensors file or a folder with {WEIGHTS_NAME}"
+        )
+    kind = EdgeTamVideoModel if isinstance(config, EdgeTamVideoConfig) else Sam2VideoModel
+    try:
+        weights = load_file(file)
+        model = _without_bar(
+            lambda: kind.from_pretrained(
+                None, config=config, state_dict=dict(weights), dtype=torch.float32, local_files_only=True
+            )
+        )
+    except (SafetensorError, RuntimeError, ValueError, OSError) as error:
+        raise CheckpointError(
+            f"{file} is damaged or holds other weights ({explain_error(error)}); delete it and download it "
+            "again as safetensors, or choose the segmenter that it belongs to"
+        ) from error
+    # Left to itself it would fill gaps with random numbers and pass over what it does not know.
+    _check_complete(weights.keys(), model.state_dict().keys(), file)
+    return model
+
+
+def _without_bar(load: Callable[[], Any]) -> Any:
+    """Its bar for reading weights would mix with those of whoever calls this."""
+    was_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        return load()
+    finally:
+        if was_on:
+            logging.enable_progress_bar()
+
+
+def _check_complete(found: Set[str], expected: Set[str], file: Path) -> None:
+    missing, unknown = sorted(expected - found), sorted(found - expected)
+    if missing or unknown:
+        examples = ", ".join((missing + unknown)[:3])
+        raise CheckpointError(
+            f"{file} holds other weights: {len(missing)} tensors are missing and {len(unknown)} too many "
+            f"({examples}); choose the segmenter that it belongs to"
+        )
+
 
 # The number that the model's session knows the object by.
 OBJECT = 1

@@ -1,4 +1,13 @@
-"""Published weights: what there is to know of them, how they arrive on this machine and are checked."""
+"""Published weights: what there is to know of them, how they arrive on this machine and are checked.
+
+The published image models: names, sizes, addresses, checksums.
+
+Deliberately absent: the models themselves, so that listing what there is loads nothing.
+
+The published video models: names, sizes, addresses, checksums.
+
+Deliberately absent: the models themselves, so that listing what there is loads nothing.
+"""
 
 from __future__ import annotations
 
@@ -171,3 +180,154 @@ def _check_digest(received: str, expected: str, url: str) -> None:
             f"the download of {url} has the checksum {received[:12]}…, expected {expected[:12]}…; "
             "try again, or give a file that you trust as the checkpoint"
         )
+
+
+_META = "https://dl.fbaipublicfiles.com/segment_anything"
+_MOBILE = "https://github.com/ChaoningZhang/MobileSAM/raw/34bbbfdface3c18e5221aa7de6032d7220c6c6a1/weights/mobile_sam.pt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamVariant(Variant):
+    """One size of Segment Anything.
+
+    Attributes:
+        registry_key: what its authors call the architecture.
+    """
+
+    registry_key: str
+
+
+def _segment_anything(
+    registry_key: str, *, label: str, file_name: str, size_bytes: int, sha256: str
+) -> SamVariant:
+    return SamVariant(
+        registry_key=registry_key,
+        name=f"sam-{registry_key.replace('_', '-')}",
+        label=f"Segment Anything ({label})",
+        description="Finds almost any object in real footage from one click. "
+        "The first click on a frame takes seconds on a processor, the next ones are instant.",
+        url=f"{_META}/{file_name}",
+        source=f"{_META}/{file_name}",
+        file_name=file_name,
+        size_bytes=size_bytes,
+        sha256=sha256,
+        requires=("segment_anything",),
+    )
+
+
+SAM_VARIANTS = (
+    _segment_anything(
+        "vit_b",
+        label="base",
+        file_name="sam_vit_b_01ec64.pth",
+        size_bytes=375_042_383,
+        sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    ),
+    _segment_anything(
+        "vit_l",
+        label="large",
+        file_name="sam_vit_l_0b3195.pth",
+        size_bytes=1_249_524_607,
+        sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+    ),
+    _segment_anything(
+        "vit_h",
+        label="huge",
+        file_name="sam_vit_h_4b8939.pth",
+        size_bytes=2_564_550_879,
+        sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+    ),
+)
+
+MOBILE_SAM = Variant(
+    name="mobile-sam",
+    label="MobileSAM",
+    description="Segment Anything with a small encoder, made for computers without a GPU.",
+    url=_MOBILE,
+    source=_MOBILE,
+    file_name="mobile_sam.pt",
+    size_bytes=40_728_226,
+    sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+    requires=("segment_anything", "timm"),
+)
+
+WEIGHTS_NAME = "model.safetensors"
+
+
+def _on_hub(
+    name: str,
+    *,
+    label: str,
+    best_at: str,
+    repository: str,
+    revision: str,
+    size_bytes: int,
+    sha256: str,
+    requires: tuple[str, ...] = ("transformers",),
+) -> Variant:
+    """Weights on the Hugging Face hub, at one commit, so that nobody can change what is downloaded."""
+    return Variant(
+        name=name,
+        label=label,
+        description="Follows an object through real footage by its own memory of it, forwards and backwards; "
+        f"an object that leaves and returns is found again. {best_at}",
+        url=f"https://huggingface.co/{repository}/resolve/{revision}/{WEIGHTS_NAME}",
+        source=f"{repository}@{revision[:12]}",
+        file_name=f"{name}.safetensors",
+        size_bytes=size_bytes,
+        sha256=sha256,
+        requires=requires,
+    )
+
+
+SAM2_VARIANTS = (
+    _on_hub(
+        "sam2-tiny",
+        label="SAM 2.1 (tiny)",
+        best_at="The quickest of the four sizes.",
+        repository="facebook/sam2.1-hiera-tiny",
+        revision="de431c4043854a71d8101e17995dfe596bf101a5",
+        size_bytes=155_908_064,
+        sha256="48c14467e5cf9e51870511feb72c89688e82dd74523142c0538b663e193ac2a7",
+    ),
+    _on_hub(
+        "sam2-small",
+        label="SAM 2.1 (small)",
+        best_at="A little slower than tiny.",
+        repository="facebook/sam2.1-hiera-small",
+        revision="ee5bba1d82bb8749febdf90f45e84b687142ba03",
+        size_bytes=184_305_280,
+        sha256="0a4067b11ce1e23d5229203f11c718a823060d15a4b23fa2372a7d4b77cbbc60",
+    ),
+    _on_hub(
+        "sam2-base-plus",
+        label="SAM 2.1 (base plus)",
+        best_at="Better on a GPU.",
+        repository="facebook/sam2.1-hiera-base-plus",
+        revision="b7320756a13354e7530a63935656d35b2f91a290",
+        size_bytes=323_476_296,
+        sha256="2012733a0de5d03efd1bba550a2847c4551be9ef2e0d497c83074df66189f780",
+    ),
+    _on_hub(
+        "sam2-large",
+        label="SAM 2.1 (large)",
+        best_at="The most exact of the four sizes; for a GPU.",
+        repository="facebook/sam2.1-hiera-large",
+        revision="665f8e2ad61cf5f53d65644ff27c8ee525124610",
+        size_bytes=897_897_416,
+        sha256="dc407dce21301fd94abb395c5099b4f2c455fdc8a8f261ac3d0ea6d4cd197230",
+    ),
+)
+
+EDGETAM = _on_hub(
+    "edgetam",
+    label="EdgeTAM",
+    best_at="Made for small devices.",
+    repository="yonigozlan/EdgeTAM-hf",
+    revision="c266ce53b3fc00f0f495b583f6a116c4e57f53bb",
+    size_bytes=55_912_824,
+    sha256="8858f8e4757b0b96dab8763f296ecffd845efbbbf698f64163cfa20a63d5fff4",
+    requires=("transformers", "timm"),
+)
+
+VIDEO_VARIANTS = (*SAM2_VARIANTS, EDGETAM)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dreammotion_core.method.prior import HubPart
+from dreammotion_core.spec import HubPart
 
 
 def put_into_cache(cache: Path, part: HubPart, files: Mapping[str, Any]) -> Path:

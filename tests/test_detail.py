@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dreammotion_core.detail import structure_kept
+from dreammotion_core.finishing import structure_kept
 
 
 def stripes(horizontal: bool, dark: tuple[int, int, int], light: tuple[int, int, int]) -> NDArray[np.float32]:

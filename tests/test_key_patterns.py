@@ -14,15 +14,15 @@ from diffusers import CogVideoXTransformer3DModel, UNet3DConditionModel, WanTran
 from torch import nn
 
 from dreammotion_core import ConfigError, EditConfig
+from dreammotion_core.cli.main import main
+from dreammotion_core.config import LONGEST_KEY_SITE, MOST_KEY_SITES, compiled_key_pattern
+from dreammotion_core.method.keys import KeySite, matching_modules
 from dreammotion_core.models.cascade.backend import KEY_SITES as CASCADE_KEY_SITES
 from dreammotion_core.models.unet3d import KEY_SITES
 from dreammotion_core.models.video_transformer import middle_key_sites
-from dreammotion_core.cli.main import main
-from dreammotion_core.key_patterns import LONGEST_KEY_SITE, MOST_KEY_SITES, compiled_key_pattern
-from dreammotion_core.method.keys import KeySite, matching_modules
-from tests.web.test_app import form
 from tests.tiny import tiny_spec
 from tests.tiny_cascade import tiny_cascade
+from tests.web.test_app import form
 from web.form import read_settings
 
 FREEZES = "(.+)+!"

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from dreammotion_core.composite import blend, composite, max_difference_outside
 from dreammotion_core.errors import MaskError
+from dreammotion_core.finishing import blend, composite, max_difference_outside
 from dreammotion_core.masks import checked_mask, feathered_alpha, grown_mask, latent_mask
 
 

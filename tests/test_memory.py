@@ -25,11 +25,11 @@ from dreammotion_core import (
     read_video,
     write_video,
 )
-from dreammotion_core.backends.checkpointing import Checkpointing
-from dreammotion_core.checks import SPARING
 from dreammotion_core.cli.main import main
-from dreammotion_core.events import EditEvent
 from dreammotion_core.memory import device_failures_explained
+from dreammotion_core.models.placement import Checkpointing
+from dreammotion_core.pipeline import SPARING
+from dreammotion_core.values import EditEvent
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_unet3d
 
 PROMPTS = {"source_prompt": "a red car", "target_prompt": "a blue car"}

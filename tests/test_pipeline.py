@@ -24,11 +24,10 @@ from dreammotion_core import (
     Video,
     VideoError,
 )
+from dreammotion_core.finishing import Finishing, to_model
 from dreammotion_core.method.prior import RenderedStage
 from dreammotion_core.models.unet3d import UNet3DBackend
-from dreammotion_core.events import EditEvent
-from dreammotion_core.finishing import Finishing
-from dreammotion_core.resizing import to_model
+from dreammotion_core.values import EditEvent
 from tests.tiny import moving_square, tiny_parts, tiny_spec, tiny_unet3d
 
 PROMPTS = {"source_prompt": "a red car", "target_prompt": "a blue car"}

@@ -21,7 +21,7 @@ from dreammotion_core import (
     measure_edit,
     usable_memory,
 )
-from dreammotion_core.clip_reading import check_length, length_words
+from dreammotion_core.media.video import check_length, length_words
 from tests.tiny import moving_square, tiny_spec, tiny_unet3d
 
 CONFIG = EditConfig(num_optimization_steps=40)
@@ -125,8 +125,8 @@ def test_nothing_is_proposed_where_nothing_fits(video: Video) -> None:
 def test_what_is_foretold_not_to_fit_is_not_run(video: Video, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = Limited()
     held = 10**9
-    monkeypatch.setattr("dreammotion_core.device_memory.MemoryMeter.held_bytes", held)
-    monkeypatch.setattr("dreammotion_core.device_memory.MemoryMeter.peak_bytes", held + 2 * 10**8)
+    monkeypatch.setattr("dreammotion_core.memory.MemoryMeter.held_bytes", held)
+    monkeypatch.setattr("dreammotion_core.memory.MemoryMeter.peak_bytes", held + 2 * 10**8)
     monkeypatch.setattr("dreammotion_core.preflight.usable_memory", lambda _: held + 5 * 10**8)
 
     result = measured(pipe, video)

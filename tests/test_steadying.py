@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dreammotion_core.composite import blend, composite
+from dreammotion_core.finishing import blend, composite, steadied
 from dreammotion_core.masks import feathered_alpha
-from dreammotion_core.steadying import steadied
 from dreammotion_core.values import Frames, Mask
 
 NUM_FRAMES = 8

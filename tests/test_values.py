@@ -12,8 +12,16 @@ import pytest
 
 from dreammotion_core.config import MAX_SEED, PRESETS, EditConfig
 from dreammotion_core.errors import ConfigError, InputError, OutputError, VideoError
-from dreammotion_core.events import Finished, Preview, Started, StepDone
-from dreammotion_core.values import EditOutput, Notice, StepLosses, Video
+from dreammotion_core.values import (
+    EditOutput,
+    Finished,
+    Notice,
+    Preview,
+    Started,
+    StepDone,
+    StepLosses,
+    Video,
+)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from dreammotion_core.method.prior import ModelSpec
-from dreammotion_core.backends.load_options import LoadOptions
-from dreammotion_core.models.unet3d import UNet3DBackend
 from dreammotion_core.media.masks import write_masks
-from dreammotion_core.values import Video
 from dreammotion_core.media.video import write_video
+from dreammotion_core.models.placement import LoadOptions
+from dreammotion_core.models.unet3d import UNet3DBackend
+from dreammotion_core.spec import ModelSpec
+from dreammotion_core.values import Video
 
 WORDS = ("a", "red", "blue", "car", "ball", "on", "road", "the")
 

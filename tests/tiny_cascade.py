@@ -11,11 +11,10 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 from torch import nn
 
-from benchmarks.random_cascade import as_image_config
+from benchmarks.cost.models import as_image_config
 from dreammotion_core.models.cascade.backend import CascadeBackend
-from dreammotion_core.backends.cascade_loading import CascadeStages
 from dreammotion_core.models.cascade.manifest import CascadeManifest
-from dreammotion_core.backends.cascade_sampling import PixelStage
+from dreammotion_core.models.cascade.stages import CascadeStages, PixelStage
 from dreammotion_core.models.cascade.unet import Show1UNet
 from tests.tiny import WORDS, component_entry, save_tiny_unet3d, tiny_parts, tiny_spec, tiny_unet3d
 

@@ -17,9 +17,9 @@ from diffusers import (
 )
 from transformers import T5Config, T5EncoderModel, T5Tokenizer, UMT5Config, UMT5EncoderModel
 
-from dreammotion_core.method.prior import ModelSpec
 from dreammotion_core.models.cogvideox import CogVideoXBackend
 from dreammotion_core.models.wan import WanBackend
+from dreammotion_core.spec import ModelSpec
 from tests.tiny import WORDS, component_entry
 
 MAX_TOKENS = 24

@@ -23,7 +23,7 @@ from dreammotion_core.models.cascade.manifest import (
     TextSettings,
 )
 from dreammotion_core.models.cascade.stages import KEY_FRAME_STEP
-from dreammotion_core.backends.manifests import FORMAT_VERSION
+from dreammotion_core.models.loading import FORMAT_VERSION
 from training.cascade_data import Sizes, smaller_clips
 from training.cascade_losses import (
     DETAIL_WINDOW,

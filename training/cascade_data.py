@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from dreammotion_core.finishing import to_model
 from dreammotion_core.media.atomic import written_atomically
-from dreammotion_core.resizing import to_model
 from training.data import as_pictures, kept_array
 from training.world.scene import WORLD_VERSION
 

@@ -17,8 +17,8 @@ from diffusers import UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dreammotion_core.models.cascade.stages import KEY_FRAME_STEP, blended, enlarged
 from dreammotion_core.method.parameterization import add_noise, signal_and_noise_scale
+from dreammotion_core.models.cascade.stages import KEY_FRAME_STEP, blended, enlarged
 from training.cascade_data import Sizes
 from training.cascade_models import DETAIL_SIZE, KEY_FRAME_SIZE, NUM_TIMESTEPS
 from training.data import random_captions

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.errors import InputError, reason_of
+from dreammotion_core.media.atomic import written_atomically
 from training.world import NUM_FORMS, Shot, caption, object_mask, render_batch, sample_scene
 from training.world.scene import WORLD_VERSION
 

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
-from dreammotion_core.backends.manifests import FORMAT_VERSION
+from dreammotion_core.models.loading import FORMAT_VERSION
 from dreammotion_core.models.video_vae import VideoAutoencoder
 from training.checks import load_trained, module_digest
 from training.data import RESOLUTION, object_coverage

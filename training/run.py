@@ -17,9 +17,9 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from dreammotion_core.backends.manifests import FORMAT_VERSION
 from dreammotion_core.errors import DreamMotionError, InputError, reason_of
 from dreammotion_core.memory import device_failures_explained
+from dreammotion_core.models.loading import FORMAT_VERSION
 from training.arguments import CHECKPOINTS, GPU_BATCH_SCALE, PARTS, read_options
 from training.checks import (
     check_model_folder,

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import torch
 
-from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.errors import InputError
+from dreammotion_core.media.atomic import written_atomically
 from training.workers import rank
 
 

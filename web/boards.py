@@ -1,43 +1,150 @@
-"""The ablation board: the visitor's edit with parts of the method switched off, side by side."""
+"""The ablation board: the visitor's edit with parts of the method switched off, side by side.
+
+What is known of a running ablation.
+
+How far an ablation is, as HTML.
+"""
 
 from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from dreammotion_core import (
+    ABLATION,
     METRICS,
+    VARIANTS,
     EditConfig,
     Instruments,
     OutOfMemoryError,
+    Started,
+    StepDone,
+    Variant,
     VariantEvent,
     VariantResult,
     ablation_board,
     run_ablation,
     write_ablation_board,
 )
-from web.board_progress import BoardProgress
-from web.board_views import status_html
-from web.clip import Clip
+from web.clip import Clip, Snapshot, edited_masks
 from web.device import DeviceQueue, waiting
 from web.editing import check_choice
 from web.editor import Editor
-from web.failures import message_of
-from web.judging import SharedInstruments
-from web.models import Models
-from web.refining import edited_masks
-from web.selection import follow, require_clip
 from web.form import read_prompts, read_refinement, read_settings
-from web.snapshots import Snapshot
+from web.models import Models
+from web.scoring import SharedInstruments
+from web.selection import follow, require_clip
+from web.views import Update, format_seconds
 from web.visitors import VisitorStore
-from web.wiring import Update
+from web.wiring import message_of
+
+_SECONDS_BETWEEN_UPDATES = 0.3
+
+
+@dataclass
+class BoardProgress:
+    """The variants, how far each is, and what came of those that are finished.
+
+    Attributes:
+        variants: in the order in which they run.
+        results: of the finished ones.
+        is_over: whether nothing runs any more.
+        problem: why some figures are missing, in plain words; empty where none is.
+    """
+
+    variants: tuple[Variant, ...] = tuple(VARIANTS[name] for name in ABLATION)
+    results: list[VariantResult] = field(default_factory=list)
+    is_over: bool = False
+    problem: str = ""
+    _step: int = 0
+    _num_steps: int = 0
+    _begun: float = 0.0
+    _told: float = 0.0
+
+    def accept(self, event: VariantEvent | VariantResult) -> bool:
+        """Take note of an event. True if a variant is finished by it."""
+        if isinstance(event, VariantResult):
+            self.results.append(event)
+            self._step = self._num_steps = 0
+            return True
+        match event.event:
+            case Started():
+                self._num_steps, self._begun = event.event.num_steps, time.monotonic()
+            case StepDone():
+                self._step = event.event.step
+        return False
+
+    def is_due(self) -> bool:
+        """Whether the latest words are old enough to be replaced."""
+        if time.monotonic() - self._told < _SECONDS_BETWEEN_UPDATES:
+            return False
+        self._told = time.monotonic()
+        return True
+
+    def end(self) -> None:
+        """Nothing runs any more."""
+        self.is_over = True
+
+    def share(self, index: int) -> float:
+        """How much of a variant is done, from 0 to 1."""
+        if index != len(self.results):
+            return float(index < len(self.results))
+        return self._step / self._num_steps if self._num_steps and not self.is_over else 0.0
+
+    def words(self, index: int) -> str:
+        """How far a variant is, in plain words."""
+        if index < len(self.results):
+            return f"done in {format_seconds(self.results[index].output.seconds)}"
+        if self.is_over:
+            return "left out"
+        if index > len(self.results):
+            return "waiting"
+        if not self._num_steps:
+            return "next"
+        if self._step == self._num_steps:
+            return "finishing and measuring"
+        if not self._step:
+            return "starting"
+        rest = (time.monotonic() - self._begun) / self._step * (self._num_steps - self._step)
+        return f"step {self._step} of {self._num_steps}, about {format_seconds(rest)} left"
+
+
+def status_html(progress: BoardProgress, *, words: str = "", is_problem: bool = False) -> str:
+    """A line for each variant with its bar, and a sentence about the whole.
+
+    Args:
+        progress: what is known.
+        words: plain text.
+        is_problem: whether the words say what went wrong.
+    """
+    rows = "".join(_row(progress, index) for index in range(len(progress.variants)))
+    kind = ' class="dm-problem"' if is_problem else ""
+    return f'<div class="dm-variants"><ol>{rows}</ol><p role="status"{kind}>{escape(words)}</p></div>'
+
+
+def _row(progress: BoardProgress, index: int) -> str:
+    if index < len(progress.results):
+        state = "done"
+    elif index == len(progress.results) and not progress.is_over:
+        state = "running"
+    else:
+        state = "waiting"
+    percent = round(100 * progress.share(index))
+    return (
+        f'<li data-state="{state}"><span>{escape(progress.variants[index].label)}</span>'
+        f'<div class="dm-progress"><i style="width:{percent}%"></i></div>'
+        f"<output>{escape(progress.words(index))}</output></li>"
+    )
+
 
 BOARD_OUTPUTS = ("canvas", "board_status", "board", "board_file", "board_stop")
 """Names of the components that a board changes."""

@@ -1,15 +1,34 @@
-"""The clip that a visitor works on, with what is selected on it."""
+"""The clip that a visitor works on, with what is selected on it.
+
+What is selected on a clip at one moment; it stays the same while the visitor goes on clicking.
+
+Gets the frame that a visitor looks at ready for a click, in the background.
+
+Only a frame on which the visitor stays, so that playing a clip prepares nothing, and one frame at a time.
+
+A file under a name of its own, so that it outlasts its first name.
+
+From the masks of the objects to what the edit changes: filled, steadied, joined, inverted.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from dreammotion_core import Video
+import numpy as np
+from numpy.typing import NDArray
+
+from dreammotion_core import Video, VideoError
 from segmentation import (
     FrameHealth,
     History,
@@ -18,13 +37,130 @@ from segmentation import (
     Segmenter,
     TrackedObject,
     Tracks,
+    describe_project,
+    fill_box,
+    fill_holes,
+    invert,
     review_object,
+    smooth_in_time,
 )
 from web.encoding import encode_frames
-from web.kept_files import KeptFile
-from web.preparing import FramePreparer
 from web.form import Refinement
-from web.snapshots import Snapshot
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What an edit or an export is made from, so that all that comes of it is about the same objects.
+
+    Attributes:
+        video: the frames.
+        project: the objects.
+        tracks: their masks.
+        segmenter: name of what makes them.
+        left_alone: numbers of the objects that the edit does not change.
+        refinement: what is done to the masks before the edit.
+    """
+
+    video: Video
+    project: Project
+    tracks: Tracks
+    segmenter: str
+    left_alone: frozenset[int]
+    refinement: Refinement
+
+    @property
+    def selected(self) -> tuple[TrackedObject, ...]:
+        """The objects about which something was said, those changed last at the end."""
+        objects = [each for each in self.project.objects if each.prompts]
+        return tuple(sorted(objects, key=lambda each: each.last_change))
+
+    @property
+    def chosen(self) -> tuple[TrackedObject, ...]:
+        """The selected objects that the edit changes, those changed last at the end."""
+        return tuple(each for each in self.selected if each.number not in self.left_alone)
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether something is selected, and every mask that follows from it is known."""
+        return bool(self.selected) and self.tracks.num_missing(self.project) == 0
+
+    def record(self) -> dict[str, Any]:
+        """What was said about the objects, and what the edit makes of them, as plain JSON values."""
+        edited = [tracked.number for tracked in self.chosen]
+        return describe_project(self.project) | {"edited": edited, "refinement": asdict(self.refinement)}
+
+
+PAUSE = 0.25
+"""Seconds that a visitor must stay on a frame; who has found what to click takes longer to get there."""
+
+
+class FramePreparer:
+    """Prepares what is looked at.
+
+    Args:
+        prepare: does the work for a 0-based frame number, on a thread of its own.
+        pause: seconds without another frame after which it is called.
+    """
+
+    def __init__(self, prepare: Callable[[int], None], *, pause: float = PAUSE) -> None:
+        self._prepare = prepare
+        self._pause = pause
+        self._guard, self._working = threading.Lock(), threading.Lock()
+        self._wanted: int | None = None
+        self._timer: threading.Timer | None = None
+
+    def look_at(self, frame_index: int) -> None:
+        """Take note of the frame that is shown; returns at once."""
+        with self._guard:
+            if frame_index == self._wanted:
+                return
+            if self._timer is not None:
+                self._timer.cancel()
+            self._wanted = frame_index
+            self._timer = threading.Timer(self._pause, self._work, (frame_index,))
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _work(self, frame_index: int) -> None:
+        # What fails here fails again with the click that needs it, where the visitor is told.
+        with self._working, suppress(Exception):
+            if frame_index == self._wanted:
+                self._prepare(frame_index)
+
+
+class KeptFile:
+    """A second name for a visitor's file, or a copy; it is removed with the last reference to this object.
+
+    Gradio deletes uploads after an hour, whether they are open or not.
+
+    Attributes:
+        path: the second name, in a folder of its own.
+
+    Args:
+        original: the file.
+
+    Raises:
+        VideoError: if the file is gone or cannot be copied.
+    """
+
+    def __init__(self, original: Path) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="dreammotion-clip-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.path = folder / original.name
+        try:
+            _link_or_copy(original, self.path)
+        except OSError as error:
+            self._remove()
+            raise VideoError(f"{original.name} cannot be kept ({error.strerror}); send it again") from error
+
+
+def _link_or_copy(original: Path, path: Path) -> None:
+    try:
+        os.link(original, path)
+    except OSError:
+        # Another disk, or one without links.
+        shutil.copyfile(original, path)
+
 
 MOST_REMARKS = 8
 """That are remembered, each of several sentences."""
@@ -202,3 +338,40 @@ def _same_moment(frame_index: int, old: Clip, new: Clip) -> int | None:
     index = round(place)
     # Rates such as 30000/1001 are no exact numbers.
     return index if abs(place - index) < 1e-6 and 0 <= index < len(new.video) else None
+
+
+def refined_masks(snapshot: Snapshot, *, number: int, within: range) -> NDArray[np.bool_]:
+    """An object's masks, filled and steadied.
+
+    Args:
+        snapshot: with the object, and what is to be done to its masks.
+        number: of the object.
+        within: 0-based frames.
+
+    Returns:
+        (frames of `within`, H, W) bool.
+    """
+    reach = snapshot.refinement.steady
+    wide = range(max(0, within.start - reach), min(len(snapshot.video), within.stop + reach))
+    shown = range(within.start - wide.start, within.stop - wide.start)
+    project, tracks = snapshot.project, snapshot.tracks
+    masks = np.stack([tracks.mask(project, number=number, frame_index=index) for index in wide])
+    if reach:
+        frames = snapshot.video.frames[wide.start : wide.stop]
+        masks = smooth_in_time(masks, frames=frames, reach=reach, within=shown)
+    masks = masks[shown.start : shown.stop]
+    match snapshot.refinement.fill:
+        case "none":
+            return masks
+        case "holes":
+            return fill_holes(masks)
+        case "box":
+            return fill_box(masks)
+
+
+def edited_masks(snapshot: Snapshot) -> NDArray[np.bool_]:
+    """(F, H, W) bool: the chosen objects together, or all but them, before growing and feathering."""
+    together = np.zeros(snapshot.video.frames.shape[:3], np.bool_)
+    for tracked in snapshot.chosen:
+        together |= refined_masks(snapshot, number=tracked.number, within=range(len(snapshot.video)))
+    return invert(together) if snapshot.refinement.is_inverted else together

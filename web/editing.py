@@ -1,35 +1,211 @@
-"""The edit itself: wait for the device, stream the events to the page, keep a result in any case."""
+"""The edit itself: wait for the device, stream the events to the page, keep a result in any case.
+
+One edit: what was asked for, and what is known of it while it runs.
+
+Writes what a visitor may download: the clip and its receipt.
+"""
 
 from __future__ import annotations
 
+import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
 
-from dreammotion_core import DreamMotionError, EditOutput, MaskError, OutOfMemoryError
-from web.clip import Clip
-from web.device import DeviceQueue, Ticket, waiting
+from dreammotion_core import (
+    DreamMotionError,
+    EditConfig,
+    EditEvent,
+    EditOutput,
+    Finished,
+    MaskError,
+    Notice,
+    OutOfMemoryError,
+    Preview,
+    StageDone,
+    Started,
+    StepDone,
+    StepLosses,
+    build_receipt,
+    write_receipt,
+    write_video,
+)
+from web.clip import Clip, Snapshot, edited_masks
+from web.device import DeviceQueue
+from web.editor import Editor
 from web.encoding import encode_frames
-from web.failures import message_of, told_to_visitor
-from web.jobs import EditJob, EditProgress
-from web.models import Models
-from web.proposals import PREFLIGHT_PARTS, said, try_settings
-from web.refining import edited_masks
-from web.results import write_result
-from web.run_views import RUN_OUTPUTS, run_views
-from web.selection import follow, require_clip
 from web.form import read_prompts, read_refinement, read_settings
-from web.snapshots import Snapshot
-from web.views import facts_view, losses_view, player_view
+from web.models import Models
+from web.preflight import PREFLIGHT_PARTS, said, try_settings
+from web.runs import RUN_OUTPUTS, run_views
+from web.selection import follow, require_clip
+from web.views import Update, captioned, facts_view, format_seconds, losses_view, player_view, wait_for_device
 from web.visitors import Visitor, VisitorStore
-from web.wiring import Update
+from web.wiring import message_of, told_to_visitor
+
+
+@dataclass
+class EditProgress:
+    """What is known of a running edit.
+
+    Attributes:
+        started: the first event.
+        preview: the latest preview.
+        stage: the latest finished stage of a cascade.
+        losses: of every step so far.
+        notices: what the visitor should know, in order.
+        output: the result, at the end.
+    """
+
+    started: Started | None = None
+    preview: Preview | None = None
+    stage: StageDone | None = None
+    losses: list[StepLosses] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    output: EditOutput | None = None
+    _begun: float = 0.0
+
+    def accept(self, event: EditEvent) -> None:
+        """Take note of an event."""
+        match event:
+            case Started():
+                self.started, self._begun = event, time.monotonic()
+            case StepDone():
+                self.losses.append(event.losses)
+            case Preview():
+                self.preview = event
+            case StageDone():
+                self.preview = Preview(len(self.losses), event.frames)
+                self.stage = event
+            case Notice():
+                self.notices.append(event.text)
+            case Finished():
+                self.output = event.output
+            case _:
+                assert_never(event)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps in all; 0 before the edit has started."""
+        return self.started.num_steps if self.started else 0
+
+    @property
+    def fraction(self) -> float:
+        """From 0 to 1."""
+        return len(self.losses) / self.num_steps if self.num_steps else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Since the first event."""
+        return time.monotonic() - self._begun
+
+    @property
+    def caption(self) -> str:
+        """Step counter, remaining time and seed, for the visitor."""
+        if self.started is None:
+            return "Loading the model…"
+        done, seed = len(self.losses), self.started.seed
+        if not done:
+            return f"Starting with seed {seed}."
+        if self.stage is not None:
+            place = f"stage {self.stage.index} of {self.stage.num_stages}"
+            return f"{self.stage.name} done: {place} · seed {seed}"
+        if done == self.num_steps:
+            return f"All {done} steps are done. Finishing · seed {seed}"
+        remaining = format_seconds(self.seconds / done * (self.num_steps - done))
+        return f"Step {done} of {self.num_steps} · about {remaining} left · seed {seed}"
+
+
+@dataclass(frozen=True, eq=False)
+class EditJob:
+    """What a visitor asked for.
+
+    Attributes:
+        clip: the open clip.
+        editor: runs it.
+        source_prompt: what it shows.
+        target_prompt: what it should show.
+        mask: (F, H, W) bool; None edits the whole frame.
+        config: the settings.
+        selection: what the mask came from, as plain JSON values.
+        segmenter: name of what made it.
+    """
+
+    clip: Clip
+    editor: Editor
+    source_prompt: str
+    target_prompt: str
+    mask: NDArray[np.bool_] | None
+    config: EditConfig
+    selection: Mapping[str, Any] | None = None
+    segmenter: str | None = None
+
+    def events(self) -> Generator[EditEvent, None, None]:
+        """Run it. Closing the generator stops it within one step."""
+        return self.editor.stream(
+            self.clip.video,
+            source_prompt=self.source_prompt,
+            target_prompt=self.target_prompt,
+            mask=self.mask,
+            config=self.config,
+        )
+
+    def stopped_output(self, progress: EditProgress) -> EditOutput | None:
+        """The latest preview as a result; None if there was none yet."""
+        if progress.started is None or progress.preview is None:
+            return None
+        video, frames, mask = self.clip.video, progress.preview.frames, progress.started.mask
+        outside = np.zeros(frames.shape[:3], bool) if mask is None else ~mask
+        changes = np.abs(frames[outside].astype(np.int16) - video.frames[outside])
+        return EditOutput(
+            video=replace(video, frames=frames),
+            mask=~outside,
+            source_prompt=self.source_prompt,
+            target_prompt=self.target_prompt,
+            config=progress.started.config,
+            model=progress.started.model,
+            precision=progress.started.precision,
+            losses=tuple(progress.losses[: progress.preview.step]),
+            seconds=progress.seconds,
+            max_difference_outside=int(changes.max()) if changes.size else None,
+        )
+
+
+def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[Path, Path]:
+    """Write the MP4 and the receipt of an edit.
+
+    Args:
+        output: the result.
+        job: what was asked for.
+        folder: of this edit alone.
+
+    Returns:
+        Paths of the MP4 and the JSON file.
+    """
+    words = re.sub(r"[^a-z0-9]+", "-", output.target_prompt.lower())[:48].strip("-")
+    stem = f"{words or 'edit'}-{output.config.seed}"
+    receipt = build_receipt(
+        output,
+        source_path=job.clip.path,
+        selection=job.selection,
+        segmenter=job.segmenter,
+        start_frame=job.clip.start_frame,
+        stopped_early=len(output.losses) < output.config.num_optimization_steps,
+    )
+    return (
+        write_video(output.video, folder / f"{stem}.mp4"),
+        write_receipt(receipt, folder / f"{stem}.json"),
+    )
+
 
 EDIT_OUTPUTS = (
     *("canvas", "player", "losses", "facts", "movie", "receipt", "stop"),
@@ -69,10 +245,10 @@ class Edits:
             visitor.runs.on_card = None
             yield _cleared()
             if config.use_mask and not snapshot.is_followed:
-                yield _said(clip, "Following what is selected first.")
+                yield captioned(clip, "Following what is selected first.")
                 yield from follow(clip, stop)
                 if not snapshot.is_followed:
-                    yield _said(clip, "Stopped while following. Nothing was changed.")
+                    yield captioned(clip, "Stopped while following. Nothing was changed.")
                     return
             job = EditJob(clip, self._models.of(visitor), *prompts, None, config)
             if config.use_mask:
@@ -106,7 +282,7 @@ class Edits:
         output = progress.output or job.stopped_output(progress)
         if output is None:
             reason = "Stopped before the first preview." if failure is None else _sentence(failure)
-            yield _said(job.clip, f"{reason} Nothing was changed.", is_problem=failure is not None)
+            yield captioned(job.clip, f"{reason} Nothing was changed.", is_problem=failure is not None)
         else:
             visitor.runs.add(output, clip=job.clip)
             # Gradio copies the files into its own cache before it asks for more.
@@ -146,10 +322,6 @@ def check_choice(snapshot: Snapshot) -> None:
         raise MaskError("every selected object is to be left alone; let the edit change one of them first")
 
 
-def _said(clip: Clip, caption: str, **state: Any) -> Update:
-    return {"player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption, **state)}
-
-
 def _sentence(failure: DreamMotionError) -> str:
     return f"{message_of(failure).rstrip('.')}."
 
@@ -158,12 +330,6 @@ def _cleared() -> Update:
     hidden = gr.DownloadButton(visible=False)
     files, shown = {"movie": hidden, "receipt": hidden}, gr.Button(visible=True)
     return {"losses": None, "facts": "", "card": "", "stop": shown} | files
-
-
-def wait_for_device(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterator[Update]:
-    """Wait until a ticket holds the device or the visitor has had enough, and say so in the player."""
-    for words in waiting(ticket, stop):
-        yield {} if words is None else _said(clip, words, progress=None if stop.is_set() else 0)
 
 
 def _what_fits(job: EditJob, visitor: Visitor, stop: threading.Event) -> Iterator[Update]:

@@ -15,14 +15,13 @@ from pydantic import ValidationError
 
 from dreammotion_core import VideoError, write_video
 from segmentation import Click, Prompt, Segmenter, Selection, Tracks
-from web.clip import Clip
+from web.clip import Clip, edited_masks
 from web.device import DeviceQueue
+from web.editing import EditJob, EditProgress
 from web.editor import Editor
-from web.failures import told_to_visitor
-from web.jobs import EditJob, EditProgress
-from web.opening import read_upload
-from web.refining import edited_masks
 from web.form import read_prompts, read_seed, whole_number
+from web.opening import read_upload
+from web.wiring import told_to_visitor
 
 
 class Endpoints:

@@ -11,12 +11,10 @@ import gradio as gr
 
 from dreammotion_core import GivenObjects, MaskError, read_objects, write_objects
 from segmentation import AddedObjects, TrackedObject, add_given_objects
-from web.clip import Clip
-from web.refining import refined_masks
+from web.clip import Clip, Snapshot, refined_masks
 from web.selection import follow, require_clip
-from web.snapshots import Snapshot
+from web.views import Update
 from web.visitors import VisitorStore
-from web.wiring import Update
 
 EXPORT_OUTPUTS = ("canvas", "mask_file")
 """Names of the components that an export changes."""

@@ -14,8 +14,8 @@ from dreammotion_core import (
     list_models,
     usable_memory,
 )
-from web.editor import Editor, LazyEditor
 from web.downloading import OneAtATime, Progress, size_words
+from web.editor import Editor, LazyEditor
 from web.visitors import Visitor
 
 LARGE_BYTES = 10**9

@@ -10,15 +10,13 @@ import gradio as gr
 
 from dreammotion_core import ModelSpec, Video, VideoError, read_clip
 from segmentation import Segmenter, Tracks
-from web.clip import Clip, carry_over
-from web.examples import Example
-from web.kept_files import KeptFile
+from web.clip import Clip, KeptFile, carry_over
+from web.components import Example
+from web.form import whole_number
 from web.models import Models
 from web.selection_views import canvas_view
-from web.form import whole_number
-from web.views import notices_html, player_view
+from web.views import Update, notices_html, player_view
 from web.visitors import Visitor, VisitorStore
-from web.wiring import Update
 
 CLIP_OUTPUTS = (
     *("canvas", "player", "clip_notes", "source_prompt", "target_prompt", "suggestions"),

@@ -1,17 +1,26 @@
-"""What a visitor's edits came to: a row each, kept while the page is open, and all of them as CSV."""
+"""What a visitor's edits came to: a row each, kept while the page is open, and all of them as CSV.
+
+Figures of an edit in plain words, for people who never heard of any of the measures.
+
+The card of the latest run and the table of all, as HTML.
+"""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
+from typing import Any, Literal
 
+import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from dreammotion_core import METRICS, EditOutput, Measurement
+from dreammotion_core import EMBEDDED_JUDGE, METRICS, EditOutput, Measurement
 from web.clip import Clip
+from web.views import format_seconds
 
 MEASURES = (
     "background_difference",
@@ -195,3 +204,247 @@ def _background(output: EditOutput) -> Measurement:
     if difference is None:
         return Measurement(metric, None, note="the whole frame was edited, so there is no outside")
     return Measurement(metric, float(difference))
+
+
+Verdict = Literal["good", "fair", "poor", "open"]
+
+# Where the words change. Chosen by us by eye; the figures themselves are always shown.
+_SAME_MOTION, _ROUGHLY_SAME_MOTION = 0.9, 0.7
+_SAME_COSINE = 0.02
+_SAME_FLICKER, _SAME_SHIMMER = 1.25, 1.5
+_STILL = {"colour_jitter": 0.05, "warping_error": 0.1}
+"""Up to this much of its own, a source is so still that no multiple of it means anything."""
+_HARDLY_SEEN = 1.0
+"""CIELAB units a frame."""
+
+SHORT = {
+    "background_difference": "Outside",
+    "text_alignment": "Words",
+    "frame_consistency": "Frames",
+    "motion_fidelity": "Motion",
+    "warping_error": "Shimmer",
+    "colour_jitter": "Flicker",
+}
+"""Column headings."""
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A figure as a sentence.
+
+    Attributes:
+        sentence: what it says.
+        figure: the number with its scale; empty where there is none.
+        verdict: whether it is as one would wish; "open" where that is not known.
+    """
+
+    sentence: str
+    figure: str
+    verdict: Verdict
+
+
+def pending_wording(name: str) -> Wording:
+    """What a measure will answer, while it is not known.
+
+    Args:
+        name: of the measure.
+    """
+    return Wording(METRICS[name].question, "measuring…", "open")
+
+
+def worded(found: Measurement) -> Wording:
+    """A measurement in plain words. It may be any of `web.runs.MEASURES`."""
+    name, value, own = found.metric.name, found.value, found.source_value
+    if value is None:
+        if name == "background_difference":
+            return Wording("The whole frame was edited, so nothing had to stay as it was", "", "open")
+        return Wording(found.metric.question, "not measured", "open")
+    match name:
+        case "background_difference":
+            if value == 0:
+                return Wording("Nothing outside your selection changed", "0 of 255", "good")
+            return Wording("Something outside your selection changed", f"up to {value:.0f} of 255", "poor")
+        case "motion_fidelity":
+            return _motion(value)
+        case "text_alignment":
+            is_closer = own is not None and value > own + _SAME_COSINE
+            how = "better" if is_closer else "no better"
+            sentence = f"Fits your words {how} than the source did"
+            return Wording(sentence, _beside(value, own, digits=2), "good" if is_closer else "fair")
+        case "frame_consistency":
+            figure = _beside(value, own, digits=3)
+            if own is None or value >= own - _SAME_COSINE:
+                return Wording("Frame follows frame as in the source", figure, "good")
+            return Wording("Neighbouring frames differ more than in the source", figure, "fair")
+        case "colour_jitter":
+            return _flicker(found)
+        case _:
+            figure, is_calm = _against_source(found, same=_SAME_SHIMMER)
+            if is_calm:
+                return Wording("Its detail is as calm as in the source", figure, "good")
+            return Wording("Its detail shimmers more than in the source", figure, "poor")
+
+
+def short_figure(found: Measurement | None) -> str:
+    """A figure for a cell of a table, in its column's own scale."""
+    if found is None or found.value is None:
+        return "-"
+    times = _multiple(found)
+    return found.text if times is None else f"{times:.1f} x"
+
+
+def _motion(value: float) -> Wording:
+    figure = f"{value:.2f} of 1"
+    if value >= _SAME_MOTION:
+        return Wording("Moves like the source", figure, "good")
+    if value >= _ROUGHLY_SAME_MOTION:
+        return Wording("Moves roughly like the source", figure, "fair")
+    return Wording("Moves differently from the source", figure, "poor")
+
+
+def _flicker(found: Measurement) -> Wording:
+    figure, is_calm = _against_source(found, same=_SAME_FLICKER)
+    if is_calm:
+        return Wording("Its colour is as steady as in the source", figure, "good")
+    if (found.value or 0.0) < _HARDLY_SEEN:
+        return Wording("Its colour flickers, too little to be seen", figure, "good")
+    return Wording("Its colour flickers more than in the source", figure, "poor")
+
+
+def _against_source(found: Measurement, *, same: float) -> tuple[str, bool]:
+    """A flicker's figure, and whether it is no more than the source's."""
+    value, own, times = found.value or 0.0, found.source_value or 0.0, _multiple(found)
+    if times is None:
+        return _beside(value, own, digits=2), value <= own + _STILL[found.metric.name]
+    return f"{times:.1f} x the source's", times <= same
+
+
+def _multiple(found: Measurement) -> float | None:
+    """Of the source's own flicker; None for other measures, and where the source has next to none."""
+    least, own = _STILL.get(found.metric.name), found.source_value
+    if least is None or own is None or own <= least or found.value is None:
+        return None
+    return found.value / own
+
+
+def _beside(value: float, own: float | None, *, digits: int) -> str:
+    return f"{value:.{digits}f}" + ("" if own is None else f", was {own:.{digits}f}")
+
+
+RUN_OUTPUTS = ("card", "runs", "runs_export")
+"""Names of the components that a run and its figures change."""
+
+_BY_JUDGE = ("text_alignment", "frame_consistency")
+_EXPLAINED = {*_BY_JUDGE, "background_difference"}
+"""Whose absence is explained elsewhere: that of a judge by the run's problem, the last by its sentence."""
+
+
+def run_views(log: RunLog) -> dict[str, Any]:
+    """Card, table and the button that saves it."""
+    return {
+        "card": "" if log.on_card is None else card_html(log.on_card),
+        "runs": runs_html(log.rows),
+        "runs_export": gr.Button(visible=bool(log.rows)),
+    }
+
+
+def card_html(run: Run) -> str:
+    """What the figures of a run say, in plain words; those that are still to come say so."""
+    rows = []
+    for name in MEASURES:
+        found = run.figures.get(name)
+        if found is not None:
+            rows.append((name, worded(found)))
+        elif not run.is_measured:
+            rows.append((name, pending_wording(name)))
+    items = "".join(_item(name, wording) for name, wording in rows)
+    notes = [note for note in (run.problem, *_reasons(run), *_judges(run), run.remark) if note]
+    small = f'<p class="dm-judges">{escape(" ".join(notes))}</p>' if notes else ""
+    state = "measured" if run.is_measured else "measuring"
+    return (
+        f'<section class="dm-card" data-state="{state}" aria-label="How run {run.number} did" '
+        f'aria-busy="{str(not run.is_measured).lower()}"><ul>{items}</ul>{small}</section>'
+    )
+
+
+def runs_html(runs: Sequence[Run]) -> str:
+    """A row for each run, the latest first; a sentence where there are none."""
+    if not runs:
+        return (
+            '<p class="dm-none">Your edits will be listed here with their figures while this page is open. '
+            "Nobody else sees them.</p>"
+        )
+    shown = columns(runs)
+    facts = ("Run", "It should show", "Model", "Seed", "Time")
+    head = "".join(f'<th scope="col">{name}</th>' for name in facts) + "".join(map(_heading, shown))
+    body = "".join(_row(run, shown) for run in reversed(runs))
+    return (
+        '<div class="dm-runs" tabindex="0" role="region" aria-label="Your runs">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{_legend(runs)}"
+    )
+
+
+def _item(name: str, wording: Wording) -> str:
+    return (
+        f'<li data-measure="{name}" data-verdict="{wording.verdict}"><span>{escape(wording.sentence)}</span>'
+        f"<output>{escape(wording.figure)}</output></li>"
+    )
+
+
+def _heading(column: Column) -> str:
+    judge = f"<small>{escape(column.judge)}</small>" if column.judge else ""
+    question = escape(METRICS[column.name].question)
+    return f'<th scope="col" title="{question}">{SHORT[column.name]}{judge}</th>'
+
+
+def _row(run: Run, shown: Sequence[Column]) -> str:
+    model = run.model if run.method == "dreammotion" else f"{run.model}, {run.method}"
+    facts = (str(run.number), run.target_prompt, model, str(run.seed), format_seconds(run.seconds))
+    classes = ("", "dm-target", "dm-name", "", "")
+    cells = "".join(
+        f'<td class="{kind}">{escape(text)}</td>' if kind else f"<td>{escape(text)}</td>"
+        for kind, text in zip(classes, facts, strict=True)
+    )
+    waiting = "-" if run.is_measured else "…"
+    cells += "".join(
+        f"<td>{short_figure(column.figure_of(run)) if column.name in run.figures else waiting}</td>"
+        for column in shown
+    )
+    return f"<tr>{cells}</tr>"
+
+
+def _reasons(run: Run) -> list[str]:
+    """Why figures are missing."""
+    return [
+        f"{SHORT[name]} not measured: {found.note}."
+        for name, found in run.figures.items()
+        if found.value is None and name not in _EXPLAINED
+    ]
+
+
+def _judges(run: Run) -> list[str]:
+    words, motion = (
+        next((run.figures[name].judge for name in names if name in run.figures), "")
+        for names in (_BY_JUDGE, ("motion_fidelity",))
+    )
+    said = []
+    if words:
+        knows = ", which knows its own cartoon world and nothing else" if words == EMBEDDED_JUDGE else ""
+        said.append(f"Words and frames are judged by {words}{knows}.")
+    if motion:
+        said.append(f"Motion is followed by {motion}.")
+    return said
+
+
+def _legend(runs: Sequence[Run]) -> str:
+    scales = {
+        "background_difference": "largest change outside the selection, of 255",
+        "text_alignment": "agreement with the words, more is better",
+        "frame_consistency": "likeness of neighbouring frames, 1 is a still picture",
+        "motion_fidelity": "1 moves like the source",
+        "warping_error": "against the source's",
+        "colour_jitter": "against the source's",
+    }
+    said = "; ".join(f"<b>{SHORT[name]}</b>: {scales[name]}" for name in MEASURES)
+    judges = dict.fromkeys(sentence for run in runs for sentence in _judges(run))
+    return f'<p class="dm-judges">{said}. {escape(" ".join(judges))}</p>'

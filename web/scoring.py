@@ -1,4 +1,9 @@
-"""Measures the runs of visitors after their results are shown, for a few seconds at most."""
+"""Measures the runs of visitors after their results are shown, for a few seconds at most.
+
+What measuring an edit will take: tried on two frames first, so that nothing too long is begun.
+
+What measures results on this server: loaded once, when first asked for, for all visitors.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,8 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,15 +24,149 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dreammotion_core import MeasuredClip, MeasuredEdit
-from web.budget import Step, planned, working_seconds
-from web.failures import message_of
-from web.judging import AtHand, SharedInstruments
-from web.run_views import RUN_OUTPUTS, run_views
-from web.runs import MEASURES, Run, RunLog, Unmeasured, write_runs
+from dreammotion_core import (
+    EMBEDDED_JUDGE,
+    ClipJudge,
+    ConfigError,
+    DreamMotionError,
+    Instruments,
+    MeasuredClip,
+    MeasuredEdit,
+    judge_name,
+)
+from web.runs import MEASURES, RUN_OUTPUTS, SHORT, Run, RunLog, Unmeasured, run_views, write_runs
+from web.views import Update
 from web.visitors import VisitorStore
-from web.wiring import Update
-from web.wording import SHORT
+from web.wiring import message_of
+
+JUDGED = ("text_alignment", "frame_consistency")
+"""Measures that ask the judge; both look at the same features."""
+
+_BY_PIXEL = ("colour_jitter", "warping_error", "motion_fidelity")
+"""Measures that look at every pixel, those first of which the others take over what was worked out."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Measures that are taken together or not at all.
+
+    Attributes:
+        names: of them.
+        seconds: that they will take once the steps before are done.
+    """
+
+    names: tuple[str, ...]
+    seconds: float
+
+
+def working_seconds(work: Callable[[], Any]) -> float:
+    """How long something keeps this thread at work: where others work too, that does not become longer."""
+    before = time.thread_time()
+    work()
+    return time.thread_time() - before
+
+
+def planned(edit: MeasuredEdit, *, names: Collection[str], judge_seconds: float) -> list[Step]:
+    """The steps of measuring an edit, the cheapest first.
+
+    Args:
+        edit: with what is known of its source by now.
+        names: of the measures wanted; those that ask a judge are left out where there is none.
+        judge_seconds: that the judge takes for a frame.
+    """
+    beginning, pairs = edit.beginning(2), len(edit.source.frames) - 1
+    ranked: list[tuple[float, Step]] = []
+    so_far = 0.0
+    for name in (name for name in _BY_PIXEL if name in names):
+        seconds = pairs * working_seconds(partial(beginning.measure, name))
+        so_far += seconds
+        ranked.append((so_far, Step((name,), seconds)))
+    judge = edit.instruments.judge
+    if judge is not None:
+        clips = [clip for clip in (edit.source, edit.edited) if not clip.knows_features(judge)]
+        seconds = judge_seconds * sum(len(clip.frames) for clip in clips)
+        ranked.append((seconds, Step(tuple(name for name in JUDGED if name in names), seconds)))
+    return [step for _, step in sorted(ranked, key=lambda entry: entry[0])]
+
+
+@dataclass(frozen=True, eq=False)
+class AtHand:
+    """What measures.
+
+    Attributes:
+        instruments: the judge, if there is one, and the tracker.
+        judge_seconds: that the judge takes for a frame.
+        problem: why there is no judge, in plain words; empty where there is one.
+    """
+
+    instruments: Instruments
+    judge_seconds: float = 0.0
+    problem: str = ""
+
+
+class SharedInstruments:
+    """The judges that visitors can choose from, and the tracker. Safe to use from several threads.
+
+    Args:
+        judges: of words and frames, as `ClipJudge.from_pretrained` takes them, the first for newcomers. The
+            embedded one can be chosen in any case.
+        load: loads one; called until it succeeds once for each.
+
+    Raises:
+        ModelLoadError: if there cannot be such a judge.
+        ConfigError: if two have the same name, so that their figures could not be told apart.
+    """
+
+    def __init__(
+        self, judges: Sequence[str] = (), *, load: Callable[[str], ClipJudge] = ClipJudge.from_pretrained
+    ) -> None:
+        self._load = load
+        self._given: dict[str, str] = {}
+        for given in dict.fromkeys((*judges, EMBEDDED_JUDGE)):
+            name = judge_name(given)
+            if name in self._given:
+                raise ConfigError(f"two judges are called {name!r}; rename the folder of one")
+            self._given[name] = given
+        self._complete: dict[str, AtHand] = {}
+        self._locks = {name: threading.Lock() for name in self._given}
+
+    @property
+    def judges(self) -> list[str]:
+        """Names of the judges, that of newcomers first."""
+        return list(self._given)
+
+    def is_loaded(self, judge: str) -> bool:
+        """Whether `get` is quick."""
+        return judge in self._complete
+
+    def check(self, judge: Any) -> str:
+        """A choice out of whatever the browser sent; None takes the first.
+
+        Raises:
+            ConfigError: if there is no such judge.
+        """
+        chosen = self.judges[0] if judge is None else judge
+        if chosen not in self.judges:
+            raise ConfigError(f"there is no judge {judge!r}; choose one of: {', '.join(self.judges)}")
+        return str(chosen)
+
+    def get(self, judge: str) -> AtHand:
+        """What measures; without a judge where it cannot be loaded."""
+        with self._locks[judge]:
+            try:
+                if judge not in self._complete:
+                    self._complete[judge] = _timed(self._load(self._given[judge]))
+            except DreamMotionError as error:
+                return AtHand(Instruments(), problem=f"Words and frames were not judged: {error}.")
+            return self._complete[judge]
+
+
+def _timed(judge: ClipJudge) -> AtHand:
+    look = partial(judge.image_features, np.zeros((1, 224, 224, 3), np.uint8))
+    # The first look also sets things up.
+    look()
+    return AtHand(Instruments(judge=judge), working_seconds(look))
+
 
 SCORE_OUTPUTS = RUN_OUTPUTS
 """Names of the components that measuring changes."""

@@ -1,14 +1,173 @@
-"""What the canvas shows of a clip and its objects, as plain JSON values."""
+"""What the canvas shows of a clip and its objects, as plain JSON values.
+
+The strip under the canvas: for each frame, how far its masks can be believed, and why, in plain words.
+
+The objects of a clip painted over one of its frames, as the edit will take them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from segmentation import Prompt, Selection, TrackedObject, describe_problem
-from web.clip import Clip
-from web.mask_strip import cells_view, notices
-from web.overlays import overlay
+import numpy as np
+from numpy.typing import NDArray
+
+from dreammotion_core import MaskError, feathered_alpha, grown_mask
+from segmentation import FrameHealth, Level, Prompt, Selection, TrackedObject, describe_problem, invert
+from segmentation import next_doubtful as next_doubtful_of_one
+from web.clip import Clip, refined_masks
+from web.encoding import MASK_COLOUR, Layer, encode_overlay
+from web.form import Refinement
+
+_WORST_LAST = ("known", Level.GOOD, Level.DOUBTFUL, Level.BAD, "missing")
+
+
+def cells_view(clip: Clip) -> list[dict[str, Any]]:
+    """One for each frame: ``{"state", "words"}``; of several objects the worst state counts.
+
+    The state is that of the health (good, doubtful, bad), "missing" where a mask has still to be made, or
+    "empty" where nothing is selected at all.
+    """
+    selected = [tracked for tracked in clip.project.objects if tracked.prompts]
+    if not selected:
+        return [{"state": "empty", "words": "nothing is selected yet"}] * len(clip.video)
+    columns = [_states(clip, tracked) for tracked in selected]
+    has_names = len(selected) > 1
+    cells = []
+    for states in zip(*columns, strict=True):
+        worst = max((state for state, _ in states), key=_WORST_LAST.index)
+        reasons = [
+            f"{tracked.name}: {words}" if has_names and worst is not Level.GOOD else words
+            for tracked, (state, words) in zip(selected, states, strict=True)
+            if state == worst and words
+        ]
+        cells.append({"state": str(worst), "words": "; ".join(dict.fromkeys(reasons))})
+    return cells
+
+
+def next_doubtful(clip: Clip, *, after: int) -> tuple[int, int] | None:
+    """The next frame to look at, and the number of the object to look at there.
+
+    Args:
+        clip: with objects that are followed.
+        after: 0-based frame that is shown now.
+    """
+    found = [
+        (frame <= after, frame, tracked.number)
+        for tracked, health in _reviewed(clip)
+        if (frame := next_doubtful_of_one(health, after=after)) is not None
+    ]
+    if not found:
+        return None
+    _, frame, number = min(found)
+    return frame, number
+
+
+def notices(clip: Clip) -> list[str]:
+    """What a visitor should know about the whole clip: remarks, cuts, scenes without an object, losses."""
+    texts = list(clip.remarks)
+    if clip.tracks.cuts:
+        frames = " and ".join(str(cut + 1) for cut in clip.tracks.cuts)
+        texts.append(f"A new scene begins at frame {frames}. Objects are not followed from scene to scene.")
+    unreached = clip.tracks.unreached_scenes(clip.project)
+    texts += [scene.message for scene in unreached]
+    for tracked, health in _reviewed(clip):
+        elsewhere = {index for scene in unreached if scene.number == tracked.number for index in scene.within}
+        lost = [
+            each.frame_index
+            for each in health
+            if each.area == 0 and each.level is not Level.GOOD and each.frame_index not in elsewhere
+        ]
+        if lost:
+            texts.append(
+                f"{tracked.name} was not found on {_listed(lost)}. Click it there; "
+                "where it is hidden, nothing has to be done."
+            )
+    return texts
+
+
+def _states(clip: Clip, tracked: TrackedObject) -> list[tuple[str, str]]:
+    missing = set(clip.tracks.missing_frames(clip.project, number=tracked.number))
+    if missing:
+        words = {True: "not followed yet", False: ""}
+        return [("missing" if i in missing else "known", words[i in missing]) for i in range(len(clip.video))]
+    return [(each.level, _words(tracked, each)) for each in clip.review(tracked.number)]
+
+
+def _words(tracked: TrackedObject, health: FrameHealth) -> str:
+    if health.frame_index in tracked.confirmed_frames:
+        return "selected by you"
+    return ", ".join(health.reasons) or "looks good"
+
+
+def _reviewed(clip: Clip) -> Iterator[tuple[TrackedObject, tuple[FrameHealth, ...]]]:
+    for tracked in clip.project.objects:
+        if tracked.prompts and not clip.tracks.missing_frames(clip.project, number=tracked.number):
+            yield tracked, clip.review(tracked.number)
+
+
+def _listed(frames: Sequence[int]) -> str:
+    """For example "frames 3 to 5 and 9", counted from 1."""
+    runs: list[list[int]] = []
+    for frame in frames:
+        if runs and frame == runs[-1][1] + 1:
+            runs[-1][1] = frame
+        else:
+            runs.append([frame, frame])
+    words = [str(a + 1) if a == b else f"{a + 1} to {b + 1}" for a, b in runs]
+    plural = "frames" if len(frames) > 1 else "frame"
+    return f"{plural} {' and '.join(words)}"
+
+
+def overlay(clip: Clip, *, index: int) -> str | None:
+    """A PNG data URI of the objects on a frame; None where there are none.
+
+    What the edit changes is tinted, as far as it is grown, shrunk, feathered or inverted; objects that it
+    leaves alone are outlined.
+
+    Args:
+        clip: with the objects and what is done to their masks.
+        index: 0-based frame.
+
+    Raises:
+        SelectionError: if there is no such frame.
+    """
+    snapshot, within = clip.snapshot(), range(index, index + 1)
+    masks = {
+        tracked: refined_masks(snapshot, number=tracked.number, within=within)
+        for tracked in snapshot.selected
+    }
+    edited = [tracked for tracked in masks if tracked in snapshot.chosen]
+    layers = [Layer(masks[tracked][0], tracked.colour) for tracked in masks if tracked not in edited]
+    if edited:
+        layers += _taken(snapshot.refinement, {tracked: masks[tracked] for tracked in edited})
+    if not any(layer.mask.any() for layer in layers):
+        return None
+    return encode_overlay(layers, size=clip.video.size)
+
+
+def _taken(refinement: Refinement, masks: Mapping[TrackedObject, NDArray[np.bool_]]) -> list[Layer]:
+    """What the edit takes of a frame: the objects as one, and only then each in its own colour."""
+    together = np.any(list(masks.values()), axis=0)
+    taken = _grown(invert(together) if refinement.is_inverted else together, pixels=refinement.grow)
+    opacity = feathered_alpha(taken, width=refinement.feather)[0]
+    if refinement.is_inverted:
+        return [Layer(taken[0], MASK_COLOUR, opacity)]
+    reach = max(0, refinement.grow)
+    return [
+        Layer((taken & _grown(mask, pixels=reach))[0], tracked.colour, opacity)
+        for tracked, mask in masks.items()
+    ]
+
+
+def _grown(mask: NDArray[np.bool_], *, pixels: int) -> NDArray[np.bool_]:
+    try:
+        return grown_mask(mask, pixels=pixels)
+    except MaskError:
+        # Nothing is left of it on this frame, and nothing is what is to be seen.
+        return np.zeros_like(mask)
+
 
 GREETING = "Click the object that you want to change."
 

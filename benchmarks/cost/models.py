@@ -2,12 +2,17 @@
 
 Only the denoiser has its real size. Autoencoder and text encoder, which no step calls, are as small as
 their classes allow.
+
+The autoencoders and text encoders of the published models, in their exact shapes; see `random_models`.
+
+Show-1 with random weights, all of its networks in their exact shapes; see `random_models`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,19 +23,35 @@ from diffusers import (
     CogVideoXDDIMScheduler,
     CogVideoXTransformer3DModel,
     DDIMScheduler,
+    UNet2DConditionModel,
     UNet3DConditionModel,
     WanTransformer3DModel,
 )
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, T5Tokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 
 from dreammotion_core import EditConfig
-from dreammotion_core.method.prior import Backend, ModelSpec
+from dreammotion_core.method.editing import EditTask, PromptEmbeds
+from dreammotion_core.method.prior import Backend
+from dreammotion_core.models.cascade.backend import CascadeBackend
+from dreammotion_core.models.cascade.manifest import SHOW_1_MANIFEST
+from dreammotion_core.models.cascade.stages import CascadeStages, PixelStage
+from dreammotion_core.models.cascade.unet import Show1UNet
+from dreammotion_core.models.catalog import SHOW_1, ZEROSCOPE
 from dreammotion_core.models.cogvideox import CogVideoXBackend
-from dreammotion_core.backends.load_options import LoadOptions
+from dreammotion_core.models.loading import outer_dtype
+from dreammotion_core.models.placement import LoadOptions
 from dreammotion_core.models.unet3d import UNet3DBackend
 from dreammotion_core.models.wan import WanBackend
-from dreammotion_core.method.editing import EditTask, PromptEmbeds
+from dreammotion_core.spec import ModelSpec
 
 STRIDE = 8
 """Pixels per latent on each side, in all families here."""
@@ -244,3 +265,202 @@ CASES: Mapping[str, tuple[tuple[int, int], tuple[int, ...]]] = {
     "cogvideox-2b": ((320, 576), (17, 33)),
 }
 """Exact model -> (height, width) of a clip in pixels, and numbers of frames to measure."""
+
+_LARGE_T5 = {"d_model": 4096, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
+_LARGE_T5 |= {"feed_forward_proj": "gated-gelu"}
+
+
+def _image_vae() -> nn.Module:
+    """The autoencoder of Stable Diffusion, which ZeroScope and ModelScope share."""
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    return AutoencoderKL(
+        block_out_channels=(128, 256, 512, 512), layers_per_block=2, sample_size=512, **blocks
+    )
+
+
+def _clip() -> nn.Module:
+    """The text encoder of OpenCLIP's ViT-H without its last layer."""
+    widths = {"hidden_size": 1024, "intermediate_size": 4096, "projection_dim": 1024}
+    return CLIPTextModel(
+        CLIPTextConfig(**widths, num_attention_heads=16, num_hidden_layers=23, hidden_act="gelu")
+    )
+
+
+def t5() -> nn.Module:
+    """The text encoder of T5 v1.1 XXL."""
+    return T5EncoderModel(T5Config(vocab_size=32128, **_LARGE_T5))
+
+
+IMAGE_PARTS = {"vae": _image_vae, "text_encoder": _clip}
+_WAN_PARTS = {
+    "vae": AutoencoderKLWan,
+    "text_encoder": lambda: UMT5EncoderModel(UMT5Config(vocab_size=256384, **_LARGE_T5)),
+}
+_COGVIDEOX_PARTS = {
+    "vae": partial(
+        AutoencoderKLCogVideoX,
+        down_block_types=("CogVideoXDownBlock3D",) * 4,
+        up_block_types=("CogVideoXUpBlock3D",) * 4,
+    ),
+    "text_encoder": t5,
+}
+
+PUBLISHED: Mapping[str, Mapping[str, Callable[[], nn.Module]]] = {
+    "zeroscope": IMAGE_PARTS,
+    "modelscope": IMAGE_PARTS,
+    "wan-1.3b": _WAN_PARTS,
+    "wan-14b": _WAN_PARTS,
+    "cogvideox-2b": _COGVIDEOX_PARTS,
+    "cogvideox-5b": _COGVIDEOX_PARTS,
+}
+"""Model -> what makes its autoencoder and text encoder; what is not given is as the classes have it."""
+
+
+def as_loaded(make: Callable[[], nn.Module], torch_dtype: torch.dtype) -> Callable[[], nn.Module]:
+    """Makes a part beside a denoiser in the precision that loading gives it.
+
+    Args:
+        make: makes an autoencoder or a text encoder.
+        torch_dtype: of the denoiser.
+    """
+
+    def made() -> nn.Module:
+        part = _made(make, torch_dtype)
+        if not isinstance(part, T5EncoderModel | UMT5EncoderModel):
+            return _made(make, outer_dtype(torch_dtype))
+        # In float16, transformers keeps these layers wide, whose values have no room in it.
+        wide = (part._keep_in_fp32_modules or ()) if torch_dtype == torch.float16 else ()
+        for name, layer in part.named_modules():
+            if name.rpartition(".")[-1] in wide:
+                layer.weight = nn.Parameter(layer.weight.float(), requires_grad=False)
+        return part
+
+    return made
+
+
+def _made(make: Callable[[], nn.Module], torch_dtype: torch.dtype) -> nn.Module:
+    found = torch.get_default_dtype()
+    torch.set_default_dtype(torch_dtype)
+    try:
+        return make()
+    finally:
+        torch.set_default_dtype(found)
+
+
+TEXT_WIDTH = 4096
+"""Of the text encoder that all stages in pixels share."""
+NUM_TOKENS = 77
+"""That all stages read."""
+
+_COMMON: Mapping[str, Any] = {
+    "act_fn": "gelu",
+    "addition_embed_type": "text",
+    "addition_embed_type_num_heads": 64,
+    "attention_head_dim": 64,
+    "cross_attention_norm": "group_norm",
+    "encoder_hid_dim": TEXT_WIDTH,
+    "norm_eps": 1e-5,
+    "norm_num_groups": 32,
+    "out_channels": 6,
+    "resnet_time_scale_shift": "scale_shift",
+}
+
+
+def _levels(num_plain: int, num_attending: int) -> dict[str, tuple[str, ...]]:
+    down = ("ResnetDownsampleBlock3D",) * num_plain + ("SimpleCrossAttnDownBlock3D",) * num_attending
+    up = ("SimpleCrossAttnUpBlock3D",) * num_attending + ("ResnetUpsampleBlock3D",) * num_plain
+    return {"down_block_types": down, "up_block_types": up}
+
+
+BASE: dict[str, Any] = {
+    **_COMMON,
+    **_levels(1, 3),
+    "sample_size": 64,
+    "in_channels": 3,
+    "block_out_channels": (320, 640, 960, 1280),
+    "layers_per_block": 3,
+    "cross_attention_dim": 1280,
+}
+"""Configuration of the U-Net of the key frames; below, those of the later stages in pixels."""
+INTERPOLATION = BASE | {"in_channels": 7}
+SUPER_RESOLUTION: dict[str, Any] = {
+    **_COMMON,
+    **_levels(3, 2),
+    "in_channels": 6,
+    "block_out_channels": (128, 256, 512, 768, 768),
+    "layers_per_block": (2, 2, 3, 4, 2),
+    "cross_attention_dim": 768,
+    "class_embed_type": "timestep",
+    "mid_block_scale_factor": 1.4142271248762552,
+    "resnet_out_scale_factor": 1.4142271248762552,
+    "resnet_skip_time_act": True,
+    "time_embedding_act_fn": "gelu",
+    "time_embedding_dim": 768,
+}
+LATENT: dict[str, Any] = {}
+"""Of the last stage, which is as large as ZeroScope, the default of diffusers' class."""
+FIRST_FRAME = SUPER_RESOLUTION | {
+    "block_out_channels": (160, 320, 640, 960, 1280),
+    "layers_per_block": (2, 2, 3, 5, 5),
+    "cross_attention_dim": 1280,
+    "time_embedding_dim": 1280,
+}
+
+
+def as_image_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The same levels as diffusers' image U-Net spells them."""
+    levels = {
+        key: tuple(name.replace("3D", "2D") for name in config[key])
+        for key in ("down_block_types", "up_block_types")
+    }
+    rest = {"in_channels": 3, "out_channels": 6, "mid_block_type": "UNetMidBlock2DSimpleCrossAttn"}
+    return {**rest, **config, **levels}
+
+
+def published_cascade(
+    options: LoadOptions,
+    *,
+    text_encoder: Callable[[], nn.Module],
+    latent_parts: Mapping[str, Callable[[], nn.Module]],
+) -> CascadeBackend:
+    """All of Show-1, in the precision of the options.
+
+    Args:
+        options: precision and profile.
+        text_encoder: makes the one that the stages in pixels share.
+        latent_parts: make ``vae`` and ``text_encoder`` of the last stage.
+    """
+    found = torch.get_default_dtype()
+    torch.set_default_dtype(options.dtype)
+    try:
+        picture = as_image_config(FIRST_FRAME) | {"encoder_hid_dim_type": "text_proj"}
+        stages = CascadeStages(
+            key_frames=_stage(Show1UNet(**BASE)),
+            interpolation=_stage(Show1UNet(**INTERPOLATION)),
+            super_resolution=(
+                _stage(UNet2DConditionModel(**picture)),
+                _stage(Show1UNet(**SUPER_RESOLUTION)),
+            ),
+            latent=UNet3DBackend(
+                ZEROSCOPE,
+                unet=UNet3DConditionModel(**LATENT),
+                tokenizer=empty_tokenizer(77),
+                scheduler=DDIMScheduler(),
+                options=options,
+                **{name: make() for name, make in latent_parts.items()},
+            ),
+        )
+        return CascadeBackend(
+            SHOW_1,
+            manifest=SHOW_1_MANIFEST,
+            tokenizer=empty_tokenizer(77),
+            text_encoder=text_encoder(),
+            stages=stages,
+            options=options,
+        )
+    finally:
+        torch.set_default_dtype(found)
+
+
+def _stage(unet: nn.Module) -> PixelStage:
+    return PixelStage(unet, DDIMScheduler())

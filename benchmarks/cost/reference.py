@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.cost.models import StepInputs
-from dreammotion_core.method.prior import Backend
-from dreammotion_core.backends.checkpointing import Checkpointing
-from dreammotion_core.backends.load_options import LoadOptions
 from dreammotion_core.method.distillation import classifier_free_guidance, masked_direction
 from dreammotion_core.method.keys import KeyCapture
 from dreammotion_core.method.parameterization import add_noise
+from dreammotion_core.method.prior import Backend
 from dreammotion_core.method.similarity import spatial_matching_direct, temporal_matching
+from dreammotion_core.models.placement import Checkpointing, LoadOptions
 
 
 def naive_step(backend: Backend, inputs: StepInputs) -> Tensor:

@@ -24,26 +24,19 @@ from typing import Any
 
 from transformers.utils.logging import disable_progress_bar
 
+from benchmarks.arguments import count_of, part_of, setting_of
 from benchmarks.paper_tables.pairs import NUM_PAIRS, StudyPairs, folder_pairs, world_pairs
 from benchmarks.paper_tables.report import write_report
-from benchmarks.paper_tables.runs import (
-    BASE,
-    STUDY,
-    check_study,
-    possible_variants,
-    run_part,
-    study_variants,
-)
+from benchmarks.paper_tables.runs import BASE, STUDY, check_study, possible_variants, run_part, study_variants
 from benchmarks.paper_tables.summary import FOREIGN, FULL, summarise_study
-from benchmarks.arguments import count_of, part_of, setting_of
 from dreammotion_core import DreamMotionPipeline, MemorySourceCache
-from dreammotion_core.method.prior import ModelSpec
-from dreammotion_core.cli_evaluation import add_instruments
 from dreammotion_core.cli.evaluating import given_instruments
+from dreammotion_core.cli.options import add_instruments
 from dreammotion_core.errors import ConfigError, DreamMotionError
-from dreammotion_core.methods.variants import VARIANTS
 from dreammotion_core.evaluation import CoTracker, FlowTracker
-from dreammotion_core.source_branch import weights_digest
+from dreammotion_core.evaluation.ablation import VARIANTS
+from dreammotion_core.method.source_cache import weights_digest
+from dreammotion_core.spec import ModelSpec
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

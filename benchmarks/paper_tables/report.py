@@ -25,9 +25,9 @@ from benchmarks.paper_tables.summary import (
     StudySummary,
     estimate_text,
 )
+from dreammotion_core.evaluation.ablation import Variant
+from dreammotion_core.evaluation.board import html_page, html_table, markdown_table
 from dreammotion_core.media.atomic import written_atomically
-from dreammotion_core.methods.variants import Variant
-from dreammotion_core.reports.page import html_page, html_table, markdown_table
 from dreammotion_core.values import Frames
 
 THUMBNAIL = 128

@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.paper_tables.pairs import Pair
-from benchmarks.paper_prompts import named
+from benchmarks.paper_tables.pairs import Pair, named
 from benchmarks.results import Results
-from dreammotion_core.checks import selection
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError
-from dreammotion_core.methods import method_for
-from dreammotion_core.methods.variants import VARIANTS, Variant, known_variants
 from dreammotion_core.evaluation import Instruments, evaluate_edit
-from dreammotion_core.pipeline import DreamMotionPipeline
+from dreammotion_core.evaluation.ablation import VARIANTS, Variant, known_variants
+from dreammotion_core.method.baselines import method_for
+from dreammotion_core.pipeline import DreamMotionPipeline, selection
 from dreammotion_core.values import Frames, Mask
 
 BASE = {"keep_detail": False, "colour_smoothing": 0.0}

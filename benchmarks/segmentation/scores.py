@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreammotion_core.metrics.mask_overlap import region_similarity
+from dreammotion_core.evaluation.pixels import region_similarity
 from segmentation.base import FrameMask
 
 BOUND_THRESHOLD = 0.008

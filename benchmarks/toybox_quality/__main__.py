@@ -20,16 +20,16 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks.arguments import count_of, part_of, setting_of
 from benchmarks.judge import Judge
-from benchmarks.toybox_quality.summary import summarise
 from benchmarks.results import Results
 from benchmarks.toybox_quality.sampling import sample_video
-from benchmarks.arguments import count_of, part_of, setting_of
+from benchmarks.toybox_quality.summary import summarise
 from benchmarks.world_cases import KINDS, edit_case, edit_indices, sample_case
 from dreammotion_core import DreamMotionPipeline, EditConfig, Video
-from dreammotion_core.backends.registry import find_model
 from dreammotion_core.errors import DreamMotionError
-from dreammotion_core.source_branch import weights_digest
+from dreammotion_core.method.source_cache import weights_digest
+from dreammotion_core.models.catalog import find_model
 from training.world import Shot, caption, render
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dreammotion_core.method.prior import Backend
+from dreammotion_core.finishing import to_pixels
 from dreammotion_core.method.parameterization import add_noise
-from dreammotion_core.resizing import to_pixels
+from dreammotion_core.method.prior import Backend
 from dreammotion_core.values import Frames
 
 LAST_TIMESTEP = 999

@@ -10,13 +10,12 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.judge import Judge
-from benchmarks.toybox_quality.measures import Measures, measure_edit, measure_sample
 from benchmarks.results import Results
 from benchmarks.sheets import Cell, contact_sheet
+from benchmarks.toybox_quality.measures import Measures, measure_edit, measure_sample, rendered, shot_like
 from benchmarks.world_cases import KINDS, edit_case, sample_case
-from benchmarks.world_tests import rendered, shot_like
-from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.errors import ConfigError
+from dreammotion_core.media.atomic import written_atomically
 
 DECISIVE = {"colour": "renderer", "material": "judge", "noun": "judge"}
 """Whose test says whether an edit succeeded: a pattern may lie elsewhere than the renderer's, and a noun

@@ -2,14 +2,20 @@
 
 ``python -m dreammotion_core --help`` explains it. Only this module prints; it and `cli_selecting` alone of
 the package know `segmentation`.
+
+Refuses a command line whose results would overwrite what it reads, or one another.
+
+What the command line says of steps and results of an edit.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import assert_never
 
@@ -17,33 +23,119 @@ from diffusers.utils import logging as diffusers_logging
 from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
-from dreammotion_core.method.prior import ModelSpec
-from dreammotion_core.backends.registry import find_model, list_models
-from dreammotion_core.cli_ablation import ablated, check_ablation
-from dreammotion_core.cli.options import build_parser, given_clip, given_device, given_load_options
-from dreammotion_core.cli.evaluating import measured
-from dreammotion_core.cli_places import check_places, given_receipt
+from dreammotion_core.cli.evaluating import ablated, check_ablation, measured
+from dreammotion_core.cli.options import (
+    build_parser,
+    given_clip,
+    given_config,
+    given_device,
+    given_load_options,
+)
 from dreammotion_core.cli.selecting import (
     SelectedObject,
     check_one_way_to_select,
     follow_selection,
     read_given_mask,
 )
-from dreammotion_core.cli_settings import given_config
-from dreammotion_core.cli_words import losses_words, outside_words
-from dreammotion_core.errors import BackendError, DreamMotionError, InputError, OutOfMemoryError
-from dreammotion_core.events import EditEvent, Finished, Preview, StageDone, Started, StepDone
-from dreammotion_core.media.frames import write_frames
+from dreammotion_core.errors import BackendError, ConfigError, DreamMotionError, InputError, OutOfMemoryError
+from dreammotion_core.media.frames import check_empty_folder, write_frames
 from dreammotion_core.media.masks import check_mask_target, write_masks
+from dreammotion_core.media.video import check_target, write_video
+from dreammotion_core.models.catalog import find_model, list_models
 from dreammotion_core.models.download import download_model
 from dreammotion_core.pipeline import DreamMotionPipeline
-from dreammotion_core.png_files import check_empty_folder
-from dreammotion_core.preflight import Trial, measure_edit
-from dreammotion_core.preflight_words import describe_memory, describe_preflight
+from dreammotion_core.preflight import Trial, describe_memory, describe_preflight, measure_edit
 from dreammotion_core.receipt import build_receipt, write_receipt
-from dreammotion_core.values import EditOutput, Notice, Video
-from dreammotion_core.media.video import check_target, write_video
+from dreammotion_core.spec import ModelSpec
+from dreammotion_core.values import (
+    EditEvent,
+    EditOutput,
+    Finished,
+    Notice,
+    Preview,
+    StageDone,
+    Started,
+    StepDone,
+    StepLosses,
+    Video,
+)
 from segmentation import SegmentationError, SegmenterSpec, list_segmenters
+
+_READ = {
+    "video": "the clip",
+    "edited": "the edit",
+    "mask": "--mask",
+    "edited_mask": "--edited-mask",
+    "checkpoint": "--checkpoint",
+    "cotracker": "--cotracker",
+}
+_WRITTEN = {"out": "--out", "frames_dir": "--frames-dir", "receipt": "--receipt", "json": "--json"}
+
+
+def given_receipt(options: argparse.Namespace) -> Path:
+    """Where the receipt of ``edit`` goes: beside the edited clip unless said otherwise."""
+    return options.receipt or options.out.with_suffix(".json")  # type: ignore[no-any-return]
+
+
+def check_places(options: argparse.Namespace) -> None:
+    """Refuse early what would destroy an input or a result. Links do not hide that two places are one.
+
+    Args:
+        options: of any command.
+
+    Raises:
+        ConfigError: if a result would replace something that is read or become part of it, or two results
+            would go to one place.
+    """
+    read = _places(options, _READ)
+    written = _places(options, _WRITTEN)
+    if "receipt" in options:
+        written["--receipt"] = given_receipt(options)
+    for name, place in written.items():
+        for what, path in read.items():
+            if _is_same(place, path) or (place.suffix.lower() == ".png" and _is_same(place.parent, path)):
+                raise ConfigError(
+                    f"{name} {place} would be written over {what} ({path}), which is read; choose another "
+                    f"place for {name}"
+                )
+    for (name, place), (other, path) in permutations(written.items(), 2):
+        if _is_same(place, path) or (other == "--frames-dir" and _lies_in(place, path)):
+            raise ConfigError(
+                f"{name} {place} and {other} {path} would get in each other's way; choose another place for "
+                "one of them"
+            )
+
+
+def _places(options: argparse.Namespace, names: dict[str, str]) -> dict[str, Path]:
+    given = {said: getattr(options, name, None) for name, said in names.items()}
+    return {said: path for said, path in given.items() if path is not None}
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        # At least one is not there yet.
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _lies_in(place: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(folder)) in Path(os.path.realpath(place)).parents
+
+
+def losses_words(losses: StepLosses) -> str:
+    """The losses of a step, for the bar."""
+    return f"V-DDS {losses.appearance:.3f}, S-SSM {losses.spatial:.4f}, T-SSM {losses.temporal:.4f}"
+
+
+def outside_words(output: EditOutput) -> str:
+    """What an edit did outside its mask, which is not the given one where it was grown."""
+    difference, grow = output.max_difference_outside, output.config.mask_grow
+    if difference is None:
+        return "the whole frame was edited"
+    resized = f", {'grown' if grow > 0 else 'shrunk'} by {abs(grow)} pixels" if grow else ""
+    changed = f"changed by up to {difference} of 255 levels" if difference else "unchanged"
+    return f"outside the mask{resized}: {changed}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from dreammotion_core.cli.options import given_device
 from dreammotion_core.errors import ConfigError, MaskError
+from dreammotion_core.media.mask_levels import MaskStream
 from dreammotion_core.media.masks import read_masks
-from dreammotion_core.mask_streams import MaskStream
 from dreammotion_core.values import Mask, Video
 from segmentation import (
     Box,

@@ -1,30 +1,305 @@
-"""An edit being measured: each measure asked of clips, masks and instruments."""
+"""An edit being measured: each measure asked of clips, masks and instruments.
+
+The measures known by name: what each says, and which way is better.
+
+One figure of an edit, and how it is written for people.
+
+What measures: the judge of CLIP scores, the tracker of motion, the backbone of LPIPS.
+
+A clip being measured: what several measures of it, or of several edits of it, share is worked out once.
+
+Measures a finished edit by everything that its clips and the instruments at hand allow.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dreammotion_core.composite import max_difference_outside
-from dreammotion_core.errors import InputError, MetricError
-from dreammotion_core.evaluation.judges import ClipJudge, frame_consistency, text_alignment
-from dreammotion_core.evaluation.pixels import check_frames, check_mask, check_pair
-from dreammotion_core.metrics.colour_jitter import colour_jitter
-from dreammotion_core.metrics.fidelity import psnr, ssim
-from dreammotion_core.metrics.instruments import Instruments
-from dreammotion_core.metrics.mask_overlap import region_similarity
-from dreammotion_core.metrics.measured_clip import MeasuredClip
-from dreammotion_core.metrics.measurement import Measurement
-from dreammotion_core.evaluation.motion import motion_fidelity
-from dreammotion_core.metrics.registry import known_metrics
-from dreammotion_core.metrics.tracks import DEFAULT_GRID, PointTracks, grid_points
-from dreammotion_core.metrics.tracks_flow import FlowTracker
-from dreammotion_core.metrics.warping import warping_error
-from dreammotion_core.values import Mask
+from dreammotion_core.errors import ConfigError, InputError, MetricError
+from dreammotion_core.evaluation.judges import (
+    ClipJudge,
+    Features,
+    FrameLpips,
+    frame_consistency,
+    text_alignment,
+)
+from dreammotion_core.evaluation.motion import (
+    DEFAULT_GRID,
+    FlowTracker,
+    Motion,
+    Points,
+    PointTracker,
+    PointTracks,
+    grid_points,
+    motion_fidelity,
+    warping_error,
+)
+from dreammotion_core.evaluation.pixels import (
+    check_frames,
+    check_mask,
+    check_pair,
+    colour_jitter,
+    psnr,
+    region_similarity,
+    ssim,
+)
+from dreammotion_core.finishing import max_difference_outside
+from dreammotion_core.values import Frames, Mask
+
+Better = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """What a measure says.
+
+    Attributes:
+        name: short stable name.
+        label: as a column heading.
+        question: what it answers, in plain words.
+        better: which way is better; ``"neither"`` where an edit is free to change it.
+        scale: how to read the figure, in plain words.
+        digits: behind the point, for people.
+    """
+
+    name: str
+    label: str
+    question: str
+    better: Better
+    scale: str
+    digits: int = 3
+
+    @property
+    def arrow(self) -> str:
+        """Which way is better, as an arrow; empty where neither is."""
+        return {"higher": "↑", "lower": "↓", "neither": ""}[self.better]
+
+
+_KNOWN = (
+    Metric(
+        name="text_alignment",
+        label="Text-Align",
+        question="Does it show what the target prompt says?",
+        better="higher",
+        scale="cosine of picture and text, by one judge; only comparable with the same judge",
+    ),
+    Metric(
+        name="frame_consistency",
+        label="Frame-Con",
+        question="Do neighbouring frames belong together?",
+        better="higher",
+        scale="cosine of neighbouring frames; 1 is a still picture",
+    ),
+    Metric(
+        name="motion_fidelity",
+        label="Motion-Fidelity",
+        question="Does the object move as it did?",
+        better="higher",
+        scale="1 is the same motion, 0 unrelated motion",
+    ),
+    Metric(
+        name="motion_fidelity_frame",
+        label="Motion-Fidelity, whole frame",
+        question="Does everything in the frame move as it did?",
+        better="higher",
+        scale="1 is the same motion, 0 unrelated motion",
+    ),
+    Metric(
+        name="frame_lpips",
+        label="Frame-LPIPS",
+        question="How different does it look from the source?",
+        better="lower",
+        scale="0 is the same picture",
+    ),
+    Metric(
+        name="ssim_inside",
+        label="SSIM inside",
+        question="How much of the object's fine structure is left?",
+        better="neither",
+        scale="1 is the same picture",
+    ),
+    Metric(
+        name="psnr_inside",
+        label="PSNR inside",
+        question="How far are the object's pixels from the source's?",
+        better="neither",
+        scale="decibels; ∞ is the same picture",
+        digits=1,
+    ),
+    Metric(
+        name="ssim_outside",
+        label="SSIM outside",
+        question="How much of the background's structure is left?",
+        better="higher",
+        scale="1 is the same picture",
+    ),
+    Metric(
+        name="psnr_outside",
+        label="PSNR outside",
+        question="How far are the background's pixels from the source's?",
+        better="higher",
+        scale="decibels; ∞ is the same picture",
+        digits=1,
+    ),
+    Metric(
+        name="background_difference",
+        label="Background change",
+        question="Did anything outside the selection change?",
+        better="lower",
+        scale="largest change of any pixel, in 8-bit levels; 0 is untouched",
+        digits=0,
+    ),
+    Metric(
+        name="warping_error",
+        label="Warping error (thousandths)",
+        question="Does the object shimmer where the source only moves?",
+        better="lower",
+        scale="squared RGB difference along the source's motion; compare with the source's own",
+        digits=2,
+    ),
+    Metric(
+        name="colour_jitter",
+        label="Colour jitter",
+        question="Does the object's colour flicker as a whole?",
+        better="lower",
+        scale="CIELAB units a frame; below 1 is hardly seen",
+        digits=2,
+    ),
+    Metric(
+        name="mask_overlap",
+        label="Mask IoU",
+        question="Did the object keep its outline?",
+        better="higher",
+        scale="1 is the same outline",
+    ),
+)
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _KNOWN}
+"""All measures by name, in the order of a report."""
+
+
+def known_metrics(names: Iterable[str] | None) -> tuple[Metric, ...]:
+    """The measures of some names, in the order of `METRICS`; all for None.
+
+    Raises:
+        ConfigError: if there is no measure of a name.
+    """
+    wanted = set(METRICS) if names is None else set(names)
+    if unknown := sorted(wanted - set(METRICS)):
+        raise ConfigError(f"there is no metric {', '.join(unknown)}; known are: {', '.join(METRICS)}")
+    return tuple(metric for name, metric in METRICS.items() if name in wanted)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One figure of an edit.
+
+    Attributes:
+        metric: what it says.
+        value: of the edit; None where it could not be measured.
+        source_value: the same of the source by itself, where that tells how to read it.
+        judge: the model or tracker behind it; empty for arithmetic on pixels. Figures of different judges
+            must not be compared.
+        note: why there is no value, and what to do about it.
+    """
+
+    metric: Metric
+    value: float | None
+    source_value: float | None = None
+    judge: str = ""
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """The value for people, such as ``"0.934"``, ``"∞"`` or ``"-"``."""
+        return figure(self.value, digits=self.metric.digits)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; infinite ones as text."""
+        values = {"value": self.value, "source_value": self.source_value}
+        readable = {name: v if v is None or math.isfinite(v) else str(v) for name, v in values.items()}
+        return {"metric": self.metric.name, **readable, "judge": self.judge, "note": self.note}
+
+
+def figure(value: float | None, *, digits: int) -> str:
+    """A figure for people: so many digits behind the point, ``"∞"``, or ``"-"`` for None."""
+    if value is None:
+        return "-"
+    return "∞" if math.isinf(value) else f"{value:.{digits}f}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Instruments:
+    """What measures. Those that are missing leave their figures out, with a note.
+
+    Attributes:
+        judge: of CLIP scores.
+        tracker: of motion.
+        lpips: of perceptual distance.
+    """
+
+    judge: ClipJudge | None = None
+    tracker: PointTracker = field(default_factory=FlowTracker)
+    lpips: FrameLpips | None = None
+
+
+class MeasuredClip:
+    """Keeps what measuring found out about a clip. Hand the same one to every edit of a source.
+
+    Args:
+        frames: (F, H, W, 3) uint8 RGB.
+
+    Raises:
+        VideoError: if it is no clip.
+    """
+
+    def __init__(self, frames: Frames) -> None:
+        check_frames(frames)
+        self.frames = frames
+        self._judged: tuple[ClipJudge, Features] | None = None
+
+    @cached_property
+    def motion(self) -> Motion:
+        """Its optical flow; the costliest thing to know, 16 bytes a pixel."""
+        return Motion.of(self.frames)
+
+    def knows_features(self, judge: ClipJudge) -> bool:
+        """Whether `features` costs nothing."""
+        return self._judged is not None and self._judged[0] is judge
+
+    def features(self, judge: ClipJudge) -> Features:
+        """(F, D) unit vectors of its frames; those of the latest judge are kept."""
+        if self._judged is None or self._judged[0] is not judge:
+            self._judged = judge, judge.image_features(self.frames)
+        return self._judged[1]
+
+    def tracks(self, tracker: PointTracker, *, points: Points, start: int = 0) -> PointTracks:
+        """Tracks of (T, 2) points of one of its frames, from that frame on.
+
+        Raises:
+            VideoError: if there are fewer than two frames from there on.
+        """
+        check_frames(self.frames[start:], fewest=2)
+        if isinstance(tracker, FlowTracker):
+            return tracker.along(self.motion.part(start, None), points=points)
+        return tracker(self.frames[start:], points=points)
+
+    def part(self, first: int, end: int | None = None) -> MeasuredClip:
+        """The clip from one frame to before another, with what is known of it."""
+        part = MeasuredClip(self.frames[first:end])
+        if "motion" in vars(self):
+            part.motion = self.motion.part(first, end)
+        if self._judged is not None:
+            judge, features = self._judged
+            part._judged = judge, features[first:end]
+        return part
+
 
 MOST_STARTS = 8
 """Frames at the most, evenly spread, on which points are sown that optical flow follows."""
@@ -246,3 +521,46 @@ MEASURES: Mapping[str, Callable[[MeasuredEdit], Figure]] = {
     "colour_jitter": MeasuredEdit.colour_jitter,
     "mask_overlap": MeasuredEdit.mask_overlap,
 }
+
+
+def evaluate_edit(
+    source: Frames | MeasuredClip,
+    *,
+    edited: Frames,
+    mask: Mask | None = None,
+    target_prompt: str | None = None,
+    object_mask: Mask | None = None,
+    edited_mask: Mask | None = None,
+    names: Iterable[str] | None = None,
+    instruments: Instruments | None = None,
+) -> tuple[Measurement, ...]:
+    """Measure an edit. `MeasuredEdit.measure` does so one measure at a time.
+
+    Args:
+        source: (F, H, W, 3) uint8 RGB, or a `MeasuredClip` of it that several edits share.
+        edited: of the same shape.
+        mask: (F, H, W), what was selected; None where the whole frame was.
+        target_prompt: what the edit should show, for text alignment.
+        object_mask: (F, H, W), where the object is in the source, if the selection left room round it.
+        edited_mask: (F, H, W), where the object is in the edit, for the overlap of outlines.
+        names: of the measures wanted, from `METRICS`; None takes all.
+        instruments: the models behind some measures; None takes those that need no weights.
+
+    Returns:
+        One measurement for each name, in the order of `METRICS`; those that these clips or instruments do
+        not allow have no value but a note.
+
+    Raises:
+        InputError: if the clips or masks do not fit one another, or a name is unknown.
+    """
+    wanted = known_metrics(names)
+    edit = MeasuredEdit(
+        source=source if isinstance(source, MeasuredClip) else MeasuredClip(source),
+        edited=MeasuredClip(edited),
+        mask=mask,
+        target_prompt=target_prompt,
+        object_mask=object_mask,
+        edited_mask=edited_mask,
+        instruments=instruments or Instruments(),
+    )
+    return tuple(edit.measure(metric.name) for metric in wanted)

@@ -3,17 +3,125 @@
 Source: Yatim et al., Space-Time Diffusion Features for Zero-Shot Text-Driven Motion Transfer (CVPR 2024),
 section "motion fidelity": unordered tracks of both clips are compared by the direction of their steps,
 each track with the best partner in the other clip, both ways.
+
+Points followed through a clip: what a tracker gives, whichever it is.
+
+Dense optical flow between two frames, and where it can be believed.
+
+`segmentation.flow` has its own, because the two packages stand alone; this one works at a finer scale, as
+measures of small clips need, and judges visibility in both directions.
+
+The embedded tracker: chains of optical flow that end where flow there and back disagree.
+
+CoTracker as a tracker of points, for those who have installed it.
+
+Source: Karaev et al., CoTracker: It is Better to Track Together (ECCV 2024). Its code is not on PyPI; its
+weights are CC BY-NC 4.0.
+
+Warping error: does the edit flicker where the source only moves?
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Protocol
 
+import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from dreammotion_core.errors import MetricError
-from dreammotion_core.metrics.tracks import PointTracks
+from dreammotion_core.errors import MetricError, ModelLoadError, reason_of
+from dreammotion_core.evaluation.judges import LOAD_ERRORS
+from dreammotion_core.evaluation.pixels import check_frames, check_mask, check_pair
+from dreammotion_core.values import Frames, Mask
+
+Points = NDArray[np.float64]
+"""(T, 2) positions in pixels, x right then y down; whole numbers are centres of pixels."""
+
+DEFAULT_GRID = 24
+"""Points along the longer side of the grid: enough for toys of 30 pixels, and compared in a second."""
+
+
+@dataclass(frozen=True, eq=False)
+class PointTracks:
+    """Where T points are on each of F frames.
+
+    Attributes:
+        positions: (F, T, 2) in pixels, x right then y down.
+        visible: (F, T), False where the point is hidden, lost or out of the frame.
+        size: (H, W) of the clip in pixels.
+
+    Raises:
+        MetricError: if the shapes do not fit.
+    """
+
+    positions: NDArray[np.float64]
+    visible: NDArray[np.bool_]
+    size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if self.positions.ndim != 3 or self.positions.shape != (*self.visible.shape, 2):
+            raise MetricError(
+                f"tracks have positions of {self.positions.shape} and visibility of {self.visible.shape}; "
+                "(frames, points, 2) and (frames, points) are needed"
+            )
+
+    def part(self, first: int, end: int | None = None) -> PointTracks:
+        """The tracks of some points, by their numbers."""
+        return PointTracks(self.positions[:, first:end], self.visible[:, first:end], self.size)
+
+
+class PointTracker(Protocol):
+    """Follows points from the first frame of a clip on."""
+
+    name: str
+
+    def __call__(self, frames: Frames, *, points: Points) -> PointTracks:
+        """Tracks of (T, 2) points of the first frame through (F, H, W, 3) frames."""
+
+
+def grid_points(size: tuple[int, int], *, mask: NDArray[np.bool_] | None, grid_size: int) -> Points:
+    """A square grid of points over a frame, or over the object on it.
+
+    Args:
+        size: (H, W) of the frame in pixels.
+        mask: (H, W) where the object is; the grid spans the box round it and its points outside the
+            object are left out. Where that leaves none, as of a line of one pixel, up to `grid_size` of the
+            object's own pixels are taken instead, evenly spread. None takes the whole frame.
+        grid_size: points along the longer side, at least 1; never more than one a pixel.
+
+    Returns:
+        (T, 2) positions.
+
+    Raises:
+        MetricError: if the object is nowhere.
+    """
+    rows, columns = np.arange(size[0]), np.arange(size[1])
+    if mask is not None:
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if not len(rows):
+            raise MetricError("the object is not on the first frame, so no point of it can be followed")
+    top, left = rows[0], columns[0]
+    height, width = rows[-1] - top + 1, columns[-1] - left + 1
+    spacing = max(1.0, max(height, width) / grid_size)
+    y = top + np.arange(0.5 * spacing, height, spacing)
+    x = left + np.arange(0.5 * spacing, width, spacing)
+    points = np.stack(np.meshgrid(x - 0.5, y - 0.5), axis=-1).reshape(-1, 2)
+    if mask is not None:
+        # Rounding may put the last points on the far border of the frame, which counts as outside.
+        framed = np.pad(mask, ((0, 1), (0, 1)))
+        points = points[framed[tuple(np.rint(points).astype(int).T[::-1])]]
+        if not len(points):
+            pixels = np.argwhere(mask)[:, ::-1]
+            points = pixels[np.rint(np.linspace(0, len(pixels) - 1, min(len(pixels), grid_size))).astype(int)]
+    return points.astype(np.float64)
+
 
 STILL = 1 / 400
 """Length of a step, as a share of the longer side of the frame, below which its direction counts for little:
@@ -152,3 +260,302 @@ def _as_published(source: NDArray[np.float64], edited: NDArray[np.float64]) -> f
         ]
     similarity = np.einsum("tnc,tmc->nm", *units) / (len(source) - 1)
     return float((similarity - np.eye(len(similarity))).max(axis=1).mean())
+
+
+Flow = NDArray[np.float32]
+"""(H, W, 2) displacement in pixels, x right then y down."""
+Positions = NDArray[np.float32] | NDArray[np.float64]
+"""(..., 2) places in pixels, x right then y down."""
+FlowPair = tuple[Flow, Flow]
+"""Between a frame and the next: there, and back."""
+
+WORKING_SIDE = 192
+"""Smaller clips are enlarged to this longer side first: patches of 8 pixels must fit into small objects."""
+LARGEST_SIDE = 320
+"""Larger ones are reduced to it."""
+WINDOW = 9
+"""Side of the square, in pixels, in which colours are compared to tell which plane's flow is right."""
+FAR = 100
+"""A difference of colour, summed over the channels, beyond which a pixel is just wrong: one that is hidden
+later must not outweigh those round it."""
+
+
+def consecutive_flows(frames: Frames) -> list[FlowPair]:
+    """Flow there and back between each frame and the next, F - 1 pairs of (F, H, W, 3) frames.
+
+    The flow is worked out in the red, the green and the blue plane, since an object may stand out in one of
+    them only. Each pixel takes it from a plane in which it returns to where it was, if there is one, and
+    among those from the one that leads to the likest colours.
+
+    Source: Kroeger et al., Fast Optical Flow using Dense Inverse Search (ECCV 2016), by OpenCV; the choice
+    between the planes is ours.
+    """
+    working, estimator, size = [_working_frame(frame) for frame in frames], _estimator(), frames.shape[1:3]
+    planes = [cv2.split(frame) for frame in working]
+    pairs = []
+    for now, after in pairwise(range(len(frames))):
+        there, back = (
+            [np.asarray(estimator.calc(one, two, None), np.float32) for one, two in zip(*of, strict=True)]
+            for of in ((planes[now], planes[after]), (planes[after], planes[now]))
+        )
+        pairs.append(
+            (
+                _sized(_likeliest(there, back=back, frame=working[now], towards=working[after]), size),
+                _sized(_likeliest(back, back=there, frame=working[after], towards=working[now]), size),
+            )
+        )
+    return pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """How a clip moves: what several measures of it share.
+
+    Attributes:
+        flows: F - 1 pairs, of each frame and the next.
+    """
+
+    flows: Sequence[FlowPair]
+
+    @classmethod
+    def of(cls, frames: Frames) -> Motion:
+        """The motion of (F, H, W, 3) uint8 RGB frames."""
+        return cls(consecutive_flows(frames))
+
+    @cached_property
+    def followed(self) -> list[NDArray[np.bool_]]:
+        """(H, W) for each pair: where the flow there and back can be believed."""
+        return [
+            is_consistent(there, back=back, points=pixel_grid(there.shape[:2])) for there, back in self.flows
+        ]
+
+    def part(self, first: int, end: int | None) -> Motion:
+        """The motion of the frames from `first` to before `end`."""
+        return Motion(self.flows[first : None if end is None else end - 1])
+
+
+def _working_frame(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A frame as flow is worked out on it."""
+    height, width = frame.shape[:2]
+    side = max(height, width)
+    scale = min(max(side, WORKING_SIDE), LARGEST_SIDE) / side
+    size = max(16, round(width * scale)), max(16, round(height * scale))
+    if size != (width, height):
+        frame = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    return frame
+
+
+def _estimator() -> Any:
+    # Present since OpenCV 4, absent from its type stubs.
+    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
+
+
+def _likeliest(
+    flows: Sequence[Flow], *, back: Sequence[Flow], frame: NDArray[np.uint8], towards: NDArray[np.uint8]
+) -> Flow:
+    """For each pixel of a frame one of several flows towards another, each with the flow back."""
+    points = pixel_grid(frame.shape[:2])
+    # `FAR` is the largest difference of colours, so a flow that does not return comes after all that do.
+    costs = [
+        _colour_difference(frame, towards, flow=flow, points=points)
+        + (FAR + 1) * ~is_consistent(flow, back=returning, points=points)
+        for flow, returning in zip(flows, back, strict=True)
+    ]
+    chosen = np.argmin(costs, axis=0)
+    return np.asarray(np.choose(chosen[..., None], flows), np.float32)
+
+
+def _colour_difference(
+    frame: NDArray[np.uint8], towards: NDArray[np.uint8], *, flow: Flow, points: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(H, W), how much the colours round each pixel differ from those that the flow leads to."""
+    x, y = cv2.split(points + flow)
+    led_to = cv2.remap(towards, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    red, green, blue = cv2.split(cv2.absdiff(frame, led_to).astype(np.float32))
+    difference = red + green + blue
+    return np.asarray(cv2.blur(np.minimum(difference, FAR), (WINDOW, WINDOW)), np.float32)
+
+
+def _sized(flow: Flow, size: tuple[int, ...]) -> Flow:
+    """A flow in pixels of a frame of `size`, (H, W)."""
+    height, width = flow.shape[:2]
+    if (height, width) == size:
+        return flow
+    flow = np.asarray(cv2.resize(flow, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    return flow * np.array([size[1] / width, size[0] / height], np.float32)
+
+
+def sample(values: NDArray[np.float32], *, points: Positions) -> NDArray[np.float32]:
+    """Values between pixels; beyond the frame those of its rim.
+
+    Args:
+        values: (H, W, C) float32.
+        points: (H', W', 2) or (T, 2) positions (x, y).
+
+    Returns:
+        (H', W', C) or (T, C).
+    """
+    x, y = np.moveaxis(points.astype(np.float32, copy=False).reshape(len(points), -1, 2), -1, 0)
+    found = cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found, np.float32).reshape(*points.shape[:-1], -1)
+
+
+def pixel_grid(size: tuple[int, ...]) -> NDArray[np.float32]:
+    """(H, W, 2) positions (x, y) of all pixels."""
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    return np.stack([columns, rows], axis=-1)
+
+
+def is_consistent(there: Flow, *, back: Flow, points: Positions) -> NDArray[np.bool_]:
+    """Whether points that follow the flow there and back return to about where they were.
+
+    Args:
+        there: (H, W, 2) flow to the next frame.
+        back: (H, W, 2) flow back.
+        points: (..., 2) positions on the first of the two.
+
+    Returns:
+        (...,) bool; False also for points that leave the frame.
+
+    Source: Sundaram et al., Dense Point Trajectories by GPU-Accelerated Large Displacement Optical Flow
+    (ECCV 2010), equation 5: |w + w'|^2 < 0.01 (|w|^2 + |w'|^2) + 0.5.
+    """
+    forward = sample(there, points=points)
+    landed = points + forward
+    backward = sample(back, points=landed)
+    error = _squared_length(forward + backward)
+    length = _squared_length(forward) + _squared_length(backward)
+    limit = np.array(there.shape[1::-1]) - 1
+    x, y = landed[..., 0], landed[..., 1]
+    inside = (x >= 0) & (x <= limit[0]) & (y >= 0) & (y <= limit[1])
+    return np.asarray((error < 0.01 * length + 0.5) & inside)
+
+
+def _squared_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Many times faster than a sum along so short an axis.
+    return np.asarray(np.einsum("...c,...c->...", vectors, vectors))
+
+
+class FlowTracker:
+    """Follows points by DIS optical flow from frame to frame; needs no weights.
+
+    A point that is hidden, leaves the frame or fails the check there and back is not seen again.
+    """
+
+    name = "RGB DIS flow"
+
+    def __call__(self, frames: Frames, *, points: Points) -> PointTracks:
+        """Tracks of (T, 2) points of the first frame.
+
+        Raises:
+            VideoError: if the clip has fewer than two frames, or is no clip.
+        """
+        check_frames(frames, fewest=2)
+        return self.along(Motion.of(frames), points=points)
+
+    def along(self, motion: Motion, *, points: Points) -> PointTracks:
+        """The same where the motion of the clip is known already, of two frames at least."""
+        positions, visible = [points], [np.ones(len(points), bool)]
+        for there, back in motion.flows:
+            stays = visible[-1] & is_consistent(there, back=back, points=positions[-1])
+            positions.append(positions[-1] + sample(there, points=positions[-1]))
+            visible.append(stays)
+        height, width = motion.flows[0][0].shape[:2]
+        return PointTracks(np.stack(positions), np.stack(visible), (height, width))
+
+
+ADVICE = (
+    "install it with: pip install git+https://github.com/facebookresearch/co-tracker, fetch "
+    "scaled_offline.pth of facebook/cotracker3 from the hub and pass its path"
+)
+
+
+class CoTracker:
+    """Follows points with a CoTracker predictor.
+
+    Args:
+        predictor: called as ``predictor(video, queries=queries)`` with a (1, F, 3, H, W) float clip in
+            [0, 255] and (1, T, 3) queries (frame, x, y), it gives (1, F, T, 2) positions in pixels and
+            (1, F, T) visibility.
+        device: where it computes.
+    """
+
+    name = "CoTracker"
+
+    def __init__(self, predictor: Any, *, device: str | torch.device = "cpu") -> None:
+        self.predictor, self.device = predictor, device
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, *, device: str | torch.device = "cpu") -> CoTracker:
+        """Load the offline model, version 3.
+
+        Raises:
+            ModelLoadError: if CoTracker is not installed, or the file cannot be loaded.
+        """
+        if find_spec("cotracker") is None:
+            raise ModelLoadError(f"CoTracker is not installed; {ADVICE}")
+        if not Path(path).is_file():
+            raise ModelLoadError(f"there is no file {path}; {ADVICE}")
+        from cotracker.predictor import CoTrackerPredictor
+
+        try:
+            predictor = CoTrackerPredictor(checkpoint=str(path), offline=True, v2=False, window_len=60)
+        except LOAD_ERRORS as error:
+            raise ModelLoadError(
+                f"{path} cannot be loaded as CoTracker 3 ({reason_of(error)}); {ADVICE}"
+            ) from error
+        return cls(predictor.to(device), device=device)
+
+    @torch.inference_mode()
+    def __call__(self, frames: Frames, *, points: Points) -> PointTracks:
+        """Tracks of (T, 2) points of the first frame.
+
+        Raises:
+            VideoError: if the clip has fewer than two frames, or is no clip.
+        """
+        check_frames(frames, fewest=2)
+        video = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)[None].float().to(self.device)
+        queries = torch.from_numpy(np.pad(points, ((0, 0), (1, 0))))[None].float().to(self.device)
+        positions, visible = self.predictor(video, queries=queries)
+        return PointTracks(
+            positions[0].double().cpu().numpy(), visible[0].bool().cpu().numpy(), frames.shape[1:3]
+        )
+
+
+def warping_error(
+    edited: Frames, *, source: Frames, mask: Mask | None = None, motion: Motion | None = None
+) -> float:
+    """Mean squared difference between each frame and the next one warped back onto it.
+
+    Flow and visibility are those of the source, so that an edit cannot hide its flicker in its own flow.
+
+    Args:
+        edited: (F, H, W, 3) uint8 RGB, at least two frames; the source itself gives the error that flow
+            and noise leave anyway.
+        source: (F, H, W, 3) uint8 RGB.
+        mask: (F, H, W), where to look; None looks everywhere.
+        motion: of the source, if it is known already.
+
+    Returns:
+        A number >= 0, of RGB in [0, 1]; 0 where nothing flickers.
+
+    Raises:
+        VideoError: if the clips do not fit one another.
+        MetricError: if no pixel can be followed from one frame to the next.
+
+    Source: Lai et al., Learning Blind Video Temporal Consistency (ECCV 2018), section 4.
+    """
+    check_pair(source, edited=edited, fewest=2)
+    where = np.ones(source.shape[:3], bool) if mask is None else check_mask(mask, frames=source)
+    motion = Motion.of(source) if motion is None else motion
+    pixels = pixel_grid(source.shape[1:3])
+    colours = edited.astype(np.float32) / 255
+    errors = []
+    for index, ((there, _), believed) in enumerate(zip(motion.flows, motion.followed, strict=True)):
+        followed = believed & where[index]
+        if followed.any():
+            warped = sample(colours[index + 1], points=pixels + there)
+            errors.append(((colours[index] - warped) ** 2).sum(axis=-1)[followed].mean())
+    if not errors:
+        raise MetricError("no pixel can be followed from one frame to the next, so nothing can be compared")
+    return float(np.mean(errors))

@@ -1,13 +1,27 @@
-"""What every measure asks of its clips, so that each of them says the same of bad input."""
+"""What every measure asks of its clips, so that each of them says the same of bad input.
+
+Proof that an edit left everything outside its mask as it was.
+
+Colour jitter: how much the object flickers as a whole.
+
+SSIM and PSNR of an edit against its source, within a region: how much was kept, where.
+
+How alike two masks are: of a segmenter and the truth, or of an object before and after an edit.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import math
+from dataclasses import dataclass
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreammotion_core.errors import MaskError, VideoError
-from dreammotion_core.mask_shapes import check_mask_shape
-from dreammotion_core.values import Frames, Mask
+from dreammotion_core.errors import MaskError, MetricError, VideoError
+from dreammotion_core.finishing import max_difference_outside, structural_similarity
+from dreammotion_core.values import Frames, Mask, check_mask_shape
 
 
 def check_frames(frames: Frames, *, fewest: int = 1) -> None:
@@ -65,3 +79,150 @@ def check_mask(mask: NDArray[np.generic], *, frames: Frames) -> Mask:
     if mask.dtype != np.bool_:
         raise MaskError(f"the mask has type {mask.dtype}; pass bool, True where the object is")
     return np.broadcast_to(mask, frames.shape[:3])
+
+
+@dataclass(frozen=True)
+class BackgroundProof:
+    """What is outside the mask, before and after.
+
+    Attributes:
+        num_pixels: pixels outside the mask, over all frames.
+        num_changed: how many of them differ in any colour.
+        max_difference: largest absolute difference in 8-bit levels; None when nothing lies outside.
+        source_sha256: of the source's bytes outside the mask, frame by frame, row by row, RGB.
+        edited_sha256: likewise of the edit's; equal exactly if nothing changed.
+    """
+
+    num_pixels: int
+    num_changed: int
+    max_difference: int | None
+    source_sha256: str
+    edited_sha256: str
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether every pixel outside the mask is the source's."""
+        return self.num_changed == 0
+
+
+def background_proof(source: Frames, *, edited: Frames, mask: Mask) -> BackgroundProof:
+    """Compare all pixels outside the mask.
+
+    Args:
+        source: (F, H, W, 3) uint8 RGB.
+        edited: (F, H, W, 3) uint8 RGB.
+        mask: (F, H, W) bool, what the edit could change.
+
+    Raises:
+        InputError: if the clips or the mask do not fit one another.
+    """
+    check_pair(source, edited=edited)
+    mask = check_mask(mask, frames=source)
+    before, after = source[~mask], edited[~mask]
+    return BackgroundProof(
+        num_pixels=len(before),
+        num_changed=int((before != after).any(axis=-1).sum()),
+        max_difference=max_difference_outside(source, edited, mask),
+        source_sha256=hashlib.sha256(before.tobytes()).hexdigest(),
+        edited_sha256=hashlib.sha256(after.tobytes()).hexdigest(),
+    )
+
+
+def colour_jitter(frames: Frames, *, mask: Mask) -> float:
+    """How far the mean colour inside the mask moves from frame to frame, on average, in CIELAB units.
+
+    About 1 is the least that an eye notices side by side. Not from a paper: the plainest form of the
+    complaint that an edited object flickers. Compare it with the source's own, which has the light's changes.
+
+    Args:
+        frames: (F, H, W, 3) uint8 RGB.
+        mask: (F, H, W); frames in which it is empty are passed over.
+
+    Returns:
+        A number >= 0.
+
+    Raises:
+        InputError: if the mask does not fit, or is not empty on fewer than two frames.
+    """
+    check_frames(frames)
+    means = [
+        cv2.cvtColor(frame[None, inside].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0].mean(axis=0)
+        for frame, inside in zip(frames, check_mask(mask, frames=frames), strict=True)
+        if inside.any()
+    ]
+    if len(means) < 2:
+        raise MetricError(f"the mask selects something on {len(means)} frames; flicker shows on two or more")
+    return float(np.linalg.norm(np.diff(means, axis=0), axis=-1).mean())
+
+
+WINDOW = 1.5
+"""Standard deviation of SSIM's Gaussian neighbourhood in pixels, as its authors chose it."""
+
+
+def psnr(source: Frames, *, edited: Frames, region: Mask) -> float:
+    """Peak signal-to-noise ratio in decibels over all pixels of a region; infinite where nothing changed.
+
+    Args:
+        source: (F, H, W, 3) uint8 RGB.
+        edited: (F, H, W, 3) uint8 RGB.
+        region: (F, H, W) bool.
+
+    Raises:
+        InputError: if the clips or the region do not fit, or the region is empty.
+    """
+    inside = _checked(source, edited, region)
+    squares = sum(
+        cv2.norm(a, b, cv2.NORM_L2SQR, where.view(np.uint8))
+        for a, b, where in zip(source, edited, inside, strict=True)
+    )
+    error = squares / (3 * np.count_nonzero(inside))
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+def ssim(source: Frames, *, edited: Frames, region: Mask) -> float:
+    """Mean structural similarity of luminance over the pixels of a region, in [-1, 1]; 1 where equal.
+
+    Args:
+        source: (F, H, W, 3) uint8 RGB.
+        edited: (F, H, W, 3) uint8 RGB.
+        region: (F, H, W) bool; only changes within it count.
+
+    Raises:
+        InputError: if the clips or the region do not fit, or the region is empty.
+
+    Source: Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity (2004).
+    """
+    inside = _checked(source, edited, region)
+    # What changed beyond the region would reach over its rim, by the neighbourhoods.
+    within = np.where(inside[..., None], edited, source)
+    kept = [structural_similarity(a, other=b, window=WINDOW) for a, b in zip(source, within, strict=True)]
+    return float(np.stack(kept)[inside].mean(dtype=np.float64))
+
+
+def _checked(source: Frames, edited: Frames, region: Mask) -> Mask:
+    check_pair(source, edited=edited)
+    inside = check_mask(region, frames=source)
+    if not inside.any():
+        raise MetricError("the region holds no pixel, so nothing can be compared in it")
+    return inside
+
+
+def region_similarity(mask: NDArray[np.bool_], *, truth: NDArray[np.bool_]) -> float:
+    """Intersection over union, in [0, 1]; 1 where both are empty.
+
+    Args:
+        mask: bool, (H, W), or (F, H, W) for a clip as a whole.
+        truth: bool, of the same shape.
+
+    Raises:
+        MaskError: if the shapes differ.
+
+    Source: J of Perazzi et al., A Benchmark Dataset and Evaluation Methodology for Video Object
+    Segmentation (CVPR 2016).
+    """
+    if mask.shape != truth.shape:
+        raise MaskError(
+            f"the masks have shapes {mask.shape} and {truth.shape}; pass two masks of the same frames"
+        )
+    union = int((mask | truth).sum())
+    return int((mask & truth).sum()) / union if union else 1.0

@@ -2,25 +2,151 @@
 
 PNG is lossless: frames written and read again are the same bytes, which an MP4 cannot promise. The frame rate
 is kept as text in each file, so that a folder holds nothing but its frames.
+
+PNG files from strangers: opened with limits, put in order, written one a frame.
+
+Deliberately absent: what their levels mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from dreammotion_core.errors import VideoError
-from dreammotion_core.frame_conversion import check_size, size_notices
-from dreammotion_core.frame_range import cut_notices, frame_range
-from dreammotion_core.media.limits import gather_frames
-from dreammotion_core.png_files import opened_png, over_black, png_files, write_png_folder
+from dreammotion_core.errors import InputError, OutputError, VideoError
+from dreammotion_core.media.atomic import written_atomically
+from dreammotion_core.media.decoding import MAX_FPS, MAX_SIDE, MIN_FPS, check_size, size_notices
+from dreammotion_core.media.limits import cut_notices, frame_range, gather_frames
 from dreammotion_core.values import Frames, Notice, Video
-from dreammotion_core.video_timeline import MAX_FPS, MIN_FPS
+
+# What Pillow raises where bytes are wrong; of parts that lie behind the pixels, while these are decoded.
+_DAMAGE = (
+    UnidentifiedImageError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    IndexError,
+    TypeError,
+    Image.DecompressionBombError,
+)
+
+
+def png_files(folder: Path, error: type[InputError]) -> list[Path]:
+    """The PNG files of a folder, in the order of the numbers in their names.
+
+    Raises:
+        InputError: of the class `error`, if there is no such folder or no PNG file in it.
+    """
+    if not folder.is_dir():
+        raise error(f"there is no folder {folder}; pass a folder of PNG files")
+    paths = [path for path in folder.iterdir() if path.suffix.lower() == ".png" and path.is_file()]
+    if not paths:
+        raise error(f"{folder} holds no PNG file; pass a folder of PNG files, one a frame")
+    return sorted(paths, key=lambda path: frame_order(path.name))
+
+
+def frame_order(name: str) -> tuple[list[int], str]:
+    """Sorts file names by their numbers: "frame10" after "frame9", which the order of letters gets wrong."""
+    return [int(digits) for digits in re.findall(r"\d+", Path(name).stem)], name
+
+
+@contextmanager
+def opened_png(file: Path | IO[bytes], *, name: str, error: type[InputError]) -> Iterator[Image.Image]:
+    """Open a PNG file that nobody vouches for; its pixels are decoded when they are first asked for.
+
+    Args:
+        file: a path or an open file.
+        name: what to call it in messages.
+        error: the class of error to raise.
+
+    Raises:
+        InputError: of the class `error`, if it is no PNG file, damaged, has more than 8 bits a channel, or
+            is larger than accepted.
+    """
+    try:
+        with Image.open(file, formats=["PNG"]) as image:
+            if _is_deep(image):
+                raise error(f"{name} has more than 8 bits a channel; save it as an 8-bit PNG")
+            if max(image.size) > MAX_SIDE:
+                raise error(f"{name} is {image.width}x{image.height} pixels; at most {MAX_SIDE} a side")
+            yield image
+    except InputError:
+        raise
+    except _DAMAGE as problem:
+        raise error(f"{name} is not a readable PNG file ({problem}); save it again") from problem
+
+
+def _is_deep(image: ImageFile.ImageFile) -> bool:
+    """Whether a picture just opened has 16 bits a channel. Of colours its mode hides that: they become 8."""
+    return any(";16" in str(tile.args) for tile in image.tile)
+
+
+def over_black(image: Image.Image) -> NDArray[np.uint8]:
+    """The picture as (H, W, 3) uint8 RGB, transparent parts laid over black."""
+    if not image.has_transparency_data:
+        return np.asarray(image.convert("RGB"))
+    black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+    return np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB"))
+
+
+def write_png_folder(
+    pictures: Iterable[Image.Image], folder: str | Path, *, texts: PngInfo | None = None
+) -> None:
+    """Write pictures as they come, one file a frame. Whatever breaks it off, nothing of them is left.
+
+    Args:
+        pictures: of the frames, in order.
+        folder: is made if missing; must be empty.
+        texts: to be kept in every file; None keeps none.
+
+    Raises:
+        OutputError: if the folder is not empty or cannot be written.
+    """
+    check_empty_folder(folder)
+    place, written = Path(folder), list[Path]()
+    is_new = not place.exists()
+    try:
+        for index, picture in enumerate(pictures):
+            written.append(place / picture_name(index))
+            with written_atomically(written[-1]) as temporary:
+                picture.save(temporary, compress_level=3, pnginfo=texts)
+    except BaseException:
+        # The remains would pass for a whole clip, and keep the same command from writing there again.
+        with suppress(OSError):
+            for path in written:
+                path.unlink(missing_ok=True)
+            if is_new:
+                place.rmdir()
+        raise
+
+
+def picture_name(index: int) -> str:
+    """The name of the file of frame `index`, counted from 0."""
+    return f"{index:05d}.png"
+
+
+def check_empty_folder(folder: str | Path) -> None:
+    """Refuse a folder that already holds something.
+
+    Raises:
+        OutputError: if it is not empty, or is a file.
+    """
+    place = Path(folder)
+    if place.exists() and not place.is_dir():
+        raise OutputError(f"{place} is a file; choose a folder")
+    if place.is_dir() and any(place.iterdir()):
+        raise OutputError(f"{place} is not empty; choose a new folder, so that nothing is mixed or lost")
+
 
 _FPS = "fps"
 """Keyword of the frame rate among the texts of a PNG file."""

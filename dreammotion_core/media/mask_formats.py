@@ -2,30 +2,461 @@
 
 One array called ``masks`` numbers the objects at each pixel. Where objects overlap, each has an array of
 its own, ``object_1``, ``object_2``, ..., so that nothing of them is lost.
+
+What the numbered objects of a mask archive are called: a small JSON file beside the pictures.
+
+Masks as PNG pictures, one a frame: grey for one object, with a palette for several.
+
+In a picture with a palette the number of a colour is the number of the object, and 0 is no object;
+which colours these are means nothing.
+
+Zip archives from strangers, and masks in them: PNG files, one a frame.
+
+Nothing is ever unpacked to the disk. What an entry may unpack to is limited by what a mask of the clip
+can need: an entry that declares more is refused unread, and no more than it declares is ever unpacked.
+
+Objects that overlap, each whole, in a fraction of the memory that their masks take.
+
+Masks of one object as a video, white on black, that every player shows.
+
+H.264 without any loss is a profile that browsers refuse. The usual profile, quantised finely, moves a
+level by a few of 255, and the object begins in the middle: what is read is exactly what was written.
 """
 
 from __future__ import annotations
 
+import colorsys
 import io
+import json
 import math
 import re
+import stat
 import tokenize
 import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, NamedTuple
 
+import av
 import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
+from PIL import Image
 
+from dreammotion_core.errors import MaskError, VideoError
 from dreammotion_core.media.atomic import written_atomically
-from dreammotion_core.errors import MaskError
-from dreammotion_core.mask_archives import check_entry_size, opened_archive
-from dreammotion_core.mask_layers import PackedLayers
-from dreammotion_core.media.mask_levels import MaskLevels
-from dreammotion_core.mask_shapes import check_mask_shape
-from dreammotion_core.mask_streams import MaskStream
+from dreammotion_core.media.decoding import (
+    FrameConverter,
+    check_size,
+    damaged,
+    guarded_stream,
+    measure_timeline,
+    opened_clip,
+)
+from dreammotion_core.media.frames import (
+    frame_order,
+    opened_png,
+    over_black,
+    picture_name,
+    png_files,
+    write_png_folder,
+)
+from dreammotion_core.media.mask_levels import MaskLevels, MaskStream
+from dreammotion_core.values import Mask, Notice, check_mask_shape
+
+NAMES_ENTRY = "objects.json"
+"""Name of the file, in the folder of the pictures."""
+
+MOST_NAMES_BYTES = 2**16
+_MOST_CHARACTERS = 40
+
+
+def names_text(names: Mapping[int, str]) -> str:
+    """The content of the file.
+
+    Args:
+        names: of the objects, by number.
+
+    Raises:
+        MaskError: if one could not be read again.
+    """
+    for number, name in names.items():
+        if not _is_entry(str(number), name):
+            raise MaskError(
+                f"object {number} is called {name!r}; numbers are from 1 to 255, and names have up to "
+                f"{_MOST_CHARACTERS} printable characters"
+            )
+    entries = {str(number): name for number, name in sorted(names.items())}
+    return json.dumps(entries, ensure_ascii=False, indent=1) + "\n"
+
+
+def read_names(content: bytes) -> dict[int, str] | None:
+    """The inverse of `names_text`; None where the content is something else.
+
+    Args:
+        content: from strangers, UTF-8.
+    """
+    try:
+        entries = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entries, dict) or not all(_is_entry(*entry) for entry in entries.items()):
+        return None
+    return {int(number): name for number, name in entries.items()}
+
+
+def _is_entry(number: str, name: Any) -> bool:
+    is_number = number.isascii() and number.isdecimal() and len(number) <= 3 and 1 <= int(number) <= 255
+    return is_number and isinstance(name, str) and name.isprintable() and 1 <= len(name) <= _MOST_CHARACTERS
+
+
+_COLOUR_TOLERANCE = 16
+_GOLDEN_RATIO = 0.618034
+_NAMED_STRAYS = 3
+_CLUTTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+
+
+def read_mask_picture(path: Path, *, size: tuple[int, int]) -> MaskLevels:
+    """Read one PNG file that holds the mask of all frames.
+
+    Args:
+        path: the file.
+        size: (H, W) of the clip in pixels.
+
+    Raises:
+        MaskError: if it is unreadable, of another size, coloured, or has more than 8 bits.
+    """
+    return stacked_pictures([(path.name, path)], num_frames=1, size=size)
+
+
+def read_mask_folder(folder: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
+    """Read a folder of PNG files, one a frame. Other files are left out, with a notice.
+
+    Args:
+        folder: the PNG files lie directly in it and are ordered by the numbers in their names.
+        num_frames: frames F of the clip.
+        size: (H, W) of the clip in pixels.
+
+    Raises:
+        MaskError: as `stacked_pictures`, or if count or kinds of the files do not fit.
+    """
+    paths = png_files(folder, MaskError)
+    check_mask_shape((len(paths), *size), num_frames=num_frames, size=size)
+    strays = {path.name for path in folder.iterdir()} - {path.name for path in paths}
+    pictures = ((path.name, path) for path in paths)
+    return stacked_pictures(pictures, num_frames=num_frames, size=size, notices=stray_notices(strays))
+
+
+def stacked_pictures(
+    pictures: Iterable[tuple[str, Path | IO[bytes]]],
+    *,
+    num_frames: int,
+    size: tuple[int, int],
+    notices: tuple[Notice, ...] = (),
+) -> MaskLevels:
+    """Read pictures one after the other. The size of each is checked before it is decoded.
+
+    Args:
+        pictures: `num_frames` names and PNG files, in order.
+        num_frames: frames to read.
+        size: (H, W) that every picture must have.
+        notices: what is known about the file already.
+
+    Raises:
+        MaskError: if one is unreadable, of another size, coloured, or has more than 8 bits, or if only some
+            have a palette.
+    """
+    values = np.empty((num_frames, *size), np.uint8)
+    has_palette: bool | None = None
+    is_transparent = False
+    for index, (name, file) in enumerate(pictures):
+        with opened_png(file, name=name, error=MaskError) as image:
+            try:
+                check_mask_shape((image.height, image.width), num_frames=num_frames, size=size)
+            except MaskError as error:
+                raise MaskError(f"{name}: {error}") from error
+            if has_palette not in (None, image.mode == "P"):
+                raise MaskError(
+                    f"{name} and the pictures before it are of two kinds, grey and with a palette; "
+                    "save all masks in one of them"
+                )
+            has_palette = image.mode == "P"
+            if has_palette:
+                values[index] = _numbers(image, name)
+            else:
+                is_transparent |= image.has_transparency_data
+                values[index] = grey_levels(over_black(image), name=name)
+    if is_transparent:
+        notices = (*notices, Notice("alpha", "Transparent parts of the mask were laid over black."))
+    return MaskLevels(values, are_objects=bool(has_palette), notices=notices)
+
+
+def grey_levels(picture: NDArray[np.uint8], *, name: str) -> NDArray[np.uint8]:
+    """The brightness of a picture without colours.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        name: what to call it in messages.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        MaskError: if it has colours: their brightness would say nothing about what is selected.
+    """
+    red, green, blue = (picture[..., channel] for channel in range(3))
+    # Several times as fast as asking for the range along the last axis.
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    if spread.max() > _COLOUR_TOLERANCE:
+        raise MaskError(
+            f"{name} has colours; pass masks in black and white, or several objects as PNG with a palette"
+        )
+    return green
+
+
+def write_mask_folder(masks: MaskStream, folder: Path) -> None:
+    """Write ``00000.png``, ``00001.png``, ..., or nothing at all.
+
+    Args:
+        masks: bool, written as grey 0 and 255, or numbers of objects, with a palette.
+        folder: is made if missing; must be empty.
+
+    Raises:
+        OutputError: if the folder is not empty or cannot be written.
+    """
+    write_png_folder(map(mask_picture, masks), folder)
+
+
+def mask_picture(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Image.Image:
+    """One mask as a picture: bool as grey 0 and 255, numbers of objects with a palette."""
+    if mask.dtype == np.bool_:
+        return Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
+    picture = Image.fromarray(np.ascontiguousarray(mask))
+    # Turns in the golden ratio keep the colours of neighbouring numbers far apart.
+    colours = [colorsys.hsv_to_rgb(number * _GOLDEN_RATIO % 1, 0.75, 0.95) for number in range(1, 256)]
+    picture.putpalette([0, 0, 0, *(round(255 * part) for colour in colours for part in colour)])
+    return picture
+
+
+def stray_notices(names: Iterable[str]) -> tuple[Notice, ...]:
+    """Says what lay beside the masks and was left out, except for what operating systems leave behind."""
+    strays = sorted(name for name in names if not is_clutter(name))
+    if not strays:
+        return ()
+    named = ", ".join(strays[:_NAMED_STRAYS]) + (", ..." if len(strays) > _NAMED_STRAYS else "")
+    return (Notice("stray_files", f"Only PNG files were read as masks; left out: {named}."),)
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file, named by its path with slashes, is what an operating system leaves behind."""
+    parts = name.split("/")
+    return "__MACOSX" in parts or parts[-1] in _CLUTTER or parts[-1].startswith("._")
+
+
+def _numbers(image: Image.Image, name: str) -> NDArray[np.uint8]:
+    numbers = np.asarray(image)
+    colours = np.array(image.getpalette(), np.uint8).reshape(-1, 3)
+    used = np.flatnonzero(np.bincount(numbers.ravel(), minlength=1))
+    others = used[(used > 0) & (used < len(colours))]
+    # Some programs store black and white with a palette, white first: its numbers would select the rest.
+    if others.size and (colours[0] == 255).all() and not colours[others].any():
+        raise MaskError(
+            f"{name} has a palette in which white is number 0, which means no object; save it as a grey PNG"
+        )
+    return numbers
+
+
+_MAX_ARCHIVE_BYTES = 2**30
+_MAX_ENTRIES = 100_000
+_ENTRY_SLACK_BYTES = 2**20
+_ENCRYPTED = 0x1
+# bzip2 and LZMA unpack without a limit on what a few bytes may become.
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# What zipfile raises where bytes are wrong: at their place, in the compressed data, cut off, pointing outside
+# of the file, naming a later version of the format; ValueError is a name that is no UTF-8, or numpy's own.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError)
+
+
+def read_mask_archive(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
+    """Read a zip of PNG files, one a frame.
+
+    The PNG files may lie in one folder, however deep, with a file of their objects' names. Files of
+    other kinds are left out, with a notice; what operating systems add (``__MACOSX``, ``.DS_Store``) is left
+    out without one.
+
+    Args:
+        path: the archive.
+        num_frames: frames F of the clip.
+        size: (H, W) of the clip in pixels.
+
+    Raises:
+        MaskError: as `opened_archive` and `stacked_pictures`, or if count or folders of the files do not fit.
+    """
+    with opened_archive(path) as archive:
+        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        pictures = [name for name in names if name.lower().endswith(".png") and not is_clutter(name)]
+        if not pictures:
+            raise MaskError(f"{path.name} holds no PNG file; pack PNG files, one a frame")
+        folders = sorted({str(PurePosixPath(name).parent) for name in pictures})
+        if len(folders) > 1:
+            raise MaskError(
+                f"{path.name} holds PNG files in {len(folders)} folders ({folders[0]}, {folders[1]}, ...); "
+                "pack those of one clip in one folder"
+            )
+        check_mask_shape((len(pictures), *size), num_frames=num_frames, size=size)
+        # An RGBA picture that resists compression, with room for the text that programs add.
+        limit = 5 * size[0] * (size[1] + 1) + _ENTRY_SLACK_BYTES
+        pictures.sort(key=lambda name: frame_order(PurePosixPath(name).name))
+        files = ((name, io.BytesIO(read_entry(archive, name, limit=limit))) for name in pictures)
+        sheet = str(PurePosixPath(folders[0]) / NAMES_ENTRY)
+        called = _names_in(archive, sheet) if sheet in names else None
+        strays = set(names) - set(pictures) - (set() if called is None else {sheet})
+        levels = stacked_pictures(files, num_frames=num_frames, size=size, notices=stray_notices(strays))
+        return replace(levels, names=called or {})
+
+
+def write_mask_archive(masks: MaskStream, path: Path, *, names: Mapping[int, str]) -> None:
+    """Write a zip of the files that `write_mask_folder` writes. Equal masks give equal archives.
+
+    Args:
+        masks: bool, or numbers of objects.
+        path: an older file is replaced.
+        names: of the objects, by number; none is fine.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    with written_atomically(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for index, mask in enumerate(masks):
+            picture = io.BytesIO()
+            mask_picture(mask).save(picture, format="PNG", compress_level=3)
+            archive.writestr(zipfile.ZipInfo(picture_name(index)), picture.getvalue())
+        if names:
+            archive.writestr(zipfile.ZipInfo(NAMES_ENTRY), names_text(names))
+
+
+@contextmanager
+def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open an archive that nobody vouches for, and translate what goes wrong while reading it.
+
+    Raises:
+        MaskError: if it is no zip archive, damaged, too large, encrypted, compressed in an unusual way, or if
+            a name in it is unsafe (leads out of its folder) or occurs twice.
+    """
+    if path.stat().st_size > _MAX_ARCHIVE_BYTES:
+        raise MaskError(f"{path.name} is larger than {_MAX_ARCHIVE_BYTES >> 20} MB; pack only the masks")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_entries(archive, path.name)
+            yield archive
+    except MaskError:
+        raise
+    except _DAMAGE as error:
+        reason = str(error) or "it ends too early"
+        raise MaskError(f"{path.name} cannot be read ({reason}); pack it again as an ordinary zip") from error
+
+
+def read_entry(archive: zipfile.ZipFile, name: str, *, limit: int) -> bytes:
+    """Unpack one entry into memory.
+
+    Args:
+        archive: from `opened_archive`.
+        name: of the entry.
+        limit: most bytes it may have.
+
+    Raises:
+        MaskError: as `check_entry_size`, with nothing unpacked. It cannot yield more than it declares.
+    """
+    check_entry_size(archive, name, limit=limit)
+    with archive.open(name) as entry:
+        return entry.read(limit)
+
+
+def check_entry_size(archive: zipfile.ZipFile, name: str, *, limit: int) -> None:
+    """Refuse an entry before it is unpacked.
+
+    Args:
+        archive: from `opened_archive`.
+        name: of the entry.
+        limit: most bytes it may have.
+
+    Raises:
+        MaskError: if it declares more.
+    """
+    declared = archive.getinfo(name).file_size
+    if declared > limit:
+        raise MaskError(
+            f"{name} unpacks to {declared:,} bytes, but a mask of this clip needs at most {limit:,}; "
+            "pack masks of the clip's own size"
+        )
+
+
+def _names_in(archive: zipfile.ZipFile, name: str) -> dict[int, str] | None:
+    if archive.getinfo(name).file_size > MOST_NAMES_BYTES:
+        return None
+    return read_names(read_entry(archive, name, limit=MOST_NAMES_BYTES))
+
+
+def _check_entries(archive: zipfile.ZipFile, archive_name: str) -> None:
+    entries = archive.infolist()
+    if len(entries) > _MAX_ENTRIES:
+        raise MaskError(f"{archive_name} has {len(entries):,} entries; at most {_MAX_ENTRIES:,} are accepted")
+    seen: set[str] = set()
+    for entry in entries:
+        # What lies behind a zero byte would be hidden from the shortened name.
+        name = entry.orig_filename
+        if _is_unsafe(name) or stat.S_ISLNK(entry.external_attr >> 16):
+            raise MaskError(f"{archive_name} has the unsafe entry {name!r}; pack plain files in one folder")
+        if name in seen:
+            raise MaskError(f"{archive_name} has two entries {name!r}; pack each mask once")
+        seen.add(name)
+        if entry.flag_bits & _ENCRYPTED:
+            raise MaskError(f"{archive_name} is encrypted; pack it again without a password")
+        if entry.compress_type not in _COMPRESSIONS:
+            raise MaskError(f"{archive_name} is compressed in an unusual way; pack it as an ordinary zip")
+
+
+def _is_unsafe(name: str) -> bool:
+    is_absolute = name.startswith("/") or name[1:2] == ":"
+    return is_absolute or "\\" in name or "\0" in name or ".." in name.split("/")
+
+
+class PackedLayers(Mapping[int, Mask]):
+    """The masks of several objects, (F, H, W) bool by number; compressed until one is asked for.
+
+    What a small file unpacks to may be many times its clip, and would not fit into memory.
+
+    Args:
+        layers: numbers, the lowest layer first, and masks of one shape. They are taken one after the other.
+    """
+
+    def __init__(self, layers: Iterable[tuple[int, Mask]]) -> None:
+        self._size = (0, 0)
+        self._frames: dict[int, list[bytes]] = {}
+        for number, mask in layers:
+            self._size = mask.shape[1:]
+            self._frames[number] = [zlib.compress(np.packbits(frame).tobytes(), 1) for frame in mask]
+
+    def __getitem__(self, number: int) -> Mask:
+        frames = self._frames[number]
+        mask = np.empty((len(frames), *self._size), np.bool_)
+        for index, content in enumerate(frames):
+            bits = np.frombuffer(zlib.decompress(content), np.uint8)
+            mask[index] = np.unpackbits(bits, count=mask[index].size).reshape(self._size)
+        return mask
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._frames)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
 
 _KEY = "masks"
 _OBJECT_KEY = re.compile(r"object_([1-9]\d{0,2})\.npy")
@@ -191,3 +622,99 @@ def _header(begin: bytes, name: str) -> _Header:
     except _NO_HEADER as error:
         raise MaskError(f"{name} does not hold an array in numpy's format; {_ADVICE}") from error
     return _Header(shape, is_fortran, dtype, file.tell())
+
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+_OPTIONS = {"qp": "4", "preset": "medium"}
+_CODING_NOISE = 32
+
+
+def read_mask_video(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
+    """Read a video of masks, one a frame; its frame rate means nothing here.
+
+    Args:
+        path: a video file. Odd sides of the clip may be even here, with one more row or column.
+        num_frames: frames F of the clip.
+        size: (H, W) of the clip in pixels.
+
+    Raises:
+        MaskError: if it is no readable video, or its size, count or colours do not fit.
+    """
+    try:
+        count = len(measure_timeline(path))
+        check_mask_shape((count, *size), num_frames=num_frames, size=size)
+        return _decoded(path, num_frames=num_frames, size=size)
+    except VideoError as error:
+        raise MaskError(f"the mask cannot be read: {error}") from error
+
+
+def write_mask_video(masks: MaskStream, path: Path, *, fps: float) -> None:
+    """Write masks as H.264 (yuv420p, High profile, index in front), white on black.
+
+    Odd sides get their last row or column repeated once; `read_mask_video` takes it away again.
+
+    Args:
+        masks: bool, at least two frames.
+        path: ends in ``.mp4``; an older file is replaced.
+        fps: frames a second to play them at.
+
+    Raises:
+        MaskError: if these are numbers of objects, too few, or too small or large for a video.
+        OutputError: if it cannot be written.
+    """
+    if masks.dtype != np.bool_:
+        raise MaskError(
+            "a video holds the mask of one object; write several objects to a folder, .zip or .npz"
+        )
+    if len(masks) < 2:
+        raise MaskError("one mask is no video; write it to a folder, .zip or .npz")
+    height, width = masks.size
+    try:
+        check_size(width, height)
+    except VideoError as error:
+        raise MaskError(f"these masks cannot be a video: {error}") from error
+    with written_atomically(path) as temporary:
+        try:
+            _encode(masks, temporary, Fraction(fps).limit_denominator(1001))
+        except av.FFmpegError as error:
+            raise OSError(error.errno, error.strerror) from error
+
+
+def _decoded(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
+    height, width = size
+    values = np.empty((num_frames, height, width), np.uint8)
+    converter: FrameConverter | None = None
+    filled = 0
+    with opened_clip(path) as container:
+        stream = guarded_stream(container, path)
+        for filled, frame in enumerate(container.decode(stream), start=1):
+            if converter is None:
+                converter = FrameConverter(frame, pixel_aspect=stream.sample_aspect_ratio)
+                if converter.size not in (size, (height + height % 2, width + width % 2)):
+                    check_mask_shape(converter.size, num_frames=num_frames, size=size)
+            if frame.is_corrupt or filled > num_frames:
+                raise damaged(path)
+            picture = grey_levels(converter.to_rgb(frame), name=f"frame {filled - 1} of {path.name}")
+            values[filled - 1] = picture[:height, :width]
+    if filled < num_frames:
+        raise damaged(path)
+    return MaskLevels(values, are_objects=False, noise=_CODING_NOISE)
+
+
+def _encode(masks: MaskStream, path: Path, fps: Fraction) -> None:
+    height, width = masks.size
+    with av.open(str(path.resolve()), "w", options={"movflags": "+faststart"}) as container:
+        stream = container.add_stream("libx264", rate=fps, options=_OPTIONS)
+        stream.height, stream.width = height + height % 2, width + width % 2
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.color_range = ColorRange.MPEG
+        stream.codec_context.colorspace = Colorspace.ITU709
+        for mask in masks:
+            even = np.pad(mask, ((0, height % 2), (0, width % 2)), mode="edge")
+            container.mux(stream.encode(_to_yuv(even)))
+        container.mux(stream.encode(None))
+
+
+def _to_yuv(mask: NDArray[np.generic]) -> VideoFrame:
+    frame = VideoFrame.from_ndarray(mask.astype(np.uint8) * np.uint8(255), format="gray")
+    return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)

@@ -20,15 +20,31 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from dreammotion_core.media.atomic import check_writable
 from dreammotion_core.errors import MaskError
-from dreammotion_core.mask_archives import read_mask_archive, write_mask_archive
-from dreammotion_core.media.mask_formats import flattened, read_mask_array, write_mask_array, write_mask_layers
-from dreammotion_core.media.mask_levels import GivenMasks, GivenObjects, MaskLevels, all_objects, one_object
-from dreammotion_core.mask_pictures import read_mask_folder, read_mask_picture, write_mask_folder
-from dreammotion_core.mask_streams import MaskStream
-from dreammotion_core.mask_videos import VIDEO_SUFFIXES, read_mask_video, write_mask_video
-from dreammotion_core.png_files import check_empty_folder
+from dreammotion_core.media.atomic import check_writable
+from dreammotion_core.media.frames import check_empty_folder
+from dreammotion_core.media.mask_formats import (
+    VIDEO_SUFFIXES,
+    flattened,
+    read_mask_archive,
+    read_mask_array,
+    read_mask_folder,
+    read_mask_picture,
+    read_mask_video,
+    write_mask_archive,
+    write_mask_array,
+    write_mask_folder,
+    write_mask_layers,
+    write_mask_video,
+)
+from dreammotion_core.media.mask_levels import (
+    GivenMasks,
+    GivenObjects,
+    MaskLevels,
+    MaskStream,
+    all_objects,
+    one_object,
+)
 from dreammotion_core.values import Mask, Notice
 
 _FILE_SUFFIXES = (".zip", ".npz", ".mp4")

@@ -1,32 +1,128 @@
 """Clips from and to files. Deliberately absent: resizing to a model's grid.
 
 Decoding and encoding use the libraries inside PyAV; no program needs to be installed.
+
+The sound of a clip: decoding a span of it, and feeding it to an encoder.
+
+Reading a clip the way a model wants it: its frame rate, its length, a number of frames that it takes.
+
+Folders of frames are played at the rate that they keep; they are never resampled.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
-from av.container import OutputContainer
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from dreammotion_core.errors import ConfigError, VideoError
 from dreammotion_core.media.atomic import check_writable, written_atomically
-from dreammotion_core.audio_io import MAX_AUDIO_SECONDS, add_audio_stream, audio_frame, read_audio
-from dreammotion_core.errors import VideoError
-from dreammotion_core.frame_conversion import FrameConverter, check_size
-from dreammotion_core.media.decoding import decode_frames, guarded_stream
-from dreammotion_core.frame_range import cut_notices, frame_range
+from dreammotion_core.media.decoding import (
+    MAX_FPS,
+    MIN_FPS,
+    FrameConverter,
+    Timeline,
+    check_size,
+    damaged,
+    decode_frames,
+    guarded_stream,
+    measure_timeline,
+    opened_clip,
+)
+from dreammotion_core.media.frames import kept_fps, read_frames
+from dreammotion_core.media.limits import cut_notices, frame_range
+from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import AudioTrack, Notice, Video
-from dreammotion_core.video_timeline import MAX_FPS, MIN_FPS, Timeline, damaged, measure_timeline, opened_clip
+
+MAX_AUDIO_SECONDS = 20 * 60
+_AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
+_FALLBACK_RATE = 48000
+
+
+def read_audio(path: Path, *, start: float, duration: float) -> AudioTrack | None:
+    """Decode the sound over a span of time; silence fills what the file leaves open.
+
+    Args:
+        path: a file that `opened_clip` accepts.
+        start: seconds, on the same clock as the presentation times of the video.
+        duration: seconds, at most `MAX_AUDIO_SECONDS`.
+
+    Returns:
+        One or two channels (more are mixed down), or None if there is no sound in this span.
+
+    Raises:
+        VideoError: if the sound is damaged.
+    """
+    with opened_clip(path) as container:
+        if not container.streams.audio:
+            return None
+        stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise damaged(path)
+        samples: NDArray[np.float32] | None = None
+        for frame in _resampled(container, stream, start):
+            rate = frame.sample_rate
+            if samples is None:
+                samples = np.zeros((len(frame.layout.channels), round(duration * rate)), dtype=np.float32)
+            offset = round((float(frame.time or 0.0) - start) * rate)
+            if offset >= samples.shape[1]:
+                break
+            _place(samples, frame.to_ndarray().astype(np.float32, copy=False), offset)
+    if samples is None or not samples.any():
+        return None
+    return AudioTrack(np.clip(samples, -1.0, 1.0), rate)
+
+
+def _resampled(container: InputContainer, stream: AudioStream, start: float) -> Iterator[AudioFrame]:
+    layout = "mono" if stream.codec_context.channels == 1 else "stereo"
+    resampler = AudioResampler(format="fltp", layout=layout)
+    if stream.time_base:
+        container.seek(max(0, int(start / stream.time_base)), stream=stream)
+    for frame in container.decode(stream):
+        yield from resampler.resample(frame)
+
+
+def _place(samples: NDArray[np.float32], chunk: NDArray[np.float32], offset: int) -> None:
+    begin, end = max(0, offset), min(samples.shape[1], offset + chunk.shape[1])
+    if begin < end:
+        samples[:, begin:end] = chunk[:, begin - offset : end - offset]
+
+
+def add_audio_stream(container: av.container.OutputContainer, audio: AudioTrack) -> AudioStream:
+    """Add an AAC stream that fits the track; rates that AAC lacks are resampled to 48 kHz."""
+    rate = audio.sample_rate if audio.sample_rate in _AAC_RATES else _FALLBACK_RATE
+    stream = container.add_stream("aac", rate=rate, layout=_layout(audio))
+    stream.bit_rate = 192_000
+    return stream
+
+
+def audio_frame(audio: AudioTrack, *, begin: int, end: int) -> AudioFrame | None:
+    """The samples from ``begin`` up to ``end``, ready for an encoder; None if there are none left."""
+    chunk = audio.samples[:2, begin:end]
+    if chunk.shape[1] == 0:
+        return None
+    frame = AudioFrame.from_ndarray(np.ascontiguousarray(chunk), format="fltp", layout=_layout(audio))
+    frame.sample_rate = audio.sample_rate
+    frame.pts, frame.time_base = begin, Fraction(1, audio.sample_rate)
+    return frame
+
+
+def _layout(audio: AudioTrack) -> str:
+    return "mono" if audio.samples.shape[0] == 1 else "stereo"
+
 
 _H264_OPTIONS = {"crf": "16", "preset": "medium"}
 
@@ -217,3 +313,110 @@ def _to_yuv(picture: NDArray[np.uint8]) -> VideoFrame:
     even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     frame = VideoFrame.from_ndarray(even, format="rgb24")
     return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+
+
+FOLDER_FPS = 24.0
+"""Of a folder of frames, unless it or something else says how fast it is."""
+
+
+def read_clip(
+    path: str | Path,
+    *,
+    spec: ModelSpec,
+    start_frame: int = 0,
+    num_frames: int | None = None,
+    fps: float | None = None,
+) -> Video:
+    """Read the part of a clip that a model can edit.
+
+    Args:
+        path: a video file, or a folder of PNG frames.
+        spec: of the model.
+        start_frame: 0-based, counted at the frame rate that is read.
+        num_frames: of a length that the model takes; None takes its usual length.
+        fps: frames a second to resample to; None takes the model's. For a folder of frames see `read_folder`.
+
+    Returns:
+        The clip. Where it is shorter than was asked for, and not of a length that the model takes, its end is
+        left out with a notice (code ``fitted``).
+
+    Raises:
+        ConfigError: if the model does not take so many frames, or a folder keeps another rate than `fps`.
+        VideoError: if the clip cannot be read, or the range makes no sense.
+    """
+    wanted = spec.num_frames if num_frames is None else num_frames
+    check_length(wanted, spec=spec)
+    video = _read(Path(path), spec, start_frame, wanted, fps)
+    fitting = spec.fit_length(len(video))
+    if fitting == len(video) or fitting < 2:
+        return video
+    left_out = len(video) - fitting
+    text = f"{spec.label} takes {length_words(spec)} frames, so the last {left_out} are left out."
+    video = _read(Path(path), spec, start_frame, fitting, fps)
+    return replace(video, notices=(*video.notices, Notice("fitted", text)))
+
+
+def read_folder(
+    folder: Path, *, start_frame: int = 0, max_frames: int | None = None, fps: float | None = None
+) -> Video:
+    """Read a folder of PNG frames at its own rate.
+
+    Args:
+        folder: as `read_frames` takes it.
+        start_frame: first file, counted from 0.
+        max_frames: most files; None reads to the last.
+        fps: frames a second of a folder that keeps no rate; None takes 24.
+
+    Raises:
+        ConfigError: if the folder keeps another rate.
+        VideoError: if the clip cannot be read, or the range makes no sense.
+    """
+    kept = kept_fps(folder)
+    if fps is not None and kept is not None and not is_same_rate(fps, kept):
+        raise ConfigError(
+            f"{fps:g} frames a second are asked for; the frames in {folder} are {kept:.6g} a second, and a "
+            "folder is not resampled: leave the rate out, or take the video that they come from"
+        )
+    rates = (rate for rate in (kept, fps, FOLDER_FPS) if rate is not None)
+    return read_frames(folder, fps=next(rates), start_frame=start_frame, max_frames=max_frames)
+
+
+def check_length(num_frames: int, *, spec: ModelSpec) -> None:
+    """Refuse a number of frames that a model does not take. Too few are left to those who read the clip.
+
+    Raises:
+        ConfigError: if so.
+    """
+    if num_frames > spec.max_frames:
+        raise ConfigError(
+            f"{num_frames} frames are asked for; {spec.label} edits at most {spec.max_frames} frames at once"
+        )
+    if num_frames > 0 and spec.fit_length(num_frames) != num_frames:
+        raise ConfigError(
+            f"{num_frames} frames are asked for; {spec.label} takes {length_words(spec)}: choose "
+            f"{max(spec.fit_length(num_frames), shortest_length(spec))}"
+        )
+
+
+def shortest_length(spec: ModelSpec) -> int:
+    """The fewest frames of a clip that a model takes."""
+    return max(2, spec.frame_step + 1)
+
+
+def length_words(spec: ModelSpec) -> str:
+    """The numbers of frames that a model takes, for people: for example ``5, 9, 13, ... or 49``."""
+    step = spec.frame_step
+    if step == 1:
+        return f"2 to {spec.max_frames}"
+    longest = spec.fit_length(spec.max_frames)
+    lengths = [str(length) for length in range(step + 1, longest + 1, step)]
+    if len(lengths) <= 4:
+        return " or ".join(lengths)
+    return f"{', '.join(lengths[:3])}, ... or {longest}"
+
+
+def _read(path: Path, spec: ModelSpec, start_frame: int, num_frames: int, fps: float | None) -> Video:
+    if path.is_dir():
+        return read_folder(path, start_frame=start_frame, max_frames=num_frames, fps=fps)
+    rate = spec.fps if fps is None else fps
+    return read_video(path, start_frame=start_frame, max_frames=num_frames, fps=rate)

@@ -1,19 +1,380 @@
-"""The methods known by name: ours, and what it is compared with on the same model and clips."""
+"""The methods known by name: ours, and what it is compared with on the same model and clips.
+
+What a method of editing is: something that turns a task into better and better latents.
+
+Deterministic steps along the noise levels, the same few lines for every model family.
+
+With a variance-preserving schedule this is DDIM, with flow matching it is Euler's method.
+
+Source: Song et al., Denoising Diffusion Implicit Models (ICLR 2021), equation 12 without noise.
+
+V-SDS: score distillation on the clip as a whole, without a source branch.
+
+SDEdit: noise the clip up to some level, then denoise it towards the target prompt.
+
+DDIM inversion and word swap: up to the noise by the source prompt, down again by the target prompt.
+
+FlowEdit: for flow models, walk from the clip to its edit along the difference of two velocities.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
-from dreammotion_core.method.prior import Backend
-from dreammotion_core.checks import check_timesteps
+import torch
+from torch import Tensor
+
 from dreammotion_core.config import EditConfig
-from dreammotion_core.method.editing import edit_latents
-from dreammotion_core.methods.base import Method
-from dreammotion_core.methods.flowedit import check_flow_model, flowedit
-from dreammotion_core.methods.inversion import check_inversion, inversion_word_swap
-from dreammotion_core.methods.sdedit import sdedit
-from dreammotion_core.methods.sds import score_distillation
+from dreammotion_core.errors import ConfigError, NumericsError
+from dreammotion_core.memory import device_failures_explained
+from dreammotion_core.method.distillation import (
+    classifier_free_guidance,
+    masked_direction,
+    velocity_direction,
+)
+from dreammotion_core.method.editing import EditTask, descend, edit_latents, refuse_infinite
+from dreammotion_core.method.parameterization import add_noise
+from dreammotion_core.method.prior import Backend
+from dreammotion_core.method.source_cache import SourceCache
+from dreammotion_core.values import StepDone, StepLosses
+
+
+def check_timesteps(config: EditConfig, backend: Backend) -> None:
+    """Refuse timesteps at which nothing is left of a clip, as the last one of CogVideoX.
+
+    Raises:
+        ConfigError: if the range holds one.
+    """
+    last = config.timestep_range[1] - 1
+    alpha, _ = backend.signal_and_noise(torch.tensor([last]), torch.zeros(1))
+    if alpha == 0:
+        raise ConfigError(
+            f"timestep_range ends at {last + 1}, and at timestep {last} {backend.spec.label} sees noise "
+            f"alone; end it at {last} or below"
+        )
+
+
+class Method(Protocol):
+    """Edits latents with any model family, step by step."""
+
+    def __call__(
+        self, backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
+    ) -> Iterator[tuple[StepDone, Tensor]]:
+        """Work on a task.
+
+        Args:
+            backend: the frozen video prior.
+            task: what to do; ``task.config.num_optimization_steps`` is how many steps are made.
+            source_cache: keeps answers about the source for other target prompts, where a method can use it.
+
+        Yields:
+            After every step, what happened and the clean latents (1, C, f, h, w) as they would be shown.
+
+        Raises:
+            NumericsError: if the latents leave the finite numbers.
+        """
+
+
+def timesteps_down_to_zero(start: float, *, num_steps: int, device: torch.device) -> Tensor:
+    """(num_steps + 1,) whole timesteps from `start` to 0, evenly spaced."""
+    return torch.linspace(start, 0, num_steps + 1).round().long().to(device)
+
+
+@device_failures_explained()
+@torch.no_grad()
+def guided_noise(
+    backend: Backend,
+    noisy_latents: Tensor,
+    *,
+    timestep: Tensor,
+    prompt_embeds: Tensor,
+    negative_embeds: Tensor,
+    guidance_scale: float,
+) -> Tensor:
+    """The noise prediction under classifier-free guidance.
+
+    Args:
+        backend: the video prior.
+        noisy_latents: (1, C, f, h, w).
+        timestep: (1,).
+        prompt_embeds: (1, L, D).
+        negative_embeds: (1, L, D) of the unconditional prompt.
+        guidance_scale: s in ``uncond + s * (text - uncond)``; 1 costs a single prediction.
+    """
+    with_text = backend.predict_noise(noisy_latents, timestep, prompt_embeds)
+    if guidance_scale == 1:
+        return with_text
+    without_text = backend.predict_noise(noisy_latents, timestep, negative_embeds)
+    return classifier_free_guidance(without_text, with_text, guidance_scale)
+
+
+def moved(
+    backend: Backend, noisy_latents: Tensor, *, noise_pred: Tensor, now: Tensor, then: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Latents carried from one noise level to another along a noise prediction.
+
+    Args:
+        backend: knows its schedule.
+        noisy_latents: (1, C, f, h, w) at timestep `now`.
+        noise_pred: of the same shape.
+        now: (1,).
+        then: (1,), lower or higher.
+
+    Returns:
+        The latents at `then`, and the clean signal that the prediction implies.
+    """
+    alpha, sigma = backend.signal_and_noise(now, noisy_latents)
+    signal = (noisy_latents - sigma * noise_pred) / alpha
+    return add_noise(signal, noise_pred, *backend.signal_and_noise(then, noisy_latents)), signal
+
+
+class Steps:
+    """Counts the steps of a method and reports each.
+
+    Args:
+        num_steps: of them in all.
+        latents: clean latents before the first.
+    """
+
+    def __init__(self, num_steps: int, latents: Tensor) -> None:
+        self._num_steps, self._latents = num_steps, latents
+        self._step, self._started = 0, time.perf_counter()
+
+    def done(self, latents: Tensor, timestep: Tensor) -> tuple[StepDone, Tensor]:
+        """What a method yields after a step that has led to these clean latents.
+
+        Raises:
+            NumericsError: if they are not finite.
+        """
+        if not torch.isfinite(latents).all():
+            raise NumericsError(
+                f"the latents are not finite at timestep {int(timestep)}; "
+                "lower the guidance scale, or load the model in float32"
+            )
+        change = float((latents - self._latents).square().mean().sqrt())
+        seconds, self._started = time.perf_counter() - self._started, time.perf_counter()
+        self._latents, self._step = latents, self._step + 1
+        losses = StepLosses(appearance=change, spatial=0.0, temporal=0.0)
+        return StepDone(self._step, self._num_steps, int(timestep), losses, change, seconds), latents
+
+
+def denoised(
+    backend: Backend,
+    noisy_latents: Tensor,
+    *,
+    timesteps: Tensor,
+    prompt_embeds: Tensor,
+    negative_embeds: Tensor,
+    guidance_scale: float,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Walk from the first timestep to the last, denoising towards a prompt.
+
+    Args:
+        backend: the video prior.
+        noisy_latents: (1, C, f, h, w) at ``timesteps[0]``.
+        timesteps: (n + 1,), falling.
+        prompt_embeds: (1, L, D).
+        negative_embeds: (1, L, D) of the unconditional prompt.
+        guidance_scale: s in ``uncond + s * (text - uncond)``.
+
+    Yields:
+        After each of n steps, the clean signal as it is predicted by now, and the timestep that was left.
+    """
+    for now, then in zip(timesteps[:-1, None], timesteps[1:, None], strict=True):
+        noise_pred = guided_noise(
+            backend,
+            noisy_latents,
+            timestep=now,
+            prompt_embeds=prompt_embeds,
+            negative_embeds=negative_embeds,
+            guidance_scale=guidance_scale,
+        )
+        noisy_latents, signal = moved(backend, noisy_latents, noise_pred=noise_pred, now=now, then=then)
+        yield signal, now
+
+
+def score_distillation(
+    backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
+) -> Iterator[tuple[StepDone, Tensor]]:
+    """Descend along predicted minus added noise: DreamMotion's optimiser with SDS instead of DDS.
+
+    With `direction_weighting` "velocity" it is the predicted minus the true velocity of flow matching.
+    What the prediction gets wrong about any clip is part of its direction, which DDS takes away by its
+    source branch; so results blur and saturate. There is no matching. Arguments, yields and errors as of
+    `Method`; nothing is cached.
+
+    Source: Poole et al., DreamFusion (ICLR 2023), for images; the "V-SDS" of DreamMotion (ECCV 2024).
+    """
+    del source_cache
+    yield from descend(task, partial(_step, backend, task))
+
+
+@torch.no_grad()
+def _step(
+    backend: Backend, task: EditTask, latents: Tensor, timestep: Tensor, noise: Tensor
+) -> tuple[Tensor, StepLosses]:
+    scales = backend.signal_and_noise(timestep, noise)
+    noise_pred = guided_noise(
+        backend,
+        add_noise(latents, noise, *scales),
+        timestep=timestep,
+        prompt_embeds=task.prompt_embeds.target,
+        negative_embeds=task.prompt_embeds.negative,
+        guidance_scale=task.config.guidance_scale,
+    )
+    direction = masked_direction(noise_pred, noise, task.latent_mask)
+    if task.config.direction_weighting == "velocity":
+        # Both noises are of the same noisy latents, so nothing of a source is to be taken away.
+        direction = velocity_direction(direction, torch.zeros_like(direction), *scales)
+    refuse_infinite(direction, backend=backend, timestep=timestep)
+    losses = StepLosses(float(direction.square().mean().sqrt()), spatial=0.0, temporal=0.0)
+    return task.config.appearance_weight * direction, losses
+
+
+def sdedit(
+    backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
+) -> Iterator[tuple[StepDone, Tensor]]:
+    """Forget the fine parts of the clip in noise and draw them anew.
+
+    ``config.strength`` says how far up the timestep range the noise goes: little changes at 0.3, little is
+    left of the source at 0.9. Arguments, yields and errors as of `Method`; nothing is cached.
+
+    Source: Meng et al., SDEdit (ICLR 2022).
+    """
+    del source_cache
+    config, embeds, source = task.config, task.prompt_embeds, task.source_latents
+    start = config.strength * (config.timestep_range[1] - 1)
+    timesteps = timesteps_down_to_zero(start, num_steps=config.num_optimization_steps, device=source.device)
+    generator = torch.Generator().manual_seed(config.seed)
+    noise = torch.randn(source.shape, generator=generator).to(source.device)
+    steps = Steps(config.num_optimization_steps, source)
+    for signal, timestep in denoised(
+        backend,
+        add_noise(source, noise, *backend.signal_and_noise(timesteps[:1], source)),
+        timesteps=timesteps,
+        prompt_embeds=embeds.target,
+        negative_embeds=embeds.negative,
+        guidance_scale=config.guidance_scale,
+    ):
+        yield steps.done(signal, timestep)
+
+
+def check_inversion(backend: Backend, config: EditConfig) -> None:
+    """Refuse fewer than the two steps that lead up and down.
+
+    Raises:
+        ConfigError: if so.
+    """
+    del backend
+    if config.num_optimization_steps < 2:
+        raise ConfigError("ddim-inversion takes at least 2 steps: one up to the noise and one back")
+
+
+def inversion_word_swap(
+    backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
+) -> Iterator[tuple[StepDone, Tensor]]:
+    """Walk up the noise levels with the source prompt, and down with the target prompt.
+
+    Half of the steps go up, without guidance (which would lead away from the clip), and the rest down, with
+    it. Arguments, yields and errors as of `Method`; nothing is cached.
+
+    Source: Song et al., DDIM (ICLR 2021), section 4.3; the swap of words as in DreamMotion's comparison on
+    Show-1, without attention injection.
+    """
+    del source_cache
+    config, embeds = task.config, task.prompt_embeds
+    num_steps, top = config.num_optimization_steps, config.timestep_range[1] - 1
+    noisy_latents, steps = task.source_latents, Steps(num_steps, task.source_latents)
+    up = timesteps_down_to_zero(top, num_steps=num_steps // 2, device=noisy_latents.device).flip(0)
+    for now, then in zip(up[:-1, None], up[1:, None], strict=True):
+        # Predicted at the level it leads to, as the step back down will be.
+        noise_pred = guided_noise(
+            backend,
+            noisy_latents,
+            timestep=then,
+            prompt_embeds=embeds.source,
+            negative_embeds=embeds.negative,
+            guidance_scale=1.0,
+        )
+        noisy_latents, signal = moved(backend, noisy_latents, noise_pred=noise_pred, now=now, then=then)
+        yield steps.done(signal, then)
+    down = timesteps_down_to_zero(top, num_steps=num_steps - num_steps // 2, device=noisy_latents.device)
+    for signal, timestep in denoised(
+        backend,
+        noisy_latents,
+        timesteps=down,
+        prompt_embeds=embeds.target,
+        negative_embeds=embeds.negative,
+        guidance_scale=config.guidance_scale,
+    ):
+        yield steps.done(signal, timestep)
+
+
+SOURCE_GUIDANCE = 3.5
+"""Guidance of the source branch, as the authors chose it with Stable Diffusion 3."""
+
+
+def check_flow_model(backend: Backend, config: EditConfig) -> None:
+    """Refuse a model without straight paths between clip and noise.
+
+    Raises:
+        ConfigError: if signal and noise do not add up to 1 at every level.
+    """
+    del config
+    middle = torch.tensor([500], device=backend.device)
+    alpha, sigma = backend.signal_and_noise(middle, torch.zeros(1, 1, 1, 1, 1, device=backend.device))
+    if abs(float(alpha + sigma) - 1) > 1e-3:
+        raise ConfigError(
+            f"flowedit needs a flow-matching model, and {backend.spec.label} is none; "
+            "choose another method, or a model such as Wan"
+        )
+
+
+def flowedit(
+    backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
+) -> Iterator[tuple[StepDone, Tensor]]:
+    """Integrate v(target) - v(source) from a noise level down to none, both noised with the same fresh noise.
+
+    ``config.strength`` says at which share of the timestep range it begins; ``config.guidance_scale`` guides
+    the target branch. Arguments, yields and errors as of `Method`; nothing is cached.
+
+    Source: Kulikov et al., FlowEdit: Inversion-Free Text-Based Editing Using Pre-Trained Flow Models (ICCV
+    2025), algorithm 1 with one noise a step.
+    """
+    del source_cache
+    config, embeds, source = task.config, task.prompt_embeds, task.source_latents
+    start = config.strength * (config.timestep_range[1] - 1)
+    timesteps = timesteps_down_to_zero(start, num_steps=config.num_optimization_steps, device=source.device)
+    generator = torch.Generator().manual_seed(config.seed)
+    steps, edited = Steps(config.num_optimization_steps, source), source
+    for now, then in zip(timesteps[:-1, None], timesteps[1:, None], strict=True):
+        alpha, sigma = backend.signal_and_noise(now, source)
+        noise = torch.randn(source.shape, generator=generator).to(source.device)
+        noisy_source = add_noise(source, noise, alpha, sigma)
+        noisy_edited = noisy_source + (edited - source)
+        noise_preds = [
+            guided_noise(
+                backend,
+                noisy,
+                timestep=now,
+                prompt_embeds=prompt_embeds,
+                negative_embeds=embeds.negative,
+                guidance_scale=scale,
+            )
+            for noisy, prompt_embeds, scale in (
+                (noisy_edited, embeds.target, config.guidance_scale),
+                (noisy_source, embeds.source, min(SOURCE_GUIDANCE, config.guidance_scale)),
+            )
+        ]
+        # A velocity is (noise - noisy) / alpha; what was added to both noisy latents cancels.
+        velocity_difference = (noise_preds[0] - noise_preds[1] - (edited - source)) / alpha
+        sigma_then = backend.signal_and_noise(then, source)[1]
+        edited = edited + (sigma_then - sigma) * velocity_difference
+        yield steps.done(edited, now)
 
 
 @dataclass(frozen=True)

@@ -14,23 +14,27 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LinearLR
 
-from dreammotion_core.method.prior import Backend
 from dreammotion_core.config import EditConfig
+from dreammotion_core.errors import NumericsError
+from dreammotion_core.memory import device_failures_explained, tried_again
 from dreammotion_core.method.distillation import (
     classifier_free_guidance,
     masked_direction,
     shortened,
     velocity_direction,
 )
-from dreammotion_core.errors import NumericsError
-from dreammotion_core.events import StepDone
 from dreammotion_core.method.keys import KeyCapture, KeySite
-from dreammotion_core.memory import device_failures_explained, tried_again
 from dreammotion_core.method.parameterization import add_noise
+from dreammotion_core.method.prior import Backend
 from dreammotion_core.method.similarity import match_keys
-from dreammotion_core.source_branch import UNCACHED, SourceBranch, source_branch
-from dreammotion_core.method.source_cache import Prediction, SourceCache
-from dreammotion_core.values import StepLosses
+from dreammotion_core.method.source_cache import (
+    UNCACHED,
+    Prediction,
+    SourceBranch,
+    SourceCache,
+    source_branch,
+)
+from dreammotion_core.values import StepDone, StepLosses
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from dreammotion_core.config import check_key_pattern, compiled_key_pattern
 from dreammotion_core.errors import KeyLayoutError, KeySiteError
-from dreammotion_core.key_patterns import check_key_pattern, compiled_key_pattern
 
 
 class KeyLayout(StrEnum):

@@ -2,170 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from dreammotion_core.backends.checkpointing import Checkpointing
-from dreammotion_core.spec import is_downloaded
-from dreammotion_core.config import EditConfig
-from dreammotion_core.errors import VideoError
 from dreammotion_core.method.keys import KeySite
 from dreammotion_core.method.parameterization import PredictionType
+from dreammotion_core.models.placement import Checkpointing
+from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import Notice
-
-
-@dataclass(frozen=True)
-class HubPart:
-    """A repository of the hub that a model needs.
-
-    Attributes:
-        source: hub id.
-        revision: pinned commit.
-        folders: subfolders that are loaded from it; empty takes all.
-    """
-
-    source: str
-    revision: str
-    folders: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSpec:
-    """The facts about a model that a user or the loop has to know before loading it.
-
-    Attributes:
-        name: short name, also accepted by `from_pretrained`.
-        label: how the page calls it.
-        family: adapter that loads it, for example ``"unet3d"`` or ``"wan"``.
-        source: local folder, or hub id.
-        revision: pinned commit of a hub id; None for a folder.
-        licence: licence of the weights, in a few words.
-        size_bytes: size of the weights; 0 when unknown.
-        memory_bytes: memory of a GPU that an edit of `num_frames` frames at `resolution` needs at least,
-            counted from its tensors in `gpu_precision`; 0 when unknown.
-        low_memory_bytes: the same with `LoadOptions.low_memory`.
-        gpu_precision: in what a GPU computes unless told otherwise, that of the published weights.
-        description: what it can and cannot do, in plain words.
-        resolution: (height, width) in pixels it was trained at; other shapes keep this area.
-        size_multiple: both sides must be multiples of this many pixels.
-        num_frames: frames it was trained at.
-        max_frames: most frames it edits at once.
-        frame_step: a clip must have k * frame_step + 1 frames; with 1, any number is accepted.
-        fps: frames a second it was trained at.
-        vocabulary: the only words it knows, or None for an open vocabulary.
-        precision: in what the loaded denoiser computes, such as ``"bfloat16"``.
-        stages: names of the stages of a cascade in order, the optimised one first; empty for others.
-        keeps_detail: whether detail that the model loses can be given back from the source; not where
-            later stages draw it anew.
-        settings: of an edit, by name, that are best with this model where they differ from the defaults of
-            `EditConfig`.
-        further_sources: repositories that it needs besides.
-    """
-
-    name: str
-    label: str
-    family: str
-    source: str
-    licence: str
-    description: str
-    resolution: tuple[int, int]
-    num_frames: int
-    max_frames: int
-    fps: float
-    revision: str | None = None
-    size_bytes: int = 0
-    memory_bytes: int = 0
-    low_memory_bytes: int = 0
-    gpu_precision: str = "bfloat16"
-    size_multiple: int = 16
-    frame_step: int = 1
-    vocabulary: tuple[str, ...] | None = None
-    precision: str = "float32"
-    stages: tuple[str, ...] = ()
-    keeps_detail: bool = True
-    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    further_sources: tuple[HubPart, ...] = ()
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the source is a folder rather than a hub id."""
-        return self.revision is None
-
-    @property
-    def hub_parts(self) -> tuple[HubPart, ...]:
-        """All repositories that it needs; none where it is a folder."""
-        if self.revision is None:
-            return ()
-        return (HubPart(self.source, self.revision), *self.further_sources)
-
-    def is_ready(self) -> bool:
-        """Whether the weights are on this machine already; touches no network."""
-        if self.is_local:
-            return (Path(self.source) / "model_index.json").is_file()
-        return all(
-            is_downloaded(part.source, revision=part.revision, folders=part.folders)
-            for part in self.hub_parts
-        )
-
-    def fit_size(self, size: tuple[int, int], *, scale: float = 1.0) -> tuple[int, int]:
-        """The (height, width) the model works at for a clip of that size: same shape, trained area.
-
-        Args:
-            size: (height, width) of the clip.
-            scale: of the sides, relative to the trained ones.
-        """
-        scale *= math.sqrt(math.prod(self.resolution) / math.prod(size))
-        multiple = self.size_multiple
-        height, width = (max(multiple, round(side * scale / multiple) * multiple) for side in size)
-        return height, width
-
-    def config(self, preset: str = "fast", **changes: Any) -> EditConfig:
-        """The settings of an edit with this model: its own, those of the preset, and then the changes.
-
-        Raises:
-            ConfigError: if there is no such preset, or a setting is unknown or out of its range.
-        """
-        return EditConfig.preset(preset, usual=self.settings, **changes)
-
-    def fit_length(self, num_frames: int) -> int:
-        """The largest accepted number of frames up to `num_frames`; 1 if there is none above."""
-        return (min(num_frames, self.max_frames) - 1) // self.frame_step * self.frame_step + 1
-
-    def check_length(self, num_frames: int) -> None:
-        """Refuse a number of frames that the model does not take.
-
-        Raises:
-            VideoError: with the numbers next to it that it takes.
-        """
-        if num_frames > self.max_frames:
-            raise VideoError(
-                f"the clip has {num_frames} frames; {self.label} edits at most {self.max_frames} at once: "
-                "choose a shorter range of frames, or a lower frame rate"
-            )
-        if (fitting := self.fit_length(num_frames)) != num_frames:
-            accepted = " or ".join(str(n) for n in (fitting, fitting + self.frame_step) if n > 1)
-            raise VideoError(
-                f"the clip has {num_frames} frames; {self.label} takes {self.frame_step} k + 1 of them: pass "
-                + accepted
-            )
-
-    def check_size(self, size: tuple[int, int]) -> None:
-        """Refuse a (height, width) in pixels that the model does not work at; `fit_size` gives one.
-
-        Raises:
-            VideoError: if a side is no multiple of `size_multiple`.
-        """
-        if any(side == 0 or side % self.size_multiple for side in size):
-            raise VideoError(
-                f"the frames are {size[1]}x{size[0]}; {self.label} needs both sides to be multiples of "
-                f"{self.size_multiple}: scale or crop them"
-            )
 
 
 class Backend(Protocol):

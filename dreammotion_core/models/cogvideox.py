@@ -12,12 +12,16 @@ from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from torch import Tensor
 
-from dreammotion_core.method.prior import ModelSpec
-from dreammotion_core.models.loading import ModelFiles
-from dreammotion_core.backends.load_options import LoadOptions
-from dreammotion_core.models.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
 from dreammotion_core.errors import ModelLoadError
-from dreammotion_core.method.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
+from dreammotion_core.method.parameterization import (
+    PredictionType,
+    noise_from_prediction,
+    signal_and_noise_scale,
+)
+from dreammotion_core.models.loading import ModelFiles
+from dreammotion_core.models.placement import LoadOptions
+from dreammotion_core.models.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
+from dreammotion_core.spec import ModelSpec
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 

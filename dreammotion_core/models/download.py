@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dreammotion_core.method.prior import HubPart, ModelSpec
-from dreammotion_core.backends.registry import find_model
 from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.models.catalog import find_model
+from dreammotion_core.spec import HubPart, ModelSpec
 
 _SECONDS_BETWEEN_REPORTS = 0.3
 _WEIGHTS, _OLD_WEIGHTS = ".safetensors", (".bin", ".pth", ".pt", ".ckpt")

@@ -1,6 +1,10 @@
 """Loading the parts of a model one by one, each by its own class, and saying what to do when that fails.
 
 Whole pipelines of diffusers are not loaded: some are frozen, and all bring parts that no edit needs.
+
+What `model_index.json`, the manifest of a model's folder or repository, tells about the model.
+
+Whether the parts of a model belong together, looked at before an edit begins.
 """
 
 from __future__ import annotations
@@ -8,6 +12,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +25,119 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from dreammotion_core.method.prior import ModelSpec
-from dreammotion_core.backends.manifests import component_classes
-from dreammotion_core.errors import ModelLoadError, reason_of
+from dreammotion_core.config import Accepted, EditConfig, Real, Sides, Whole, check_accepted
+from dreammotion_core.errors import ConfigError, ModelLoadError, reason_of
+from dreammotion_core.spec import ModelSpec
+
+FORMAT_VERSION = 2
+"""Of the manifests that this project's training writes; manifests of others name none."""
+OLDEST_FORMAT_VERSION = 1
+
+FAMILIES = {
+    "UNet3DConditionModel": "unet3d",
+    "UNetMotionModel": "animatediff",
+    "DreamMotionCascade": "cascade",
+    "WanTransformer3DModel": "wan",
+    "CogVideoXTransformer3DModel": "cogvideox",
+}
+"""Class of a denoiser or of a whole model, as manifests name it, -> its family."""
+
+_LIBRARIES = {"diffusers", "transformers", "dreammotion_core", "showone.models.unet_3d_condition"}
+"""What the published manifests name; the last one is the package of Show-1's authors."""
+
+ACCEPTED: Mapping[str, Accepted] = {
+    "resolution": Sides(1, 10_000),
+    "num_frames": Whole(1, 10_000),
+    "max_frames": Whole(1, 10_000),
+    "frame_step": Whole(1, 100),
+    "fps": Real(0.0, 1000.0, above=True),
+}
+"""What a manifest may say in numbers."""
+
+
+def component_classes(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Subfolder -> class name of the parts that a manifest names, each as [library, class]."""
+    return {
+        part: entry[1]
+        for part, entry in manifest.items()
+        if isinstance(entry, list)
+        and len(entry) == 2
+        and entry[0] in _LIBRARIES
+        and isinstance(entry[1], str)
+    }
+
+
+def family_of(manifest: Mapping[str, Any], *, source: str) -> str | None:
+    """The family of the first known class that a manifest names; None if it names no class at all.
+
+    Args:
+        manifest: its content.
+        source: where it comes from, for the error.
+
+    Raises:
+        ModelLoadError: if it names only classes of other models.
+    """
+    whole = manifest.get("_class_name")
+    named = [*([whole] if isinstance(whole, str) else []), *component_classes(manifest).values()]
+    family = next((FAMILIES[name] for name in named if name in FAMILIES), None)
+    if family is None and named:
+        raise ModelLoadError(
+            f"{source} is a {named[0]}, which is no text-to-video model that can be edited with; one of its "
+            f"parts must be a {' or '.join(FAMILIES)}"
+        )
+    return family
+
+
+def with_manifest(spec: ModelSpec, manifest: Mapping[str, Any]) -> ModelSpec:
+    """The spec with what the manifest says, if it says anything.
+
+    Raises:
+        ModelLoadError: if it says it in another way than this program reads.
+    """
+    try:
+        _check_format(spec.source, int(manifest.get("format_version", FORMAT_VERSION)))
+        vocabulary = manifest.get("vocabulary")
+        described = replace(
+            spec,
+            family=family_of(manifest, source=spec.source) or spec.family,
+            resolution=tuple(manifest.get("resolution", spec.resolution)),
+            num_frames=manifest.get("num_frames", spec.num_frames),
+            max_frames=manifest.get("max_frames", spec.max_frames),
+            frame_step=manifest.get("frame_step", spec.frame_step),
+            stages=_words("stages", manifest.get("stages", spec.stages)),
+            settings=_settings(manifest.get("settings", spec.settings)),
+            fps=float(manifest.get("fps", spec.fps)),
+            vocabulary=None if vocabulary is None else _words("vocabulary", vocabulary),
+            size_bytes=sum(f.stat().st_size for f in Path(spec.source).rglob("*.safetensors")),
+        )
+        check_accepted(described, accepted=ACCEPTED)
+    except (OSError, ValueError, TypeError, OverflowError) as error:
+        raise ModelLoadError(
+            f"model_index.json of {spec.source} cannot be read ({error}); fetch the model folder again"
+        ) from error
+    return described
+
+
+def _words(name: str, values: Any) -> tuple[str, ...]:
+    if isinstance(values, str) or not all(isinstance(word, str) for word in values):
+        raise ConfigError(f"{name} is {values!r}; pass a list of words")
+    return tuple(values)
+
+
+def _settings(named: Mapping[str, Any]) -> dict[str, Any]:
+    config = EditConfig.from_dict(named)
+    return {name: getattr(config, name) for name in named}
+
+
+def _check_format(source: str, version: int) -> None:
+    if OLDEST_FORMAT_VERSION <= version <= FORMAT_VERSION:
+        return
+    remedy = "update this program" if version > FORMAT_VERSION else "fetch the model folder again"
+    raise ModelLoadError(
+        f"model_index.json of {source} has format version {version}, and this program reads "
+        f"{OLDEST_FORMAT_VERSION} to {FORMAT_VERSION}; {remedy}"
+    )
+
 
 SETTINGS_FILES = {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}
 """Part -> where its settings lie. Without them the libraries go on with defaults that suit no model."""
@@ -237,3 +352,64 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
+
+
+def check_latents(source: str, *, denoiser: Any, latent_channels: int) -> None:
+    """Refuse a denoiser that takes or gives anything but the latents of its autoencoder.
+
+    Args:
+        source: of the model, for the error.
+        denoiser: has ``in_channels`` and ``out_channels`` in its configuration.
+        latent_channels: that the autoencoder makes.
+
+    Raises:
+        ModelLoadError: if the numbers differ.
+    """
+    found = (denoiser.config.in_channels, denoiser.config.out_channels)
+    if found != (latent_channels, latent_channels):
+        raise ModelLoadError(
+            f"the denoiser of {source} has {found[0]} channels in and {found[1]} out, and its autoencoder "
+            f"makes latents of {latent_channels}; pass a text-to-video model, whose denoiser takes nothing "
+            "beside them (one for inpainting takes a mask too), with its own autoencoder"
+        )
+
+
+def check_text(source: str, *, width: Any, text_encoder: Any) -> None:
+    """Refuse a text encoder whose states are not as wide as its denoiser takes them.
+
+    Args:
+        source: of the model, for the error.
+        width: that the denoiser takes, one number or one for each level.
+        text_encoder: of transformers.
+
+    Raises:
+        ModelLoadError: if the widths differ.
+    """
+    made = text_encoder.config.hidden_size
+    if any(each != made for each in (width if isinstance(width, list | tuple) else [width])):
+        raise ModelLoadError(
+            f"the denoiser of {source} takes text states of width {width}, and its text encoder makes them "
+            f"of width {made}; pass a model with the text encoder that it was trained with"
+        )
+
+
+def check_motion_schedule(source: str, *, scheduler: Any) -> None:
+    """Refuse motion modules on the noise schedule of an image model.
+
+    AnimateDiff's were trained on a linear one, and the folder of an image model brings its own: at the same
+    timestep the motion modules would meet far less noise than they expect, and nothing would show it but a
+    worse edit.
+
+    Args:
+        source: of the model, for the error.
+        scheduler: of diffusers.
+
+    Raises:
+        ModelLoadError: if it has the schedule of Stable Diffusion.
+    """
+    if scheduler.config.beta_schedule == "scaled_linear":
+        raise ModelLoadError(
+            f"scheduler/scheduler_config.json of {source} has the beta_schedule 'scaled_linear' of its image "
+            "model, and AnimateDiff's motion modules were trained on 'linear'; write \"beta_schedule\": "
+            '"linear" there, or make the folder as the README says'
+        )

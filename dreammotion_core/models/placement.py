@@ -1,15 +1,156 @@
-"""Which parts of a model are on the device, and which wait in the machine's own memory."""
+"""Which parts of a model are on the device, and which wait in the machine's own memory.
+
+How a model is loaded: precision, and what is traded between memory and speed.
+
+Gradient checkpointing for denoisers whose own class refuses it, as diffusers' U-Net3D does.
+
+What a model gains from tiles, from other layouts of its weights and from compiled layers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-from dreammotion_core.backends.load_options import Offload
 from dreammotion_core.errors import ConfigError
+from dreammotion_core.method.keys import KeySite, matching_modules
+
+Offload = Literal["none", "model"]
+
+PRECISIONS = (torch.float32, torch.bfloat16, torch.float16)
+
+BFLOAT16_CAPABILITY = (8, 0)
+"""Compute capability of NVIDIA's first cards that compute in bfloat16."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How a model is loaded. Adapters whose family cannot do something of this refuse it.
+
+    Attributes:
+        torch_dtype: precision of the weights: float32, bfloat16 or float16; None takes `default_dtype`.
+            Latents, losses and their gradient stay in float32, and so does an autoencoder whose pictures
+            bfloat16 would coarsen.
+        offload: ``"none"`` keeps all parts on the device, but for the text encoder, which leaves it once
+            the prompts are encoded; ``"model"`` keeps only the part at work there, the others in the
+            machine's own memory.
+        compile: compile the layers that no keys are taken from. The first step takes minutes; on a CPU those
+            after it take an eighth less with `toybox`, and on a GPU it has not been measured yet.
+        channels_last: lay out the weights of convolutions with their channels last.
+        vae_slicing: encode and decode frame by frame rather than the clip at once.
+        vae_tiling: encode and decode large frames in tiles, whose seams are blended.
+        gradient_checkpointing: compute the activations of each layer again in the backward pass
+            instead of keeping them, from the start; an edit begins to do so by itself where memory runs out.
+
+    Raises:
+        ConfigError: if an option is none of its choices, or two of them exclude each other.
+    """
+
+    torch_dtype: torch.dtype | None = None
+    offload: Offload = "none"
+    compile: bool = False
+    channels_last: bool = False
+    vae_slicing: bool = True
+    vae_tiling: bool = False
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be loaded."""
+        if self.torch_dtype not in (None, *PRECISIONS):
+            accepted = ", ".join(map(str, PRECISIONS))
+            raise ConfigError(f"torch_dtype is {self.torch_dtype!r}; choose one of {accepted}, or None")
+        if self.offload not in get_args(Offload):
+            accepted = " or ".join(map(repr, get_args(Offload)))
+            raise ConfigError(f"offload is {self.offload!r}; choose {accepted}")
+        for name in ("compile", "channels_last", "vae_slicing", "vae_tiling", "gradient_checkpointing"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; pass True or False")
+        if self.compile and self.gradient_checkpointing:
+            raise ConfigError(
+                "compile and gradient_checkpointing cannot be combined; compile is for speed, "
+                "gradient_checkpointing for memory: choose one of them"
+            )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the weights; where none was given or chosen by `for_model`, that of a CPU."""
+        return self.torch_dtype or default_dtype("cpu")
+
+    def for_model(self, gpu_precision: str, *, device: torch.device | str | None) -> Self:
+        """The same options with a precision, chosen by `default_dtype` if none was given.
+
+        Args:
+            gpu_precision: as in `ModelSpec.gpu_precision`.
+            device: where the model will work; None stands for a GPU where there is one.
+        """
+        if self.torch_dtype is not None:
+            return self
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return replace(self, torch_dtype=default_dtype(device, gpu_precision=gpu_precision))
+
+    @classmethod
+    def low_memory(cls, *, torch_dtype: torch.dtype | None = None) -> Self:
+        """The options for cards of 8 to 16 GB.
+
+        Args:
+            torch_dtype: as in the constructor.
+        """
+        return cls(torch_dtype=torch_dtype, offload="model", vae_tiling=True, gradient_checkpointing=True)
+
+
+def default_dtype(
+    device: torch.device | str,
+    *,
+    gpu_precision: str = "bfloat16",
+    capability: tuple[int, int] | None = None,
+) -> torch.dtype:
+    """The precision that a model computes in where none was asked for.
+
+    Args:
+        device: where it will work. A CPU computes in bfloat16 if it does so directly, else in float32, and so
+            does every other device that is no GPU.
+        gpu_precision: of the model on a GPU, ``"float32"``, ``"bfloat16"`` or ``"float16"``. Cards before
+            compute capability 8.0 have no bfloat16 and take float16 instead of it.
+        capability: compute capability (major, minor) of the GPU; None asks the GPU.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        if gpu_precision != "bfloat16":
+            return torch.float32 if gpu_precision == "float32" else torch.float16
+        has_bfloat16 = (capability or torch.cuda.get_device_capability(device)) >= BFLOAT16_CAPABILITY
+        return torch.bfloat16 if has_bfloat16 else torch.float16
+    found = torch.cpu.get_capabilities()
+    has_bfloat16 = device.type == "cpu" and bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
+def checked_device(device: torch.device | str) -> torch.device:
+    """A device that is on this machine.
+
+    Raises:
+        ConfigError: if torch does not know it, or there is no such GPU.
+    """
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"there is no device {device!r}; choose cpu, cuda, or cuda:1 and so on") from error
+    if found.type == "cuda" and not (found.index or 0) < torch.cuda.device_count():
+        raise ConfigError(
+            f"there is no device {device!r}: torch finds {torch.cuda.device_count()} GPUs on this machine; "
+            "choose another, or cpu, or look into the installation of driver and torch"
+        )
+    return found
+
 
 CPU = torch.device("cpu")
 
@@ -71,3 +212,153 @@ def _check_precision(part: nn.Module) -> None:
             "the model was loaded in float16, which this CPU does not compute in; move it to a GPU, or load "
             "it in bfloat16 or float32"
         )
+
+
+class Checkpointing:
+    """Which layers of a denoiser are computed again in the backward pass.
+
+    Args:
+        layers: as of `checkpointed`, nearly all that the denoiser is made of.
+        options: say whether these are computed again from the start.
+        usual: what is computed again otherwise, unless layers are compiled: those choose for themselves.
+
+    Attributes:
+        is_sparing: whether all are by now because memory ran out.
+    """
+
+    def __init__(
+        self, layers: Sequence[nn.Module], *, options: LoadOptions, usual: Sequence[nn.Module] = ()
+    ) -> None:
+        self._layers = layers
+        self._usual = layers if options.gradient_checkpointing else () if options.compile else usual
+        self._can_spare = not (options.gradient_checkpointing or options.compile)
+        self.is_sparing = False
+
+    def __call__(self) -> AbstractContextManager[None]:
+        """What the denoiser is called within."""
+        return checkpointed(self._layers if self.is_sparing else self._usual)
+
+    def spare(self) -> bool:
+        """Compute all layers again from now on: the same result, more slowly, in far less memory.
+
+        Returns:
+            False where that is so already, or cannot be.
+        """
+        begins = self._can_spare and not self.is_sparing
+        self.is_sparing = self.is_sparing or begins
+        return begins
+
+    def relax(self) -> None:
+        """Be as the options ask again."""
+        self.is_sparing = False
+
+
+def unet_layers(unet: nn.Module) -> Sequence[nn.Module]:
+    """The layers of a video U-Net that hold nearly all its weights and activations, none within another.
+
+    Args:
+        unet: built of blocks, as diffusers' U-Net3D.
+    """
+    kinds = ("resnets", "temp_convs", "attentions", "temp_attentions", "motion_modules")
+    named = dict(unet.named_modules())
+    is_layer = re.compile(
+        rf"transformer_in|(?:(?:down|up)_blocks\.\d+|mid_block)\.(?:{'|'.join(kinds)})\.\d+"
+    )
+    return [layer for name, layer in named.items() if is_layer.fullmatch(name)]
+
+
+@contextmanager
+def checkpointed(layers: Iterable[nn.Module]) -> Iterator[None]:
+    """Within the block, layers keep only their inputs for the backward pass, which computes the rest again.
+
+    The backward pass may come after the block. Keys that were captured within a layer keep their graph,
+    and recording may stop in the middle of one (`KeyCapture`). Without autograd nothing changes.
+
+    Args:
+        layers: modules that are called one after the other, none within another; in evaluation mode,
+            since random numbers are not drawn again.
+    """
+    replaced = []
+    for layer in layers:
+        found = vars(layer).get("forward")
+        replaced.append((vars(layer), found))
+        # Not the reentrant kind: its layers are one node each, out of which no key could be taken.
+        vars(layer)["forward"] = partial(
+            checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False
+        )
+    try:
+        yield
+    finally:
+        for attributes, found in replaced:
+            if found is None:
+                del attributes["forward"]
+            else:
+                attributes["forward"] = found
+
+
+COMPILERS = ("g++", "clang++", "c++", "cl")
+"""One of which torch.compile needs, besides what the environment's ``CXX`` names."""
+
+
+def apply_options(
+    denoiser: nn.Module,
+    vae: Any,
+    options: LoadOptions,
+    *,
+    layers: Sequence[nn.Module],
+    key_sites: Sequence[KeySite],
+) -> None:
+    """Change a model, in place, as its options ask.
+
+    Args:
+        denoiser: the whole network.
+        vae: its autoencoder.
+        options: how memory is traded for speed.
+        layers: the denoiser's repeated layers, none within another.
+        key_sites: where keys are taken by default.
+
+    Raises:
+        ConfigError: if layers are to be compiled and there is no compiler.
+    """
+    if options.vae_slicing and hasattr(vae, "enable_slicing"):
+        vae.enable_slicing()
+    if options.vae_tiling:
+        vae.enable_tiling()
+    if options.channels_last:
+        lay_channels_last(denoiser, vae)
+    if options.compile:
+        compile_around(denoiser, layers, key_sites=key_sites)
+
+
+def lay_channels_last(*networks: nn.Module) -> None:
+    """Lay out the weights of all convolutions with their channels last, which tensor cores read faster."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for network in networks:
+        for parameter in network.parameters():
+            if parameter.ndim in formats:
+                parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
+
+
+def compile_around(denoiser: nn.Module, layers: Iterable[nn.Module], *, key_sites: Sequence[KeySite]) -> None:
+    """Compile, in place, the layers that no keys are taken from.
+
+    A compiled layer calls no hooks that came after it, so that its keys could not be captured.
+
+    Args:
+        denoiser: the whole network.
+        layers: its repeated layers, none within another.
+        key_sites: where keys are taken.
+
+    Raises:
+        ConfigError: if there is no compiler here.
+    """
+    if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))):
+        raise ConfigError(
+            f"compiling a model needs a C++ compiler, and none of {', '.join(COMPILERS)} is installed here; "
+            "install one (g++ on Debian), or leave compile out"
+        )
+    heard = {projection for projection, _ in matching_modules(denoiser, key_sites).values()}
+    for layer in layers:
+        if heard.isdisjoint(layer.modules()):
+            # Layers share their code but not their shapes: together they would exceed the limit of versions.
+            layer.compile(isolate_recompiles=True)

@@ -11,9 +11,9 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer, UMT5EncoderModel
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
-from dreammotion_core.method.prior import ModelSpec
-from dreammotion_core.models.loading import ModelFiles, outer_dtype
 from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.models.loading import ModelFiles, outer_dtype
+from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import Notice
 
 TEXT_ENCODERS = {

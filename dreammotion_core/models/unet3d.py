@@ -17,21 +17,28 @@ from diffusers.models.resnet import TemporalConvLayer
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from dreammotion_core.method.prior import ModelSpec
-from dreammotion_core.backends.checkpointing import Checkpointing, unet_layers
-from dreammotion_core.models.loading import ModelFiles, outer_dtype
-from dreammotion_core.backends.load_options import LoadOptions
-from dreammotion_core.backends.part_fit import check_latents, check_motion_schedule, check_text
-from dreammotion_core.models.placement import Placement
-from dreammotion_core.backends.profiles import apply_options
-from dreammotion_core.models.text import (
-    embed_prompt,
-    load_text_encoder,
-    prompt_notices,
-    token_limit,
-)
 from dreammotion_core.method.keys import KeySite
-from dreammotion_core.method.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
+from dreammotion_core.method.parameterization import (
+    PredictionType,
+    noise_from_prediction,
+    signal_and_noise_scale,
+)
+from dreammotion_core.models.loading import (
+    ModelFiles,
+    check_latents,
+    check_motion_schedule,
+    check_text,
+    outer_dtype,
+)
+from dreammotion_core.models.placement import (
+    Checkpointing,
+    LoadOptions,
+    Placement,
+    apply_options,
+    unet_layers,
+)
+from dreammotion_core.models.text import embed_prompt, load_text_encoder, prompt_notices, token_limit
+from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite("up_blocks.*.attentions.*.transformer_blocks.*.attn1.to_k"),)

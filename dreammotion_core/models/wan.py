@@ -10,17 +10,17 @@ from typing import Any, Self
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
-from dreammotion_core.method.prior import ModelSpec
-from dreammotion_core.models.loading import ModelFiles
-from dreammotion_core.backends.load_options import LoadOptions
-from dreammotion_core.models.text import token_limit
-from dreammotion_core.models.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.method.parameterization import (
     PredictionType,
     flow_signal_and_noise_scale,
     noise_from_prediction,
 )
+from dreammotion_core.models.loading import ModelFiles
+from dreammotion_core.models.placement import LoadOptions
+from dreammotion_core.models.text import token_limit
+from dreammotion_core.models.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
+from dreammotion_core.spec import ModelSpec
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer")
 """The scheduler is not among them: the straight path of flow matching has no settings."""

@@ -2,6 +2,12 @@
 
 Few smooth features on purpose: what is learned from a rough guess must not learn its errors, so that a
 piece of the object that the guess leaves out still looks like the object. Works on small images only.
+
+The region that a single click means: grown by colours and motion in several ways, the best-looking chosen.
+
+Further clicks have no say here: what is seen is what they correct. Works on small images only.
+
+From a box to the object in it: what differs inside by colour, by motion or by both, and what fits best.
 """
 
 from __future__ import annotations
@@ -12,12 +18,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.embedded.appearance import Appearance, PixelFeatures, describe_pixels
 from segmentation.base import Frame, FrameMask
-from segmentation.blending import signed_depth
+from segmentation.clicks import Box
+from segmentation.embedded.appearance import Appearance, PixelFeatures, describe_pixels
 from segmentation.embedded.motion import Motion
-from segmentation.embedded.outline import cut_by_odds
-from segmentation.regions import SCORE_WEIGHTS, describe_region, filled_component
+from segmentation.embedded.outline import SCORE_WEIGHTS, cut, cut_by_odds, filled_component, score_region
+from segmentation.vision import describe_region, signed_depth
 
 NUM_WAVES = 64
 KERNEL_WIDTH = 1.2
@@ -205,3 +211,101 @@ def _counted(part: FrameMask) -> NDArray[np.float32]:
 def _standardised(values: NDArray[np.float32], least: float) -> NDArray[np.float32]:
     flat = values.reshape(-1, values.shape[-1])
     return np.asarray((values - flat.mean(axis=0)) / (flat.std(axis=0) + least), dtype=np.float32)
+
+
+GROWING_RADII = (0.05, 0.07, 0.1, 0.14, 0.2)
+"""Of the discs round a click that regions grow from, as shares of the image's long side."""
+AGREEMENT_WEIGHT = 1.0
+"""Of the agreement with the other regions, against how much a region looks like an object. What moves along
+with the click counts as much: it is one more opinion."""
+
+_OVERSIZED = 1e3
+"""Taken off the rank of a region larger than the click allows."""
+
+
+def region_at(image: Frame, *, point: Point, motion: Motion | None, largest: float = 1.0) -> FrameMask:
+    """The best-looking region round a point.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
+        point: in pixels.
+        motion: of the image; None where it is unknown.
+        largest: share of the frame; larger regions count only where there is no other.
+
+    Returns:
+        (H, W) bool, connected, with the point.
+    """
+    features, side = describe_frame(image, motion=motion), max(image.shape[:2])
+    regions = [
+        grown_from(image, features=features, point=point, radius=radius * side) for radius in GROWING_RADII
+    ]
+    opinions = np.zeros(len(regions))
+    if motion is not None:
+        regions += moving_regions(image, motion=motion, point=point)
+        opinions = fate(regions, image=image, motion=motion, point=point)
+    looks = np.array([score_region(image, region, motion=motion) for region in regions])
+    ranks = looks + AGREEMENT_WEIGHT * (agreement(regions) + opinions)
+    ranks[[region.mean() > largest for region in regions]] -= _OVERSIZED
+    return regions[int(np.argmax(ranks))]
+
+
+FIT_WEIGHT = 1.0
+"""What it counts that a region reaches all four sides, against the edges along its outline."""
+SMALLEST_SHARE = 0.1
+"""A colour that also fills the surroundings leaves less of the box than this."""
+
+_ROUNDS = 4
+
+Corners = tuple[int, int, int, int]
+"""Left, top, right, bottom, the last two exclusive."""
+
+
+def object_in_box(image: Frame, box: Box, *, motion: Motion | None) -> FrameMask:
+    """What differs inside a box from what lies outside it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
+        box: round the object, as tight as a user draws it.
+        motion: of the image; None where it is unknown.
+
+    Returns:
+        (H, W) bool; the ellipse in the box where nothing in it differs.
+    """
+    height, width = image.shape[:2]
+    x0, y0 = max(0, int(box.x0)), max(0, int(box.y0))
+    corners = x0, y0, min(width, max(x0 + 1, round(box.x1))), min(height, max(y0 + 1, round(box.y1)))
+    candidates = [_cut_inside(image, corners)]
+    if motion is not None:
+        moving = _cut_inside(motion.picture, corners)
+        candidates += [moving, moving & candidates[0]]
+    area = (corners[2] - x0) * (corners[3] - y0)
+    large = [candidate for candidate in candidates if candidate.sum() > SMALLEST_SHARE * area]
+    if not large:
+        return _ellipse(image, corners)
+
+    def rank(region: FrameMask) -> float:
+        return score_region(image, region, motion=motion, any_size=True) + FIT_WEIGHT * _fit(region, corners)
+
+    return max(large, key=rank)
+
+
+def _cut_inside(picture: Frame, corners: Corners) -> FrameMask:
+    x0, y0, x1, y1 = corners
+    labels = np.full(picture.shape[:2], cv2.GC_BGD, np.uint8)
+    labels[y0:y1, x0:x1] = cv2.GC_PR_FGD
+    return cut(picture, labels, rounds=_ROUNDS)
+
+
+def _fit(region: FrameMask, corners: Corners) -> float:
+    """How much of the box the region's own box fills; it cannot lie outside."""
+    _, _, width, height = cv2.boundingRect(region.astype(np.uint8))
+    x0, y0, x1, y1 = corners
+    return width * height / ((x1 - x0) * (y1 - y0))
+
+
+def _ellipse(image: Frame, corners: Corners) -> FrameMask:
+    x0, y0, x1, y1 = corners
+    drawn = np.zeros(image.shape[:2], np.uint8)
+    centre, axes = ((x0 + x1) // 2, (y0 + y1) // 2), (max(1, (x1 - x0) // 2), max(1, (y1 - y0) // 2))
+    cv2.ellipse(drawn, centre, axes, 0, 0, 360, 1, cv2.FILLED)
+    return np.asarray(drawn > 0, dtype=np.bool_)

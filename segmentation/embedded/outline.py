@@ -2,6 +2,10 @@
 
 The mask is believed as far as the motion that carried it; close to the outline, and farther away where
 the motion contradicts itself, the object's learned look decides, with the cut along edges.
+
+How much a region looks like an object, by its outline and its surroundings; and cuts along colour edges.
+
+Works on small images only.
 """
 
 from __future__ import annotations
@@ -10,9 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.embedded.appearance import Appearance, PixelFeatures, describe_pixels
 from segmentation.base import Frame, FrameMask
-from segmentation.blending import signed_depth
+from segmentation.embedded.appearance import Appearance, PixelFeatures, describe_pixels
+from segmentation.embedded.motion import Motion
+from segmentation.vision import _NO_BOX, _ring, describe_region, signed_depth
 
 REACH = 0.07
 """How far the outline may move at most, as a share of the root of the object's area."""
@@ -170,3 +175,93 @@ def _doubt(disagreement: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _breadth(mask: FrameMask) -> float:
     return max(1.0, float(np.sqrt(mask.sum())))
+
+
+_GRABCUT_ROUNDS = 2
+
+
+def score_region(image: Frame, mask: FrameMask, *, motion: Motion | None, any_size: bool = False) -> float:
+    """How much a region looks like a whole object; comparable within one image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool, not empty.
+        motion: of the image; None where it is unknown.
+        any_size: the size says nothing, because the user gave it, and with it that the object may touch
+            the frame.
+    """
+    counts = (1, 0, 0, 1) if any_size else (1, 1, 1, 1)
+    look = float(np.dot(SCORE_WEIGHTS * counts, describe_region(image, mask)))
+    if motion is None:
+        return look
+    region = mask.astype(np.uint8)
+    ring = _ring(region)
+    return look + MOTION_WEIGHT * motion.contrast(region, ring) if ring.any() else look
+
+
+MOTION_WEIGHT = 0.6
+"""Of the motion contrast between a region and the ring round it, in the same units."""
+
+SCORE_WEIGHTS = np.array([1.0, -6.0, -0.06, 0.06])
+"""Of the numbers from `describe_region`, fitted to their overlap with true objects."""
+
+
+def filled_component(mask: FrameMask, point: tuple[int, int]) -> FrameMask:
+    """The connected part of a mask round a point, without holes; empty where the point is outside."""
+    x, y = point
+    if not mask[y, x]:
+        return np.zeros_like(mask)
+    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    part = (labels == labels[y, x]).astype(np.uint8)
+    outer, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return np.asarray(cv2.drawContours(part, outer, -1, 1, cv2.FILLED) > 0, dtype=np.bool_)
+
+
+def refine_outline(image: Frame, mask: FrameMask, *, reach: int) -> FrameMask:
+    """Draw the outline of a mask to the colour edges near it; what lies deeper inside stays.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool.
+        reach: how many pixels the outline may move either way.
+
+    Returns:
+        (H, W) bool.
+    """
+    if mask.all() or not mask.any():
+        return mask
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    margin = 4 * reach
+    window = (
+        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + 1 + margin),
+        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + 1 + margin),
+    )
+    inside = mask[window].astype(np.uint8)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    labels = np.where(inside > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    labels[cv2.dilate(inside, kernel) == 0] = cv2.GC_BGD
+    labels[cv2.erode(inside, kernel) > 0] = cv2.GC_FGD
+    refined = np.zeros_like(mask)
+    refined[window] = cut(np.ascontiguousarray(image[window]), labels)
+    return refined
+
+
+def cut(image: Frame, labels: NDArray[np.uint8], *, rounds: int = _GRABCUT_ROUNDS) -> FrameMask:
+    """GrabCut from given labels, repeatable and quiet about hopeless input.
+
+    Args:
+        image: (H, W, 3) uint8.
+        labels: (H, W) of `cv2.GC_BGD`, `GC_FGD`, `GC_PR_BGD`, `GC_PR_FGD`.
+        rounds: alternations between colour models and cut.
+
+    Returns:
+        (H, W) bool; the labels themselves where one side is empty, because nothing can be learned.
+    """
+    marked = (labels & 1) > 0
+    if marked.all() or not marked.any():
+        return np.asarray(marked, dtype=np.bool_)
+    cv2.setRNGSeed(0)
+    result = labels.copy()
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(image, result, _NO_BOX, *models, rounds, cv2.GC_INIT_WITH_MASK)
+    return np.asarray((result & 1) > 0, dtype=np.bool_)

@@ -23,22 +23,13 @@ from segmentation.base import (
     check_walk,
     follow_selection,
 )
-from segmentation.boxes import object_in_box
-from segmentation.clicked_region import region_at
 from segmentation.clicks import Click, Selection
-from segmentation.clip_motion import ClipMotion
-from segmentation.embedded.growing import describe_frame
-from segmentation.embedded.outline import OutlineTracker
+from segmentation.embedded.correcting import SHARE_LEFT, Regrower, retouched
+from segmentation.embedded.growing import describe_frame, object_in_box, region_at
+from segmentation.embedded.motion import ClipMotion
+from segmentation.embedded.outline import OutlineTracker, filled_component, refine_outline
 from segmentation.propagation import CarriedMask, follow
-from segmentation.regions import (
-    colour_histogram,
-    filled_component,
-    likeness,
-    refine_outline,
-)
-from segmentation.regrowing import Regrower
-from segmentation.embedded.correcting import SHARE_LEFT, retouched
-from segmentation.scaling import reduced, resized, scaled, scaled_box, scaled_click
+from segmentation.vision import colour_histogram, likeness, reduced, resized, scaled, scaled_box, scaled_click
 
 EMBEDDED_SPEC = SegmenterSpec(
     name="embedded",

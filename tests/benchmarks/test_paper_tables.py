@@ -12,13 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.paper_tables.__main__ import arguments, run_study
 from benchmarks.paper_tables.claims import check_claims
 from benchmarks.paper_tables.pairs import world_pairs
 from benchmarks.paper_tables.report import write_report
 from benchmarks.paper_tables.runs import STUDY, results_of, study_variants
-from benchmarks.paper_statistics import bootstrap_difference, bootstrap_mean
-from benchmarks.paper_tables.summary import FULL, estimate_text, summarise_study
-from benchmarks.paper_tables.__main__ import arguments, run_study
+from benchmarks.paper_tables.summary import (
+    FULL,
+    bootstrap_difference,
+    bootstrap_mean,
+    estimate_text,
+    summarise_study,
+)
 from benchmarks.perfect_edits import ceiling_table, measured_perfect_edit
 from dreammotion_core import (
     METRICS,
@@ -28,8 +33,8 @@ from dreammotion_core import (
     ModelLoadError,
     list_models,
 )
-from dreammotion_core.methods.variants import VARIANTS, Variant
 from dreammotion_core.evaluation import Instruments, Measurement
+from dreammotion_core.evaluation.ablation import VARIANTS, Variant
 from dreammotion_core.values import Frames
 from tests.tiny import save_moving_square, save_tiny_unet3d, tiny_spec, train_on
 

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.results import Results
 from dreammotion_core.errors import ConfigError, OutputError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FRAMES = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
 
 

@@ -11,21 +11,23 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks import segmentation as command
-from benchmarks.segmentation.scores import boundary_measure, outline, score_clip
-from benchmarks.segmentation.cases import Case, real_cases, world_cases
+from benchmarks.segmentation import __main__ as command
+from benchmarks.segmentation.cases import Case, click_inside, real_cases, world_cases
 from benchmarks.segmentation.report import markdown_table, overlay_sheet
-from benchmarks.segmentation.runs import Outcome, Start, measured, run_case
-from benchmarks.simulated_user import (
+from benchmarks.segmentation.runs import (
     CONTENT,
     MOST_CORRECTIONS,
-    click_inside,
+    Outcome,
+    Start,
     correct_worst_frames,
     correcting_click,
+    measured,
+    run_case,
 )
+from benchmarks.segmentation.scores import boundary_measure, outline, score_clip
 from dreammotion_core import Video, write_video
 from dreammotion_core.errors import ConfigError
-from dreammotion_core.metrics.mask_overlap import region_similarity
+from dreammotion_core.evaluation.pixels import region_similarity
 from segmentation import Click, Selection, load_segmenter
 from segmentation.embedded.segmenter import EmbeddedSession
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmentation import Prompt, Tracks, clip_motion, load_segmenter, review_object
+from segmentation import Prompt, Tracks, load_segmenter, review_object
+from segmentation.embedded import motion
 from tests.segmentation.test_embedded import SIZE, disc_clip
 
 
@@ -35,8 +36,8 @@ def test_memory_does_not_grow_with_the_number_of_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Motion is kept for so many frames and no more: few here, so that both clips have enough of them.
-    monkeypatch.setattr(clip_motion, "KEPT_FLOWS", 16)
-    monkeypatch.setattr(clip_motion, "KEPT_DRIFTS", 4)
+    monkeypatch.setattr(motion, "KEPT_FLOWS", 16)
+    monkeypatch.setattr(motion, "KEPT_DRIFTS", 4)
     short, long = (peak_of_following(tmp_path / f"{count}", count) for count in (10, 50))
     # Forty frames more, of which not one may stay.
     assert long - short < 10 * SIZE * SIZE * 3

@@ -7,15 +7,16 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
-from benchmarks import counted_cascade, gpu, half_precision, measures, random_cascade, step
+from benchmarks import counted_edits, gpu, half_precision, measures, step
+from benchmarks.cost import models
+from benchmarks.cost.counting import Counter
+from benchmarks.cost.models import MODELS, RandomModel, StepInputs, random_inputs
+from benchmarks.cost.reference import naive_step
 from benchmarks.counted import COLUMNS, all_counted, counted, counted_step, row
 from benchmarks.counted_edits import PROFILES, PUBLISHED, needed
-from benchmarks.cost.counting import Counter
-from benchmarks.cost.reference import naive_step
-from benchmarks.cost.models import MODELS, RandomModel, StepInputs, random_inputs
 from dreammotion_core import LoadOptions
-from dreammotion_core.method.prior import Backend
 from dreammotion_core.method.editing import distill_step
+from dreammotion_core.method.prior import Backend
 from tests.tiny_cascade import TINY as TINY_PIXELS
 
 TINY_UNET = {
@@ -218,7 +219,7 @@ def test_the_naive_step_keeps_every_activation(
         raise AssertionError("a plain port computes nothing again")
 
     backend, inputs = prepared
-    monkeypatch.setattr("dreammotion_core.backends.checkpointing.checkpoint", refuse)
+    monkeypatch.setattr("dreammotion_core.models.placement.checkpoint", refuse)
 
     assert naive_step(backend, inputs).any()
 
@@ -268,7 +269,7 @@ def test_a_whole_edit_is_counted_by_its_hungriest_part(monkeypatch: pytest.Monke
 @pytest.fixture
 def tiny_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the cascade that is counted tiny, but for the width of its text encoder."""
-    in_pixels = TINY_PIXELS | {"encoder_hid_dim": random_cascade.TEXT_WIDTH}
+    in_pixels = TINY_PIXELS | {"encoder_hid_dim": models.TEXT_WIDTH}
     with_level = in_pixels | {"in_channels": 6, "class_embed_type": "timestep"}
     for name, config in {
         "BASE": in_pixels | {"in_channels": 3},
@@ -277,21 +278,21 @@ def tiny_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
         "FIRST_FRAME": with_level,
         "LATENT": TINY_UNET,
     }.items():
-        monkeypatch.setattr(random_cascade, name, config)
-    t5 = T5Config(vocab_size=8, d_model=random_cascade.TEXT_WIDTH, d_ff=16, num_layers=1, num_heads=2)
+        monkeypatch.setattr(models, name, config)
+    t5 = T5Config(vocab_size=8, d_model=models.TEXT_WIDTH, d_ff=16, num_layers=1, num_heads=2)
     parts = {"vae": AutoencoderKL, "text_encoder": small_clip}
-    monkeypatch.setattr(counted_cascade, "t5", lambda: T5EncoderModel(t5))
-    monkeypatch.setattr(counted_cascade, "IMAGE_PARTS", parts)
+    monkeypatch.setattr(counted_edits, "t5", lambda: T5EncoderModel(t5))
+    monkeypatch.setattr(counted_edits, "IMAGE_PARTS", parts)
 
 
 @pytest.mark.usefixtures("tiny_cascade")
 def test_a_cascade_is_counted_over_all_of_its_stages() -> None:
     usual, low = (
-        counted_cascade.counted_cascade(size=(16, 24), num_frames=5, options=make(torch_dtype=torch.float16))
+        counted_edits.counted_cascade(size=(16, 24), num_frames=5, options=make(torch_dtype=torch.float16))
         for make in PROFILES.values()
     )
 
-    t5 = 2 * 8 * random_cascade.TEXT_WIDTH  # no less than its embeddings in float16
+    t5 = 2 * 8 * models.TEXT_WIDTH  # no less than its embeddings in float16
     assert usual.text > low.text > t5
     assert usual.step > low.step > 0
     assert usual.later > low.later > low.step

@@ -11,26 +11,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import toybox_quality
-from benchmarks.fitting import fitted_value
 from benchmarks.judge import Judge
-from benchmarks.toybox_quality.measures import measure_edit, measure_sample
-from benchmarks.toybox_quality.summary import summarise
 from benchmarks.results import Results
-from benchmarks.toybox_quality.sampling import sample_video
+from benchmarks.toybox_quality import __main__ as toybox_quality
 from benchmarks.toybox_quality.__main__ import arguments, make_clips
-from benchmarks.world_cases import KINDS, ROOM, Case, edit_case, edit_indices, sample_case
-from benchmarks.world_tests import (
+from benchmarks.toybox_quality.measures import (
+    fitted_value,
+    measure_edit,
+    measure_sample,
     nearest_by_mean,
     rendered,
     renderers_choice,
     visible_object,
 )
+from benchmarks.toybox_quality.sampling import sample_video
+from benchmarks.toybox_quality.summary import summarise
+from benchmarks.world_cases import KINDS, ROOM, Case, edit_case, edit_indices, sample_case
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError
+from dreammotion_core.evaluation.pixels import colour_jitter, region_similarity
 from dreammotion_core.masks import grown_mask
-from dreammotion_core.metrics.colour_jitter import colour_jitter
-from dreammotion_core.metrics.mask_overlap import region_similarity
 from dreammotion_core.values import Frames, Mask
 from tests.tiny import save_tiny_unet3d, tiny_unet3d, train_on
 from training.judge import new_judge, new_processor

@@ -23,7 +23,6 @@ from dreammotion_core import (
     EditConfig,
     Video,
     list_models,
-    png_files,
     read_frames,
     read_video,
     write_frames,
@@ -31,12 +30,13 @@ from dreammotion_core import (
 )
 from dreammotion_core.cli.main import main
 from dreammotion_core.cli.selecting import FollowedObject
+from dreammotion_core.media import frames
 from dreammotion_core.media.frames import kept_fps
 from dreammotion_core.media.masks import read_masks, write_masks
 from segmentation import Prompt, Tracks, list_segmenters, load_segmenter
 from tests.tiny import moving_square, save_tiny_unet3d
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PROMPTS = ("--source-prompt", "a red car", "--target-prompt", "a blue car")
 SIZE = (64, 96)
 PATIENCE = 200.0
@@ -329,7 +329,7 @@ def test_segment_writes_one_black_and_white_mask_a_frame(clip: Path, tmp_path: P
 def stopped_at_a_third_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl+C while a folder of pictures is written."""
     written: list[Path] = []
-    really = png_files.written_atomically
+    really = frames.written_atomically
 
     def interrupted(path: Path) -> AbstractContextManager[Path]:
         if len(written) == 2:
@@ -337,7 +337,7 @@ def stopped_at_a_third_picture(monkeypatch: pytest.MonkeyPatch) -> None:
         written.append(path)
         return really(path)
 
-    monkeypatch.setattr(png_files, "written_atomically", interrupted)
+    monkeypatch.setattr(frames, "written_atomically", interrupted)
 
 
 @pytest.mark.usefixtures("stopped_at_a_third_picture")

@@ -30,17 +30,31 @@ from dreammotion_core import (
     write_frames,
     write_video,
 )
-from dreammotion_core.evaluation.ablation import VariantEvent, VariantResult, run_ablation
 from dreammotion_core.cli.main import main
-from dreammotion_core.media.masks import write_masks
-from dreammotion_core.methods import METHODS
-from dreammotion_core.methods.variants import ABLATION, VARIANTS, known_variants
 from dreammotion_core.evaluation import METRICS, Measurement
-from dreammotion_core.evaluation.board import ablation_board, write_ablation_board
-from dreammotion_core.reports.charts import legend, line_chart
-from dreammotion_core.reports.measurement_table import best_rows, measurement_cells, missing_reasons
-from dreammotion_core.reports.page import html_table, markdown_table
-from dreammotion_core.reports.players import Player, synchronised_grid
+from dreammotion_core.evaluation.ablation import (
+    ABLATION,
+    VARIANTS,
+    VariantEvent,
+    VariantResult,
+    known_variants,
+    run_ablation,
+)
+from dreammotion_core.evaluation.board import (
+    Player,
+    ablation_board,
+    best_rows,
+    html_table,
+    legend,
+    line_chart,
+    markdown_table,
+    measurement_cells,
+    missing_reasons,
+    synchronised_grid,
+    write_ablation_board,
+)
+from dreammotion_core.media.masks import write_masks
+from dreammotion_core.method.baselines import METHODS
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_unet3d
 
 PROMPTS = {"source_prompt": "a red <car>", "target_prompt": "a blue <car>"}

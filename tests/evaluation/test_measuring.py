@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from dreammotion_core.models.catalog import ASSETS
 from dreammotion_core.errors import ConfigError, MaskError, MetricError, ModelLoadError, VideoError
 from dreammotion_core.evaluation import (
     METRICS,
@@ -31,8 +30,8 @@ from dreammotion_core.evaluation import (
     background_proof,
     colour_jitter,
     evaluate_edit,
-    flow,
     grid_points,
+    motion,
     motion_fidelity,
     psnr,
     region_similarity,
@@ -40,7 +39,8 @@ from dreammotion_core.evaluation import (
     warping_error,
 )
 from dreammotion_core.evaluation.judges import EMBEDDED_JUDGE
-from dreammotion_core.metrics.flow import Motion, consecutive_flows
+from dreammotion_core.evaluation.motion import Motion, consecutive_flows
+from dreammotion_core.models.catalog import ASSETS
 from dreammotion_core.values import Frames, Mask
 
 FRAMES, SIDE = 5, 64
@@ -677,7 +677,7 @@ class TestEvaluateEdit:
     ) -> None:
         followed: list[int] = []
         monkeypatch.setattr(
-            flow,
+            motion,
             "consecutive_flows",
             lambda frames: followed.append(len(frames)) or consecutive_flows(frames),
         )

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from dreammotion_core import frame_storage
 from dreammotion_core.errors import OutputError, VideoError
+from dreammotion_core.media import limits
 from dreammotion_core.media.frames import kept_fps, read_frames, write_frames
 from dreammotion_core.media.masks import read_masks
-from dreammotion_core.values import AudioTrack, Video
 from dreammotion_core.media.video import probe_video, read_video, write_video
+from dreammotion_core.values import AudioTrack, Video
 
 H, W = 48, 64
 
@@ -460,14 +460,14 @@ class TestLongClips:
 
     @pytest.fixture(autouse=True)
     def _little_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(frame_storage, "IN_MEMORY_BYTES", 3 * 32 * 48 * 3)
+        monkeypatch.setattr(limits, "IN_MEMORY_BYTES", 3 * 32 * 48 * 3)
 
     def test_they_are_read_as_short_ones_are(self, tmp_path: Path) -> None:
         path = encode(tmp_path / "clip.mp4", grey_ramp(6, 32, 48))
         long, short = read_video(path).frames, read_video(path, max_frames=3).frames
 
-        assert isinstance(long, frame_storage.StoredFrames)
-        assert not isinstance(short, frame_storage.StoredFrames)
+        assert isinstance(long, limits.StoredFrames)
+        assert not isinstance(short, limits.StoredFrames)
         assert np.array_equal(long[:3], short)
         assert [type(frame) for frame in long] == [np.ndarray] * 6
 
@@ -476,7 +476,7 @@ class TestLongClips:
         write_frames(frames, tmp_path / "frames")
         long = read_frames(tmp_path / "frames", fps=8.0).frames
 
-        assert isinstance(long, frame_storage.StoredFrames)
+        assert isinstance(long, limits.StoredFrames)
         assert np.array_equal(long, frames)
 
     def test_the_file_has_no_name_and_looking_at_frames_keeps_no_memory(
@@ -484,7 +484,7 @@ class TestLongClips:
     ) -> None:
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         picture = np.full((256, 512, 3), 7, np.uint8)
-        frames = frame_storage.gather_frames(repeat(picture, 80), count=80, size=(256, 512))
+        frames = limits.gather_frames(repeat(picture, 80), count=80, size=(256, 512))
         before = mapped_bytes()
 
         assert list(tmp_path.iterdir()) == []
@@ -505,7 +505,7 @@ class TestLongClips:
     def test_too_many_frames_are_refused_before_they_are_decoded(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(frame_storage, "MAX_CLIP_BYTES", 5 * 32 * 48 * 3)
+        monkeypatch.setattr(limits, "MAX_CLIP_BYTES", 5 * 32 * 48 * 3)
         with pytest.raises(VideoError, match="at most 5 frames"):
             read_video(encode(tmp_path / "clip.mp4", grey_ramp(6, 32, 48)))
 
@@ -633,7 +633,7 @@ def test_broken_and_deep_png_files_are_refused(tmp_path: Path) -> None:
 
 # --- real clips -----------------------------------------------------------------------------------
 
-CLIPS = Path(os.environ.get("DREAMMOTION_CLIPS", Path(__file__).parents[2] / "shared" / "data" / "clips"))
+CLIPS = Path(os.environ.get("DREAMMOTION_CLIPS", Path(__file__).parents[3] / "shared" / "data" / "clips"))
 
 
 @pytest.mark.skipif(not CLIPS.is_dir(), reason="the evaluation clips are not here; see DREAMMOTION_CLIPS")

@@ -13,10 +13,16 @@ from torch import Tensor
 from dreammotion_core import ConfigError, DreamMotionPipeline, EditConfig, NumericsError
 from dreammotion_core.cli.main import main
 from dreammotion_core.config import CHOICES
+from dreammotion_core.method.baselines import (
+    METHODS,
+    Steps,
+    denoised,
+    method_for,
+    moved,
+    timesteps_down_to_zero,
+)
 from dreammotion_core.method.editing import EditTask, PromptEmbeds
-from dreammotion_core.events import StepDone
-from dreammotion_core.methods import METHODS, method_for
-from dreammotion_core.methods.denoising import Steps, denoised, moved, timesteps_down_to_zero
+from dreammotion_core.values import StepDone
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_unet3d
 
 SHAPE = (1, 2, 3, 4, 4)

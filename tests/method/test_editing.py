@@ -9,15 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreammotion_core.backends.load_options import LoadOptions
-from dreammotion_core.models.unet3d import UNet3DBackend
 from dreammotion_core.config import EditConfig
-from dreammotion_core.method.editing import EditTask, PromptEmbeds, distill_step, edit_latents
 from dreammotion_core.errors import NumericsError
-from dreammotion_core.events import StepDone
+from dreammotion_core.method.editing import EditTask, PromptEmbeds, distill_step, edit_latents
 from dreammotion_core.method.keys import KeyLayout, KeySite
 from dreammotion_core.method.source_cache import DiskSourceCache, MemorySourceCache, SourceCache
-from dreammotion_core.values import StepLosses
+from dreammotion_core.models.placement import LoadOptions
+from dreammotion_core.models.unet3d import UNet3DBackend
+from dreammotion_core.values import StepDone, StepLosses
 from tests.tiny import tiny_unet3d
 
 SHAPE = (1, 4, 3, 8, 8)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from dreammotion_core import ConfigError, DreamMotionPipeline, LoadOptions, list_models
-from dreammotion_core.backends.load_options import checked_device, default_dtype
-from dreammotion_core.backends.registry import find_model, load_backend
-from dreammotion_core.models.unet3d import UNet3DBackend
 from dreammotion_core.cli.options import build_parser, given_load_options
 from dreammotion_core.method.keys import KeyCapture
 from dreammotion_core.method.similarity import match_keys
+from dreammotion_core.models.catalog import find_model, load_backend
+from dreammotion_core.models.placement import checked_device, default_dtype
+from dreammotion_core.models.unet3d import UNet3DBackend
 from tests.tiny import save_tiny_unet3d, tiny_unet3d
 from tests.tiny_animatediff import save_tiny_animatediff
 

@@ -8,13 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dreammotion_core import source_cache
-from dreammotion_core.method.source_cache import (
-    DiskSourceCache,
-    MemorySourceCache,
-    Prediction,
-    SourceCache,
-)
+from dreammotion_core.method import source_cache
+from dreammotion_core.method.source_cache import DiskSourceCache, MemorySourceCache, Prediction, SourceCache
 
 ENTRY_BYTES = 4096
 

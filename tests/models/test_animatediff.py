@@ -7,9 +7,9 @@ import torch
 from diffusers import DDIMScheduler, MotionAdapter, UNet2DConditionModel, UNetMotionModel
 
 from dreammotion_core import ModelLoadError
-from dreammotion_core.backends.registry import find_model, load_backend
-from dreammotion_core.models.unet3d import KEY_SITES, UNet3DBackend
 from dreammotion_core.method.keys import matching_modules
+from dreammotion_core.models.catalog import find_model, load_backend
+from dreammotion_core.models.unet3d import KEY_SITES, UNet3DBackend
 from tests.tiny_animatediff import save_tiny_animatediff, tiny_animatediff
 
 

@@ -17,18 +17,24 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dreammotion_core import DreamMotionPipeline, EditConfig, ModelLoadError
-from dreammotion_core.method.prior import RenderedStage
-from dreammotion_core.models.cascade.backend import CascadeBackend
-from dreammotion_core.backends.cascade_latent import redraw
-from dreammotion_core.backends.cascade_loading import count_heads_as_show1
-from dreammotion_core.models.cascade.manifest import CascadeManifest
-from dreammotion_core.backends.cascade_sampling import Guidance, PixelStage, windows
-from dreammotion_core.models.cascade.stages import blended, enlarged, super_resolve
-from dreammotion_core.backends.load_options import LoadOptions
-from dreammotion_core.backends.registry import find_model, load_backend
-from dreammotion_core.events import StageDone
 from dreammotion_core.method.keys import KeyCapture
 from dreammotion_core.method.parameterization import add_noise
+from dreammotion_core.method.prior import RenderedStage
+from dreammotion_core.models.cascade.backend import CascadeBackend
+from dreammotion_core.models.cascade.manifest import CascadeManifest
+from dreammotion_core.models.cascade.stages import (
+    Guidance,
+    PixelStage,
+    blended,
+    count_heads_as_show1,
+    enlarged,
+    redraw,
+    super_resolve,
+    windows,
+)
+from dreammotion_core.models.catalog import find_model, load_backend
+from dreammotion_core.models.placement import LoadOptions
+from dreammotion_core.values import StageDone
 from tests.tiny import moving_square, tiny_parts
 from tests.tiny_cascade import MANIFEST, save_tiny_cascade, tiny_cascade
 

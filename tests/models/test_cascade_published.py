@@ -11,17 +11,10 @@ import torch
 from diffusers import UNet2DConditionModel
 from huggingface_hub import constants
 
-from benchmarks.random_cascade import (
-    BASE,
-    FIRST_FRAME,
-    INTERPOLATION,
-    SUPER_RESOLUTION,
-    as_image_config,
-)
-from dreammotion_core.models.cascade.manifest import STAGES
-from dreammotion_core.backends.cascade_show1 import SHOW_1_MANIFEST
-from dreammotion_core.models.catalog import SHOW_1, SHOW_1_STAGES
+from benchmarks.cost.models import BASE, FIRST_FRAME, INTERPOLATION, SUPER_RESOLUTION, as_image_config
+from dreammotion_core.models.cascade.manifest import SHOW_1_MANIFEST, STAGES
 from dreammotion_core.models.cascade.unet import Show1UNet
+from dreammotion_core.models.catalog import SHOW_1, SHOW_1_STAGES
 from tests.hub_cache import put_into_cache
 from tests.show1_expected import expected_weights
 

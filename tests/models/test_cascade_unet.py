@@ -12,8 +12,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from dreammotion_core.models.cascade.unet import Show1UNet
 from dreammotion_core.errors import BackendError
+from dreammotion_core.models.cascade.unet import Show1UNet
 from tests.tiny_cascade import TINY, as_image_config, tiny_show1_unet
 
 TEMPORAL = ("temp_convs", "temp_attentions", "transformer_in")

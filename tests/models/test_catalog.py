@@ -8,11 +8,11 @@ import torch
 from diffusers import UNet3DConditionModel
 
 from dreammotion_core import DreamMotionPipeline, ModelLoadError, list_models
-from dreammotion_core.backends.load_options import LoadOptions
-from dreammotion_core.backends.registry import find_model, load_backend
-from dreammotion_core.models.unet3d import UNet3DBackend
 from dreammotion_core.method.keys import KeyCapture, matching_modules
 from dreammotion_core.method.parameterization import add_noise
+from dreammotion_core.models.catalog import find_model, load_backend
+from dreammotion_core.models.placement import LoadOptions
+from dreammotion_core.models.unet3d import UNet3DBackend
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_unet3d
 
 

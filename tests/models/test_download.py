@@ -12,9 +12,9 @@ import pytest
 from huggingface_hub import constants
 
 from dreammotion_core import ModelLoadError, ModelSpec, download_model
-from dreammotion_core.method.prior import HubPart
-from dreammotion_core.backends.registry import find_model
+from dreammotion_core.models.catalog import find_model
 from dreammotion_core.models.download import _CancelledError, needed_files
+from dreammotion_core.spec import HubPart
 from tests.hub_cache import put_into_cache
 from tests.tiny import tiny_spec
 

@@ -22,12 +22,12 @@ from dreammotion_core import (
     StepLosses,
     VideoError,
 )
-from dreammotion_core.method.prior import Backend
-from dreammotion_core.backends.registry import find_model, load_backend
+from dreammotion_core.masks import latent_mask
 from dreammotion_core.method.editing import EditTask, PromptEmbeds, distill_step
 from dreammotion_core.method.keys import KeyCapture
-from dreammotion_core.masks import latent_mask
 from dreammotion_core.method.parameterization import add_noise
+from dreammotion_core.method.prior import Backend
+from dreammotion_core.models.catalog import find_model, load_backend
 from tests.tiny import moving_square
 from tests.tiny_families import FAMILIES, Family
 

@@ -17,9 +17,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from dreammotion_core import ModelLoadError
+from dreammotion_core.models.catalog import ZEROSCOPE, find_model, load_backend
 from dreammotion_core.models.loading import ModelFiles
-from dreammotion_core.models.catalog import ZEROSCOPE
-from dreammotion_core.backends.registry import find_model, load_backend
 from dreammotion_core.models.text import token_limit
 from dreammotion_core.models.wan import WanBackend
 from tests.tiny import save_tiny_unet3d, tiny_parts

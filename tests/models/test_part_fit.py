@@ -10,7 +10,7 @@ import pytest
 from transformers import CLIPTextModel
 
 from dreammotion_core import ModelLoadError
-from dreammotion_core.backends.registry import load_backend
+from dreammotion_core.models.catalog import load_backend
 from tests import tiny_animatediff
 from tests.tiny import tiny_parts
 from tests.tiny_animatediff import tiny_animatediff_parts

@@ -10,14 +10,18 @@ from diffusers.models.attention import FeedForward
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
-from dreammotion_core.backends.checkpointing import checkpointed, unet_layers
-from dreammotion_core.backends.load_options import LoadOptions
-from dreammotion_core.models.placement import Placement
-from dreammotion_core.backends.profiles import COMPILERS, compile_around
-from dreammotion_core.backends.registry import load_backend
-from dreammotion_core.models.unet3d import UNet3DBackend
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.method.keys import KeyCapture
+from dreammotion_core.models.catalog import load_backend
+from dreammotion_core.models.placement import (
+    COMPILERS,
+    LoadOptions,
+    Placement,
+    checkpointed,
+    compile_around,
+    unet_layers,
+)
+from dreammotion_core.models.unet3d import UNet3DBackend
 from tests.tiny import tiny_unet3d
 
 SHAPE = (1, 4, 3, 8, 8)

@@ -15,13 +15,13 @@ from diffusers import (
 )
 
 from dreammotion_core import ConfigError, EditConfig, ModelLoadError
+from dreammotion_core.method.baselines import method_for
+from dreammotion_core.method.keys import matching_modules
+from dreammotion_core.method.parameterization import add_noise
+from dreammotion_core.models.catalog import find_model, load_backend
 from dreammotion_core.models.cogvideox import CogVideoXBackend
-from dreammotion_core.backends.registry import find_model, load_backend
 from dreammotion_core.models.video_transformer import middle_key_sites
 from dreammotion_core.models.wan import WanBackend
-from dreammotion_core.method.keys import matching_modules
-from dreammotion_core.methods import method_for
-from dreammotion_core.method.parameterization import add_noise
 from tests.tiny_video import (
     MAX_TOKENS,
     save_tiny_cogvideox,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from segmentation import Click, Project, Prompt, Selection, Tracks, begin_prompt
 from segmentation.amending import Amendments, amend, linked_part
 from segmentation.base import FrameMask
-from segmentation.plans import plan_object
+from segmentation.schedule import plan_object
 
 SIDE, NUM_FRAMES = 48, 12
 Mask = NDArray[np.bool_]

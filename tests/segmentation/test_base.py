@@ -9,7 +9,7 @@ import pytest
 
 from segmentation import Click, FramesError, SegmentationSession, Selection, SelectionError, load_segmenter
 from segmentation.base import FrameMask, SegmenterSpec
-from segmentation.prompts import Prompt
+from segmentation.project import Prompt
 from segmentation.propagation import with_inner_click
 from segmentation.sam import SamSegmenter
 from segmentation.sam2 import Sam2Segmenter

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segmentation.blending import blend_masks
+from segmentation.amending import blend_masks
 
 Y, X = np.mgrid[:64, :96]
 EMPTY = np.zeros((64, 96), bool)

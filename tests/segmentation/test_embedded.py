@@ -23,8 +23,8 @@ from segmentation import (
     paint_mask,
 )
 from segmentation.clicks import check_selection
-from segmentation.vision import optical_flow
 from segmentation.propagation import CarriedMask, carry_mask, follow, selection_from_mask
+from segmentation.vision import optical_flow
 
 SIZE = 96
 

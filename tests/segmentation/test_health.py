@@ -8,8 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from segmentation import FramesError
-from segmentation.health import FrameHealth, Level, assess_masks, next_doubtful
-from segmentation.mask_measures import measure_mask, measure_masks
+from segmentation.health import FrameHealth, Level, assess_masks, measure_mask, measure_masks, next_doubtful
 from training.world.render import object_mask
 from training.world.scene import sample_scene
 from training.world.shot import Shot

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from segmentation import Box, CheckpointError, Click, Selection, load_segmenter
 from segmentation.base import SegmenterSpec
-from segmentation.mobile_sam import build_mobile_sam, from_published_names
-from segmentation.sam import SamSegmenter, load_weights
-from segmentation.sam_variants import MOBILE_SAM
+from segmentation.sam import SamSegmenter, build_mobile_sam, from_published_names, load_weights
+from segmentation.weights import MOBILE_SAM
 
 SIDE = 64
 SPEC = SegmenterSpec("tiny", "Tiny", "none", 0, "random", "random weights")

@@ -8,10 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from segmentation import Box, Click, Selection, load_segmenter
-from segmentation.boxes import object_in_box
-from segmentation.clip_motion import ClipMotion
-from segmentation.embedded.motion import Motion
-from segmentation.scaling import reduced, resized, scaled
+from segmentation.embedded.growing import object_in_box
+from segmentation.embedded.motion import ClipMotion, Motion
+from segmentation.vision import reduced, resized, scaled
 
 SIZE = 160
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from segmentation import Box, Click, FramesError, Selection, SelectionError, load_segmenter
-from segmentation.project import COLOURS, MOST_OBJECTS, History, Project
-from segmentation.prompts import PackedMask, Prompt
+from segmentation.project import COLOURS, MOST_OBJECTS, History, PackedMask, Project, Prompt
 from tests.segmentation.test_embedded import CENTRE, SIZE, disc_clip, overlap
 
 EMPTY = Project(num_frames=10, height=8, width=12)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.clutter_cases import clutter_cases
-from segmentation import clip_motion, load_segmenter
-from segmentation.clip_motion import ClipMotion
-from segmentation.vision import chained, enlarged, optical_flow
+from benchmarks.segmentation.cases import clutter_cases
+from segmentation import load_segmenter
+from segmentation.embedded import motion
+from segmentation.embedded.correcting import Regrower
 from segmentation.embedded.growing import fate
-from segmentation.embedded.motion import Motion
-from segmentation.regrowing import Regrower
+from segmentation.embedded.motion import ClipMotion, Motion
+from segmentation.vision import chained, enlarged, optical_flow
 from tests.segmentation.test_embedded import overlap
 from tests.segmentation.test_motion import hidden_clip
 
@@ -104,13 +104,13 @@ class TestClipMotion:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked = []
-        known = clip_motion.reduced_flow
+        known = motion.reduced_flow
 
         def counting(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float32]:
             asked.append(1)
             return known(source, target)
 
-        monkeypatch.setattr(clip_motion, "reduced_flow", counting)
+        monkeypatch.setattr(motion, "reduced_flow", counting)
         frames, masks = hidden_clip()
         session = load_segmenter().open(frames)
         first, second = (dict(session.follow(0, masks[0])) for _ in range(2))

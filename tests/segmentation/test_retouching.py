@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from segmentation import Click, Selection, load_segmenter
-from segmentation.embedded.segmenter import EmbeddedSession
+from segmentation.embedded.correcting import SHARE_LEFT, retouched
 from segmentation.embedded.growing import describe_frame, grown_from
 from segmentation.embedded.motion import Drift
-from segmentation.embedded.correcting import SHARE_LEFT, retouched
+from segmentation.embedded.segmenter import EmbeddedSession
 from tests.segmentation.test_embedded import overlap
 
 HEIGHT, WIDTH = 120, 160

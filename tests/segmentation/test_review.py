@@ -8,12 +8,9 @@ import numpy as np
 import pytest
 
 from segmentation import Click, FramesError, Selection, SelectionError, load_segmenter
-from segmentation.corrections import begin_prompt
-from segmentation.health import Level, assess_masks
-from segmentation.prompts import Prompt
-from segmentation.resemblance import measure_resemblances
-from segmentation.review import review_object
-from segmentation.tracks import Tracks
+from segmentation.health import Level, assess_masks, measure_resemblances, review_object
+from segmentation.project import Prompt
+from segmentation.tracks import Tracks, begin_prompt
 from tests.segmentation.test_embedded import SIZE, disc_clip, overlap
 
 

@@ -24,9 +24,8 @@ from segmentation import (
     load_segmenter,
 )
 from segmentation.base import SegmenterSpec
-from segmentation.weights import Download, download_checkpoint
 from segmentation.sam import CACHED_EMBEDDINGS, SamSegmenter, build_sam, load_weights
-from segmentation.sam_variants import SAM_VARIANTS
+from segmentation.weights import SAM_VARIANTS, Download, download_checkpoint
 
 SIDE, WIDTH = 64, 16
 SPEC = SegmenterSpec("tiny", "Tiny", "none", 0, "random", "random weights")

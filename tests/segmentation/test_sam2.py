@@ -34,11 +34,8 @@ from segmentation import (
     load_segmenter,
 )
 from segmentation.base import SegmenterSpec
-from segmentation.weights import Variant
-from segmentation.sam2 import OBJECT, Sam2Segmenter
-from segmentation.sam2_configs import edgetam_config, video_config
-from segmentation.sam2_variants import VIDEO_VARIANTS
-from segmentation.sam2_weights import load_video_model
+from segmentation.sam2 import OBJECT, Sam2Segmenter, edgetam_config, load_video_model, video_config
+from segmentation.weights import VIDEO_VARIANTS, Variant
 
 SIDE, WIDTH = 128, 128
 GRIDS = [[SIDE // stride] * 2 for stride in (4, 8, 16)]

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 
 from segmentation import Click, FramesError, Selection, load_segmenter
 from segmentation.base import FrameMask
-from segmentation.project import Project
-from segmentation.prompts import Prompt
+from segmentation.project import Project, Prompt
 from segmentation.schedule import Span, plan_spans, spans_at
-from segmentation.tracks import TrackedMask, Tracks
-from segmentation.walks import MOST_WALKS, Walks
+from segmentation.tracks import MOST_WALKS, TrackedMask, Tracks, Walks
 from tests.segmentation.test_embedded import SIZE, disc_clip, overlap
 from training.world.render import render
 from training.world.scene import sample_scene

@@ -24,7 +24,7 @@ from training.vae import new_vae
 from training.video_vae import PIXEL_CLIPS, new_video_vae, pixel_error
 from training.world import Shot, render, sample_scene
 
-TOYBOX = Path(__file__).resolve().parents[1] / "assets" / "toybox"
+TOYBOX = Path(__file__).resolve().parents[2] / "assets" / "toybox"
 
 
 options_for = partial(smoke_words, stage="toybox-flow", out="toybox-flow")

@@ -22,7 +22,7 @@ from training.run import main
 from training.run_folder import RunFolder
 from training.vae import new_vae
 
-TOYBOX = Path(__file__).resolve().parents[1] / "assets" / "toybox"
+TOYBOX = Path(__file__).resolve().parents[2] / "assets" / "toybox"
 COLUMNS = ["step", "seconds", "loss", "learning_rate"]
 
 

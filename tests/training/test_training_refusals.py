@@ -19,7 +19,7 @@ from training.run import main
 from training.run_folder import RunFolder
 from training.vae import new_vae, train_vae
 
-TOYBOX = Path(__file__).resolve().parents[1] / "assets" / "toybox"
+TOYBOX = Path(__file__).resolve().parents[2] / "assets" / "toybox"
 CLIPS = np.zeros((1, 1, 64, 64, 3), np.uint8)
 
 

@@ -47,21 +47,20 @@ from dreammotion_core.config import CHOICES
 from segmentation import Prompt, SelectionError, load_segmenter
 from tests.serving import serve
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_spec
-from web import FORM_FIELDS, Example, LazyEditor, Models, Segmenters, load_examples, opening, refining
-from web.clip import Clip
+from web import FORM_FIELDS, Example, LazyEditor, Models, Segmenters, load_examples, opening
+from web import clip as clips
+from web.clip import Clip, edited_masks
 from web.device import DeviceQueue, QueueFullError
-from web.drawer import METHOD_CHOICES, advanced_drawer
 from web.editing import Edits
 from web.editor import Editor
 from web.encoding import Layer, encode_frame, encode_overlay
-from web.failures import UNEXPECTED, told_to_visitor
-from web.opening import Clips
-from web.overlays import overlay
-from web.layout import prompt_part
-from web.refining import edited_masks
-from web.selection import Selections
 from web.form import Refinement, model_fields, preset_choices, preset_fields, read_prompts, read_settings
+from web.layout import METHOD_CHOICES, advanced_drawer, prompt_part
+from web.opening import Clips
+from web.selection import Selections
+from web.selection_views import overlay
 from web.visitors import VisitorGoneError, VisitorStore
+from web.wiring import UNEXPECTED, told_to_visitor
 
 SIDE = 64
 ON_SQUARE = {"x": 12.0, "y": 24.0, "is_positive": True}
@@ -483,7 +482,7 @@ def test_the_overlay_shows_of_touching_objects_what_the_edit_takes(
         given = Prompt.of_mask(0, mask)
         clip.history = clip.history.do(lambda p, n=number, given=given: p.with_prompt(n, given))
     clip.refinement = Refinement(grow=grow, feather=feather, is_inverted=is_inverted)
-    monkeypatch.setattr("web.overlays.encode_overlay", lambda given, **_: layers.extend(given))
+    monkeypatch.setattr("web.selection_views.encode_overlay", lambda given, **_: layers.extend(given))
 
     overlay(clip, index=0)
 
@@ -523,13 +522,13 @@ def test_the_receipt_is_about_the_masks_that_were_edited(page: Page, monkeypatch
     token = page.arrive()
     page.click(token)
     list(page.selections.propagate(token=token))
-    fill = refining.fill_holes
+    fill = clips.fill_holes
 
     def fill_while_the_visitor_goes_on(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
         page.do(token, {"do": "absent", "frame": 0})
         return fill(masks)
 
-    monkeypatch.setattr(refining, "fill_holes", fill_while_the_visitor_goes_on)
+    monkeypatch.setattr(clips, "fill_holes", fill_while_the_visitor_goes_on)
     for update in page.edits.run(token=token, **PROMPTS, **form(steps=1, mask_fill="holes")):
         if update.get("card"):
             receipt = json.loads(Path(update["receipt"].value["path"]).read_text())

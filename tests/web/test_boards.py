@@ -17,13 +17,11 @@ from dreammotion_core import (
     Video,
 )
 from tests.web.test_app import PROMPTS, Page, editor, example, form  # noqa: F401
-from web.board_progress import BoardProgress
-from web.board_views import status_html
-from web.boards import Boards
+from web.boards import BoardProgress, Boards, status_html
+from web.components import Example
 from web.editor import Editor, LazyEditor
-from web.examples import Example
-from web.judging import SharedInstruments
 from web.models import Models
+from web.scoring import SharedInstruments
 from web.visitors import VisitorGoneError
 
 

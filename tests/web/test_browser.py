@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from dreammotion_core import EditConfig, Video, read_objects, read_video, write_masks, write_video
-from dreammotion_core.backends.registry import find_model
+from dreammotion_core.models.catalog import find_model
 from tests.serving import serve
 from tests.tiny import save_tiny_unet3d
 

@@ -12,14 +12,14 @@ import pytest
 
 import app
 from dreammotion_core import ABLATION, EditConfig, list_models
+from tests.tiny import moving_square
 from tests.web.test_app import PROMPTS, editor, example, form  # noqa: F401
 from tests.web.test_app import Page as PlainPage
-from tests.tiny import moving_square
 from web import HostedEditor, LazyEditor
 from web.boards import Boards
-from web.examples import Example
-from web.judging import SharedInstruments
+from web.components import Example
 from web.models import Models
+from web.scoring import SharedInstruments
 
 START = 30
 """Seconds that are borrowed however short the work is."""

@@ -14,8 +14,8 @@ import pytest
 
 from dreammotion_core import VideoError
 from tests.web.test_app import PROMPTS, Page, editor, example, form, page  # noqa: F401
-from web.examples import Example
-from web.kept_files import KeptFile
+from web.clip import KeptFile
+from web.components import Example
 
 
 def upload(page: Page, path: Path) -> str:

@@ -26,13 +26,12 @@ from segmentation import (
     load_segmenter,
 )
 from tests.tiny import moving_square
-from web import refining
+from web import clip as clips
 from web.clip import Clip
-from web.commands import apply_commands
-from web.mask_exchange import MASK_KINDS, MaskExchange, check_export, export_masks, import_masks
-from web.mask_strip import notices
-from web.selection_views import bench_view
 from web.form import Refinement
+from web.mask_exchange import MASK_KINDS, MaskExchange, check_export, export_masks, import_masks
+from web.selection import apply_commands
+from web.selection_views import bench_view, notices
 from web.visitors import VisitorStore
 
 NUM_FRAMES, SIZE = 3, (48, 64)
@@ -348,14 +347,14 @@ def test_what_changes_during_an_export_is_not_in_it(
     bring_in(clip, tmp_path, two_objects())
     list(clip.tracks.update(clip.project))
     clip.refinement = Refinement(fill="holes")
-    page, fill = Page(clip), refining.fill_holes
+    page, fill = Page(clip), clips.fill_holes
 
     def fill_while_the_visitor_goes_on(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if len(clip.project.objects) == 2:
             apply_commands(clip, [{"do": "remove", "object": 3}, {"do": "remove", "object": 7}])
         return fill(masks)
 
-    monkeypatch.setattr(refining, "fill_holes", fill_while_the_visitor_goes_on)
+    monkeypatch.setattr(clips, "fill_holes", fill_while_the_visitor_goes_on)
     updates = page.exchange.take_out(token=page.token, mask_kind="PNG")
     next(updates)
     path = next(updates)["mask_file"].value["path"]

@@ -30,16 +30,16 @@ from dreammotion_core import (
     write_video,
 )
 from segmentation import Click, Prompt, Selection, Tracks, load_segmenter
-from tests.web.test_app import form
 from tests.tiny import moving_square, tiny_spec
+from tests.web.test_app import form
 from web.clip import Clip, carry_over
+from web.components import load_examples
 from web.device import DeviceQueue
 from web.editing import Edits
-from web.examples import load_examples
-from web.preflight import Measurements
-from web.model_picker import ModelPicker
 from web.models import Models, State
 from web.opening import Clips
+from web.pickers import ModelPicker
+from web.preflight import Measurements
 from web.visitors import Visitor, VisitorStore
 
 GB = 10**9

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from segmentation import Click, Prompt, Selection, Tracks, clip_motion, load_segmenter
+from segmentation import Click, Prompt, Selection, Tracks, load_segmenter
 from segmentation.base import PreparingSession
+from segmentation.embedded import motion
 from segmentation.sam import SamSegmenter
-from segmentation.sam_variants import SAM_VARIANTS
+from segmentation.weights import SAM_VARIANTS
 from tests.segmentation.test_sam import tiny_sam
 from tests.tiny import moving_square
-from web.clip import Clip
-from web.preparing import FramePreparer
+from web.clip import Clip, FramePreparer
 from web.selection import Selections
 from web.visitors import VisitorStore
 
@@ -84,8 +84,8 @@ class TestPreparedFrame:
         expected = plain.preview(on_square(2))
         tracks = Tracks(load_segmenter("embedded").open(video.frames), video.frames)
         tracks.prepare(2)
-        monkeypatch.setattr(clip_motion, "_kept_flow", None)
-        monkeypatch.setattr(clip_motion, "reduced_flow", None)
+        monkeypatch.setattr(motion, "_kept_flow", None)
+        monkeypatch.setattr(motion, "reduced_flow", None)
         assert (tracks.preview(on_square(2)) == expected).all()
 
     def test_an_image_model_encodes_the_frame_once(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,17 +26,27 @@ from dreammotion_core import (
     ModelLoadError,
     Video,
 )
+from dreammotion_core.evaluation import motion
 from dreammotion_core.models.catalog import ASSETS
-from dreammotion_core.evaluation import flow
 from segmentation import Tracks, load_segmenter
 from tests.tiny import moving_square
 from web.clip import Clip
-from web.judging import SharedInstruments
-from web.run_views import card_html, run_views, runs_html
-from web.runs import MEASURES, MOST_RUNS, Run, RunLog, write_runs
-from web.scoring import Scores
+from web.runs import (
+    MEASURES,
+    MOST_RUNS,
+    SHORT,
+    Run,
+    RunLog,
+    card_html,
+    pending_wording,
+    run_views,
+    runs_html,
+    short_figure,
+    worded,
+    write_runs,
+)
+from web.scoring import Scores, SharedInstruments
 from web.visitors import VisitorStore
-from web.wording import SHORT, pending_wording, short_figure, worded
 
 SIZE = (64, 64)
 
@@ -199,9 +209,9 @@ def test_a_second_edit_of_a_clip_takes_over_what_is_known_of_it(
     judge: ClipJudge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     followed: list[int] = []
-    flows = flow.consecutive_flows
+    flows = motion.consecutive_flows
     monkeypatch.setattr(
-        flow, "consecutive_flows", lambda frames: followed.append(len(frames)) or flows(frames)
+        motion, "consecutive_flows", lambda frames: followed.append(len(frames)) or flows(frames)
     )
     bench = Bench(lambda: judge)
 

@@ -27,7 +27,7 @@ from segmentation import (
     load_segmenter,
 )
 from segmentation.sam import SamSegmenter
-from segmentation.sam_variants import SAM_VARIANTS
+from segmentation.weights import SAM_VARIANTS
 from tests.segmentation.test_sam import tiny_sam
 from tests.tiny import moving_square
 from web.clip import Clip

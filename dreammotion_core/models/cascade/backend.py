@@ -10,9 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dreammotion_core.method.prior import ModelSpec, RenderedStage
-from dreammotion_core.backends.cascade_latent import redraw
-from dreammotion_core.backends.cascade_loading import CascadeStages, load_stages, networks, read_manifest
+from dreammotion_core.method.keys import KeySite
+from dreammotion_core.method.parameterization import (
+    PredictionType,
+    noise_from_prediction,
+    signal_and_noise_scale,
+)
+from dreammotion_core.method.prior import RenderedStage
 from dreammotion_core.models.cascade.manifest import (
     INTERPOLATION,
     LATENT_SUPER_RESOLUTION,
@@ -20,29 +24,33 @@ from dreammotion_core.models.cascade.manifest import (
     CascadeManifest,
     spec_of,
 )
-from dreammotion_core.backends.cascade_sampling import Guidance, PixelStage
-from dreammotion_core.backends.cascade_sizes import key_frame_size, quick_look_size
 from dreammotion_core.models.cascade.stages import (
     KEY_FRAME_STEP,
+    CascadeStages,
+    Guidance,
+    PixelStage,
     blended,
     interpolate,
+    key_frame_size,
+    load_stages,
+    networks,
+    quick_look_size,
+    read_manifest,
+    redraw,
     super_resolve,
     super_resolve_first,
 )
-from dreammotion_core.backends.checkpointing import Checkpointing, unet_layers
-from dreammotion_core.models.loading import ModelFiles
-from dreammotion_core.backends.load_options import LoadOptions
-from dreammotion_core.backends.part_fit import check_text
-from dreammotion_core.models.placement import Placement
-from dreammotion_core.backends.profiles import compile_around, lay_channels_last
-from dreammotion_core.models.text import (
-    embed_prompt,
-    load_text_encoder,
-    prompt_notices,
-    token_limit,
+from dreammotion_core.models.loading import ModelFiles, check_text
+from dreammotion_core.models.placement import (
+    Checkpointing,
+    LoadOptions,
+    Placement,
+    compile_around,
+    lay_channels_last,
+    unet_layers,
 )
-from dreammotion_core.method.keys import KeySite
-from dreammotion_core.method.parameterization import PredictionType, noise_from_prediction, signal_and_noise_scale
+from dreammotion_core.models.text import embed_prompt, load_text_encoder, prompt_notices, token_limit
+from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite("up_blocks.*.attentions.*.to_k"),)

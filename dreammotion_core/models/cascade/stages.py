@@ -1,13 +1,207 @@
-"""The later stages of a cascade in pixels: frames between key frames, and super-resolution of clips."""
+"""The later stages of a cascade in pixels: frames between key frames, and super-resolution of clips.
+
+Drawing frames out of noise with a guided U-Net: what all later stages of a cascade share.
+
+How large the key frames of a clip are, and how large they are shown.
+
+The last stage of a cascade: video-to-video by a latent U-Net3D at full size.
+
+Loading the stages of a cascade, each from a folder or repository of its own.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    UNet2DConditionModel,
+    UNet3DConditionModel,
+)
+from torch import Tensor, nn
 
-from dreammotion_core.models.cascade.manifest import SampledSettings, SuperResolutionSettings
-from dreammotion_core.backends.cascade_sampling import Guidance, PixelStage, drawn_noise, windows
+from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.method.parameterization import add_noise, signal_and_noise_scale
+from dreammotion_core.models.cascade.manifest import (
+    SHOW_1_MANIFEST,
+    CascadeManifest,
+    LatentSuperResolutionSettings,
+    Part,
+    SampledSettings,
+    SuperResolutionSettings,
+    spec_of,
+)
+from dreammotion_core.models.cascade.unet import Show1UNet
+from dreammotion_core.models.loading import ModelFiles
+from dreammotion_core.models.placement import LoadOptions
+from dreammotion_core.models.unet3d import UNet3DBackend
+from dreammotion_core.spec import ModelSpec
+
+LEARNED_VARIANCE = ("learned", "learned_range")
+
+
+@dataclass(frozen=True, eq=False)
+class Guidance:
+    """Classifier-free guidance.
+
+    Attributes:
+        prompt_embeds: (1, L, D) of the target prompt.
+        negative_embeds: (1, L, D) of the unconditional branch.
+        scale: how far beyond the prompt's prediction; up to 1 leaves the unconditional branch out.
+    """
+
+    prompt_embeds: Tensor
+    negative_embeds: Tensor
+    scale: float = 1.0
+
+    @property
+    def embeds(self) -> Tensor:
+        """(2, L, D), the unconditional branch first, or (1, L, D) without it."""
+        if self.scale <= 1:
+            return self.prompt_embeds
+        return torch.cat([self.negative_embeds, self.prompt_embeds])
+
+    def combine(self, predictions: Tensor) -> Tensor:
+        """One prediction out of those for `embeds`, whose first dimension goes."""
+        if self.scale <= 1:
+            return predictions[0]
+        return predictions[0] + self.scale * (predictions[1] - predictions[0])
+
+
+def denoise(
+    predict: Callable[[Tensor, Tensor], Tensor],
+    sample: Tensor,
+    *,
+    scheduler: Any,
+    timesteps: Iterable[Tensor],
+    generator: torch.Generator,
+) -> Tensor:
+    """Run a scheduler of diffusers.
+
+    Args:
+        predict: (noisy frames, timestep) to what the scheduler expects of a model.
+        sample: (F, C, h, w) noisy frames or latents; the scheduler sees a batch of pictures, so that its
+            thresholds are those of single frames.
+        scheduler: with its timesteps set.
+        timesteps: those to run, from noise to picture.
+        generator: for schedulers that draw noise; on the CPU.
+
+    Returns:
+        (F, C, h, w).
+    """
+    for timestep in timesteps:
+        prediction = predict(scheduler.scale_model_input(sample, timestep), timestep)
+        sample = scheduler.step(prediction, timestep, sample, generator=generator, return_dict=False)[0]
+    return sample
+
+
+@dataclass(frozen=True, eq=False)
+class PixelStage:
+    """A U-Net that predicts the noise of RGB frames, and perhaps its variance, with its scheduler.
+
+    Attributes:
+        unet: a `Show1UNet` for clips, or diffusers' `UNet2DConditionModel` for single pictures.
+        scheduler: of diffusers.
+    """
+
+    unet: Any
+    scheduler: Any
+
+    @torch.no_grad()
+    def sample(
+        self,
+        noise: Tensor,
+        *,
+        condition: Tensor,
+        settings: SampledSettings,
+        guidance: Guidance,
+        generator: torch.Generator,
+        noise_level: int | None = None,
+    ) -> Tensor:
+        """Frames out of noise.
+
+        Args:
+            noise: (F, 3, h, w) normal noise.
+            condition: (F, K, h, w) channels that the U-Net gets behind the noisy ones.
+            settings: steps and guidance scale.
+            guidance: the prompts; its own scale does not matter.
+            generator: for schedulers that draw noise; on the CPU.
+            noise_level: of the condition, for a U-Net that wants to know.
+
+        Returns:
+            (F, 3, h, w) float32 RGB, roughly in [-1, 1].
+        """
+        guidance = replace(guidance, scale=settings.guidance_scale)
+        self.scheduler.set_timesteps(settings.num_inference_steps, device=noise.device)
+
+        def predict(frames: Tensor, timestep: Tensor) -> Tensor:
+            return self._predict(torch.cat([frames, condition], dim=1), timestep, guidance, noise_level)
+
+        return denoise(
+            predict,
+            noise * self.scheduler.init_noise_sigma,
+            scheduler=self.scheduler,
+            timesteps=self.scheduler.timesteps,
+            generator=generator,
+        )
+
+    def noised(self, frames: Tensor, *, noise: Tensor, noise_level: int) -> Tensor:
+        """Frames with the noise of a timestep; the published schedules for it are those of the stages."""
+        level = torch.tensor([noise_level])
+        return add_noise(frames, noise, *signal_and_noise_scale(self.scheduler.alphas_cumprod, level, frames))
+
+    def _predict(
+        self, frames: Tensor, timestep: Tensor, guidance: Guidance, noise_level: int | None
+    ) -> Tensor:
+        """(F, 3, h, w) guided noise, followed by the prompt's own variance where the scheduler reads it."""
+        predictions = self._run_unet(frames, timestep, guidance.embeds, noise_level).float()
+        noise, variance = predictions[:, :, :3], predictions[-1, :, 3:]
+        if self.scheduler.config.get("variance_type") in LEARNED_VARIANCE:
+            return torch.cat([guidance.combine(noise), variance], dim=1)
+        return guidance.combine(noise)
+
+    def _run_unet(self, frames: Tensor, timestep: Tensor, embeds: Tensor, noise_level: int | None) -> Tensor:
+        """(B, F, C, h, w) predictions for frames (F, C, h, w) and embeddings (B, L, D)."""
+        dtype, num_branches = next(self.unet.parameters()).dtype, len(embeds)
+        is_clip = isinstance(self.unet, Show1UNet)
+        batch = (frames.transpose(0, 1)[None] if is_clip else frames).to(dtype)
+        labels = None if noise_level is None else timestep.new_full((num_branches,), noise_level)
+        output: Tensor = self.unet(
+            batch.expand(num_branches, *batch.shape[1:]),
+            timestep.expand(num_branches),
+            encoder_hidden_states=embeds.to(dtype),
+            class_labels=labels,
+        ).sample
+        return output.transpose(1, 2) if is_clip else output[:, None]
+
+
+def drawn_noise(shape: Sequence[int], *, generator: torch.Generator, like: Tensor) -> Tensor:
+    """Normal noise of a shape, drawn by a generator on the CPU, where `like` is."""
+    return torch.randn(*shape, generator=generator).to(like)
+
+
+def windows(num_frames: int, *, longest: int) -> list[range]:
+    """Windows over a clip, each beginning with the frame that ended the one before.
+
+    As few as possible and of about the same length; 29 frames in windows of 8 begin at 0, 7, 14 and 21.
+
+    Args:
+        num_frames: F, at least 2.
+        longest: most frames of a window, at least 2.
+    """
+    steps = num_frames - 1
+    count = math.ceil(steps / (longest - 1))
+    ends = [round(steps * index / count) for index in range(count + 1)]
+    return [range(start, end + 1) for start, end in pairwise(ends)]
+
 
 KEY_FRAME_STEP = 4
 """A key frame, and the three frames between it and the next."""
@@ -143,3 +337,246 @@ def super_resolve(
 def enlarged(frames: Tensor, *, scale: int) -> Tensor:
     """(F, 3, h, w) frames, `scale` times as high and wide; corner pixels keep their place, as in training."""
     return F.interpolate(frames, scale_factor=scale, mode="bilinear", align_corners=True)
+
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+
+def key_frame_size(size: Size, *, spec: ModelSpec, trained: Size, multiple: int) -> Size:
+    """Size of the key frames of a clip: its shape, at the area that they were trained at.
+
+    Args:
+        size: of the clip on the model's grid; where that is smaller or larger than the trained grid, the
+            key frames are so too.
+        spec: the cascade's.
+        trained: size of the key frames that the U-Net was trained at.
+        multiple: of their sides.
+    """
+    of_key_frames = replace(spec, resolution=trained, size_multiple=multiple)
+    return of_key_frames.fit_size(size, scale=_relative_side(size, spec.resolution))
+
+
+def quick_look_size(size: Size, *, spec: ModelSpec, trained: Size) -> Size:
+    """The model's grid for key frames of a size: about what `key_frame_size` began with."""
+    return spec.fit_size(size, scale=_relative_side(size, trained))
+
+
+def size_multiple(unet: Any) -> int:
+    """Of the sides of what a U-Net reads: it halves them at every level but the last."""
+    num_levels = len(unet.config.block_out_channels)
+    return 1 << (num_levels - 1)
+
+
+def _relative_side(size: Size, trained: Size) -> float:
+    """By how much a side is longer than the trained one, judged by the areas."""
+    return math.sqrt(math.prod(size) / math.prod(trained))
+
+
+@torch.no_grad()
+def redraw(
+    backend: UNet3DBackend,
+    frames: Tensor,
+    *,
+    size: tuple[int, int],
+    settings: LatentSuperResolutionSettings,
+    prompts: tuple[str, str],
+    generator: torch.Generator,
+) -> Tensor:
+    """Enlarge a clip, and draw it anew from the noise of a part of the schedule.
+
+    Args:
+        backend: the latent model, which has a text encoder of its own.
+        frames: (F, 3, h, w) RGB, roughly in [-1, 1].
+        size: (H, W) of the result; multiples of the model's strides.
+        settings: steps, guidance scale and strength.
+        prompts: target prompt, and the user's negative one.
+        generator: draws the noise, on the CPU.
+
+    Returns:
+        (F, 3, H, W) float32 RGB, roughly in [-1, 1].
+    """
+    # The model's own words come first: what is too long is cut at its end.
+    negative = ", ".join(filter(None, (settings.negative_prompt, prompts[1])))
+    guidance = Guidance(
+        backend.encode_prompt(prompts[0]), backend.encode_prompt(negative), settings.guidance_scale
+    )
+    scheduler = _solver(backend)
+    scheduler.set_timesteps(settings.num_inference_steps, device=backend.device)
+    num_run = max(1, round(settings.strength * settings.num_inference_steps))
+    timesteps = scheduler.timesteps[-num_run:]
+    scheduler.set_begin_index(len(scheduler.timesteps) - num_run)
+    latents = backend.encode_video(F.interpolate(frames, size, mode="bicubic", antialias=True).clamp(-1, 1))
+    noise = drawn_noise(latents.shape, generator=generator, like=latents)
+    noisy = add_noise(latents, noise, *backend.signal_and_noise(timesteps[:1], latents))
+
+    def predict(sample: Tensor, timestep: Tensor) -> Tensor:
+        clip = sample.transpose(0, 1)[None]
+        embeds = guidance.embeds
+        batch = clip.expand(len(embeds), *clip.shape[1:])
+        predictions = backend.predict_noise(batch, timestep.expand(len(embeds)), embeds)
+        return guidance.combine(predictions).transpose(0, 1)
+
+    redrawn = denoise(
+        predict, noisy[0].transpose(0, 1), scheduler=scheduler, timesteps=timesteps, generator=generator
+    )
+    return backend.decode_video(redrawn.transpose(0, 1)[None])
+
+
+def _solver(backend: UNet3DBackend) -> DPMSolverMultistepScheduler:
+    """A scheduler that needs few steps, on the model's own noise schedule; the adapter answers in noise."""
+    config = backend.scheduler.config
+    return DPMSolverMultistepScheduler.from_config(
+        config,
+        algorithm_type="dpmsolver++",
+        prediction_type="epsilon",
+        # Said twice, because diffusers takes a value for its class's default where no file named it.
+        timestep_spacing=config.timestep_spacing,
+    )
+
+
+SCHEDULERS = {
+    "DPMSolverMultistepScheduler": DPMSolverMultistepScheduler,
+    "DDPMScheduler": DDPMScheduler,
+    "DDIMScheduler": DDIMScheduler,
+}
+"""The classes that the manifest of a stage may name."""
+
+SHOW1_PACKAGE = "showone"
+"""Where the published manifests say that their U-Nets come from."""
+
+
+@dataclass(frozen=True, eq=False)
+class CascadeStages:
+    """The networks of a cascade; None for those of a later stage that it does not have.
+
+    Attributes:
+        key_frames: predicts noise of key frames; the stage that an edit optimises.
+        interpolation: draws the frames between them.
+        super_resolution: the first enlarges one picture, the second a clip whose first frame is enlarged.
+        latent: draws the clip at full size.
+    """
+
+    key_frames: PixelStage
+    interpolation: PixelStage | None = None
+    super_resolution: tuple[PixelStage, PixelStage] | None = None
+    latent: UNet3DBackend | None = None
+
+    def size_multiple(self, manifest: CascadeManifest) -> int:
+        """Of the sides of key frames, so that all U-Nets in pixels can halve what they read."""
+        multiple = size_multiple(self.key_frames.unet)
+        if self.super_resolution is None or manifest.super_resolution is None:
+            return multiple
+        return max(multiple, size_multiple(self.super_resolution[-1].unet) // manifest.super_resolution.scale)
+
+
+def read_manifest(spec: ModelSpec) -> CascadeManifest:
+    """What a cascade is made of: by the manifest of a folder, or Show-1 as it is published.
+
+    Args:
+        spec: the cascade's.
+
+    Raises:
+        ModelLoadError: if the manifest cannot be used, or the repository is not the first one of Show-1.
+    """
+    if spec.is_local:
+        return CascadeManifest.read(ModelFiles(spec, parts=()).manifest)
+    if spec.source == SHOW_1_MANIFEST.key_frames.source:
+        return SHOW_1_MANIFEST
+    raise ModelLoadError(
+        f"{spec.source} is one stage of a cascade; pass 'show-1', or a folder whose model_index.json "
+        "names all stages"
+    )
+
+
+def load_stages(spec: ModelSpec, manifest: CascadeManifest, *, options: LoadOptions) -> CascadeStages:
+    """Load all networks but the text encoder that the stages in pixels share.
+
+    Args:
+        spec: the cascade's.
+        manifest: says where its parts lie.
+        options: how to load them.
+
+    Raises:
+        ModelLoadError: if a part is missing, incomplete, damaged, unreachable, gated or another model.
+    """
+
+    def load(part: Part, kind: Any, *, in_channels: int) -> PixelStage:
+        place = spec_of(part, spec)
+        return load_pixel_stage(place, kind, in_channels=in_channels, torch_dtype=options.dtype)
+
+    stages = CascadeStages(load(manifest.key_frames, Show1UNet, in_channels=3))
+    if between := manifest.interpolation:
+        stages = replace(stages, interpolation=load(between, Show1UNet, in_channels=7))
+    if larger := manifest.super_resolution:
+        of_pictures = load(larger.first_frame, UNet2DConditionModel, in_channels=6)
+        of_clips = load(larger, Show1UNet, in_channels=6)
+        stages = replace(stages, super_resolution=(of_pictures, of_clips))
+    if last := manifest.latent_super_resolution:
+        stages = replace(stages, latent=load_latent_stage(spec_of(last, spec), options=options))
+    return stages
+
+
+def load_pixel_stage(spec: ModelSpec, kind: Any, *, in_channels: int, torch_dtype: torch.dtype) -> PixelStage:
+    """A U-Net in pixels with its scheduler, all weights present and none left over.
+
+    Args:
+        spec: where they lie.
+        kind: class of the U-Net.
+        in_channels: that this stage of a cascade has.
+        torch_dtype: precision of the U-Net.
+
+    Raises:
+        ModelLoadError: if a part cannot be loaded, or is not of that architecture.
+    """
+    files = ModelFiles(spec, parts=("unet", "scheduler"))
+    scheduler = files.load("scheduler", files.class_of("scheduler", SCHEDULERS).from_pretrained)
+    unet = files.load_denoiser("unet", kind, strict=True, torch_dtype=torch_dtype)
+    if unet.config.in_channels != in_channels:
+        raise ModelLoadError(
+            f"the unet of {spec.source} has {unet.config.in_channels} channels in; this stage of a cascade "
+            f"has {in_channels}: the manifest names the wrong folder or repository for it"
+        )
+    return PixelStage(unet, scheduler)
+
+
+def load_latent_stage(spec: ModelSpec, *, options: LoadOptions) -> UNet3DBackend:
+    """The latent U-Net3D with its autoencoder and text encoder.
+
+    Args:
+        spec: where they lie.
+        options: how to load it; nothing is optimised here, so that compiling would not pay.
+
+    Raises:
+        ModelLoadError: as `UNet3DBackend.from_pretrained`.
+    """
+    backend = UNet3DBackend.from_pretrained(spec, options=replace(options, compile=False))
+    library = ModelFiles(spec, parts=("unet",)).manifest.get("unet", [""])[0]
+    if str(library).startswith(SHOW1_PACKAGE):
+        count_heads_as_show1(backend.denoiser)
+    return backend
+
+
+def count_heads_as_show1(unet: UNet3DConditionModel) -> None:
+    """Split the attention of a U-Net3D into as many heads as its `attention_head_dim` says.
+
+    Show-1's own class takes that number as the count of heads and diffusers' takes it as their width; the
+    weights have the same shapes either way.
+
+    Args:
+        unet: changed in place.
+    """
+    numbers = unet.config.attention_head_dim
+    counts = list(numbers) if isinstance(numbers, list | tuple) else [numbers] * len(unet.down_blocks)
+    levels = [*zip(unet.down_blocks, counts, strict=True), (unet.mid_block, counts[-1])]
+    levels += list(zip(unet.up_blocks, reversed(counts), strict=True))
+    for block, count in levels:
+        for name, attention in block.named_modules():
+            if name.endswith((".attn1", ".attn2")):
+                attention.heads = count
+
+
+def networks(stages: CascadeStages) -> list[nn.Module]:
+    """The U-Nets in pixels of the stages that there are."""
+    found = (stages.key_frames, stages.interpolation, *(stages.super_resolution or ()))
+    return [stage.unet for stage in found if stage is not None]

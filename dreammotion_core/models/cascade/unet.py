@@ -2,31 +2,342 @@
 
 Reads the published ``unet`` folders as they are: same configuration keys, same parameter names.
 diffusers' `UNet3DConditionModel` has none of these block types.
+
+What a configuration of Show-1's pixel-space U-Nets may say.
+
+Single layers of Show-1's pixel-space U-Nets: diffusers' own, with the settings Show-1 gives them.
+
+Building blocks of Show-1's pixel-space U-Nets: 2-D layers, each followed by its temporal partner.
+
+Show-1 (arXiv 2309.15818) inflates DeepFloyd IF's image U-Nets. A layer is a residual block, a temporal
+convolution and, on the attending levels, an attention whose keys are the text and the picture joined,
+then a temporal transformer, in this order. The single layers are diffusers' own; diffusers has no
+blocks that combine them this way. Attribute names are those of the published checkpoints.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from diffusers import ModelMixin
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.activations import get_activation
+from diffusers.models.attention_processor import Attention, AttnAddedKVProcessor2_0
 from diffusers.models.embeddings import TextTimeEmbedding, TimestepEmbedding, Timesteps
+from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from diffusers.models.unets.unet_3d_condition import UNet3DConditionOutput
 from torch import Tensor, nn
 
-from dreammotion_core.backends.show1_blocks import DownBlock, MidBlock, UpBlock
-from dreammotion_core.backends.show1_config import (
-    DOWN_BLOCK_ATTENDS,
-    UP_BLOCK_ATTENDS,
-    check_config,
-    per_level,
-)
-from dreammotion_core.backends.show1_layers import BlockSettings
-from dreammotion_core.errors import BackendError
+from dreammotion_core.errors import BackendError, ModelLoadError
+
+DOWN_BLOCK_ATTENDS = {"ResnetDownsampleBlock3D": False, "SimpleCrossAttnDownBlock3D": True}
+UP_BLOCK_ATTENDS = {"ResnetUpsampleBlock3D": False, "SimpleCrossAttnUpBlock3D": True}
+
+FIXED_CONFIG: Mapping[str, tuple[Any, ...]] = {
+    "mid_block_type": ("UNetMidBlock3DSimpleCrossAttn",),
+    "time_embedding_type": ("positional",),
+    "timestep_post_act": (None,),
+    "time_cond_proj_dim": (None,),
+    "encoder_hid_dim_type": (None, "text_proj"),
+    "addition_embed_type": (None, "text"),
+    "class_embed_type": (None, "timestep"),
+    "class_embeddings_concat": (False,),
+    "num_class_embeds": (None,),
+    "num_attention_heads": (None,),
+    "center_input_sample": (False,),
+    "flip_sin_to_cos": (True,),
+    "freq_shift": (0,),
+    "conv_in_kernel": (3,),
+    "conv_out_kernel": (3,),
+}
+"""Configuration keys of which this module implements these values only."""
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Refuse the configuration of another architecture.
+
+    Raises:
+        ModelLoadError: naming the key, its value and the values that work.
+    """
+    for key, accepted in FIXED_CONFIG.items():
+        if key in config and config[key] not in accepted:
+            raise ModelLoadError(
+                f"the U-Net's configuration says {key} = {config[key]!r}, and Show-1's pixel U-Nets have "
+                f"{' or '.join(map(repr, accepted))}; pass a stage of the Show-1 cascade"
+            )
+    for key, known in (("down_block_types", DOWN_BLOCK_ATTENDS), ("up_block_types", UP_BLOCK_ATTENDS)):
+        unknown = sorted(set(config.get(key, ())) - set(known))
+        if unknown:
+            raise ModelLoadError(
+                f"the U-Net's {key} name {', '.join(unknown)}, and Show-1's pixel U-Nets have "
+                f"{', '.join(known)}; pass a stage of the Show-1 cascade"
+            )
+
+
+def per_level(value: Any, levels: range) -> list[Any]:
+    """One value a level, from one for all or one each."""
+    return list(value) if isinstance(value, Sequence) else [value] * len(levels)
+
+
+TEMPORAL_DROPOUT = 0.1
+"""Inside temporal convolutions, while training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockSettings:
+    """What all layers of a block share.
+
+    Attributes:
+        time_embed_dim: width of the time embedding.
+        act_fn: activation of the residual blocks.
+        norm_eps: added to the variance in their group normalisation.
+        norm_num_groups: groups of every group normalisation outside the text's.
+        time_scale_shift: ``"scale_shift"`` or ``"default"``: how a residual block takes the time.
+        skip_time_act: the time embedding arrives activated already.
+        output_scale_factor: divides the output of every residual block.
+        head_dim: channels of an attention head.
+        text_dim: width of the text tokens.
+        text_norm: how attention normalises the text tokens, or None.
+        only_text: attention reads the text alone, not the picture.
+    """
+
+    time_embed_dim: int
+    act_fn: str
+    norm_eps: float
+    norm_num_groups: int
+    time_scale_shift: str
+    skip_time_act: bool
+    output_scale_factor: float
+    head_dim: int
+    text_dim: int
+    text_norm: str | None
+    only_text: bool
+
+
+def resnet(
+    in_channels: int, out_channels: int, *, settings: BlockSettings, resample: str | None = None
+) -> nn.Module:
+    """A residual block; `resample` ``"down"`` halves the size within it and ``"up"`` doubles it."""
+    block: nn.Module = ResnetBlock2D(
+        in_channels=in_channels,
+        out_channels=out_channels,
+        temb_channels=settings.time_embed_dim,
+        eps=settings.norm_eps,
+        groups=settings.norm_num_groups,
+        time_embedding_norm=settings.time_scale_shift,
+        non_linearity=settings.act_fn,
+        output_scale_factor=settings.output_scale_factor,
+        skip_time_act=settings.skip_time_act,
+        down=resample == "down",
+        up=resample == "up",
+    )
+    return block
+
+
+def resamplers(channels: int, direction: str | None, *, settings: BlockSettings) -> nn.ModuleList:
+    """The residual block that ends a level by ``"down"`` halving or ``"up"`` doubling its size, if any."""
+    if direction is None:
+        return nn.ModuleList()
+    return nn.ModuleList([resnet(channels, channels, settings=settings, resample=direction)])
+
+
+def temporal_convolution(channels: int, *, settings: BlockSettings) -> nn.Module:
+    """Four convolutions over time, added to what went in; the identity before training."""
+    convolution: nn.Module = TemporalConvLayer(
+        channels, channels, dropout=TEMPORAL_DROPOUT, norm_num_groups=settings.norm_num_groups
+    )
+    return convolution
+
+
+def joint_attention(channels: int, *, settings: BlockSettings) -> nn.Module:
+    """Attention within a frame whose keys are the text tokens and the picture's own."""
+    attention: nn.Module = Attention(
+        query_dim=channels,
+        cross_attention_dim=channels,
+        heads=channels // settings.head_dim,
+        dim_head=settings.head_dim,
+        added_kv_proj_dim=settings.text_dim,
+        norm_num_groups=settings.norm_num_groups,
+        bias=True,
+        only_cross_attention=settings.only_text,
+        cross_attention_norm=settings.text_norm,
+        processor=AttnAddedKVProcessor2_0(),
+    )
+    return attention
+
+
+def temporal_transformer(channels: int, *, settings: BlockSettings) -> nn.Module:
+    """Attention over the frames of one position.
+
+    The number of heads and their width are swapped against the attention within a frame: `head_dim`
+    heads. The published weights were trained so; no name or shape would tell.
+    """
+    transformer: nn.Module = TransformerTemporalModel(
+        num_attention_heads=settings.head_dim,
+        attention_head_dim=channels // settings.head_dim,
+        in_channels=channels,
+        norm_num_groups=settings.norm_num_groups,
+    )
+    return transformer
+
+
+class VideoBlock(nn.Module):
+    """Layers of one level; subclasses say in which order they run.
+
+    Args:
+        widths: (channels in, channels out) of every residual block.
+        num_attentions: attending layers, the first ones; 0 for a level without attention.
+        settings: what all layers share.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[tuple[int, int]],
+        *,
+        num_attentions: int,
+        settings: BlockSettings,
+    ) -> None:
+        super().__init__()
+        width = widths[-1][1]
+        self.resnets = nn.ModuleList(resnet(*pair, settings=settings) for pair in widths)
+        self.temp_convs = nn.ModuleList(temporal_convolution(out, settings=settings) for _, out in widths)
+        self.num_attentions = num_attentions
+        if num_attentions:
+            self.attentions, self.temp_attentions = (
+                nn.ModuleList(build(width, settings=settings) for _ in range(num_attentions))
+                for build in (joint_attention, temporal_transformer)
+            )
+
+    def _convolve(self, index: int, hidden: Tensor, time: Tensor, num_frames: int) -> Tensor:
+        hidden = self.resnets[index](hidden, time)
+        convolved: Tensor = self.temp_convs[index](hidden, num_frames=num_frames)
+        return convolved
+
+    def _attend(self, index: int, hidden: Tensor, text: Tensor, num_frames: int) -> Tensor:
+        hidden = self.attentions[index](hidden, encoder_hidden_states=text)
+        attended: Tensor = self.temp_attentions[index](hidden, num_frames=num_frames).sample
+        return attended
+
+    def _layer(self, index: int, hidden: Tensor, time: Tensor, text: Tensor, num_frames: int) -> Tensor:
+        hidden = self._convolve(index, hidden, time, num_frames)
+        if self.num_attentions:
+            hidden = self._attend(index, hidden, text, num_frames)
+        return hidden
+
+
+class DownBlock(VideoBlock):
+    """A level of the encoder.
+
+    Args:
+        in_channels, out_channels: its width before and after.
+        num_layers: residual blocks.
+        attends: whether each is followed by attention.
+        downsample: whether the level ends by halving the size.
+        settings: what all layers share.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        num_layers: int,
+        attends: bool,
+        downsample: bool,
+        settings: BlockSettings,
+    ) -> None:
+        super().__init__(
+            [(in_channels if index == 0 else out_channels, out_channels) for index in range(num_layers)],
+            num_attentions=num_layers if attends else 0,
+            settings=settings,
+        )
+        self.downsamplers = resamplers(out_channels, "down" if downsample else None, settings=settings)
+
+    def forward(
+        self, hidden: Tensor, *, time: Tensor, text: Tensor, num_frames: int
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The level's output, and what the decoder gets from each layer.
+
+        Args:
+            hidden: (B*F, C, H, W).
+            time: (B*F, D) time embedding.
+            text: (B*F, L, D) text tokens.
+            num_frames: F.
+        """
+        skips = []
+        for index in range(len(self.resnets)):
+            hidden = self._layer(index, hidden, time, text, num_frames)
+            skips.append(hidden)
+        for downsampler in self.downsamplers:
+            hidden = downsampler(hidden, time)
+            skips.append(hidden)
+        return hidden, skips
+
+
+class MidBlock(VideoBlock):
+    """The bottom: attention between two residual blocks.
+
+    Args:
+        channels: its width.
+        settings: what all layers share.
+    """
+
+    def __init__(self, channels: int, *, settings: BlockSettings) -> None:
+        super().__init__([(channels, channels)] * 2, num_attentions=1, settings=settings)
+
+    def forward(self, hidden: Tensor, *, time: Tensor, text: Tensor, num_frames: int) -> Tensor:
+        """As `DownBlock.forward`, with nothing for the decoder."""
+        hidden = self._layer(0, hidden, time, text, num_frames)
+        return self._convolve(1, hidden, time, num_frames)
+
+
+class UpBlock(VideoBlock):
+    """A level of the decoder.
+
+    Args:
+        in_channels: what arrives from the level below.
+        skip_channels: what the encoder hands to the last layer; the others get `out_channels`.
+        out_channels: its own width.
+        num_layers: residual blocks.
+        attends: whether each is followed by attention.
+        upsample: whether the level ends by doubling the size.
+        settings: what all layers share.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        skip_channels: int,
+        out_channels: int,
+        *,
+        num_layers: int,
+        attends: bool,
+        upsample: bool,
+        settings: BlockSettings,
+    ) -> None:
+        arriving = [in_channels] + [out_channels] * (num_layers - 1)
+        skipping = [out_channels] * (num_layers - 1) + [skip_channels]
+        super().__init__(
+            [(above + beside, out_channels) for above, beside in zip(arriving, skipping, strict=True)],
+            num_attentions=num_layers if attends else 0,
+            settings=settings,
+        )
+        self.upsamplers = resamplers(out_channels, "up" if upsample else None, settings=settings)
+
+    def forward(
+        self, hidden: Tensor, *, skips: list[Tensor], time: Tensor, text: Tensor, num_frames: int
+    ) -> Tensor:
+        """As `DownBlock.forward`; takes one entry off the end of `skips` for each layer."""
+        for index in range(len(self.resnets)):
+            hidden = torch.cat([hidden, skips.pop()], dim=1)
+            hidden = self._layer(index, hidden, time, text, num_frames)
+        for upsampler in self.upsamplers:
+            hidden = upsampler(hidden, time)
+        return hidden
 
 
 class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
