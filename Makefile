@@ -1,6 +1,7 @@
 # make app    set everything up and open the page
 # make test   set everything up and pass the tests
-# make lint   style and types only
+# make test-long   what is long by nature: soaks, kills at every step, whole fuzzing
+# make lint   style, types and import rules only
 # make clean  remove what the commands above created
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 SOURCES := app.py dreammotion_core segmentation web training benchmarks tests
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
 
-.PHONY: app test lint clean
+.PHONY: app test test-long lint clean
 
 app: $(VENV)/.ready
 	$(BIN)/python app.py
@@ -20,13 +21,17 @@ ifeq ($(CHROMIUM),)
 endif
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+test-long: lint
+	$(BIN)/python -m pytest -m long -n auto --maxprocesses 2 --dist loadfile
+
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -11,17 +11,6 @@ from dreammotion_core import EditOutput, StepLosses
 from web.clip import Clip
 from web.device import Ticket, waiting
 
-
-def captioned(clip: Clip, caption: str, **state: Any) -> Update:
-    return {"player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption, **state)}
-
-
-def wait_for_device(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterator[Update]:
-    """Wait until a ticket holds the device or the visitor has had enough, and say so in the player."""
-    for words in waiting(ticket, stop):
-        yield {} if words is None else captioned(clip, words, progress=None if stop.is_set() else 0)
-
-
 Update = dict[str, Any]
 """New values, or Gradio updates, of some components by name."""
 
@@ -103,3 +92,14 @@ def format_seconds(seconds: float) -> str:
 
 def _rounded(value: float) -> float:
     return float(f"{value:.4g}")
+
+
+def captioned(clip: Clip, caption: str, **state: Any) -> Update:
+    """The source in the player, with a sentence under it."""
+    return {"player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption, **state)}
+
+
+def wait_for_device(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterator[Update]:
+    """Wait until a ticket holds the device or the visitor has had enough, and say so in the player."""
+    for words in waiting(ticket, stop):
+        yield {} if words is None else captioned(clip, words, progress=None if stop.is_set() else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -11,9 +12,27 @@ from torch import Tensor, nn
 
 from dreammotion_core.method.keys import KeySite
 from dreammotion_core.method.parameterization import PredictionType
-from dreammotion_core.models.placement import Checkpointing
 from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import Notice
+
+
+class Checkpointing(Protocol):
+    """Which layers of the denoiser are computed again in the backward pass.
+
+    Attributes:
+        is_sparing: whether all of them are, because memory ran out.
+    """
+
+    is_sparing: bool
+
+    def __call__(self) -> AbstractContextManager[None]:
+        """The context in which the denoiser is called."""
+
+    def spare(self) -> bool:
+        """Compute all layers again from now on; False if nothing more can be spared."""
+
+    def relax(self) -> None:
+        """Return to what the load options ask for."""
 
 
 class Backend(Protocol):
