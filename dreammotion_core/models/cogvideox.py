@@ -27,13 +27,9 @@ PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
 class CogVideoXBackend(VideoTransformerBackend):
-    """A CogVideoX transformer over a video autoencoder with a text encoder.
+    """A CogVideoX transformer over a video autoencoder, with a text encoder; see `VideoTransformerBackend`.
 
-    Args:
-        spec: facts about the model.
-        transformer, vae, text_encoder, tokenizer, scheduler: its parts on the CPU; the networks are frozen
-            and set to evaluation mode. Of the scheduler only the noise levels are used.
-        options: how memory is traded for speed; the precision is that of the parts.
+    Only the noise levels of the scheduler are used.
     """
 
     def __init__(
@@ -69,11 +65,7 @@ class CogVideoXBackend(VideoTransformerBackend):
 
     @classmethod
     def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
-        """Load all parts from a folder or, at the pinned revision, from the hub.
-
-        Args:
-            spec: facts about the model.
-            options: how to load it.
+        """Load all parts from a folder, or at the pinned revision from the hub.
 
         Raises:
             ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another family.
@@ -95,7 +87,7 @@ class CogVideoXBackend(VideoTransformerBackend):
         rotary = None
         if self.denoiser.config.use_rotary_positional_embeddings:
             rotary = self._rotary_embeddings(noisy_latents)
-        # Unlike all others, this family puts frames before channels.
+        # Unlike the other families, this one puts frames before channels.
         prediction = self.ask_denoiser(
             noisy_latents.transpose(1, 2), prompt_embeds, timestep, image_rotary_emb=rotary
         ).transpose(1, 2)
@@ -105,7 +97,7 @@ class CogVideoXBackend(VideoTransformerBackend):
     def _rotary_embeddings(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines, each (tokens, head width), for (B, C, f, h, w) latents.
 
-        Other shapes than the trained one are laid into its grid, so that positions stay in the known range.
+        Other shapes are fitted into the trained grid, so that positions stay in the trained range.
         """
         config, (num_frames, height, width) = self.denoiser.config, latents.shape[-3:]
         patch = config.patch_size

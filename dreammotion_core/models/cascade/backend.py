@@ -1,4 +1,4 @@
-"""Cascades of the Show-1 kind: key frames in pixels are edited, later stages make the clip of them."""
+"""Cascades of the Show-1 kind: key frames in pixels are edited, and later stages make the clip from them."""
 
 from __future__ import annotations
 
@@ -54,21 +54,22 @@ from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite("up_blocks.*.attentions.*.to_k"),)
-"""Keys of the decoder's attention within a frame; those of the text have a projection of their own."""
+"""Keys of the decoder's attention within a frame; the text has a projection of its own."""
 
 NUM_CHANNELS = 3
-"""RGB. The U-Net answers with as many channels of noise, then with as many of its variance."""
+"""RGB. The U-Net predicts three channels of noise, then three of its variance."""
 
 
 class CascadeBackend:
-    """A pixel U-Net over key frames, with the stages that make a clip of them.
+    """A pixel U-Net over key frames, with the stages that make a clip from them.
+
+    All parts are on the CPU; the networks are frozen and set to evaluation mode. The precision is that of the
+    parts.
 
     Args:
-        spec: facts about the model.
         manifest: how the stages are run.
         tokenizer, text_encoder: shared by the stages in pixels.
-        stages: the other networks; all are on the CPU, and are frozen and set to evaluation mode.
-        options: how memory is traded for speed; the precision is that of the parts.
+        stages: all other networks.
     """
 
     def __init__(
@@ -117,12 +118,8 @@ class CascadeBackend:
     def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
         """Load all parts that the manifest of a folder names, or those of Show-1 from the hub.
 
-        Args:
-            spec: facts about the model.
-            options: how to load it.
-
         Raises:
-            ModelLoadError: if a part is missing, incomplete, damaged, unreachable, gated or another model.
+            ModelLoadError: if a part is missing, incomplete, damaged, unreachable, gated or another model's.
         """
         manifest = read_manifest(spec)
         files = ModelFiles(spec_of(manifest.text, spec), parts=("text_encoder", "tokenizer"))
@@ -143,11 +140,11 @@ class CascadeBackend:
 
     @property
     def device(self) -> torch.device:
-        """Where it works."""
+        """The device on which the model works."""
         return self._placement.device
 
     def to(self, device: torch.device | str) -> None:
-        """Choose where it works; see `LoadOptions.offload`."""
+        """Choose the device; see `LoadOptions.offload`."""
         self._placement.to(device)
         if self.stages.latent is not None:
             self.stages.latent.to(device)
@@ -157,7 +154,7 @@ class CascadeBackend:
         return prompt_notices(prompt, tokenizer=self.tokenizer, max_tokens=self.max_tokens, spec=self.spec)
 
     def encode_prompt(self, prompt: str) -> Tensor:
-        """(1, L, D) hidden states of the text encoder; the published ones were trained on small letters."""
+        """(1, L, D) hidden states of the text encoder for the prompt in lower case, as Show-1 was trained."""
         return embed_prompt(
             prompt.lower().strip(),
             tokenizer=self.tokenizer,
@@ -168,10 +165,10 @@ class CascadeBackend:
         )
 
     def encode_video(self, frames: Tensor) -> Tensor:
-        """(F, 3, H, W) RGB in [-1, 1] to (1, 3, f, h, w): every fourth frame, made small without aliasing.
+        """(F, 3, H, W) RGB in [-1, 1] to (1, 3, f, h, w): every fourth frame, reduced without aliasing.
 
         Raises:
-            VideoError: if the family cannot take that length or size.
+            VideoError: if the model does not take that number or size of frames.
         """
         size = (frames.shape[-2], frames.shape[-1])
         self.spec.check_length(len(frames))
@@ -185,14 +182,14 @@ class CascadeBackend:
         return small.transpose(0, 1)[None]
 
     def decode_video(self, latents: Tensor) -> Tensor:
-        """(1, 3, f, h, w) to (4 (f - 1) + 1, 3, H, W): the key frames, blended in between; a quick look."""
+        """(1, 3, f, h, w) to (4 (f - 1) + 1, 3, H, W), a quick look: the key frames, blended in between."""
         frames = blended(latents[0].transpose(0, 1))
         small = (latents.shape[-2], latents.shape[-1])
         size = quick_look_size(small, spec=self.spec, trained=self.manifest.key_frames.size)
         return F.interpolate(frames, size, mode="bicubic", align_corners=False)
 
     def frame_groups(self, num_frames: int) -> Sequence[range]:
-        """Key frames stand for themselves alone."""
+        """Each latent frame stands for its key frame alone."""
         return [range(index, index + 1) for index in range(0, num_frames, KEY_FRAME_STEP)]
 
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -219,15 +216,7 @@ class CascadeBackend:
         negative_prompt: str,
         generator: torch.Generator,
     ) -> Iterator[RenderedStage]:
-        """Run the stages after the key frames, one at each step of the iterator.
-
-        Args:
-            latents: (1, 3, f, h, w), the optimised key frames.
-            size: (H, W) of the last stage.
-            prompt: the target prompt.
-            negative_prompt: of the unconditional branch.
-            generator: draws all noise, on the CPU.
-        """
+        """Run the stages after the key frames; see `RendersInStages`. `latents` are (1, 3, f, h, w)."""
         manifest, stages = self.manifest, self.stages
         guidance = Guidance(self.encode_prompt(prompt), self.encode_prompt(negative_prompt))
         frames = latents[0].transpose(0, 1).clamp(-1, 1)
@@ -249,6 +238,6 @@ class CascadeBackend:
             yield RenderedStage(LATENT_SUPER_RESOLUTION, frames)
 
     def _fetch(self, stage: PixelStage) -> PixelStage:
-        """A stage whose U-Net is on the device."""
+        """A stage with its U-Net on the device."""
         self._placement.fetch(stage.unet)
         return stage
