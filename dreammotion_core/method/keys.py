@@ -177,5 +177,10 @@ class KeyCapture:
 
 
 def _is_in_backward() -> bool:
-    """Whether this thread is computing a backward pass; torch has no public name for it."""
-    return bool(torch._C._current_graph_task_id() != -1)
+    """Whether this thread computes a backward pass.
+
+    torch has no public name for it. A version without the private one gives False: a backward pass within
+    the ``with`` block is then refused as a second forward pass.
+    """
+    task = getattr(torch._C, "_current_graph_task_id", None)
+    return task is not None and bool(task() != -1)

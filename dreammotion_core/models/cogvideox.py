@@ -15,8 +15,6 @@ from torch import Tensor
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.method.parameterization import (
     PredictionType,
-    noise_from_prediction,
-    signal_and_noise_scale,
 )
 from dreammotion_core.models.loading import ModelFiles
 from dreammotion_core.models.placement import LoadOptions
@@ -78,21 +76,13 @@ class CogVideoXBackend(VideoTransformerBackend):
             **load_parts(files, CogVideoXTransformer3DModel, options=options),
         )
 
-    def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""
-        return signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, like)
-
-    def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
-        """Predicted noise, (B, C, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
+    def _predict(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
         rotary = None
         if self.denoiser.config.use_rotary_positional_embeddings:
             rotary = self._rotary_embeddings(noisy_latents)
         # Unlike the other families, this one puts frames before channels.
-        prediction = self.ask_denoiser(
-            noisy_latents.transpose(1, 2), prompt_embeds, timestep, image_rotary_emb=rotary
-        ).transpose(1, 2)
-        alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(prediction, noisy_latents, alpha, sigma, self.prediction_type)
+        frames_first = noisy_latents.transpose(1, 2)
+        return self._ask(frames_first, prompt_embeds, timestep, image_rotary_emb=rotary).transpose(1, 2)
 
     def _rotary_embeddings(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines, each (tokens, head width), for (B, C, f, h, w) latents.

@@ -16,9 +16,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from dreammotion_core.method.keys import KeySite
 from dreammotion_core.method.parameterization import (
     PredictionType,
-    noise_from_prediction,
-    signal_and_noise_scale,
 )
+from dreammotion_core.models.adapter import Adapter
 from dreammotion_core.models.loading import (
     ModelFiles,
     check_latents,
@@ -33,9 +32,8 @@ from dreammotion_core.models.placement import (
     apply_options,
     unet_layers,
 )
-from dreammotion_core.models.text import embed_prompt, load_text_encoder, prompt_notices, token_limit
+from dreammotion_core.models.text import load_text_encoder, token_limit
 from dreammotion_core.spec import ModelSpec
-from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite("up_blocks.*.attentions.*.transformer_blocks.*.attn1.to_k"),)
 """Keys of the decoder's spatial self-attention, where earlier work found structure most explicit."""
@@ -46,7 +44,7 @@ DENOISERS = {"UNet3DConditionModel": UNet3DConditionModel, "UNetMotionModel": UN
 SUBFOLDERS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
-class UNet3DBackend:
+class UNet3DBackend(Adapter):
     """A video U-Net over the latents of an image autoencoder, with a CLIP text encoder.
 
     All parts are on the CPU; the networks are frozen and set to evaluation mode. The precision is that of the
@@ -120,29 +118,6 @@ class UNet3DBackend:
             options=options,
         )
 
-    @property
-    def device(self) -> torch.device:
-        """The device on which the model works."""
-        return self._placement.device
-
-    def to(self, device: torch.device | str) -> None:
-        """Choose the device; see `LoadOptions.offload`."""
-        self._placement.to(device)
-
-    def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
-        """Unknown words, and words past the token limit."""
-        return prompt_notices(prompt, tokenizer=self.tokenizer, max_tokens=self.max_tokens, spec=self.spec)
-
-    def encode_prompt(self, prompt: str) -> Tensor:
-        """(1, L, D) hidden states of the text encoder."""
-        return embed_prompt(
-            prompt,
-            tokenizer=self.tokenizer,
-            text_encoder=self._placement.fetch(self.text_encoder),
-            max_tokens=self.max_tokens,
-            device=self.device,
-        )
-
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
         """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents.
@@ -172,24 +147,11 @@ class UNet3DBackend:
         """One latent frame for each frame."""
         return [range(index, index + 1) for index in range(num_frames)]
 
-    def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""
-        return signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, like)
-
-    def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
-        """Predicted noise, (B, C, F, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
-        denoiser = self._placement.fetch(self.denoiser)
-        if isinstance(denoiser, UNetMotionModel):
+    def _predict(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
+        if isinstance(self.denoiser, UNetMotionModel):
             # It takes the frames of a clip as a batch of images, each with a prompt.
             prompt_embeds = prompt_embeds.repeat_interleave(noisy_latents.shape[2], dim=0)
-        with self.checkpointing():
-            prediction = denoiser(
-                noisy_latents.to(denoiser.dtype),
-                timestep,
-                encoder_hidden_states=prompt_embeds.to(denoiser.dtype),
-            ).sample.float()
-        alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(prediction, noisy_latents, alpha, sigma, self.prediction_type)
+        return self._ask(noisy_latents, timestep, prompt_embeds)
 
 
 def cheap_layers(unet: nn.Module) -> Sequence[nn.Module]:

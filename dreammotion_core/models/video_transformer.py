@@ -11,12 +11,12 @@ from diffusers import AutoencoderKLCogVideoX, AutoencoderKLWan
 from torch import Tensor, nn
 
 from dreammotion_core.method.keys import KeyLayout, KeySite
+from dreammotion_core.models.adapter import Adapter
 from dreammotion_core.models.loading import ModelFiles, check_latents, check_text, outer_dtype
 from dreammotion_core.models.placement import Checkpointing, LoadOptions, Placement, apply_options
-from dreammotion_core.models.text import embed_prompt, load_text_encoder, prompt_notices
+from dreammotion_core.models.text import load_text_encoder
 from dreammotion_core.models.video_vae import VideoAutoencoder
 from dreammotion_core.spec import ModelSpec
-from dreammotion_core.values import Notice
 
 AUTOENCODERS = {
     "AutoencoderKLWan": AutoencoderKLWan,
@@ -124,8 +124,8 @@ def middle_key_sites(blocks: str, *, num_layers: int, num_text_tokens: int = 0) 
     )
 
 
-class VideoTransformerBackend:
-    """A denoiser over a video autoencoder, with a text encoder; the families add `predict_noise`.
+class VideoTransformerBackend(Adapter):
+    """A denoiser over a video autoencoder, with a text encoder; the families add how it is asked.
 
     All parts are on the CPU; the networks are frozen and set to evaluation mode. The precision is that of the
     parts.
@@ -156,12 +156,11 @@ class VideoTransformerBackend:
         self.text_encoder = text_encoder.eval().requires_grad_(False)
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
         self.key_sites = key_sites
-        self.dtype: torch.dtype = transformer.dtype
         self.spec = replace(
             spec,
             size_multiple=self.codec.stride * patch_size,
             frame_step=self.codec.frame_step,
-            precision=str(self.dtype).removeprefix("torch."),
+            precision=str(transformer.dtype).removeprefix("torch."),
         )
         self._apply(options or LoadOptions(), layers)
 
@@ -173,29 +172,6 @@ class VideoTransformerBackend:
         )
         self.checkpointing = Checkpointing(layers, options=options)
         apply_options(self.denoiser, self.codec.vae, options, layers=layers, key_sites=self.key_sites)
-
-    @property
-    def device(self) -> torch.device:
-        """The device on which the model works."""
-        return self._placement.device
-
-    def to(self, device: torch.device | str) -> None:
-        """Choose the device; see `LoadOptions.offload`."""
-        self._placement.to(device)
-
-    def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
-        """Unknown words, and words past the token limit."""
-        return prompt_notices(prompt, tokenizer=self.tokenizer, max_tokens=self.max_tokens, spec=self.spec)
-
-    def encode_prompt(self, prompt: str) -> Tensor:
-        """(1, L, D) hidden states of the text encoder."""
-        return embed_prompt(
-            prompt,
-            tokenizer=self.tokenizer,
-            text_encoder=self._placement.fetch(self.text_encoder),
-            max_tokens=self.max_tokens,
-            device=self.device,
-        )
 
     def encode_video(self, frames: Tensor) -> Tensor:
         """(F, 3, H, W) RGB in [-1, 1] to (1, C, f, h, w) float32 latents; F = frame_step k + 1.
@@ -216,16 +192,3 @@ class VideoTransformerBackend:
     def frame_groups(self, num_frames: int) -> Sequence[range]:
         """The first frame alone, then groups of `frame_step` frames."""
         return self.codec.frame_groups(num_frames)
-
-    def ask_denoiser(self, *inputs: Tensor, **conditions: Any) -> Tensor:
-        """The denoiser's output, in float32 and its own order of axes.
-
-        Args:
-            *inputs: its arguments; floating-point ones are converted to its precision.
-            **conditions: its other arguments, as they are.
-        """
-        denoiser = self._placement.fetch(self.denoiser)
-        inputs = tuple(x.to(self.dtype) if x.is_floating_point() else x for x in inputs)
-        with self.checkpointing():
-            answer: Tensor = denoiser(*inputs, **conditions).sample.float()
-        return answer

@@ -14,7 +14,6 @@ from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.method.parameterization import (
     PredictionType,
     flow_signal_and_noise_scale,
-    noise_from_prediction,
 )
 from dreammotion_core.models.loading import ModelFiles
 from dreammotion_core.models.placement import LoadOptions
@@ -74,12 +73,6 @@ class WanBackend(VideoTransformerBackend):
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """(1 - s, s) with s = t / 1000 at (B,) timesteps, shaped for `like`."""
         return flow_signal_and_noise_scale(timestep, like)
-
-    def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
-        """Predicted noise, (B, C, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
-        velocity = self.ask_denoiser(noisy_latents, timestep, prompt_embeds)
-        alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(velocity, noisy_latents, alpha, sigma, self.prediction_type)
 
 
 def _check_variant(files: ModelFiles) -> None:

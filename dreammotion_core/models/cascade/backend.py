@@ -13,10 +13,9 @@ from torch import Tensor
 from dreammotion_core.method.keys import KeySite
 from dreammotion_core.method.parameterization import (
     PredictionType,
-    noise_from_prediction,
-    signal_and_noise_scale,
 )
 from dreammotion_core.method.prior import RenderedStage
+from dreammotion_core.models.adapter import Adapter
 from dreammotion_core.models.cascade.manifest import (
     INTERPOLATION,
     LATENT_SUPER_RESOLUTION,
@@ -49,9 +48,8 @@ from dreammotion_core.models.placement import (
     lay_channels_last,
     unet_layers,
 )
-from dreammotion_core.models.text import embed_prompt, load_text_encoder, prompt_notices, token_limit
+from dreammotion_core.models.text import load_text_encoder, token_limit
 from dreammotion_core.spec import ModelSpec
-from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite("up_blocks.*.attentions.*.to_k"),)
 """Keys of the decoder's attention within a frame; the text has a projection of its own."""
@@ -60,7 +58,7 @@ NUM_CHANNELS = 3
 """RGB. The U-Net predicts three channels of noise, then three of its variance."""
 
 
-class CascadeBackend:
+class CascadeBackend(Adapter):
     """A pixel U-Net over key frames, with the stages that make a clip from them.
 
     All parts are on the CPU; the networks are frozen and set to evaluation mode. The precision is that of the
@@ -90,6 +88,7 @@ class CascadeBackend:
         self.scheduler = stages.key_frames.scheduler
         self.prediction_type: PredictionType = self.scheduler.config.prediction_type
         self.key_sites: Sequence[KeySite] = KEY_SITES
+        self.mask_padding = manifest.text.mask_padding
         self.max_tokens = token_limit(tokenizer, text_encoder=text_encoder, trained=manifest.text.max_tokens)
         self.spec = replace(
             spec,
@@ -138,31 +137,15 @@ class CascadeBackend:
             options=options,
         )
 
-    @property
-    def device(self) -> torch.device:
-        """The device on which the model works."""
-        return self._placement.device
-
     def to(self, device: torch.device | str) -> None:
         """Choose the device; see `LoadOptions.offload`."""
-        self._placement.to(device)
+        super().to(device)
         if self.stages.latent is not None:
             self.stages.latent.to(device)
 
-    def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
-        """Unknown words, and words past the token limit."""
-        return prompt_notices(prompt, tokenizer=self.tokenizer, max_tokens=self.max_tokens, spec=self.spec)
-
     def encode_prompt(self, prompt: str) -> Tensor:
         """(1, L, D) hidden states of the text encoder for the prompt in lower case, as Show-1 was trained."""
-        return embed_prompt(
-            prompt.lower().strip(),
-            tokenizer=self.tokenizer,
-            text_encoder=self._placement.fetch(self.text_encoder),
-            max_tokens=self.max_tokens,
-            device=self.device,
-            mask_padding=self.manifest.text.mask_padding,
-        )
+        return super().encode_prompt(prompt.lower().strip())
 
     def encode_video(self, frames: Tensor) -> Tensor:
         """(F, 3, H, W) RGB in [-1, 1] to (1, 3, f, h, w): every fourth frame, reduced without aliasing.
@@ -192,19 +175,8 @@ class CascadeBackend:
         """Each latent frame stands for its key frame alone."""
         return [range(index, index + 1) for index in range(0, num_frames, KEY_FRAME_STEP)]
 
-    def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""
-        return signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, like)
-
-    def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
-        """Predicted noise, (B, 3, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
-        denoiser = self._placement.fetch(self.denoiser)
-        with self.checkpointing():
-            prediction = denoiser(
-                noisy_latents.to(denoiser.dtype), timestep, prompt_embeds.to(denoiser.dtype)
-            ).sample[:, :NUM_CHANNELS]
-        alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(prediction.float(), noisy_latents, alpha, sigma, self.prediction_type)
+    def _predict(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
+        return self._ask(noisy_latents, timestep, prompt_embeds)[:, :NUM_CHANNELS]
 
     @torch.no_grad()
     def render(
