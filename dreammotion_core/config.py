@@ -1,11 +1,4 @@
-"""The settings of an edit: one frozen value, checked on construction.
-
-What a setting accepts: written down once for each, and checked by one function.
-
-Shell patterns that name layers: what is accepted, and what they match.
-
-They replace regular expressions, of which a short one can keep the processor busy without end.
-"""
+"""The settings of an edit, what each accepts, and the presets."""
 
 from __future__ import annotations
 
@@ -23,25 +16,25 @@ from dreammotion_core.errors import ConfigError
 
 
 class Accepted(Protocol):
-    """The values that a setting can have."""
+    """The values that a setting accepts."""
 
     def holds(self, value: Any) -> bool:
-        """Whether it can have that one."""
+        """Whether a value is accepted."""
 
     def __str__(self) -> str:
-        """What to pass, for errors."""
+        """The accepted values, for errors."""
 
 
 @dataclass(frozen=True)
 class Whole:
-    """Whole numbers from `low` to `high`, and None where it is `optional`."""
+    """Whole numbers from `low` to `high`, and None if `optional`."""
 
     low: int
     high: int
     optional: bool = False
 
     def holds(self, value: Any) -> bool:
-        """True and False are no numbers."""
+        """True and False do not count as numbers."""
         return (self.optional and value is None) or (is_whole(value) and self.low <= value <= self.high)
 
     def __str__(self) -> str:
@@ -50,14 +43,14 @@ class Whole:
 
 @dataclass(frozen=True)
 class Real:
-    """Numbers from `low`, or, with `above`, from above it, to `high`."""
+    """Numbers from `low` to `high`; with `above`, `low` is left out."""
 
     low: float
     high: float
     above: bool = False
 
     def holds(self, value: Any) -> bool:
-        """True and False are no numbers."""
+        """True and False do not count as numbers."""
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return is_number and self.low <= value <= self.high and not (self.above and value == self.low)
 
@@ -73,7 +66,7 @@ class Sides:
     high: int
 
     def holds(self, value: Any) -> bool:
-        """Whether there are two, each within the range."""
+        """Whether the value is two numbers within the range."""
         each = Whole(self.low, self.high)
         return isinstance(value, tuple) and len(value) == 2 and all(map(each.holds, value))
 
@@ -83,14 +76,14 @@ class Sides:
 
 @dataclass(frozen=True)
 class Kind:
-    """All values of a type, and None where it is `optional`."""
+    """All values of a type, and None if `optional`."""
 
     type: type
     described: str
     optional: bool = False
 
     def holds(self, value: Any) -> bool:
-        """Whether it is of that type."""
+        """Whether a value is of the type."""
         return isinstance(value, self.type) or (self.optional and value is None)
 
     def __str__(self) -> str:
@@ -101,14 +94,11 @@ FLAG = Kind(bool, "True or False")
 
 
 def check_accepted(settings: object, *, accepted: Mapping[str, Accepted]) -> None:
-    """Refuse settings of which one has a value that it cannot have.
+    """Raise `ConfigError` for the first setting with a value that it does not accept.
 
     Args:
-        settings: with an attribute for each setting.
-        accepted: name of a setting -> what it accepts; names that `settings` does not have are passed over.
-
-    Raises:
-        ConfigError: naming the first, its value and what it accepts.
+        settings: has an attribute for each setting.
+        accepted: name of a setting -> what it accepts; names that `settings` does not have are ignored.
     """
     for name, values in accepted.items():
         if hasattr(settings, name) and not values.holds(value := getattr(settings, name)):
@@ -116,7 +106,7 @@ def check_accepted(settings: object, *, accepted: Mapping[str, Accepted]) -> Non
 
 
 def is_whole(value: Any) -> bool:
-    """Whether it is a whole number, and neither True nor False."""
+    """Whether a value is a whole number, and neither True nor False."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
@@ -137,11 +127,11 @@ _NEW_SPELLINGS = (
     (re.compile(r"\*+"), "*"),
     (re.compile(r"\.{2,}"), "."),
 )
-"""What a part of a regular expression becomes, one after the other."""
+"""Part of a regular expression -> its shell spelling, applied in this order."""
 
 
 def check_key_pattern(pattern: object) -> None:
-    """Refuse what is no shell pattern for the dotted name of a layer.
+    """Refuse a text that is not a shell pattern for the dotted name of a layer.
 
     Raises:
         ConfigError: if it is empty, too long or a regular expression; for the last, with its new spelling.
@@ -162,12 +152,12 @@ def check_key_pattern(pattern: object) -> None:
 
 
 def compiled_key_pattern(pattern: str) -> re.Pattern[str]:
-    """An expression whose ``match`` accepts the names that a shell pattern names, each as a whole.
+    """A shell pattern as an expression; its ``match`` accepts whole names.
 
-    ``*`` stands for any characters, the dot included, ``?`` for one and ``[0-9]`` for one of these. The
-    time of a match is at most proportional to the length of the name times that of the pattern.
+    ``*`` stands for any characters, the dot included, ``?`` for one and ``[0-9]`` for one of these. A match
+    takes at most time in proportion to the length of the name times that of the pattern.
     """
-    # Each star but the last becomes an atomic group, which gives back nothing.
+    # Each star except the last becomes an atomic group, which is never tried again.
     return re.compile(fnmatch.translate(pattern))
 
 
@@ -197,7 +187,7 @@ CHOICES = {
     "timestep_order": get_args(TimestepOrder),
     "direction_weighting": get_args(DirectionWeighting),
 }
-"""What the settings in words can be."""
+"""The settings with named values, and what each accepts."""
 
 ACCEPTED: Mapping[str, Accepted] = {
     "num_optimization_steps": Whole(1, 10_000),
@@ -219,12 +209,12 @@ ACCEPTED: Mapping[str, Accepted] = {
     "mask_matching": FLAG,
     "keep_detail": FLAG,
 }
-"""What the others can be, but for those that `EditConfig` looks at itself."""
+"""What the other settings accept, except those that `EditConfig` checks itself."""
 
 Preset = Literal["fast", "keep-shape", "paper"]
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {},
-    # So large that the limit always acts: as strong as the direction, whatever scale a model's keys have.
+    # The limit always acts: matching is as strong as the direction, whatever the scale of a model's keys.
     "keep-shape": {"spatial_weight": 200.0, "temporal_weight": 800_000.0, "matching_limit": 1.0},
     "paper": {
         "num_optimization_steps": 200,
@@ -235,52 +225,50 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "preview_interval": 10,
     },
 }
-"""What each preset changes from the defaults of `EditConfig`. ``keep-shape`` is for new colours and
-materials, where nothing should become another object; ``paper`` is DreamMotion's optimiser."""
+"""What each preset changes in the defaults of `EditConfig`. ``keep-shape`` is for new colours and materials,
+where the object stays what it is; ``paper`` is DreamMotion's optimiser."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EditConfig:
-    """Every setting of an edit. The same config, clip, mask, prompts and model give the same result.
+    """All settings of an edit. The same settings, clip, mask, prompts and model give the same result.
 
     Attributes:
         method: ``"dreammotion"``, or a baseline on the same model: ``"v-sds"``, ``"sdedit"``,
-            ``"ddim-inversion"`` (and word swap) or, with flow models, ``"flowedit"``.
-        strength: of sdedit and flowedit, the share of the timestep range at which they begin, from 0 to 1.
-        num_optimization_steps: steps, 1 to 10,000 (the paper: 200); of a baseline, its denoising steps.
+            ``"ddim-inversion"`` (with word swap) or, with flow models, ``"flowedit"``.
+        strength: share of the timestep range at which sdedit and flowedit begin, above 0 to 1.
+        num_optimization_steps: steps, 1 to 10,000 (the paper: 200); denoising steps of a baseline.
         optimizer: ``"sgd"`` (the paper) or ``"adam"``.
         learning_rate: step size, > 0; multiplies the unnormalised direction (the paper: 0.4 with SGD).
-        learning_rate_end_factor: share of the learning rate that it falls to, step by step, from 0 to 1;
-            1 keeps it as it is (the paper).
+        learning_rate_end_factor: the learning rate falls linearly to this share, 0 to 1; 1 keeps it
+            constant (the paper).
         guidance_scale: classifier-free guidance s in ``uncond + s * (text - uncond)``, both branches.
         timestep_range: (low, high) of the uniformly drawn timesteps, high exclusive, within [0, 1000].
-        timestep_order: ``"random"`` (the paper) takes them as they are drawn; ``"descending"`` takes the
-            same ones from the noisiest on, so that the coarse shape is settled before the fine parts.
-        direction_weighting: ``"noise"`` (the paper) takes the difference of the predicted noises as the V-DDS
-            direction; ``"velocity"`` that of the velocities of flow matching, which weighs noisy timesteps
-            more and does not pull towards the source. They can be chosen for every family.
+        timestep_order: ``"random"`` (the paper) uses them as drawn; ``"descending"`` starts with the
+            noisiest, so that the coarse shape settles before the fine parts.
+        direction_weighting: the V-DDS direction is the difference of predicted noises (``"noise"``, the
+            paper) or of velocities (``"velocity"``), which weighs noisy timesteps more and does not pull
+            towards the source. Both work with every model family.
         appearance_weight: weight of the V-DDS direction; 0 switches it off.
         spatial_weight: lambda_s, weight of spatial self-similarity matching; 0 switches it off.
         temporal_weight: lambda_t, weight of temporal self-similarity matching; 0 switches it off.
-        matching_limit: the matching gradient is shortened where it is more than so many times as long as the
-            V-DDS direction, so that weights which are too large for a model cannot make it diverge; 0
-            switches the limit off (the paper).
+        matching_limit: longest matching gradient, in lengths of the V-DDS direction, so that weights that are
+            too large for a model cannot make it diverge; 0 switches the limit off (the paper).
         use_mask: confine the edit to the mask. False edits the whole frame and composites nothing.
         mask_matching: confine the matching gradients to the mask as well.
         mask_grow: pixels by which the mask is grown (negative: shrunk) before use.
-        keep_detail: give back the fine detail of the source that the model's autoencoder and grid lose,
-            wherever the edit keeps the structure that it belongs to.
-        colour_smoothing: seconds over which the change of the object's mean colour is smoothed, 0 to 3600;
-            takes out the flicker that an edit adds, not what the light does in the source. 0 switches it off.
-        mask_feather: width in pixels of the soft rim, inside the grown mask, of the final composite.
+        keep_detail: give back detail of the source that the model's autoencoder and grid lose, where the edit
+            keeps its structure.
+        colour_smoothing: seconds over which the change of the object's mean colour is smoothed, 0 to 3600.
+            It removes flicker that the edit adds, not changes of light in the source. 0 switches it off.
+        mask_feather: width in pixels of the composite's soft rim, inside the grown mask.
         key_sites: shell patterns of the key projections to match, at most 16; None takes the model's own.
         negative_prompt: text of the unconditional branch.
-        seed: seed of all noise and timesteps; -1 draws one, which `Started` then reports.
+        seed: seed of all noise and timesteps; -1 draws one, which `Started` reports.
         preview_interval: steps between previews; 0 switches them off.
-        resolution_scale: sides of the model's grid relative to those it was trained at, above 0 to 2; below
-            1 an edit takes less memory and time and is coarser.
-        last_stage: of a cascade, the stage after which to stop, by its name in `ModelSpec.stages`; None
-            runs them all.
+        resolution_scale: sides of the model's grid relative to the trained ones, above 0 to 2; below 1 an
+            edit takes less memory and time and is coarser.
+        last_stage: stage of a cascade after which to stop, a name in `ModelSpec.stages`; None runs them all.
 
     Raises:
         ConfigError: if a value is out of its range or of the wrong type.
@@ -356,7 +344,7 @@ class EditConfig:
         return replace(self, **changes)
 
     def with_drawn_seed(self) -> Self:
-        """Itself, with a seed drawn by chance where it has none."""
+        """These settings, with a random seed if they have none."""
         return self if self.seed >= 0 else self.with_changes(seed=secrets.randbelow(2**32))
 
     def to_dict(self) -> dict[str, Any]:
@@ -367,7 +355,7 @@ class EditConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`. Missing settings take their default.
+        """The inverse of `to_dict`. Missing settings take their defaults.
 
         Raises:
             ConfigError: if a setting is unknown or out of its range.
@@ -380,12 +368,11 @@ class EditConfig:
 
     @classmethod
     def preset(cls, name: str, *, usual: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> Self:
-        """The settings of a preset, with some of them changed.
+        """The settings of a preset.
 
         Args:
-            name: of the preset.
-            usual: settings that a model needs to be other than the defaults; the preset goes before them.
-            changes: settings that go before both.
+            usual: a model's own defaults; the preset overrides them.
+            changes: settings that override both.
 
         Raises:
             ConfigError: if there is no such preset, or a setting is unknown or out of its range.
