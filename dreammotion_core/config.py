@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, Self, get_args
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
@@ -88,6 +88,36 @@ class Kind:
 
     def __str__(self) -> str:
         return self.described
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of some names, each with what people are told it is."""
+
+    names: Mapping[str, str]
+
+    def holds(self, value: Any) -> bool:
+        """Whether it is one of them."""
+        return value in tuple(self.names)  # a mapping cannot be asked for a list
+
+    def __str__(self) -> str:
+        return " or ".join(map(repr, self.names))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A tuple (low, high) of whole numbers with ``least <= low < high <= most``."""
+
+    least: int
+    most: int
+
+    def holds(self, value: Any) -> bool:
+        """Whether there are two, in order and within the bounds."""
+        is_pair = isinstance(value, tuple) and len(value) == 2 and all(map(is_whole, value))
+        return is_pair and self.least <= value[0] < value[1] <= self.most
+
+    def __str__(self) -> str:
+        return f"two whole numbers (low, high) with {self.least} <= low < high <= {self.most}"
 
 
 FLAG = Kind(bool, "True or False")
@@ -181,35 +211,155 @@ Optimizer = Literal["sgd", "adam"]
 TimestepOrder = Literal["random", "descending"]
 DirectionWeighting = Literal["noise", "velocity"]
 MethodName = Literal["dreammotion", "v-sds", "sdedit", "ddim-inversion", "flowedit"]
-CHOICES = {
-    "method": get_args(MethodName),
-    "optimizer": get_args(Optimizer),
-    "timestep_order": get_args(TimestepOrder),
-    "direction_weighting": get_args(DirectionWeighting),
-}
-"""The settings with named values, and what each accepts."""
 
-ACCEPTED: Mapping[str, Accepted] = {
-    "num_optimization_steps": Whole(1, 10_000),
-    "preview_interval": Whole(0, 10_000),
-    "mask_grow": Whole(-256, 256),
-    "mask_feather": Whole(0, 256),
-    "seed": Whole(-1, MAX_SEED),
-    "learning_rate": Real(0.0, 1e4, above=True),
-    "learning_rate_end_factor": Real(0.0, 1.0),
-    "strength": Real(0.0, 1.0, above=True),
-    "guidance_scale": Real(0.0, 1000.0),
-    "resolution_scale": Real(0.0, 2.0, above=True),
-    "colour_smoothing": Real(0.0, 3600.0),
-    "appearance_weight": Real(0.0, 1e6),
-    "spatial_weight": Real(0.0, 1e6),
-    "temporal_weight": Real(0.0, 1e6),
-    "matching_limit": Real(0.0, 1e6),
-    "use_mask": FLAG,
-    "mask_matching": FLAG,
-    "keep_detail": FLAG,
+
+@dataclass(frozen=True)
+class Setting:
+    """What a form or a command line says of a setting, and which values it takes.
+
+    Attributes:
+        group: title of the settings among which it is listed.
+        label: what it is called.
+        help: what it does, in a few words; of a flag, what happens without it.
+        accepted: its values.
+        span: lowest value, highest value and step of a slider, which need not reach all that is accepted;
+            None where a field is better.
+        unit: of the number; empty where it has none.
+        option: of the command line; empty where it is the name of the setting.
+    """
+
+    group: str
+    label: str
+    help: str
+    accepted: Accepted
+    span: tuple[float, float, float] | None = None
+    unit: str = ""
+    option: str = ""
+
+
+_STEPS, _PULLS, _STAYS, _SIZE = "Steps", "What pulls", "What stays", "Size and stages"
+_OTHER = "Another method, to compare with"
+_WEIGHT = Real(0.0, 1e6)
+
+SETTINGS: Mapping[str, Setting] = {
+    "num_optimization_steps": Setting(
+        _STEPS, "Steps", "more go further from the source", Whole(1, 10_000), (1, 500, 1), option="--steps"
+    ),
+    "preview_interval": Setting(
+        _STEPS, "Steps between previews", "0 switches previews off", Whole(0, 10_000), (0, 50, 1)
+    ),
+    "optimizer": Setting(_STEPS, "Optimiser", "how a step is taken", OneOf({"sgd": "SGD", "adam": "Adam"})),
+    "learning_rate": Setting(_STEPS, "Learning rate", "length of a step", Real(0.0, 1e4, above=True)),
+    "learning_rate_end_factor": Setting(
+        _STEPS, "Last learning rate", "share of the learning rate that is left at the end", Real(0.0, 1.0)
+    ),
+    "guidance_scale": Setting(
+        _STEPS, "Guidance scale", "how strongly the prompts count", Real(0.0, 1000.0), (0, 30, 0.5)
+    ),
+    "timestep_range": Setting(
+        _STEPS, "Timesteps", "lowest and highest noise level", Interval(0, 1000), (0, 1000, 1)
+    ),
+    "timestep_order": Setting(
+        _STEPS,
+        "Order of the timesteps",
+        "noisiest first settles the coarse shape before the fine parts",
+        OneOf({"descending": "Noisiest first", "random": "As drawn"}),
+    ),
+    "seed": Setting(_STEPS, "Seed", "repeats a run; -1 draws one", Whole(-1, MAX_SEED)),
+    "appearance_weight": Setting(_PULLS, "Appearance", "weight of the text; 0 switches it off", _WEIGHT),
+    "spatial_weight": Setting(
+        _PULLS, "Spatial matching", "weight of keeping the structure; 0 switches it off", _WEIGHT
+    ),
+    "temporal_weight": Setting(
+        _PULLS, "Temporal matching", "weight of keeping the motion; 0 switches it off", _WEIGHT
+    ),
+    "matching_limit": Setting(
+        _PULLS, "Longest matching", "in lengths of the text's pull; 0 switches the limit off", _WEIGHT
+    ),
+    "direction_weighting": Setting(
+        _PULLS,
+        "The text pulls along a difference",
+        "velocities weigh noisy timesteps more and do not pull back towards the source",
+        OneOf({"noise": "Of predicted noises", "velocity": "Of velocities"}),
+    ),
+    "key_sites": Setting(
+        _PULLS,
+        "Key sites",
+        "attention keys to match, as patterns such as mid_block.*.to_k; default: the model's own",
+        Kind(tuple, f"a tuple of 1 to {MOST_KEY_SITES} shell patterns, or None", optional=True),
+    ),
+    "negative_prompt": Setting(
+        _PULLS,
+        "Negative prompt",
+        "what it should not look like",
+        Kind(str, f"text of at most {MAX_PROMPT_CHARACTERS:,} characters"),
+    ),
+    "use_mask": Setting(
+        _STAYS, "Change only what is selected", "edit the whole frame", FLAG, option="--no-mask"
+    ),
+    "mask_matching": Setting(_STAYS, "Match only within the selection", "match outside the mask too", FLAG),
+    "keep_detail": Setting(
+        _STAYS, "Give back fine detail that the model loses", "show the decoded clip as it is", FLAG
+    ),
+    "colour_smoothing": Setting(
+        _STAYS,
+        "Steady the object's colour over",
+        "takes out flicker that the edit adds; 0 switches it off",
+        Real(0.0, 3600.0),
+        unit="seconds",
+    ),
+    "mask_grow": Setting(
+        _STAYS,
+        "Grow, shrink",
+        "grows the mask, or shrinks it if negative",
+        Whole(-256, 256),
+        (-32, 32, 1),
+        unit="pixels",
+    ),
+    "mask_feather": Setting(
+        _STAYS, "Soft rim", "width of the mask's soft rim", Whole(0, 256), (0, 32, 1), unit="pixels"
+    ),
+    "resolution_scale": Setting(
+        _SIZE,
+        "Resolution",
+        "share of the model's own; less takes less memory and is coarser",
+        Real(0.0, 2.0, above=True),
+        (0.25, 1.0, 0.05),
+    ),
+    "last_stage": Setting(
+        _SIZE,
+        "Stop after",
+        "a stage of a cascade; default: all stages run",
+        Kind(str, "the name of a stage, or None", optional=True),
+    ),
+    "method": Setting(
+        _OTHER,
+        "Method",
+        "DreamMotion, or a baseline",
+        OneOf(
+            {
+                "dreammotion": "DreamMotion",
+                "v-sds": "V-SDS",
+                "sdedit": "SDEdit",
+                "ddim-inversion": "DDIM inversion and word swap",
+                "flowedit": "FlowEdit, for models with flow matching",
+            }
+        ),
+    ),
+    "strength": Setting(
+        _OTHER,
+        "Strength",
+        "how noisy SDEdit and FlowEdit begin, up to 1",
+        Real(0.0, 1.0, above=True),
+        (0.05, 1.0, 0.05),
+    ),
 }
-"""What the other settings accept, except those that `EditConfig` checks itself."""
+"""Every setting of `EditConfig`, in the order in which they are listed; see `EditConfig.settings`."""
+
+CHOICES = {
+    name: tuple(each.accepted.names) for name, each in SETTINGS.items() if isinstance(each.accepted, OneOf)
+}
+"""The settings that are one of some names, and these names."""
 
 Preset = Literal["fast", "keep-shape", "paper"]
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -218,6 +368,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "keep-shape": {"spatial_weight": 200.0, "temporal_weight": 800_000.0, "matching_limit": 1.0},
     "paper": {
         "num_optimization_steps": 200,
+        "optimizer": "sgd",
         "learning_rate": 0.4,
         "learning_rate_end_factor": 1.0,
         "timestep_order": "random",
@@ -302,41 +453,29 @@ class EditConfig:
     last_stage: str | None = None
 
     def __post_init__(self) -> None:
-        check_accepted(self, accepted=ACCEPTED)
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                accepted = " or ".join(map(repr, choices))
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; choose {accepted}")
-        if not isinstance(self.negative_prompt, str) or len(self.negative_prompt) > MAX_PROMPT_CHARACTERS:
-            raise ConfigError(f"negative_prompt must be text of at most {MAX_PROMPT_CHARACTERS} characters")
-        if self.last_stage is not None and not isinstance(self.last_stage, str):
-            raise ConfigError(f"last_stage is {self.last_stage!r}; pass the name of a stage, or None")
-        self._check_timestep_range()
-        self._check_key_sites()
+        check_accepted(self, accepted={name: setting.accepted for name, setting in SETTINGS.items()})
+        if len(self.negative_prompt) > MAX_PROMPT_CHARACTERS:
+            raise ConfigError(
+                f"negative_prompt has {len(self.negative_prompt):,} characters; pass at most "
+                f"{MAX_PROMPT_CHARACTERS:,}"
+            )
+        if self.key_sites is not None and not 1 <= len(self.key_sites) <= MOST_KEY_SITES:
+            accepted = SETTINGS["key_sites"].accepted
+            raise ConfigError(f"key_sites has {len(self.key_sites)} patterns; pass {accepted}")
+        for pattern in self.key_sites or ():
+            check_key_pattern(pattern)
         if self.appearance_weight == self.spatial_weight == self.temporal_weight == 0:
             raise ConfigError("all three losses are switched off; give at least one a weight above 0")
-
-    def _check_timestep_range(self) -> None:
-        accepted = "pass two whole numbers (low, high) with 0 <= low < high <= 1000"
-        values = self.timestep_range
-        if not isinstance(values, tuple) or len(values) != 2 or not all(is_whole(v) for v in values):
-            raise ConfigError(f"timestep_range is {values!r}; {accepted}")
-        if not 0 <= values[0] < values[1] <= 1000:
-            raise ConfigError(f"timestep_range is {values}; {accepted}")
-
-    def _check_key_sites(self) -> None:
-        sites = self.key_sites
-        if sites is None:
-            return
-        if not isinstance(sites, tuple) or not 1 <= len(sites) <= MOST_KEY_SITES:
-            raise ConfigError(f"key_sites takes a tuple of 1 to {MOST_KEY_SITES} shell patterns, or None")
-        for pattern in sites:
-            check_key_pattern(pattern)
 
     @property
     def uses_matching(self) -> bool:
         """Whether any self-similarity loss is on."""
         return self.spatial_weight > 0 or self.temporal_weight > 0
+
+    @staticmethod
+    def settings() -> Mapping[str, Setting]:
+        """What each setting is called, does and accepts, by its name."""
+        return SETTINGS
 
     def with_changes(self, **changes: Any) -> Self:
         """A checked copy with some settings changed."""
