@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from itertools import chain
 from typing import Any, cast
 
@@ -18,7 +19,9 @@ from dreammotion_core.errors import VideoError
 from dreammotion_core.media.limits import check_size, size_notices
 from dreammotion_core.values import Notice
 
-_CONVERSION = "bilinear"
+_EXACT = "bicubic+accurate_rnd+full_chroma_int"
+"""How FFmpeg converts without rounding errors; by default pictures come out 1 to 1.5 levels too dark."""
+
 _MATRICES = {1: "bt709", 4: "fcc", 5: "smpte170m", 6: "smpte170m", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
 _RANGES = {1: "tv", 2: "pc"}
 _HD_HEIGHT = 720
@@ -123,10 +126,31 @@ class FrameConverter:
         )
         return picture_graph(
             frame,
-            ("scale", f"{self._width}:{frame.height}:flags={_CONVERSION}:{colours}"),
-            ("format", "rgba" if has_alpha else "rgb24"),
+            ("scale", f"{self._width}:{frame.height}:flags={_EXACT}:{colours}"),
+            # Exact conversion to planes takes a third of the time of that to packed pixels.
+            ("format", "gbrap" if has_alpha else "gbrp"),
             *(turn for turn, is_needed in turns if is_needed),
         )
+
+
+def to_yuv(pictures: Iterable[NDArray[np.uint8]], *, fps: Fraction) -> Iterator[VideoFrame]:
+    """Pictures for an encoder: yuv420p, BT.709, limited range.
+
+    Args:
+        pictures: each (H, W, 3) uint8 RGB; an odd side gets its last row or column repeated once.
+        fps: frames a second.
+    """
+    graph: Graph | None = None
+    for index, picture in enumerate(pictures):
+        height, width, _ = picture.shape
+        even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = VideoFrame.from_ndarray(even, format="rgb24")
+        frame.pts, frame.time_base = index, 1 / fps
+        if graph is None:
+            colours = "out_color_matrix=bt709:out_range=tv"
+            graph = picture_graph(frame, ("scale", f"flags={_EXACT}:{colours}"), ("format", "yuv420p"))
+        graph.push(frame)
+        yield cast(VideoFrame, graph.pull())
 
 
 def picture_graph(like: VideoFrame, *filters: tuple[str, str]) -> Graph:

@@ -17,13 +17,12 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
-from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from numpy.typing import NDArray
 
 from dreammotion_core.errors import ConfigError, VideoError
 from dreammotion_core.media.atomic import check_writable, written_atomically
-from dreammotion_core.media.colours import FrameConverter
+from dreammotion_core.media.colours import FrameConverter, to_yuv
 from dreammotion_core.media.decoding import Reading, examine
 from dreammotion_core.media.frames import kept_fps, read_frames
 from dreammotion_core.media.limits import (
@@ -236,8 +235,8 @@ def _encode(
     codec.colorspace, codec.color_range = Colorspace.ITU709, ColorRange.MPEG
     codec.color_primaries, codec.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
     sound = None if audio is None else add_audio_stream(container, audio)
-    for index, picture in enumerate(pictures):
-        container.mux(stream.encode(_to_yuv(picture)))
+    for index, picture in enumerate(to_yuv(pictures, fps=fps)):
+        container.mux(stream.encode(picture))
         if audio is not None and sound is not None:
             begin, end = (round(k / fps * audio.sample_rate) for k in (index, index + 1))
             chunk = audio_frame(audio, begin=begin, end=end)
@@ -246,13 +245,6 @@ def _encode(
     container.mux(stream.encode(None))
     if sound is not None:
         container.mux(sound.encode(None))
-
-
-def _to_yuv(picture: NDArray[np.uint8]) -> VideoFrame:
-    height, width, _ = picture.shape
-    even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    frame = VideoFrame.from_ndarray(even, format="rgb24")
-    return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
 
 
 FOLDER_FPS = 24.0
