@@ -43,7 +43,8 @@ class ModelSpec:
         memory_bytes: least GPU memory for an edit of `num_frames` frames at `resolution`, counted from the
             tensors in `gpu_precision`; 0 if unknown.
         low_memory_bytes: the same with `LoadOptions.low_memory`.
-        loaded_bytes: all weights in `gpu_precision`, which pass through the machine's own memory; 0 if unknown.
+        loaded_bytes: memory of the machine itself that the weights pass through, in `gpu_precision`; 0 if
+            unknown.
         gpu_precision: default precision on a GPU, that of the published weights.
         description: what it can and cannot do, in plain words.
         resolution: trained (height, width) in pixels; other shapes keep this area.
