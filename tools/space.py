@@ -1,7 +1,7 @@
 """The app as a Hugging Face Space: what is uploaded, and whether its requirements can be installed there.
 
-``make space-dry`` lists the files, ``make space SPACE=owner/name`` uploads them, ``make space-check`` resolves the
-requirements for every place without installing anything.
+``make space-dry`` lists the files, ``make space SPACE=owner/name`` uploads them. ``make space-check``
+resolves the requirements for every place without installing anything.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-NEEDED = ("app.py", "requirements.txt", "README.md", "LICENSE", "dreammotion_core", "segmentation", "web", "assets")
+NEEDED = (
+    *("app.py", "requirements.txt", "README.md", "LICENSE"),
+    *("dreammotion_core", "segmentation", "web", "assets"),
+)
 MOST_BYTES, MOST_FILE_BYTES = 75_000_000, 10_000_000
 
 PLATFORM = "gradio[oauth,mcp]=={sdk_version}\nuvicorn>=0.14.0\nwebsockets>=10.4\nspaces==0.51.3\n"
@@ -183,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The hub's client has many errors of its own, of which each says what happened.
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            _say(f"nothing was changed on the hub: {reason}; `hf auth login` signs in, with a token that may write")
+            _say(f"nothing was changed on the hub: {reason}; sign in with `hf auth login`")
             return 1
     return 0
 
