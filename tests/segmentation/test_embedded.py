@@ -108,7 +108,7 @@ class TestSelection:
     )
     def test_what_does_not_fit_the_clip_is_refused(self, selection: Selection, message: str) -> None:
         with pytest.raises(SelectionError, match=message):
-            check_selection(selection, num_frames=2, height=8, width=10)
+            check_selection(selection, shape=(2, 8, 10))
 
 
 class TestEmbedded:

@@ -80,7 +80,7 @@ def test_lost_frames_stay_lost_and_do_not_vote() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     masks = np.zeros((2, 4, 4), bool)
-    with pytest.raises(FramesError, match="same clip"):
+    with pytest.raises(FramesError, match="same size"):
         smooth_in_time(masks, frames=np.zeros((3, 4, 4, 3), np.uint8))
     with pytest.raises(FramesError, match="from 1"):
         smooth_in_time(masks, reach=0)

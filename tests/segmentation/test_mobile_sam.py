@@ -60,7 +60,7 @@ def as_published(model: Sam) -> dict[str, Tensor]:
 @pytest.fixture(scope="module")
 def model() -> Sam:
     torch.manual_seed(0)
-    return build_mobile_sam(img_size=SIDE).eval()
+    return build_mobile_sam(side=SIDE).eval()
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_the_published_names_are_loaded_strictly(model: Sam, tmp_path: Path) -> 
     published = as_published(model)
     assert set(published) >= SOME_PUBLISHED_NAMES
     torch.save(published, tmp_path / "mobile_sam.pt")
-    loaded = build_mobile_sam(img_size=SIDE)
+    loaded = build_mobile_sam(side=SIDE)
     load_weights(loaded, tmp_path / "mobile_sam.pt", convert=from_published_names)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name]), name
@@ -90,7 +90,7 @@ def test_a_checkpoint_that_does_not_fit_exactly_is_refused(model: Sam, tmp_path:
         weights[name] = weights[name][:-1]
     torch.save(weights, tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match=r"holds other weights.*choose the segmenter"):
-        load_weights(build_mobile_sam(img_size=SIDE), tmp_path / "other.pt", convert=from_published_names)
+        load_weights(build_mobile_sam(side=SIDE), tmp_path / "other.pt", convert=from_published_names)
 
 
 class Trap:
@@ -113,13 +113,13 @@ def test_a_truncated_checkpoint_is_refused(model: Sam, tmp_path: Path) -> None:
     torch.save(as_published(model), whole)
     half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(CheckpointError, match="download it"):
-        load_weights(build_mobile_sam(img_size=SIDE), half, convert=from_published_names)
+        load_weights(build_mobile_sam(side=SIDE), half, convert=from_published_names)
 
 
 def test_a_checkpoint_that_is_no_table_of_tensors_is_refused(tmp_path: Path) -> None:
     torch.save(torch.zeros(3), tmp_path / "tensor.pt")
     with pytest.raises(CheckpointError, match="holds other weights"):
-        load_weights(build_mobile_sam(img_size=SIDE), tmp_path / "tensor.pt", convert=from_published_names)
+        load_weights(build_mobile_sam(side=SIDE), tmp_path / "tensor.pt", convert=from_published_names)
 
 
 def test_the_exact_architecture_has_the_published_size_and_stride_16() -> None:

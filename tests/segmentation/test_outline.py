@@ -36,7 +36,7 @@ class TestAppearance:
         features = describe_pixels(picture(mask))
         looks = Appearance(features[mask], features[~mask])
         moved = disc(across=60)
-        lean = looks.lean(describe_pixels(picture(moved, seed=1)).reshape(-1, 13)).reshape(SIZE, SIZE)
+        lean = looks.resemblance(describe_pixels(picture(moved, seed=1)).reshape(-1, 13)).reshape(SIZE, SIZE)
         assert ((lean > 0) == moved).mean() > 0.95
 
     def test_learns_a_ground_that_it_has_not_seen_before(self) -> None:
@@ -45,11 +45,11 @@ class TestAppearance:
         looks = Appearance(features[mask], features[~mask])
         # The new ground has a colour between the two known ones, but nearer to the object's.
         new = describe_pixels(np.full((SIZE, SIZE, 3), (140, 104, 70), np.uint8)).reshape(-1, 13)
-        before = looks.lean(new).mean()
+        before = looks.resemblance(new).mean()
         for _ in range(6):
             looks.add(features[mask], new)
-        assert looks.lean(new).mean() < before - 0.1
-        assert looks.lean(features[mask]).mean() > looks.lean(new).mean()
+        assert looks.resemblance(new).mean() < before - 0.1
+        assert looks.resemblance(features[mask]).mean() > looks.resemblance(new).mean()
 
     def test_a_larger_scale_sees_larger_surroundings(self) -> None:
         spot = np.zeros((SIZE, SIZE, 3), np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmentation import Box, Click, FramesError, Selection, SelectionError, load_segmenter
+from segmentation import Box, Click, FramesError, Selection, SelectionError, Tracks, load_segmenter
 from segmentation.project import COLOURS, MOST_OBJECTS, History, PackedMask, Project, Prompt
 from tests.segmentation.test_embedded import CENTRE, SIZE, disc_clip, overlap
 
@@ -27,11 +27,11 @@ class TestPrompt:
 
     def test_a_given_mask_counts_as_it_is_until_clicks_correct_it(self) -> None:
         frames, masks = disc_clip(1)
-        session, prompt = load_segmenter().open(frames), Prompt.of_mask(0, masks[0])
-        assert np.array_equal(prompt.mask_from(session), masks[0])
-        corrected = prompt.with_click(Click(0.4 * SIZE, 0.5 * SIZE, is_positive=False)).mask_from(session)
+        tracks, prompt = Tracks(load_segmenter().open(frames), frames), Prompt.of_mask(0, masks[0])
+        assert np.array_equal(tracks.preview(prompt), masks[0])
+        corrected = tracks.preview(prompt.with_click(Click(0.4 * SIZE, 0.5 * SIZE, is_positive=False)))
         assert not corrected[int(0.5 * SIZE), int(0.4 * SIZE)]
-        assert overlap(Prompt(CENTRE).mask_from(session), masks[0]) > 0.9
+        assert overlap(tracks.preview(Prompt(CENTRE)), masks[0]) > 0.9
 
     def test_a_box_starts_anew_and_undo_goes_back_to_nothing(self) -> None:
         given = Prompt.of_mask(2, np.ones((8, 12), bool))
@@ -48,8 +48,9 @@ class TestPrompt:
         assert not click(2).says_absent
 
     def test_saying_nothing_gives_no_mask(self) -> None:
+        frames, _ = disc_clip(1)
         with pytest.raises(SelectionError, match="nothing is selected"):
-            Prompt(Selection()).mask_from(load_segmenter().open(disc_clip(1)[0]))
+            Tracks(load_segmenter().open(frames), frames).preview(Prompt(Selection()))
 
 
 class TestProject:

@@ -11,7 +11,7 @@ from benchmarks.davis.cases import clutter_cases
 from segmentation import load_segmenter
 from segmentation.embedded import motion
 from segmentation.embedded.correcting import Regrower
-from segmentation.embedded.growing import fate
+from segmentation.embedded.growing import common_fate
 from segmentation.embedded.motion import ClipMotion, Motion
 from segmentation.vision import chained, enlarged, optical_flow
 from tests.segmentation.test_embedded import overlap
@@ -79,16 +79,16 @@ def moving(part: NDArray[np.bool_]) -> Motion:
 class TestFate:
     def test_the_region_that_moves_as_one_counts_most(self) -> None:
         regions = [body() & (X < 60), body(), body() | (X > 80)]
-        shares = fate(regions, image=picture(body()), motion=moving(body()), point=(50, 45))
+        shares = common_fate(regions, image=picture(body()), motion=moving(body()), point=(50, 45))
         assert int(np.argmax(shares)) == 1
         assert shares[1] > 0.9
 
     def test_what_reaches_round_the_frame_is_ground_and_says_nothing(self) -> None:
         regions = [body(), ~body()]
-        assert not fate(regions, image=picture(body()), motion=moving(~body()), point=(5, 5)).any()
+        assert not common_fate(regions, image=picture(body()), motion=moving(~body()), point=(5, 5)).any()
 
     def test_a_point_that_stands_still_says_nothing(self) -> None:
-        assert not fate([body()], image=picture(body()), motion=moving(body()), point=(5, 5)).any()
+        assert not common_fate([body()], image=picture(body()), motion=moving(body()), point=(5, 5)).any()
 
 
 class TestClipMotion:

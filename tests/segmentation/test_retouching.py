@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from segmentation import Click, Selection, load_segmenter
-from segmentation.embedded.correcting import SHARE_LEFT, retouched
-from segmentation.embedded.growing import describe_frame, grown_from
+from segmentation.embedded.appearance import describe_frame
+from segmentation.embedded.correcting import SHARE_LEFT, corrected
+from segmentation.embedded.growing import grown_from
 from segmentation.embedded.motion import Drift
 from segmentation.embedded.segmenter import EmbeddedSession
 from tests.segmentation.test_embedded import overlap
@@ -34,7 +35,7 @@ def touched(
 ) -> NDArray[np.bool_]:
     image = picture()
     features = describe_frame(image, motion=None)
-    found = retouched(
+    found = corrected(
         mask, image=image, features=features, point=(x, y), is_positive=is_positive, opposite=opposite
     )
     assert found is not None
@@ -61,7 +62,7 @@ class TestRetouched:
         plain = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
         x, y = (110, 70) if is_positive else (60, 70)
         features = describe_frame(plain, motion=None)
-        found = retouched(BODY, image=plain, features=features, point=(x, y), is_positive=is_positive)
+        found = corrected(BODY, image=plain, features=features, point=(x, y), is_positive=is_positive)
         assert found is not None
         assert found[y, x] == is_positive
         assert SHARE_LEFT[0] < found.sum() / BODY.sum() < SHARE_LEFT[1]
@@ -71,7 +72,7 @@ class TestRetouched:
         image = picture()
         features = describe_frame(image, motion=None)
         for mask in (small, np.zeros_like(small)):
-            found = retouched(mask, image=image, features=features, point=(120, 100), is_positive=True)
+            found = corrected(mask, image=image, features=features, point=(120, 100), is_positive=True)
             assert found is None
 
 
