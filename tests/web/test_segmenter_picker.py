@@ -28,7 +28,7 @@ from segmentation import (
 )
 from segmentation.sam import SamSegmenter
 from segmentation.weights import SAM_VARIANTS
-from tests.segmentation.test_sam import tiny_sam
+from tests.segmentation.tiny_models import tiny_sam
 from tests.tiny import moving_square
 from web.clip import Clip
 from web.pickers import SegmenterPicker, Segmenters
