@@ -196,7 +196,7 @@ def connect_preflight(wiring: Wiring, measurements: Measurements, clips: Clips, 
         measurements.run,
         settle=is_busy,
         stop="stop",
-        takes=("token", *FORM_FIELDS, *REFINEMENT_FIELDS),
+        takes=("token", *FORM_FIELDS),
         gives=PREFLIGHT_OUTPUTS,
     )
     accepted = wiring.connect(

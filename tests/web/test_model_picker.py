@@ -31,7 +31,7 @@ from dreammotion_core import (
 )
 from segmentation import Click, Prompt, Selection, Tracks, load_segmenter
 from tests.tiny import moving_square, tiny_spec
-from tests.web.test_app import form
+from tests.web.pages import form
 from web.clip import Clip, carry_over
 from web.components import load_examples
 from web.device import DeviceQueue
@@ -227,9 +227,14 @@ def test_the_form_takes_the_settings_of_the_model_and_a_preset_goes_before_them(
     paper = page.picker.preset(token=page.token, preset="paper")
     back = page.picker.preset(token=page.token, preset="fast")
 
-    assert (update["preset"], update["guidance_scale"], update["steps"]) == ("keep-shape", 4.0, 9)
+    assert (update["preset"], update["guidance_scale"], update["num_optimization_steps"]) == (
+        "keep-shape",
+        4.0,
+        9,
+    )
     assert (update["spatial_weight"], back["spatial_weight"]) == (200.0, 0.02)
-    assert (paper["steps"], back["steps"]) == (200, 9)
+    steps = [each["num_optimization_steps"] for each in (update, paper, back)]
+    assert steps == [9, 200, 9]
 
 
 def test_what_another_reading_does_not_have_is_said_to_be_gone(page: Page) -> None:
