@@ -283,9 +283,9 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "direction_weighting": Setting(
         _PULLS,
-        "The text pulls along a difference",
+        "Direction of the text's pull",
         "velocities weigh noisy timesteps more and do not pull back towards the source",
-        OneOf({"noise": "Of predicted noises", "velocity": "Of velocities"}),
+        OneOf({"noise": "Difference of predicted noises", "velocity": "Difference of velocities"}),
     ),
     "key_sites": Setting(
         _PULLS,

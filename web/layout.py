@@ -282,10 +282,17 @@ def advanced_drawer(spec: ModelSpec, *, judges: Sequence[str]) -> dict[str, Comp
         parts = _span(spec)
         for title, group in groupby(names, key=lambda name: EditConfig.settings()[name].group):
             _group(title)
-            with gr.Row():
+            with gr.Row(elem_classes="dm-settings"):
                 for name in group:
                     parts |= setting_field(name, shown, **special.get(name, {}))
         return parts | _judge(judges)
+
+
+_WIDE_FIELDS = (
+    *("guidance_scale", "timestep_order", "direction_weighting", "key_sites", "negative_prompt"),
+    *("use_mask", "mask_matching", "keep_detail", "colour_smoothing", "resolution_scale"),
+)
+"""Settings that take a row of the drawer for themselves."""
 
 
 def setting_field(name: str, shown: Mapping[str, Any], **options: Any) -> dict[str, Component]:
@@ -299,6 +306,7 @@ def setting_field(name: str, shown: Mapping[str, Any], **options: Any) -> dict[s
     setting, value = EditConfig.settings()[name], shown.get(name)
     label = f"{setting.label} ({setting.unit})" if setting.unit else setting.label
     common: dict[str, Any] = {"label": label, "info": setting.help, "elem_id": name.replace("_", "-")}
+    common["elem_classes"] = ["dm-wide"] if name in _WIDE_FIELDS else []
     if setting.span is not None:
         common |= dict(zip(("minimum", "maximum", "step"), setting.span, strict=True))
     if setting.choices:
@@ -312,7 +320,7 @@ def setting_field(name: str, shown: Mapping[str, Any], **options: Any) -> dict[s
         }
     if isinstance(value, bool):
         # The help of a flag is about its absence.
-        return {name: gr.Checkbox(value, label=label, elem_id=common["elem_id"], min_width=400)}
+        return {name: gr.Checkbox(value, **common | {"info": None})}
     if "choices" in common:
         kind: type[Component] = gr.Radio if len(common["choices"]) < 4 else gr.Dropdown
     elif setting.span is not None:
