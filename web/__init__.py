@@ -4,8 +4,7 @@ from web.components import CSS_FILES, Example, load_examples, page_theme
 from web.editor import HostedEditor, LazyEditor
 from web.events import connect_page
 from web.layout import notice_part, page_parts, place_line
-from web.models import Models
-from web.pickers import Segmenters
+from web.models import Models, Segmenters
 from web.scoring import SharedInstruments
 from web.selection import Selections
 from web.visitors import VisitorStore

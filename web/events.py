@@ -18,9 +18,9 @@ from web.editing import EDIT_OUTPUTS, Edits
 from web.endpoints import Endpoints
 from web.form import EDIT_FIELDS, FORM_FIELDS, PRESET_OUTPUTS, REFINEMENT_FIELDS
 from web.mask_exchange import EXPORT_OUTPUTS, MaskExchange
-from web.models import Models
+from web.models import Models, Segmenters
 from web.opening import CLIP_OUTPUTS, Clips
-from web.pickers import LIST_OUTPUTS, MODEL_OUTPUTS, PICKER_OUTPUTS, ModelPicker, SegmenterPicker, Segmenters
+from web.pickers import ModelPicker, SegmenterPicker
 from web.preflight import PREFLIGHT_OUTPUTS, PROPOSAL_OUTPUTS, Measurements
 from web.runs import RUN_OUTPUTS
 from web.scoring import Scores, SharedInstruments
@@ -147,15 +147,13 @@ def connect_pickers(
     selections: Selections,
 ) -> None:
     """The lists of segmenters and models, and what a preset sets."""
-    wiring.connect(arrived.then, answering.show, takes=("token",), gives=PICKER_OUTPUTS)
-    wiring.connect(arrived.then, editing.show, takes=("token",), gives=LIST_OUTPUTS)
-    changed = wiring.connect(
-        wiring["segmenter"].select, answering.use, takes=("token", "segmenter"), gives=PICKER_OUTPUTS
-    )
-    wiring.connect_end(changed, selections.settle, takes=("token",), gives=("canvas",), queue=False)
-    wiring.connect(wiring["model"].select, editing.use, takes=("token", "model"), gives=MODEL_OUTPUTS)
-    for name, picker in (("segmenter", answering), ("model", editing)):
-        wiring.connect(wiring[name].stop, picker.stop, takes=("token",), queue=False)
+    for picker in (answering, editing):
+        kind = picker.kind
+        wiring.connect(arrived.then, picker.show, takes=("token",), gives=picker.list_outputs)
+        changed = wiring.connect(wiring[kind].select, picker.use, takes=("token", kind), gives=picker.outputs)
+        wiring.connect(wiring[kind].stop, picker.stop, takes=("token",), queue=False)
+        if picker is answering:
+            wiring.connect_end(changed, selections.settle, takes=("token",), gives=("canvas",), queue=False)
     wiring.connect(
         wiring["preset"].input, editing.preset, takes=("token", "preset"), gives=PRESET_OUTPUTS, queue=False
     )
@@ -196,7 +194,7 @@ def connect_preflight(wiring: Wiring, measurements: Measurements, clips: Clips, 
         measurements.run,
         settle=is_busy,
         stop="stop",
-        takes=("token", *FORM_FIELDS, *REFINEMENT_FIELDS),
+        takes=("token", *FORM_FIELDS),
         gives=PREFLIGHT_OUTPUTS,
     )
     accepted = wiring.connect(
