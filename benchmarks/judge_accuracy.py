@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.judge import Judge
+from benchmarks.toybox.judging import Judge
 from training.judge import accuracy
 from training.judge_data import VIEW_SIZE
 from training.world import ATTRIBUTES
