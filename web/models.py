@@ -16,6 +16,7 @@ from dreammotion_core import (
 )
 from web.downloading import OneAtATime, Progress, size_words
 from web.editor import Editor, LazyEditor
+from web.lending import HostedEditor
 from web.visitors import Visitor
 
 LARGE_BYTES = 10**9
@@ -70,6 +71,11 @@ class Models:
         self._saves_memory = saves_memory
         self._editors: dict[str, Editor] = {first.spec.name: first}
         self._queue = OneAtATime()
+
+    @property
+    def are_lent(self) -> bool:
+        """Whether every edit borrows a GPU."""
+        return isinstance(self.first, HostedEditor)
 
     def of(self, visitor: Visitor) -> Editor:
         """What edits for a visitor."""
