@@ -21,13 +21,16 @@ from web.mask_exchange import EXPORT_OUTPUTS, MaskExchange
 from web.models import Models, Segmenters
 from web.opening import CLIP_OUTPUTS, Clips
 from web.pickers import ModelPicker, SegmenterPicker
-from web.preflight import PREFLIGHT_OUTPUTS, PROPOSAL_OUTPUTS, Measurements
+from web.preflight import PREFLIGHT_OUTPUTS, PREFLIGHT_PARTS, PROPOSAL_OUTPUTS, Measurements
 from web.runs import RUN_OUTPUTS
 from web.scoring import Scores, SharedInstruments
 from web.selection import Selections
 from web.views import Update
 from web.visitors import VisitorStore
 from web.wiring import DOWNLOAD, Wiring
+
+LENT_AT_ONCE = 8
+"""Edits that may run side by side where each borrows a GPU."""
 
 _SPAN = ("token", "start_frame", "num_frames")
 
@@ -55,7 +58,8 @@ def connect_page(
         examples: that may be opened by name.
         instruments: that measure results.
     """
-    device, first = DeviceQueue(), segmenters.first
+    # Lent GPUs have a line of their own.
+    device, first = DeviceQueue(at_once=LENT_AT_ONCE if models.are_lent else 1), segmenters.first
     clips = Clips(visitors=visitors, models=models, segmenter=first, examples=examples)
     edits = Edits(visitors=visitors, device=device, models=models)
     measurements = Measurements(visitors=visitors, device=device, models=models)
@@ -72,6 +76,8 @@ def connect_page(
     edited = connect_edit(wiring, edits, is_busy)
     connect_runs(wiring, edited, scores)
     connect_preflight(wiring, measurements, clips, is_busy)
+    if models.are_lent:
+        connect_loan(wiring, measurements)
     connect_board(wiring, boards, edits, is_busy)
     endpoints = Endpoints(editor=models.first, segmenter=first, device=device)
     api(endpoints.segment, api_name="segment", concurrency_limit=2)
@@ -201,6 +207,16 @@ def connect_preflight(wiring: Wiring, measurements: Measurements, clips: Clips, 
         wiring["preflight_use"].click, measurements.accept, takes=("token",), gives=PROPOSAL_OUTPUTS
     )
     wiring.connect(accepted.then, clips.reopen, takes=_SPAN, gives=CLIP_OUTPUTS)
+
+
+def connect_loan(wiring: Wiring, measurements: Measurements) -> None:
+    """Say what the edit would borrow, before it does: whenever the form or the clip changes."""
+    takes = ("token", "num_frames", *FORM_FIELDS, *REFINEMENT_FIELDS)
+    # Opening a clip empties the verdict.
+    for name in ("steps", "num_frames", "resolution_scale", "preflight"):
+        wiring.connect(
+            wiring[name].change, measurements.foretell, takes=takes, gives=PREFLIGHT_PARTS, queue=False
+        )
 
 
 def connect_board(wiring: Wiring, boards: Boards, edits: Edits, is_busy: Settle) -> None:

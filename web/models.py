@@ -32,6 +32,7 @@ from segmentation import (
 )
 from web.downloading import OneAtATime, Progress, size_words
 from web.editor import Editor, LazyEditor
+from web.lending import HostedEditor
 from web.visitors import Visitor
 
 LARGE_BYTES = 10**9
@@ -211,6 +212,11 @@ class Models(Choices[ModelSpec, Editor]):
         self._is_one = make is None
         self._device = device
         self._saves_memory = saves_memory
+
+    @property
+    def are_lent(self) -> bool:
+        """Whether every edit borrows a GPU."""
+        return isinstance(self.first, HostedEditor)
 
     def specs(self) -> tuple[ModelSpec, ...]:
         """Those of the library, and the first; where only that is offered, nothing else."""
