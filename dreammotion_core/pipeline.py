@@ -41,80 +41,6 @@ from dreammotion_core.values import (
     Video,
 )
 
-SPARING = Notice(
-    "memory_spared",
-    "A step did not fit into memory, so that parts of it are now computed twice instead of being kept: the "
-    "result is the same, each step takes a little longer.",
-)
-
-
-def check_prompts(*, source_prompt: str, target_prompt: str) -> None:
-    """Raise `PromptError` if a prompt is empty or too long, or if both are the same."""
-    for name, prompt in (("source", source_prompt), ("target", target_prompt)):
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise PromptError(f"the {name} prompt is empty; describe in a few words what the clip shows")
-        if len(prompt) > MAX_PROMPT_CHARACTERS:
-            raise PromptError(
-                f"the {name} prompt has {len(prompt):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are "
-                "accepted, and a sentence is enough"
-            )
-    if source_prompt.split() == target_prompt.split():
-        raise PromptError(
-            "both prompts are the same, so nothing would change; say in the target prompt what to change"
-        )
-
-
-def check_fits(video: Video, spec: ModelSpec, config: EditConfig) -> None:
-    """Refuse clips and settings that the model cannot take.
-
-    Raises:
-        VideoError: if the clip has one frame, or a number of frames that the model does not take.
-        ConfigError: if the settings name a stage that the model does not have.
-    """
-    if len(video) < 2:
-        raise VideoError("the clip has one frame; a video edit needs at least 2 frames")
-    spec.check_length(len(video))
-    if config.last_stage is not None and config.last_stage not in spec.stages:
-        known = f"choose one of: {', '.join(spec.stages)}" if spec.stages else "leave it out"
-        raise ConfigError(f"{spec.label} has no stage {config.last_stage!r}; {known}")
-
-
-def selection(mask: NDArray[np.generic] | None, video: Video, config: EditConfig) -> Mask:
-    """(F, H, W) bool: the checked and grown mask, or all True if the mask is switched off.
-
-    Raises:
-        MaskError: if a mask is missing or does not fit the clip.
-    """
-    if not config.use_mask:
-        return np.ones(video.frames.shape[:3], dtype=bool)
-    if mask is None:
-        raise MaskError("there is no mask; click the object, or switch the mask off to edit the whole frame")
-    return grown_mask(checked_mask(mask, len(video), video.size), pixels=config.mask_grow)
-
-
-def notices_about(
-    video: Video, prompts: Sequence[str], backend: Backend, *, config: EditConfig
-) -> list[Notice]:
-    """Notices about a clip and its prompts, before the edit."""
-    notices, spec = list(video.notices), backend.spec
-    grid = spec.fit_size(video.size, scale=config.resolution_scale)
-    if grid != video.size:
-        text = (
-            f"The clip is {video.size[1]}x{video.size[0]}; {spec.label} works at "
-            f"{grid[1]}x{grid[0]}, and the edited part is scaled back to the clip's size."
-        )
-        notices.append(Notice("resized", text))
-    for prompt in (*prompts, config.negative_prompt):
-        notices += [n for n in backend.check_prompt(prompt) if n not in notices]
-    return notices
-
-
-def news_about(backend: Backend, *, told: list[Notice]) -> Iterator[Notice]:
-    """Notices that came up since the edit began; they are added to `told`, the notices so far."""
-    if backend.checkpointing.is_sparing and SPARING not in told:
-        told.append(SPARING)
-        yield SPARING
-
 
 class DreamMotionPipeline:
     """Rewrites the appearance of a masked object in a clip and keeps motion, structure and background.
@@ -314,3 +240,78 @@ class DreamMotionPipeline:
         sites = [replace(layout, pattern=pattern) for pattern in config.key_sites]
         matching_modules(self.backend.denoiser, sites)  # refuses wrong names before any work
         return sites
+
+
+SPARING = Notice(
+    "memory_spared",
+    "A step did not fit into memory, so that parts of it are now computed twice instead of being kept: the "
+    "result is the same, each step takes a little longer.",
+)
+
+
+def check_prompts(*, source_prompt: str, target_prompt: str) -> None:
+    """Raise `PromptError` if a prompt is empty or too long, or if both are the same."""
+    for name, prompt in (("source", source_prompt), ("target", target_prompt)):
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise PromptError(f"the {name} prompt is empty; describe in a few words what the clip shows")
+        if len(prompt) > MAX_PROMPT_CHARACTERS:
+            raise PromptError(
+                f"the {name} prompt has {len(prompt):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are "
+                "accepted, and a sentence is enough"
+            )
+    if source_prompt.split() == target_prompt.split():
+        raise PromptError(
+            "both prompts are the same, so nothing would change; say in the target prompt what to change"
+        )
+
+
+def check_fits(video: Video, spec: ModelSpec, config: EditConfig) -> None:
+    """Refuse clips and settings that the model cannot take.
+
+    Raises:
+        VideoError: if the clip has one frame, or a number of frames that the model does not take.
+        ConfigError: if the settings name a stage that the model does not have.
+    """
+    if len(video) < 2:
+        raise VideoError("the clip has one frame; a video edit needs at least 2 frames")
+    spec.check_length(len(video))
+    if config.last_stage is not None and config.last_stage not in spec.stages:
+        known = f"choose one of: {', '.join(spec.stages)}" if spec.stages else "leave it out"
+        raise ConfigError(f"{spec.label} has no stage {config.last_stage!r}; {known}")
+
+
+def selection(mask: NDArray[np.generic] | None, video: Video, config: EditConfig) -> Mask:
+    """(F, H, W) bool: the checked and grown mask, or all True if the mask is switched off.
+
+    Raises:
+        MaskError: if a mask is missing or does not fit the clip.
+    """
+    if not config.use_mask:
+        return np.ones(video.frames.shape[:3], dtype=bool)
+    if mask is None:
+        raise MaskError("there is no mask; click the object, or switch the mask off to edit the whole frame")
+    return grown_mask(checked_mask(mask, len(video), video.size), pixels=config.mask_grow)
+
+
+def notices_about(
+    video: Video, prompts: Sequence[str], backend: Backend, *, config: EditConfig
+) -> list[Notice]:
+    """Notices about a clip and its prompts, before the edit."""
+    notices, spec = list(video.notices), backend.spec
+    grid = spec.fit_size(video.size, scale=config.resolution_scale)
+    if grid != video.size:
+        text = (
+            f"The clip is {video.size[1]}x{video.size[0]}; {spec.label} works at "
+            f"{grid[1]}x{grid[0]}, and the edited part is scaled back to the clip's size."
+        )
+        notices.append(Notice("resized", text))
+    for prompt in (*prompts, config.negative_prompt):
+        notices += [n for n in backend.check_prompt(prompt) if n not in notices]
+    return notices
+
+
+def news_about(backend: Backend, *, told: list[Notice]) -> Iterator[Notice]:
+    """Notices that came up since the edit began; they are added to `told`, the notices so far."""
+    if backend.checkpointing.is_sparing and SPARING not in told:
+        told.append(SPARING)
+        yield SPARING

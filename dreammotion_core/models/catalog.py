@@ -78,23 +78,17 @@ ZEROSCOPE = ModelSpec(
     fps=8.0,
 )
 
-MODELSCOPE = ModelSpec(
+MODELSCOPE = replace(
+    ZEROSCOPE,
     name="modelscope",
     label="ModelScope 1.7B",
-    family="unet3d",
     source="damo-vilab/text-to-video-ms-1.7b",
     revision="338683c3175cde59b407a699af8fe68f4a2b8f74",
-    licence="CC BY-NC 4.0: not for commercial use",
-    gpu_precision="float16",
     size_bytes=7_300_000_000,
     memory_bytes=6_800_000_000,
     low_memory_bytes=3_900_000_000,
-    loaded_bytes=3_700_000_000,
     description="The model that ZeroScope was made from, for smaller pictures. Needs a GPU and a download.",
     resolution=(256, 256),
-    num_frames=16,
-    max_frames=24,
-    fps=8.0,
 )
 
 WAN_1_3B = ModelSpec(
@@ -118,23 +112,17 @@ WAN_1_3B = ModelSpec(
     fps=16.0,
 )
 
-WAN_14B = ModelSpec(
+WAN_14B = replace(
+    WAN_1_3B,
     name="wan-14b",
     label="Wan 2.1 14B",
-    family="wan",
     source="Wan-AI/Wan2.1-T2V-14B-Diffusers",
     revision="38ec498cb3208fb688890f8cc7e94ede2cbd7f68",
-    licence="Apache-2.0",
     size_bytes=80_400_000_000,
     memory_bytes=230_100_000_000,
     low_memory_bytes=62_500_000_000,
     loaded_bytes=40_500_000_000,
     description="The large one of the Wan 2.1 models. Needs a GPU with very much memory, and a download.",
-    resolution=(480, 832),
-    num_frames=81,
-    max_frames=81,
-    frame_step=4,
-    fps=16.0,
 )
 
 COGVIDEOX_2B = ModelSpec(
@@ -157,23 +145,19 @@ COGVIDEOX_2B = ModelSpec(
     fps=8.0,
 )
 
-COGVIDEOX_5B = ModelSpec(
+COGVIDEOX_5B = replace(
+    COGVIDEOX_2B,
     name="cogvideox-5b",
     label="CogVideoX 5B",
-    family="cogvideox",
     source="THUDM/CogVideoX-5b",
     revision="8d6ea3f817438460b25595a120f109b88d5fdfad",
     licence="CogVideoX licence: free for research, commercial use needs a registration",
+    gpu_precision="bfloat16",
     size_bytes=21_100_000_000,
     memory_bytes=52_600_000_000,
     low_memory_bytes=21_100_000_000,
     loaded_bytes=21_600_000_000,
     description="The large one of the CogVideoX models. Needs a GPU with much memory, and a download.",
-    resolution=(480, 720),
-    num_frames=49,
-    max_frames=49,
-    frame_step=4,
-    fps=8.0,
 )
 
 TOYBOX_CASCADE = ModelSpec(
