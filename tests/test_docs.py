@@ -16,6 +16,7 @@ PAGES = sorted(
 EQUATION = re.compile(r"\\tag\{(\d+)\}")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CITED = re.compile(r"`([\w.\-]+/[\w./\-]*)`")
+COMMAND = re.compile(r"-m ((?:benchmarks|training|tests|tools|dreammotion_core)[\w.]*\w)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 GENERATED = ("outputs/", "training/cache/", "training/runs/")
 """Folders that commands make."""
@@ -36,11 +37,18 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_cited_path_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8").partition("## Where modules went")[0]
-    folders = (ROOT, ROOT / "dreammotion_core", page.parent)
+    folders = (ROOT, ROOT / "dreammotion_core", ROOT / "segmentation", page.parent)
     for path in CITED.findall(FENCE.sub("", text)):
         if path.startswith(GENERATED) or not re.search(r"\.\w+$|/$", path):
             continue
         assert any((folder / path).exists() for folder in folders), f"{page.name} cites {path}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_cited_command_can_be_started(page: Path) -> None:
+    for module in COMMAND.findall(page.read_text(encoding="utf-8")):
+        file = ROOT / module.replace(".", "/")
+        assert (file / "__main__.py").is_file() or file.with_suffix(".py").is_file(), f"{page.name}: {module}"
 
 
 def test_the_readme_fits_on_a_few_screens() -> None:
