@@ -56,14 +56,10 @@ def build_app(
     instruments: SharedInstruments | None = None,
     found: Surroundings | None = None,
 ) -> gr.Blocks:
-    """The whole page over models, segmenters, some examples and what measures; nothing is loaded by it.
+    """The page over models, segmenters, examples and instruments; it loads nothing.
 
     Args:
-        models: that edit.
-        segmenters: that answer clicks.
-        examples: that may be opened by name.
-        instruments: that measure results.
-        found: where the page runs, which it says; None says nothing.
+        found: where the page runs; the page shows it. None shows nothing.
     """
     instruments, visitors = instruments or SharedInstruments(), VisitorStore()
     selections = Selections(visitors=visitors)
@@ -90,7 +86,7 @@ def build_app(
 
 
 def launch_options() -> dict[str, Any]:
-    """What `launch` needs besides the address."""
+    """Arguments of `launch` besides the address."""
     return {
         "theme": page_theme(),
         "css_paths": list(CSS_FILES),
@@ -104,7 +100,7 @@ def launch_options() -> dict[str, Any]:
 def _models(found: Surroundings) -> Models:
     options = LoadOptions.low_memory() if found.low_memory.value else None
     if found.place is Place.LENT:
-        # The work runs in a forked process: it needs weights that are loaded before.
+        # The work runs in a forked process, which needs loaded weights.
         editor = LazyEditor(found.model.value, device=found.device.value, options=options)
         editor.pipeline()
         hosted = HostedEditor(
@@ -125,10 +121,10 @@ def _segmenters(found: Surroundings, checkpoint: Path | None) -> Segmenters:
 def prepare(
     found: Surroundings, checkpoint: Path | None = None
 ) -> tuple[Surroundings, Models, Segmenters, SharedInstruments]:
-    """What the page works with; the small ones, with a notice, instead of what cannot be loaded.
+    """Load what the page works with; the small ones, with a notice, replace what cannot be loaded.
 
     Raises:
-        DreamMotionError, SegmentationError: if it was asked for by name, and not on a Space.
+        DreamMotionError, SegmentationError: if a model or segmenter was asked for by name, except on a Space.
     """
     try:
         models = _models(found)
@@ -167,7 +163,7 @@ def main() -> None:
         default="auto",
         help="what answers clicks at first (default: auto, SAM where its weights lie ready, else embedded)",
     )
-    parser.add_argument("--checkpoint", type=Path, default=None, help="its weights, instead of the download")
+    parser.add_argument("--checkpoint", type=Path, default=None, help="weights of the segmenter, instead of the download")
     parser.add_argument(
         "--judge",
         action="append",
@@ -184,7 +180,7 @@ def main() -> None:
     parser.add_argument(
         "--low-memory",
         action="store_true",
-        help="for graphics cards of 8 to 16 GB: slower, one part of the model at a time",
+        help="for GPUs of 8 to 16 GB: slower, one part of the model at a time",
     )
     parser.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
