@@ -163,7 +163,9 @@ def main() -> None:
         default="auto",
         help="what answers clicks at first (default: auto, SAM where its weights lie ready, else embedded)",
     )
-    parser.add_argument("--checkpoint", type=Path, default=None, help="weights of the segmenter, instead of the download")
+    parser.add_argument(
+        "--checkpoint", type=Path, default=None, help="weights of the segmenter, instead of the download"
+    )
     parser.add_argument(
         "--judge",
         action="append",

@@ -176,7 +176,7 @@ def check_key_pattern(pattern: object) -> None:
         )
     if _NEVER_IN_NAMES.search(pattern):
         raise ConfigError(
-            f"key_sites holds {pattern!r}, which is no shell pattern; regular expressions are no longer "
+            f"key_sites holds {pattern!r}, which is not a shell pattern; regular expressions are no longer "
             f"accepted; write {' and '.join(map(repr, _shell_spelling(pattern)))}"
         )
 

@@ -80,7 +80,7 @@ def _explained(error: Exception, advice: str) -> BackendError | None:
         reason = text.split("\n")[0]
         return DeviceLostError(
             f"the device failed or is gone ({reason}); start the program again, and where that does not "
-            "help, choose another device or look into the log of its driver"
+            "help, choose another device or check the log of its driver"
         )
     return None
 

@@ -244,8 +244,8 @@ class DreamMotionPipeline:
 
 SPARING = Notice(
     "memory_spared",
-    "A step did not fit into memory, so that parts of it are now computed twice instead of being kept: the "
-    "result is the same, each step takes a little longer.",
+    "A step did not fit into memory, so parts of it are now computed twice instead of being kept. The result "
+    "is the same; each step takes a little longer.",
 )
 
 

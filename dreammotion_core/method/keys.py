@@ -77,7 +77,7 @@ def arrange(raw: Tensor, site: KeySite, batch_size: int, num_frames: int) -> Ten
                 if (length - text) % num_frames == 0:
                     return raw[:, text:].reshape(batch_size, num_frames, -1, channels)
     raise KeyLayoutError(
-        f"keys have shape {tuple(raw.shape)}, which is no {site.layout} "
+        f"keys have shape {tuple(raw.shape)}, which is not {site.layout} "
         f"for {batch_size} clips of {num_frames} frames"
     )
 

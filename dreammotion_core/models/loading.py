@@ -74,7 +74,7 @@ def family_of(manifest: Mapping[str, Any], *, source: str) -> str | None:
     family = next((FAMILIES[name] for name in named if name in FAMILIES), None)
     if family is None and named:
         raise ModelLoadError(
-            f"{source} is a {named[0]}, which is no text-to-video model that can be edited with; one of its "
+            f"{source} is a {named[0]}, which is not a text-to-video model that can edit; one of its "
             f"parts must be a {' or '.join(FAMILIES)}"
         )
     return family
