@@ -139,36 +139,6 @@ class EditOutput:
         return self.video.frames
 
 
-def check_mask_shape(shape: tuple[int, ...], *, num_frames: int, size: tuple[int, int]) -> None:
-    """Raise `MaskError` unless a mask of some shape fits a clip.
-
-    Args:
-        shape: (F, H, W), or (H, W) for all frames.
-        num_frames: F of the clip.
-        size: (H, W) of the clip.
-    """
-    if len(shape) not in (2, 3):
-        raise MaskError(f"the mask has shape {shape}; pass (frames, height, width) or (height, width)")
-    if shape[-2:] != size:
-        raise MaskError(
-            f"the mask is {shape[-1]}x{shape[-2]} pixels but the clip is {size[1]}x{size[0]}; "
-            "make the mask at the clip's own size"
-        )
-    if len(shape) == 3 and shape[0] != num_frames:
-        raise MaskError(
-            f"the mask has {shape[0]} frames but the clip has {num_frames}; "
-            "pass one mask per frame, or a single (height, width) mask for all"
-        )
-
-
-def check_selects_something(mask: NDArray[np.generic]) -> None:
-    """Raise `MaskError` if every value of a mask is 0."""
-    if not mask.any():
-        raise MaskError(
-            "the mask selects nothing; click the object, or switch the mask off to edit the whole frame"
-        )
-
-
 @dataclass(frozen=True)
 class Started:
     """The first event: what is about to run.
@@ -254,3 +224,33 @@ class Finished:
 
 
 EditEvent = Started | StepDone | Preview | StageDone | Notice | Finished
+
+
+def check_mask_shape(shape: tuple[int, ...], *, num_frames: int, size: tuple[int, int]) -> None:
+    """Raise `MaskError` unless a mask of some shape fits a clip.
+
+    Args:
+        shape: (F, H, W), or (H, W) for all frames.
+        num_frames: F of the clip.
+        size: (H, W) of the clip.
+    """
+    if len(shape) not in (2, 3):
+        raise MaskError(f"the mask has shape {shape}; pass (frames, height, width) or (height, width)")
+    if shape[-2:] != size:
+        raise MaskError(
+            f"the mask is {shape[-1]}x{shape[-2]} pixels but the clip is {size[1]}x{size[0]}; "
+            "make the mask at the clip's own size"
+        )
+    if len(shape) == 3 and shape[0] != num_frames:
+        raise MaskError(
+            f"the mask has {shape[0]} frames but the clip has {num_frames}; "
+            "pass one mask per frame, or a single (height, width) mask for all"
+        )
+
+
+def check_selects_something(mask: NDArray[np.generic]) -> None:
+    """Raise `MaskError` if every value of a mask is 0."""
+    if not mask.any():
+        raise MaskError(
+            "the mask selects nothing; click the object, or switch the mask off to edit the whole frame"
+        )
