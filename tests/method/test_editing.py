@@ -1,4 +1,4 @@
-"""The promises of the loop (method section 5), on real tiny classes."""
+"""The promises of the loop (docs/method.md, "Promises"), on real tiny classes."""
 
 import contextlib
 import itertools
