@@ -73,23 +73,12 @@ def blend_masks(before: FrameMask, after: FrameMask, *, share: float) -> FrameMa
 
 
 def amend(before: FrameMask, followed: FrameMask, linked: FrameMask) -> FrameMask:
-    """The object after a correction of another frame.
-
-    Args:
-        before: (H, W) bool, without the correction.
-        followed: (H, W) bool, followed from the corrected frame.
-        linked: (H, W) bool, the part that certainly changes.
-    """
+    """The object after a correction of another frame: `linked` changes for certain, the rest by half."""
     return blend_masks(np.where(linked, followed, before), followed, share=BELIEF_IN_FOLLOWED)
 
 
 def linked_part(difference: FrameMask, *, neighbour: FrameMask) -> FrameMask:
-    """The parts of a frame's difference that hang together with a neighbouring frame's.
-
-    Args:
-        difference: (H, W) bool.
-        neighbour: (H, W) bool, the linked part there.
-    """
+    """The parts of a frame's difference that hang together with the linked part of its neighbour's."""
     small, near = (
         reduced(part.astype(np.uint8), LINKING_SIDE, interpolation=cv2.INTER_NEAREST)
         for part in (difference, neighbour)

@@ -40,12 +40,7 @@ def find_cuts(frames: Frames) -> tuple[int, ...]:
 
 
 def is_cut(previous: Frame, *, frame: Frame) -> bool:
-    """Whether a frame shows another scene than the one before it.
-
-    Args:
-        previous: (H, W, 3) uint8 RGB.
-        frame: (H, W, 3) uint8 RGB.
-    """
+    """Whether a frame shows another scene than the one before it."""
     before, after = reduced(previous, LONG_SIDE), reduced(frame, LONG_SIDE)
     everywhere = np.ones(before.shape[:2], np.bool_)
     colours = likeness(colour_histogram(before, everywhere), colour_histogram(after, everywhere))

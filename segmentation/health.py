@@ -39,7 +39,7 @@ HIDDEN_SHARE = 0.5
 """Share of the largest recent area, below which a shrinking object is probably hidden."""
 
 RECENT = 8
-"""Frames."""
+"""Frames towards the nearest confirmed one that a mask is compared with, at most."""
 FULL = 0.95
 """Share of the frame above which a mask is nearly all of it."""
 
@@ -82,15 +82,7 @@ class FrameHealth:
 
 
 def review_object(tracks: Tracks, *, project: Project, number: int) -> tuple[FrameHealth, ...]:
-    """Assess the masks of an object that was followed; few of them are in memory at a time.
-
-    Args:
-        tracks: of the clip.
-        project: with the object.
-        number: of the object.
-
-    Returns:
-        One for each frame.
+    """Assess every frame's mask of an object that was followed; few of them are in memory at a time.
 
     Raises:
         SelectionError: if there is no such object.
@@ -165,8 +157,8 @@ def measure_resemblances(
 
     Args:
         frames: (F, H, W, 3) uint8 RGB.
-        masks: (H, W) bool each, of one object, one for every frame.
-        confirmed: 0-based frames on which the user said what the object is.
+        masks: (H, W) bool each, one for every frame.
+        confirmed: 0-based frames with a prompt.
         cuts: first frames of all scenes but the first.
 
     Returns:
@@ -219,13 +211,9 @@ class MaskChange:
 
 
 def measure_masks(masks: Iterable[FrameMask]) -> tuple[tuple[MaskMeasures, ...], tuple[MaskChange, ...]]:
-    """Measure the masks of a clip; only two of them are in memory at a time if they come from a generator.
+    """Measure (H, W) bool masks in the order of their frames, and the changes from each to the next.
 
-    Args:
-        masks: (H, W) bool each, in the order of the frames.
-
-    Returns:
-        The measures of each mask, and the changes from each to the next, one fewer.
+    Only two masks are in memory at a time if they come from a generator.
     """
     measures: list[MaskMeasures] = []
     changes: list[MaskChange] = []
@@ -303,8 +291,8 @@ def _assess(clip: _Clip, index: int, like: float | None, score: float | None) ->
     findings: list[Finding] = []
     if index not in clip.confirmed:
         findings += _findings(clip, index, change, growth)
-        findings += _graded_low(like, LOW_RESEMBLANCE, "it no longer looks like what was selected")
-        findings += _graded_low(score, LOW_SCORE, "the model is unsure here")
+        findings += _graded(like, LOW_RESEMBLANCE, "it no longer looks like what was selected")
+        findings += _graded(score, LOW_SCORE, "the model is unsure here")
     findings.sort(key=lambda finding: -list(Level).index(finding[0]))
     level = findings[0][0] if findings else Level.GOOD
     reasons = tuple(reason for _, reason in findings)
@@ -352,11 +340,8 @@ def _shrinks_slowly(areas: Sequence[float]) -> bool:
     return is_steady and areas[0] < HIDDEN_SHARE * max(areas)
 
 
-def _graded(value: float, limits: tuple[float, float], words: str) -> Iterator[Finding]:
-    if value > limits[0]:
-        yield (Level.BAD if value > limits[1] else Level.DOUBTFUL), words
-
-
-def _graded_low(value: float | None, limits: tuple[float, float], words: str) -> Iterator[Finding]:
-    if value is not None and value < limits[0]:
-        yield (Level.BAD if value < limits[1] else Level.DOUBTFUL), words
+def _graded(value: float | None, limits: tuple[float, float], words: str) -> Iterator[Finding]:
+    """A finding if a value lies beyond the first limit, a bad one beyond the second, further away."""
+    sign = 1 if limits[1] > limits[0] else -1
+    if value is not None and sign * value > sign * limits[0]:
+        yield (Level.BAD if sign * value > sign * limits[1] else Level.DOUBTFUL), words

@@ -144,8 +144,6 @@ class TrackedObject:
 
     Attributes:
         number: from 1, never used again within a project.
-        name: for people.
-        colour: RGB.
         prompts: at most one for each frame, the one changed last at the end.
         last_change: number of the latest change of a prompt; where objects overlap, a pixel belongs to the
             one with the higher number.
@@ -243,9 +241,7 @@ class Project:
         return self._with(replace(old, name=new_name, colour=new_colour))
 
     def with_prompt(self, number: int, prompt: Prompt) -> Self:
-        """A copy in which an object has this prompt instead of any earlier one on the same frame.
-
-        An empty prompt removes the earlier one.
+        """A copy with this prompt of an object; it replaces the one on its frame, an empty one removes it.
 
         Raises:
             SelectionError: if there is no such object, or the prompt does not fit the clip: a frame beyond

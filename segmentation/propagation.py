@@ -86,9 +86,7 @@ def follow(
     """Stream the masks of a clip, from one frame outwards.
 
     Args:
-        frames: (F, H, W, 3) uint8 RGB.
         start: 0-based frame that `first_mask` belongs to.
-        first_mask: (H, W) bool.
         correct: called on every carried mask that can be trusted.
         within: the frames to stream, `start` among them; None is the whole clip.
         flow_between: a source of flows that are known already; None computes them.
@@ -158,7 +156,6 @@ def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame, flows: tuple[F
 
     Args:
         mask: (H, W) bool on `previous`.
-        previous: (H, W, 3) uint8 RGB.
         frame: (H, W, 3) uint8 RGB, the neighbour in time.
         flows: (H, W, 2) each, from `previous` to `frame` and back.
     """
@@ -173,8 +170,6 @@ def find_again(mask: FrameMask, *, seen: Frame, frame: Frame) -> CarriedMask:
 
     Args:
         mask: (H, W) bool on `seen`, where the object was last whole; may be empty.
-        seen: (H, W, 3) uint8 RGB.
-        frame: (H, W, 3) uint8 RGB.
 
     Returns:
         The mask at the place that looks like the object and has an outline of its own (a wall of the
@@ -240,7 +235,6 @@ def with_inner_click(selection: Selection, mask: FrameMask) -> Selection:
 
     Args:
         selection: on the mask's frame.
-        mask: (H, W) bool.
 
     Returns:
         A copy with one more positive click, made before the others; the selection itself where the mask

@@ -57,12 +57,7 @@ Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 
 def load_sam(variant: Variant, *, checkpoint: Path | None = None, device: str = "cpu") -> SamSegmenter:
-    """Load published weights, downloading them once if no file is given.
-
-    Args:
-        variant: one of `SAM_VARIANTS`, or `MOBILE_SAM`.
-        checkpoint: a file to use instead of the download.
-        device: a torch device name.
+    """Load one of `SAM_VARIANTS` or `MOBILE_SAM`, downloading it once if no file is given.
 
     Raises:
         CheckpointError: if the file is missing, damaged, of another model, or cannot be downloaded.
@@ -89,11 +84,7 @@ def build_sam(architecture: str) -> Sam:
 
 
 def build_mobile_sam(*, side: int = MOBILE_SIDE) -> Sam:
-    """MobileSAM's published architecture with random weights.
-
-    Args:
-        side: of the square that frames are scaled into, in pixels; 1024 is the published one.
-    """
+    """MobileSAM's published architecture with random weights; smaller sides are for tests."""
     grid = side // _STRIDE
     decoder = MaskDecoder(
         transformer_dim=MOBILE_WIDTH,
@@ -137,12 +128,7 @@ def load_weights(model: Sam, path: Path, *, convert: Convert = dict) -> None:
 
 
 class SamSegmenter:
-    """A Segment Anything model, shared by all sessions.
-
-    Args:
-        model: with weights, on its device.
-        spec: what a user should know about it.
-    """
+    """A Segment Anything model with weights, shared by all sessions."""
 
     def __init__(self, model: Sam, *, spec: SegmenterSpec) -> None:
         self.spec = spec
@@ -157,14 +143,7 @@ class SamSegmenter:
 
     @torch.inference_mode()
     def embed(self, frame: NDArray[np.uint8]) -> Tensor:
-        """The image encoder's features of one frame.
-
-        Args:
-            frame: (H, W, 3) uint8 RGB.
-
-        Returns:
-            (1, C, h, w) on the model's device.
-        """
+        """The image encoder's features of one (H, W, 3) uint8 RGB frame: (1, C, h, w)."""
         image = torch.as_tensor(self._resize.apply_image(frame), device=self.model.device)
         with self._lock:
             features = self.model.image_encoder(self.model.preprocess(image.permute(2, 0, 1)[None].float()))
@@ -224,12 +203,7 @@ class SamSegmenter:
 
 
 class SamSession:
-    """One clip in Segment Anything; see `SegmentationSession`.
-
-    Args:
-        segmenter: the shared model.
-        frames: (F, H, W, 3) uint8 RGB.
-    """
+    """One clip in Segment Anything; see `SegmentationSession`."""
 
     def __init__(self, segmenter: SamSegmenter, frames: Frames) -> None:
         self._segmenter = segmenter
@@ -282,11 +256,7 @@ class SamSession:
 
 
 class MobileEncoder(nn.Module):
-    """TinyViT and the neck that brings its features to the shape Segment Anything decodes.
-
-    Args:
-        side: of the square input in pixels, a multiple of 16.
-    """
+    """TinyViT and the neck that brings its features to the shape Segment Anything decodes."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
@@ -303,26 +273,14 @@ class MobileEncoder(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features of normalised images.
-
-        Args:
-            images: (B, 3, side, side).
-
-        Returns:
-            (B, 256, side / 16, side / 16).
-        """
+        """(B, 256, side / 16, side / 16) features of normalised (B, 3, side, side) images."""
         return cast(Tensor, self.neck(cast(Any, self.backbone).forward_features(images)))
 
 
 def from_published_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """MobileSAM's published checkpoint under the names that timm gives the same layers.
+    """MobileSAM's published checkpoint under the names of `build_mobile_sam`, where timm has the layers.
 
-    Args:
-        weights: by published name.
-
-    Returns:
-        By the names of `build_mobile_sam`; unknown names stay as they are. The classifier that TinyViT was
-        trained with is left out.
+    The classifier that TinyViT was trained with is left out; unknown names stay as they are.
     """
     classifier = {"image_encoder.head.weight", "image_encoder.head.bias"}
     return {_our_name(name): tensor for name, tensor in weights.items() if name not in classifier}

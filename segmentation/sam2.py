@@ -66,12 +66,10 @@ _ENCODERS: dict[str, dict[str, Any]] = {
 
 
 def load_sam2(variant: Variant, *, checkpoint: Path | None = None, device: str = "cpu") -> Sam2Segmenter:
-    """Load published weights, downloading them once if none are given.
+    """Load one of `VIDEO_VARIANTS`, downloading it once if no checkpoint is given.
 
     Args:
-        variant: which model.
-        checkpoint: a safetensors file, or a folder with model.safetensors, instead of the download.
-        device: a torch device name.
+        checkpoint: a safetensors file, or a folder with model.safetensors.
 
     Raises:
         CheckpointError: if the file is missing, damaged, of another model, or cannot be downloaded.
@@ -108,14 +106,11 @@ def edgetam_config(**changes: Any) -> EdgeTamVideoConfig:
 
 
 def load_video_model(config: Sam2VideoConfig | EdgeTamVideoConfig, path: Path) -> Any:
-    """A model with weights; every tensor must be there and fit.
+    """A `Sam2VideoModel` or `EdgeTamVideoModel` with weights, on the processor.
 
     Args:
         config: its architecture.
-        path: a safetensors file, or a folder with model.safetensors.
-
-    Returns:
-        A `Sam2VideoModel` or `EdgeTamVideoModel` on the processor.
+        path: a safetensors file, or a folder with model.safetensors; every tensor must be there and fit.
 
     Raises:
         CheckpointError: if the file is missing, damaged, or of another architecture.
@@ -161,12 +156,7 @@ def _without_bar(load: Callable[[], Any]) -> Any:
 
 
 class Sam2Segmenter:
-    """A video model, shared by all sessions.
-
-    Args:
-        model: a `Sam2VideoModel` or `EdgeTamVideoModel` with weights, on its device.
-        spec: what a user should know about it.
-    """
+    """A `Sam2VideoModel` or `EdgeTamVideoModel` with weights, shared by all sessions."""
 
     def __init__(self, model: Any, *, spec: SegmenterSpec) -> None:
         self.spec = spec
@@ -183,11 +173,7 @@ class Sam2Segmenter:
         return Sam2Session(self, frames)
 
     def start(self, frames: Frames) -> Any:
-        """An empty `Sam2VideoInferenceSession` that prepares each frame when the model asks for it.
-
-        Args:
-            frames: (F, H, W, 3) uint8 RGB.
-        """
+        """An empty `Sam2VideoInferenceSession` that prepares each frame when the model asks for it."""
         state = self.processor.init_video_session(inference_device=self.model.device)
         state.video_height, state.video_width = frames.shape[1:3]
         state.processed_frames = PreparedFrames(frames, self._prepare)
@@ -222,7 +208,6 @@ class PreparedFrames:
     """A clip in the input format of a video model, one frame at a time to save memory.
 
     Args:
-        frames: (F, H, W, 3) uint8 RGB.
         prepare: from (H, W, 3) uint8 RGB to normalised (3, side, side).
     """
 
@@ -238,12 +223,7 @@ class PreparedFrames:
 
 
 class Sam2Session:
-    """One clip in a video model; see `SegmentationSession`.
-
-    Args:
-        segmenter: the shared model.
-        frames: (F, H, W, 3) uint8 RGB.
-    """
+    """One clip in a video model; see `SegmentationSession`."""
 
     def __init__(self, segmenter: Sam2Segmenter, frames: Frames) -> None:
         self._segmenter = segmenter
@@ -266,29 +246,32 @@ class Sam2Session:
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         """The object on every frame; see `SegmentationSession.propagate`."""
         check_selection(selection, shape=self._frames.shape[:3])
-        return self._propagate(selection)
 
-    def _propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
-        state = self._segmenter.start(self._frames)
-        self._point(state, selection)
-        yield selection.frame_index, self._segmenter.step(state, index=selection.frame_index)
-        yield from self._others(state, selection.frame_index, range(len(self._frames)))
+        def begin(state: Any) -> FrameMask:
+            self._point(state, selection)
+            return self._segmenter.step(state, index=selection.frame_index)
+
+        return self._stream(selection.frame_index, range(len(self._frames)), begin)
 
     def follow(
         self, start: int, mask: FrameMask, *, within: range | None = None
     ) -> Iterator[tuple[int, FrameMask]]:
         """Follow a given mask; see `SegmentationSession.follow`."""
-        return self._follow(start, mask, check_walk(self._frames, start, mask, within=within))
+        within = check_walk(self._frames, start, mask, within=within)
 
-    def _follow(self, start: int, mask: FrameMask, within: range) -> Iterator[tuple[int, FrameMask]]:
+        def begin(state: Any) -> FrameMask:
+            self._segmenter.processor.add_inputs_to_inference_session(state, start, OBJECT, input_masks=mask)
+            self._segmenter.step(state, index=start)
+            return mask
+
+        return self._stream(start, within, begin)
+
+    def _stream(
+        self, start: int, within: range, begin: Callable[[Any], FrameMask]
+    ) -> Iterator[tuple[int, FrameMask]]:
+        """The masks of a range from one frame outwards; each direction remembers its own frames only."""
         state = self._segmenter.start(self._frames)
-        self._segmenter.processor.add_inputs_to_inference_session(state, start, OBJECT, input_masks=mask)
-        self._segmenter.step(state, index=start)
-        yield start, mask
-        yield from self._others(state, start, within)
-
-    def _others(self, state: Any, start: int, within: range) -> Iterator[tuple[int, FrameMask]]:
-        """The other frames of a range, each direction with a memory of its own frames only."""
+        yield start, begin(state)
         for is_backwards in (False, True):
             before, after = range(start - 1, within.start - 1, -1), range(start + 1, within.stop)
             for index in before if is_backwards else after:

@@ -92,11 +92,9 @@ def plan_object(prompts: tuple[Prompt, ...], *, num_frames: int, cuts: tuple[int
 def plan_spans(
     prompts: tuple[Prompt, ...], *, num_frames: int, cuts: tuple[int, ...] = ()
 ) -> tuple[Span, ...]:
-    """Divide a clip among prompts.
+    """Divide a clip among prompts, at most one for each frame.
 
     Args:
-        prompts: at most one for each frame.
-        num_frames: of the clip.
         cuts: first frames of all scenes but the first, ascending.
 
     Returns:
@@ -125,27 +123,12 @@ def spans_at(spans: Sequence[Span], frame_index: int) -> tuple[Span, ...]:
 
 
 def scene_at(index: int, *, cuts: Sequence[int], num_frames: int) -> range:
-    """The frames of the scene that a frame belongs to.
-
-    Args:
-        index: 0-based frame.
-        cuts: first frames of all scenes but the first, ascending.
-        num_frames: of the clip.
-    """
+    """The frames of the scene that a frame belongs to; `cuts` are the first frames of the other scenes."""
     first = max((cut for cut in cuts if cut <= index), default=0)
     return range(first, min((cut for cut in cuts if cut > index), default=num_frames))
 
 
 def nearest_confirmed(index: int, *, confirmed: Collection[int], scene: range) -> int | None:
-    """The frame with a prompt that is nearest to a frame of the same scene; the earlier of two.
-
-    Args:
-        index: 0-based frame.
-        confirmed: 0-based frames with a prompt.
-        scene: of the frame, from `scene_at`.
-
-    Returns:
-        0-based; None if the scene has no prompt.
-    """
+    """The frame with a prompt, in the same scene, that is nearest to a frame; the earlier of two."""
     near = [frame for frame in confirmed if frame in scene]
     return min(near, key=lambda frame: (abs(frame - index), frame), default=None)

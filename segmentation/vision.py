@@ -29,40 +29,20 @@ def reduction(image: NDArray[np.generic], long_side: int) -> float:
 
 
 def reduced(image: Frame, long_side: int, *, interpolation: int = cv2.INTER_AREA) -> Frame:
-    """A copy whose long side is at most so many pixels.
-
-    Args:
-        image: (H, W, 3) or (H, W) uint8.
-        long_side: in pixels, from 1.
-        interpolation: as `cv2.resize` takes it.
-    """
+    """A copy, with a long side of at most so many pixels, of an (H, W, 3) or (H, W) uint8 image."""
     scale = reduction(image, long_side)
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), dtype=np.uint8)
 
 
 def resized(mask: FrameMask, image: Frame | FrameMask) -> FrameMask:
-    """The mask in the size of an image.
-
-    Args:
-        mask: (H, W) bool.
-        image: (h, w, 3) uint8 RGB or (h, w) bool; only its size counts.
-
-    Returns:
-        (h, w) bool.
-    """
+    """The mask in the size of an image or of another mask, (h, w) bool."""
     size = image.shape[1], image.shape[0]
     return np.asarray(cv2.resize(mask.astype(np.float32), size) > 0.5, dtype=np.bool_)
 
 
 def scaled(selection: Selection, frame: Frame, image: Frame) -> Selection:
-    """The selection in pixels of a reduced copy of its frame.
-
-    Args:
-        selection: in pixels of the frame.
-        frame: (H, W, 3) uint8 RGB.
-        image: (h, w, 3) uint8 RGB, the copy.
-    """
+    """A selection on a frame, (H, W, 3), in pixels of its reduced copy, (h, w, 3)."""
     across, down = image.shape[1] / frame.shape[1], image.shape[0] / frame.shape[0]
     clicks = tuple(Click(each.x * across, each.y * down, each.is_positive) for each in selection.clicks)
     box = selection.box
@@ -73,10 +53,6 @@ def scaled(selection: Selection, frame: Frame, image: Frame) -> Selection:
 
 def optical_flow(source: Frame, target: Frame) -> Flow:
     """Dense displacement of every pixel of `source` towards `target`, by DIS on a reduced copy.
-
-    Args:
-        source: (H, W, 3) uint8 RGB.
-        target: (H, W, 3) uint8 RGB.
 
     Returns:
         (H, W, 2) float32 in pixels of the frame; zero where a frame is too small to compare.
@@ -97,12 +73,7 @@ def reduced_flow(source: Frame, target: Frame) -> Flow:
 
 
 def enlarged(flow: Flow, size: tuple[int, int]) -> Flow:
-    """A flow brought to another size of its frames, in pixels of that size.
-
-    Args:
-        flow: (h, w, 2) in pixels of a copy of the frames.
-        size: height and width wanted; smaller ones are fine.
-    """
+    """A flow brought to another size of its frames (height and width), in pixels of that size."""
     (rows, columns), (height, width) = flow.shape[:2], size
     if (rows, columns) == (height, width):
         return flow
@@ -142,11 +113,7 @@ def lengths(flow: Flow) -> NDArray[np.float32]:
 
 
 def describe_region(image: Frame, mask: FrameMask) -> NDArray[np.float64]:
-    """Four numbers that tell an object from a patch of something.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        mask: (H, W) bool, not empty.
+    """Four numbers that tell an object, where the mask is (not empty), from a patch of something.
 
     Returns:
         (4,): mean edge strength along the outline in [0, 1]; share of the outline on the frame's rim;
@@ -180,11 +147,7 @@ def ring_round(mask: FrameMask) -> NDArray[np.uint8]:
 
 
 def colour_histogram(image: Frame, mask: NDArray[np.generic]) -> NDArray[np.float32]:
-    """The colours of a part of an image.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        mask: (H, W), true or above 0 on the part.
+    """The colours of an image where an (H, W) mask is true or above 0.
 
     Returns:
         (6, 6, 6) shares that add up to 1; all 0 where the part is empty.

@@ -47,7 +47,6 @@ def describe_pixels(image: Frame, *, scale: float = 1.0) -> PixelFeatures:
     """The colour of every pixel, the mean colours round it, and how rough its surroundings are.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
         scale: of the breadths. It follows the size of the object, so that an object that comes nearer or
             goes away keeps its look.
 

@@ -136,8 +136,7 @@ def grown_from(image: Frame, *, features: PixelFeatures, point: Point, radius: f
     """The region that a disc round a point grows into: learned, cut, and learned again from the cut.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
-        features: (H, W, C) of it, from `describe_frame`.
+        features: (H, W, C) of the image, from `describe_frame`.
         point: the centre, in pixels.
         radius: in pixels.
 
@@ -164,11 +163,6 @@ def grown_from(image: Frame, *, features: PixelFeatures, point: Point, radius: f
 
 def moving_regions(image: Frame, *, motion: Motion, point: Point) -> list[FrameMask]:
     """Regions round a point that move against the background, each at least by some share of its motion.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        motion: of it.
-        point: in pixels.
 
     Returns:
         (H, W) bool each, connected, without holes, with the point; no region if nothing moves there.
@@ -199,13 +193,7 @@ def _moved_like(motion: Motion, point: Point) -> NDArray[np.float32] | None:
 def common_fate(
     regions: Sequence[FrameMask], *, image: Frame, motion: Motion, point: Point
 ) -> NDArray[np.float64]:
-    """How well each region agrees with the part that moves along with a point.
-
-    Args:
-        regions: (H, W) bool each.
-        image: (H, W, 3) uint8 RGB.
-        motion: of it.
-        point: in pixels.
+    """How well each of N regions agrees with the part that moves along with a point.
 
     Returns:
         (N,) F-measures in [0, 1] against the connected part that moves at least half as much as the point
@@ -234,12 +222,10 @@ def agreement(regions: Sequence[FrameMask]) -> NDArray[np.float64]:
 
 
 def score_region(image: Frame, mask: FrameMask, *, motion: Motion | None, any_size: bool = False) -> float:
-    """How much a region looks like a whole object; comparable within one image.
+    """How much a region, which is not empty, looks like a whole object; comparable within one image.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
-        mask: (H, W) bool, not empty.
-        motion: of the image; None where it is unknown.
+        motion: of the image; None if unknown.
         any_size: ignore size and contact with the frame, because the user's box gives both.
     """
     counts = (1, 0, 0, 1) if any_size else (1, 1, 1, 1)

@@ -62,7 +62,6 @@ class OutlineTracker:
         """The object on the next frame; learns from the answer.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
             mask: (H, W) bool, as the motion carried it.
             disagreement: (H, W) pixels by which the motion there and back differ.
 
@@ -118,12 +117,8 @@ def cut_by_odds(image: Frame, odds: NDArray[np.float32], *, undecided: FrameMask
     """The cut that agrees with the odds of each pixel and runs along the edges of the image.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
         odds: (H, W) log odds that a pixel belongs to the object.
         undecided: (H, W) bool; elsewhere the sign of the odds stands.
-
-    Returns:
-        (H, W) bool.
     """
     marked = odds > 0
     if not undecided.any() or marked.all() or not marked.any():
@@ -187,12 +182,7 @@ def refine_outline(image: Frame, mask: FrameMask, *, reach: int) -> FrameMask:
     """Draw the outline of a mask to the colour edges near it.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
-        mask: (H, W) bool.
         reach: pixels that the outline may move either way.
-
-    Returns:
-        (H, W) bool.
     """
     if mask.all() or not mask.any():
         return mask
