@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import groupby, pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -31,6 +32,7 @@ from benchmarks.containers import (
     wrong_reads,
 )
 from dreammotion_core import VideoError, read_video, write_video
+from dreammotion_core.media.decoding import OpenClip
 from dreammotion_core.media.video import probe_video
 from dreammotion_core.values import AudioTrack, Video
 
@@ -544,3 +546,18 @@ def test_a_file_that_grows_is_read_as_it_was(tmp_path: Path) -> None:
     path.write_bytes(whole)
 
     assert numbers(read_video(path))[: len(before) - 1] == before[:-1]
+
+
+def test_no_more_is_decoded_than_the_range_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_clip(tmp_path / "clip.mp4", range(250), *H264)
+    frames, decoded = OpenClip.frames, list[int]()
+
+    def counted(self: OpenClip, *arguments: Any) -> Iterator[Any]:
+        for frame in frames(self, *arguments):
+            decoded.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(OpenClip, "frames", counted)
+    read_video(path, start_frame=100, max_frames=4)
+
+    assert len(decoded) < 60
