@@ -169,17 +169,16 @@ def linked(graph: Graph, source: FilterContext, *filters: tuple[str, str]) -> Gr
 
 
 def filtered(graph: Graph, frames: Iterable[Any]) -> Iterator[Any]:
-    """What comes out of a graph for frames that go in."""
+    """What comes out of a graph for frames that go in, until it wants no more."""
     for frame in chain(frames, [None]):
+        graph.push(frame)
         try:
-            graph.push(frame)
+            while True:
+                yield graph.pull()
+        except BlockingIOError:
+            continue
         except EOFError:
             return
-        while True:
-            try:
-                yield graph.pull()
-            except (BlockingIOError, EOFError):
-                break
 
 
 def _display_matrix(frame: VideoFrame) -> NDArray[np.float64]:

@@ -110,6 +110,7 @@ class OpenClip:
         container: from PyAV.
         video, audio: the streams that players play; no audio where none can be decoded.
         is_counted: whether the n-th picture on screen takes the n-th time of the packets.
+        is_sought: whether its packets begin elsewhere than at the begin of the file.
         end: seconds on the clock up to which packets came so far.
         num_jumps: how often the clock was set anew so far.
         num_failures: packets that could not be decoded so far.
@@ -122,8 +123,18 @@ class OpenClip:
         self.is_counted = (
             container.format.name in _WITHOUT_DISPLAY_TIMES and self.video.codec_context.has_b_frames
         )
+        self.is_sought = False
         self.end = Fraction(0)
         self.num_jumps = self.num_failures = 0
+
+    def seek(self, moment: Fraction) -> None:
+        """Go near a moment in seconds: to a key picture before it, or anywhere in a file without an index.
+
+        Raises:
+            FFmpegError: if the file cannot be sought in.
+        """
+        self.container.seek(int(moment / self.video.time_base), stream=self.video)
+        self.is_sought = True
 
     def packets(self) -> Iterator[Packet[Any]]:
         """The packets of both streams. Where the clock is set anew, as between joined segments, it goes on.
@@ -173,7 +184,7 @@ class OpenClip:
         """
         decoder = _picture_decoder(stream) if stream is self.video else stream.codec_context
         order: deque[int | None] = deque()
-        time, duration = 0, 0
+        time, duration = None if self.is_sought else 0, 0
         packets = self.packets() if packets is None else packets
         for packet in chain((packet for packet in packets if packet.stream_index == stream.index), [None]):
             if packet is not None:
@@ -187,8 +198,12 @@ class OpenClip:
                 stated = frame.dts if frame.pts is None else frame.pts
                 if self.is_counted and stream is self.video:
                     stated = order.popleft()
-                frame.pts = time + duration if stated is None else stated
-                time, duration = frame.pts, frame.duration or duration
+                if stated is None and time is not None:
+                    stated = time + duration
+                if stated is None:
+                    continue
+                frame.pts = time = stated
+                duration = frame.duration or duration
                 frame.time_base = stream.time_base
                 yield frame
 
@@ -245,6 +260,7 @@ class Clip:
         num_undecodable: pictures before the first that can be decoded.
         lost: (m,) int64, the frames beside which the file is said to lack data.
         can_seek: whether reading may begin in the middle.
+        settling: seconds after seeking for which times may be wrong.
         first: its first picture.
         pixel_aspect: width of a pixel divided by its height.
         has_sound: whether it has sound that can be decoded.
@@ -261,6 +277,7 @@ class Clip:
     num_undecodable: int
     lost: NDArray[np.int64]
     can_seek: bool
+    settling: int
     first: VideoFrame
     pixel_aspect: float
     has_sound: bool
@@ -324,6 +341,7 @@ def examine(path: Path) -> Clip:
             num_frames=max(int(slots[-1]) + 1, round(length * rate)),
             lost=np.rint((lost - first.pts) * float(tick * rate)).astype(np.int64),
             can_seek=has_times and not source.num_jumps and not source.is_counted,
+            settling=2 if source.container.format.name == "mpeg" else 0,
             first=first,
             pixel_aspect=float(stream.sample_aspect_ratio or 1),
             has_sound=source.audio is not None,
@@ -368,8 +386,9 @@ def _constant_rate(seconds: NDArray[np.floating[Any]], tick: float, stated: Sequ
         The first of these and of the usual rates at which pictures follow each other from frame to frame; of
         an uneven recording the lowest at which next to none is lost.
     """
-    candidates = *((rate, 0.25) for rate in stated), *((rate, 0.1) for rate in _USUAL_RATES)
-    for rate, tolerance in candidates:
+    candidates = [*((rate, 0.25) for rate in stated), *((rate, 0.1) for rate in _USUAL_RATES)]
+    typical = float(np.median(np.diff(seconds)))
+    for rate, tolerance in sorted(candidates, key=lambda rate: abs(1 / rate[0] - typical) > 1.001 * tick):
         slots = np.rint(seconds * float(rate))
         steps = np.diff(slots)
         error = np.abs(seconds - slots / float(rate)).max()
@@ -403,6 +422,8 @@ def _missing_end(source: OpenClip, end: int) -> Iterator[Notice]:
     stated = 0.0
     if container.format.name.startswith("mov") and stream.duration:
         stated = float((stream.start_time + stream.duration) * stream.time_base)
+    elif container.format.name == "avi":
+        stated = float(stream.frames * stream.time_base)
     elif container.format.name.startswith(("matroska", "flv")) and container.duration and is_alone:
         stated = (container.start_time + container.duration) / av.time_base
     missing = stated - float(max(end * stream.time_base, source.end))
@@ -540,11 +561,11 @@ class Reading:
     def _frames_from(self, moment: Fraction, stream_of: Callable[[OpenClip], Any]) -> Iterator[Any]:
         """Frames from one on that begins by a moment. Seeking is checked, since many files lack an index."""
         clip = self._clip
+        moment -= clip.settling
         for lead in (0, 10) if clip.can_seek and moment > clip.begin else ():
             with opened_clip(clip.path) as source:
                 try:
-                    target = int((moment - lead) / source.video.time_base)
-                    source.container.seek(target, stream=source.video)
+                    source.seek(moment - lead)
                 except av.FFmpegError:
                     break
                 frames = source.frames(stream_of(source))
