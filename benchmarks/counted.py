@@ -1,162 +1,292 @@
-"""What a step of the exact published configurations must cost anywhere: ``python -m benchmarks.counted``.
+"""What an edit with each published model costs at least, on any device: ``python -m benchmarks.counted``.
 
-Operations and memory are counted on tensors without values (`counting`), so that no GPU and no weights are
-needed; `benchmarks.gpu` measures the same on a GPU.
+Operations and memory are counted on tensors without values, so that no device and no weights are needed:
+for the exact configurations, at their own number of frames and size, in the precision that a GPU computes in
+by default. Each model is counted with the usual options, with those of `LoadOptions.low_memory`, and with
+the step of a plain port of the paper (`benchmarks.step`). The text encoder, the autoencoder, a step and the
+later stages of a cascade work one after the other; the largest decides, with the weights that lie beside it.
+These figures are the `memory_bytes` of `dreammotion_core/models/catalog.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
+from torch import nn
 
+from benchmarks.arguments import frames_of
 from benchmarks.cost.counting import Counter, fake_device
-from benchmarks.cost.models import CASES, MODELS, STRIDE, StepInputs, random_inputs
-from benchmarks.cost.reference import naive_step
+from benchmarks.cost.models import (
+    IMAGE_PARTS,
+    MODELS,
+    NUM_TOKENS,
+    PUBLISHED,
+    STRIDE,
+    TEXT_WIDTH,
+    StepInputs,
+    as_loaded,
+    published_cascade,
+    random_inputs,
+    t5,
+)
+from benchmarks.step import naive_step
 from dreammotion_core import LoadOptions
 from dreammotion_core.method.editing import distill_step
 from dreammotion_core.method.prior import Backend
+from dreammotion_core.models.cascade.stages import KEY_FRAME_STEP, Guidance, PixelStage, networks
+from dreammotion_core.models.catalog import KNOWN_MODELS, SHOW_1
+from dreammotion_core.models.unet3d import UNet3DBackend
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
 
 COLUMNS = (
     "model",
     "frames",
-    "TFLOP: forward",
+    "size",
+    "precision",
+    "options",
+    "TFLOP a step",
+    "/ 5 forwards",
+    "GB: text",
+    "clip",
     "step",
-    "step / 5 forwards",
-    "naive step",
-    "GB: weights",
-    "step",
-    "checkpointed step",
-    "naive step",
-    "beyond the weights: step / naive",
+    "later stages",
+    "**most**",
 )
 
 
-@dataclass(frozen=True)
-class Counted:
-    """Operations and memory of a step.
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """What an edit needs of a device.
 
     Attributes:
-        flops: floating-point operations.
-        peak_bytes: memory of all tensors at the highest point, weights included.
-        weight_bytes: memory of the denoiser's weights.
+        text_bytes: held at the highest point while the prompts are encoded.
+        clip_bytes: while the autoencoder encodes or decodes; 0 where it does neither.
+        step_bytes: during an optimisation step.
+        later_bytes: during the later stages of a cascade; 0 without.
+        step_flops: floating-point operations of a step.
+        forward_flops: of one forward pass.
     """
 
-    flops: int
-    peak_bytes: int
-    weight_bytes: int
+    text_bytes: int
+    clip_bytes: int
+    step_bytes: int
+    later_bytes: int = 0
+    step_flops: int
+    forward_flops: int
 
     @property
-    def step_bytes(self) -> int:
-        """Memory at the highest point beyond the weights."""
-        return self.peak_bytes - self.weight_bytes
+    def most_bytes(self) -> int:
+        """Memory at the highest point of all."""
+        return max(self.text_bytes, self.clip_bytes, self.step_bytes, self.later_bytes)
+
+
+Step = Callable[[Backend, StepInputs], object]
+
+
+def one_step(backend: Backend, inputs: StepInputs) -> None:
+    """One step of the method; what is left of it dies at once."""
+    distill_step(backend, inputs.task, inputs.latents, inputs.timestep, inputs.noise)
+
+
+PROFILES: Sequence[tuple[str, Callable[..., LoadOptions], Step]] = (
+    ("usual", LoadOptions, one_step),
+    ("low memory", LoadOptions.low_memory, one_step),
+    ("usual, plain port", LoadOptions, naive_step),
+)
+"""What is compared: a name, options that take a precision, and the step."""
+COUNTED = [*PUBLISHED, SHOW_1.name]
 
 
 def main() -> None:
-    """Count every case and print one line of a table for each."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.counted", description=__doc__.split("\n")[0])
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(CASES))
-    parser.add_argument("--frames", type=int, nargs="+", help="instead of each model's own numbers")
+    """Count every model with every profile and print one line of a table for each."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.counted",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--models", nargs="+", choices=COUNTED, default=COUNTED, metavar="NAME")
+    parser.add_argument(
+        "--frames", type=frames_of, nargs="+", metavar="N", help="instead of each model's own number"
+    )
     options = parser.parse_args()
     print(f"| {' | '.join(COLUMNS)} |\n{'| --- ' * len(COLUMNS)}|")
-    for model in options.models:
-        size, numbers = CASES.get(model, ((320, 576), (9,)))
-        for num_frames in options.frames or numbers:
-            print(row(model, num_frames, all_counted(model, size=size, num_frames=num_frames)), flush=True)
+    for name in options.models:
+        for num_frames in options.frames or [None]:
+            for line in lines(name, num_frames=num_frames):
+                print(line, flush=True)
 
 
-@dataclass(frozen=True)
-class AllCounted:
-    """What a line of the table compares."""
-
-    forward: Counted
-    step: Counted
-    checkpointed_step: Counted
-    naive_step: Counted
-
-
-def all_counted(model: str, *, size: tuple[int, int], num_frames: int) -> AllCounted:
-    """Count everything that a line compares.
-
-    Args:
-        model: a name of `MODELS`.
-        size: (height, width) of the clip in pixels.
-        num_frames: of the clip.
-    """
-    count = partial(counted, model=model, size=size, num_frames=num_frames)
-    return AllCounted(
-        count(_forward),
-        count(counted_step),
-        count(counted_step, gradient_checkpointing=True),
-        count(naive_step),
-    )
+def lines(name: str, *, num_frames: int | None = None) -> Iterator[str]:
+    """The lines of the table for a model of `COUNTED`; None takes its own number of frames."""
+    (spec,) = (spec for spec in KNOWN_MODELS if spec.name == name)
+    (height, width), num_frames = spec.resolution, num_frames or spec.num_frames
+    count = counted_cascade if name == SHOW_1.name else partial(counted_edit, name)
+    for profile, make_options, step in PROFILES:
+        options = make_options(torch_dtype=getattr(torch, spec.gpu_precision))
+        need = count(size=spec.resolution, num_frames=num_frames, options=options, step=step)
+        memory = (need.text_bytes, need.clip_bytes, need.step_bytes, need.later_bytes)
+        cells = (
+            name,
+            num_frames,
+            f"{width}x{height}",
+            spec.gpu_precision,
+            profile,
+            f"{need.step_flops / 1e12:.1f}",
+            f"{need.step_flops / need.forward_flops / 5:.2f}",
+            *(f"{value / 1e9:.1f}" if value else "" for value in memory),
+            f"**{need.most_bytes / 1e9:.1f}**",
+        )
+        yield f"| {' | '.join(map(str, cells))} |"
 
 
-def row(model: str, num_frames: int, counts: AllCounted) -> str:
-    """One line of the table."""
-    forward, step, naive = counts.forward, counts.step, counts.naive_step
-    tera = [each.flops / 1e12 for each in (forward, step, naive)]
-    giga = [each.peak_bytes / 1e9 for each in (step, counts.checkpointed_step, naive)]
-    cells = (
-        model,
-        num_frames,
-        f"{tera[0]:.2f}",
-        f"{tera[1]:.1f}",
-        f"{tera[1] / tera[0] / 5:.2f}",
-        f"{tera[2]:.1f}",
-        f"{step.weight_bytes / 1e9:.1f}",
-        *(f"{value:.1f}" for value in giga),
-        f"{step.step_bytes / naive.step_bytes:.2f}",
-    )
-    return f"| {' | '.join(map(str, cells))} |"
-
-
-def counted(
-    work: Callable[[Backend, StepInputs], object],
-    *,
-    model: str,
-    size: tuple[int, int],
-    num_frames: int,
-    gradient_checkpointing: bool = False,
-    torch_dtype: torch.dtype = torch.bfloat16,
-) -> Counted:
-    """Count some work of a model.
+def counted_edit(
+    name: str, *, size: Size, num_frames: int, options: LoadOptions, step: Step = one_step
+) -> Need:
+    """Count an edit.
 
     Args:
-        work: what to do.
-        model: a name of `MODELS`.
-        size: (height, width) of the clip in pixels.
+        name: of `PUBLISHED` and of `MODELS`.
+        size: of the clip.
         num_frames: of the clip.
-        gradient_checkpointing: as in `LoadOptions`.
-        torch_dtype: as in `LoadOptions`.
+        options: how the model is loaded.
+        step: one step of the method.
     """
-    options = LoadOptions(torch_dtype=torch_dtype, gradient_checkpointing=gradient_checkpointing)
+    model = MODELS[name]
     with fake_device():
-        backend = MODELS[model].build(device="cpu", options=options)
+        parts = {part: as_loaded(make, options.dtype) for part, make in PUBLISHED[name].items()}
+        backend: Any = model.build(device="cpu", options=options, parts=parts)
+        vae = getattr(backend, "vae", None) or backend.codec.vae
         inputs = random_inputs(
             backend,
-            text_shape=MODELS[model].text_shape,
+            text_shape=model.text_shape,
             num_frames=num_frames,
             latent_size=(size[0] // STRIDE, size[1] // STRIDE),
         )
-        with Counter() as counter:
-            counter.announce(backend.denoiser)
-            weight_bytes = counter.live_bytes
-            work(backend, inputs)
-    return Counted(counter.flops, counter.peak_bytes, weight_bytes)
+        # What lies on the device beside the part at work; see `Placement`.
+        resident = () if options.offload == "model" else (backend.denoiser, vae)
+        peak = partial(_peak, resident)
+        return Need(
+            text_bytes=peak(backend.text_encoder, _encoding(backend.text_encoder, model.text_shape[0])),
+            clip_bytes=max(
+                peak(vae, lambda: backend.encode_video(torch.zeros(num_frames, 3, *size))),
+                peak(vae, lambda: backend.decode_video(inputs.latents)),
+            ),
+            **_step_need(resident, backend, inputs, step),
+        )
 
 
-@torch.no_grad()
-def _forward(backend: Backend, inputs: StepInputs) -> None:
-    backend.predict_noise(inputs.latents, inputs.timestep, inputs.task.prompt_embeds.target)
+def counted_cascade(*, size: Size, num_frames: int, options: LoadOptions, step: Step = one_step) -> Need:
+    """Count an edit with Show-1; its later stages count by one pass of each network, guidance included.
+
+    Args:
+        size: of the clip.
+        num_frames: of the clip.
+        options: how the model is loaded.
+        step: one step of the method.
+    """
+    with fake_device():
+        of_last = {name: as_loaded(make, options.dtype) for name, make in IMAGE_PARTS.items()}
+        backend: Any = published_cascade(
+            options, text_encoder=as_loaded(t5, options.dtype), latent_parts=of_last
+        )
+        latent, pixel_networks = backend.stages.latent, networks(backend.stages)
+        offloads = options.offload == "model"
+        # The last stage sends its own parts away and knows nothing of those in pixels, and so do they.
+        kept_by_others = [pixel_networks[-1]] if offloads else [*pixel_networks, latent.denoiser, latent.vae]
+        in_pixels = [latent.vae] if offloads else kept_by_others
+        inputs = random_inputs(
+            backend,
+            text_shape=(NUM_TOKENS, TEXT_WIDTH),
+            num_frames=num_frames,
+            latent_size=backend.manifest.key_frames.size,
+        )
+        return Need(
+            text_bytes=_peak(in_pixels, backend.text_encoder, _encoding(backend.text_encoder, NUM_TOKENS)),
+            clip_bytes=0,  # key frames are only made smaller
+            later_bytes=max(
+                _pixel_stages_peak(backend, in_pixels),
+                _latent_stage_peak(latent, kept_by_others, size=size, num_frames=num_frames),
+            ),
+            **_step_need(in_pixels, backend, inputs, step),
+        )
 
 
-def counted_step(backend: Backend, inputs: StepInputs) -> None:
-    """One step; what is left of it dies at once."""
-    distill_step(backend, inputs.task, inputs.latents, inputs.timestep, inputs.noise)
+def _step_need(
+    resident: Sequence[nn.Module], backend: Backend, inputs: StepInputs, step: Step
+) -> dict[str, int]:
+    @torch.no_grad()
+    def forward() -> None:
+        backend.predict_noise(inputs.latents, inputs.timestep, inputs.task.prompt_embeds.target)
+
+    counter = _counted(resident, backend.denoiser, lambda: step(backend, inputs))
+    return {
+        "step_bytes": counter.peak_bytes,
+        "step_flops": counter.flops,
+        "forward_flops": _counted(resident, backend.denoiser, forward).flops,
+    }
+
+
+def _pixel_stages_peak(backend: Any, resident: Sequence[nn.Module]) -> int:
+    """Bytes for the hungriest of the stages that draw the frames in between and enlarge the clip."""
+    manifest, stages = backend.manifest, backend.stages
+    larger: Any = manifest.super_resolution
+    height, width = manifest.key_frames.size
+    large = (height * larger.scale, width * larger.scale)
+    of_pictures, of_clips = stages.super_resolution
+
+    @torch.no_grad()
+    def draw(stage: PixelStage, num_frames: int, size: Size, noise_level: int | None) -> None:
+        clip = torch.zeros(num_frames, stage.unet.config.in_channels, *size)
+        embeds = torch.zeros(1, NUM_TOKENS, TEXT_WIDTH)
+        stage._run_unet(clip, torch.tensor(500), Guidance(embeds, embeds, scale=2.0).embeds, noise_level)
+
+    return max(
+        _peak(resident, stage.unet, partial(draw, stage, num_frames, size, level))
+        for stage, num_frames, size, level in (
+            (stages.interpolation, KEY_FRAME_STEP + 1, manifest.key_frames.size, None),
+            (of_pictures, 1, large, larger.first_frame.noise_level),
+            (of_clips, larger.window, large, larger.noise_level),
+        )
+    )
+
+
+def _latent_stage_peak(
+    latent: UNet3DBackend, resident: Sequence[nn.Module], *, size: Size, num_frames: int
+) -> int:
+    """Bytes for the hungriest of the text encoder, the autoencoder and the network of the last stage."""
+    latents = torch.zeros(2, 4, num_frames, size[0] // STRIDE, size[1] // STRIDE)
+    embeds = torch.zeros(2, NUM_TOKENS, latent.denoiser.config.cross_attention_dim)
+    denoise = torch.no_grad()(partial(latent.predict_noise, latents, torch.tensor([500, 500]), embeds))
+    return max(
+        _peak(resident, latent.text_encoder, _encoding(latent.text_encoder, NUM_TOKENS)),
+        _peak(resident, latent.vae, partial(latent.encode_video, torch.zeros(num_frames, 3, *size))),
+        _peak(resident, latent.vae, partial(latent.decode_video, latents[:1])),
+        _peak(resident, latent.denoiser, denoise),
+    )
+
+
+def _encoding(text_encoder: nn.Module, num_tokens: int) -> Callable[[], object]:
+    tokens = torch.zeros(1, num_tokens, dtype=torch.long)
+    return torch.no_grad()(partial(text_encoder, tokens))
+
+
+def _peak(resident: Sequence[nn.Module], part: nn.Module, work: Callable[[], object]) -> int:
+    return _counted(resident, part, work).peak_bytes
+
+
+def _counted(resident: Sequence[nn.Module], part: nn.Module, work: Callable[[], object]) -> Counter:
+    """Count some work of a part, with the weights of the networks that stay on the device beside it."""
+    with Counter() as counter:
+        counter.announce(part, *resident)
+        work()
+    return counter
 
 
 if __name__ == "__main__":

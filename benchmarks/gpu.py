@@ -20,6 +20,7 @@ from benchmarks.arguments import count_of, device_of, frames_of
 from benchmarks.cost.counting import Counter
 from benchmarks.cost.models import CASES, MODELS, PRECISIONS, STRIDE, random_inputs
 from dreammotion_core import LoadOptions, MemorySourceCache, OutOfMemoryError
+from dreammotion_core.memory import MemoryMeter
 from dreammotion_core.method.editing import distill_step
 from dreammotion_core.method.source_cache import SourceBranch
 
@@ -31,7 +32,7 @@ PROFILES: Mapping[str, Mapping[str, bool]] = {
 
 
 @dataclass(frozen=True)
-class Cost:
+class StepCost:
     """What a step costs.
 
     Attributes:
@@ -39,7 +40,7 @@ class Cost:
         cached_seconds: of a step whose source branch is in the cache.
         forward_seconds: of one forward pass without gradients.
         flops: floating-point operations of a step, a multiplication and an addition counted as two.
-        peak_bytes: memory at the highest point of a step, weights included; 0 on a CPU.
+        peak_bytes: memory at the highest point of a step, weights included; on a CPU that of the process.
     """
 
     seconds: float
@@ -50,7 +51,7 @@ class Cost:
 
 
 def main() -> None:
-    """Measure every case and print one line of a table for each."""
+    """Print one line of a table for every case."""
     options = _parser().parse_args()
     device, dtype = torch.device(options.device), PRECISIONS[options.precision]
     peak = matrix_peak(device, dtype, size=options.matrix_size)
@@ -61,7 +62,7 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for model, size, num_frames in _cases(options):
         try:
-            cost = measured(
+            cost = step_cost(
                 model,
                 size=size,
                 num_frames=num_frames,
@@ -81,7 +82,7 @@ def main() -> None:
         )
 
 
-def measured(
+def step_cost(
     model: str,
     *,
     size: tuple[int, int],
@@ -89,14 +90,14 @@ def measured(
     device: torch.device,
     options: LoadOptions,
     repeats: int,
-) -> Cost:
-    """Build a model with random weights and measure a step of it.
+) -> StepCost:
+    """Build a model with random weights and take what a step of it costs.
 
     Args:
         model: a name of `MODELS`.
         size: (height, width) of the clip in pixels.
         num_frames: of the clip.
-        device: where.
+        device: of torch.
         options: precision and profile.
         repeats: of each timing; the median counts.
 
@@ -118,14 +119,14 @@ def measured(
         backend.predict_noise(inputs.latents, inputs.timestep, inputs.task.prompt_embeds.target)
 
     step()  # warms up, and compiles where asked for
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    meter = MemoryMeter(device)
+    meter.start()
     seconds = median_seconds(step, device=device, repeats=repeats)
-    peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    peak_bytes = meter.peak_bytes
     with Counter() as counter:
         step()
     step(source_branch=cache)
-    return Cost(
+    return StepCost(
         seconds=seconds,
         cached_seconds=median_seconds(partial(step, source_branch=cache), device=device, repeats=repeats),
         forward_seconds=median_seconds(forward, device=device, repeats=repeats),

@@ -1,17 +1,20 @@
 """What one optimisation step costs: ``python -m benchmarks.step``.
 
-Compares, in turn within one run because the machines it runs on are noisy, a plain port of the paper
+Four ways in turn within one run, because the machines it runs on are noisy: a plain port of the paper
 (`naive_step`), the real step, the real step that finds its source branch in the cache, and five forward
-passes without gradients: a step holds four predictions and one backward pass to the input, so that these
-are its floor. On a CPU, processor seconds are counted, which other work on the machine disturbs least.
+passes without gradients, the floor of a step with four predictions and one backward pass to the input. On a
+CPU, processor seconds are counted, which other work on the machine disturbs least.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -19,25 +22,29 @@ import torch
 from torch import Tensor
 
 from benchmarks.arguments import count_of, device_of, frames_of
-from benchmarks.cost.counting import peak_bytes
 from benchmarks.cost.models import MODELS, PRECISIONS, StepInputs, random_inputs
-from benchmarks.cost.reference import naive_step
 from dreammotion_core import LoadOptions, MemorySourceCache
+from dreammotion_core.memory import MemoryMeter
+from dreammotion_core.method.distillation import classifier_free_guidance, masked_direction
 from dreammotion_core.method.editing import distill_step
+from dreammotion_core.method.keys import KeyCapture
+from dreammotion_core.method.parameterization import add_noise
 from dreammotion_core.method.prior import Backend
+from dreammotion_core.method.similarity import spatial_matching_direct, temporal_matching
 from dreammotion_core.method.source_cache import SourceBranch
 from dreammotion_core.models.catalog import load_backend
+from dreammotion_core.models.placement import Checkpointing
 from dreammotion_core.values import StepLosses
 
 NAIVE, OURS, CACHED, FIVE = "naive step", "step", "step, source cached", "five forwards"
 COMPILED = "step, compiled"
 RATIOS = ((OURS, FIVE, 1.20), (OURS, NAIVE, 0.75), (CACHED, OURS, 0.80))
-"""What is divided by what, and the bar."""
+"""Pairs to divide, and the bar of each ratio."""
 MEMORY_BAR = 0.55
 
 
 def main() -> None:
-    """Time all, measure their memory, and print both with their ratios."""
+    """Print the seconds and the memory of each way, with their ratios."""
     options = _parser().parse_args()
     arguments = (options.model, options.frames, options.latents, options.device, options.precision)
     if options.compiled:
@@ -54,7 +61,7 @@ def main() -> None:
                 f"({min(ratios):.3f} to {max(ratios):.3f}); bar {bar:.2f}"
             )
     if not options.no_memory:
-        peaks = {name: peak_bytes(_work, name, *arguments) for name in (NAIVE, OURS)}
+        peaks = {name: peak_bytes(name, arguments) for name in (NAIVE, OURS)}
         for name, (before, beyond) in peaks.items():
             print(f"{name:>20}: {beyond / 2**20:7.0f} MiB beyond the {before / 2**20:.0f} MiB in use before")
         print(f"{OURS} / {NAIVE}, memory: {peaks[OURS][1] / peaks[NAIVE][1]:.3f}; bar {MEMORY_BAR:.2f}")
@@ -102,7 +109,7 @@ def prepared(
     *,
     compiles: bool = False,
 ) -> tuple[Backend, StepInputs]:
-    """A model and what a step of it takes."""
+    """A model, by its name in `MODELS` or in the catalog, and the inputs of a step."""
     options = LoadOptions(torch_dtype=PRECISIONS[precision], compile=compiles)
     if model in MODELS:
         backend = MODELS[model].build(device=device, options=options)
@@ -118,7 +125,7 @@ def prepared(
 
 
 def variants(backend: Backend, inputs: StepInputs) -> Mapping[str, Callable[[], object]]:
-    """What is compared, by name."""
+    """The ways that are compared, by name."""
     cache = SourceBranch(MemorySourceCache(device=backend.device), context="one run")
     step = _step(backend, inputs)
 
@@ -142,7 +149,7 @@ def _step(backend: Backend, inputs: StepInputs) -> partial[tuple[Tensor, StepLos
 def timed(
     work: Mapping[str, Callable[[], object]], *, repeats: int, device: str
 ) -> Mapping[str, list[float]]:
-    """Seconds of each, in turn, after one round that warms up and fills the cache."""
+    """Seconds of each way, in turn, after one round that warms up and fills the cache."""
     on_cpu = torch.device(device).type == "cpu"
     clock = time.process_time if on_cpu else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in work}
@@ -157,9 +164,100 @@ def timed(
     return seconds
 
 
-def _work(name: str, *arguments: object) -> Callable[[], object]:
-    """One of the variants, for a process of its own."""
-    return variants(*prepared(*arguments))[name]
+def peak_bytes(name: str, arguments: tuple[Any, ...]) -> tuple[int, int]:
+    """The memory that one way takes at its highest point, beyond what was in use before it.
+
+    The way runs in a process of its own, so that no other work has left memory behind that it could use
+    without asking for it. The C library of that process gives large blocks back at once: what it would keep
+    for later is not in use.
+
+    Args:
+        name: of `variants`.
+        arguments: of `prepared`.
+
+    Returns:
+        Bytes in use before the work, and bytes beyond them at its highest point.
+    """
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**16)  # read by the C library of the new process
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as process:
+        return process.submit(_peak_here, name, arguments).result()
+
+
+def _peak_here(name: str, arguments: tuple[Any, ...]) -> tuple[int, int]:
+    backend, inputs = prepared(*arguments)
+    work, meter = variants(backend, inputs)[name], MemoryMeter(backend.device)
+    meter.start()
+    before = meter.held_bytes
+    work()
+    return before, meter.peak_bytes - before
+
+
+def naive_step(backend: Backend, inputs: StepInputs) -> Tensor:
+    """A step as a plain port of the paper takes it, the measure that the real one is held against.
+
+    Every prediction is a pass of its own, the keys are taken in two more, the self-similarities are maps of
+    tokens by tokens, the parameters gather gradients that nobody reads, and every activation is kept.
+
+    Args:
+        backend: the video prior. Its parameters hold gradients until the step is over.
+        inputs: of the step.
+
+    Returns:
+        (1, C, f, h, w) gradient on the latents, the same as `distill_step` gives.
+    """
+    usual, backend.checkpointing = backend.checkpointing, Checkpointing((), options=LoadOptions())
+    try:
+        return _naive_gradient(backend, inputs)
+    finally:
+        backend.checkpointing = usual
+
+
+def _naive_gradient(backend: Backend, inputs: StepInputs) -> Tensor:
+    task, timestep = inputs.task, inputs.timestep
+    scales = backend.signal_and_noise(timestep, inputs.noise)
+    noisy_source = add_noise(task.source_latents, inputs.noise, *scales)
+    noisy = add_noise(inputs.latents, inputs.noise, *scales)
+    direction = masked_direction(
+        _guided(backend, inputs, noisy, task.prompt_embeds.target),
+        _guided(backend, inputs, noisy_source, task.prompt_embeds.source),
+        task.latent_mask,
+    )
+
+    variable = inputs.latents.detach().clone().requires_grad_()
+    backend.denoiser.requires_grad_(True)
+    try:
+        with torch.no_grad():
+            source_keys = _keys(backend, inputs, noisy_source, task.prompt_embeds.source)
+        keys = _keys(backend, inputs, add_noise(variable, inputs.noise, *scales), task.prompt_embeds.target)
+        spatial = torch.stack([spatial_matching_direct(keys[site], source_keys[site]) for site in keys])
+        temporal = torch.stack([temporal_matching(keys[site], source_keys[site]) for site in keys])
+        loss = task.config.spatial_weight * spatial.mean() + task.config.temporal_weight * temporal.mean()
+        loss.backward()
+        matching = variable.grad
+    finally:
+        backend.denoiser.requires_grad_(False)
+        backend.denoiser.zero_grad(set_to_none=True)
+    if task.latent_mask is not None:
+        matching = matching * task.latent_mask
+    return task.config.appearance_weight * direction + matching
+
+
+@torch.no_grad()
+def _guided(backend: Backend, inputs: StepInputs, noisy: Tensor, prompt_embeds: Tensor) -> Tensor:
+    negative = inputs.task.prompt_embeds.negative
+    return classifier_free_guidance(
+        backend.predict_noise(noisy, inputs.timestep, negative),
+        backend.predict_noise(noisy, inputs.timestep, prompt_embeds),
+        inputs.task.config.guidance_scale,
+    )
+
+
+def _keys(backend: Backend, inputs: StepInputs, noisy: Tensor, prompt_embeds: Tensor) -> Mapping[str, Tensor]:
+    capture = KeyCapture(backend.denoiser, inputs.task.key_sites, batch_size=1, num_frames=noisy.shape[2])
+    with capture:
+        backend.predict_noise(noisy, inputs.timestep, prompt_embeds)
+    return capture.keys()
 
 
 if __name__ == "__main__":

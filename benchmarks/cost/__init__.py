@@ -1,1 +1,1 @@
-"""What the cost benchmarks share: counted tensors, random models, a plain step to compare with."""
+"""What the cost benchmarks share: counted tensors, and models with random weights in exact shapes."""

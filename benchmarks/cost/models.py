@@ -1,16 +1,14 @@
-"""Denoisers of real families with random weights, built in code: what a step costs needs no training.
+"""Models with random weights in the shapes of published ones, and inputs of a step: cost needs no training.
 
-Only the denoiser has its real size. Autoencoder and text encoder, which no step calls, are as small as
-their classes allow.
-
-The autoencoders and text encoders of the published models, in their exact shapes; see `random_models`.
-
-Show-1 with random weights, all of its networks in their exact shapes; see `random_models`.
+`MODELS` are denoisers, three small ones and the exact published ones, with the smallest autoencoders and text
+encoders that their classes allow. `PUBLISHED` makes the exact parts beside them, `published_cascade` all of
+Show-1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -57,7 +55,18 @@ STRIDE = 8
 """Pixels per latent on each side, in all families here."""
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""What command lines call them."""
+"""Their names on command lines."""
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Within the block, new weights have this precision."""
+    found = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(found)
 
 
 @dataclass(frozen=True)
@@ -66,8 +75,8 @@ class RandomModel:
 
     Attributes:
         config: keyword arguments of its class; missing ones are that class's defaults.
-        backend_of: makes a backend of configuration and load options, with its weights where torch's
-            default device is; takes ``vae`` and ``text_encoder`` by keyword, instead of the smallest ones.
+        backend_of: makes a backend from configuration and load options, on torch's default device; takes
+            ``vae`` and ``text_encoder`` by keyword, in place of the smallest ones.
         text_shape: (L, D) of its text embeddings.
     """
 
@@ -82,23 +91,18 @@ class RandomModel:
         options: LoadOptions,
         parts: Mapping[str, Callable[[], nn.Module]] | None = None,
     ) -> Backend:
-        """A backend on a device, its weights random, the same at every call on one device.
+        """A backend with random weights, the same at every call on one device.
 
         Args:
-            device: where.
+            device: torch name.
             options: precision and profile.
             parts: make its ``vae`` and ``text_encoder``; None takes the smallest ones.
         """
         torch.manual_seed(0)
-        found = torch.get_default_dtype()
-        # Made where and as they shall be: the weights of large models would not fit twice.
-        torch.set_default_dtype(options.dtype)
-        try:
-            with torch.device(device):
-                made = {name: make() for name, make in (parts or {}).items()}
-                backend = self.backend_of(self.config, options, **made)
-        finally:
-            torch.set_default_dtype(found)
+        # Made on the device and in the precision wanted: the weights of large models would not fit twice.
+        with default_dtype(options.dtype), torch.device(device):
+            made = {name: make() for name, make in (parts or {}).items()}
+            backend = self.backend_of(self.config, options, **made)
         if torch.device(device).type != "cpu":
             backend.to(device)
         return backend
@@ -109,7 +113,7 @@ class StepInputs:
     """Everything that one optimisation step takes.
 
     Attributes:
-        task: what does not change from step to step.
+        task: the same in every step.
         latents: (1, C, f, h, w), a little away from the source.
         timestep: (1,).
         noise: (1, C, f, h, w).
@@ -134,7 +138,7 @@ def random_inputs(
     Args:
         backend: the video prior.
         text_shape: (L, D) of its text embeddings.
-        num_frames: frames of the clip, which may be more than those of the latents.
+        num_frames: frames of the clip; the latents may have fewer.
         latent_size: (h, w).
         config: settings; None takes the defaults.
     """
@@ -159,7 +163,7 @@ def _spec(family: str) -> ModelSpec:
         family=family,
         source="",
         licence="none needed",
-        description="For measuring.",
+        description="For counting and timing.",
         resolution=(320, 576),
         num_frames=8,
         max_frames=81,
@@ -216,18 +220,14 @@ def _cogvideox(
 
 
 def _smallest_encoder() -> CLIPTextModel:
-    """For models whose prompts are drawn instead of encoded."""
+    """The text encoder of models whose prompts are drawn instead of encoded."""
     width = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1}
     words = {"vocab_size": 3, "bos_token_id": 0, "eos_token_id": 1}
     return CLIPTextModel(CLIPTextConfig(**width, **words, num_hidden_layers=1))
 
 
 def empty_tokenizer(max_tokens: int) -> T5Tokenizer:
-    """One without words.
-
-    Args:
-        max_tokens: how many tokens of a prompt its model reads.
-    """
+    """A tokenizer without words, for a model that reads at most so many tokens."""
     return T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)], model_max_length=max_tokens)
 
 
@@ -254,9 +254,9 @@ MODELS: Mapping[str, RandomModel] = {
         (226, 4096),
     ),
 }
-"""Three small ones of the families, for a CPU, and the exact shapes of published models.
+"""A small model of each family, for a CPU, and the exact shapes of published ones.
 
-What is not given is as diffusers' classes have it, whose defaults are ZeroScope, Wan 14B and CogVideoX 2B.
+Missing values are the defaults of diffusers' classes, which are ZeroScope, Wan 14B and CogVideoX 2B.
 """
 
 CASES: Mapping[str, tuple[tuple[int, int], tuple[int, ...]]] = {
@@ -264,7 +264,7 @@ CASES: Mapping[str, tuple[tuple[int, int], tuple[int, ...]]] = {
     "wan-1.3b": ((480, 832), (17, 33)),
     "cogvideox-2b": ((320, 576), (17, 33)),
 }
-"""Exact model -> (height, width) of a clip in pixels, and numbers of frames to measure."""
+"""Exact model -> (height, width) of a clip in pixels, and numbers of frames."""
 
 _LARGE_T5 = {"d_model": 4096, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
 _LARGE_T5 |= {"feed_forward_proj": "gated-gelu"}
@@ -313,22 +313,24 @@ PUBLISHED: Mapping[str, Mapping[str, Callable[[], nn.Module]]] = {
     "cogvideox-2b": _COGVIDEOX_PARTS,
     "cogvideox-5b": _COGVIDEOX_PARTS,
 }
-"""Model -> what makes its autoencoder and text encoder; what is not given is as the classes have it."""
+"""Model -> makers of its autoencoder and text encoder; missing values are the defaults of the classes."""
 
 
 def as_loaded(make: Callable[[], nn.Module], torch_dtype: torch.dtype) -> Callable[[], nn.Module]:
-    """Makes a part beside a denoiser in the precision that loading gives it.
+    """A maker of an autoencoder or text encoder in the precision that loading gives it.
 
     Args:
-        make: makes an autoencoder or a text encoder.
+        make: makes the part.
         torch_dtype: of the denoiser.
     """
 
     def made() -> nn.Module:
-        part = _made(make, torch_dtype)
+        with default_dtype(torch_dtype):
+            part = make()
         if not isinstance(part, T5EncoderModel | UMT5EncoderModel):
-            return _made(make, outer_dtype(torch_dtype))
-        # In float16, transformers keeps these layers wide, whose values have no room in it.
+            with default_dtype(outer_dtype(torch_dtype)):
+                return make()
+        # In float16, transformers keeps the layers wide whose values have no room in it.
         wide = (part._keep_in_fp32_modules or ()) if torch_dtype == torch.float16 else ()
         for name, layer in part.named_modules():
             if name.rpartition(".")[-1] in wide:
@@ -338,19 +340,10 @@ def as_loaded(make: Callable[[], nn.Module], torch_dtype: torch.dtype) -> Callab
     return made
 
 
-def _made(make: Callable[[], nn.Module], torch_dtype: torch.dtype) -> nn.Module:
-    found = torch.get_default_dtype()
-    torch.set_default_dtype(torch_dtype)
-    try:
-        return make()
-    finally:
-        torch.set_default_dtype(found)
-
-
 TEXT_WIDTH = 4096
-"""Of the text encoder that all stages in pixels share."""
+"""Width of the text encoder that all stages of Show-1 in pixels share."""
 NUM_TOKENS = 77
-"""That all stages read."""
+"""Tokens that all stages read."""
 
 _COMMON: Mapping[str, Any] = {
     "act_fn": "gelu",
@@ -381,7 +374,7 @@ BASE: dict[str, Any] = {
     "layers_per_block": 3,
     "cross_attention_dim": 1280,
 }
-"""Configuration of the U-Net of the key frames; below, those of the later stages in pixels."""
+"""The U-Net of the key frames; below, those of the later stages in pixels."""
 INTERPOLATION = BASE | {"in_channels": 7}
 SUPER_RESOLUTION: dict[str, Any] = {
     **_COMMON,
@@ -398,7 +391,7 @@ SUPER_RESOLUTION: dict[str, Any] = {
     "time_embedding_dim": 768,
 }
 LATENT: dict[str, Any] = {}
-"""Of the last stage, which is as large as ZeroScope, the default of diffusers' class."""
+"""The U-Net of the last stage, which is as large as ZeroScope, the default of diffusers' class."""
 FIRST_FRAME = SUPER_RESOLUTION | {
     "block_out_channels": (160, 320, 640, 960, 1280),
     "layers_per_block": (2, 2, 3, 5, 5),
@@ -408,7 +401,7 @@ FIRST_FRAME = SUPER_RESOLUTION | {
 
 
 def as_image_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The same levels as diffusers' image U-Net spells them."""
+    """The same levels in the spelling of diffusers' image U-Net."""
     levels = {
         key: tuple(name.replace("3D", "2D") for name in config[key])
         for key in ("down_block_types", "up_block_types")
@@ -430,9 +423,7 @@ def published_cascade(
         text_encoder: makes the one that the stages in pixels share.
         latent_parts: make ``vae`` and ``text_encoder`` of the last stage.
     """
-    found = torch.get_default_dtype()
-    torch.set_default_dtype(options.dtype)
-    try:
+    with default_dtype(options.dtype):
         picture = as_image_config(FIRST_FRAME) | {"encoder_hid_dim_type": "text_proj"}
         stages = CascadeStages(
             key_frames=_stage(Show1UNet(**BASE)),
@@ -458,8 +449,6 @@ def published_cascade(
             stages=stages,
             options=options,
         )
-    finally:
-        torch.set_default_dtype(found)
 
 
 def _stage(unet: nn.Module) -> PixelStage:

@@ -1,13 +1,10 @@
-"""What the command ``metrics`` does. Deliberately absent: printing; text is handed on.
-
-What the command ``ablate`` does. Deliberately absent: printing; text is handed on.
-"""
+"""The commands ``metrics`` and ``ablate``, which yield text for `main` to print."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,19 +45,18 @@ from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.values import Mask, Notice, StepDone, Video
 
 Note = Callable[[Notice], None]
-"""Is told what the user should know, as it comes."""
+"""Takes what the user should know, as it comes."""
 
 
-def measured(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
+def run_metrics(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
     """Run ``metrics``.
 
     Args:
         options: of the command line.
-        note: is told what reading changed.
+        note: takes what reading changed.
 
     Yields:
-        A table in Markdown, and what could not be measured and why; also where the JSON cannot be written
-        then.
+        A table in Markdown, and what could not be measured and why. It comes before the JSON is written.
 
     Raises:
         InputError: if clips, masks or names cannot be used.
@@ -72,21 +68,29 @@ def measured(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
     _check_mask_grow(options)
     if options.json is not None:
         check_writable(options.json)
-    source, edited = _clips(options, note)
-    given = _mask(options.mask, source, note, options.object_index)
+    source, edited = _read_clips(options, note)
+    given = _read_mask(options.mask, source, note, options.object_index)
     measurements = evaluate_edit(
         source.frames,
         edited=edited.frames,
         mask=None if given is None else grown_mask(given, pixels=options.mask_grow),
         object_mask=given,
-        edited_mask=_mask(options.edited_mask, source, note, options.edited_object),
+        edited_mask=_read_mask(options.edited_mask, source, note, options.edited_object),
         target_prompt=options.target_prompt,
         names=options.metrics,
         instruments=given_instruments(options),
     )
-    if given is not None and not options.mask_grow and options.edited.is_dir():
-        _suggest_growing(measurements, note)
-    yield _listed(measurements)
+    changed = any(m.metric.name == "background_difference" and m.value for m in measurements)
+    # Frames, unlike a compressed video, hardly change by themselves.
+    if changed and not options.mask_grow and options.edited.is_dir():
+        text = "Pixels outside the mask changed. If the edit grew the mask, give the same --mask-grow."
+        note(Notice("grown", text))
+    rows = [
+        [heading(m), m.text, figure(m.source_value, digits=m.metric.digits), m.metric.question]
+        for m in measurements
+        if m.value is not None
+    ]
+    yield _with_reasons(["", "edit", "source itself", "what it says"], rows, {"": measurements})
     if options.json is not None:
         with written_atomically(options.json) as part:
             part.write_text(json.dumps([m.to_dict() for m in measurements], indent=2) + "\n", "utf-8")
@@ -118,7 +122,7 @@ def _check_target_prompt(prompt: str | None) -> None:
 
 
 def _check_mask_grow(options: argparse.Namespace) -> None:
-    # Has the limits of the setting.
+    # The limits are those of the setting.
     EditConfig(mask_grow=options.mask_grow)
     if options.mask_grow and options.mask is None:
         raise ConfigError(
@@ -126,16 +130,16 @@ def _check_mask_grow(options: argparse.Namespace) -> None:
         )
 
 
-def _clips(options: argparse.Namespace, note: Note) -> tuple[Video, Video]:
-    """Source and edit, the same moments of both."""
+def _read_clips(options: argparse.Namespace, note: Note) -> tuple[Video, Video]:
+    """The same moments of the source and of the edit."""
     if options.video.is_dir() and options.fps is not None:
         raise ConfigError(
             f"--fps resamples a source video, and {options.video} is a folder of frames, which are compared "
             "as they are; leave --fps out"
         )
-    edited = _clip(options.edited, note)
+    edited = _read_clip(options.edited, note)
     edited_fps = kept_fps(options.edited) if options.edited.is_dir() else edited.fps
-    source = _clip(
+    source = _read_clip(
         options.video,
         note,
         start_frame=options.start_frame,
@@ -148,14 +152,14 @@ def _clips(options: argparse.Namespace, note: Note) -> tuple[Video, Video]:
     return source, edited
 
 
-def _clip(path: Path, note: Note, **span: Any) -> Video:
+def _read_clip(path: Path, note: Note, **span: Any) -> Video:
     clip = read_folder(path, **span) if path.is_dir() else read_video(path, **span)
     _tell(clip.notices, path, note)
     return clip
 
 
 def _source_fps(options: argparse.Namespace, edited_fps: float | None) -> float | None:
-    """At which rate the source shows the same moments as the edit; None where a folder is as it is."""
+    """The rate at which the source shows the same moments as the edit; None reads a folder as it is."""
     if options.video.is_dir():
         kept = kept_fps(options.video)
         if kept is None or edited_fps is None or is_same_rate(kept, edited_fps):
@@ -174,7 +178,7 @@ def _source_fps(options: argparse.Namespace, edited_fps: float | None) -> float 
     return fps
 
 
-def _mask(path: Path | None, video: Video, note: Note, object_index: int | None) -> Mask | None:
+def _read_mask(path: Path | None, video: Video, note: Note, object_index: int | None) -> Mask | None:
     if path is None:
         if object_index is not None:
             raise ConfigError(f"object {object_index} was chosen of a mask that is not given; give its file")
@@ -184,53 +188,46 @@ def _mask(path: Path | None, video: Video, note: Note, object_index: int | None)
     return np.asarray(given.masks)
 
 
-def _suggest_growing(measurements: Sequence[Measurement], note: Note) -> None:
-    """Of frames, which were not compressed and so hardly change by themselves."""
-    if any(m.metric.name == "background_difference" and m.value for m in measurements):
-        text = (
-            "Pixels outside the mask changed. If the mask was grown for the edit, give the same --mask-grow."
-        )
-        note(Notice("grown", text))
-
-
 def _tell(notices: Iterable[Notice], path: Path, note: Note) -> None:
     for notice in notices:
         note(replace(notice, text=f"{path.name}: {notice.text}"))
 
 
-def _listed(measurements: Sequence[Measurement]) -> str:
-    rows = [
-        [heading(m), m.text, figure(m.source_value, digits=m.metric.digits), m.metric.question]
-        for m in measurements
-        if m.value is not None
-    ]
-    notes = [f"not measured: {reason}" for reason in missing_reasons({"": measurements})]
-    return "\n".join([markdown_table(["", "edit", "source itself", "what it says"], rows=rows), *notes])
+def check_ablate(options: argparse.Namespace) -> None:
+    """Refuse at once what would otherwise fail after the edits.
+
+    Raises:
+        ConfigError: if a variant or a metric is unknown.
+        OutputError: if the page could not be written.
+    """
+    known_variants(options.variants)
+    known_metrics(options.metrics)
+    check_writable(options.out)
 
 
-def ablated(
+def run_ablate(
     options: argparse.Namespace, *, pipe: DreamMotionPipeline, video: Video, mask: Mask, note: Note
 ) -> Iterator[str]:
-    """Run ``ablate`` on a loaded model and a selected object. What is finished is written whatever comes.
+    """Run ``ablate`` on a loaded model and a selected object. Stopped or failing, it writes what is finished.
 
     Args:
         options: of the command line.
         pipe: the model.
         video: the source clip.
         mask: (F, H, W) bool, the object.
-        note: is told what the edits have to say, and what was kept where one of them failed.
+        note: takes the notices of the edits, and what was kept where one of them failed.
 
     Yields:
-        A table in Markdown, also where the page cannot be written then; and where the page is.
+        A table in Markdown, before the page is written; and where the page is.
 
     Raises:
-        DreamMotionError: if an edit or a measure cannot be made.
+        DreamMotionError: if an edit or its evaluation fails.
         KeyboardInterrupt: with what was kept.
         OutputError: if the page cannot be written.
     """
     config = given_config(options, usual=pipe.spec.settings)
     for variant in known_variants(options.variants):
-        # Refused now, not when those before it have taken their time.
+        # Refused now, not after the edits before it.
         method_for(variant.of(config), backend=pipe.backend)
     results: list[VariantResult] = []
     events = run_ablation(
@@ -257,20 +254,8 @@ def ablated(
     yield f"\n{options.out}: {len(results)} variants side by side"
 
 
-def check_ablation(options: argparse.Namespace) -> None:
-    """Refuse what would fail only after the edits.
-
-    Raises:
-        ConfigError: if a variant or a measure is unknown.
-        OutputError: if the page could not be written.
-    """
-    known_variants(options.variants)
-    known_metrics(options.metrics)
-    check_writable(options.out)
-
-
 def _finished(events: Iterable[VariantEvent | VariantResult], note: Note) -> Iterator[VariantResult]:
-    """The finished variants as they come, with a bar for their steps; what several say is told once."""
+    """The finished variants as they come, with a bar for their steps; equal notices are told once."""
     told: set[Notice] = set()
     with tqdm(desc="ablate", unit="step", disable=None) as bar:
         for event in events:
@@ -288,12 +273,19 @@ def _finished(events: Iterable[VariantEvent | VariantResult], note: Note) -> Ite
 def _table(results: Sequence[VariantResult]) -> str:
     measured = {r.variant.label: r.measurements for r in results}
     header, rows, _ = measurement_cells(measured)
+    return _with_reasons(header, rows, measured)
+
+
+def _with_reasons(
+    header: Sequence[str], rows: Sequence[Sequence[str]], measured: Mapping[str, Sequence[Measurement]]
+) -> str:
+    """A table in Markdown, and why figures are missing."""
     notes = [f"not measured: {reason}" for reason in missing_reasons(measured)]
     return "\n".join([markdown_table(header, rows=rows), *notes])
 
 
 def _kept(results: Sequence[VariantResult], out: Path, video: Video) -> str:
-    """Write the page of what is finished, and say so; the figures themselves where it cannot be written."""
+    """Write the page of what is finished, and say so; give the figures where it cannot be written."""
     if not results:
         return "No variant was finished. Nothing was written."
     try:

@@ -1,11 +1,6 @@
-"""The command line: a second consumer of the same events as the page.
+"""The commands of ``python -m dreammotion_core``: a second consumer of the same events as the page.
 
-``python -m dreammotion_core --help`` explains it. Only this module prints; it and `cli_selecting` alone of
-the package know `segmentation`.
-
-Refuses a command line whose results would overwrite what it reads, or one another.
-
-What the command line says of steps and results of an edit.
+Results are printed to stdout; messages and progress bars go to stderr.
 """
 
 from __future__ import annotations
@@ -23,7 +18,7 @@ from diffusers.utils import logging as diffusers_logging
 from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
-from dreammotion_core.cli.evaluating import ablated, check_ablation, measured
+from dreammotion_core.cli.evaluating import check_ablate, run_ablate, run_metrics
 from dreammotion_core.cli.options import (
     build_parser,
     given_clip,
@@ -56,7 +51,6 @@ from dreammotion_core.values import (
     StageDone,
     Started,
     StepDone,
-    StepLosses,
     Video,
 )
 from segmentation import SegmentationError, SegmenterSpec, list_segmenters
@@ -72,13 +66,43 @@ _READ = {
 _WRITTEN = {"out": "--out", "frames_dir": "--frames-dir", "receipt": "--receipt", "json": "--json"}
 
 
-def given_receipt(options: argparse.Namespace) -> Path:
-    """Where the receipt of ``edit`` goes: beside the edited clip unless said otherwise."""
-    return options.receipt or options.out.with_suffix(".json")  # type: ignore[no-any-return]
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: the words after the program's name; None takes those of this process.
+
+    Returns:
+        The exit code: 0 done, 1 the model or the disk failed, 2 the input cannot be used, 130 stopped.
+    """
+    options = build_parser().parse_args(arguments)
+    commands = {
+        "edit": _edit,
+        "segment": _segment,
+        "preflight": _preflight,
+        "metrics": _metrics,
+        "ablate": _ablate,
+        "models": _models,
+    }
+    try:
+        check_places(options)
+        for note in settle_choices(options):
+            _say(f"Note: {note}")
+        commands[options.command](options)
+    except (DreamMotionError, SegmentationError) as error:
+        _say(f"Error: {error}")
+        is_about_input = isinstance(error, (InputError, ValueError))
+        return 2 if is_about_input else 1
+    except KeyboardInterrupt as stopped:
+        _say(str(stopped) or "Stopped. Nothing is left half-written.")
+        return 130
+    return 0
 
 
 def check_places(options: argparse.Namespace) -> None:
-    """Refuse early what would destroy an input or a result. Links do not hide that two places are one.
+    """Refuse a command whose results would overwrite what it reads, or one another.
+
+    Links do not hide that two places are one.
 
     Args:
         options: of any command.
@@ -90,7 +114,7 @@ def check_places(options: argparse.Namespace) -> None:
     read = _places(options, _READ)
     written = _places(options, _WRITTEN)
     if "receipt" in options:
-        written["--receipt"] = given_receipt(options)
+        written["--receipt"] = _receipt_path(options)
     for name, place in written.items():
         for what, path in read.items():
             if _is_same(place, path) or (place.suffix.lower() == ".png" and _is_same(place.parent, path)):
@@ -111,64 +135,21 @@ def _places(options: argparse.Namespace, names: dict[str, str]) -> dict[str, Pat
     return {said: path for said, path in given.items() if path is not None}
 
 
+def _receipt_path(options: argparse.Namespace) -> Path:
+    """Where the receipt of ``edit`` goes: beside the edited clip unless said otherwise."""
+    return options.receipt or options.out.with_suffix(".json")  # type: ignore[no-any-return]
+
+
 def _is_same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
     except OSError:
-        # At least one is not there yet.
+        # At least one does not exist yet.
         return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _lies_in(place: Path, folder: Path) -> bool:
     return Path(os.path.realpath(folder)) in Path(os.path.realpath(place)).parents
-
-
-def losses_words(losses: StepLosses) -> str:
-    """The losses of a step, for the bar."""
-    return f"V-DDS {losses.appearance:.3f}, S-SSM {losses.spatial:.4f}, T-SSM {losses.temporal:.4f}"
-
-
-def outside_words(output: EditOutput) -> str:
-    """What an edit did outside its mask, which is not the given one where it was grown."""
-    difference, grow = output.max_difference_outside, output.config.mask_grow
-    if difference is None:
-        return "the whole frame was edited"
-    resized = f", {'grown' if grow > 0 else 'shrunk'} by {abs(grow)} pixels" if grow else ""
-    changed = f"changed by up to {difference} of 255 levels" if difference else "unchanged"
-    return f"outside the mask{resized}: {changed}"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
-
-    Args:
-        arguments: the words after the program's name; None takes those of this process.
-
-    Returns:
-        The exit code: 0 done, 1 the model or the disk failed, 2 the input cannot be used, 130 stopped.
-    """
-    options = build_parser().parse_args(arguments)
-    commands = {
-        "edit": _edit,
-        "preflight": _preflight,
-        "segment": _segment,
-        "metrics": _metrics,
-        "ablate": _ablate,
-        "models": _models,
-    }
-    try:
-        check_places(options)
-        for note in settle_choices(options):
-            _say(f"Note: {note}")
-        commands[options.command](options)
-    except (DreamMotionError, SegmentationError) as error:
-        _say(f"Error: {error}")
-        is_about_input = isinstance(error, (InputError, ValueError))
-        return 2 if is_about_input else 1
-    except KeyboardInterrupt as stopped:
-        _say(str(stopped) or "Stopped. Nothing is left half-written.")
-        return 130
-    return 0
 
 
 def _edit(options: argparse.Namespace) -> None:
@@ -189,7 +170,21 @@ def _edit(options: argparse.Namespace) -> None:
         config=config,
     )
     output = _follow(events, video, options.out)
-    _write_results(options, output, selected)
+
+    receipt = build_receipt(
+        output,
+        source_path=options.video if options.video.is_file() else None,
+        start_frame=options.start_frame,
+        **(selected.record if selected else {}),
+    )
+    write_video(output.video, options.out)
+    write_receipt(receipt, _receipt_path(options))
+    if options.frames_dir is not None:
+        write_frames(output.frames, options.frames_dir, fps=output.video.fps)
+    print(
+        f"{options.out}: {len(output.video)} frames, {len(output.losses)} steps in {output.seconds:.0f} s, "
+        f"seed {output.config.seed}; {_describe_outside(output)}"
+    )
 
 
 def _selected(options: argparse.Namespace, video: Video) -> SelectedObject:
@@ -202,75 +197,17 @@ def _selected(options: argparse.Namespace, video: Video) -> SelectedObject:
     return selected
 
 
-def _metrics(options: argparse.Namespace) -> None:
-    for text in measured(options, note=_note):
-        print(text)
-
-
-def _ablate(options: argparse.Namespace) -> None:
-    check_one_way_to_select(options, uses_mask=True)
-    check_ablation(options)
-    video = given_clip(options, find_model(options.model))
-    selected = _selected(options, video)
-    for text in ablated(options, pipe=_pipeline(options), video=video, mask=selected.masks, note=_note):
-        print(text)
-
-
-def _preflight(options: argparse.Namespace) -> None:
-    model = find_model(options.model)
-    config, video = given_config(options, usual=model.settings), given_clip(options, model)
-    for found in measure_edit(_pipeline(options), video=video, config=config):
-        if isinstance(found, Trial):
-            verdict = "fits" if found.fits else "does not fit"
-            _say(f"{found.num_frames} frames at {found.grid[1]}x{found.grid[0]}: {verdict}")
-        else:
-            print("\n".join(describe_preflight(found)))
-
-
 def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
     with tqdm(desc="download", unit="B", unit_scale=True, disable=None, leave=False) as bar:
         for progress in download_model(options.model):
             bar.total = progress.total_bytes
             bar.update(progress.received_bytes - bar.n)
-    # Their bars for reading weights from the disk would hide the messages of this command.
+    # The libraries' bars for reading weights from the disk would hide the messages of the command.
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()
     return DreamMotionPipeline.from_pretrained(
         options.model, options=given_load_options(options), device=options.device
     )
-
-
-def _segment(options: argparse.Namespace) -> None:
-    check_mask_target(options.out)
-    video = given_clip(options)
-    for notice in video.notices:
-        _note(notice)
-    followed = follow_selection(options, video=video)
-    for note in followed.notes:
-        _say(f"Note: {note}")
-    write_masks(followed.stream(), options.out, fps=video.fps)
-    print(f"{options.out}: {len(video)} masks, the object covers {followed.coverage:.1%} of the frames")
-
-
-def _models(options: argparse.Namespace) -> None:
-    del options
-    print("Models (edit --model NAME; a hub id or a folder works too):")
-    for model in list_models():
-        _describe(model)
-    print("\nSegmenters (--segmenter NAME):")
-    for segmenter in list_segmenters():
-        _describe(segmenter)
-
-
-def _describe(spec: ModelSpec | SegmenterSpec) -> None:
-    size, need = f"{spec.size_bytes / 1e6:,.0f} MB" if spec.size_bytes else "no weights", ""
-    if isinstance(spec, SegmenterSpec):
-        state = spec.describe_readiness()
-    else:
-        state = "ready" if spec.is_ready() else "not ready: downloaded on first use"
-        need = f"; {words}" if (words := describe_memory(spec)) else ""
-    print(f"\n  {spec.name}  [{state}]\n    {spec.label}; {spec.licence}; {size}{need}; {spec.source}")
-    print(f"    {spec.description}")
 
 
 def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
@@ -282,8 +219,12 @@ def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
                 match event:
                     case Started():
                         bar.reset(total=event.num_steps)
-                    case StepDone():
-                        bar.set_postfix_str(losses_words(event.losses), refresh=False)
+                    case StepDone(losses=losses):
+                        bar.set_postfix_str(
+                            f"V-DDS {losses.appearance:.3f}, S-SSM {losses.spatial:.4f}, "
+                            f"T-SSM {losses.temporal:.4f}",
+                            refresh=False,
+                        )
                         bar.update()
                     case Preview():
                         latest = event
@@ -307,27 +248,78 @@ def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
 
 
 def _keep(latest: Preview | None, video: Video, out: Path) -> str:
+    """Write the latest preview, and say so."""
     if latest is None:
         return "Stopped before the first preview. Nothing was written."
     write_video(replace(video, frames=latest.frames), out)
     return f"Stopped. {out} shows the clip as of step {latest.step}."
 
 
-def _write_results(options: argparse.Namespace, output: EditOutput, selected: SelectedObject | None) -> None:
-    receipt = build_receipt(
-        output,
-        source_path=options.video if options.video.is_file() else None,
-        start_frame=options.start_frame,
-        **(selected.record if selected else {}),
-    )
-    write_video(output.video, options.out)
-    write_receipt(receipt, given_receipt(options))
-    if options.frames_dir is not None:
-        write_frames(output.frames, options.frames_dir, fps=output.video.fps)
-    print(
-        f"{options.out}: {len(output.video)} frames, {len(output.losses)} steps in {output.seconds:.0f} s, "
-        f"seed {output.config.seed}; {outside_words(output)}"
-    )
+def _describe_outside(output: EditOutput) -> str:
+    """How much the edit changed outside its mask, which may be grown."""
+    difference, grow = output.max_difference_outside, output.config.mask_grow
+    if difference is None:
+        return "the whole frame was edited"
+    resized = f", {'grown' if grow > 0 else 'shrunk'} by {abs(grow)} pixels" if grow else ""
+    changed = f"changed by up to {difference} of 255 levels" if difference else "unchanged"
+    return f"outside the mask{resized}: {changed}"
+
+
+def _segment(options: argparse.Namespace) -> None:
+    check_mask_target(options.out)
+    video = given_clip(options)
+    for notice in video.notices:
+        _note(notice)
+    followed = follow_selection(options, video=video)
+    for note in followed.notes:
+        _say(f"Note: {note}")
+    write_masks(followed.stream(), options.out, fps=video.fps)
+    print(f"{options.out}: {len(video)} masks, the object covers {followed.coverage:.1%} of the frames")
+
+
+def _preflight(options: argparse.Namespace) -> None:
+    model = find_model(options.model)
+    config, video = given_config(options, usual=model.settings), given_clip(options, model)
+    for found in measure_edit(_pipeline(options), video=video, config=config):
+        if isinstance(found, Trial):
+            verdict = "fits" if found.fits else "does not fit"
+            _say(f"{found.num_frames} frames at {found.grid[1]}x{found.grid[0]}: {verdict}")
+        else:
+            print("\n".join(describe_preflight(found)))
+
+
+def _metrics(options: argparse.Namespace) -> None:
+    for text in run_metrics(options, note=_note):
+        print(text)
+
+
+def _ablate(options: argparse.Namespace) -> None:
+    check_one_way_to_select(options, uses_mask=True)
+    check_ablate(options)
+    video = given_clip(options, find_model(options.model))
+    selected = _selected(options, video)
+    for text in run_ablate(options, pipe=_pipeline(options), video=video, mask=selected.masks, note=_note):
+        print(text)
+
+
+def _models(_options: argparse.Namespace) -> None:
+    print("Models (edit --model NAME; a hub id or a folder works too):")
+    for model in list_models():
+        _describe(model)
+    print("\nSegmenters (--segmenter NAME):")
+    for segmenter in list_segmenters():
+        _describe(segmenter)
+
+
+def _describe(spec: ModelSpec | SegmenterSpec) -> None:
+    size, need = f"{spec.size_bytes / 1e6:,.0f} MB" if spec.size_bytes else "no weights", ""
+    if isinstance(spec, SegmenterSpec):
+        state = spec.describe_readiness()
+    else:
+        state = "ready" if spec.is_ready() else "not ready: downloaded on first use"
+        need = f"; {words}" if (words := describe_memory(spec)) else ""
+    print(f"\n  {spec.name}  [{state}]\n    {spec.label}; {spec.licence}; {size}{need}; {spec.source}")
+    print(f"    {spec.description}")
 
 
 def _note(notice: Notice) -> None:

@@ -1,4 +1,4 @@
-"""From what the command line points at to masks. Deliberately absent: messages; they are returned."""
+"""From clicks, boxes and mask files on the command line to masks; what the user should know is returned."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from segmentation import (
 )
 
 _OBJECT = 1
-"""Number of the one object that the command line points at."""
+"""Number of the one object on the command line."""
 
 
 @dataclass(frozen=True, eq=False)
 class SelectedObject:
-    """Masks, and where they come from.
+    """Masks and their origin.
 
     Attributes:
         masks: (F, H, W) bool.
         notes: what the user should know about them.
-        record: for the receipt: ``selection`` and ``segmenter``; empty for masks from a file.
+        record: ``selection`` and ``segmenter`` for the receipt; empty for masks from a file.
     """
 
     masks: Mask
@@ -50,7 +50,7 @@ class SelectedObject:
 
 
 class FollowedObject:
-    """An object that was pointed at, followed through the clip; its masks are kept packed.
+    """An object followed through the clip; its masks are kept packed.
 
     Attributes:
         notes: what the user should know about it.
@@ -58,9 +58,9 @@ class FollowedObject:
         record: for the receipt.
 
     Args:
-        tracks: with all its masks.
-        project: with the object.
-        segmenter: name of what made the masks.
+        tracks: hold all masks.
+        project: holds the object.
+        segmenter: name of the one that made the masks.
     """
 
     def __init__(self, tracks: Tracks, project: Project, *, segmenter: str) -> None:
@@ -72,15 +72,15 @@ class FollowedObject:
 
     @property
     def coverage(self) -> float:
-        """Share of all pixels that the object covers, from 0 to 1."""
+        """Share of all pixels that the object covers, in [0, 1]."""
         return sum(self.areas) / self._tracks.frames[..., 0].size
 
     def stream(self) -> MaskStream:
-        """Its masks one at a time."""
+        """The masks one at a time."""
         return MaskStream(self._tracks.frames.shape[:3], np.dtype(np.bool_), self._masks())
 
     def selected(self) -> SelectedObject:
-        """Its masks all at once."""
+        """The masks all at once."""
         return SelectedObject(np.stack(list(self._masks())), self.notes, self.record)
 
     def _masks(self) -> Iterator[NDArray[np.bool_]]:
@@ -89,10 +89,10 @@ class FollowedObject:
 
 
 def given_selections(options: argparse.Namespace) -> tuple[Selection, ...]:
-    """What the options point at, one for each frame in the order of the frames; there may be none.
+    """The selections of the options, one a frame in the order of the frames; possibly none.
 
     Raises:
-        SelectionError: if there are two boxes on a frame.
+        SelectionError: if a frame has two boxes.
     """
     clicks: dict[int, list[Click]] = {}
     boxes: dict[int, Box] = {}
@@ -111,10 +111,10 @@ def given_selections(options: argparse.Namespace) -> tuple[Selection, ...]:
 
 
 def check_one_way_to_select(options: argparse.Namespace, *, uses_mask: bool) -> None:
-    """Refuse an edit of nowhere in particular, and one of two places.
+    """Refuse an edit without a place, and one with two.
 
     Raises:
-        ConfigError: unless exactly one of pointing, a mask file and the whole frame was chosen.
+        ConfigError: unless exactly one of clicks or boxes, a mask file and the whole frame was chosen.
     """
     if options.object_index is not None and options.mask is None:
         raise ConfigError("--object chooses an object of a mask file; give the file with --mask")
@@ -139,10 +139,10 @@ def read_given_mask(options: argparse.Namespace, *, video: Video) -> SelectedObj
 
 
 def follow_selection(options: argparse.Namespace, *, video: Video) -> FollowedObject:
-    """The object that was pointed at, followed to the ends of its scenes.
+    """The object of the clicks and boxes, followed to the ends of its scenes.
 
     Raises:
-        SelectionError: if nothing was pointed at, or what was does not fit the clip.
+        SelectionError: if there are no clicks or boxes, or they do not fit the clip.
         MaskError: if nothing, or nearly everything, is selected on a frame.
     """
     segmenter = _segmenter(options)

@@ -543,7 +543,7 @@ def test_edit_without_saying_where_is_refused(
     ("words", "message"),
     [
         (["--click", "500,5"], "outside the 96x64 frame"),
-        (["--click", "9,20", "--click", "9,20@3"], "on frame 3 but the clip has 3"),
+        (["--click", "9,20", "--click", "9,20@3"], "the clip has no frame 3"),
         (["--click", "9,20", "--click", "9,20@-1"], "the frame number is -1"),
         (["--box", "1,1,9,9@2", "--box", "2,2,9,9@2"], "frame 2 has two boxes"),
         (["--click", "9,20", "--negative-click", "5,5@1"], "nothing is selected"),
