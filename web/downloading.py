@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 from web.views import format_seconds
 
-_SECONDS_BETWEEN_UPDATES = 0.3
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
@@ -83,14 +82,6 @@ class ProgressWords:
     def __init__(self, label: str) -> None:
         self._label = label
         self._started: tuple[float, int] | None = None
-        self._told = 0.0
-
-    def is_due(self) -> bool:
-        """Whether the latest words are old enough to be replaced."""
-        if time.monotonic() - self._told < _SECONDS_BETWEEN_UPDATES:
-            return False
-        self._told = time.monotonic()
-        return True
 
     def view(self, progress: Progress | None) -> dict[str, Any]:
         """Note and progress bar for the list."""

@@ -48,7 +48,16 @@ from web.models import Models
 from web.preflight import PREFLIGHT_PARTS, said, try_settings
 from web.runs import RUN_OUTPUTS, run_views
 from web.selection import follow, require_clip
-from web.views import Update, captioned, facts_view, format_seconds, losses_view, player_view, wait_for_device
+from web.views import (
+    Throttle,
+    Update,
+    captioned,
+    facts_view,
+    format_seconds,
+    losses_view,
+    player_view,
+    wait_for_device,
+)
 from web.visitors import Visitor, VisitorStore
 from web.wiring import message_of
 
@@ -214,8 +223,6 @@ EDIT_OUTPUTS = (
 )
 """Names of the components that an edit changes."""
 
-_SECONDS_BETWEEN_UPDATES = 0.3
-
 
 class Edits:
     """Runs edits for visitors, one at a time on the device.
@@ -290,7 +297,7 @@ class Edits:
             raise failure
 
     def _watch(self, job: EditJob, progress: EditProgress, stop: threading.Event) -> Iterator[Update]:
-        frames, preview, shown_at = job.clip.source_uris, None, time.monotonic()
+        frames, preview, throttle = job.clip.source_uris, None, Throttle()
         yield _running(job, progress, frames)
         with closing(job.events()) as events:
             for event in events:
@@ -300,9 +307,8 @@ class Edits:
                 if progress.preview is not None and progress.preview is not preview:
                     preview = progress.preview
                     frames = tuple(encode_frames(preview.frames))
-                elif time.monotonic() - shown_at < _SECONDS_BETWEEN_UPDATES:
+                elif not throttle.is_due():
                     continue
-                shown_at = time.monotonic()
                 yield _running(job, progress, frames)
 
 

@@ -5,7 +5,6 @@ What fits into memory: found by trying, said in plain words, and offered by one 
 
 from __future__ import annotations
 
-import html
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,7 +20,7 @@ from web.form import read_settings, whole_number
 from web.lending import HostedEditor
 from web.models import Models
 from web.selection import require_clip
-from web.views import Update, wait_for_device
+from web.views import Update, render, wait_for_device
 from web.visitors import Visitor, VisitorStore
 
 PREFLIGHT_PARTS = ("preflight", "preflight_use")
@@ -51,7 +50,7 @@ def try_settings(
 
 def said(text: str) -> Update:
     """A sentence where the verdict will stand."""
-    return {"preflight": f"<p>{html.escape(text)}</p>"}
+    return {"preflight": render("verdict", state="", verdict="", text=text)}
 
 
 def _tried(trial: Trial, clip: Clip) -> Update:
@@ -63,10 +62,9 @@ def _tried(trial: Trial, clip: Clip) -> Update:
 def _offered(found: Preflight, visitor: Visitor) -> Update:
     proposal = None if found.asked.fits else found.proposal
     visitor.proposal = None
-    sentences = describe_preflight(found)
+    verdict, *others = describe_preflight(found)
     state = "good" if found.asked.fits else "bad"
-    text = " ".join(html.escape(sentence) for sentence in sentences[1:])
-    update = {"preflight": f'<p data-state="{state}"><strong>{html.escape(sentences[0])}</strong> {text}</p>'}
+    update = {"preflight": render("verdict", state=state, verdict=verdict, text=" ".join(others))}
     if proposal is None:
         return update
     visitor.proposal = {
@@ -84,7 +82,8 @@ def borrowed(editor: HostedEditor, num_frames: int, config: EditConfig, visitor:
     loan = editor.loan(num_frames, config)
     text = loan.describe()
     state = "good" if loan.fits else "bad"
-    update = {"preflight": f'<p data-state="{state}">{html.escape(text[:1].upper() + text[1:])}</p>'}
+    text = text[:1].upper() + text[1:]
+    update = {"preflight": render("verdict", state=state, verdict="", text=text)}
     visitor.proposal = None
     if loan.is_for_all or not loan.steps:
         return update | {"preflight_use": gr.Button(visible=False)}

@@ -433,7 +433,7 @@ def test_a_judge_that_nobody_offers_is_not_asked() -> None:
 
     card = bench.measured("owner/name@main")[-1]["card"]
 
-    assert "There is no judge &#x27;owner/name@main&#x27;; choose one of: toybox-clip" in card
+    assert "There is no judge &#39;owner/name@main&#39;; choose one of: toybox-clip" in card
     assert set(bench.log.rows[0].figures) == {"background_difference"}
 
 
