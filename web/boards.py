@@ -1,9 +1,4 @@
-"""The ablation board: the visitor's edit with parts of the method switched off, side by side.
-
-What is known of a running ablation.
-
-How far an ablation is, as HTML.
-"""
+"""The ablation board: the visitor's edit with parts of the method switched off, side by side."""
 
 from __future__ import annotations
 
@@ -54,7 +49,7 @@ class BoardProgress:
 
     Attributes:
         variants: in the order in which they run.
-        results: of the finished ones.
+        results: of the finished variants.
         is_over: whether nothing runs any more.
         problem: why some figures are missing, in plain words; empty where none is.
     """
@@ -125,44 +120,30 @@ BOARD_OUTPUTS = ("canvas", "board_status", "board", "board_file", "board_stop")
 """Names of the components that a board changes."""
 
 MEASURES = tuple(name for name in METRICS if name not in ("frame_lpips", "mask_overlap"))
-"""Names of what is measured: all that needs neither another model nor another selection."""
+"""Measures that need neither another model nor another selection."""
 
 
+@dataclass(kw_only=True, eq=False)
 class Boards:
-    """Runs ablations for visitors, one at a time on the device that edits run on.
+    """Runs ablations for visitors, one at a time on the device that edits run on."""
 
-    Args:
-        visitors: who is here.
-        device: the line before the device, shared with the edits.
-        models: whose editors run the variants.
-        instruments: that measure them.
-    """
-
-    def __init__(
-        self,
-        *,
-        visitors: VisitorStore,
-        device: DeviceQueue,
-        models: Models,
-        instruments: SharedInstruments,
-    ) -> None:
-        self._visitors = visitors
-        self._device = device
-        self._models = models
-        self._instruments = instruments
+    visitors: VisitorStore
+    device: DeviceQueue
+    models: Models
+    instruments: SharedInstruments
 
     def run(
         self, *, token: str, source_prompt: Any, target_prompt: Any, judge: Any = None, **form: Any
     ) -> Iterator[Update]:
         """Run all variants of the edit that the form asks for, always by DreamMotion and with a selection."""
-        visitor = self._visitors.get(token)
-        clip, editor = require_clip(visitor), self._models.of(visitor)
+        visitor = self.visitors.get(token)
+        clip, editor = require_clip(visitor), self.models.of(visitor)
         prompts = read_prompts(source_prompt, target_prompt)
         config = read_settings(form, spec=editor.spec)
         clip.refinement = read_refinement(form)
         snapshot = clip.snapshot()
         check_choice(snapshot)
-        judge = self._instruments.check(judge)
+        judge = self.instruments.check(judge)
         progress = BoardProgress()
         with visitor.job() as stop:
             shown, hidden = gr.Button(visible=True), gr.DownloadButton(visible=False)
@@ -173,13 +154,13 @@ class Boards:
                 if not snapshot.is_followed:
                     yield _told(progress, "Stopped while following. Nothing was changed.")
                     return
-            with self._device.enter() as ticket:
+            with self.device.enter() as ticket:
                 for words in waiting(ticket, stop):
                     yield {} if words is None else _told(progress, words)
                 if not stop.is_set():
-                    self._models.make_room(editor)
+                    self.models.make_room(editor)
                     yield _told(progress, "Loading the model and what measures…")
-                    at_hand = self._instruments.get(judge)
+                    at_hand = self.instruments.get(judge)
                     progress.problem = at_hand.problem
                     events = self._events(editor, snapshot, prompts, config, at_hand.instruments)
                     yield from _watched(events, clip, progress, stop)

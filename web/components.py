@@ -1,11 +1,7 @@
-"""The browser components: each is a `gr.HTML` whose markup and script are files in static/.
+"""The browser components and the theme.
 
-The markup has no placeholders for values, because Gradio would rebuild it, and wipe the canvases, at
-every update; the scripts watch the value instead.
-
-Clips to try without having one at hand.
-
-Colours and type of the page: warm paper, ink, one accent. The details are in static/page.css.
+A component is a `gr.HTML` whose markup and script are files in static/. The markup has no placeholders for
+values, because Gradio would rebuild it, and wipe the canvases, at every update; the scripts watch the value.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""The parts of the page: which components each has, by name.
-
-The drawers under the canvas: what refines the masks, and what brings them in and out.
-
-The drawer of settings: each of an edit, as the first preset of the page sets it.
-"""
+"""The parts of the page: which components there are, by name, and where they stand."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""What a visitor's edits came to: a row each, kept while the page is open, and all of them as CSV.
-
-Figures of an edit in plain words, for people who never heard of any of the measures.
-
-The card of the latest run and the table of all, as HTML.
-"""
+"""The figures of a visitor's edits: a card for the latest, a table of all, and the same as CSV."""
 
 from __future__ import annotations
 
@@ -32,7 +27,7 @@ MEASURES = (
 """Names of what is measured of every run."""
 
 MOST_RUNS = 200
-"""That are remembered; the oldest go first."""
+"""Number of runs that are remembered; the oldest go first."""
 
 _FACTS = ("run", "clip", "clip_shows", "should_show", "method", "model", "seed", "steps", "seconds")
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -74,7 +69,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Unmeasured:
-    """A run whose clips are still held, because they are to be measured.
+    """A run that is still to be measured, with its clips.
 
     Attributes:
         run: the row.
@@ -127,7 +122,7 @@ class RunLog:
         return run
 
     def unmeasured(self) -> Iterator[Unmeasured]:
-        """What is still to be measured; each is handed out once, so that its clips can go afterwards."""
+        """The runs to measure; each is handed out once, so that its clips can go afterwards."""
         while self._unmeasured:
             yield self._unmeasured.pop(0)
 
@@ -345,7 +340,7 @@ def _against_source(found: Measurement, *, same: float) -> tuple[str, bool]:
 
 
 def _multiple(found: Measurement) -> float | None:
-    """Of the source's own flicker; None for other measures, and where the source has next to none."""
+    """A flicker in multiples of the source's; None for other measures and for sources that hardly flicker."""
     least, own = _STILL.get(found.metric.name), found.source_value
     if least is None or own is None or own <= least or found.value is None:
         return None
@@ -361,7 +356,7 @@ RUN_OUTPUTS = ("card", "runs", "runs_export")
 
 _BY_JUDGE = ("text_alignment", "frame_consistency")
 _EXPLAINED = {*_BY_JUDGE, "background_difference"}
-"""Whose absence is explained elsewhere: that of a judge by the run's problem, the last by its sentence."""
+"""Measures whose absence is explained elsewhere: by the run's problem, or by their own sentence."""
 
 
 def run_views(log: RunLog) -> dict[str, Any]:

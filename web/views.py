@@ -128,6 +128,6 @@ def captioned(clip: Clip, caption: str, **state: Any) -> Update:
 
 
 def wait_for_device(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterator[Update]:
-    """Wait until a ticket holds the device or the visitor has had enough, and say so in the player."""
+    """Wait until a ticket holds the device or the visitor stops waiting; the player says so."""
     for words in waiting(ticket, stop):
         yield {} if words is None else captioned(clip, words, progress=None if stop.is_set() else 0)
