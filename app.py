@@ -134,7 +134,8 @@ def prepare(
     try:
         segmenters = _segmenters(found, checkpoint)
     except SegmentationError as error:
-        found = found.without_segmenter(_forgiven(error, found, asked_by=found.segmenter.by))
+        asked_by = found.segmenter.by if checkpoint is None else "--checkpoint"
+        found = found.without_segmenter(_forgiven(error, found, asked_by=asked_by))
         segmenters = _segmenters(found, None)
     try:
         instruments = SharedInstruments(found.judges.value)

@@ -1,9 +1,4 @@
-"""The ablation board: the visitor's edit with parts of the method switched off, side by side.
-
-What is known of a running ablation.
-
-How far an ablation is, as HTML.
-"""
+"""The ablation board: the visitor's edit with parts of the method switched off, side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +8,6 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +38,9 @@ from web.lending import HostedEditor
 from web.models import Models
 from web.scoring import SharedInstruments
 from web.selection import follow, require_clip
-from web.views import Update, format_seconds
+from web.views import Throttle, Update, format_seconds, render
 from web.visitors import VisitorStore
 from web.wiring import message_of
-
-_SECONDS_BETWEEN_UPDATES = 0.3
 
 
 @dataclass
@@ -57,7 +49,7 @@ class BoardProgress:
 
     Attributes:
         variants: in the order in which they run.
-        results: of the finished ones.
+        results: of the finished variants.
         is_over: whether nothing runs any more.
         problem: why some figures are missing, in plain words; empty where none is.
     """
@@ -69,7 +61,6 @@ class BoardProgress:
     _step: int = 0
     _num_steps: int = 0
     _begun: float = 0.0
-    _told: float = 0.0
 
     def accept(self, event: VariantEvent | VariantResult) -> bool:
         """Take note of an event. True if a variant is finished by it."""
@@ -84,22 +75,16 @@ class BoardProgress:
                 self._step = event.event.step
         return False
 
-    def is_due(self) -> bool:
-        """Whether the latest words are old enough to be replaced."""
-        if time.monotonic() - self._told < _SECONDS_BETWEEN_UPDATES:
-            return False
-        self._told = time.monotonic()
-        return True
-
-    def end(self) -> None:
-        """Nothing runs any more."""
-        self.is_over = True
-
-    def share(self, index: int) -> float:
-        """How much of a variant is done, from 0 to 1."""
-        if index != len(self.results):
-            return float(index < len(self.results))
-        return self._step / self._num_steps if self._num_steps and not self.is_over else 0.0
+    def line(self, index: int) -> dict[str, Any]:
+        """A variant: its label, state, how much of it is done in per cent, and how far it is in words."""
+        state, percent = "waiting", 0
+        if index < len(self.results):
+            state, percent = "done", 100
+        elif index == len(self.results) and not self.is_over:
+            state = "running"
+            percent = round(100 * self._step / self._num_steps) if self._num_steps else 0
+        label, words = self.variants[index].label, self.words(index)
+        return {"label": label, "state": state, "percent": percent, "words": words}
 
     def words(self, index: int) -> str:
         """How far a variant is, in plain words."""
@@ -127,68 +112,38 @@ def status_html(progress: BoardProgress, *, words: str = "", is_problem: bool = 
         words: plain text.
         is_problem: whether the words say what went wrong.
     """
-    rows = "".join(_row(progress, index) for index in range(len(progress.variants)))
-    kind = ' class="dm-problem"' if is_problem else ""
-    return f'<div class="dm-variants"><ol>{rows}</ol><p role="status"{kind}>{escape(words)}</p></div>'
-
-
-def _row(progress: BoardProgress, index: int) -> str:
-    if index < len(progress.results):
-        state = "done"
-    elif index == len(progress.results) and not progress.is_over:
-        state = "running"
-    else:
-        state = "waiting"
-    percent = round(100 * progress.share(index))
-    return (
-        f'<li data-state="{state}"><span>{escape(progress.variants[index].label)}</span>'
-        f'<div class="dm-progress"><i style="width:{percent}%"></i></div>'
-        f"<output>{escape(progress.words(index))}</output></li>"
-    )
+    variants = [progress.line(index) for index in range(len(progress.variants))]
+    return render("progress", variants=variants, words=words, is_problem=is_problem)
 
 
 BOARD_OUTPUTS = ("canvas", "board_status", "board", "board_file", "board_stop")
 """Names of the components that a board changes."""
 
 MEASURES = tuple(name for name in METRICS if name not in ("frame_lpips", "mask_overlap"))
-"""Names of what is measured: all that needs neither another model nor another selection."""
+"""Measures that need neither another model nor another selection."""
 
 
+@dataclass(kw_only=True, eq=False)
 class Boards:
-    """Runs ablations for visitors, one at a time on the device that edits run on.
+    """Runs ablations for visitors, one at a time on the device that edits run on."""
 
-    Args:
-        visitors: who is here.
-        device: the line before the device, shared with the edits.
-        models: whose editors run the variants.
-        instruments: that measure them.
-    """
-
-    def __init__(
-        self,
-        *,
-        visitors: VisitorStore,
-        device: DeviceQueue,
-        models: Models,
-        instruments: SharedInstruments,
-    ) -> None:
-        self._visitors = visitors
-        self._device = device
-        self._models = models
-        self._instruments = instruments
+    visitors: VisitorStore
+    device: DeviceQueue
+    models: Models
+    instruments: SharedInstruments
 
     def run(
         self, *, token: str, source_prompt: Any, target_prompt: Any, judge: Any = None, **form: Any
     ) -> Iterator[Update]:
         """Run all variants of the edit that the form asks for, always by DreamMotion and with a selection."""
-        visitor = self._visitors.get(token)
-        clip, editor = require_clip(visitor), self._models.of(visitor)
+        visitor = self.visitors.get(token)
+        clip, editor = require_clip(visitor), self.models.of(visitor)
         prompts = read_prompts(source_prompt, target_prompt)
         config = read_settings(form, spec=editor.spec)
         clip.refinement = read_refinement(form)
         snapshot = clip.snapshot()
         check_choice(snapshot)
-        judge = self._instruments.check(judge)
+        judge = self.instruments.check(judge)
         progress = BoardProgress()
         with visitor.job() as stop:
             shown, hidden = gr.Button(visible=True), gr.DownloadButton(visible=False)
@@ -199,13 +154,13 @@ class Boards:
                 if not snapshot.is_followed:
                     yield _told(progress, "Stopped while following. Nothing was changed.")
                     return
-            with self._device.enter() as ticket:
+            with self.device.enter() as ticket:
                 for words in waiting(ticket, stop):
                     yield {} if words is None else _told(progress, words)
                 if not stop.is_set():
-                    self._models.make_room(editor)
+                    self.models.make_room(editor)
                     yield _told(progress, "Loading the model and what measures…")
-                    at_hand = self._instruments.get(judge)
+                    at_hand = self.instruments.get(judge)
                     progress.problem = at_hand.problem
                     events = self._events(editor, snapshot, prompts, config, at_hand.instruments)
                     yield from _watched(events, clip, progress, stop)
@@ -239,6 +194,7 @@ def _watched(
     stop: threading.Event,
 ) -> Iterator[Update]:
     failure: Exception | None = None
+    throttle = Throttle()
     try:
         with closing(events):
             for event in events:
@@ -247,7 +203,7 @@ def _watched(
                 if progress.accept(event):
                     board = asdict(ablation_board(progress.results, source=clip.video))
                     yield _told(progress) | {"board": board}
-                elif progress.is_due():
+                elif throttle.is_due():
                     yield _told(progress)
     except OutOfMemoryError as error:
         # A new one: the traceback of the old one holds on to what lies on the device.
@@ -255,7 +211,7 @@ def _watched(
     except Exception as error:
         # Also of one that nobody foresaw: what is finished must not be lost with it.
         failure = error
-    progress.end()
+    progress.is_over = True
     yield from _ended(progress, clip, failure)
     if failure is not None:
         raise failure

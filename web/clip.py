@@ -1,14 +1,7 @@
-"""The clip that a visitor works on, with what is selected on it.
+"""The clip that a visitor works on: its frames, the objects selected on it, and their masks.
 
-What is selected on a clip at one moment; it stays the same while the visitor goes on clicking.
-
-Gets the frame that a visitor looks at ready for a click, in the background.
-
-Only a frame on which the visitor stays, so that playing a clip prepares nothing, and one frame at a time.
-
-A file under a name of its own, so that it outlasts its first name.
-
-From the masks of the objects to what the edit changes: filled, steadied, joined, inverted.
+`Clip` goes on changing while its visitor clicks. `Snapshot` is what was selected at one moment: edits and
+exports are made from it. `edited_masks` gives the masks that an edit takes.
 """
 
 from __future__ import annotations
@@ -50,7 +43,7 @@ from web.form import Refinement
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """What an edit or an export is made from, so that all that comes of it is about the same objects.
+    """What is selected on a clip at one moment; everything that comes of an edit is about these objects.
 
     Attributes:
         video: the frames.
@@ -70,13 +63,13 @@ class Snapshot:
 
     @property
     def selected(self) -> tuple[TrackedObject, ...]:
-        """The objects about which something was said, those changed last at the end."""
+        """The objects with prompts, the latest change at the end."""
         objects = [each for each in self.project.objects if each.prompts]
         return tuple(sorted(objects, key=lambda each: each.last_change))
 
     @property
     def chosen(self) -> tuple[TrackedObject, ...]:
-        """The selected objects that the edit changes, those changed last at the end."""
+        """The selected objects that the edit changes, the latest change at the end."""
         return tuple(each for each in self.selected if each.number not in self.left_alone)
 
     @property
@@ -85,17 +78,19 @@ class Snapshot:
         return bool(self.selected) and self.tracks.num_missing(self.project) == 0
 
     def record(self) -> dict[str, Any]:
-        """What was said about the objects, and what the edit makes of them, as plain JSON values."""
+        """The prompts of the objects, and what the edit makes of them, as plain JSON values."""
         edited = [tracked.number for tracked in self.chosen]
         return describe_project(self.project) | {"edited": edited, "refinement": asdict(self.refinement)}
 
 
 PAUSE = 0.25
-"""Seconds that a visitor must stay on a frame; who has found what to click takes longer to get there."""
+"""Seconds on a frame before it is prepared; to find and click something takes longer."""
 
 
 class FramePreparer:
-    """Prepares what is looked at.
+    """Gets the frame that a visitor looks at ready for a click, in the background.
+
+    Only a frame on which the visitor stays is prepared, and one at a time: playing a clip prepares nothing.
 
     Args:
         prepare: does the work for a 0-based frame number, on a thread of its own.
@@ -129,15 +124,12 @@ class FramePreparer:
 
 
 class KeptFile:
-    """A second name for a visitor's file, or a copy; it is removed with the last reference to this object.
+    """A second name for an upload, or a copy; removed with the last reference to this object.
 
-    Gradio deletes uploads after an hour, whether they are open or not.
+    Gradio deletes uploads after an hour, open or not.
 
     Attributes:
         path: the second name, in a folder of its own.
-
-    Args:
-        original: the file.
 
     Raises:
         VideoError: if the file is gone or cannot be copied.
@@ -163,10 +155,10 @@ def _link_or_copy(original: Path, path: Path) -> None:
 
 
 MOST_REMARKS = 8
-"""That are remembered, each of several sentences."""
+"""Number of remarks that are remembered, each of several sentences."""
 
 MOST_REVIEWS = 32
-"""Objects, or states of one, whose health is remembered."""
+"""Number of objects, or states of one, whose health is remembered."""
 
 
 @dataclass(eq=False)
@@ -211,7 +203,7 @@ class Clip:
         self.preparer = _preparer_of(self)
 
     def reopen(self, segmenter: Segmenter) -> None:
-        """Go on with another segmenter: what was said stays, what was followed has to be followed anew."""
+        """Go on with another segmenter: prompts stay, masks that were followed are made anew."""
         tracks = Tracks(segmenter.open(self.video.frames), self.video.frames)
         # What is seen now stays until there is something to see in its place.
         for tracked in self.project.objects:
@@ -267,12 +259,12 @@ class Clip:
         return self.snapshot().is_followed
 
     def remark(self, texts: Sequence[str]) -> None:
-        """Say something about the objects as they are now; it is gone when they are taken back."""
+        """Add a remark about the objects as they are now; undoing them removes it."""
         self._remarks = [*self._remarks[1 - MOST_REMARKS :], (self.project, tuple(texts))]
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What was said about the objects as they are now or were before."""
+        """The remarks about the objects as they are now or were before."""
         states = (*self.history.past, self.project)
         said = (texts for about, texts in self._remarks if any(about is state for state in states))
         return tuple(dict.fromkeys(text for texts in said for text in texts))
@@ -293,7 +285,7 @@ class Clip:
 
 
 def _preparer_of(clip: Clip) -> FramePreparer:
-    """A preparer that holds the clip only weakly, so that a clip and its file go as soon as it is closed."""
+    """A preparer with a weak reference to the clip, so that a closed clip and its file go at once."""
     held = weakref.ref(clip)
 
     def prepare(frame_index: int) -> None:
@@ -306,14 +298,14 @@ def _preparer_of(clip: Clip) -> FramePreparer:
 
 
 def carry_over(old: Clip, new: Clip) -> int:
-    """Take the objects of a clip, and what was said about them, to another reading of the same file.
+    """Take the objects of a clip and their prompts to another reading of the same file.
 
     Args:
         old: as it was read.
         new: perhaps from another moment, at another rate or length; changed.
 
     Returns:
-        On how many frames something was said that the other reading does not have.
+        The number of frames with prompts that the other reading does not have.
     """
     project, lost = new.tracks.new_project(), set()
     for tracked in old.project.objects:
@@ -333,7 +325,7 @@ def carry_over(old: Clip, new: Clip) -> int:
 
 
 def _same_moment(frame_index: int, old: Clip, new: Clip) -> int | None:
-    """The number in another reading of a frame; None where that reading shows other moments."""
+    """A frame's number in another reading; None where that reading shows other moments."""
     place = (old.start_frame + frame_index) * new.video.fps / old.video.fps - new.start_frame
     index = round(place)
     # Rates such as 30000/1001 are no exact numbers.

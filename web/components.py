@@ -1,16 +1,11 @@
-"""The browser components: each is a `gr.HTML` whose markup and script are files in static/.
+"""The browser components and the theme.
 
-The markup has no placeholders for values, because Gradio would rebuild it, and wipe the canvases, at
-every update; the scripts watch the value instead.
-
-Clips to try without having one at hand.
-
-Colours and type of the page: warm paper, ink, one accent. The details are in static/page.css.
+A component is a `gr.HTML` whose markup and script are files in static/. The markup has no placeholders for
+values, because Gradio would rebuild it, and wipe the canvases, at every update; the scripts watch the value.
 """
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +16,7 @@ import gradio as gr
 
 from dreammotion_core import SYNCHRONISE, ModelSpec, read_video
 from web.encoding import encode_loop
+from web.views import render
 
 
 @dataclass(frozen=True)
@@ -105,20 +101,27 @@ def losses_plot(*, elem_id: str = "losses") -> gr.HTML:
 
 def examples_row(examples: Sequence[Example], *, elem_id: str = "examples") -> gr.HTML:
     """Moving pictures of the examples. Its value names the one that was clicked (event ``select``)."""
-    cards = "".join(_example_card(example) for example in examples)
     return gr.HTML(
         value=None,
-        html_template=f'<div class="dm-examples" role="group" aria-label="Examples">{cards}</div>',
+        html_template=render("examples", examples=[_example_card(example) for example in examples]),
         js_on_load=_read("examples.js"),
         elem_id=elem_id,
         visible=bool(examples),
     )
 
 
+def _example_card(example: Example) -> dict[str, str]:
+    video = read_video(example.path)
+    moving, still = (
+        encode_loop(frames, fps=video.fps, side=160) for frames in (video.frames, video.frames[:1])
+    )
+    return {"name": example.name, "title": example.source_prompt, "moving": moving, "still": still}
+
+
 def choice_list(label: str, *, elem_id: str) -> gr.HTML:
     """Things to choose from, that may have to be downloaded.
 
-    Takes the views of `web.segmenters` or `web.models`; its value names the choice (event ``select``), and
+    Takes the views of `web.pickers`; its value names the choice (event ``select``), and
     a download is ended by the event ``stop``.
 
     Args:
@@ -127,7 +130,7 @@ def choice_list(label: str, *, elem_id: str) -> gr.HTML:
     """
     return gr.HTML(
         value=None,
-        html_template=_read("picker.html").replace("{label}", label),
+        html_template=render("picker", label=label),
         js_on_load=_read("picker.js"),
         elem_id=elem_id,
     )
@@ -150,28 +153,7 @@ def masthead(model: ModelSpec) -> gr.HTML:
 
 def masthead_html(model: ModelSpec) -> str:
     """The masthead while a model is active."""
-    words = ", ".join(model.vocabulary or ())
-    vocabulary = f"<details><summary>The words it knows</summary><p>{html.escape(words)}</p></details>"
-    return _read("masthead.html").format(
-        model=html.escape(model.label),
-        licence=html.escape(model.licence),
-        description=html.escape(model.description),
-        vocabulary=vocabulary if words else "",
-    )
-
-
-def _example_card(example: Example) -> str:
-    video = read_video(example.path)
-    title = html.escape(example.source_prompt)
-    moving, still = (
-        encode_loop(frames, fps=video.fps, side=160) for frames in (video.frames, video.frames[:1])
-    )
-    return (
-        f'<button type="button" data-name="{html.escape(example.name)}" aria-label="Try: {title}">'
-        f'<picture><source srcset="{still}" media="(prefers-reduced-motion: reduce)">'
-        f'<img src="{moving}" alt="" draggable="false"></picture>'
-        f"<span>{title}</span></button>"
-    )
+    return render("masthead", model=model)
 
 
 def _read(name: str) -> str:

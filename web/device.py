@@ -16,7 +16,7 @@ LEFT_THE_LINE = "You left the line. Nothing was changed."
 
 
 class QueueFullError(Exception):
-    """Too many edits are waiting already."""
+    """Too many edits wait already."""
 
 
 class DeviceQueue:
@@ -54,14 +54,14 @@ class DeviceQueue:
             return max(0, self._tickets.index(ticket) + 1 - self._at_once)
 
     def wait_for(self, ticket: Ticket, *, seconds: float) -> bool:
-        """Wait until the ticket holds the device, at most so long. True if it does."""
+        """Wait until the ticket holds the device, for at most `seconds`. True if it does."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: self._tickets.index(ticket) < self._at_once, timeout=seconds
             )
 
     def remove(self, ticket: Ticket) -> None:
-        """Take a ticket out of the line, wherever it stands. Doing so twice does no harm."""
+        """Take a ticket out of the line, wherever it stands; a second time does nothing."""
         with self._changed:
             if ticket in self._tickets:
                 self._tickets.remove(ticket)
@@ -69,11 +69,11 @@ class DeviceQueue:
 
 
 def waiting(ticket: Ticket, stop: threading.Event) -> Iterator[str | None]:
-    """Wait until a ticket holds the device or the visitor has had enough.
+    """Wait until a ticket holds the device or the visitor stops waiting.
 
     Args:
         ticket: in the line.
-        stop: set by who has had enough.
+        stop: set to stop waiting.
 
     Yields:
         How many are before it, in plain words; None while that stays the same.
@@ -103,7 +103,7 @@ class Ticket:
         return self._queue.place_of(self)
 
     def wait(self, *, seconds: float) -> bool:
-        """Wait for the device, at most so long. True if it is held now."""
+        """Wait for the device, for at most `seconds`. True if it is held now."""
         return self._queue.wait_for(self, seconds=seconds)
 
     def leave(self) -> None:

@@ -1,4 +1,4 @@
-"""Choosing what may have to be downloaded first: what the lists of models and segmenters share."""
+"""One download at a time of each thing, and words for how far it is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 from web.views import format_seconds
 
-_SECONDS_BETWEEN_UPDATES = 0.3
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
@@ -31,7 +30,7 @@ class Progress(Protocol):
 
 @dataclass
 class OneAtATime:
-    """Lets one visitor at a time download a thing; the others wait for it and see how far it is.
+    """Lets one visitor at a time download a thing; the others wait and see how far it is.
 
     Attributes:
         latest: how far the download under way has come, by the name of the thing.
@@ -51,11 +50,11 @@ class OneAtATime:
     ) -> Generator[Progress | None, None, None]:
         """Download a thing, or wait until who downloads it already is done.
 
-        Closing the iterator stops the download, or the waiting; who waits longest then begins anew.
+        Closing the iterator stops the download, or the waiting; then the one who waits longest begins anew.
 
         Args:
             name: of the thing.
-            download: gives nothing where it is here already.
+            download: gives nothing if the thing is here already.
 
         Yields:
             How far it has come; None while nothing is known.
@@ -83,14 +82,6 @@ class ProgressWords:
     def __init__(self, label: str) -> None:
         self._label = label
         self._started: tuple[float, int] | None = None
-        self._told = 0.0
-
-    def is_due(self) -> bool:
-        """Whether the latest words are old enough to be replaced."""
-        if time.monotonic() - self._told < _SECONDS_BETWEEN_UPDATES:
-            return False
-        self._told = time.monotonic()
-        return True
 
     def view(self, progress: Progress | None) -> dict[str, Any]:
         """Note and progress bar for the list."""

@@ -1,9 +1,4 @@
-"""The edit itself: wait for the device, stream the events to the page, keep a result in any case.
-
-One edit: what was asked for, and what is known of it while it runs.
-
-Writes what a visitor may download: the clip and its receipt.
-"""
+"""The edit: waits for the device, streams to the page, and keeps a result in any case."""
 
 from __future__ import annotations
 
@@ -28,6 +23,8 @@ from dreammotion_core import (
     EditOutput,
     Finished,
     MaskError,
+    MeasuredClip,
+    MeasuredEdit,
     Notice,
     OutOfMemoryError,
     Preview,
@@ -48,7 +45,16 @@ from web.models import Models
 from web.preflight import PREFLIGHT_PARTS, said, try_settings
 from web.runs import RUN_OUTPUTS, run_views
 from web.selection import follow, require_clip
-from web.views import Update, captioned, facts_view, format_seconds, losses_view, player_view, wait_for_device
+from web.views import (
+    Throttle,
+    Update,
+    captioned,
+    facts_view,
+    format_seconds,
+    losses_view,
+    player_view,
+    wait_for_device,
+)
 from web.visitors import Visitor, VisitorStore
 from web.wiring import message_of
 
@@ -164,11 +170,12 @@ class EditJob:
         if progress.started is None or progress.preview is None:
             return None
         video, frames, mask = self.clip.video, progress.preview.frames, progress.started.mask
-        outside = np.zeros(frames.shape[:3], bool) if mask is None else ~mask
-        changes = np.abs(frames[outside].astype(np.int16) - video.frames[outside])
+        mask = np.ones(frames.shape[:3], bool) if mask is None else mask
+        measured = MeasuredEdit(source=MeasuredClip(video.frames), edited=MeasuredClip(frames), mask=mask)
+        difference = measured.measure("background_difference").value
         return EditOutput(
             video=replace(video, frames=frames),
-            mask=~outside,
+            mask=mask,
             source_prompt=self.source_prompt,
             target_prompt=self.target_prompt,
             config=progress.started.config,
@@ -176,7 +183,7 @@ class EditJob:
             precision=progress.started.precision,
             losses=tuple(progress.losses[: progress.preview.step]),
             seconds=progress.seconds,
-            max_difference_outside=int(changes.max()) if changes.size else None,
+            max_difference_outside=None if difference is None else int(difference),
         )
 
 
@@ -214,29 +221,21 @@ EDIT_OUTPUTS = (
 )
 """Names of the components that an edit changes."""
 
-_SECONDS_BETWEEN_UPDATES = 0.3
 
-
+@dataclass(kw_only=True, eq=False)
 class Edits:
-    """Runs edits for visitors, one at a time on the device.
+    """Runs edits for visitors, one at a time on the device."""
 
-    Args:
-        visitors: who is here.
-        device: the line before the device.
-        models: whose editors run the edits.
-    """
-
-    def __init__(self, *, visitors: VisitorStore, device: DeviceQueue, models: Models) -> None:
-        self._visitors = visitors
-        self._device = device
-        self._models = models
+    visitors: VisitorStore
+    device: DeviceQueue
+    models: Models
 
     def run(self, *, token: str, source_prompt: Any, target_prompt: Any, **form: Any) -> Iterator[Update]:
         """Edit the selected object. Follows the selection through the clip first if nobody did."""
-        visitor = self._visitors.get(token)
+        visitor = self.visitors.get(token)
         clip = require_clip(visitor)
         prompts = read_prompts(source_prompt, target_prompt)
-        config = read_settings(form, spec=self._models.of(visitor).spec)
+        config = read_settings(form, spec=self.models.of(visitor).spec)
         clip.refinement = read_refinement(form)
         snapshot = clip.snapshot()
         if config.use_mask:
@@ -250,19 +249,19 @@ class Edits:
                 if not snapshot.is_followed:
                     yield captioned(clip, "Stopped while following. Nothing was changed.")
                     return
-            job = EditJob(clip, self._models.of(visitor), *prompts, None, config)
+            job = EditJob(clip, self.models.of(visitor), *prompts, None, config)
             if config.use_mask:
                 mask = edited_masks(snapshot)
                 job = replace(job, mask=mask, selection=snapshot.record(), segmenter=snapshot.segmenter)
-            with self._device.enter() as ticket:
+            with self.device.enter() as ticket:
                 yield from wait_for_device(ticket, clip, stop)
                 if not stop.is_set():
-                    self._models.make_room(job.editor)
+                    self.models.make_room(job.editor)
                     yield from self._edit(job, visitor, stop)
 
     def stop(self, token: str) -> Update:
         """End the visitor's running job within one step."""
-        self._visitors.get(token).stop.set()
+        self.visitors.get(token).stop.set()
         return {}
 
     def _edit(self, job: EditJob, visitor: Visitor, stop: threading.Event) -> Iterator[Update]:
@@ -290,7 +289,7 @@ class Edits:
             raise failure
 
     def _watch(self, job: EditJob, progress: EditProgress, stop: threading.Event) -> Iterator[Update]:
-        frames, preview, shown_at = job.clip.source_uris, None, time.monotonic()
+        frames, preview, throttle = job.clip.source_uris, None, Throttle()
         yield _running(job, progress, frames)
         with closing(job.events()) as events:
             for event in events:
@@ -300,17 +299,16 @@ class Edits:
                 if progress.preview is not None and progress.preview is not preview:
                     preview = progress.preview
                     frames = tuple(encode_frames(preview.frames))
-                elif time.monotonic() - shown_at < _SECONDS_BETWEEN_UPDATES:
+                elif not throttle.is_due():
                     continue
-                shown_at = time.monotonic()
                 yield _running(job, progress, frames)
 
 
 def check_choice(snapshot: Snapshot) -> None:
-    """Refuse early what would leave nothing to edit.
+    """Raise early if nothing would be edited.
 
     Raises:
-        MaskError: if nothing is selected, or all of it is to be left alone.
+        MaskError: if nothing is selected, or every object is to be left alone.
     """
     if not snapshot.selected:
         raise MaskError("nothing is selected; click the object that you want to change first")

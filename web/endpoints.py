@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,13 @@ from web.opening import read_upload
 from web.wiring import told_to_visitor
 
 
+@dataclass(kw_only=True, eq=False)
 class Endpoints:
-    """What `gr.api` publishes.
+    """What `gr.api` publishes; the line before the device is shared with the page."""
 
-    Args:
-        editor: runs the edits.
-        segmenter: answers the click.
-        device: the line before the device, shared with the page.
-    """
-
-    def __init__(self, *, editor: Editor, segmenter: Segmenter, device: DeviceQueue) -> None:
-        self._editor = editor
-        self._segmenter = segmenter
-        self._device = device
+    editor: Editor
+    segmenter: Segmenter
+    device: DeviceQueue
 
     def segment(self, video: gr.FileData, x: float, y: float) -> Iterator[gr.FileData]:
         """Select the object at one point of the first frame.
@@ -81,7 +76,7 @@ class Endpoints:
         """
         with told_to_visitor(), tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
             prompts = read_prompts(source_prompt, target_prompt)
-            config = self._editor.spec.config(seed=read_seed(seed))
+            config = self.editor.spec.config(seed=read_seed(seed))
             if steps is not None:
                 config = config.with_changes(num_optimization_steps=steps)
             clip = self._open(video)
@@ -90,10 +85,10 @@ class Endpoints:
             for _ in clip.tracks.update(clip.project):
                 yield None
             progress = EditProgress()
-            with self._device.enter() as ticket:
+            with self.device.enter() as ticket:
                 while not ticket.wait(seconds=0.5):
                     yield None
-                job = EditJob(clip, self._editor, *prompts, edited_masks(clip.snapshot()), config)
+                job = EditJob(clip, self.editor, *prompts, edited_masks(clip.snapshot()), config)
                 with closing(job.events()) as events:
                     for event in events:
                         progress.accept(event)
@@ -103,9 +98,9 @@ class Endpoints:
 
     def _open(self, upload: Any) -> Clip:
         path = _uploaded(upload)
-        video = read_upload(path, spec=self._editor.spec, start_frame=0, num_frames=None)
-        tracks = Tracks(self._segmenter.open(video.frames), video.frames)
-        return Clip(path, video, tracks, self._segmenter.spec.name)
+        video = read_upload(path, spec=self.editor.spec, start_frame=0, num_frames=None)
+        tracks = Tracks(self.segmenter.open(video.frames), video.frames)
+        return Clip(path, video, tracks, self.segmenter.spec.name)
 
 
 def _uploaded(upload: Any) -> Path:

@@ -1,17 +1,10 @@
-"""The parts of the page: which components each has, by name.
-
-The drawers under the canvas: what refines the masks, and what brings them in and out.
-
-The drawer of settings: each of an edit, as the first preset of the page sets it.
-"""
+"""The parts of the page: which components there are, by name, and where they stand."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
 from gradio.components import Component
@@ -30,27 +23,21 @@ from web.components import (
 from web.form import FIRST_PRESET, HIDDEN_SETTINGS, MOST_STEADY, PRESET_NAMES, Refinement, shown_settings
 from web.mask_exchange import MASK_FILE_TYPES, MASK_KINDS
 from web.runs import runs_html
+from web.views import render
 
 
 def notice_part(found: Surroundings) -> None:
     """What was asked for and is not so, and who can change it; nothing where all is as asked."""
     if not found.notices:
         return
-    sentences = "".join(f"<p>{html.escape(notice)}</p>" for notice in found.notices)
-    if found.space:
-        settings = f"https://huggingface.co/spaces/{quote(found.space)}/settings"
-        sentences += (
-            f'<p>The owner changes this in its <a href="{settings}" target="_blank">settings</a>, '
-            "everybody else in a duplicate.</p>"
-        )
-    gr.HTML(f'<div class="dm-notices" role="status">{sentences}</div>', elem_id="place-notice")
+    gr.HTML(render("place_notice", found=found), elem_id="place-notice")
     if found.space:
         gr.DuplicateButton("Duplicate this Space", size="sm", elem_id="duplicate", scale=0)
 
 
 def place_line(found: Surroundings) -> None:
     """Where the page runs, what it runs, and who chose each."""
-    gr.HTML(f'<p class="dm-about">{html.escape(found.describe())}</p>', elem_id="place")
+    gr.HTML(render("place", text=found.describe()), elem_id="place")
 
 
 def outline_drawer() -> dict[str, Component]:
@@ -96,12 +83,6 @@ def mask_drawer() -> dict[str, Component]:
             )
         file = gr.DownloadButton(visible="hidden", elem_id="mask-file")
     return {"mask_kind": kind, "mask_export": export, "mask_upload": upload, "mask_file": file}
-
-
-_ABOUT_ABLATION = """<p class="dm-about">What does each part of the method do? One click edits your clip
-five times with the same words, seed and settings: by the words alone (<b>DDS</b>), with the part that keeps
-the shape (<b>S-SSM</b>), with the part that keeps the motion (<b>T-SSM</b>), with both, and with both but
-without your selection. It takes about as long as five edits; <b>Stop</b> keeps what is finished.</p>"""
 
 
 def page_parts(
@@ -242,7 +223,7 @@ def _runs_tab() -> dict[str, Component]:
 
 
 def _ablation_tab() -> dict[str, Component]:
-    gr.HTML(_ABOUT_ABLATION)
+    gr.HTML(render("about_ablation"))
     with gr.Row():
         run = gr.Button("Run the ablation", size="md", elem_id="board-run", scale=0, min_width=190)
         stop = gr.Button("Stop", size="md", visible=False, elem_id="board-stop", scale=0, min_width=110)

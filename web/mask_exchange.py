@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,15 @@ MASK_FILE_TYPES = [".zip", ".npz", ".mp4", ".png"]
 """What is taken for an import."""
 
 
+@dataclass(kw_only=True, eq=False)
 class MaskExchange:
-    """Imports and exports masks for visitors.
+    """Imports and exports masks for visitors."""
 
-    Args:
-        visitors: who is here.
-    """
-
-    def __init__(self, *, visitors: VisitorStore) -> None:
-        self._visitors = visitors
+    visitors: VisitorStore
 
     def bring_in(self, *, token: str, mask_upload: str | None) -> Update:
         """Add the objects of an uploaded file to those that are selected."""
-        clip = require_clip(self._visitors.get(token))
+        clip = require_clip(self.visitors.get(token))
         if not mask_upload:
             raise MaskError(f"no file arrived; choose one of these kinds: {', '.join(MASK_FILE_TYPES)}")
         import_masks(clip, path=Path(mask_upload))
@@ -46,7 +43,7 @@ class MaskExchange:
 
     def take_out(self, *, token: str, mask_kind: Any) -> Iterator[Update]:
         """Write the masks of all objects. Follows them through the clip first where nobody did."""
-        visitor = self._visitors.get(token)
+        visitor = self.visitors.get(token)
         clip = require_clip(visitor)
         snapshot = clip.snapshot()
         check_export(snapshot, kind=mask_kind)
@@ -71,7 +68,7 @@ def import_masks(clip: Clip, *, path: Path) -> None:
 
     Args:
         clip: that the masks are for; unchanged where the file is refused.
-        path: from a stranger.
+        path: an untrusted file.
 
     Raises:
         MaskError: if the file cannot be read, or its masks do not fit the clip.
@@ -86,10 +83,10 @@ def import_masks(clip: Clip, *, path: Path) -> None:
 
 
 def check_export(snapshot: Snapshot, *, kind: Any) -> None:
-    """Refuse early what `export_masks` could not write.
+    """Raise early if `export_masks` could not write the file.
 
     Raises:
-        MaskError: if the kind is none of `MASK_KINDS` or holds fewer objects, or if nothing is selected.
+        MaskError: if the kind is not one of `MASK_KINDS` or holds fewer objects, or if nothing is selected.
     """
     if kind not in MASK_KINDS:
         raise MaskError(f"there is no kind of mask file {kind!r}; choose one of: {', '.join(MASK_KINDS)}")
@@ -135,7 +132,7 @@ def export_masks(snapshot: Snapshot, *, folder: Path, kind: str) -> tuple[Path, 
 
 
 def _portable_name(tracked: TrackedObject) -> str:
-    """The object's name as mask files take it: blanks for other spaces, and nothing that is not seen."""
+    """The object's name as mask files take it: blanks for other spaces, printable characters only."""
     spaced = "".join(" " if character.isspace() else character for character in tracked.name)
     printable = "".join(character for character in spaced if character.isprintable()).strip()
     return printable or f"Object {tracked.number}"

@@ -15,7 +15,7 @@ from web.components import Example
 from web.form import whole_number
 from web.models import Models
 from web.selection_views import canvas_view
-from web.views import Update, notices_html, player_view
+from web.views import Update, player_view, render
 from web.visitors import Visitor, VisitorStore
 
 CLIP_OUTPUTS = (
@@ -143,7 +143,7 @@ class Clips:
         return {
             "canvas": canvas_view(clip, token=token, hint=hint),
             "player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption),
-            "clip_notes": notices_html([notice.text for notice in clip.video.notices]),
+            "clip_notes": render("notices", notices=[notice.text for notice in clip.video.notices]),
             "preflight": "",
             "preflight_use": gr.Button(visible=False),
         }

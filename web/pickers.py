@@ -24,7 +24,7 @@ from web.form import FIRST_PRESET, model_fields, preset_fields
 from web.layout import frames_info, stage_choices
 from web.models import Choices, Models, Segmenters, Spec, Thing
 from web.opening import CLIP_OUTPUTS, Clips
-from web.views import Update
+from web.views import Throttle, Update
 from web.visitors import Visitor, VisitorStore
 from web.wiring import message_of
 
@@ -94,12 +94,12 @@ class Picker(ABC, Generic[Spec, Thing]):
         try:
             spec = self._choices.spec(chosen[self.kind])
             yield self._shown(visitor, chosen=spec, note=self._announcement(spec), is_busy=True)
-            words = ProgressWords(spec.label)
+            words, throttle = ProgressWords(spec.label), Throttle()
             with closing(self._choices.fetch(spec.name)) as fetched:
                 for progress in fetched:
                     if stop.is_set():
                         break
-                    if words.is_due():
+                    if throttle.is_due():
                         yield self._shown(visitor, chosen=spec, is_busy=True, **words.view(progress))
             if stop.is_set():
                 yield self._shown(visitor, note=f"{self.stopped} {self._former(visitor)}")

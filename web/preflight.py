@@ -1,14 +1,11 @@
-"""The question before an edit: how long will it take, does it fit, and what would fit instead?
-
-What fits into memory: found by trying, said in plain words, and offered by one click.
-"""
+"""The question before an edit: how long will it take, does it fit, and what would fit instead?"""
 
 from __future__ import annotations
 
-import html
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -21,7 +18,7 @@ from web.form import read_settings, whole_number
 from web.lending import HostedEditor
 from web.models import Models
 from web.selection import require_clip
-from web.views import Update, wait_for_device
+from web.views import Update, render, wait_for_device
 from web.visitors import Visitor, VisitorStore
 
 PREFLIGHT_PARTS = ("preflight", "preflight_use")
@@ -51,7 +48,7 @@ def try_settings(
 
 def said(text: str) -> Update:
     """A sentence where the verdict will stand."""
-    return {"preflight": f"<p>{html.escape(text)}</p>"}
+    return {"preflight": render("verdict", state="", verdict="", text=text)}
 
 
 def _tried(trial: Trial, clip: Clip) -> Update:
@@ -63,10 +60,9 @@ def _tried(trial: Trial, clip: Clip) -> Update:
 def _offered(found: Preflight, visitor: Visitor) -> Update:
     proposal = None if found.asked.fits else found.proposal
     visitor.proposal = None
-    sentences = describe_preflight(found)
+    verdict, *others = describe_preflight(found)
     state = "good" if found.asked.fits else "bad"
-    text = " ".join(html.escape(sentence) for sentence in sentences[1:])
-    update = {"preflight": f'<p data-state="{state}"><strong>{html.escape(sentences[0])}</strong> {text}</p>'}
+    update = {"preflight": render("verdict", state=state, verdict=verdict, text=" ".join(others))}
     if proposal is None:
         return update
     visitor.proposal = {
@@ -84,39 +80,34 @@ def borrowed(editor: HostedEditor, num_frames: int, config: EditConfig, visitor:
     loan = editor.loan(num_frames, config)
     text = loan.describe()
     state = "good" if loan.fits else "bad"
-    update = {"preflight": f'<p data-state="{state}">{html.escape(text[:1].upper() + text[1:])}</p>'}
+    text = text[:1].upper() + text[1:]
+    update = {"preflight": render("verdict", state=state, verdict="", text=text)}
     visitor.proposal = None
     if loan.is_for_all or not loan.steps:
         return update | {"preflight_use": gr.Button(visible=False)}
-    visitor.proposal = {"steps": loan.steps}
+    visitor.proposal = {"num_optimization_steps": loan.steps}
     return update | {"preflight_use": gr.Button(f"Use {loan.steps} steps", visible=True)}
 
 
 PREFLIGHT_OUTPUTS = ("player", *PREFLIGHT_PARTS, "stop")
 """Names of the components that a measurement changes."""
 
-PROPOSAL_OUTPUTS = ("steps", "num_frames", "resolution_scale", "preflight_use")
+PROPOSAL_OUTPUTS = ("num_optimization_steps", "num_frames", "resolution_scale", "preflight_use")
 """Names of the components that taking the proposal changes."""
 
 
+@dataclass(kw_only=True, eq=False)
 class Measurements:
-    """Measures edits for visitors, one at a time on the device.
+    """Measures edits for visitors, one at a time on the device that edits run on."""
 
-    Args:
-        visitors: who is here.
-        device: the line before the device, shared with the edits.
-        models: whose editors are measured.
-    """
-
-    def __init__(self, *, visitors: VisitorStore, device: DeviceQueue, models: Models) -> None:
-        self._visitors = visitors
-        self._device = device
-        self._models = models
+    visitors: VisitorStore
+    device: DeviceQueue
+    models: Models
 
     def run(self, *, token: str, **form: Any) -> Iterator[Update]:
         """Try a step of the edit that the form asks for, and smaller ones where it does not fit."""
-        visitor = self._visitors.get(token)
-        clip, editor = require_clip(visitor), self._models.of(visitor)
+        visitor = self.visitors.get(token)
+        clip, editor = require_clip(visitor), self.models.of(visitor)
         config = read_settings(form, spec=editor.spec)
         if isinstance(editor, HostedEditor):
             yield borrowed(editor, len(clip.video), config, visitor)
@@ -125,18 +116,18 @@ class Measurements:
             hidden = gr.Button(visible=False)
             yield {"stop": gr.Button(visible=True), "preflight_use": hidden}
             yield said(f"Trying a step with {editor.spec.label}…")
-            with self._device.enter() as ticket:
+            with self.device.enter() as ticket:
                 yield from wait_for_device(ticket, clip, stop)
                 if not stop.is_set():
-                    self._models.make_room(editor)
+                    self.models.make_room(editor)
                     yield from try_settings(editor, clip=clip, config=config, visitor=visitor, stop=stop)
             if stop.is_set():
                 yield said("Stopped. Nothing was changed.")
 
     def foretell(self, *, token: str, num_frames: Any, **form: Any) -> Update:
         """Say what a loan would take while the form changes; nothing where the form cannot be used yet."""
-        visitor = self._visitors.get(token)
-        editor = self._models.of(visitor)
+        visitor = self.visitors.get(token)
+        editor = self.models.of(visitor)
         if not isinstance(editor, HostedEditor):
             return {}
         try:
@@ -148,7 +139,7 @@ class Measurements:
 
     def accept(self, *, token: str) -> Update:
         """Take what was proposed into the form."""
-        visitor = self._visitors.get(token)
+        visitor = self.visitors.get(token)
         proposal, visitor.proposal = visitor.proposal, None
         if proposal is None:
             return {}

@@ -1,16 +1,10 @@
-"""What a visitor's edits came to: a row each, kept while the page is open, and all of them as CSV.
-
-Figures of an edit in plain words, for people who never heard of any of the measures.
-
-The card of the latest run and the table of all, as HTML.
-"""
+"""The figures of a visitor's edits: a card for the latest, a table of all, and the same as CSV."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +14,7 @@ from numpy.typing import NDArray
 
 from dreammotion_core import EMBEDDED_JUDGE, METRICS, EditOutput, Measurement
 from web.clip import Clip
-from web.views import format_seconds
+from web.views import render
 
 MEASURES = (
     "background_difference",
@@ -33,7 +27,7 @@ MEASURES = (
 """Names of what is measured of every run."""
 
 MOST_RUNS = 200
-"""That are remembered; the oldest go first."""
+"""Number of runs that are remembered; the oldest go first."""
 
 _FACTS = ("run", "clip", "clip_shows", "should_show", "method", "model", "seed", "steps", "seconds")
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -75,7 +69,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Unmeasured:
-    """A run whose clips are still held, because they are to be measured.
+    """A run that is still to be measured, with its clips.
 
     Attributes:
         run: the row.
@@ -128,7 +122,7 @@ class RunLog:
         return run
 
     def unmeasured(self) -> Iterator[Unmeasured]:
-        """What is still to be measured; each is handed out once, so that its clips can go afterwards."""
+        """The runs to measure; each is handed out once, so that its clips can go afterwards."""
         while self._unmeasured:
             yield self._unmeasured.pop(0)
 
@@ -144,6 +138,22 @@ class Column:
 
     name: str
     judge: str
+
+    @property
+    def title(self) -> str:
+        """Its heading."""
+        return SHORT[self.name]
+
+    @property
+    def question(self) -> str:
+        """What its figures answer."""
+        return METRICS[self.name].question
+
+    def cell(self, run: Run) -> str:
+        """What stands in the row of a run."""
+        if self.name not in run.figures and not run.is_measured:
+            return "…"
+        return short_figure(self.figure_of(run))
 
     def figure_of(self, run: Run) -> Measurement | None:
         """The figure of a run, unless another judge gave it."""
@@ -226,6 +236,16 @@ SHORT = {
     "colour_jitter": "Flicker",
 }
 """Column headings."""
+
+SCALES = {
+    "Outside": "largest change outside the selection, of 255",
+    "Words": "agreement with the words, more is better",
+    "Frames": "likeness of neighbouring frames, 1 is a still picture",
+    "Motion": "1 moves like the source",
+    "Shimmer": "against the source's",
+    "Flicker": "against the source's",
+}
+"""What the figures under a heading mean."""
 
 
 @dataclass(frozen=True)
@@ -320,7 +340,7 @@ def _against_source(found: Measurement, *, same: float) -> tuple[str, bool]:
 
 
 def _multiple(found: Measurement) -> float | None:
-    """Of the source's own flicker; None for other measures, and where the source has next to none."""
+    """A flicker in multiples of the source's; None for other measures and for sources that hardly flicker."""
     least, own = _STILL.get(found.metric.name), found.source_value
     if least is None or own is None or own <= least or found.value is None:
         return None
@@ -336,7 +356,7 @@ RUN_OUTPUTS = ("card", "runs", "runs_export")
 
 _BY_JUDGE = ("text_alignment", "frame_consistency")
 _EXPLAINED = {*_BY_JUDGE, "background_difference"}
-"""Whose absence is explained elsewhere: that of a judge by the run's problem, the last by its sentence."""
+"""Measures whose absence is explained elsewhere: by the run's problem, or by their own sentence."""
 
 
 def run_views(log: RunLog) -> dict[str, Any]:
@@ -357,60 +377,14 @@ def card_html(run: Run) -> str:
             rows.append((name, worded(found)))
         elif not run.is_measured:
             rows.append((name, pending_wording(name)))
-    items = "".join(_item(name, wording) for name, wording in rows)
     notes = [note for note in (run.problem, *_reasons(run), *_judges(run), run.remark) if note]
-    small = f'<p class="dm-judges">{escape(" ".join(notes))}</p>' if notes else ""
-    state = "measured" if run.is_measured else "measuring"
-    return (
-        f'<section class="dm-card" data-state="{state}" aria-label="How run {run.number} did" '
-        f'aria-busy="{str(not run.is_measured).lower()}"><ul>{items}</ul>{small}</section>'
-    )
+    return render("card", run=run, rows=rows, notes=notes)
 
 
 def runs_html(runs: Sequence[Run]) -> str:
     """A row for each run, the latest first; a sentence where there are none."""
-    if not runs:
-        return (
-            '<p class="dm-none">Your edits will be listed here with their figures while this page is open. '
-            "Nobody else sees them.</p>"
-        )
-    shown = columns(runs)
-    facts = ("Run", "It should show", "Model", "Seed", "Time")
-    head = "".join(f'<th scope="col">{name}</th>' for name in facts) + "".join(map(_heading, shown))
-    body = "".join(_row(run, shown) for run in reversed(runs))
-    return (
-        '<div class="dm-runs" tabindex="0" role="region" aria-label="Your runs">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{_legend(runs)}"
-    )
-
-
-def _item(name: str, wording: Wording) -> str:
-    return (
-        f'<li data-measure="{name}" data-verdict="{wording.verdict}"><span>{escape(wording.sentence)}</span>'
-        f"<output>{escape(wording.figure)}</output></li>"
-    )
-
-
-def _heading(column: Column) -> str:
-    judge = f"<small>{escape(column.judge)}</small>" if column.judge else ""
-    question = escape(METRICS[column.name].question)
-    return f'<th scope="col" title="{question}">{SHORT[column.name]}{judge}</th>'
-
-
-def _row(run: Run, shown: Sequence[Column]) -> str:
-    model = run.model if run.method == "dreammotion" else f"{run.model}, {run.method}"
-    facts = (str(run.number), run.target_prompt, model, str(run.seed), format_seconds(run.seconds))
-    classes = ("", "dm-target", "dm-name", "", "")
-    cells = "".join(
-        f'<td class="{kind}">{escape(text)}</td>' if kind else f"<td>{escape(text)}</td>"
-        for kind, text in zip(classes, facts, strict=True)
-    )
-    waiting = "-" if run.is_measured else "…"
-    cells += "".join(
-        f"<td>{short_figure(column.figure_of(run)) if column.name in run.figures else waiting}</td>"
-        for column in shown
-    )
-    return f"<tr>{cells}</tr>"
+    judges = list(dict.fromkeys(sentence for run in runs for sentence in _judges(run)))
+    return render("runs", runs=runs[::-1], columns=columns(runs), scales=SCALES, judges=judges)
 
 
 def _reasons(run: Run) -> list[str]:
@@ -434,17 +408,3 @@ def _judges(run: Run) -> list[str]:
     if motion:
         said.append(f"Motion is followed by {motion}.")
     return said
-
-
-def _legend(runs: Sequence[Run]) -> str:
-    scales = {
-        "background_difference": "largest change outside the selection, of 255",
-        "text_alignment": "agreement with the words, more is better",
-        "frame_consistency": "likeness of neighbouring frames, 1 is a still picture",
-        "motion_fidelity": "1 moves like the source",
-        "warping_error": "against the source's",
-        "colour_jitter": "against the source's",
-    }
-    said = "; ".join(f"<b>{SHORT[name]}</b>: {scales[name]}" for name in MEASURES)
-    judges = dict.fromkeys(sentence for run in runs for sentence in _judges(run))
-    return f'<p class="dm-judges">{said}. {escape(" ".join(judges))}</p>'

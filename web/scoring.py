@@ -1,9 +1,4 @@
-"""Measures the runs of visitors after their results are shown, for a few seconds at most.
-
-What measuring an edit will take: tried on two frames first, so that nothing too long is begun.
-
-What measures results on this server: loaded once, when first asked for, for all visitors.
-"""
+"""Measures the runs of visitors, after their results are shown."""
 
 from __future__ import annotations
 
@@ -13,9 +8,8 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +28,7 @@ from dreammotion_core import (
     MeasuredEdit,
     judge_name,
 )
-from web.runs import MEASURES, RUN_OUTPUTS, SHORT, Run, RunLog, Unmeasured, run_views, write_runs
+from web.runs import SHORT, RunLog, Unmeasured, run_views, write_runs
 from web.views import Update
 from web.visitors import VisitorStore
 from web.wiring import message_of
@@ -42,51 +36,8 @@ from web.wiring import message_of
 JUDGED = ("text_alignment", "frame_consistency")
 """Measures that ask the judge; both look at the same features."""
 
-_BY_PIXEL = ("colour_jitter", "warping_error", "motion_fidelity")
-"""Measures that look at every pixel, those first of which the others take over what was worked out."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """Measures that are taken together or not at all.
-
-    Attributes:
-        names: of them.
-        seconds: that they will take once the steps before are done.
-    """
-
-    names: tuple[str, ...]
-    seconds: float
-
-
-def working_seconds(work: Callable[[], Any]) -> float:
-    """How long something keeps this thread at work: where others work too, that does not become longer."""
-    before = time.thread_time()
-    work()
-    return time.thread_time() - before
-
-
-def planned(edit: MeasuredEdit, *, names: Collection[str], judge_seconds: float) -> list[Step]:
-    """The steps of measuring an edit, the cheapest first.
-
-    Args:
-        edit: with what is known of its source by now.
-        names: of the measures wanted; those that ask a judge are left out where there is none.
-        judge_seconds: that the judge takes for a frame.
-    """
-    beginning, pairs = edit.beginning(2), len(edit.source.frames) - 1
-    ranked: list[tuple[float, Step]] = []
-    so_far = 0.0
-    for name in (name for name in _BY_PIXEL if name in names):
-        seconds = pairs * working_seconds(partial(beginning.measure, name))
-        so_far += seconds
-        ranked.append((so_far, Step((name,), seconds)))
-    judge = edit.instruments.judge
-    if judge is not None:
-        clips = [clip for clip in (edit.source, edit.edited) if not clip.knows_features(judge)]
-        seconds = judge_seconds * sum(len(clip.frames) for clip in clips)
-        ranked.append((seconds, Step(tuple(name for name in JUDGED if name in names), seconds)))
-    return [step for _, step in sorted(ranked, key=lambda entry: entry[0])]
+_BY_COST = ("colour_jitter", "warping_error", "motion_fidelity", *JUDGED)
+"""What is measured of every run beyond its own proof, in this order; the second and third share a flow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,17 +46,15 @@ class AtHand:
 
     Attributes:
         instruments: the judge, if there is one, and the tracker.
-        judge_seconds: that the judge takes for a frame.
         problem: why there is no judge, in plain words; empty where there is one.
     """
 
     instruments: Instruments
-    judge_seconds: float = 0.0
     problem: str = ""
 
 
 class SharedInstruments:
-    """The judges that visitors can choose from, and the tracker. Safe to use from several threads.
+    """The judges to choose from, loaded once for all visitors, and the tracker. Thread-safe.
 
     Args:
         judges: of words and frames, as `ClipJudge.from_pretrained` takes them, the first for newcomers. The
@@ -155,31 +104,20 @@ class SharedInstruments:
         with self._locks[judge]:
             try:
                 if judge not in self._complete:
-                    self._complete[judge] = _timed(self._load(self._given[judge]))
+                    self._complete[judge] = AtHand(Instruments(judge=self._load(self._given[judge])))
             except DreamMotionError as error:
                 return AtHand(Instruments(), problem=f"Words and frames were not judged: {error}.")
             return self._complete[judge]
 
 
-def _timed(judge: ClipJudge) -> AtHand:
-    look = partial(judge.image_features, np.zeros((1, 224, 224, 3), np.uint8))
-    # The first look also sets things up.
-    look()
-    return AtHand(Instruments(judge=judge), working_seconds(look))
-
-
-SCORE_OUTPUTS = RUN_OUTPUTS
-"""Names of the components that measuring changes."""
-
-MOST_SECONDS = 5.0
-"""Of a processor that the figures of one run may take; those that are missing then stay out."""
+MOST_SECONDS = 30.0
+"""After which no further figure of a run is begun."""
 
 MOST_PIXELS = 24 * 576 * 320
-"""Of a clip as it is measured. Larger ones are reduced, to stay within the time."""
+"""Pixels of a clip as it is measured; larger clips are reduced."""
 
 _SOURCES_KEPT = 2
-"""Clips of which it is kept what measuring found out, for the next edit of them: up to 70 MB each, as
-they are measured. The clips themselves are not held on to."""
+"""Sources whose flow and features are kept for the next edit of them, up to 70 MB each."""
 
 
 class Scores:
@@ -188,7 +126,7 @@ class Scores:
     Args:
         visitors: who is here.
         instruments: that measure.
-        seconds: of a processor that one run may take.
+        seconds: after which no further figure of a run is begun.
     """
 
     def __init__(
@@ -244,18 +182,19 @@ class Scores:
             yield
         at_hand = self._instruments.get(judge)
         run.problem, run.remark = at_hand.problem, ""
-        began, worked, left_out = time.monotonic(), 0.0, list[Step]()
+        began, left_out = time.monotonic(), list[str]()
         edit = self._edit(unmeasured, at_hand)
-        names = [name for name in MEASURES if name not in run.figures]
-        for step in planned(edit, names=names, judge_seconds=at_hand.judge_seconds):
-            if worked + step.seconds > self._seconds:
-                left_out.append(step)
+        for name in _BY_COST:
+            if name in JUDGED and at_hand.instruments.judge is None:
                 continue
-            for name in step.names:
-                worked += working_seconds(partial(_note, run, edit, name))
-                yield
+            if time.monotonic() - began >= self._seconds:
+                left_out.append(SHORT[name].lower())
+                continue
+            run.figures[name] = edit.measure(name)
+            yield
         if left_out:
-            run.problem = f"{run.problem} {_left_out(left_out, self._seconds)}".strip()
+            late = f"Left out after {self._seconds:g} s: {', '.join(left_out)}."
+            run.problem = f"{run.problem} {late}".strip()
         run.remark = _remark(time.monotonic() - began, edit.source.frames, unmeasured.source)
 
     def _edit(self, unmeasured: Unmeasured, at_hand: AtHand) -> MeasuredEdit:
@@ -273,10 +212,6 @@ class Scores:
         )
 
 
-def _note(run: Run, edit: MeasuredEdit, name: str) -> None:
-    run.figures[name] = edit.measure(name)
-
-
 def _shown(log: RunLog) -> Update:
     views = run_views(log)
     if log.on_card is None:
@@ -291,13 +226,6 @@ def _remark(seconds: float, measured: NDArray[np.uint8], whole: NDArray[np.uint8
         return f"{remark}."
     height, width = measured.shape[1:3]
     return f"{remark}, reduced to {width}x{height}; what is outside at full size."
-
-
-def _left_out(steps: list[Step], limit: float) -> str:
-    names = [SHORT[name].lower() for step in steps for name in step.names]
-    listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-    more = sum(step.seconds for step in steps)
-    return f"Left out, to stay within {limit:g} s: {listed}, which would take about {math.ceil(more)} s more."
 
 
 def _reduced(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:

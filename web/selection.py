@@ -1,7 +1,4 @@
-"""The selection editor: answers the canvas, follows the objects through the clip, refines their masks.
-
-What a visitor may do to the objects of a clip, as the canvas sends it.
-"""
+"""Answers the canvas: clicks and other commands change the objects, and following makes their masks."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -151,27 +149,23 @@ def _colour(text: Any) -> tuple[int, int, int]:
 
 
 MOST_OVERLAYS = 32
-"""That one answer may contain."""
+"""Most overlays in one answer."""
 
 _serials = itertools.count(1)
 
 
+@dataclass(kw_only=True, eq=False)
 class Selections:
-    """Answers what the canvas asks, and follows objects.
+    """Answers what the canvas asks, and follows objects."""
 
-    Args:
-        visitors: who is here.
-    """
-
-    def __init__(self, *, visitors: VisitorStore) -> None:
-        self._visitors = visitors
+    visitors: VisitorStore
 
     def answer(self, payload: Any) -> dict[str, Any]:
         """What the canvas calls to change or to see something.
 
         Args:
             payload: ``{"token", "clip", "frame", "commands", "overlays", "seek"}``: the frame that is shown,
-                what to do (see `web.commands`), more frames whose overlays are wanted, and whether to go on
+                what to do (see `apply_commands`), more frames whose overlays are wanted, and whether to go on
                 to the next doubtful frame.
 
         Returns:
@@ -185,21 +179,21 @@ class Selections:
 
     def propagate(self, *, token: str) -> Iterator[Update]:
         """Follow the objects through the clip and show every mask as it becomes known."""
-        visitor = self._visitors.get(token)
+        visitor = self.visitors.get(token)
         clip = require_clip(visitor)
         with visitor.job() as stop:
             yield from follow(clip, stop)
 
     def refine(self, *, token: str, **form: Any) -> Update:
         """Take what is to be done to the masks, and show it."""
-        clip = require_clip(self._visitors.get(token))
+        clip = require_clip(self.visitors.get(token))
         clip.refinement = read_refinement(form)
         is_following = clip.following.locked()
         return {"canvas": settled_view(clip, serial=next(_serials), is_following=is_following)}
 
     def settle(self, *, token: str) -> Update:
         """After masks have changed, in whatever way: let the canvas show what there is."""
-        clip = self._visitors.get(token).clip
+        clip = self.visitors.get(token).clip
         if clip is None:
             return {}
         return {"canvas": settled_view(clip, serial=next(_serials))}
@@ -207,7 +201,7 @@ class Selections:
     def _answer(self, payload: Any) -> dict[str, Any]:
         if not isinstance(payload, Mapping):
             raise SelectionError("the canvas sent no selection; reload the page")
-        clip = require_clip(self._visitors.get(payload.get("token")))
+        clip = require_clip(self.visitors.get(payload.get("token")))
         if payload.get("clip") != clip.number:
             raise SelectionError("another clip was opened meanwhile; click on the new one")
         frame, wanted = payload.get("frame", 0), payload.get("overlays", [])

@@ -1,23 +1,21 @@
-"""What the canvas shows of a clip and its objects, as plain JSON values.
-
-The strip under the canvas: for each frame, how far its masks can be believed, and why, in plain words.
-
-The objects of a clip painted over one of its frames, as the edit will take them.
-"""
+"""What the canvas shows of a clip and its objects: overlays, the strip of frames, notes and notices."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageFilter
 
 from dreammotion_core import MaskError, feathered_alpha, grown_mask
 from segmentation import FrameHealth, Level, Prompt, Selection, TrackedObject, describe_problem, invert
 from segmentation import next_doubtful as next_doubtful_of_one
 from web.clip import Clip, refined_masks
-from web.encoding import MASK_COLOUR, Layer, encode_overlay
+from web.encoding import DISPLAY_SIDE, data_uri
 from web.form import Refinement
 
 _WORST_LAST = ("known", Level.GOOD, Level.DOUBTFUL, Level.BAD, "missing")
@@ -121,7 +119,7 @@ def _listed(frames: Sequence[int]) -> str:
 
 
 def overlay(clip: Clip, *, index: int) -> str | None:
-    """A PNG data URI of the objects on a frame; None where there are none.
+    """A PNG data URI of the objects on a frame; None for a frame without objects.
 
     What the edit changes is tinted, as far as it is grown, shrunk, feathered or inverted; objects that it
     leaves alone are outlined.
@@ -167,6 +165,63 @@ def _grown(mask: NDArray[np.bool_], *, pixels: int) -> NDArray[np.bool_]:
     except MaskError:
         # Nothing is left of it on this frame, and nothing is what is to be seen.
         return np.zeros_like(mask)
+
+
+MASK_COLOUR = (255, 45, 120)
+"""RGB of a mask of several objects: seldom found in nature, and visible on dark and light."""
+
+TINT = 130
+"""Opacity of an overlay's inside, to 255."""
+
+_RIM = np.ones((5, 5), np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One mask of an overlay.
+
+    Attributes:
+        mask: (H, W) bool.
+        colour: RGB.
+        opacity: (H, W) of the tint, in [0, 1]; None draws the outline alone.
+    """
+
+    mask: NDArray[np.bool_]
+    colour: tuple[int, int, int]
+    opacity: NDArray[np.float32] | None = None
+
+
+def encode_overlay(layers: Sequence[Layer], *, size: tuple[int, int]) -> str:
+    """A PNG data URI of masks over each other: tinted with a white rim, transparent elsewhere.
+
+    It is drawn at about `DISPLAY_SIDE`, so that the rim of a small mask is not a staircase.
+
+    Args:
+        layers: the lowest first.
+        size: height and width of the frame.
+    """
+    scale = DISPLAY_SIDE / max(size)
+    overlay = Image.new("RGBA", (max(1, round(size[1] * scale)), max(1, round(size[0] * scale))))
+    for layer in layers:
+        _paste(overlay, layer, scale)
+    return data_uri(overlay, "png", compress_level=1)
+
+
+def _paste(overlay: Image.Image, layer: Layer, scale: float) -> None:
+    shape = Image.fromarray(layer.mask).convert("L").resize(overlay.size, Image.Resampling.BILINEAR)
+    if scale > 1:
+        shape = shape.filter(ImageFilter.GaussianBlur(0.7 * scale))
+    inside = shape.point(lambda level: 255 * (level >= 128))
+    core = Image.fromarray(cv2.erode(np.asarray(inside), _RIM))
+    rim = ImageChops.subtract(inside, core)
+    if layer.opacity is None:
+        overlay.paste((*layer.colour, 255), mask=rim)
+        return
+    levels = Image.fromarray((layer.opacity * TINT).astype(np.uint8)).resize(overlay.size)
+    tint = Image.new("RGBA", overlay.size, (*layer.colour, 0))
+    tint.putalpha(levels)
+    overlay.paste(tint, mask=core)
+    overlay.paste((255, 255, 255, 255), mask=rim)
 
 
 GREETING = "Click the object that you want to change."
@@ -230,7 +285,7 @@ def settled_view(
 
 
 def bench_view(clip: Clip, *, frame: int, overlays: Collection[int] = ()) -> dict[str, Any]:
-    """Everything about the objects that is shown round one frame.
+    """All that is shown of the objects while one frame is shown.
 
     Args:
         clip: with the objects.

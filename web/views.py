@@ -1,11 +1,14 @@
-"""What the components of the page show, as plain JSON values."""
+"""What the components of the page show: plain JSON values, and HTML by the templates."""
 
 from __future__ import annotations
 
-import html
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dreammotion_core import EditOutput, StepLosses
 from web.clip import Clip
@@ -15,6 +18,45 @@ Update = dict[str, Any]
 """New values, or Gradio updates, of some components by name."""
 
 Stage = Literal["source", "preview", "result"]
+
+SECONDS_BETWEEN_UPDATES = 0.3
+"""Between two views of something that goes on."""
+
+
+class Throttle:
+    """Tells when the latest view of something that goes on is old enough to be replaced."""
+
+    def __init__(self) -> None:
+        self._shown_at = -SECONDS_BETWEEN_UPDATES
+
+    def is_due(self) -> bool:
+        """Whether to show something now; then it counts as shown."""
+        now = time.monotonic()
+        if now - self._shown_at < SECONDS_BETWEEN_UPDATES:
+            return False
+        self._shown_at = now
+        return True
+
+
+def format_seconds(seconds: float) -> str:
+    """For example ``48 s`` or ``3 min 20 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters["duration"] = format_seconds
+
+
+def render(template: str, **values: Any) -> str:
+    """HTML by a file in templates/; every value is escaped."""
+    return _TEMPLATES.get_template(f"{template}.html").render(values)
 
 
 def player_view(
@@ -67,27 +109,13 @@ def losses_view(losses: Sequence[StepLosses], *, num_steps: int) -> dict[str, An
 
 def facts_view(output: EditOutput, *, notices: Sequence[str]) -> str:
     """What a visitor should know about a result, as HTML."""
-    rows = {
+    facts = {
         "Seed": str(output.config.seed),
         "Steps": f"{len(output.losses)} of {output.config.num_optimization_steps}",
         "Time": format_seconds(output.seconds),
         "Model": output.model,
     }
-    items = "".join(f"<div><dt>{name}</dt><dd>{html.escape(text)}</dd></div>" for name, text in rows.items())
-    return f'<dl class="dm-facts">{items}</dl>{notices_html(notices)}'
-
-
-def notices_html(notices: Sequence[str]) -> str:
-    """Notices as a list; nothing where there are none."""
-    if not notices:
-        return ""
-    return f'<ul class="dm-notices">{"".join(f"<li>{html.escape(text)}</li>" for text in notices)}</ul>'
-
-
-def format_seconds(seconds: float) -> str:
-    """For example ``48 s`` or ``3 min 20 s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return render("facts", facts=facts, notices=notices)
 
 
 def _rounded(value: float) -> float:
@@ -100,6 +128,6 @@ def captioned(clip: Clip, caption: str, **state: Any) -> Update:
 
 
 def wait_for_device(ticket: Ticket, clip: Clip, stop: threading.Event) -> Iterator[Update]:
-    """Wait until a ticket holds the device or the visitor has had enough, and say so in the player."""
+    """Wait until a ticket holds the device or the visitor stops waiting; the player says so."""
     for words in waiting(ticket, stop):
         yield {} if words is None else captioned(clip, words, progress=None if stop.is_set() else 0)

@@ -1,6 +1,6 @@
-"""What the page remembers of each visitor, found by a token that nobody can guess.
+"""What the server remembers of each visitor, found by a token that nobody can guess.
 
-It lives on the server because the click canvas calls past the page's own session state.
+Gradio's own session state is not enough: the canvas calls past it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Visitor:
 
     @contextmanager
     def job(self) -> Iterator[threading.Event]:
-        """Gives a fresh stop flag. The job before it, if it still runs, is told to stop."""
+        """A fresh stop flag for a new job; a job that still runs is told to stop."""
         self.stop.set()
         self.stop = stop = threading.Event()
         self._jobs += 1
@@ -71,7 +71,7 @@ class VisitorStore:
     """All visitors of this server. Safe to use from several threads.
 
     Args:
-        time_to_live: seconds without any action after which a visitor is forgotten.
+        time_to_live: seconds without an action, after which a visitor is forgotten.
     """
 
     def __init__(self, *, time_to_live: float = 3600.0) -> None:
@@ -83,7 +83,7 @@ class VisitorStore:
         return len(self._visitors)
 
     def admit(self, session_hash: str | None = None) -> str:
-        """Make room for a new visitor, and forget those who have been away too long.
+        """Add a visitor, and forget those who have been away too long.
 
         Returns:
             The token by which `get` finds the visitor.

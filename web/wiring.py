@@ -1,9 +1,7 @@
-"""Connects named components with handlers that know names only.
+"""Connects named components with handlers that know names only, and failures with words for visitors.
 
-Handlers take keyword arguments and give ``{name: value}``; so they can be tested without a page, and
-no tuple has to match an order that is written down elsewhere.
-
-Turns failures into sentences for the visitor. Nobody sees a traceback, and none is lost.
+Handlers take keyword arguments and give ``{name: value}``: they can be tested without a page, and no tuple
+has to match an order that is written down elsewhere. Nobody sees a traceback, and none is lost.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from web.encoding import Layer, encode_frame, encode_overlay
+from web.encoding import encode_frame
+from web.selection_views import Layer, encode_overlay
 
 
 def picture(uri: str) -> Image.Image:

@@ -161,7 +161,7 @@ class Page:
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
     monkeypatch.setattr("web.models.list_models", lambda: SPECS)
     monkeypatch.setattr("web.models.usable_memory", lambda _: 8 * GB)
-    monkeypatch.setattr("web.downloading._SECONDS_BETWEEN_UPDATES", 0.0)
+    monkeypatch.setattr("web.views.SECONDS_BETWEEN_UPDATES", 0.0)
     monkeypatch.setattr(ModelSpec, "is_ready", lambda spec: spec.is_local)
     return Page(tmp_path)
 
