@@ -211,9 +211,9 @@ def connect_preflight(wiring: Wiring, measurements: Measurements, clips: Clips, 
 
 def connect_loan(wiring: Wiring, measurements: Measurements) -> None:
     """Say what the edit would borrow, before it does: whenever the form or the clip changes."""
-    takes = ("token", "num_frames", *FORM_FIELDS, *REFINEMENT_FIELDS)
+    takes = ("token", "num_frames", *FORM_FIELDS)
     # Opening a clip empties the verdict.
-    for name in ("steps", "num_frames", "resolution_scale", "preflight"):
+    for name in ("num_optimization_steps", "num_frames", "resolution_scale", "preflight"):
         wiring.connect(
             wiring[name].change, measurements.foretell, takes=takes, gives=PREFLIGHT_PARTS, queue=False
         )

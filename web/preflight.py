@@ -88,14 +88,14 @@ def borrowed(editor: HostedEditor, num_frames: int, config: EditConfig, visitor:
     visitor.proposal = None
     if loan.is_for_all or not loan.steps:
         return update | {"preflight_use": gr.Button(visible=False)}
-    visitor.proposal = {"steps": loan.steps}
+    visitor.proposal = {"num_optimization_steps": loan.steps}
     return update | {"preflight_use": gr.Button(f"Use {loan.steps} steps", visible=True)}
 
 
 PREFLIGHT_OUTPUTS = ("player", *PREFLIGHT_PARTS, "stop")
 """Names of the components that a measurement changes."""
 
-PROPOSAL_OUTPUTS = ("steps", "num_frames", "resolution_scale", "preflight_use")
+PROPOSAL_OUTPUTS = ("num_optimization_steps", "num_frames", "resolution_scale", "preflight_use")
 """Names of the components that taking the proposal changes."""
 
 

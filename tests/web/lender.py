@@ -1,8 +1,8 @@
 """A stand-in for the service that lends GPUs, under the real package ``spaces``; and a page that borrows.
 
 The service answers over HTTP as the platform's does, so the package forks, pickles, and turns exceptions
-into its own errors. The stand-in can refuse a loan and kill a worker. Run as a program, this module is the page:
-it plays the scenes below and prints what came of each as JSON.
+into its own errors. The stand-in can refuse a loan and kill a worker. Run as a program, this module is the
+page: it plays the scenes below and prints what came of each as JSON.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def play() -> dict[str, Any]:
 
     from dreammotion_core import write_video
     from tests.tiny import moving_square, save_tiny_unet3d
-    from tests.web.test_app import PROMPTS, Page, form
+    from tests.web.pages import PROMPTS, Page, form
     from web import Example, HostedEditor, LazyEditor
     from web.boards import Boards
     from web.models import Models
@@ -132,7 +132,6 @@ def play() -> dict[str, Any]:
             except Exception as failure:
                 error = f"{type(failure).__name__}: {failure}"
             listed = len(page.visitors.get(token).runs.rows)
-            print(captions[-1:], error, file=sys.stderr, flush=True)
             return {
                 "caption": captions[-1] if captions else "",
                 "captions": len(captions),
