@@ -94,6 +94,7 @@ __all__ = [
     "read_objects",
     "read_video",
     "run_ablation",
+    "settle_after_fork",
     "shortest_length",
     "usable_memory",
     "write_ablation_board",

@@ -93,6 +93,7 @@ from .surroundings import (
     Surroundings as Surroundings,
     best_first as best_first,
     find_surroundings as find_surroundings,
+    settle_after_fork as settle_after_fork,
 )
 from .values import (
     AudioTrack as AudioTrack,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
+import cv2
 import torch
 
 from dreammotion_core.errors import ConfigError, DreamMotionError
@@ -362,6 +363,15 @@ class _Rule:
             limit = int(RESERVE * int(found[1]) * 2**30)
             return min(room, limit) if room else limit
         return room
+
+
+def settle_after_fork() -> None:
+    """Compute on this thread alone: the threads of a parent process do not come along to a forked one.
+
+    Without it the first parallel work on the processor waits for them forever.
+    """
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 def best_first(specs: Sequence[ModelSpec], *, room: int) -> list[ModelSpec]:

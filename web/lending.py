@@ -33,6 +33,7 @@ from dreammotion_core import (
     StepDone,
     Trial,
     Video,
+    settle_after_fork,
 )
 from web.editor import LazyEditor
 from web.views import format_seconds
@@ -255,6 +256,7 @@ class HostedEditor:
         configs: Sequence[EditConfig],
     ) -> Generator[EditEvent | _Failed, None, None]:
         """In the worker: the edits, one after the other."""
+        settle_after_fork()
         prompts = {"source_prompt": source_prompt, "target_prompt": target_prompt}
         try:
             for config in configs:
