@@ -321,6 +321,14 @@ SETTINGS: Mapping[str, Setting] = {
         (-32, 32, 1),
         unit="pixels",
     ),
+    "mask_edge": Setting(
+        _STAYS,
+        "Clean edge",
+        "band round the outline that loses the old colour; 0: off",
+        Whole(0, 32),
+        (0, 8, 1),
+        unit="pixels",
+    ),
     "mask_feather": Setting(
         _STAYS, "Soft rim", "width of the mask's soft rim", Whole(0, 256), (0, 32, 1), unit="pixels"
     ),
@@ -415,7 +423,9 @@ class EditConfig:
             keeps its structure.
         colour_smoothing: seconds over which the change of the object's mean colour is smoothed, 0 to 3600.
             It removes flicker that the edit adds, not changes of light in the source. 0 switches it off.
-        mask_feather: width in pixels of the composite's soft rim, inside the grown mask.
+        mask_edge: pixels to each side of the grown mask's outline in which object and background are
+            separated, so that no rim of the old colour stays. The edit may change them. 0 switches it off.
+        mask_feather: width in pixels of the composite's soft rim, inside what the edit may change.
         key_sites: shell patterns of the key projections to match, at most 16; None takes the model's own.
         negative_prompt: text of the unconditional branch.
         seed: seed of all noise and timesteps; -1 draws one, which `Started` reports.
@@ -445,6 +455,7 @@ class EditConfig:
     use_mask: bool = True
     mask_matching: bool = True
     mask_grow: int = 0
+    mask_edge: int = 2
     mask_feather: int = 1
     keep_detail: bool = True
     colour_smoothing: float = 1.0

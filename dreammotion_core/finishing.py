@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreammotion_core.config import EditConfig
-from dreammotion_core.masks import feathered_alpha
+from dreammotion_core.masks import feathered_alpha, grown_mask, outline_distance
 from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.method.prior import Backend
 from dreammotion_core.values import Frames, Mask, Video
@@ -34,9 +35,11 @@ def to_pixels(images: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
     return ((images.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).cpu().numpy()
 
 
-def blend(source: Frames, edited: NDArray[np.float32], alpha: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The edit, in [0, 255], over the uint8 source by an opacity in [0, 1], not yet rounded."""
-    base = source.astype(np.float32)
+def blend(
+    background: NDArray[np.generic], edited: NDArray[np.float32], alpha: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The edit over a background, both in [0, 255], by an opacity in [0, 1], not yet rounded."""
+    base = background.astype(np.float32)
     return base + alpha[..., None] * (edited - base)
 
 
@@ -54,6 +57,11 @@ def max_difference_outside(source: Frames, result: Frames, mask: Mask) -> int | 
     if not outside.any():
         return None
     return int((np.maximum(source, result) - np.minimum(source, result))[outside].max())
+
+
+def changeable(mask: Mask, config: EditConfig) -> Mask:
+    """What an edit may change, (F, H, W): the grown mask and the band round its outline."""
+    return grown_mask(mask, pixels=config.mask_edge)
 
 
 LUMINANCE_FLOOR = (0.01 * 255) ** 2
@@ -197,6 +205,126 @@ def _rgb(lab: Lab) -> NDArray[np.float32]:
     return 255 * rgb
 
 
+PRIOR_VARIANCE = 0.5
+"""Of the object's share in a pixel on the outline; large, so that the colours decide wherever they can."""
+COLOUR_VARIANCE = 64.0
+"""Least variance of a colour, in squared levels, from noise and compression."""
+PURITY = 8
+"""Power by which pixels count less, the nearer to the other side they lie, as examples of their own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Edge:
+    """The band round an outline in a frame of the source: what is mixed there (docs/method.md, equation 16).
+
+    Attributes:
+        box: rows and columns that all arrays cover: the band with a margin.
+        alpha: (h, w, 1), share of the object in a pixel, in [0, 1].
+        mixed: (h, w, 1) in [0, 1], how far the edit's own colour is not to be trusted.
+        purity: (h, w, 1) weight of a pixel as an example of the object.
+        width: of the band to each side, in pixels.
+        detail: (h, w, 3), the object's colour without the background, less its smooth course.
+        background: (h, w, 3), the background's colour without the object.
+    """
+
+    box: tuple[slice, slice]
+    alpha: NDArray[np.float32]
+    mixed: NDArray[np.float32]
+    purity: NDArray[np.float32]
+    width: int
+    detail: NDArray[np.float32]
+    background: NDArray[np.float32]
+
+    @classmethod
+    def estimate(cls, frame: NDArray[np.uint8], mask: NDArray[np.bool_], *, width: int) -> Self | None:
+        """Continue object and background smoothly into the band, and read each pixel's share off its colour.
+
+        The share is believed as far as the two colours differ by more than they vary; else the mask decides.
+
+        Args:
+            frame: (H, W, 3) RGB.
+            mask: (H, W).
+            width: of the band to each side, in pixels, at least 1.
+
+        Returns:
+            None if the mask has no outline in this frame.
+        """
+        distance = outline_distance(mask)
+        rows, columns = (np.flatnonzero((abs(distance) < width).any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            return None
+        top, bottom, left, right = rows[0], rows[-1], columns[0], columns[-1]
+        margin = 3 * width
+        box = np.s_[max(0, top - margin) : bottom + margin + 1, max(0, left - margin) : right + margin + 1]
+        image, depth = frame[box].astype(np.float32), distance[box][..., None] / width
+        guess = feathered_alpha(mask[None], width=1)[0][box][..., None]
+        inner, outer = (((1 + side).clip(0, 2) / 2) ** PURITY for side in (depth, -depth))
+        inside, outside = (_continued(image, purity=purity, width=width) for purity in (inner, outer))
+        inside_variance, outside_variance = (
+            _continued(image * image, purity=purity, width=width) - mean * mean
+            for purity, mean in ((inner, inside), (outer, outside))
+        )
+        step = inside - outside
+        contrast = _summed(step * step) + TINY
+        share = (_summed((image - outside) * step) / contrast).clip(0, 1)
+        variance = guess * inside_variance + (1 - guess) * outside_variance
+        noise = COLOUR_VARIANCE + _summed(variance * step * step) / contrast
+        noise = noise + _summed((image - outside - share * step) ** 2)
+        signal = PRIOR_VARIANCE * (1 - depth * depth).clip(0) * contrast
+        belief = signal / (signal + noise)
+        alpha = guess + belief * (share - guess)
+        rest = (image - alpha * inside - (1 - alpha) * outside) / (alpha**2 + (1 - alpha) ** 2)
+        mixed = belief * (1 - depth.clip(0, 1))
+        return cls(box, alpha, mixed, inner, width, alpha * rest, outside + (1 - alpha) * rest)
+
+    def purified(
+        self, source: NDArray[np.uint8], edited: NDArray[np.float32], kept: NDArray[np.float32] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Within `box`: the edit without the background, and the background without the object.
+
+        Args:
+            source: (H, W, 3) RGB.
+            edited: (H, W, 3) RGB in [0, 255].
+            kept: (H, W) in [0, 1], how much of the source's structure the edit keeps; None for nothing.
+        """
+        before, after = source[self.box].astype(np.float32), edited[self.box]
+        pure = _continued(after, purity=self.purity, width=self.width)
+        if kept is not None:
+            pure = pure + kept[self.box][..., None] * self.detail
+        return after + self.mixed * (pure - after), before + self.mixed * (self.background - before)
+
+
+def _continued(
+    values: NDArray[np.float32], *, purity: NDArray[np.float32], width: int
+) -> NDArray[np.float32]:
+    """(h, w, C) values near each pixel, averaged by (h, w, 1) weights."""
+    weighted = np.concatenate([values * purity, purity], axis=-1)
+    near = cv2.GaussianBlur(weighted, (0, 0), 0.75 * width)
+    return near[..., :-1] / (near[..., -1:] + TINY)
+
+
+def _summed(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values.sum(axis=-1, keepdims=True)
+
+
+def shares_of(source: Frames, mask: Mask, *, width: int) -> tuple[NDArray[np.float32], Sequence[Edge | None]]:
+    """The object's share in each pixel, (F, H, W) in [0, 1], and the edges of all frames.
+
+    Args:
+        source: (F, H, W, 3) uint8 RGB.
+        mask: (F, H, W), the object.
+        width: of the band to each side of its outline, in pixels; 0 takes the mask as it is.
+    """
+    if width == 0:
+        return mask.astype(np.float32), [None] * len(mask)
+    edges = [Edge.estimate(*pair, width=width) for pair in zip(source, mask, strict=True)]
+    shares = feathered_alpha(mask, width=1)
+    for share, edge in zip(shares, edges, strict=True):
+        if edge is not None:
+            share[edge.box] = edge.alpha[..., 0]
+    return shares, edges
+
+
 DETAIL_WINDOW = 4.0
 """Standard deviation in pixels of the model's grid, about one latent of an 8 times smaller grid."""
 
@@ -206,7 +334,9 @@ class Finishing:
     """Decodes, restores size and detail, removes flicker, and keeps the source outside the mask.
 
     Attributes:
-        alpha: (F, H, W) opacity of the edit in [0, 1].
+        shares: (F, H, W), the object's share in each pixel, in [0, 1].
+        feather: (F, H, W), opacity of the edit over the source, in [0, 1].
+        edges: of each frame; None where there is no outline.
         reconstruction: (F, H, W, 3) float RGB in [0, 255], the source after autoencoder and grid; None if its
             detail is not given back.
         detail_window: neighbourhood that decides whether detail fits, in pixels.
@@ -215,7 +345,9 @@ class Finishing:
 
     backend: Backend
     source: Video
-    alpha: NDArray[np.float32]
+    shares: NDArray[np.float32]
+    feather: NDArray[np.float32]
+    edges: Sequence[Edge | None]
     reconstruction: NDArray[np.float32] | None
     detail_window: float
     smoothing: float
@@ -230,10 +362,13 @@ class Finishing:
         if config.keep_detail and backend.spec.keeps_detail:
             reconstruction = to_pixels(backend.decode_video(source_latents), source.size)
         grid = backend.spec.fit_size(source.size, scale=config.resolution_scale)
+        shares, edges = shares_of(source.frames, mask, width=config.mask_edge)
         return cls(
             backend,
             source,
-            alpha=feathered_alpha(mask, width=config.mask_feather),
+            shares,
+            feathered_alpha(changeable(mask, config), width=config.mask_feather),
+            edges,
             reconstruction=reconstruction,
             detail_window=DETAIL_WINDOW * source.size[0] / grid[0],
             smoothing=config.colour_smoothing * source.fps,
@@ -246,11 +381,19 @@ class Finishing:
 
     def finish(self, images: Tensor) -> Frames:
         """(F, 3, h, w) RGB images, roughly in [-1, 1], as (F, H, W, 3) uint8 RGB at the source's size."""
-        edited = to_pixels(images, self.source.size)
+        edited, kept = to_pixels(images, self.source.size), None
         if self.reconstruction is not None:
             kept = structure_kept(edited, self.reconstruction, window=self.detail_window)
             edited = edited + kept[..., None] * (self.source.frames - self.reconstruction)
-        blended = blend(self.source.frames, edited, self.alpha)
+        background = self.source.frames.astype(np.float32)
+        for index, edge in enumerate(self.edges):
+            if edge is not None:
+                parts = edge.purified(
+                    self.source.frames[index], edited[index], None if kept is None else kept[index]
+                )
+                edited[index][edge.box], background[index][edge.box] = parts
+        blended = blend(self.source.frames, blend(background, edited, self.shares), self.feather)
+        alpha = self.shares * self.feather
         if self.smoothing > 0:
-            blended = steadied(blended, source=self.source.frames, alpha=self.alpha, smoothing=self.smoothing)
-        return composite(self.source.frames, blended, self.alpha)
+            blended = steadied(blended, source=self.source.frames, alpha=alpha, smoothing=self.smoothing)
+        return composite(self.source.frames, blended, alpha)

@@ -58,6 +58,11 @@ def feathered_alpha(mask: Mask, *, width: int) -> NDArray[np.float32]:
     return np.stack([np.clip(_distance_to(~m) / (width + 1), 0, 1) for m in mask]).astype(np.float32)
 
 
+def outline_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Pixels to the outline of one (H, W) mask, above 0 inside; infinite where a frame has no outline."""
+    return np.where(mask, _distance_to(~mask) - 0.5, 0.5 - _distance_to(mask))
+
+
 def _distance_to(selected: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Euclidean distance in pixels to the nearest selected pixel; infinite if none is selected."""
     if not selected.any():

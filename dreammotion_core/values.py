@@ -112,7 +112,8 @@ class EditOutput:
 
     Attributes:
         video: the edited clip, at the source's size and frame rate, with its audio.
-        mask: (F, H, W) bool, the mask after growing; all True if the mask was switched off.
+        mask: (F, H, W) bool, what the edit could change: the grown mask and the band round its outline; all
+            True if the mask was switched off.
         config: the settings, with the seed that was used.
         model: name or path of the model.
         losses: one entry a step.
@@ -149,7 +150,7 @@ class Started:
         num_steps: optimisation steps to come.
         latent_shape: (1, C, F, h, w) of the optimised variable.
         key_sites: full names of the modules whose keys are matched.
-        mask: (F, H, W) bool, the mask after growing; None if the whole frame may change.
+        mask: (F, H, W) bool, what may change, as in `EditOutput`; None for the whole frame.
         precision: precision of the denoiser, such as ``"bfloat16"``.
     """
 
