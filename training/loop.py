@@ -49,11 +49,14 @@ class Budget:
         return min(done, 1.0)
 
 
-def learning_rate(progress: float, peak: float, warmup: float = 0.03) -> float:
-    """Linear warm-up, then a cosine down to 2 % of the peak."""
+def learning_rate(progress: float, recipe: Recipe) -> float:
+    """Linear warm-up, the peak for a while, then a cosine down to 2 % of the peak."""
+    peak, warmup, hold = recipe.learning_rate, recipe.warmup, max(recipe.warmup, recipe.hold)
     if progress < warmup:
         return peak * (0.05 + 0.95 * progress / warmup)
-    return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))))
+    if progress < hold:
+        return peak
+    return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (progress - hold) / (1 - hold))))
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class Recipe:
         weight_decay, betas: of AdamW.
         ema_decay: of the averaged weights.
         save_every: steps between checkpoints.
+        warmup: part of the run in which the rate rises.
+        hold: part of the run after which the rate falls.
     """
 
     learning_rate: float
@@ -89,6 +94,8 @@ class Recipe:
     ema_decay: float
     save_every: int
     betas: tuple[float, float] = (0.9, 0.999)
+    warmup: float = 0.03
+    hold: float = 0.0
 
     def from_weights(self, folder: Path | None) -> Recipe:
         """Half the learning rate if training starts from a folder of weights: less to learn, more to lose."""
@@ -124,7 +131,11 @@ def train(
         KeyboardInterrupt: at Ctrl-C, after the running step and a checkpoint; its text says where it is.
     """
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=recipe.betas
+        model.parameters(),
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        betas=recipe.betas,
+        fused=True,
     )
     state = State(model, Ema(model, recipe.ema_decay), optimizer)
     _resume(run, state, budget)
@@ -133,7 +144,7 @@ def train(
     average = math.nan
     with bar, Interruption() as interruption:
         while (progress := budget.progress) < 1:
-            rate = learning_rate(progress, recipe.learning_rate)
+            rate = learning_rate(progress, recipe)
             # Dropout draws from the global state, which a resumed run must find the same.
             torch.manual_seed(1000 * budget.step + rank())
             loss = loss_at(budget.step, progress)

@@ -14,6 +14,7 @@ from diffusers import AutoencoderKLCogVideoX, AutoencoderKLWan
 from torch import Tensor, nn
 
 from dreammotion_core.method.keys import KeyLayout, KeySite
+from dreammotion_core.models.frame_vae import FrameAutoencoder
 from dreammotion_core.models.loading import ModelFiles, check_latents, check_text, outer_dtype
 from dreammotion_core.models.placement import Checkpointing, LoadOptions, Placement, apply_options
 from dreammotion_core.models.text import embed_prompt, load_text_encoder, prompt_notices
@@ -25,6 +26,7 @@ AUTOENCODERS = {
     "AutoencoderKLWan": AutoencoderKLWan,
     "AutoencoderKLCogVideoX": AutoencoderKLCogVideoX,
     "VideoAutoencoder": VideoAutoencoder,
+    "FrameAutoencoder": FrameAutoencoder,
 }
 """The classes that a manifest may name."""
 
