@@ -15,8 +15,8 @@ from training.data import as_pictures
 from training.loop import Budget, Recipe, Setting, plot_log, train
 from training.model_files import written_together
 from training.pairs import Rendered, cell_coverage
+from training.processes import rank
 from training.run_folder import RunFolder
-from training.workers import rank
 from training.world import Shot, render_batch, sample_scene
 
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=1e-3, ema_decay=0.998, save_every=500, betas=(0.9, 0.98))

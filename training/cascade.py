@@ -47,10 +47,10 @@ from training.data import RESOLUTION, object_coverage
 from training.frozen_text import FrozenText
 from training.loop import Budget, Recipe, Setting, plot_log, train
 from training.model_files import write_index, written_together
+from training.processes import agree, rank
 from training.run_folder import RunFolder
+from training.text import MAX_TOKENS, vocabulary
 from training.text_to_video import SHARD_SIZE
-from training.tokenizer import MAX_TOKENS, vocabulary
-from training.workers import agree, rank
 
 NUM_FRAMES = 17
 """Five key frames and the three between each two."""

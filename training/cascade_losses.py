@@ -24,7 +24,7 @@ from training.cascade_models import DETAIL_SIZE, KEY_FRAME_SIZE, NUM_TIMESTEPS
 from training.data import random_captions
 from training.frozen_text import FrozenText
 from training.loop import Setting
-from training.workers import rank
+from training.processes import rank
 
 CAPTION_DROPOUT = 0.12
 OBJECT_WEIGHT = 5.0

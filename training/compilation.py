@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from training.workers import rank
+from training.processes import rank
 
 
 def compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:

@@ -18,10 +18,10 @@ from dreammotion_core.media.atomic import written_atomically
 from training.checks import FROM_REMEDY, load_trained, module_digest
 from training.data import as_pictures, kept_array, object_coverage, random_captions
 from training.loop import Budget, Recipe, Setting, plot_log, train
+from training.processes import agree, rank
 from training.run_folder import RunFolder
+from training.text import MAX_TOKENS, build_tokenizer
 from training.text_to_video import LATENT_SIZE, TextToVideo, export, new_scheduler, start_from
-from training.tokenizer import MAX_TOKENS, build_tokenizer
-from training.workers import agree, rank
 from training.world.scene import WORLD_VERSION
 
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=1e-2, ema_decay=0.998, save_every=250, betas=(0.9, 0.98))

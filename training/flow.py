@@ -19,11 +19,11 @@ from training.flow_transformer import train_transformer
 from training.frozen_text import FrozenText
 from training.loop import Budget, Setting
 from training.model_files import write_index
+from training.processes import agree, rank
 from training.run_folder import RunFolder
+from training.text import vocabulary
 from training.text_to_video import LATENT_SIZE
-from training.tokenizer import vocabulary
 from training.video_vae import train_video_vae
-from training.workers import agree, rank
 
 VAE_SHARE = 0.12
 """Part of the minutes that the autoencoder gets; the transformer gets the rest."""

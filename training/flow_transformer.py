@@ -17,9 +17,9 @@ from training.flow_data import FlowData
 from training.frozen_text import FrozenText
 from training.loop import Budget, Recipe, Setting, plot_log, train
 from training.model_files import written_together
+from training.processes import rank
 from training.run_folder import RunFolder
 from training.text_to_video import SHARD_SIZE
-from training.workers import rank
 
 RECIPE = Recipe(learning_rate=1.5e-3, weight_decay=1e-2, ema_decay=0.999, save_every=250, betas=(0.9, 0.98))
 CAPTION_DROPOUT = 0.12

@@ -10,7 +10,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from training.checks import load_trained
 from training.model_files import written_together
-from training.tokenizer import MAX_TOKENS
+from training.text import MAX_TOKENS
 
 
 class FrozenText:

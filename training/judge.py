@@ -31,9 +31,9 @@ from training.judge_data import (
 )
 from training.loop import Budget, Recipe, Setting, plot_log, train
 from training.model_files import written_together
+from training.processes import agree, rank
 from training.run_folder import RunFolder
-from training.tokenizer import MAX_TOKENS, build_tokenizer
-from training.workers import agree, rank
+from training.text import MAX_TOKENS, build_tokenizer
 from training.world import ATTRIBUTES, Shot, caption, render_batch, sample_scene, variants
 
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=5e-2, ema_decay=0.998, save_every=250, betas=(0.9, 0.98))

@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from dreammotion_core.errors import reason_of
 from training.interruption import Interruption
+from training.processes import agree, rank
 from training.run_folder import RunFolder
 from training.state import Ema, State
-from training.workers import agree, rank
 
 
 @dataclass

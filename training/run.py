@@ -32,10 +32,10 @@ from training.data import NUM_FRAMES, RESOLUTION, rendered_clips
 from training.diffusion import train_diffusion
 from training.loop import Budget, Setting
 from training.model_files import write_index
+from training.processes import agree, join_workers, rank
 from training.run_folder import RunFolder
-from training.tokenizer import vocabulary
+from training.text import vocabulary
 from training.vae import train_vae
-from training.workers import agree, join_workers, rank
 
 LOG_COLUMNS = ["step", "seconds", "loss", "learning_rate"]
 VAE_SHARE = 0.25

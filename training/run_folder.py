@@ -13,7 +13,7 @@ import torch
 
 from dreammotion_core.errors import InputError
 from dreammotion_core.media.atomic import written_atomically
-from training.workers import rank
+from training.processes import rank
 
 
 class RunFolder:

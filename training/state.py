@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.workers import average_gradients
+from training.processes import average_gradients
 
 CHECKPOINT_FORMAT = 3
 """Goes up when what a checkpoint holds, or the world that it was trained on, changes."""

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training.model_files import written_together
-from training.tokenizer import MAX_TOKENS
-from training.workers import rank
+from training.processes import rank
+from training.text import MAX_TOKENS
 
 LATENT_SIZE = 16
 SHARD_SIZE = "9MB"

@@ -13,7 +13,7 @@ from training.loop import Budget, Setting
 from training.model_files import write_index
 from training.pairs import CLIPS, PICTURES, Rendered, rendered_pairs
 from training.run_folder import RunFolder
-from training.tokenizer import vocabulary
+from training.text import vocabulary
 from training.transformer import encoded, train_transformer
 
 SETTINGS = {"guidance_scale": 4.0, "direction_weighting": "velocity", "learning_rate": 0.04}

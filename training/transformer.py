@@ -24,10 +24,10 @@ from training.data import as_pictures, kept_array
 from training.loop import Budget, Recipe, Setting, plot_log, train
 from training.model_files import written_together
 from training.pairs import LATENT_SIZE, Kind, Rendered, sample_pair
+from training.processes import rank
 from training.run_folder import RunFolder
+from training.text import MAX_TOKENS
 from training.text_to_video import SHARD_SIZE
-from training.tokenizer import MAX_TOKENS
-from training.workers import rank
 from training.world import NUM_FORMS, caption
 from training.world.scene import WORLD_VERSION
 

@@ -15,8 +15,8 @@ from training.checks import FROM_REMEDY, load_trained
 from training.data import as_pictures
 from training.loop import Budget, Recipe, Setting, plot_log, train
 from training.model_files import written_together
+from training.processes import rank
 from training.run_folder import RunFolder
-from training.workers import rank
 
 RECIPE = Recipe(learning_rate=1.5e-3, weight_decay=1e-3, ema_decay=0.998, save_every=500)
 KL_WEIGHT = 1e-6

@@ -16,8 +16,8 @@ from training.data import as_pictures
 from training.flow_data import WINDOW, windows
 from training.loop import Budget, Recipe, Setting, plot_log, train
 from training.model_files import written_together
+from training.processes import rank
 from training.run_folder import RunFolder
-from training.workers import rank
 
 RECIPE = Recipe(learning_rate=3e-3, weight_decay=1e-4, ema_decay=0.998, save_every=250, betas=(0.9, 0.99))
 BATCH = 16

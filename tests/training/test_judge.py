@@ -21,7 +21,7 @@ from training.judge_data import (
 )
 from training.loop import Budget, Setting
 from training.run_folder import RunFolder
-from training.tokenizer import build_tokenizer
+from training.text import build_tokenizer
 from training.world import ATTRIBUTES, Scene, caption, render, sample_scene, variants
 
 CPU = torch.device("cpu")

@@ -7,8 +7,8 @@ import pytest
 import training.model_files
 import training.text_to_video
 from training.model_files import write_index, written_together
+from training.text import build_tokenizer
 from training.text_to_video import TextToVideo, export
-from training.tokenizer import build_tokenizer
 
 
 def contents(folder: Path) -> dict[str, str]:

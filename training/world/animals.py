@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.world.distances import (
+from training.world.objects import (
     AMBER,
     CREAM,
     DARK,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from training.world import animals, toys, vehicles
-from training.world.distances import Layer
+from training.world.objects import Layer
 
 NOUNS: dict[str, Callable[[Tensor], list[Layer]]] = {
     "ball": toys.ball,

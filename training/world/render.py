@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.world.distances import Layer
 from training.world.materials import MATERIALS, Material, Surface, ruffled
 from training.world.nouns import NOUNS
+from training.world.objects import Layer
 from training.world.palette import COLOURS
 from training.world.places import PLACES
 from training.world.poses import Poses, companion_poses, object_poses, pixel_centres

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from training.world.distances import (
+from training.world.objects import (
     CREAM,
     GREEN,
     WHITE,
