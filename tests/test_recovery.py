@@ -10,8 +10,7 @@ from segmentation import load_segmenter
 from segmentation.propagation import LOWEST_TRUST, find_again, follow
 from tests.segmentation.test_embedded import disc_clip, overlap
 from training.world.render import background, render
-from training.world.scene import sample_scene
-from training.world.shot import Shot
+from training.world.scene import Shot, sample_scene
 
 FIRST_SEED = 2_000_000_000
 

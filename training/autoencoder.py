@@ -14,7 +14,7 @@ from dreammotion_core.models.frame_vae import CELL, FrameAutoencoder
 from training.data import as_pictures
 from training.loop import Budget, Recipe, Setting, plot_log, train
 from training.model_files import written_together
-from training.pairs import Rendered, cell_coverage
+from training.pairs import Rendered
 from training.processes import rank
 from training.run_folder import RunFolder
 from training.world import Shot, render_batch, sample_scene

@@ -23,8 +23,7 @@ from training.world import (
     sample_scene,
     variants,
 )
-from training.world.captions import FORMS
-from training.world.scene import WORLD_VERSION
+from training.world.scene import FORMS, WORLD_VERSION
 
 VIEW_SIZE = 64
 """Height and width in pixels of what the judge sees."""

@@ -8,10 +8,9 @@ from itertools import pairwise
 
 from transformers import CLIPTokenizer
 
-from training.world.captions import every_sentence
-from training.world.materials import MATERIALS
-from training.world.nouns import NOUNS
-from training.world.palette import COLOURS
+from training.world.materials import COLOURS, MATERIALS
+from training.world.objects import NOUNS
+from training.world.scene import every_sentence
 
 MAX_TOKENS = 20
 START, END = "<|startoftext|>", "<|endoftext|>"

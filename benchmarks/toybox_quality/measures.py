@@ -37,7 +37,7 @@ from training.world import (
     sample_scene,
     variants,
 )
-from training.world.palette import to_lab
+from training.world.materials import to_lab
 
 BACKGROUND_DISTANCE = 6.0
 """A pixel nearer than this to the empty scene counts as background: about three times the distance that

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from segmentation import FramesError
 from segmentation.health import FrameHealth, Level, assess_masks, measure_mask, measure_masks, next_doubtful
 from training.world.render import object_mask
-from training.world.scene import sample_scene
-from training.world.shot import Shot
+from training.world.scene import Shot, sample_scene
 
 SIDE = 80
 

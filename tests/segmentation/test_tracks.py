@@ -15,8 +15,7 @@ from segmentation.schedule import Span, plan_spans, spans_at
 from segmentation.tracks import MOST_WALKS, TrackedMask, Tracks, Walks
 from tests.segmentation.test_embedded import SIZE, disc_clip, overlap
 from training.world.render import render
-from training.world.scene import sample_scene
-from training.world.shot import Shot
+from training.world.scene import Shot, sample_scene
 
 NUM_FRAMES, SIDE = 20, 16
 
