@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dreammotion_core import ModelLoadError
 from dreammotion_core.evaluation.judges import EMBEDDED_JUDGE, ClipJudge
 from dreammotion_core.models.catalog import ASSETS
-from training.judge_data import CLOSE_UP_MARGIN, cut_out, square_around
+from training.judge import CLOSE_UP_MARGIN, cut_out, square_around
 
 FOLDER = ASSETS / EMBEDDED_JUDGE
 

@@ -1,21 +1,29 @@
-"""Training with several processes: ``torchrun --nproc-per-node 2 -m training.run toybox``.
+"""Several processes that train one model, and Ctrl-C.
 
-Each process works on a batch of its own and the gradients are averaged. On a CPU with other work on
-it this beats one process with several threads by far, because processes wait for one another once a
-step and threads at every operation. Without torchrun everything here does nothing.
+``torchrun --nproc-per-node 2 -m training.run toybox-unet`` starts two processes.
+
+Each process works on a batch of its own and the gradients are averaged. On a busy CPU this is faster than one
+process with several threads: processes wait for one another once a step, threads at every operation. Without
+torchrun the functions here do nothing.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
+T = TypeVar("T")
 
-def join_workers(device: torch.device) -> None:
-    """Join the processes that torchrun started, one thread each on a CPU; alone, do nothing."""
+
+def join_processes(device: torch.device) -> None:
+    """Join the processes that torchrun started, with one thread each on a CPU."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         if device.type == "cpu":
             torch.set_num_threads(1)
@@ -23,17 +31,29 @@ def join_workers(device: torch.device) -> None:
 
 
 def rank() -> int:
-    """Which of the processes this is; 0 writes the files."""
+    """Number of this process; 0 writes the files."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def agree(value: float) -> float:
-    """The first process's value, in all of them."""
+    """The value of process 0, in all processes."""
     if not dist.is_initialized():
         return value
     shared = torch.tensor(value, dtype=torch.float64)
     dist.broadcast(shared, src=0)
     return shared.item()
+
+
+def made_once(make: Callable[[], T]) -> T:
+    """The result of a function that keeps it on disk: process 0 makes it first, the others read it.
+
+    Args:
+        make: makes what is missing on disk, and loads it.
+    """
+    if rank() == 0:
+        result = make()
+    agree(0.0)
+    return result if rank() == 0 else make()
 
 
 def average_gradients(module: nn.Module) -> None:
@@ -46,3 +66,28 @@ def average_gradients(module: nn.Module) -> None:
     flat /= dist.get_world_size()
     for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
+
+
+class Interruption:
+    """A block in which Ctrl-C only sets a flag, so that the running step ends; a second Ctrl-C raises.
+
+    Attributes:
+        requested: whether Ctrl-C was pressed.
+    """
+
+    requested = False
+    _handler_before: Any
+
+    def __enter__(self) -> Self:
+        self._handler_before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGINT, self._handler_before)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True

@@ -1,13 +1,17 @@
-"""A CLIP tokenizer for the few words of the procedural world."""
+"""The words of the procedural world: their CLIP tokenizer, and text encoders."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
-from transformers import CLIPTokenizer
+import torch
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
 
+from training.run_folder import load_trained
 from training.world.materials import COLOURS, MATERIALS
 from training.world.objects import NOUNS
 from training.world.scene import every_sentence
@@ -61,3 +65,47 @@ def _merged(word: list[str], pair: tuple[str, str]) -> list[str]:
         else:
             merged.append(piece)
     return merged
+
+
+class FrozenText:
+    """The text encoder of an embedded model, which the cascade attends to as it is.
+
+    Args:
+        folder: the model's.
+        device: where it runs.
+
+    Raises:
+        InputError: if that folder holds no text encoder.
+    """
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.tokenizer, encoder = load_text(folder)
+        self.encoder = encoder.to(device).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def __call__(self, captions: list[str]) -> Tensor:
+        """(B, L, D) states of captions, padded to the longest caption that there is."""
+        tokens = tokenized(self.tokenizer, captions)
+        embeds: Tensor = self.encoder(tokens.to(self.encoder.device)).last_hidden_state
+        return embeds
+
+
+def load_text(folder: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
+    """Tokenizer and text encoder, in float32 on the CPU, of an embedded model.
+
+    Raises:
+        InputError: if that folder holds none.
+    """
+    remedy = "train the U-Net model first (toybox-unet), or choose a folder beside a trained one with --out"
+    tokenizer = load_trained(CLIPTokenizer.from_pretrained, folder / "tokenizer", remedy=remedy)
+    encoder = load_trained(CLIPTextModel.from_pretrained, folder / "text_encoder", remedy=remedy)
+    return tokenizer, encoder.float()
+
+
+def tokenized(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
+    """(B, MAX_TOKENS) int64 of captions."""
+    tokens = tokenizer(
+        captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
+    )
+    input_ids: Tensor = tokens.input_ids
+    return input_ids

@@ -25,7 +25,7 @@ from benchmarks.judge import Judge
 from benchmarks.world_cases import Case
 from dreammotion_core.evaluation.pixels import colour_jitter, region_similarity
 from dreammotion_core.values import Frames, Mask
-from training.judge_data import SENTENCE, THING
+from training.judge import SENTENCE, THING
 from training.world import (
     MATERIALS,
     Scene,

@@ -1,7 +1,6 @@
 """A small autoencoder of single frames whose linear part alone is already a good code.
 
-It answers like diffusers' `AutoencoderKLWan` with one frame in each group, so that whatever edits Wan's latents
-edits these.
+It has the interface of diffusers' `AutoencoderKLWan`, with one frame to a latent frame.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import Tensor, nn
 
 CELL = 8
-"""Sides in pixels of the part of a picture that one latent stands for."""
+"""Height and width in pixels of the part of a picture that one latent stands for."""
 GROUPS = 8
 
 
@@ -28,9 +27,9 @@ class FrameAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     Args:
         z_dim: channels of a latent.
-        encoder_channels, decoder_channels: widths of the two networks at 4 and at 8 pixels a position; multiples
-            of 8.
-        scale_factor_spatial: sides of a cell in pixels, always 8.
+        encoder_channels, decoder_channels: widths of the two networks where a position is 4 and 8 pixels
+            wide; multiples of 8.
+        scale_factor_spatial: height and width of a cell in pixels, always 8.
         scale_factor_temporal: frames to a latent frame, always 1.
         latents_mean, latents_std: of each channel, `z_dim` numbers each; ``(latents - mean) / std`` is what a
             denoiser sees. None stands for zeros and ones.
