@@ -1,8 +1,4 @@
-"""The page: which components there are, what happens on which event, and how it is served.
-
-Run ``python app.py`` and open the address it prints. Everything that is more than layout or wiring
-lives in `web`.
-"""
+"""Serves the page: run ``python app.py`` and open the address that it prints."""
 
 from __future__ import annotations
 
@@ -21,43 +17,25 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
-from gradio.events import api
 
 from dreammotion_core import DreamMotionError, LoadOptions
 from segmentation import SegmentationError, load_segmenter
 from web import (
-    CLIP_OUTPUTS,
     CSS_FILES,
-    EDIT_FIELDS,
-    EDIT_OUTPUTS,
-    LIST_OUTPUTS,
-    PICKER_OUTPUTS,
-    PRESET_OUTPUTS,
-    REFINEMENT_FIELDS,
     Example,
-    Handlers,
     HostedEditor,
     LazyEditor,
     Models,
     Segmenters,
+    Selections,
     SharedInstruments,
+    VisitorStore,
     Wiring,
-    advanced_drawer,
-    clip_row,
-    connect_board,
-    connect_mask_files,
-    connect_models,
-    connect_runs,
-    connect_segmenters,
-    evidence_part,
+    connect_page,
     load_examples,
-    masthead,
+    page_parts,
     page_theme,
-    prompt_part,
-    result_part,
     runs_on,
-    selection_part,
 )
 
 EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
@@ -70,96 +48,24 @@ def build_app(
     instruments: SharedInstruments | None = None,
 ) -> gr.Blocks:
     """The whole page over models, segmenters, some examples and what measures; nothing is loaded by it."""
-    instruments = instruments or SharedInstruments()
-    handlers = Handlers(models=models, segmenters=segmenters, examples=examples, instruments=instruments)
-    spec, endpoints = models.first.spec, handlers.endpoints
+    instruments, visitors = instruments or SharedInstruments(), VisitorStore()
+    selections = Selections(visitors=visitors)
     page: gr.Blocks = gr.Blocks(title="DreamMotion", analytics_enabled=False, delete_cache=(600, 3600))
     with page:
-        token = gr.State(None)
-        parts: dict[str, Component] = {"token": token, "masthead": masthead(spec), **clip_row(examples)}
-        with gr.Row(equal_height=False, elem_classes="dm-bench"):
-            with gr.Column(min_width=320):
-                parts |= (
-                    selection_part(handlers.selections.answer)
-                    | prompt_part()
-                    | advanced_drawer(spec, judges=instruments.judges)
-                )
-            with gr.Column(min_width=320, elem_classes="dm-screen"):
-                parts |= result_part()
-        parts |= evidence_part()
-        wiring = Wiring(parts)
-        _connect_clips(page, wiring, parts, handlers)
-        _connect_selection(wiring, parts, handlers)
-        _connect_edit(wiring, parts, handlers)
-        connect_segmenters(wiring, parts, handlers)
-        connect_models(wiring, parts, handlers)
-        connect_mask_files(wiring, parts, handlers)
-        connect_board(wiring, parts, handlers)
-        api(endpoints.segment, api_name="segment", concurrency_limit=2)
-        api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
-    return page
-
-
-def _connect_clips(page: gr.Blocks, wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
-    clips, span = handlers.clips, ("start_frame", "num_frames")
-    light = {"concurrency_limit": None}
-    arrived = page.load(clips.arrive, None, parts["token"], api_visibility="private", show_progress="hidden")
-    wiring.connect(arrived.then, clips.greet, takes=("token", "example"), gives=CLIP_OUTPUTS, **light)
-    for show, gives in (
-        (handlers.segmenter_picker.show, PICKER_OUTPUTS),
-        (handlers.model_picker.show, LIST_OUTPUTS),
-    ):
-        wiring.connect(arrived.then, show, takes=("token",), gives=gives, **light)
-    page.unload(clips.leave)
-    for event, handler, name in (
-        (parts["upload"].upload, clips.open_upload, "upload"),
-        (parts["example"].select, clips.open_example, "example"),
-    ):
-        wiring.connect(event, handler, takes=("token", name, *span), gives=CLIP_OUTPUTS, **light)
-    for part in (parts["start_frame"].submit, parts["num_frames"].release):
-        wiring.connect(part, clips.reopen, takes=("token", *span), gives=CLIP_OUTPUTS, **light)
-
-
-def _connect_selection(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
-    selections = handlers.selections
-    followed = wiring.connect(
-        parts["canvas"].play, selections.propagate, takes=("token",), gives=("canvas",), concurrency_limit=2
-    )
-    wiring.connect_end(followed, selections.settle, takes=("token",), gives=("canvas",), queue=False)
-    for name in REFINEMENT_FIELDS:
-        wiring.connect(
-            parts[name].input,
-            selections.refine,
-            takes=("token", *REFINEMENT_FIELDS),
-            gives=("canvas",),
-            queue=False,
-            trigger_mode="always_last",
+        parts = page_parts(
+            models.first.spec, examples=examples, judges=instruments.judges, answer=selections.answer
         )
-
-
-def _connect_edit(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
-    edits = handlers.edits
-    edited = wiring.connect_job(
-        parts["edit"].click,
-        edits.run,
-        settle=edits.settle,
-        stop="stop",
-        takes=EDIT_FIELDS,
-        gives=EDIT_OUTPUTS,
-    )
-    connect_runs(wiring, parts, handlers, edited=edited)
-    for stop in (parts["stop"].click, parts["canvas"].stop):
-        stop(edits.stop, parts["token"], None, queue=False, api_visibility="private")
-    wiring.connect(
-        parts["preset"].input,
-        handlers.model_picker.preset,
-        takes=("token", "preset"),
-        gives=PRESET_OUTPUTS,
-        queue=False,
-    )
-    parts["suggestions"].input(
-        None, parts["suggestions"], parts["target_prompt"], js="(text) => text", api_visibility="private"
-    )
+        connect_page(
+            page,
+            Wiring(parts),
+            visitors=visitors,
+            selections=selections,
+            models=models,
+            segmenters=segmenters,
+            examples=examples,
+            instruments=instruments,
+        )
+    return page
 
 
 def launch_options() -> dict[str, Any]:

@@ -5,80 +5,10 @@ output = pipe(read_video("clip.mp4"), source_prompt="a red car", target_prompt="
 write_video(output.video, "edited.mp4")
 """
 
-from dreammotion_core.config import PRESETS, EditConfig
-from dreammotion_core.errors import (
-    BackendError,
-    ConfigError,
-    DeviceLostError,
-    DreamMotionError,
-    InputError,
-    KeyLayoutError,
-    KeySiteError,
-    MaskError,
-    MetricError,
-    ModelLoadError,
-    NumericsError,
-    OutOfMemoryError,
-    OutputError,
-    PromptError,
-    VideoError,
-)
-from dreammotion_core.evaluation import (
-    EMBEDDED_JUDGE,
-    METRICS,
-    ClipJudge,
-    Instruments,
-    MeasuredClip,
-    MeasuredEdit,
-    Measurement,
-    Metric,
-    evaluate_edit,
-    judge_name,
-)
-from dreammotion_core.evaluation.ablation import (
-    ABLATION,
-    VARIANTS,
-    EditSource,
-    Variant,
-    VariantEvent,
-    VariantResult,
-    run_ablation,
-)
-from dreammotion_core.evaluation.board import SYNCHRONISE, AblationBoard, ablation_board, write_ablation_board
-from dreammotion_core.masks import feathered_alpha, grown_mask
-from dreammotion_core.media.frames import read_frames, write_frames
-from dreammotion_core.media.mask_levels import GivenMasks, GivenObjects, MaskStream
-from dreammotion_core.media.masks import read_masks, read_objects, write_masks, write_objects
-from dreammotion_core.media.video import (
-    length_words,
-    probe_video,
-    read_clip,
-    read_video,
-    shortest_length,
-    write_video,
-)
-from dreammotion_core.memory import usable_memory
-from dreammotion_core.method.source_cache import DiskSourceCache, MemorySourceCache, SourceCache
-from dreammotion_core.models.catalog import list_models
-from dreammotion_core.models.download import ModelDownload, download_model
-from dreammotion_core.models.placement import LoadOptions
-from dreammotion_core.pipeline import DreamMotionPipeline, check_prompts
-from dreammotion_core.preflight import Preflight, Trial, describe_memory, describe_preflight, measure_edit
-from dreammotion_core.receipt import build_receipt, write_receipt
-from dreammotion_core.spec import ModelSpec
-from dreammotion_core.values import (
-    AudioTrack,
-    EditEvent,
-    EditOutput,
-    Finished,
-    Notice,
-    Preview,
-    StageDone,
-    Started,
-    StepDone,
-    StepLosses,
-    Video,
-)
+import lazy_loader
+
+# A name is imported when it is first used: reading a configuration or a video needs no torch.
+__getattr__, __dir__, _ = lazy_loader.attach_stub(__name__, __file__)
 
 __all__ = [
     "ABLATION",

@@ -1,11 +1,4 @@
-"""The settings of an edit: one frozen value, checked on construction.
-
-What a setting accepts: written down once for each, and checked by one function.
-
-Shell patterns that name layers: what is accepted, and what they match.
-
-They replace regular expressions, of which a short one can keep the processor busy without end.
-"""
+"""The settings of an edit, what each accepts, and the presets."""
 
 from __future__ import annotations
 
@@ -15,7 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, Self, get_args
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
@@ -23,25 +16,25 @@ from dreammotion_core.errors import ConfigError
 
 
 class Accepted(Protocol):
-    """The values that a setting can have."""
+    """The values that a setting accepts."""
 
     def holds(self, value: Any) -> bool:
-        """Whether it can have that one."""
+        """Whether a value is accepted."""
 
     def __str__(self) -> str:
-        """What to pass, for errors."""
+        """The accepted values, for errors."""
 
 
 @dataclass(frozen=True)
 class Whole:
-    """Whole numbers from `low` to `high`, and None where it is `optional`."""
+    """Whole numbers from `low` to `high`, and None if `optional`."""
 
     low: int
     high: int
     optional: bool = False
 
     def holds(self, value: Any) -> bool:
-        """True and False are no numbers."""
+        """True and False do not count as numbers."""
         return (self.optional and value is None) or (is_whole(value) and self.low <= value <= self.high)
 
     def __str__(self) -> str:
@@ -50,14 +43,14 @@ class Whole:
 
 @dataclass(frozen=True)
 class Real:
-    """Numbers from `low`, or, with `above`, from above it, to `high`."""
+    """Numbers from `low` to `high`; with `above`, `low` is left out."""
 
     low: float
     high: float
     above: bool = False
 
     def holds(self, value: Any) -> bool:
-        """True and False are no numbers."""
+        """True and False do not count as numbers."""
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return is_number and self.low <= value <= self.high and not (self.above and value == self.low)
 
@@ -73,7 +66,7 @@ class Sides:
     high: int
 
     def holds(self, value: Any) -> bool:
-        """Whether there are two, each within the range."""
+        """Whether the value is two numbers within the range."""
         each = Whole(self.low, self.high)
         return isinstance(value, tuple) and len(value) == 2 and all(map(each.holds, value))
 
@@ -83,32 +76,59 @@ class Sides:
 
 @dataclass(frozen=True)
 class Kind:
-    """All values of a type, and None where it is `optional`."""
+    """All values of a type, and None if `optional`."""
 
     type: type
     described: str
     optional: bool = False
 
     def holds(self, value: Any) -> bool:
-        """Whether it is of that type."""
+        """Whether a value is of the type."""
         return isinstance(value, self.type) or (self.optional and value is None)
 
     def __str__(self) -> str:
         return self.described
 
 
+@dataclass(frozen=True)
+class OneOf:
+    """One of some names, each with what people are told it is."""
+
+    names: Mapping[str, str]
+
+    def holds(self, value: Any) -> bool:
+        """Whether it is one of them."""
+        return value in tuple(self.names)  # a mapping cannot be asked for a list
+
+    def __str__(self) -> str:
+        return " or ".join(map(repr, self.names))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A tuple (low, high) of whole numbers with ``least <= low < high <= most``."""
+
+    least: int
+    most: int
+
+    def holds(self, value: Any) -> bool:
+        """Whether there are two, in order and within the bounds."""
+        is_pair = isinstance(value, tuple) and len(value) == 2 and all(map(is_whole, value))
+        return is_pair and self.least <= value[0] < value[1] <= self.most
+
+    def __str__(self) -> str:
+        return f"two whole numbers (low, high) with {self.least} <= low < high <= {self.most}"
+
+
 FLAG = Kind(bool, "True or False")
 
 
 def check_accepted(settings: object, *, accepted: Mapping[str, Accepted]) -> None:
-    """Refuse settings of which one has a value that it cannot have.
+    """Raise `ConfigError` for the first setting with a value that it does not accept.
 
     Args:
-        settings: with an attribute for each setting.
-        accepted: name of a setting -> what it accepts; names that `settings` does not have are passed over.
-
-    Raises:
-        ConfigError: naming the first, its value and what it accepts.
+        settings: has an attribute for each setting.
+        accepted: name of a setting -> what it accepts; names that `settings` does not have are ignored.
     """
     for name, values in accepted.items():
         if hasattr(settings, name) and not values.holds(value := getattr(settings, name)):
@@ -116,7 +136,7 @@ def check_accepted(settings: object, *, accepted: Mapping[str, Accepted]) -> Non
 
 
 def is_whole(value: Any) -> bool:
-    """Whether it is a whole number, and neither True nor False."""
+    """Whether a value is a whole number, and neither True nor False."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
@@ -137,11 +157,11 @@ _NEW_SPELLINGS = (
     (re.compile(r"\*+"), "*"),
     (re.compile(r"\.{2,}"), "."),
 )
-"""What a part of a regular expression becomes, one after the other."""
+"""Part of a regular expression -> its shell spelling, applied in this order."""
 
 
 def check_key_pattern(pattern: object) -> None:
-    """Refuse what is no shell pattern for the dotted name of a layer.
+    """Refuse a text that is not a shell pattern for the dotted name of a layer.
 
     Raises:
         ConfigError: if it is empty, too long or a regular expression; for the last, with its new spelling.
@@ -162,12 +182,12 @@ def check_key_pattern(pattern: object) -> None:
 
 
 def compiled_key_pattern(pattern: str) -> re.Pattern[str]:
-    """An expression whose ``match`` accepts the names that a shell pattern names, each as a whole.
+    """A shell pattern as an expression; its ``match`` accepts whole names.
 
-    ``*`` stands for any characters, the dot included, ``?`` for one and ``[0-9]`` for one of these. The
-    time of a match is at most proportional to the length of the name times that of the pattern.
+    ``*`` stands for any characters, the dot included, ``?`` for one and ``[0-9]`` for one of these. A match
+    takes at most time in proportion to the length of the name times that of the pattern.
     """
-    # Each star but the last becomes an atomic group, which gives back nothing.
+    # Each star except the last becomes an atomic group, which is never tried again.
     return re.compile(fnmatch.translate(pattern))
 
 
@@ -191,43 +211,164 @@ Optimizer = Literal["sgd", "adam"]
 TimestepOrder = Literal["random", "descending"]
 DirectionWeighting = Literal["noise", "velocity"]
 MethodName = Literal["dreammotion", "v-sds", "sdedit", "ddim-inversion", "flowedit"]
-CHOICES = {
-    "method": get_args(MethodName),
-    "optimizer": get_args(Optimizer),
-    "timestep_order": get_args(TimestepOrder),
-    "direction_weighting": get_args(DirectionWeighting),
-}
-"""What the settings in words can be."""
 
-ACCEPTED: Mapping[str, Accepted] = {
-    "num_optimization_steps": Whole(1, 10_000),
-    "preview_interval": Whole(0, 10_000),
-    "mask_grow": Whole(-256, 256),
-    "mask_feather": Whole(0, 256),
-    "seed": Whole(-1, MAX_SEED),
-    "learning_rate": Real(0.0, 1e4, above=True),
-    "learning_rate_end_factor": Real(0.0, 1.0),
-    "strength": Real(0.0, 1.0, above=True),
-    "guidance_scale": Real(0.0, 1000.0),
-    "resolution_scale": Real(0.0, 2.0, above=True),
-    "colour_smoothing": Real(0.0, 3600.0),
-    "appearance_weight": Real(0.0, 1e6),
-    "spatial_weight": Real(0.0, 1e6),
-    "temporal_weight": Real(0.0, 1e6),
-    "matching_limit": Real(0.0, 1e6),
-    "use_mask": FLAG,
-    "mask_matching": FLAG,
-    "keep_detail": FLAG,
+
+@dataclass(frozen=True)
+class Setting:
+    """What a form or a command line says of a setting, and which values it takes.
+
+    Attributes:
+        group: title of the settings among which it is listed.
+        label: what it is called.
+        help: what it does, in a few words; of a flag, what happens without it.
+        accepted: its values.
+        span: lowest value, highest value and step of a slider, which need not reach all that is accepted;
+            None where a field is better.
+        unit: of the number; empty where it has none.
+        option: of the command line; empty where it is the name of the setting.
+    """
+
+    group: str
+    label: str
+    help: str
+    accepted: Accepted
+    span: tuple[float, float, float] | None = None
+    unit: str = ""
+    option: str = ""
+
+
+_STEPS, _PULLS, _STAYS, _SIZE = "Steps", "What pulls", "What stays", "Size and stages"
+_OTHER = "Another method, to compare with"
+_WEIGHT = Real(0.0, 1e6)
+
+SETTINGS: Mapping[str, Setting] = {
+    "num_optimization_steps": Setting(
+        _STEPS, "Steps", "more go further from the source", Whole(1, 10_000), (1, 500, 1), option="--steps"
+    ),
+    "preview_interval": Setting(
+        _STEPS, "Steps between previews", "0 switches previews off", Whole(0, 10_000), (0, 50, 1)
+    ),
+    "optimizer": Setting(_STEPS, "Optimiser", "how a step is taken", OneOf({"sgd": "SGD", "adam": "Adam"})),
+    "learning_rate": Setting(_STEPS, "Learning rate", "length of a step", Real(0.0, 1e4, above=True)),
+    "learning_rate_end_factor": Setting(
+        _STEPS, "Last learning rate", "share of the learning rate that is left at the end", Real(0.0, 1.0)
+    ),
+    "guidance_scale": Setting(
+        _STEPS, "Guidance scale", "how strongly the prompts count", Real(0.0, 1000.0), (0, 30, 0.5)
+    ),
+    "timestep_range": Setting(
+        _STEPS, "Timesteps", "lowest and highest noise level", Interval(0, 1000), (0, 1000, 1)
+    ),
+    "timestep_order": Setting(
+        _STEPS,
+        "Order of the timesteps",
+        "noisiest first settles the coarse shape before the fine parts",
+        OneOf({"descending": "Noisiest first", "random": "As drawn"}),
+    ),
+    "seed": Setting(_STEPS, "Seed", "repeats a run; -1 draws one", Whole(-1, MAX_SEED)),
+    "appearance_weight": Setting(_PULLS, "Appearance", "weight of the text; 0 switches it off", _WEIGHT),
+    "spatial_weight": Setting(
+        _PULLS, "Spatial matching", "weight of keeping the structure; 0 switches it off", _WEIGHT
+    ),
+    "temporal_weight": Setting(
+        _PULLS, "Temporal matching", "weight of keeping the motion; 0 switches it off", _WEIGHT
+    ),
+    "matching_limit": Setting(
+        _PULLS, "Longest matching", "in lengths of the text's pull; 0 switches the limit off", _WEIGHT
+    ),
+    "direction_weighting": Setting(
+        _PULLS,
+        "The text pulls along a difference",
+        "velocities weigh noisy timesteps more and do not pull back towards the source",
+        OneOf({"noise": "Of predicted noises", "velocity": "Of velocities"}),
+    ),
+    "key_sites": Setting(
+        _PULLS,
+        "Key sites",
+        "attention keys to match, as patterns such as mid_block.*.to_k; default: the model's own",
+        Kind(tuple, f"a tuple of 1 to {MOST_KEY_SITES} shell patterns, or None", optional=True),
+    ),
+    "negative_prompt": Setting(
+        _PULLS,
+        "Negative prompt",
+        "what it should not look like",
+        Kind(str, f"text of at most {MAX_PROMPT_CHARACTERS:,} characters"),
+    ),
+    "use_mask": Setting(
+        _STAYS, "Change only what is selected", "edit the whole frame", FLAG, option="--no-mask"
+    ),
+    "mask_matching": Setting(_STAYS, "Match only within the selection", "match outside the mask too", FLAG),
+    "keep_detail": Setting(
+        _STAYS, "Give back fine detail that the model loses", "show the decoded clip as it is", FLAG
+    ),
+    "colour_smoothing": Setting(
+        _STAYS,
+        "Steady the object's colour over",
+        "takes out flicker that the edit adds; 0 switches it off",
+        Real(0.0, 3600.0),
+        unit="seconds",
+    ),
+    "mask_grow": Setting(
+        _STAYS,
+        "Grow, shrink",
+        "grows the mask, or shrinks it if negative",
+        Whole(-256, 256),
+        (-32, 32, 1),
+        unit="pixels",
+    ),
+    "mask_feather": Setting(
+        _STAYS, "Soft rim", "width of the mask's soft rim", Whole(0, 256), (0, 32, 1), unit="pixels"
+    ),
+    "resolution_scale": Setting(
+        _SIZE,
+        "Resolution",
+        "share of the model's own; less takes less memory and is coarser",
+        Real(0.0, 2.0, above=True),
+        (0.25, 1.0, 0.05),
+    ),
+    "last_stage": Setting(
+        _SIZE,
+        "Stop after",
+        "a stage of a cascade; default: all stages run",
+        Kind(str, "the name of a stage, or None", optional=True),
+    ),
+    "method": Setting(
+        _OTHER,
+        "Method",
+        "DreamMotion, or a baseline",
+        OneOf(
+            {
+                "dreammotion": "DreamMotion",
+                "v-sds": "V-SDS",
+                "sdedit": "SDEdit",
+                "ddim-inversion": "DDIM inversion and word swap",
+                "flowedit": "FlowEdit, for models with flow matching",
+            }
+        ),
+    ),
+    "strength": Setting(
+        _OTHER,
+        "Strength",
+        "how noisy SDEdit and FlowEdit begin, up to 1",
+        Real(0.0, 1.0, above=True),
+        (0.05, 1.0, 0.05),
+    ),
 }
-"""What the others can be, but for those that `EditConfig` looks at itself."""
+"""Every setting of `EditConfig`, in the order in which they are listed; see `EditConfig.settings`."""
+
+CHOICES = {
+    name: tuple(each.accepted.names) for name, each in SETTINGS.items() if isinstance(each.accepted, OneOf)
+}
+"""The settings that are one of some names, and these names."""
 
 Preset = Literal["fast", "keep-shape", "paper"]
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {},
-    # So large that the limit always acts: as strong as the direction, whatever scale a model's keys have.
+    # The limit always acts: matching is as strong as the direction, whatever the scale of a model's keys.
     "keep-shape": {"spatial_weight": 200.0, "temporal_weight": 800_000.0, "matching_limit": 1.0},
     "paper": {
         "num_optimization_steps": 200,
+        "optimizer": "sgd",
         "learning_rate": 0.4,
         "learning_rate_end_factor": 1.0,
         "timestep_order": "random",
@@ -235,52 +376,50 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "preview_interval": 10,
     },
 }
-"""What each preset changes from the defaults of `EditConfig`. ``keep-shape`` is for new colours and
-materials, where nothing should become another object; ``paper`` is DreamMotion's optimiser."""
+"""What each preset changes in the defaults of `EditConfig`. ``keep-shape`` is for new colours and materials,
+where the object stays what it is; ``paper`` is DreamMotion's optimiser."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EditConfig:
-    """Every setting of an edit. The same config, clip, mask, prompts and model give the same result.
+    """All settings of an edit. The same settings, clip, mask, prompts and model give the same result.
 
     Attributes:
         method: ``"dreammotion"``, or a baseline on the same model: ``"v-sds"``, ``"sdedit"``,
-            ``"ddim-inversion"`` (and word swap) or, with flow models, ``"flowedit"``.
-        strength: of sdedit and flowedit, the share of the timestep range at which they begin, from 0 to 1.
-        num_optimization_steps: steps, 1 to 10,000 (the paper: 200); of a baseline, its denoising steps.
+            ``"ddim-inversion"`` (with word swap) or, with flow models, ``"flowedit"``.
+        strength: share of the timestep range at which sdedit and flowedit begin, above 0 to 1.
+        num_optimization_steps: steps, 1 to 10,000 (the paper: 200); denoising steps of a baseline.
         optimizer: ``"sgd"`` (the paper) or ``"adam"``.
         learning_rate: step size, > 0; multiplies the unnormalised direction (the paper: 0.4 with SGD).
-        learning_rate_end_factor: share of the learning rate that it falls to, step by step, from 0 to 1;
-            1 keeps it as it is (the paper).
+        learning_rate_end_factor: the learning rate falls linearly to this share, 0 to 1; 1 keeps it
+            constant (the paper).
         guidance_scale: classifier-free guidance s in ``uncond + s * (text - uncond)``, both branches.
         timestep_range: (low, high) of the uniformly drawn timesteps, high exclusive, within [0, 1000].
-        timestep_order: ``"random"`` (the paper) takes them as they are drawn; ``"descending"`` takes the
-            same ones from the noisiest on, so that the coarse shape is settled before the fine parts.
-        direction_weighting: ``"noise"`` (the paper) takes the difference of the predicted noises as the V-DDS
-            direction; ``"velocity"`` that of the velocities of flow matching, which weighs noisy timesteps
-            more and does not pull towards the source. They can be chosen for every family.
+        timestep_order: ``"random"`` (the paper) uses them as drawn; ``"descending"`` starts with the
+            noisiest, so that the coarse shape settles before the fine parts.
+        direction_weighting: the V-DDS direction is the difference of predicted noises (``"noise"``, the
+            paper) or of velocities (``"velocity"``), which weighs noisy timesteps more and does not pull
+            towards the source. Both work with every model family.
         appearance_weight: weight of the V-DDS direction; 0 switches it off.
         spatial_weight: lambda_s, weight of spatial self-similarity matching; 0 switches it off.
         temporal_weight: lambda_t, weight of temporal self-similarity matching; 0 switches it off.
-        matching_limit: the matching gradient is shortened where it is more than so many times as long as the
-            V-DDS direction, so that weights which are too large for a model cannot make it diverge; 0
-            switches the limit off (the paper).
+        matching_limit: longest matching gradient, in lengths of the V-DDS direction, so that weights that are
+            too large for a model cannot make it diverge; 0 switches the limit off (the paper).
         use_mask: confine the edit to the mask. False edits the whole frame and composites nothing.
         mask_matching: confine the matching gradients to the mask as well.
         mask_grow: pixels by which the mask is grown (negative: shrunk) before use.
-        keep_detail: give back the fine detail of the source that the model's autoencoder and grid lose,
-            wherever the edit keeps the structure that it belongs to.
-        colour_smoothing: seconds over which the change of the object's mean colour is smoothed, 0 to 3600;
-            takes out the flicker that an edit adds, not what the light does in the source. 0 switches it off.
-        mask_feather: width in pixels of the soft rim, inside the grown mask, of the final composite.
+        keep_detail: give back detail of the source that the model's autoencoder and grid lose, where the edit
+            keeps its structure.
+        colour_smoothing: seconds over which the change of the object's mean colour is smoothed, 0 to 3600.
+            It removes flicker that the edit adds, not changes of light in the source. 0 switches it off.
+        mask_feather: width in pixels of the composite's soft rim, inside the grown mask.
         key_sites: shell patterns of the key projections to match, at most 16; None takes the model's own.
         negative_prompt: text of the unconditional branch.
-        seed: seed of all noise and timesteps; -1 draws one, which `Started` then reports.
+        seed: seed of all noise and timesteps; -1 draws one, which `Started` reports.
         preview_interval: steps between previews; 0 switches them off.
-        resolution_scale: sides of the model's grid relative to those it was trained at, above 0 to 2; below
-            1 an edit takes less memory and time and is coarser.
-        last_stage: of a cascade, the stage after which to stop, by its name in `ModelSpec.stages`; None
-            runs them all.
+        resolution_scale: sides of the model's grid relative to the trained ones, above 0 to 2; below 1 an
+            edit takes less memory and time and is coarser.
+        last_stage: stage of a cascade after which to stop, a name in `ModelSpec.stages`; None runs them all.
 
     Raises:
         ConfigError: if a value is out of its range or of the wrong type.
@@ -314,41 +453,29 @@ class EditConfig:
     last_stage: str | None = None
 
     def __post_init__(self) -> None:
-        check_accepted(self, accepted=ACCEPTED)
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                accepted = " or ".join(map(repr, choices))
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; choose {accepted}")
-        if not isinstance(self.negative_prompt, str) or len(self.negative_prompt) > MAX_PROMPT_CHARACTERS:
-            raise ConfigError(f"negative_prompt must be text of at most {MAX_PROMPT_CHARACTERS} characters")
-        if self.last_stage is not None and not isinstance(self.last_stage, str):
-            raise ConfigError(f"last_stage is {self.last_stage!r}; pass the name of a stage, or None")
-        self._check_timestep_range()
-        self._check_key_sites()
+        check_accepted(self, accepted={name: setting.accepted for name, setting in SETTINGS.items()})
+        if len(self.negative_prompt) > MAX_PROMPT_CHARACTERS:
+            raise ConfigError(
+                f"negative_prompt has {len(self.negative_prompt):,} characters; pass at most "
+                f"{MAX_PROMPT_CHARACTERS:,}"
+            )
+        if self.key_sites is not None and not 1 <= len(self.key_sites) <= MOST_KEY_SITES:
+            accepted = SETTINGS["key_sites"].accepted
+            raise ConfigError(f"key_sites has {len(self.key_sites)} patterns; pass {accepted}")
+        for pattern in self.key_sites or ():
+            check_key_pattern(pattern)
         if self.appearance_weight == self.spatial_weight == self.temporal_weight == 0:
             raise ConfigError("all three losses are switched off; give at least one a weight above 0")
-
-    def _check_timestep_range(self) -> None:
-        accepted = "pass two whole numbers (low, high) with 0 <= low < high <= 1000"
-        values = self.timestep_range
-        if not isinstance(values, tuple) or len(values) != 2 or not all(is_whole(v) for v in values):
-            raise ConfigError(f"timestep_range is {values!r}; {accepted}")
-        if not 0 <= values[0] < values[1] <= 1000:
-            raise ConfigError(f"timestep_range is {values}; {accepted}")
-
-    def _check_key_sites(self) -> None:
-        sites = self.key_sites
-        if sites is None:
-            return
-        if not isinstance(sites, tuple) or not 1 <= len(sites) <= MOST_KEY_SITES:
-            raise ConfigError(f"key_sites takes a tuple of 1 to {MOST_KEY_SITES} shell patterns, or None")
-        for pattern in sites:
-            check_key_pattern(pattern)
 
     @property
     def uses_matching(self) -> bool:
         """Whether any self-similarity loss is on."""
         return self.spatial_weight > 0 or self.temporal_weight > 0
+
+    @staticmethod
+    def settings() -> Mapping[str, Setting]:
+        """What each setting is called, does and accepts, by its name."""
+        return SETTINGS
 
     def with_changes(self, **changes: Any) -> Self:
         """A checked copy with some settings changed."""
@@ -356,7 +483,7 @@ class EditConfig:
         return replace(self, **changes)
 
     def with_drawn_seed(self) -> Self:
-        """Itself, with a seed drawn by chance where it has none."""
+        """These settings, with a random seed if they have none."""
         return self if self.seed >= 0 else self.with_changes(seed=secrets.randbelow(2**32))
 
     def to_dict(self) -> dict[str, Any]:
@@ -367,7 +494,7 @@ class EditConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`. Missing settings take their default.
+        """The inverse of `to_dict`. Missing settings take their defaults.
 
         Raises:
             ConfigError: if a setting is unknown or out of its range.
@@ -380,12 +507,11 @@ class EditConfig:
 
     @classmethod
     def preset(cls, name: str, *, usual: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> Self:
-        """The settings of a preset, with some of them changed.
+        """The settings of a preset.
 
         Args:
-            name: of the preset.
-            usual: settings that a model needs to be other than the defaults; the preset goes before them.
-            changes: settings that go before both.
+            usual: a model's own defaults; the preset overrides them.
+            changes: settings that override both.
 
         Raises:
             ConfigError: if there is no such preset, or a setting is unknown or out of its range.

@@ -81,5 +81,5 @@ class OutputError(DreamMotionError, OSError):
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of what a library says, of which some say pages; its kind where it says nothing."""
+    """The first line of a library's error, at most 300 characters; its class if it has no text."""
     return (str(error).strip() or type(error).__name__).split("\n")[0][:300]

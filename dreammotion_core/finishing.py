@@ -1,21 +1,4 @@
-"""From optimised latents to finished frames at the clip's own size.
-
-Between a clip's pixels and the tensors that a model reads and writes.
-
-The last step of every edit: only the selected object changes, and that is measured.
-
-Structural similarity of two frames, place by place, and its part that colours do not touch.
-
-Source: Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity (2004).
-
-How much of the source's fine detail still belongs into an edit: as much as is left of its structure.
-
-Takes out the flicker that an edit adds: its change of the object's mean colour may only drift slowly.
-
-Every frame is optimised under noise of its own, which leaves the object a little lighter or darker from
-frame to frame. What the light does in the source stays, because only the *change* is smoothed. Not part of
-the paper.
-"""
+"""From optimised latents to finished frames at the clip's own size: resize, detail, steady, composite."""
 
 from __future__ import annotations
 
@@ -37,15 +20,7 @@ from dreammotion_core.values import Frames, Mask, Video
 
 
 def to_model(frames: Frames, size: tuple[int, int]) -> Tensor:
-    """Frames as a model reads them.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-        size: (h, w) of the model's grid.
-
-    Returns:
-        (F, 3, h, w) float32 RGB in [-1, 1].
-    """
+    """(F, H, W, 3) uint8 RGB as (F, 3, h, w) float32 RGB in [-1, 1], at the (h, w) of the model's grid."""
     images = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
     if images.shape[-2:] == size:
         return images
@@ -53,57 +28,34 @@ def to_model(frames: Frames, size: tuple[int, int]) -> Tensor:
 
 
 def to_pixels(images: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
-    """What a model wrote, at the clip's size.
-
-    Args:
-        images: (F, 3, h, w) RGB, roughly in [-1, 1].
-        size: (H, W) of the clip.
-
-    Returns:
-        (F, H, W, 3) float32 RGB in [0, 255].
-    """
+    """(F, 3, h, w) RGB, roughly in [-1, 1], as (F, H, W, 3) float32 RGB in [0, 255], at the clip's (H, W)."""
     if images.shape[-2:] != size:
         images = F.interpolate(images, size, mode="bicubic", antialias=True)
     return ((images.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def blend(source: Frames, edited: NDArray[np.float32], alpha: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The edit over the source, not yet rounded.
+    """The edit over the source, (F, H, W, 3) float RGB in [0, 255], not yet rounded.
 
     Args:
         source: (F, H, W, 3) uint8 RGB.
         edited: (F, H, W, 3) float RGB in [0, 255].
         alpha: (F, H, W) opacity in [0, 1].
-
-    Returns:
-        (F, H, W, 3) float RGB.
     """
     base = source.astype(np.float32)
     return base + alpha[..., None] * (edited - base)
 
 
 def composite(source: Frames, blended: NDArray[np.float32], alpha: NDArray[np.float32]) -> Frames:
-    """What `blend` made, in 8 bits; where alpha is 0 the source's bytes are kept as they are.
+    """`blend`'s output in 8 bits, the source's own bytes where alpha is 0 (docs/method.md, equation 16).
 
-    Args:
-        source: (F, H, W, 3) uint8 RGB.
-        blended: (F, H, W, 3) float RGB; values outside [0, 255] are cut off.
-        alpha: (F, H, W) opacity in [0, 1].
-
-    Returns:
-        (F, H, W, 3) uint8 RGB.
+    Values outside [0, 255] are cut off.
     """
     return np.where(alpha[..., None] > 0, np.rint(blended).clip(0, 255).astype(np.uint8), source)
 
 
 def max_difference_outside(source: Frames, result: Frames, mask: Mask) -> int | None:
-    """Largest absolute difference in 8-bit levels outside the mask, or None if nothing is outside.
-
-    Args:
-        source: (F, H, W, 3) uint8 RGB.
-        result: (F, H, W, 3) uint8 RGB.
-        mask: (F, H, W) bool.
-    """
+    """Largest absolute difference of uint8 frames outside the mask; None if nothing is outside."""
     outside = ~mask
     if not outside.any():
         return None
@@ -111,9 +63,9 @@ def max_difference_outside(source: Frames, result: Frames, mask: Mask) -> int | 
 
 
 LUMINANCE_FLOOR = (0.01 * 255) ** 2
-"""Keeps two dark places from being compared by a division by nothing."""
+"""Avoids a division by zero in dark places."""
 CONTRAST_FLOOR = (0.03 * 255) ** 2
-"""Variance below which a place is plain: there, nothing speaks against likeness."""
+"""Variance below which a place is plain, so that it counts as alike."""
 
 Levels = NDArray[np.float32]
 """(H, W), grey in [0, 255]."""
@@ -122,15 +74,14 @@ Levels = NDArray[np.float32]
 def structural_similarity(
     frame: NDArray[np.generic], *, other: NDArray[np.generic], window: float
 ) -> NDArray[np.float32]:
-    """SSIM of luminance.
+    """SSIM of luminance, (H, W) in [-1, 1]; exactly 1 where the neighbourhoods are equal.
 
     Args:
         frame: (H, W, 3) RGB in [0, 255].
-        other: of the same shape.
+        other: the same shape.
         window: standard deviation of the Gaussian neighbourhood, in pixels, > 0.
 
-    Returns:
-        (H, W) in [-1, 1]; exactly 1 where the neighbourhoods are equal.
+    Source: Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity (2004).
     """
     a, b = _grey(frame), _grey(other)
     mean_a, mean_b = _window_mean(a, window), _window_mean(b, window)
@@ -141,10 +92,7 @@ def structural_similarity(
 def structural_likeness(
     frame: NDArray[np.generic], *, other: NDArray[np.generic], window: float
 ) -> NDArray[np.float32]:
-    """The contrast and structure terms of SSIM alone: the same for a repainted surface.
-
-    Arguments and result as of `structural_similarity`.
-    """
+    """The contrast and structure terms of `structural_similarity`, which a new colour does not change."""
     a, b = _grey(frame), _grey(other)
     return _contrast_and_structure(a, b, _window_mean(a, window), _window_mean(b, window), window)
 
@@ -168,14 +116,14 @@ def _window_mean(values: Levels, window: float) -> Levels:
 def structure_kept(
     edited: NDArray[np.float32], reconstruction: NDArray[np.float32], *, window: float
 ) -> NDArray[np.float32]:
-    """Likeness of two clips in local structure, whatever their colours.
+    """How much of the source's structure an edit keeps (docs/method.md, equation 15).
 
-    A repainted car keeps its windows, so the detail of the source fits; where the car has become a bus,
-    it would draw the outlines of the car over it.
+    A repainted car keeps its windows, so the detail of the source fits. If the car became a bus, the detail
+    would draw the outlines of the car over it.
 
     Args:
         edited: (F, H, W, 3) float RGB in [0, 255], the decoded edit.
-        reconstruction: likewise, the decoded source.
+        reconstruction: the same of the decoded source.
         window: standard deviation of the Gaussian neighbourhood, in pixels, > 0.
 
     Returns:
@@ -188,10 +136,10 @@ def structure_kept(
 
 
 PASSES = 2
-"""Colours that no screen shows are cut off, which eats a part of a shift; the second pass makes up for it."""
+"""Colours beyond those of a screen are cut off and lose part of a shift; a second pass makes up for it."""
 
 TINY = np.finfo(np.float32).tiny
-"""Instead of a division by zero, where there is nothing to divide."""
+"""Avoids a division by zero."""
 
 Lab = NDArray[np.float32]
 """(F, H, W, 3) CIELAB, L in [0, 100]."""
@@ -200,14 +148,16 @@ Lab = NDArray[np.float32]
 def steadied(
     blended: NDArray[np.float32], *, source: Frames, alpha: NDArray[np.float32], smoothing: float
 ) -> NDArray[np.float32]:
-    """A clip with the mean colour of its edited part shifted, frame by frame, onto a smooth course.
+    """A clip without the flicker that an edit adds to the object's mean colour (docs/method.md, equation 17).
+
+    Every frame is optimised under noise of its own, which leaves the object a little lighter or darker from
+    frame to frame. Only the *change* is smoothed, so what the light does in the source stays.
 
     Args:
         blended: (F, H, W, 3) float RGB in [0, 255], the edit over the source.
         source: (F, H, W, 3) uint8 RGB.
-        alpha: (F, H, W) opacity of the edit in [0, 1]; what it covers is the edited part, and the rim of
-            it is shifted only as far as it is opaque.
-        smoothing: standard deviation of the smoothing over time, in frames, > 0.
+        alpha: (F, H, W) opacity of the edit in [0, 1]; the shift is proportional to it.
+        smoothing: standard deviation over time, in frames, > 0.
 
     Returns:
         (F, H, W, 3) float RGB; exactly `blended` in [0, 255] where alpha is 0.
@@ -221,20 +171,20 @@ def steadied(
         change = _object_mean(after - before, edited_part)
         shift = _smooth(change, edited_part.sum(axis=(1, 2)), smoothing) - change
         shifted = after + (shift[:, None, None] * opacity).astype(np.float32)
-        # In this order, because what is not shifted then stays as it is to the last bit.
+        # In this order, a pixel without a shift keeps its bits.
         blended = blended + (_rgb(shifted) - _rgb(after))
     return blended
 
 
 def _object_mean(values: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
-    """(F, C) means of (F, H, W, C) values over a mask; 0 where it is empty."""
+    """(F, C) means of (F, H, W, C) values over a mask; 0 if it is empty."""
     total = np.einsum("fhwc,fhw->fc", values, mask)
     mean: NDArray[np.float32] = (total / np.maximum(mask.sum(axis=(1, 2)), 1)[:, None]).astype(np.float32)
     return mean
 
 
 def _smooth(course: NDArray[np.float32], weight: NDArray[np.int64], deviation: float) -> NDArray[np.float32]:
-    """A (F, C) course under a Gaussian over time; frames count by their (F,) weight."""
+    """(F, C) values under a Gaussian over time; frames count by their (F,) weight."""
     times = np.arange(len(course), dtype=np.float32)
     kernel = np.exp(-0.5 * ((times[:, None] - times) / deviation) ** 2) * weight
     smooth: NDArray[np.float64] = kernel @ course / np.maximum(kernel.sum(axis=1, keepdims=True), TINY)
@@ -254,21 +204,20 @@ def _rgb(lab: Lab) -> NDArray[np.float32]:
 
 
 DETAIL_WINDOW = 4.0
-"""Standard deviation in pixels of the model's grid: about one latent of a model that is 8 times smaller."""
+"""Standard deviation in pixels of the model's grid, about one latent of an 8 times smaller grid."""
 
 
 @dataclass(frozen=True, eq=False)
 class Finishing:
-    """Decodes, restores the size and lost detail, takes out flicker, and keeps the source outside the mask.
+    """Decodes, restores size and detail, removes flicker, and keeps the source outside the mask.
 
     Attributes:
-        backend: decodes the latents.
         source: the clip before the edit.
         alpha: (F, H, W) opacity of the edit in [0, 1].
-        reconstruction: (F, H, W, 3) float RGB in [0, 255], what is left of the source after its way
-            through the autoencoder and the model's grid; None where its detail is not to be given back.
-        detail_window: neighbourhood that decides whether detail still fits, in pixels.
-        smoothing: of the object's mean colour over time, standard deviation in frames; 0 for none.
+        reconstruction: (F, H, W, 3) float RGB in [0, 255], the source after autoencoder and grid; None if its
+            detail is not given back.
+        detail_window: neighbourhood that decides whether detail fits, in pixels.
+        smoothing: standard deviation in frames for the object's mean colour over time; 0 for none.
     """
 
     backend: Backend
@@ -283,14 +232,12 @@ class Finishing:
     def prepare(
         cls, backend: Backend, source: Video, source_latents: Tensor, mask: Mask, config: EditConfig
     ) -> Self:
-        """Measure once what every later frame needs.
+        """Compute once what every preview and the result need.
 
         Args:
-            backend: the video prior.
-            source: the clip, F frames of (H, W).
-            source_latents: (1, C, F, h, w), the clip's own.
+            source_latents: (1, C, F, h, w).
             mask: (F, H, W) bool, what may change.
-            config: settings; `keep_detail`, `mask_feather` and `colour_smoothing` matter here.
+            config: gives `keep_detail`, `mask_feather` and `colour_smoothing`.
         """
         reconstruction = None
         if config.keep_detail and backend.spec.keeps_detail:
@@ -307,7 +254,7 @@ class Finishing:
 
     @device_failures_explained()
     def __call__(self, latents: Tensor) -> Frames:
-        """(1, C, f, h, w) latents as (F, H, W, 3) uint8 RGB; the source's own give the source exactly."""
+        """(1, C, f, h, w) latents as (F, H, W, 3) uint8 RGB; the source's latents give the source exactly."""
         return self.finish(self.backend.decode_video(latents))
 
     def finish(self, images: Tensor) -> Frames:

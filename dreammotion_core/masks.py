@@ -1,4 +1,4 @@
-"""From the pixels a user selected to what the loop and the composite need. No model is known here."""
+"""Masks of pixels: checked, grown, feathered, and brought to the latent grid."""
 
 from __future__ import annotations
 
@@ -16,18 +16,15 @@ from dreammotion_core.values import Mask, check_mask_shape, check_selects_someth
 
 
 def checked_mask(mask: NDArray[np.generic], num_frames: int, size: tuple[int, int]) -> Mask:
-    """A mask that fits its clip.
+    """A mask that fits its clip, as (F, H, W) bool.
 
     Args:
-        mask: (F, H, W), or (H, W) for all frames; bool, or numbers that are only 0 and 1 or 0 and 255.
-        num_frames: frames F of the clip.
-        size: (H, W) of the clip in pixels.
-
-    Returns:
-        (F, H, W) bool.
+        mask: (F, H, W), or (H, W) for all frames; bool, or only the numbers 0 and 1, or 0 and 255.
+        num_frames: F of the clip.
+        size: (H, W) of the clip.
 
     Raises:
-        MaskError: if shape, values or frame count do not fit, or if nothing is selected.
+        MaskError: if shape, values or frame count do not fit, or nothing is selected.
     """
     mask = np.asarray(mask)
     check_mask_shape(mask.shape, num_frames=num_frames, size=size)
@@ -40,14 +37,14 @@ def checked_mask(mask: NDArray[np.generic], num_frames: int, size: tuple[int, in
 
 
 def grown_mask(mask: Mask, *, pixels: int) -> Mask:
-    """The mask with its outline moved outwards by a number of pixels (inwards when negative).
+    """The mask with its outline moved outwards by a number of pixels (inwards if negative).
 
     Args:
         mask: (F, H, W) bool.
         pixels: Euclidean distance.
 
     Raises:
-        MaskError: if nothing is left.
+        MaskError: if nothing is left of it.
     """
     if pixels == 0:
         return mask
@@ -58,17 +55,14 @@ def grown_mask(mask: Mask, *, pixels: int) -> Mask:
 
 
 def feathered_alpha(mask: Mask, *, width: int) -> NDArray[np.float32]:
-    """Opacity of the edit: 0 outside the mask, rising to 1 over `width` pixels inside it.
+    """Opacity of the edit, (F, H, W) float32: 0 outside the mask, rising to 1 over `width` pixels inside it.
 
-    The rim lies inside so that pixels outside the mask stay exactly the source's. The frame's border
-    is no rim.
+    The rim lies inside the mask, so that pixels outside stay exactly the source's. The border of the frame
+    has no rim.
 
     Args:
         mask: (F, H, W) bool.
         width: width of the rim in pixels; 0 gives a hard edge.
-
-    Returns:
-        (F, H, W) float32 in [0, 1].
     """
     if width == 0:
         return mask.astype(np.float32)
@@ -76,7 +70,7 @@ def feathered_alpha(mask: Mask, *, width: int) -> NDArray[np.float32]:
 
 
 def _distance_to(selected: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Euclidean distance in pixels of every pixel to the nearest selected one; infinite without any."""
+    """Euclidean distance in pixels to the nearest selected pixel; infinite if none is selected."""
     if not selected.any():
         return np.full(selected.shape, np.inf, dtype=np.float32)
     distance = cv2.distanceTransform((~selected).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -84,15 +78,14 @@ def _distance_to(selected: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def latent_mask(mask: Mask, latents: Tensor, *, groups: Sequence[range]) -> Tensor:
-    """The mask on the latent grid: 1 wherever a latent touches a selected pixel.
+    """The mask on the latent grid: 1 where a latent touches a selected pixel (docs/method.md, equation 13).
 
-    Taking the maximum rather than the mean lets the whole object move; the full-resolution composite
-    cuts the outline exactly afterwards.
+    The maximum, unlike the mean, lets the whole object change; the composite cuts the outline exactly.
 
     Args:
         mask: (F, H, W) bool.
         latents: (1, C, f, h, w); gives size and device.
-        groups: for every latent frame, the frames that it stands for (method section 4).
+        groups: the frames that each latent frame stands for.
 
     Returns:
         (1, 1, f, h, w) float32, 0 or 1.

@@ -1,7 +1,4 @@
-"""Devices that run out of memory or fail, said in plain words; and what can be done about the first.
-
-How much memory a device has for this process, and how much of it a piece of work held at most.
-"""
+"""Devices that run out of memory or fail: plain errors, a second try, and how much memory there is."""
 
 from __future__ import annotations
 
@@ -31,17 +28,17 @@ _OUT_OF_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
 
 @contextlib.contextmanager
 def device_failures_explained(*, advice: str = ADVICE) -> Iterator[None]:
-    """Turn the many ways in which a device fails into errors that say what to do.
+    """Turn the failures of a device into errors that say what to do; a context manager and a decorator.
 
-    Where memory ran out, what the failed work held is let go, so that smaller work can follow. For a ``with``
-    block, or as a decorator. Not round a ``yield``.
+    If memory ran out, the memory of the failed work is freed, so that smaller work can follow. Do not use it
+    round a ``yield``.
 
     Args:
         advice: what to do about too little memory; the default fits an edit.
 
     Raises:
         OutOfMemoryError: instead of torch's and Python's own errors.
-        DeviceLostError: where a GPU failed or went away; anything else passes.
+        DeviceLostError: if a GPU failed or is gone. Other errors pass.
     """
     try:
         yield
@@ -57,11 +54,11 @@ def device_failures_explained(*, advice: str = ADVICE) -> Iterator[None]:
 def tried_again(
     work: Callable[Arguments, Result], *, spare: Callable[[], bool]
 ) -> Callable[Arguments, Result]:
-    """Some work that is done once more, in less memory, where memory ran out.
+    """Work that is repeated in less memory if memory ran out.
 
     Args:
-        work: raises `OutOfMemoryError` then; gives the same at every call.
-        spare: lets it work in less memory from now on; False where that is impossible.
+        work: raises `OutOfMemoryError`; gives the same result in every call.
+        spare: makes it work in less memory from now on; returns False if that is impossible.
     """
 
     def tried(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
@@ -91,7 +88,7 @@ def _explained(error: Exception, advice: str) -> BackendError | None:
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Free what only the frames of failed calls still hold, which an error keeps with its traceback."""
+    """Free what only the frames of failed calls still hold; an error keeps them with its traceback."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__context__
@@ -101,7 +98,7 @@ def _let_go(error: BaseException | None) -> None:
 
 
 RESERVE = 0.92
-"""Share of the free memory that one should use; drivers and fragmentation need the rest."""
+"""Share of the free memory to use; drivers and fragmentation need the rest."""
 
 _LIMIT = Path("/sys/fs/cgroup/memory.max")
 _TOTALS = Path("/proc/meminfo")
@@ -109,14 +106,7 @@ _STATUS, _FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def usable_memory(device: str) -> int:
-    """Bytes that this process can hold on a device, those that it holds already included.
-
-    Args:
-        device: torch name.
-
-    Returns:
-        0 where it is unknown.
-    """
+    """Bytes that this process can hold on a torch device, including those it holds already; 0 if unknown."""
     if device.startswith("cuda") and torch.cuda.is_available():
         free, _ = torch.cuda.mem_get_info(device)
         return int(RESERVE * (free + torch.cuda.memory_reserved(device)))
@@ -128,39 +118,35 @@ def usable_memory(device: str) -> int:
 
 
 class MemoryMeter:
-    """Measures what this process holds on a device: on a GPU its tensors, on a CPU all of the process.
-
-    Args:
-        device: where to look.
-    """
+    """Measures the memory of this process on a device: its tensors on a GPU, the whole process on a CPU."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._is_gpu = device.type == "cuda"
 
     def start(self) -> None:
-        """Forget the peak, and free what is only kept for reuse."""
+        """Forget the peak, and free cached memory."""
         if self._is_gpu:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self._device)
             return
-        # Linux starts its record anew on this word; elsewhere the file is missing.
+        # This resets the record on Linux; other systems have no such file.
         with suppress(OSError):
             _FORGET_PEAK.write_text("5", "ascii")
 
     @property
     def peak_bytes(self) -> int:
-        """Most bytes held at once since the start; 0 where it is unknown."""
+        """Most bytes held at once since `start`; 0 if unknown."""
         return torch.cuda.max_memory_allocated(self._device) if self._is_gpu else _bytes_of("VmHWM", _STATUS)
 
     @property
     def held_bytes(self) -> int:
-        """Bytes held now; 0 where it is unknown."""
+        """Bytes held now; 0 if unknown."""
         return torch.cuda.memory_allocated(self._device) if self._is_gpu else _bytes_of("VmRSS", _STATUS)
 
 
 def _bytes_of(name: str, path: Path) -> int:
-    """A figure of Linux, which gives them in kilobytes; 0 where there is none."""
+    """A figure from Linux, in bytes; 0 if it has none."""
     with suppress(OSError):
         found = re.search(rf"^{name}:\s*(\d+) kB", path.read_text("ascii"), re.MULTILINE)
         return int(found[1]) * 1024 if found else 0

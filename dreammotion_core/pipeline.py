@@ -1,8 +1,6 @@
-"""`DreamMotionPipeline`: from a clip, a mask and two prompts to an edited clip.
+"""`DreamMotionPipeline`: from a clip, a mask and two prompts to an edited clip; and the checks before.
 
-`stream` is the only implementation; the Python call, the command line and the page drain it.
-
-What has to hold, and what should be known, before an edit begins, so that nothing fails late.
+`stream` is the only implementation; the call, the command line and the page consume it.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreammotion_core.config import MAX_PROMPT_CHARACTERS, EditConfig
-from dreammotion_core.errors import ConfigError, PromptError, VideoError
+from dreammotion_core.errors import ConfigError, MaskError, PromptError, VideoError
 from dreammotion_core.finishing import Finishing, max_difference_outside, to_model
 from dreammotion_core.masks import checked_mask, grown_mask, latent_mask
 from dreammotion_core.memory import device_failures_explained
@@ -34,7 +32,6 @@ from dreammotion_core.values import (
     EditEvent,
     EditOutput,
     Finished,
-    Frames,
     Mask,
     Notice,
     Preview,
@@ -53,11 +50,7 @@ SPARING = Notice(
 
 
 def check_prompts(*, source_prompt: str, target_prompt: str) -> None:
-    """Refuse prompts that cannot lead anywhere.
-
-    Raises:
-        PromptError: if one is empty or too long, or both say the same.
-    """
+    """Raise `PromptError` if a prompt is empty or too long, or if both are the same."""
     for name, prompt in (("source", source_prompt), ("target", target_prompt)):
         if not isinstance(prompt, str) or not prompt.strip():
             raise PromptError(f"the {name} prompt is empty; describe in a few words what the clip shows")
@@ -73,12 +66,11 @@ def check_prompts(*, source_prompt: str, target_prompt: str) -> None:
 
 
 def check_fits(video: Video, spec: ModelSpec, config: EditConfig) -> None:
-    """Refuse clips of a length that the model does not take, and settings for what it does not have.
+    """Refuse clips and settings that the model cannot take.
 
     Raises:
-        VideoError: if the clip has fewer frames than a video has, more than the model edits at once, or
-            a number in between that it cannot take.
-        ConfigError: if it shall stop after a stage that the model does not have.
+        VideoError: if the clip has one frame, or a number of frames that the model does not take.
+        ConfigError: if the settings name a stage that the model does not have.
     """
     if len(video) < 2:
         raise VideoError("the clip has one frame; a video edit needs at least 2 frames")
@@ -89,25 +81,22 @@ def check_fits(video: Video, spec: ModelSpec, config: EditConfig) -> None:
 
 
 def selection(mask: NDArray[np.generic] | None, video: Video, config: EditConfig) -> Mask:
-    """What may change: the checked and grown mask, or everything where the mask is switched off.
-
-    Returns:
-        (F, H, W) bool.
+    """(F, H, W) bool: the checked and grown mask, or all True if the mask is switched off.
 
     Raises:
-        MaskError: if there is no mask but one is needed, or if it does not fit the clip.
+        MaskError: if a mask is missing or does not fit the clip.
     """
     if not config.use_mask:
         return np.ones(video.frames.shape[:3], dtype=bool)
     if mask is None:
-        mask = np.zeros(video.size, dtype=bool)
+        raise MaskError("there is no mask; click the object, or switch the mask off to edit the whole frame")
     return grown_mask(checked_mask(mask, len(video), video.size), pixels=config.mask_grow)
 
 
 def notices_about(
     video: Video, prompts: Sequence[str], backend: Backend, *, config: EditConfig
 ) -> list[Notice]:
-    """What the user should know about a clip and all of its prompts before it is edited."""
+    """Notices about a clip and its prompts, before the edit."""
     notices, spec = list(video.notices), backend.spec
     grid = spec.fit_size(video.size, scale=config.resolution_scale)
     if grid != video.size:
@@ -122,24 +111,19 @@ def notices_about(
 
 
 def news_about(backend: Backend, *, told: list[Notice]) -> Iterator[Notice]:
-    """What has become worth knowing since an edit began.
-
-    Args:
-        backend: the video prior at work.
-        told: what the user knows already; the news is added to it.
-    """
+    """Notices that came up since the edit began; they are added to `told`, the notices so far."""
     if backend.checkpointing.is_sparing and SPARING not in told:
         told.append(SPARING)
         yield SPARING
 
 
 class DreamMotionPipeline:
-    """Rewrites the appearance of a masked object in a clip, keeping motion, structure and background.
+    """Rewrites the appearance of a masked object in a clip and keeps motion, structure and background.
 
     Args:
-        backend: the loaded video prior; see `from_pretrained`.
-        source_cache: keeps what the model answers to the source, so that another target prompt for the same
-            clip, seed and settings costs about two fifths less; the result is the same bits.
+        backend: the loaded model; see `from_pretrained`.
+        source_cache: keeps the model's answers about the source, so that another target prompt for the same
+            clip, seed and settings costs about two fifths less. The result is the same bits.
     """
 
     def __init__(self, backend: Backend, *, source_cache: SourceCache | None = None) -> None:
@@ -159,10 +143,9 @@ class DreamMotionPipeline:
         Args:
             name_or_path: a name from `list_models`, a folder in diffusers' layout, or
                 ``owner/name@revision`` on the hub.
-            options: precision, and what is traded between memory and speed; None takes the defaults.
-            device: where it works, which decides the precision if the options name none; None loads it for a
-                GPU where there is one, but leaves it on the CPU until `to` moves it.
-            source_cache: as in the constructor.
+            options: precision, and how memory is traded for speed.
+            device: where the model works; it decides the precision if the options name none. None loads the
+                model for a GPU if there is one, but leaves it on the CPU until `to` moves it.
 
         Raises:
             ConfigError: if there is no such device.
@@ -191,7 +174,7 @@ class DreamMotionPipeline:
         mask: NDArray[np.generic] | None = None,
         config: EditConfig | None = None,
     ) -> EditOutput:
-        """Run `stream` to its end and return the result. Same arguments and errors."""
+        """Run `stream` to its end and return the result; same arguments and errors."""
         for event in self.stream(
             video, source_prompt=source_prompt, target_prompt=target_prompt, mask=mask, config=config
         ):
@@ -208,28 +191,28 @@ class DreamMotionPipeline:
         mask: NDArray[np.generic] | None = None,
         config: EditConfig | None = None,
     ) -> Generator[EditEvent, None, None]:
-        """Edit a clip, telling what happens. Close the generator to stop after the current step.
+        """Edit a clip and report what happens. Close the generator to stop after the current step.
 
         Args:
-            video: the source clip, of a length that `spec.fit_length` leaves as it is.
+            video: the source clip; `spec.fit_length` gives the lengths that the model takes.
             source_prompt: what the clip shows.
-            target_prompt: what it shall show; the words that differ are what changes.
-            mask: (F, H, W) or (H, W) at the clip's size, True where the object is. Required unless
+            target_prompt: what it should show; the words that differ are what changes.
+            mask: (F, H, W) or (H, W) at the clip's size, True on the object. Required unless
                 `config.use_mask` is False.
-            config: settings; None takes `spec.config()`, the defaults with this model.
+            config: the settings; None takes `spec.config()`, the model's defaults.
 
         Yields:
-            `Started`, then `Notice`s, then `StepDone` for each step with a `Preview` now and then (and a
-            `Notice` where steps began to save memory), of a cascade `StageDone` for each later stage, and
-            `Finished`. Every preview and every stage is a complete result at the source's size.
+            `Started`; `Notice`s; for each step `StepDone`, sometimes a `Preview`, and a `Notice` when steps
+            begin to save memory; for each later stage of a cascade `StageDone`; and `Finished`. Every preview
+            and every stage is a complete result at the source's size.
 
         Raises:
-            InputError: if clip, mask or prompts cannot be used.
-            BackendError: if the model cannot do its part; memory ran out, or the device failed.
-            NumericsError: if the optimisation leaves the finite numbers.
+            InputError: if clip, mask, prompts or settings cannot be used.
+            BackendError: if the model fails, memory runs out or the device fails.
+            NumericsError: if the optimisation diverges.
         """
         started, prompts = time.perf_counter(), (source_prompt, target_prompt)
-        # 1. Check everything before any work is done.
+        # 1. Check everything before any work.
         config = (config or self.spec.config()).with_drawn_seed()
         check_prompts(source_prompt=source_prompt, target_prompt=target_prompt)
         check_fits(video, self.spec, config)
@@ -258,7 +241,20 @@ class DreamMotionPipeline:
         for stage in self._later_stages(latents, finish, target_prompt, config):
             yield stage
             frames = stage.frames
-        yield Finished(_output(video, frames, selected, prompts, config, self.spec, losses, notices, started))
+        yield Finished(
+            EditOutput(
+                video=Video(frames, video.fps, video.audio, tuple(notices)),
+                mask=selected,
+                source_prompt=source_prompt,
+                target_prompt=target_prompt,
+                config=config,
+                model=self.spec.name,
+                losses=tuple(losses),
+                seconds=time.perf_counter() - started,
+                max_difference_outside=max_difference_outside(video.frames, frames, selected),
+                precision=self.spec.precision,
+            )
+        )
 
     @device_failures_explained()
     def _task(
@@ -315,33 +311,8 @@ class DreamMotionPipeline:
             return self.backend.key_sites
         layout = self.backend.key_sites[0]
         sites = [replace(layout, pattern=pattern) for pattern in config.key_sites]
-        matching_modules(self.backend.denoiser, sites)  # refuses wrong names before any work is done
+        matching_modules(self.backend.denoiser, sites)  # refuses wrong names before any work
         return sites
-
-
-def _output(
-    video: Video,
-    frames: Frames,
-    selected: Mask,
-    prompts: tuple[str, str],
-    config: EditConfig,
-    spec: ModelSpec,
-    losses: Sequence[StepLosses],
-    notices: Sequence[Notice],
-    started: float,
-) -> EditOutput:
-    return EditOutput(
-        video=Video(frames, video.fps, video.audio, tuple(notices)),
-        mask=selected,
-        source_prompt=prompts[0],
-        target_prompt=prompts[1],
-        config=config,
-        model=spec.name,
-        losses=tuple(losses),
-        seconds=time.perf_counter() - started,
-        max_difference_outside=max_difference_outside(video.frames, frames, selected),
-        precision=spec.precision,
-    )
 
 
 def _preview_is_due(done: StepDone, config: EditConfig) -> bool:

@@ -1,10 +1,8 @@
-"""What an edit will cost, measured before it begins: seconds, memory, and what of it fits.
+"""Preflight: what an edit will cost in seconds and memory, measured before it begins.
 
-Real steps on the user's own clip with the user's own settings, decoding included. The shortest clip is tried
-first and the memory of longer ones foretold from it, so that a machine without a reserve is not driven into
-the wall; what is proposed instead has been run.
-
-What an edit takes, in plain words: by a measurement, and what is known of a model before.
+It runs real steps on the user's clip with the user's settings, decoding included. The shortest clip comes
+first. The memory of longer clips is estimated from it, so that a machine without a reserve does not run
+out of memory. A proposed setting has been run.
 """
 
 from __future__ import annotations
@@ -22,25 +20,24 @@ from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import Finished, Notice, Started, StepDone, Video
 
 SCALES = (0.75, 0.5)
-"""Sides of the grid, relative to those asked for, that are tried where the shortest clip does not fit."""
+"""Sides of the grid, relative to those asked for, to try if the shortest clip does not fit."""
 
 _PREVIEW_SHARE = 1 / 3
-"""Of what is done once (encoding, decoding the source's latents, decoding the result), a preview's part."""
+"""Cost of a preview, as a share of encoding, decoding the source's latents and decoding the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One setting that was tried, or foretold not to fit.
+    """One setting that was tried, or estimated not to fit.
 
     Attributes:
-        num_frames: of the clip.
         resolution_scale: as in `EditConfig`.
         grid: (height, width) in pixels at which the model works.
-        step_seconds: of one step; 0 where it did not fit.
-        fixed_seconds: of what is done once, such as encoding and decoding; 0 where it did not fit.
-        peak_bytes: most memory held, weights included; 0 when unknown.
-        fits: whether it ran within the memory that is there.
-        is_sparing: whether it ran only with activations computed again instead of being kept.
+        step_seconds: time of one step; 0 if it did not fit.
+        fixed_seconds: time of what is done once, such as encoding and decoding; 0 if it did not fit.
+        peak_bytes: most memory held, weights included; 0 if unknown.
+        fits: whether it ran within the memory of the device.
+        is_sparing: whether activations had to be computed again instead of being kept.
     """
 
     num_frames: int
@@ -60,11 +57,10 @@ class Preflight:
     Attributes:
         asked: the clip and the settings as they are.
         proposal: the largest setting found that fits: `asked` itself, fewer frames, or a smaller grid; None
-            if nothing does.
-        num_steps, num_previews: of the edit.
-        usable_bytes: memory of the device for it; 0 when unknown.
+            if nothing fits.
+        usable_bytes: memory of the device; 0 if unknown.
         device: torch name of the device.
-        has_later_stages: whether later stages of a cascade will run, whose cost is not measured.
+        has_later_stages: whether later stages of a cascade will run; their cost is not measured.
     """
 
     asked: Trial
@@ -76,7 +72,7 @@ class Preflight:
     has_later_stages: bool
 
     def seconds(self, trial: Trial) -> float:
-        """How long the whole edit takes at a setting that fits, without the later stages of a cascade."""
+        """Time of the whole edit at a setting that fits, without the later stages of a cascade."""
         previews = self.num_previews * _PREVIEW_SHARE * trial.fixed_seconds
         return trial.fixed_seconds + previews + self.num_steps * trial.step_seconds
 
@@ -84,21 +80,16 @@ class Preflight:
 def measure_edit(
     pipe: DreamMotionPipeline, *, video: Video, config: EditConfig
 ) -> Generator[Trial | Preflight, None, None]:
-    """Measure an edit before it begins. Closing the generator stops after the trial that runs.
+    """Measure an edit before it begins. Closing the generator stops after the current trial.
 
-    Words and mask cost nothing worth measuring, so none are needed.
-
-    Args:
-        pipe: the loaded model, on its device.
-        video: the clip that is to be edited, of a length that the model takes.
-        config: the settings.
+    Prompts and mask cost next to nothing, so none are needed.
 
     Yields:
         A `Trial` for each setting that was tried, then the `Preflight`.
 
     Raises:
         InputError: if clip or settings cannot be used.
-        BackendError: if the model fails for another reason than memory.
+        BackendError: if the model fails for a reason other than memory.
     """
     check_fits(video, pipe.spec, config)
     probing, trials = _Probing(pipe, video, config), []
@@ -119,10 +110,10 @@ def measure_edit(
 
 
 class _Probing:
-    """Tries settings until it is known whether the edit fits, and what does where it does not."""
+    """Tries settings until it is known whether the edit fits, or what fits instead."""
 
     def __init__(self, pipe: DreamMotionPipeline, video: Video, config: EditConfig) -> None:
-        # Answers that are kept from an earlier edit would make a step look cheaper than the next one is.
+        # Without a cache: answers of an earlier edit would make a step look cheaper than it is.
         self._pipe = DreamMotionPipeline(pipe.backend)
         self._video, self._config = video, config
         self._meter = MemoryMeter(pipe.backend.device)
@@ -141,7 +132,9 @@ class _Probing:
         if self._shortest < len(self._video):
             expected = round(held + growth * len(self._video))
             is_likely = small.fits and (not self.room or expected <= self.room)
-            asked = self._tried(len(self._video)) if is_likely else self._foretold(len(self._video), expected)
+            asked = (
+                self._tried(len(self._video)) if is_likely else self._estimated(len(self._video), expected)
+            )
             yield asked
             if small.fits and not asked.fits:
                 yield from self._shorter(held, growth)
@@ -149,7 +142,7 @@ class _Probing:
             yield from self._smaller()
 
     def _shorter(self, held: int, growth: float) -> Iterator[Trial]:
-        """Clips between the shortest, which fits, and the whole one, which does not, until one fits."""
+        """Clips shorter than the whole one, which does not fit, until one fits; the shortest does."""
         spec = self._pipe.spec
         longest = int((self.room - held) / growth) if self.room and growth else len(self._video)
         length = spec.fit_length(min(longest, len(self._video) - 1))
@@ -161,7 +154,7 @@ class _Probing:
             length = spec.fit_length(length * 3 // 4)
 
     def _smaller(self) -> Iterator[Trial]:
-        """The shortest clip at smaller grids; one that fits ends it."""
+        """The shortest clip at smaller grids, until one fits."""
         for scale in SCALES:
             trial = self._tried(self._shortest, scale * self._config.resolution_scale)
             yield trial
@@ -169,7 +162,7 @@ class _Probing:
                 return
 
     def _tried(self, num_frames: int, scale: float | None = None) -> Trial:
-        """Two real steps, of which the second counts, as the first warms up; all else of an edit once."""
+        """Two real steps, of which the second counts because the first warms up, and everything else once."""
         spec, scale = self._pipe.spec, scale or self._config.resolution_scale
         clip = replace(self._video, frames=self._video.frames[:num_frames], audio=None)
         config = self._config.with_changes(
@@ -184,7 +177,7 @@ class _Probing:
         try:
             fixed, step, is_sparing = self._timed(clip, config)
         except OutOfMemoryError:
-            return self._foretold(num_frames, max(self.room, self._meter.peak_bytes), scale)
+            return self._estimated(num_frames, max(self.room, self._meter.peak_bytes), scale)
         peak = self._meter.peak_bytes
         return Trial(
             num_frames=num_frames,
@@ -198,7 +191,7 @@ class _Probing:
         )
 
     def _timed(self, clip: Video, config: EditConfig) -> tuple[float, float, bool]:
-        """Seconds of what is done once, and of a step; and whether steps had to save memory."""
+        """Seconds of what is done once, seconds of a step, and whether steps had to save memory."""
         step, fixed, is_sparing, since = 0.0, 0.0, False, time.perf_counter()
         for event in self._pipe.stream(clip, source_prompt="a clip", target_prompt="an edit", config=config):
             now = time.perf_counter()
@@ -212,7 +205,7 @@ class _Probing:
             since = now
         return fixed, step, is_sparing
 
-    def _foretold(self, num_frames: int, peak_bytes: int, scale: float | None = None) -> Trial:
+    def _estimated(self, num_frames: int, peak_bytes: int, scale: float | None = None) -> Trial:
         scale = scale or self._config.resolution_scale
         grid = self._pipe.spec.fit_size(self._video.size, scale=scale)
         return Trial(
@@ -225,23 +218,20 @@ def _num_previews(config: EditConfig) -> int:
 
 
 def describe_memory(spec: ModelSpec) -> str:
-    """The memory that an edit needs at least, and for how large a clip; empty where it is unknown.
+    """The least memory of an edit with a model, and for how large a clip; empty if unknown.
 
-    For example ``needs 31.4 GB of memory for 16 frames at 576x320; 5.7 GB with --low-memory``.
+    For example ``needs 31.4 GB of memory for 16 frames at 576x320; 5.7 GB in the low-memory profile``.
     """
     if not spec.memory_bytes:
         return ""
     height, width = spec.resolution
-    words = (
-        f"needs {spec.memory_bytes / 1e9:.1f} GB of memory for {spec.num_frames} frames at {width}x{height}"
-    )
-    return (
-        f"{words}; {spec.low_memory_bytes / 1e9:.1f} GB with --low-memory" if spec.low_memory_bytes else words
-    )
+    least = f"{spec.memory_bytes / 1e9:.1f} GB of memory for {spec.num_frames} frames at {width}x{height}"
+    low = f"; {spec.low_memory_bytes / 1e9:.1f} GB in the low-memory profile" if spec.low_memory_bytes else ""
+    return f"needs {least}{low}"
 
 
 def describe_preflight(result: Preflight) -> tuple[str, ...]:
-    """A measurement for people: whether it fits, how long it takes, and what to do where it does not fit."""
+    """Sentences for people: whether an edit fits, how long it takes, and what to do if it does not fit."""
     asked, proposal = result.asked, result.proposal
     room = f"{result.usable_bytes / 1e9:.1f} GB can be used on {result.device}"
     need = f"{asked.peak_bytes / 1e9:.1f} GB"

@@ -1,4 +1,4 @@
-"""The receipt of an edit: all it takes to repeat it, and what came out, as plain JSON values."""
+"""The receipt of an edit: what it takes to repeat it, and what came out, as plain JSON values."""
 
 from __future__ import annotations
 
@@ -34,15 +34,13 @@ def build_receipt(
     """Describe an edit so that it can be repeated and checked.
 
     Args:
-        output: the finished edit.
-        source_path: the file that was edited; its name, size and SHA-256 are noted, not its folder.
-        selection: the objects and prompts the mask came from, as plain JSON values.
-        extra: more entries of plain JSON values, such as ``segmenter`` or ``start_frame``; one that
-            bears the name of an entry made here replaces it.
+        source_path: the edited file; the receipt has its name, size and SHA-256, not its folder.
+        selection: objects and prompts that the mask came from, as plain JSON values.
+        extra: more entries, such as ``segmenter`` or ``start_frame``; they replace entries of the same name.
 
     Returns:
-        Plain JSON values only: settings, seed, prompts, selection, mask, versions, time and date,
-        losses of the first and last step and their means, and ``max_difference_outside`` in 8-bit levels.
+        Plain JSON values: settings, seed, prompts, selection, mask, versions, time and date, losses of the
+        first and last step and their means, and ``max_difference_outside`` in 8-bit levels.
 
     Raises:
         VideoError: if the source file is gone.
@@ -71,10 +69,7 @@ def build_receipt(
 
 
 def write_receipt(receipt: Mapping[str, Any], path: str | Path) -> Path:
-    """Write a receipt as indented JSON.
-
-    Returns:
-        The path written; its folder is made if missing.
+    """Write a receipt as indented JSON and return its path; the folder is made if missing.
 
     Raises:
         OutputError: if the file cannot be written; nothing is left behind.

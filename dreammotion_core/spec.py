@@ -1,4 +1,4 @@
-"""Whether a repository of the hub was fetched whole; looks at the cache of `huggingface_hub` alone."""
+"""`ModelSpec`: the facts about a model, and whether it is on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class HubPart:
     Attributes:
         source: hub id.
         revision: pinned commit.
-        folders: subfolders that are loaded from it; empty takes all.
+        folders: the subfolders to load; empty loads all.
     """
 
     source: str
@@ -30,35 +30,34 @@ class HubPart:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """The facts about a model that a user or the loop has to know before loading it.
+    """Facts about a model that are known before it is loaded.
 
     Attributes:
         name: short name, also accepted by `from_pretrained`.
-        label: how the page calls it.
-        family: adapter that loads it, for example ``"unet3d"`` or ``"wan"``.
+        label: its name for people.
+        family: adapter that loads it, such as ``"unet3d"`` or ``"wan"``.
         source: local folder, or hub id.
         revision: pinned commit of a hub id; None for a folder.
         licence: licence of the weights, in a few words.
-        size_bytes: size of the weights; 0 when unknown.
-        memory_bytes: memory of a GPU that an edit of `num_frames` frames at `resolution` needs at least,
-            counted from its tensors in `gpu_precision`; 0 when unknown.
+        size_bytes: size of the weights; 0 if unknown.
+        memory_bytes: least GPU memory for an edit of `num_frames` frames at `resolution`, counted from the
+            tensors in `gpu_precision`; 0 if unknown.
         low_memory_bytes: the same with `LoadOptions.low_memory`.
-        gpu_precision: in what a GPU computes unless told otherwise, that of the published weights.
+        gpu_precision: default precision on a GPU, that of the published weights.
         description: what it can and cannot do, in plain words.
-        resolution: (height, width) in pixels it was trained at; other shapes keep this area.
+        resolution: trained (height, width) in pixels; other shapes keep this area.
         size_multiple: both sides must be multiples of this many pixels.
-        num_frames: frames it was trained at.
-        max_frames: most frames it edits at once.
-        frame_step: a clip must have k * frame_step + 1 frames; with 1, any number is accepted.
-        fps: frames a second it was trained at.
-        vocabulary: the only words it knows, or None for an open vocabulary.
-        precision: in what the loaded denoiser computes, such as ``"bfloat16"``.
-        stages: names of the stages of a cascade in order, the optimised one first; empty for others.
-        keeps_detail: whether detail that the model loses can be given back from the source; not where
-            later stages draw it anew.
-        settings: of an edit, by name, that are best with this model where they differ from the defaults of
-            `EditConfig`.
-        further_sources: repositories that it needs besides.
+        num_frames: trained number of frames.
+        max_frames: most frames in one edit.
+        frame_step: a clip must have k * frame_step + 1 frames; 1 accepts any number.
+        fps: trained frames a second.
+        vocabulary: the only words it knows; None for an open vocabulary.
+        precision: precision of the loaded denoiser, such as ``"bfloat16"``.
+        stages: names of a cascade's stages in order, the optimised one first; empty for other models.
+        keeps_detail: whether detail that the model loses can be given back from the source. Not if later
+            stages draw it anew.
+        settings: the model's own defaults for an edit, where they differ from those of `EditConfig`.
+        further_sources: more repositories that it needs.
     """
 
     name: str
@@ -92,13 +91,13 @@ class ModelSpec:
 
     @property
     def hub_parts(self) -> tuple[HubPart, ...]:
-        """All repositories that it needs; none where it is a folder."""
+        """All repositories that it needs; none for a folder."""
         if self.revision is None:
             return ()
         return (HubPart(self.source, self.revision), *self.further_sources)
 
     def is_ready(self) -> bool:
-        """Whether the weights are on this machine already; touches no network."""
+        """Whether the weights are on this machine; needs no network."""
         if self.is_local:
             return (Path(self.source) / "model_index.json").is_file()
         return all(
@@ -107,11 +106,11 @@ class ModelSpec:
         )
 
     def fit_size(self, size: tuple[int, int], *, scale: float = 1.0) -> tuple[int, int]:
-        """The (height, width) the model works at for a clip of that size: same shape, trained area.
+        """The (height, width) at which the model edits a clip: the clip's shape, the trained area.
 
         Args:
             size: (height, width) of the clip.
-            scale: of the sides, relative to the trained ones.
+            scale: factor for both sides.
         """
         scale *= math.sqrt(math.prod(self.resolution) / math.prod(size))
         multiple = self.size_multiple
@@ -119,7 +118,7 @@ class ModelSpec:
         return height, width
 
     def config(self, preset: str = "fast", **changes: Any) -> EditConfig:
-        """The settings of an edit with this model: its own, those of the preset, and then the changes.
+        """The settings of an edit with this model: its own, then those of the preset, then the changes.
 
         Raises:
             ConfigError: if there is no such preset, or a setting is unknown or out of its range.
@@ -127,15 +126,11 @@ class ModelSpec:
         return EditConfig.preset(preset, usual=self.settings, **changes)
 
     def fit_length(self, num_frames: int) -> int:
-        """The largest accepted number of frames up to `num_frames`; 1 if there is none above."""
+        """The largest accepted number of frames up to `num_frames`; 1 if no larger one is accepted."""
         return (min(num_frames, self.max_frames) - 1) // self.frame_step * self.frame_step + 1
 
     def check_length(self, num_frames: int) -> None:
-        """Refuse a number of frames that the model does not take.
-
-        Raises:
-            VideoError: with the numbers next to it that it takes.
-        """
+        """Raise `VideoError`, with the nearest accepted numbers, if the model does not take that number."""
         if num_frames > self.max_frames:
             raise VideoError(
                 f"the clip has {num_frames} frames; {self.label} edits at most {self.max_frames} at once: "
@@ -149,11 +144,7 @@ class ModelSpec:
             )
 
     def check_size(self, size: tuple[int, int]) -> None:
-        """Refuse a (height, width) in pixels that the model does not work at; `fit_size` gives one.
-
-        Raises:
-            VideoError: if a side is no multiple of `size_multiple`.
-        """
+        """Raise `VideoError` if a side is not a multiple of `size_multiple`; see `fit_size`."""
         if any(side == 0 or side % self.size_multiple for side in size):
             raise VideoError(
                 f"the frames are {size[1]}x{size[0]}; {self.label} needs both sides to be multiples of "
@@ -162,7 +153,7 @@ class ModelSpec:
 
 
 NETWORKS = ("unet", "transformer", "vae", "text_encoder")
-"""Folders with weights that a model is loaded from; what else it needs is fetched before them."""
+"""Folders with weights. All other files are fetched before them."""
 
 WEIGHTS = (
     "diffusion_pytorch_model.safetensors",
@@ -170,16 +161,16 @@ WEIGHTS = (
     "diffusion_pytorch_model.bin",
     "pytorch_model.bin",
 )
-"""Where diffusers and transformers look for them; large ones lie in several files with an index."""
+"""Where diffusers and transformers look for weights; large ones are several files with an index."""
 
 
 def is_downloaded(source: str, *, revision: str, folders: Sequence[str] = ()) -> bool:
-    """Whether all weights of a repository are on this machine; touches no network.
+    """Whether all weights of a repository are on this machine; needs no network.
 
     Args:
         source: hub id.
         revision: commit.
-        folders: the only ones that are loaded; empty takes all that its manifest names.
+        folders: the folders to load; empty means all in the manifest.
     """
     from huggingface_hub import try_to_load_from_cache
 
@@ -195,13 +186,13 @@ def _has_weights(folder: Path) -> bool:
 
 
 def _has_shards(folder: Path, name: str) -> bool:
-    """Whether there is an index, which is fetched first, and all that it names."""
+    """Whether the index, which is fetched first, and all files in it are there."""
     shards = _read(folder / f"{name}.index.json").get("weight_map", {})
     return bool(shards) and all((folder / shard).is_file() for shard in set(shards.values()))
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    """A JSON object; empty where there is none."""
+    """A JSON object; empty if there is none."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

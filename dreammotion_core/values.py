@@ -1,15 +1,7 @@
-"""The plain values that travel through the library: clips and results.
+"""The plain values of the library: clips, results and the events of a run, and what every mask must be.
 
-Deliberately absent: tensors and models. Everything here is immutable, picklable and checked on
-construction, so that the code behind it can trust it.
-
-What every mask must be, wherever it comes from: as long and as large as its clip, and not empty.
-
-What happens during an edit, as typed values.
-
-`DreamMotionPipeline.stream` yields these; the page, the command line and the Python call all
-consume the same stream. Every event is frozen and picklable and holds only CPU values. Failure is
-an exception, never an event.
+All are immutable, picklable and checked on construction; events hold only CPU values. A failure is an
+exception, never an event.
 """
 
 from __future__ import annotations
@@ -35,8 +27,8 @@ class Notice:
     """Something the user should know: a change of their input, or a limit of the model.
 
     Attributes:
-        code: short stable identifier, for example ``"resized"``.
-        text: one sentence in plain words.
+        code: short stable identifier, such as ``"resized"``.
+        text: one plain sentence.
     """
 
     code: str
@@ -45,7 +37,7 @@ class Notice:
 
 @dataclass(frozen=True, eq=False)
 class AudioTrack:
-    """The sound that belongs to a clip.
+    """The sound of a clip.
 
     Attributes:
         samples: (channels, n) float32 in [-1, 1].
@@ -61,13 +53,13 @@ class Video:
     """A clip.
 
     Attributes:
-        frames: (F, H, W, 3) uint8 RGB; of a long clip they may lie in a file and be read-only.
+        frames: (F, H, W, 3) uint8 RGB; those of a long clip may lie in a read-only file.
         fps: frames a second, constant.
-        audio: the sound over the same span of time, if there is any.
+        audio: the sound over the same span of time, if any.
         notices: what reading the clip changed (rotation, resampling, a cut, dropped alpha, ...).
 
     Raises:
-        VideoError: if the frames have another shape or dtype, or the frame rate is not positive.
+        VideoError: if shape or dtype of the frames is wrong, or the frame rate is not positive.
     """
 
     frames: Frames
@@ -101,12 +93,12 @@ class Video:
 
 @dataclass(frozen=True)
 class StepLosses:
-    """The losses of one step, before weighting, as plain numbers.
+    """The losses of one step, before weighting.
 
     Attributes:
         appearance: root mean square of the masked V-DDS direction.
-        spatial: spatial self-similarity matching loss; 0 when switched off.
-        temporal: temporal self-similarity matching loss; 0 when switched off.
+        spatial: the S-SSM loss; 0 if switched off.
+        temporal: the T-SSM loss; 0 if switched off.
     """
 
     appearance: float
@@ -120,15 +112,14 @@ class EditOutput:
 
     Attributes:
         video: the edited clip, at the source's size and frame rate, with its audio.
-        mask: (F, H, W) bool, the mask after growing; all True when the mask was switched off.
-        source_prompt, target_prompt: the prompts of the two branches.
-        config: the settings, with the seed that was really used.
+        mask: (F, H, W) bool, the mask after growing; all True if the mask was switched off.
+        config: the settings, with the seed that was used.
         model: name or path of the model.
         losses: one entry a step.
         seconds: wall time of the whole edit.
-        max_difference_outside: largest absolute difference between edit and source outside the mask,
-            in 8-bit levels, measured before encoding; None when nothing lies outside.
-        precision: in what the denoiser computed, such as ``"bfloat16"``.
+        max_difference_outside: largest absolute difference between edit and source outside the mask, in 8-bit
+            levels before encoding; None if nothing lies outside.
+        precision: precision of the denoiser, such as ``"bfloat16"``.
     """
 
     video: Video
@@ -149,15 +140,12 @@ class EditOutput:
 
 
 def check_mask_shape(shape: tuple[int, ...], *, num_frames: int, size: tuple[int, int]) -> None:
-    """Refuse a mask of another clip. Only its shape is needed, so that a file can be asked before it is read.
+    """Raise `MaskError` unless a mask of some shape fits a clip.
 
     Args:
-        shape: of the mask: (F, H, W), or (H, W) for all frames.
-        num_frames: frames F of the clip.
-        size: (H, W) of the clip in pixels.
-
-    Raises:
-        MaskError: if shape, size or frame count do not fit.
+        shape: (F, H, W), or (H, W) for all frames.
+        num_frames: F of the clip.
+        size: (H, W) of the clip.
     """
     if len(shape) not in (2, 3):
         raise MaskError(f"the mask has shape {shape}; pass (frames, height, width) or (height, width)")
@@ -174,11 +162,7 @@ def check_mask_shape(shape: tuple[int, ...], *, num_frames: int, size: tuple[int
 
 
 def check_selects_something(mask: NDArray[np.generic]) -> None:
-    """Refuse a mask without an object.
-
-    Raises:
-        MaskError: if every value is 0.
-    """
+    """Raise `MaskError` if every value of a mask is 0."""
     if not mask.any():
         raise MaskError(
             "the mask selects nothing; click the object, or switch the mask off to edit the whole frame"
@@ -190,13 +174,13 @@ class Started:
     """The first event: what is about to run.
 
     Attributes:
-        config: the settings with the drawn seed filled in.
+        config: the settings, with the drawn seed.
         model: name or path of the model.
         num_steps: optimisation steps to come.
         latent_shape: (1, C, F, h, w) of the optimised variable.
-        key_sites: full module names whose keys are matched.
-        mask: (F, H, W) bool, the mask after growing; None where the whole frame may change.
-        precision: in what the denoiser computes, such as ``"bfloat16"``.
+        key_sites: full names of the modules whose keys are matched.
+        mask: (F, H, W) bool, the mask after growing; None if the whole frame may change.
+        precision: precision of the denoiser, such as ``"bfloat16"``.
     """
 
     config: EditConfig
@@ -218,12 +202,11 @@ class StepDone:
     """One optimisation step is over.
 
     Attributes:
-        step: 1-based number of the step.
+        step: its 1-based number.
         num_steps: steps in all.
-        timestep: the diffusion timestep drawn for this step.
-        losses: the three losses of this step.
-        gradient_norm: RMS length of the update before the learning rate.
-        seconds: wall time of this step.
+        timestep: its diffusion timestep.
+        gradient_norm: root mean square of the update before the learning rate.
+        seconds: its wall time.
     """
 
     step: int
@@ -236,10 +219,9 @@ class StepDone:
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """The clip as it looks after some step, already composited: any preview is a usable result.
+    """The clip after a step, composited: a complete result.
 
     Attributes:
-        step: the step it shows.
         frames: (F, H, W, 3) uint8 RGB at the source's size.
     """
 
@@ -249,11 +231,11 @@ class Preview:
 
 @dataclass(frozen=True, eq=False)
 class StageDone:
-    """A later stage of a cascade is over; its clip is a usable result.
+    """A later stage of a cascade is over; its clip is a complete result.
 
     Attributes:
-        name: as in `ModelSpec.stages`.
-        index: 1-based number of the stage among all, the optimised one being the first.
+        name: its name in `ModelSpec.stages`.
+        index: its 1-based number; the optimised stage is the first.
         num_stages: stages in all.
         frames: (F, H, W, 3) uint8 RGB at the source's size, composited.
     """

@@ -10,6 +10,8 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The public list is looked at as a whole; one test starts a process that loads it lazily, as users do.
+os.environ["EAGER_IMPORT"] = "1"
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -61,6 +62,18 @@ def test_importing_a_library_package_loads_no_page_and_touches_no_device(package
     )
 
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_core_imports_torch_only_for_names_that_need_it() -> None:
+    code = (
+        "import sys; from dreammotion_core import EditConfig, read_video\n"
+        "assert 'torch' not in sys.modules and 'diffusers' not in sys.modules\n"
+        "from dreammotion_core import DreamMotionPipeline\n"
+        "assert 'torch' in sys.modules\n"
+    )
+    surroundings = {name: value for name, value in os.environ.items() if name != "EAGER_IMPORT"}
+
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=surroundings, check=True)
 
 
 def test_no_folder_holds_more_than_one_can_look_over() -> None:

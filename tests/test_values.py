@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import FrozenInstanceError
-from typing import Any
+from dataclasses import FrozenInstanceError, fields
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
 
-from dreammotion_core.config import MAX_SEED, PRESETS, EditConfig
+from dreammotion_core.config import CHOICES, MAX_SEED, PRESETS, EditConfig
 from dreammotion_core.errors import ConfigError, InputError, OutputError, VideoError
 from dreammotion_core.values import (
     EditOutput,
@@ -63,6 +63,20 @@ from dreammotion_core.values import (
 def test_setting_out_of_range_is_refused_by_name(name: str, bad: Any) -> None:
     with pytest.raises(ConfigError, match=name):
         EditConfig(**{name: bad})
+
+
+def test_every_setting_has_words_and_a_slider_within_what_is_accepted() -> None:
+    usual = EditConfig()
+
+    assert set(EditConfig.settings()) == {field.name for field in fields(EditConfig)}
+    for name, setting in EditConfig.settings().items():
+        assert setting.label
+        assert setting.help
+        assert setting.accepted.holds(getattr(usual, name))
+        if setting.span and name != "timestep_range":
+            assert all(setting.accepted.holds(end) for end in setting.span[:2])
+    kinds = get_type_hints(EditConfig)
+    assert all(set(names) == set(get_args(kinds[name])) for name, names in CHOICES.items())
 
 
 def test_switching_off_all_losses_is_refused() -> None:

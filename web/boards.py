@@ -209,10 +209,6 @@ class Boards:
                     events = self._events(editor, snapshot, prompts, config, at_hand.instruments)
                     yield from _watched(events, clip, progress, stop)
 
-    def settle(self, *, token: str) -> Update:
-        """Offer Stop only while there is something to stop."""
-        return {"board_stop": gr.Button(visible=self._visitors.get(token).is_busy)}
-
     def _events(
         self,
         editor: Editor,

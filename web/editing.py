@@ -50,7 +50,7 @@ from web.runs import RUN_OUTPUTS, run_views
 from web.selection import follow, require_clip
 from web.views import Update, captioned, facts_view, format_seconds, losses_view, player_view, wait_for_device
 from web.visitors import Visitor, VisitorStore
-from web.wiring import message_of, told_to_visitor
+from web.wiring import message_of
 
 
 @dataclass
@@ -260,14 +260,10 @@ class Edits:
                     self._models.make_room(job.editor)
                     yield from self._edit(job, visitor, stop)
 
-    def settle(self, *, token: str) -> Update:
-        """Offer Stop only while there is something to stop."""
-        return {"stop": gr.Button(visible=self._visitors.get(token).is_busy)}
-
-    def stop(self, token: str) -> None:
+    def stop(self, token: str) -> Update:
         """End the visitor's running job within one step."""
-        with told_to_visitor():
-            self._visitors.get(token).stop.set()
+        self._visitors.get(token).stop.set()
+        return {}
 
     def _edit(self, job: EditJob, visitor: Visitor, stop: threading.Event) -> Iterator[Update]:
         progress = EditProgress()

@@ -1,155 +1,218 @@
-"""What happens on the events of the drawers: choosing model and segmenter, measuring, masks in and out.
+"""What answers each event of the page.
 
-All that answers the events of one page, made together because it shares visitors and device.
-
-What happens around edits: their figures, the table of all runs, and the ablation.
+One function a part of the page; `connect_page` makes the handlers and calls them all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from gradio.events import Dependency
+import gradio as gr
+from gradio.events import Dependency, api
 
 from web.boards import BOARD_OUTPUTS, Boards
 from web.components import Example
 from web.device import DeviceQueue
-from web.editing import Edits
+from web.editing import EDIT_OUTPUTS, Edits
 from web.endpoints import Endpoints
-from web.form import EDIT_FIELDS, FORM_FIELDS, REFINEMENT_FIELDS
+from web.form import EDIT_FIELDS, FORM_FIELDS, PRESET_OUTPUTS, REFINEMENT_FIELDS
 from web.mask_exchange import EXPORT_OUTPUTS, MaskExchange
 from web.models import Models
 from web.opening import CLIP_OUTPUTS, Clips
-from web.pickers import MODEL_OUTPUTS, PICKER_OUTPUTS, ModelPicker, SegmenterPicker, Segmenters
+from web.pickers import LIST_OUTPUTS, MODEL_OUTPUTS, PICKER_OUTPUTS, ModelPicker, SegmenterPicker, Segmenters
 from web.preflight import PREFLIGHT_OUTPUTS, PROPOSAL_OUTPUTS, Measurements
-from web.scoring import SCORE_OUTPUTS, Scores, SharedInstruments
+from web.runs import RUN_OUTPUTS
+from web.scoring import Scores, SharedInstruments
 from web.selection import Selections
+from web.views import Update
 from web.visitors import VisitorStore
 from web.wiring import DOWNLOAD, Wiring
 
+_SPAN = ("token", "start_frame", "num_frames")
 
-class Handlers:
-    """The handlers of a page; nothing is loaded by them.
+
+def connect_page(
+    page: gr.Blocks,
+    wiring: Wiring,
+    *,
+    visitors: VisitorStore,
+    selections: Selections,
+    models: Models,
+    segmenters: Segmenters,
+    examples: Sequence[Example],
+    instruments: SharedInstruments,
+) -> None:
+    """Let everything on the page, and the two endpoints, be answered; within the page's own `with`.
 
     Args:
+        page: the page.
+        wiring: over its components.
+        visitors: who is here.
+        selections: answer the canvas.
         models: that edit.
         segmenters: that answer clicks.
         examples: that may be opened by name.
         instruments: that measure results.
     """
+    device, first = DeviceQueue(), segmenters.first
+    clips = Clips(visitors=visitors, models=models, segmenter=first, examples=examples)
+    edits = Edits(visitors=visitors, device=device, models=models)
+    measurements = Measurements(visitors=visitors, device=device, models=models)
+    boards = Boards(visitors=visitors, device=device, models=models, instruments=instruments)
+    scores = Scores(visitors=visitors, instruments=instruments)
+    answering = SegmenterPicker(visitors=visitors, segmenters=segmenters)
+    editing = ModelPicker(visitors=visitors, models=models, clips=clips)
 
-    def __init__(
-        self,
-        *,
-        models: Models,
-        segmenters: Segmenters,
-        examples: Sequence[Example],
-        instruments: SharedInstruments,
-    ) -> None:
-        visitors, device, first = VisitorStore(), DeviceQueue(), segmenters.first
-        self.visitors = visitors
-        self.clips = Clips(visitors=visitors, models=models, segmenter=first, examples=examples)
-        self.selections = Selections(visitors=visitors)
-        self.edits = Edits(visitors=visitors, device=device, models=models)
-        self.scores = Scores(visitors=visitors, instruments=instruments)
-        self.boards = Boards(visitors=visitors, device=device, models=models, instruments=instruments)
-        self.measurements = Measurements(visitors=visitors, device=device, models=models)
-        self.endpoints = Endpoints(editor=models.first, segmenter=first, device=device)
-        self.segmenter_picker = SegmenterPicker(visitors=visitors, segmenters=segmenters)
-        self.model_picker = ModelPicker(visitors=visitors, models=models, clips=self.clips)
-        self.exchange = MaskExchange(visitors=visitors)
-
-
-_LIGHT = {"concurrency_limit": None}
+    arrived = connect_clips(page, wiring, clips)
+    connect_selection(wiring, selections)
+    connect_mask_files(wiring, selections, MaskExchange(visitors=visitors))
+    connect_pickers(wiring, arrived, answering, editing, selections)
+    is_busy = partial(offer_stop, visitors)
+    edited = connect_edit(wiring, edits, is_busy)
+    connect_runs(wiring, edited, scores)
+    connect_preflight(wiring, measurements, clips, is_busy)
+    connect_board(wiring, boards, edits, is_busy)
+    endpoints = Endpoints(editor=models.first, segmenter=first, device=device)
+    api(endpoints.segment, api_name="segment", concurrency_limit=2)
+    api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
 
 
-def connect_segmenters(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
-    """The list of segmenters."""
-    picker, part = handlers.segmenter_picker, parts["segmenter"]
-    changed = wiring.connect(
-        part.select, picker.use, takes=("token", "segmenter"), gives=PICKER_OUTPUTS, **_LIGHT
+def offer_stop(visitors: VisitorStore, button: str, *, token: str) -> Update:
+    """Show a Stop button while the visitor has something to stop."""
+    return {button: gr.Button(visible=visitors.get(token).is_busy)}
+
+
+Settle = Callable[..., Update]
+"""`offer_stop` of the visitors of this page: takes the name of the button and the token."""
+
+
+def connect_clips(page: gr.Blocks, wiring: Wiring, clips: Clips) -> Dependency:
+    """Arrivals, departures, and opening a clip; gives the arrival."""
+    token = wiring["token"]
+    arrived: Dependency = page.load(
+        clips.arrive, None, token, api_visibility="private", show_progress="hidden"
     )
-    part.stop(picker.stop, parts["token"], None, queue=False, api_visibility="private")
-    settle = handlers.selections.settle
-    wiring.connect_end(changed, settle, takes=("token",), gives=("canvas",), queue=False)
+    page.unload(clips.leave)
+    wiring.connect(arrived.then, clips.greet, takes=("token", "example"), gives=CLIP_OUTPUTS)
+    for event, handler, name in (
+        (wiring["upload"].upload, clips.open_upload, "upload"),
+        (wiring["example"].select, clips.open_example, "example"),
+    ):
+        wiring.connect(event, handler, takes=(*_SPAN, name), gives=CLIP_OUTPUTS)
+    for event in (wiring["start_frame"].submit, wiring["num_frames"].release):
+        wiring.connect(event, clips.reopen, takes=_SPAN, gives=CLIP_OUTPUTS)
+    return arrived
 
 
-def connect_models(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
-    """The list of models, and the measurement before an edit."""
-    picker, measurements, part = handlers.model_picker, handlers.measurements, parts["model"]
-    wiring.connect(part.select, picker.use, takes=("token", "model"), gives=MODEL_OUTPUTS, **_LIGHT)
-    part.stop(picker.stop, parts["token"], None, queue=False, api_visibility="private")
+def connect_selection(wiring: Wiring, selections: Selections) -> None:
+    """Following through the clip and refining the outline; clicks go past the queue, see `click_canvas`."""
+    followed = wiring.connect(
+        wiring["canvas"].play, selections.propagate, takes=("token",), gives=("canvas",), concurrency_limit=2
+    )
+    wiring.connect_end(followed, selections.settle, takes=("token",), gives=("canvas",), queue=False)
+    for name in REFINEMENT_FIELDS:
+        wiring.connect(
+            wiring[name].input,
+            selections.refine,
+            takes=("token", *REFINEMENT_FIELDS),
+            gives=("canvas",),
+            queue=False,
+            trigger_mode="always_last",
+        )
+
+
+def connect_mask_files(wiring: Wiring, selections: Selections, exchange: MaskExchange) -> None:
+    """Import and export of masks."""
+    imported = wiring.connect(
+        wiring["mask_upload"].upload, exchange.bring_in, takes=("token", "mask_upload"), concurrency_limit=2
+    )
+    exported = wiring.connect(
+        wiring["mask_export"].click,
+        exchange.take_out,
+        takes=("token", "mask_kind"),
+        gives=EXPORT_OUTPUTS,
+        concurrency_limit=2,
+    )
+    exported.success(None, wiring["mask_file"], None, js=DOWNLOAD, api_visibility="private")
+    for ended in (imported, exported):
+        wiring.connect_end(ended, selections.settle, takes=("token",), gives=("canvas",), queue=False)
+
+
+def connect_pickers(
+    wiring: Wiring,
+    arrived: Dependency,
+    answering: SegmenterPicker,
+    editing: ModelPicker,
+    selections: Selections,
+) -> None:
+    """The lists of segmenters and models, and what a preset sets."""
+    wiring.connect(arrived.then, answering.show, takes=("token",), gives=PICKER_OUTPUTS)
+    wiring.connect(arrived.then, editing.show, takes=("token",), gives=LIST_OUTPUTS)
+    changed = wiring.connect(
+        wiring["segmenter"].select, answering.use, takes=("token", "segmenter"), gives=PICKER_OUTPUTS
+    )
+    wiring.connect_end(changed, selections.settle, takes=("token",), gives=("canvas",), queue=False)
+    wiring.connect(wiring["model"].select, editing.use, takes=("token", "model"), gives=MODEL_OUTPUTS)
+    for name, picker in (("segmenter", answering), ("model", editing)):
+        wiring.connect(wiring[name].stop, picker.stop, takes=("token",), queue=False)
+    wiring.connect(
+        wiring["preset"].input, editing.preset, takes=("token", "preset"), gives=PRESET_OUTPUTS, queue=False
+    )
+
+
+def connect_edit(wiring: Wiring, edits: Edits, is_busy: Settle) -> Dependency:
+    """The edit, its Stop and the suggested prompts; gives the edit."""
+    for event in (wiring["stop"].click, wiring["canvas"].stop):
+        wiring.connect(event, edits.stop, takes=("token",), queue=False)
+    wiring["suggestions"].input(
+        None,
+        wiring["suggestions"],
+        wiring["target_prompt"],
+        js="(text) => text",
+        api_visibility="private",
+    )
+    return wiring.connect_job(
+        wiring["edit"].click,
+        edits.run,
+        settle=is_busy,
+        stop="stop",
+        takes=EDIT_FIELDS,
+        gives=EDIT_OUTPUTS,
+    )
+
+
+def connect_runs(wiring: Wiring, edited: Dependency, scores: Scores) -> None:
+    """Measure what an edit came to, and save the table of runs."""
+    wiring.connect_end(edited, scores.measure, takes=("token", "judge"), gives=RUN_OUTPUTS)
+    saved = wiring.connect(wiring["runs_export"].click, scores.export, takes=("token",), gives=("runs_file",))
+    saved.success(None, wiring["runs_file"], None, js=DOWNLOAD, api_visibility="private")
+
+
+def connect_preflight(wiring: Wiring, measurements: Measurements, clips: Clips, is_busy: Settle) -> None:
+    """The question whether an edit fits, and taking what was proposed."""
     wiring.connect_job(
-        parts["preflight_check"].click,
+        wiring["preflight_check"].click,
         measurements.run,
-        settle=handlers.edits.settle,
+        settle=is_busy,
         stop="stop",
         takes=("token", *FORM_FIELDS, *REFINEMENT_FIELDS),
         gives=PREFLIGHT_OUTPUTS,
     )
     accepted = wiring.connect(
-        parts["preflight_use"].click, measurements.accept, takes=("token",), gives=PROPOSAL_OUTPUTS
+        wiring["preflight_use"].click, measurements.accept, takes=("token",), gives=PROPOSAL_OUTPUTS
     )
-    span = ("token", "start_frame", "num_frames")
-    wiring.connect(accepted.then, handlers.clips.reopen, takes=span, gives=CLIP_OUTPUTS, **_LIGHT)
+    wiring.connect(accepted.then, clips.reopen, takes=_SPAN, gives=CLIP_OUTPUTS)
 
 
-def connect_mask_files(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
-    """Import and export of masks."""
-    imported = wiring.connect(
-        parts["mask_upload"].upload,
-        handlers.exchange.bring_in,
-        takes=("token", "mask_upload"),
-        concurrency_limit=2,
-    )
-    exported = wiring.connect(
-        parts["mask_export"].click,
-        handlers.exchange.take_out,
-        takes=("token", "mask_kind"),
-        gives=EXPORT_OUTPUTS,
-        concurrency_limit=2,
-    )
-    exported.success(None, parts["mask_file"], None, js=DOWNLOAD, api_visibility="private")
-    for ended in (imported, exported):
-        settle = handlers.selections.settle
-        wiring.connect_end(ended, settle, takes=("token",), gives=("canvas",), queue=False)
-
-
-def connect_runs(wiring: Wiring, parts: dict[str, Any], handlers: Handlers, *, edited: Dependency) -> None:
-    """Measure what an edit came to, and save the table of runs.
-
-    Args:
-        wiring: the event table.
-        parts: the components by name.
-        handlers: answer the events.
-        edited: the edit.
-    """
-    scores = handlers.scores
-    wiring.connect_end(
-        edited, scores.measure, takes=("token", "judge"), gives=SCORE_OUTPUTS, concurrency_limit=None
-    )
-    saved = wiring.connect(
-        parts["runs_export"].click,
-        scores.export,
-        takes=("token",),
-        gives=("runs_file",),
-        concurrency_limit=None,
-    )
-    saved.success(None, parts["runs_file"], None, js=DOWNLOAD, api_visibility="private")
-
-
-def connect_board(wiring: Wiring, parts: dict[str, Any], handlers: Handlers) -> None:
+def connect_board(wiring: Wiring, boards: Boards, edits: Edits, is_busy: Settle) -> None:
     """Run the ablation, and stop it."""
-    boards = handlers.boards
     wiring.connect_job(
-        parts["board_run"].click,
+        wiring["board_run"].click,
         boards.run,
-        settle=boards.settle,
+        settle=is_busy,
         stop="board_stop",
         takes=(*EDIT_FIELDS, "judge"),
         gives=BOARD_OUTPUTS,
     )
-    parts["board_stop"].click(
-        handlers.edits.stop, parts["token"], None, queue=False, api_visibility="private"
-    )
+    wiring.connect(wiring["board_stop"].click, edits.stop, takes=("token",), queue=False)

@@ -14,7 +14,16 @@ import gradio as gr
 from gradio.components import Component
 
 from dreammotion_core import EditConfig, ModelSpec, length_words, shortest_length
-from web.components import Example, board, choice_list, click_canvas, examples_row, losses_plot, player
+from web.components import (
+    Example,
+    board,
+    choice_list,
+    click_canvas,
+    examples_row,
+    losses_plot,
+    masthead,
+    player,
+)
 from web.form import FIRST_PRESET, FURTHEST_RIM, MOST_STEADY, Refinement, preset_choices
 from web.mask_exchange import MASK_FILE_TYPES, MASK_KINDS
 from web.runs import runs_html
@@ -85,6 +94,31 @@ _ABOUT_ABLATION = """<p class="dm-about">What does each part of the method do? O
 five times with the same words, seed and settings: by the words alone (<b>DDS</b>), with the part that keeps
 the shape (<b>S-SSM</b>), with the part that keeps the motion (<b>T-SSM</b>), with both, and with both but
 without your selection. It takes about as long as five edits; <b>Stop</b> keeps what is finished.</p>"""
+
+
+def page_parts(
+    spec: ModelSpec,
+    *,
+    examples: Sequence[Example],
+    judges: Sequence[str],
+    answer: Callable[[Any], dict[str, Any]],
+) -> dict[str, Component]:
+    """Everything on the page, by name; within its `with`.
+
+    Args:
+        spec: of the model that edits for newcomers.
+        examples: that may be opened.
+        judges: names of what may judge words and frames, the usual one first.
+        answer: as `click_canvas` takes it.
+    """
+    parts: dict[str, Component] = {"token": gr.State(None), "masthead": masthead(spec)}
+    parts |= clip_row(examples)
+    with gr.Row(equal_height=False, elem_classes="dm-bench"):
+        with gr.Column(min_width=320):
+            parts |= selection_part(answer) | prompt_part() | advanced_drawer(spec, judges=judges)
+        with gr.Column(min_width=320, elem_classes="dm-screen"):
+            parts |= result_part()
+    return parts | evidence_part()
 
 
 def clip_row(examples: Sequence[Example]) -> dict[str, Component]:

@@ -34,7 +34,7 @@ from web.models import Models, State
 from web.opening import CLIP_OUTPUTS, Clips
 from web.views import Update
 from web.visitors import Visitor, VisitorStore
-from web.wiring import message_of, told_to_visitor
+from web.wiring import message_of
 
 PICKER_OUTPUTS = ("segmenter", "segmenter_box")
 """Names of the components that a choice changes."""
@@ -165,12 +165,11 @@ class SegmenterPicker:
             return
         yield self._shown(visitor, note=f"{spec.label} answers your clicks now.")
 
-    def stop(self, token: str) -> None:
+    def stop(self, token: str) -> Update:
         """End the visitor's download, or the waiting for it."""
-        with told_to_visitor():
-            stop = self._stops.get(self._visitors.get(token))
-            if stop is not None:
-                stop.set()
+        if stop := self._stops.get(self._visitors.get(token)):
+            stop.set()
+        return {}
 
     def _fetched(self, visitor: Visitor, spec: SegmenterSpec, stop: threading.Event) -> Iterator[Update]:
         words = ProgressWords(spec.label)
@@ -319,12 +318,11 @@ class ModelPicker:
         """What a preset sets with the visitor's model."""
         return preset_fields(self._models.of(self._visitors.get(token)).spec.config(preset))
 
-    def stop(self, token: str) -> None:
+    def stop(self, token: str) -> Update:
         """End the visitor's download, or the waiting for it."""
-        with told_to_visitor():
-            stop = self._stops.get(self._visitors.get(token))
-            if stop is not None:
-                stop.set()
+        if stop := self._stops.get(self._visitors.get(token)):
+            stop.set()
+        return {}
 
     def _fetched(self, visitor: Visitor, spec: ModelSpec, stop: threading.Event) -> Iterator[Update]:
         words = ProgressWords(spec.label)

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -83,6 +84,10 @@ class Wiring:
     def __init__(self, components: Mapping[str, Component]) -> None:
         self._components = components
 
+    def __getitem__(self, name: str) -> Any:
+        """A component, as Gradio knows it: with its events."""
+        return self._components[name]
+
     def connect(
         self,
         event: Callable[..., Dependency],
@@ -92,7 +97,7 @@ class Wiring:
         gives: Sequence[str] = (),
         **options: Any,
     ) -> Dependency:
-        """Run a handler on an event.
+        """Run a handler on an event; as many at a time as there are, unless `options` say otherwise.
 
         Args:
             event: for example ``button.click``.
@@ -101,7 +106,7 @@ class Wiring:
             gives: names of the components it may change.
             **options: passed on to Gradio.
         """
-        defaults = {"api_visibility": "private", "show_progress": "hidden"}
+        defaults = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
         return event(
             self._adapt(handler, takes),
             [self._components[name] for name in takes],
@@ -136,13 +141,14 @@ class Wiring:
         Args:
             event: as in `connect`.
             handler: as in `connect`.
-            settle: takes the token and says, when the job is over, whether there is still one to stop.
+            settle: takes the name of the button and the token; says, when the job is over, whether there is
+                still one to stop.
             stop: name of the button that stops it.
             takes: as in `connect`.
             gives: as in `connect`.
         """
-        done = self.connect(event, handler, takes=takes, gives=gives, concurrency_limit=None)
-        self.connect_end(done, settle, takes=("token",), gives=(stop,), queue=False)
+        done = self.connect(event, handler, takes=takes, gives=gives)
+        self.connect_end(done, partial(settle, stop), takes=("token",), gives=(stop,), queue=False)
         return done
 
     def _adapt(self, handler: Callable[..., Any], takes: Sequence[str]) -> Callable[..., Any]:

@@ -23,11 +23,11 @@ from dreammotion_core.values import EditEvent, EditOutput, Finished, Mask, Video
 
 @dataclass(frozen=True)
 class Variant:
-    """What is changed of the settings that all others share.
+    """A change of settings to compare.
 
     Attributes:
         name: short stable name.
-        label: for people.
+        label: its name for people.
         changes: settings and their values.
     """
 

@@ -1,20 +1,9 @@
-"""The methods known by name: ours, and what it is compared with on the same model and clips.
+"""The methods known by name: ours, and those it is compared with on the same model and clips.
 
-What a method of editing is: something that turns a task into better and better latents.
-
-Deterministic steps along the noise levels, the same few lines for every model family.
-
-With a variance-preserving schedule this is DDIM, with flow matching it is Euler's method.
+The baselines share deterministic steps along the noise levels: DDIM with a variance-preserving schedule,
+Euler's method with flow matching (docs/method.md, equation 18).
 
 Source: Song et al., Denoising Diffusion Implicit Models (ICLR 2021), equation 12 without noise.
-
-V-SDS: score distillation on the clip as a whole, without a source branch.
-
-SDEdit: noise the clip up to some level, then denoise it towards the target prompt.
-
-DDIM inversion and word swap: up to the noise by the source prompt, down again by the target prompt.
-
-FlowEdit: for flow models, walk from the clip to its edit along the difference of two velocities.
 """
 
 from __future__ import annotations
@@ -44,11 +33,7 @@ from dreammotion_core.values import StepDone, StepLosses
 
 
 def check_timesteps(config: EditConfig, backend: Backend) -> None:
-    """Refuse timesteps at which nothing is left of a clip, as the last one of CogVideoX.
-
-    Raises:
-        ConfigError: if the range holds one.
-    """
+    """Raise `ConfigError` if a timestep in the range is noise alone, as CogVideoX's last one is."""
     last = config.timestep_range[1] - 1
     alpha, _ = backend.signal_and_noise(torch.tensor([last]), torch.zeros(1))
     if alpha == 0:
@@ -59,23 +44,21 @@ def check_timesteps(config: EditConfig, backend: Backend) -> None:
 
 
 class Method(Protocol):
-    """Edits latents with any model family, step by step."""
+    """A way to edit latents, step by step, with any model family."""
 
     def __call__(
         self, backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
     ) -> Iterator[tuple[StepDone, Tensor]]:
-        """Work on a task.
+        """Make ``task.config.num_optimization_steps`` steps.
 
         Args:
-            backend: the frozen video prior.
-            task: what to do; ``task.config.num_optimization_steps`` is how many steps are made.
-            source_cache: keeps answers about the source for other target prompts, where a method can use it.
+            source_cache: keeps answers about the source for other target prompts, if the method can use it.
 
         Yields:
-            After every step, what happened and the clean latents (1, C, f, h, w) as they would be shown.
+            After every step, what happened and the clean latents (1, C, f, h, w).
 
         Raises:
-            NumericsError: if the latents leave the finite numbers.
+            NumericsError: if the latents are not finite.
         """
 
 
@@ -95,15 +78,13 @@ def guided_noise(
     negative_embeds: Tensor,
     guidance_scale: float,
 ) -> Tensor:
-    """The noise prediction under classifier-free guidance.
+    """The noise prediction under guidance (docs/method.md, equation 2); a scale of 1 costs one prediction.
 
     Args:
-        backend: the video prior.
         noisy_latents: (1, C, f, h, w).
         timestep: (1,).
         prompt_embeds: (1, L, D).
         negative_embeds: (1, L, D) of the unconditional prompt.
-        guidance_scale: s in ``uncond + s * (text - uncond)``; 1 costs a single prediction.
     """
     with_text = backend.predict_noise(noisy_latents, timestep, prompt_embeds)
     if guidance_scale == 1:
@@ -115,17 +96,15 @@ def guided_noise(
 def moved(
     backend: Backend, noisy_latents: Tensor, *, noise_pred: Tensor, now: Tensor, then: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Latents carried from one noise level to another along a noise prediction.
+    """Latents moved from one noise level to another along a noise prediction (docs/method.md, equation 18).
 
     Args:
-        backend: knows its schedule.
         noisy_latents: (1, C, f, h, w) at timestep `now`.
-        noise_pred: of the same shape.
-        now: (1,).
-        then: (1,), lower or higher.
+        noise_pred: the same shape.
+        now, then: (1,) timesteps; `then` may be lower or higher.
 
     Returns:
-        The latents at `then`, and the clean signal that the prediction implies.
+        The latents at `then`, and the clean latents that the prediction implies.
     """
     alpha, sigma = backend.signal_and_noise(now, noisy_latents)
     signal = (noisy_latents - sigma * noise_pred) / alpha
@@ -133,11 +112,10 @@ def moved(
 
 
 class Steps:
-    """Counts the steps of a method and reports each.
+    """Counts the steps of a baseline and reports each.
 
     Args:
-        num_steps: of them in all.
-        latents: clean latents before the first.
+        latents: clean latents before the first step.
     """
 
     def __init__(self, num_steps: int, latents: Tensor) -> None:
@@ -145,7 +123,7 @@ class Steps:
         self._step, self._started = 0, time.perf_counter()
 
     def done(self, latents: Tensor, timestep: Tensor) -> tuple[StepDone, Tensor]:
-        """What a method yields after a step that has led to these clean latents.
+        """The report of a step that led to these clean latents.
 
         Raises:
             NumericsError: if they are not finite.
@@ -171,18 +149,16 @@ def denoised(
     negative_embeds: Tensor,
     guidance_scale: float,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Walk from the first timestep to the last, denoising towards a prompt.
+    """Denoise towards a prompt, from the first timestep to the last.
 
     Args:
-        backend: the video prior.
         noisy_latents: (1, C, f, h, w) at ``timesteps[0]``.
         timesteps: (n + 1,), falling.
         prompt_embeds: (1, L, D).
         negative_embeds: (1, L, D) of the unconditional prompt.
-        guidance_scale: s in ``uncond + s * (text - uncond)``.
 
     Yields:
-        After each of n steps, the clean signal as it is predicted by now, and the timestep that was left.
+        After each of n steps, the clean latents as predicted so far, and the timestep before the step.
     """
     for now, then in zip(timesteps[:-1, None], timesteps[1:, None], strict=True):
         noise_pred = guided_noise(
@@ -200,14 +176,13 @@ def denoised(
 def score_distillation(
     backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
 ) -> Iterator[tuple[StepDone, Tensor]]:
-    """Descend along predicted minus added noise: DreamMotion's optimiser with SDS instead of DDS.
+    """V-SDS: descend along predicted minus added noise, without matching (docs/method.md, equation 19).
 
-    With `direction_weighting` "velocity" it is the predicted minus the true velocity of flow matching.
-    What the prediction gets wrong about any clip is part of its direction, which DDS takes away by its
-    source branch; so results blur and saturate. There is no matching. Arguments, yields and errors as of
-    `Method`; nothing is cached.
+    With `direction_weighting` "velocity" it is the predicted minus the true velocity of flow matching. The
+    direction contains the model's error, which DDS removes by its source branch; so results blur and
+    saturate. It follows `Method` and caches nothing.
 
-    Source: Poole et al., DreamFusion (ICLR 2023), for images; the "V-SDS" of DreamMotion (ECCV 2024).
+    Source: Poole et al., DreamFusion (ICLR 2023), for images; "V-SDS" in DreamMotion (ECCV 2024).
     """
     del source_cache
     yield from descend(task, partial(_step, backend, task))
@@ -228,7 +203,7 @@ def _step(
     )
     direction = masked_direction(noise_pred, noise, task.latent_mask)
     if task.config.direction_weighting == "velocity":
-        # Both noises are of the same noisy latents, so nothing of a source is to be taken away.
+        # Both noises belong to the same noisy latents, so there is no difference to a source.
         direction = velocity_direction(direction, torch.zeros_like(direction), *scales)
     refuse_infinite(direction, backend=backend, timestep=timestep)
     losses = StepLosses(float(direction.square().mean().sqrt()), spatial=0.0, temporal=0.0)
@@ -238,10 +213,10 @@ def _step(
 def sdedit(
     backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
 ) -> Iterator[tuple[StepDone, Tensor]]:
-    """Forget the fine parts of the clip in noise and draw them anew.
+    """SDEdit: noise the clip, then denoise it towards the target prompt.
 
-    ``config.strength`` says how far up the timestep range the noise goes: little changes at 0.3, little is
-    left of the source at 0.9. Arguments, yields and errors as of `Method`; nothing is cached.
+    ``config.strength`` is the share of the timestep range that the noise reaches: 0.3 changes little, 0.9
+    leaves little of the source. It follows `Method` and caches nothing.
 
     Source: Meng et al., SDEdit (ICLR 2022).
     """
@@ -264,11 +239,7 @@ def sdedit(
 
 
 def check_inversion(backend: Backend, config: EditConfig) -> None:
-    """Refuse fewer than the two steps that lead up and down.
-
-    Raises:
-        ConfigError: if so.
-    """
+    """Raise `ConfigError` for fewer than two steps: one up and one down."""
     del backend
     if config.num_optimization_steps < 2:
         raise ConfigError("ddim-inversion takes at least 2 steps: one up to the noise and one back")
@@ -277,12 +248,12 @@ def check_inversion(backend: Backend, config: EditConfig) -> None:
 def inversion_word_swap(
     backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
 ) -> Iterator[tuple[StepDone, Tensor]]:
-    """Walk up the noise levels with the source prompt, and down with the target prompt.
+    """DDIM inversion and word swap: up to the noise with the source prompt, down with the target prompt.
 
-    Half of the steps go up, without guidance (which would lead away from the clip), and the rest down, with
-    it. Arguments, yields and errors as of `Method`; nothing is cached.
+    Half of the steps go up without guidance, which would lead away from the clip. The others go down with
+    guidance. It follows `Method` and caches nothing.
 
-    Source: Song et al., DDIM (ICLR 2021), section 4.3; the swap of words as in DreamMotion's comparison on
+    Source: Song et al., DDIM (ICLR 2021), section 4.3; the word swap as in DreamMotion's comparison on
     Show-1, without attention injection.
     """
     del source_cache
@@ -291,7 +262,7 @@ def inversion_word_swap(
     noisy_latents, steps = task.source_latents, Steps(num_steps, task.source_latents)
     up = timesteps_down_to_zero(top, num_steps=num_steps // 2, device=noisy_latents.device).flip(0)
     for now, then in zip(up[:-1, None], up[1:, None], strict=True):
-        # Predicted at the level it leads to, as the step back down will be.
+        # The prediction is made at the level it leads to, like that of the step back down.
         noise_pred = guided_noise(
             backend,
             noisy_latents,
@@ -315,21 +286,17 @@ def inversion_word_swap(
 
 
 SOURCE_GUIDANCE = 3.5
-"""Guidance of the source branch, as the authors chose it with Stable Diffusion 3."""
+"""Guidance scale of the source branch; the authors' value with Stable Diffusion 3."""
 
 
 def check_flow_model(backend: Backend, config: EditConfig) -> None:
-    """Refuse a model without straight paths between clip and noise.
-
-    Raises:
-        ConfigError: if signal and noise do not add up to 1 at every level.
-    """
+    """Raise `ConfigError` unless the model is one of flow matching, where signal and noise add up to 1."""
     del config
     middle = torch.tensor([500], device=backend.device)
     alpha, sigma = backend.signal_and_noise(middle, torch.zeros(1, 1, 1, 1, 1, device=backend.device))
     if abs(float(alpha + sigma) - 1) > 1e-3:
         raise ConfigError(
-            f"flowedit needs a flow-matching model, and {backend.spec.label} is none; "
+            f"flowedit needs a flow-matching model, and {backend.spec.label} is not one; "
             "choose another method, or a model such as Wan"
         )
 
@@ -337,10 +304,10 @@ def check_flow_model(backend: Backend, config: EditConfig) -> None:
 def flowedit(
     backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
 ) -> Iterator[tuple[StepDone, Tensor]]:
-    """Integrate v(target) - v(source) from a noise level down to none, both noised with the same fresh noise.
+    """FlowEdit: integrate v(target) - v(source) down to no noise (docs/method.md, equation 20).
 
-    ``config.strength`` says at which share of the timestep range it begins; ``config.guidance_scale`` guides
-    the target branch. Arguments, yields and errors as of `Method`; nothing is cached.
+    Both branches share one new noise a step. ``config.strength`` is the share of the timestep range at which
+    it begins; ``config.guidance_scale`` guides the target branch. It follows `Method` and caches nothing.
 
     Source: Kulikov et al., FlowEdit: Inversion-Free Text-Based Editing Using Pre-Trained Flow Models (ICCV
     2025), algorithm 1 with one noise a step.
@@ -370,7 +337,7 @@ def flowedit(
                 (noisy_source, embeds.source, min(SOURCE_GUIDANCE, config.guidance_scale)),
             )
         ]
-        # A velocity is (noise - noisy) / alpha; what was added to both noisy latents cancels.
+        # A velocity is (noise - noisy) / alpha; the part that both noisy latents share cancels.
         velocity_difference = (noise_preds[0] - noise_preds[1] - (edited - source)) / alpha
         sigma_then = backend.signal_and_noise(then, source)[1]
         edited = edited + (sigma_then - sigma) * velocity_difference
@@ -379,12 +346,11 @@ def flowedit(
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """A method and what a user should know of it.
+    """A method by name.
 
     Attributes:
-        label: for people.
-        edit: the method.
-        check: refuses models that it cannot work with.
+        label: its name for people.
+        check: raises `ConfigError` for models and settings that it cannot work with.
     """
 
     label: str
@@ -399,11 +365,11 @@ METHODS: Mapping[str, MethodEntry] = {
     "ddim-inversion": MethodEntry("DDIM inversion and word swap", inversion_word_swap, check_inversion),
     "flowedit": MethodEntry("FlowEdit", flowedit, check_flow_model),
 }
-"""By the names of `EditConfig.method`."""
+"""All methods by the names of `EditConfig.method`."""
 
 
 def method_for(config: EditConfig, *, backend: Backend) -> Method:
-    """The method that the settings name, if it works with them and the model.
+    """The method that the settings name.
 
     Raises:
         ConfigError: if it needs another kind of model, more steps or other timesteps.

@@ -1,7 +1,4 @@
-"""Video delta denoising score: where the appearance has to go (method section 1, item 1).
-
-Pure functions: tensors in, tensors out.
-"""
+"""Masked V-DDS: the direction from the source prompt to the target prompt. Pure functions on tensors."""
 
 from __future__ import annotations
 
@@ -12,62 +9,53 @@ from torch import Tensor
 def classifier_free_guidance(
     noise_pred_uncond: Tensor, noise_pred_text: Tensor, guidance_scale: float
 ) -> Tensor:
-    """``uncond + s * (text - uncond)``: s = 1 is the plain conditional prediction.
+    """``uncond + s * (text - uncond)``; s = 1 is the conditional prediction (docs/method.md, equation 2).
 
-    Source: Ho and Salimans 2022, in the form that diffusers and the DDS authors use.
+    Source: Ho and Salimans 2022, in the form of diffusers and DDS.
     """
     return noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
 
 
 def masked_direction(noise_pred: Tensor, source_noise_pred: Tensor, latent_mask: Tensor | None) -> Tensor:
-    """The V-DDS direction m * (epsilon(x_t, t, y) - epsilon(x^_t, t, y^)).
+    """The V-DDS direction m * (epsilon(x_t, t, y) - epsilon(x^_t, t, y^)) (docs/method.md, equation 3).
 
-    Both predictions carry the same noise, so their shared error cancels and what is left points from
-    the source prompt to the target prompt. The U-Net's Jacobian is dropped as in SDS: this *is* the
-    gradient on the latents.
+    Both predictions share the noise, so their common error cancels. The network's Jacobian is dropped as in
+    SDS: the direction is the gradient on the latents.
 
     Args:
         noise_pred: (1, C, F, h, w) guided prediction of the target branch.
-        source_noise_pred: same shape, the source branch.
+        source_noise_pred: same shape, of the source branch.
         latent_mask: (1, 1, F, h, w) in [0, 1], or None for the whole frame.
 
     Returns:
         (1, C, F, h, w), exactly 0 where the mask is 0.
 
-    Source: DreamMotion (ECCV 2024), masked V-DDS; Hertz et al. 2023 for DDS.
+    Source: DreamMotion (ECCV 2024); Hertz et al. 2023 for DDS.
     """
     direction = (noise_pred - source_noise_pred).detach()
     return direction if latent_mask is None else direction * latent_mask
 
 
 def velocity_direction(direction: Tensor, difference: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """The same direction as a difference of velocities v = epsilon - z, as flow matching defines them.
+    """The direction as a difference of velocities v = epsilon - z (docs/method.md, equation 12).
 
-    A prediction epsilon implies the clean latents z = (z_t - sigma epsilon) / alpha. With the noise shared by
-    both branches, the difference of their velocities is
-    (alpha + sigma) / alpha * direction - (x - x^): the timesteps are weighted in another way, and the pull
-    towards the source is gone that the difference of the noises contains. For flow matching, where
-    alpha + sigma = 1, it is exactly the difference of what the model predicts.
+    A predicted noise epsilon implies the clean latents z = (z_t - sigma epsilon) / alpha. With shared noise,
+    the difference of the velocities is (alpha + sigma) / alpha * direction - (x - x^). It weighs timesteps
+    differently and has no pull towards the source. For flow matching, where alpha + sigma = 1, it is exactly
+    the difference of the model's predictions.
 
     Args:
-        direction: (1, C, F, h, w) difference of the predicted noises, `masked_direction`.
-        difference: same shape, the latents less those of the source, under the same mask.
-        alpha: scale of the signal, broadcastable.
-        sigma: scale of the noise, likewise.
-
-    Returns:
-        (1, C, F, h, w).
+        direction: (1, C, F, h, w), `masked_direction` of the noises.
+        difference: same shape, x - x^ under the same mask.
+        alpha, sigma: scales of signal and noise, broadcastable.
     """
     return (alpha + sigma) / alpha * direction - difference
 
 
 def shortened(gradient: Tensor, *, direction: Tensor, limit: float) -> Tensor:
-    """A gradient made no longer than so many times another one; the same bits where it is not longer.
+    """A gradient of at most `limit` times the norm of a direction (docs/method.md, equation 14).
 
-    Args:
-        gradient: any shape.
-        direction: the same shape.
-        limit: most that the norm of `gradient` may be, in norms of `direction`.
+    A gradient within the limit keeps its bits.
     """
     norm, longest = torch.linalg.vector_norm(gradient), limit * torch.linalg.vector_norm(direction)
     share: Tensor = longest / norm.clamp_min(torch.finfo(norm.dtype).tiny)

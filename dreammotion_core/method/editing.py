@@ -1,6 +1,6 @@
-"""The DreamMotion loop: one step = predict, capture keys, match, update (method section 1).
+"""The DreamMotion loop; one step predicts, matches keys and updates (docs/method.md, equation 8).
 
-Nothing is held open between two steps: no hook, no autograd mode, no lock.
+Nothing stays open between two steps: no hook, no autograd mode, no lock.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from dreammotion_core.values import StepDone, StepLosses
 
 @dataclass(frozen=True)
 class PromptEmbeds:
-    """Text embeddings of the two branches and of the unconditional one, each (1, L, D)."""
+    """Text embeddings of both branches and of the unconditional one, each (1, L, D)."""
 
     source: Tensor
     target: Tensor
@@ -48,14 +48,13 @@ class PromptEmbeds:
 
 @dataclass(frozen=True, eq=False)
 class EditTask:
-    """What does not change from step to step.
+    """What stays the same in every step.
 
     Attributes:
         source_latents: (1, C, F, h, w) float32.
-        prompt_embeds: text embeddings.
         latent_mask: (1, 1, F, h, w) in [0, 1], or None for the whole frame.
-        config: settings; `config.seed` must be drawn already.
-        key_sites: where to take the keys for matching.
+        config: the settings, with a drawn seed.
+        key_sites: where keys are taken for matching.
     """
 
     source_latents: Tensor
@@ -66,7 +65,7 @@ class EditTask:
 
     @property
     def matched_sites(self) -> Sequence[KeySite]:
-        """Where keys are taken; nowhere with matching switched off."""
+        """`key_sites`, or none with matching switched off."""
         return self.key_sites if self.config.uses_matching else ()
 
 
@@ -75,14 +74,12 @@ def edit_latents(
 ) -> Generator[tuple[StepDone, Tensor], None, None]:
     """Optimise a copy of the source latents towards the target prompt.
 
-    Where a step does not fit into memory, activations are computed again in the backward pass from then on,
-    if that is possible; the result is the same.
+    If a step does not fit into memory, activations are computed again in the backward pass from then on,
+    where possible. The result is the same.
 
     Args:
-        backend: the frozen video prior.
-        task: what to do.
-        source_cache: keeps what the source branch answers for runs with other target prompts; the result is
-            the same bits without it.
+        source_cache: keeps the answers of the source branch for other target prompts. The result is the
+            same bits with and without it.
 
     Yields:
         After every step, what happened and the latents (detached; do not change them in place).
@@ -104,15 +101,11 @@ def edit_latents(
 
 
 GradientOfStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, StepLosses]]
-"""From latents, timestep (1,) and noise to the gradient on the latents and the losses."""
+"""(latents, timestep (1,), noise) -> (gradient on the latents, losses)."""
 
 
 def descend(task: EditTask, step_gradient: GradientOfStep) -> Generator[tuple[StepDone, Tensor], None, None]:
-    """Follow gradients from the source latents on, each at a timestep and with noise drawn from the seed.
-
-    Args:
-        task: what to do; the settings give optimiser, rate, timesteps and seed.
-        step_gradient: of one step.
+    """Descend from the source latents, with a timestep and a noise for each step drawn from the seed.
 
     Yields:
         As `edit_latents`.
@@ -145,13 +138,13 @@ def descend(task: EditTask, step_gradient: GradientOfStep) -> Generator[tuple[St
 
 
 def draw_timesteps(config: EditConfig, generator: torch.Generator) -> Tensor:
-    """(N,) timesteps of all N steps, drawn uniformly from the range, in the order they are taken."""
+    """(N,) timesteps for N steps, drawn uniformly from the range, in the order they are used."""
     timesteps = torch.randint(*config.timestep_range, (config.num_optimization_steps,), generator=generator)
     return timesteps.sort(descending=True).values if config.timestep_order == "descending" else timesteps
 
 
 @device_failures_explained()
-@torch.enable_grad()  # the caller may have switched it off
+@torch.enable_grad()  # a caller may have switched it off
 def distill_step(
     backend: Backend,
     task: EditTask,
@@ -161,15 +154,15 @@ def distill_step(
     *,
     source_branch: SourceBranch = UNCACHED,
 ) -> tuple[Tensor, StepLosses]:
-    """The gradient of L_V-DDS + lambda_s L_S + lambda_t L_T on the latents, and the losses.
+    """The gradient of the edit on the latents (docs/method.md, equation 8), and the losses.
+
+    Both branches and all losses share the timestep and the noise.
 
     Args:
-        backend: the frozen video prior.
-        task: what to do.
         latents: (1, C, F, h, w) float32, the optimised variable.
-        timestep: (1,), shared with `noise` by both branches and all losses.
+        timestep: (1,).
         noise: (1, C, F, h, w).
-        source_branch: remembers what the source branch answered.
+        source_branch: keeps the answers of the source branch.
 
     Returns:
         (1, C, F, h, w) gradient, and the unweighted losses.
@@ -206,11 +199,7 @@ def distill_step(
 
 
 def refuse_infinite(gradient: Tensor, *, backend: Backend, timestep: Tensor) -> None:
-    """Refuse a gradient that would destroy the latents.
-
-    Raises:
-        NumericsError: if it is not finite.
-    """
+    """Raise `NumericsError` if a gradient is not finite."""
     if not torch.isfinite(gradient).all():
         raise NumericsError(
             f"the gradient is not finite at timestep {int(timestep)} (model in {backend.denoiser.dtype}); "
@@ -230,15 +219,14 @@ def predict(
 ) -> Prediction:
     """One branch: the guided noise prediction, and the keys of its conditional half from the same pass.
 
-    Both branches run through here in passes of one shape, so that equal inputs give equal bits and cancel
-    exactly, which rows of one batch do not promise. Autograd records only if `noisy_latents` asks for it,
-    and only up to the last key.
+    Every pass has the same shape, so that equal inputs give equal bits and both branches cancel exactly; rows
+    of one batch do not promise that. Autograd records only if `noisy_latents` requires it, and only up to the
+    last key.
 
     Args:
-        backend: the frozen video prior.
-        noisy_latents: (1, C, F, h, w), the latents of the branch at the timestep.
-        timestep: (1,), shared by the branches.
-        prompt_embeds: (1, L, D) of its prompt.
+        noisy_latents: (1, C, F, h, w).
+        timestep: (1,).
+        prompt_embeds: (1, L, D).
         negative_embeds: (1, L, D) of the unconditional prompt.
         config: gives the guidance scale.
         key_sites: where to take keys; may be empty.

@@ -1,7 +1,7 @@
 """Attention keys of any denoiser, taken by forward hooks on its key projections.
 
-A hook leaves the output bit-identical and the fused attention kernels in place, and works for every
-family that projects its keys with a module of its own. Works on any `nn.Module`; knows no model.
+A hook leaves the output bit-identical and the fused attention kernels in place. It works for every
+`nn.Module` that projects its keys with a module of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dreammotion_core.errors import KeyLayoutError, KeySiteError
 
 
 class KeyLayout(StrEnum):
-    """How a site's raw keys are laid out, for B clips of F frames and N tokens a frame."""
+    """The layout of a site's raw keys, for B clips of F frames with N tokens each."""
 
     FRAMES_OF_TOKENS = "(B*F, N, C)"
     """Attention within a frame."""
@@ -39,8 +39,8 @@ class KeySite:
     Attributes:
         pattern: shell pattern that a module's full dotted name must match entirely, such as
             ``mid_block.*.to_k``.
-        layout: how their raw output is laid out.
-        num_text_tokens: L, tokens of text before those of the frames, which are cut off.
+        layout: the layout of their output.
+        num_text_tokens: L, text tokens in front of the frames' tokens, which are cut off.
 
     Raises:
         ConfigError: if the pattern is empty, too long or a regular expression.
@@ -55,16 +55,16 @@ class KeySite:
 
 
 def arrange(raw: Tensor, site: KeySite, batch_size: int, num_frames: int) -> Tensor:
-    """Raw keys as (B, F, N, C).
+    """The output of a key projection as (B, F, N, C).
 
     Args:
-        raw: a key projection's output.
-        site: says how it is laid out.
-        batch_size: clips B in the pass.
-        num_frames: frames F of each, as the denoiser sees them.
+        raw: the output.
+        site: gives its layout.
+        batch_size: B.
+        num_frames: F, as the denoiser sees them.
 
     Raises:
-        KeyLayoutError: if the raw shape cannot come from that many clips and frames.
+        KeyLayoutError: if the shape does not fit layout, B and F.
     """
     if raw.ndim == 3:
         (rows, length, channels), text = raw.shape, site.num_text_tokens
@@ -83,7 +83,7 @@ def arrange(raw: Tensor, site: KeySite, batch_size: int, num_frames: int) -> Ten
 
 
 def matching_modules(module: nn.Module, sites: Sequence[KeySite]) -> dict[str, tuple[nn.Module, KeySite]]:
-    """Full name -> (key projection, its site) of every module that a site names, in the module's order.
+    """Full name -> (key projection, site) of every module that a site names, in the order of the network.
 
     Raises:
         KeySiteError: if a pattern matches nothing.
@@ -105,20 +105,20 @@ def matching_modules(module: nn.Module, sites: Sequence[KeySite]) -> dict[str, t
 class KeyCapture:
     """Collects the keys of one forward pass.
 
-    Enter it around one call of the denoiser, read `keys()` inside or after. Nothing is detached, and
-    no hook outlives the ``with`` block. With gradient checkpointing a site fires again whenever a backward
-    pass computes its layer anew; the keys stay those of the forward pass.
+    Enter it around one call of the denoiser, and read `keys()` inside or after. Nothing is detached, and no
+    hook outlives the ``with`` block. With gradient checkpointing, a backward pass computes layers again; the
+    keys stay those of the forward pass.
 
     Args:
         module: the denoiser.
         sites: where to listen.
-        batch_size: clips B in the forward pass.
-        num_frames: frames F of each.
-        stop_recording: switch autograd off once the last site has fired, because nothing after it can
-            reach the matching losses; the mode found on entry is restored on exit.
+        batch_size: B, clips in the forward pass.
+        num_frames: F, frames of each clip.
+        stop_recording: switch autograd off after the last site, because nothing after it reaches the matching
+            losses. The mode found on entry is restored on exit.
 
     Raises:
-        KeySiteError: on entry if a pattern matches nothing; during the pass if a site fires twice; in
+        KeySiteError: on construction if a pattern matches nothing; during the pass if a site fires twice; in
             `keys()` if a site did not fire.
     """
 
@@ -165,7 +165,7 @@ class KeyCapture:
         """Full module name -> (B, F, N, C) keys.
 
         Raises:
-            KeySiteError: if a site was never called, as happens after `fuse_qkv_projections()`.
+            KeySiteError: if a site did not fire, as happens after `fuse_qkv_projections()`.
         """
         silent = [name for name in self._projections if name not in self._captured]
         if silent:
@@ -177,5 +177,10 @@ class KeyCapture:
 
 
 def _is_in_backward() -> bool:
-    """Whether this thread is computing a backward pass; torch has no public name for it."""
-    return bool(torch._C._current_graph_task_id() != -1)
+    """Whether this thread computes a backward pass.
+
+    torch has no public name for it. A version without the private one gives False: a backward pass within
+    the ``with`` block is then refused as a second forward pass.
+    """
+    task = getattr(torch._C, "_current_graph_task_id", None)
+    return task is not None and bool(task() != -1)

@@ -1,6 +1,6 @@
-"""What a denoiser predicts, translated to noise, so that the losses never know the family.
+"""A denoiser's prediction as noise, so that the losses do not know the model family.
 
-Pure functions on tensors; no model is known here.
+Pure functions on tensors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dreammotion_core.errors import BackendError
 PredictionType = Literal["epsilon", "v_prediction", "flow_prediction"]
 
 NUM_TRAIN_TIMESTEPS = 1000
-"""Timesteps of every family lie in [0, this)."""
+"""Every family's timesteps lie in [0, 1000)."""
 
 
 def signal_and_noise_scale(alphas_cumprod: Tensor, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -23,7 +23,7 @@ def signal_and_noise_scale(alphas_cumprod: Tensor, timestep: Tensor, like: Tenso
     Args:
         alphas_cumprod: (T,) cumulative products of 1 - beta, in (0, 1).
         timestep: (B,) whole numbers in [0, T).
-        like: (B, ...) the tensor that will be scaled; gives shape, device and dtype.
+        like: (B, ...); gives shape, device and dtype.
     """
     alpha_bar = alphas_cumprod.to(like.device)[timestep.to(like.device)].to(like.dtype)
     alpha_bar = alpha_bar.reshape(-1, *[1] * (like.ndim - 1))
@@ -31,32 +31,26 @@ def signal_and_noise_scale(alphas_cumprod: Tensor, timestep: Tensor, like: Tenso
 
 
 def flow_signal_and_noise_scale(timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """(1 - s, s) of the straight path of flow matching, s = t / 1000, shaped to multiply `like`.
-
-    Args:
-        timestep: (B,) numbers in [0, 1000).
-        like: (B, ...) the tensor that will be scaled; gives shape, device and dtype.
-    """
+    """(1 - s, s) of flow matching at (B,) timesteps, s = t / 1000, shaped to multiply `like`."""
     sigma = (timestep.to(like.device) / NUM_TRAIN_TIMESTEPS).to(like.dtype)
     sigma = sigma.reshape(-1, *[1] * (like.ndim - 1))
     return 1 - sigma, sigma
 
 
 def add_noise(latents: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """z_t = alpha z + sigma epsilon, for every family (method sections 1 and 4)."""
+    """z_t = alpha z + sigma epsilon, for every family (docs/method.md, equation 1)."""
     return alpha * latents + sigma * noise
 
 
 def noise_from_prediction(
     prediction: Tensor, noisy_latents: Tensor, alpha: Tensor, sigma: Tensor, prediction_type: PredictionType
 ) -> Tensor:
-    """The predicted noise, whatever the model was trained to predict.
+    """The noise that a model's prediction implies (docs/method.md, equations 10 and 11).
 
     Args:
         prediction: the model's output, any shape.
         noisy_latents: z_t, same shape.
-        alpha: scale of the signal, broadcastable to it.
-        sigma: scale of the noise, likewise.
+        alpha, sigma: scales of signal and noise, broadcastable.
         prediction_type: ``"epsilon"``; ``"v_prediction"``, where v = alpha epsilon - sigma z; or
             ``"flow_prediction"``, where v = epsilon - z and alpha = 1 - sigma.
 

@@ -1,4 +1,4 @@
-"""What the loop needs of a video prior, whatever its family."""
+"""What the method asks of a video model, whatever its family."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Checkpointing(Protocol):
 
 
 class Backend(Protocol):
-    """A text-to-video prior that answers in noise, whatever it was trained to predict.
+    """A text-to-video model that answers in noise, whatever it was trained to predict.
 
-    Everything outside the denoiser runs without autograd; the denoiser's parameters are frozen, so
-    that gradients exist only for the latents.
+    Everything outside the denoiser runs without autograd. The denoiser's parameters are frozen, so that only
+    the latents have gradients.
     """
 
     spec: ModelSpec
@@ -50,28 +50,28 @@ class Backend(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device on which the model works."""
 
     def to(self, device: torch.device | str) -> None:
         """Move all weights to a device."""
 
     def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
-        """What the user should know about a prompt: unknown words, words past the token limit."""
+        """Notices about a prompt: unknown words, and words past the token limit."""
 
     def encode_prompt(self, prompt: str) -> Tensor:
         """(1, L, D) text embeddings."""
 
     def encode_video(self, frames: Tensor) -> Tensor:
-        """(F, 3, H, W) RGB in [-1, 1] to (1, C, f, h, w) float32, f latent frames of about unit variance."""
+        """(F, 3, H, W) RGB in [-1, 1] to (1, C, f, h, w) float32 latents of about unit variance."""
 
     def decode_video(self, latents: Tensor) -> Tensor:
-        """(1, C, f, h, w) latents to (F, 3, H, W) float32 RGB, about in [-1, 1]; a quick look of cascades."""
+        """(1, C, f, h, w) latents to (F, 3, H, W) float32 RGB, roughly in [-1, 1]; a cascade's quick look."""
 
     def frame_groups(self, num_frames: int) -> Sequence[range]:
-        """For every latent frame, the frames of a clip of F that it stands for."""
+        """The frames of a clip that each latent frame stands for."""
 
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """(alpha, sigma) of z_t = alpha z + sigma noise at (B,) timesteps in [0, 1000), shaped for `like`."""
+        """(alpha, sigma) of docs/method.md, equation 1, at (B,) timesteps in [0, 1000), shaped for `like`."""
 
     def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
         """Predicted noise, (B, C, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
@@ -79,11 +79,11 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class RenderedStage:
-    """What a later stage of a cascade made.
+    """The output of a later stage of a cascade.
 
     Attributes:
-        name: as in `ModelSpec.stages`.
-        frames: (F, 3, H, W) float32 RGB, roughly in [-1, 1]; the size is the stage's own.
+        name: its name in `ModelSpec.stages`.
+        frames: (F, 3, H, W) float32 RGB, roughly in [-1, 1], at the stage's own size.
     """
 
     name: str
@@ -92,7 +92,7 @@ class RenderedStage:
 
 @runtime_checkable
 class RendersInStages(Protocol):
-    """A cascade: what is optimised are key frames, and later stages make the clip of them."""
+    """A cascade: key frames are optimised, and later stages make the clip from them."""
 
     def render(
         self,
@@ -109,6 +109,6 @@ class RendersInStages(Protocol):
             latents: (1, C, f, h, w), the optimised key frames.
             size: (H, W) of the last stage, as `ModelSpec.fit_size` gives it.
             prompt: the target prompt.
-            negative_prompt: of the unconditional branch.
+            negative_prompt: prompt of the unconditional branch.
             generator: draws all noise, on the CPU.
         """

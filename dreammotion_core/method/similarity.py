@@ -1,7 +1,9 @@
-"""Self-similarity of attention keys over space and time, and the losses that match it.
+"""S-SSM and T-SSM: losses that match the self-similarity of attention keys over space and time.
 
-Source: DreamMotion (ECCV 2024), spatial and temporal self-similarity matching (S-SSM and T-SSM).
-Pure functions on (B, F, N, C) keys: batch, frames, tokens of a frame, channels.
+Pure functions on (B, F, N, C) keys: batch, frames, tokens of a frame, channels. They compute in float32;
+float64 stays.
+
+Source: DreamMotion (ECCV 2024).
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from torch import Tensor
 from dreammotion_core.errors import KeyLayoutError
 
 Matching = Callable[[Tensor, Tensor], Tensor]
-"""From keys of the target and of the source to a loss."""
+"""(keys of the target, keys of the source) -> loss."""
 
 LARGEST_HALF_EXPONENT = -4
-"""Of the largest gradient on a key in float16: about as far from infinity (15) as from zero (-24)."""
+"""Exponent of the largest float16 gradient on a key: midway between infinity (15) and zero (-24)."""
 
 
 def _unit(keys: Tensor) -> Tensor:
@@ -31,15 +33,12 @@ def _unit(keys: Tensor) -> Tensor:
 
 
 def _precise(tensor: Tensor) -> Tensor:
-    """The values in float32; float64 stays."""
+    """The tensor in float32, or in float64 if it already is."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def spatial_self_similarity(keys: Tensor) -> Tensor:
-    """Cosine similarity of every token with every other token of the same frame.
-
-    Args:
-        keys: (B, F, N, C), computed in float32 (float64 stays).
+    """Cosine similarity of the tokens within each frame (docs/method.md, equation 4).
 
     Returns:
         (B, F, N, N) in [-1, 1] with diagonal 1. Memory grows with the square of N.
@@ -49,30 +48,23 @@ def spatial_self_similarity(keys: Tensor) -> Tensor:
 
 
 def temporal_self_similarity(keys: Tensor) -> Tensor:
-    """Cosine similarity of every frame with every other, by the spatial mean of their keys.
-
-    Args:
-        keys: (B, F, N, C).
-
-    Returns:
-        (B, F, F) in [-1, 1] with diagonal 1.
-    """
+    """Cosine similarity of the frames' mean keys, (B, F, F) in [-1, 1] (docs/method.md, equation 6)."""
     unit = _unit(_precise(keys).mean(dim=-2, keepdim=True))[..., 0, :]
     return unit @ unit.mT
 
 
 def spatial_matching_direct(keys: Tensor, source_keys: Tensor) -> Tensor:
-    """S-SSM as it is written: (1/F) sum over frames of the squared Frobenius norm of SS(x) - SS(x^)."""
+    """S-SSM as the paper writes it, with N x N matrices."""
     difference = spatial_self_similarity(keys) - spatial_self_similarity(source_keys)
     return difference.square().sum() / keys.shape[1]
 
 
 def spatial_matching_factored(keys: Tensor, source_keys: Tensor) -> Tensor:
-    """S-SSM without any N x N matrix: the same value in O(N C^2) time and O(C^2) memory.
+    """S-SSM without any N x N matrix, in O(N C^2) time and O(C^2) memory (docs/method.md, equation 9).
 
-    With unit keys A and B, D = A - B and S = A + B, the difference of the similarities is
-    (D S' + S D') / 2, whose squared norm is (<D'D, S'S> + <S'D, D'S>) / 2: only C x C matrices. This
-    form has no cancellation when the two are close, unlike the expansion in A'A and B'B.
+    With unit keys A and B, D = A - B and S = A + B, the difference of the similarities is (D S' + S D') / 2.
+    Its squared norm is (<D'D, S'S> + <S'D, D'S>) / 2. Unlike the expansion in A'A and B'B, this form has no
+    cancellation when A and B are close.
     """
     unit, source_unit = _unit(keys), _unit(source_keys)
     difference, total = unit - source_unit, unit + source_unit
@@ -82,29 +74,18 @@ def spatial_matching_factored(keys: Tensor, source_keys: Tensor) -> Tensor:
 
 
 def spatial_matching(keys: Tensor, source_keys: Tensor) -> Tensor:
-    """S-SSM loss L_S, by whichever exact form is cheaper for these shapes.
+    """The S-SSM loss L_S >= 0, in the cheaper of both exact forms (docs/method.md, equation 5).
 
     Args:
-        keys: (B, F, N, C) target keys; carries the graph.
+        keys: (B, F, N, C) of the target; carries the graph.
         source_keys: (B, F, N, C).
-
-    Returns:
-        Scalar >= 0.
     """
     tokens, channels = keys.shape[-2:]
     return (spatial_matching_factored if tokens > channels else spatial_matching_direct)(keys, source_keys)
 
 
 def temporal_matching(keys: Tensor, source_keys: Tensor) -> Tensor:
-    """T-SSM loss L_T: squared Frobenius norm of TS(x) - TS(x^).
-
-    Args:
-        keys: (B, F, N, C) target keys; carries the graph.
-        source_keys: (B, F, N, C).
-
-    Returns:
-        Scalar >= 0.
-    """
+    """The T-SSM loss L_T >= 0 (docs/method.md, equation 7). Arguments as for `spatial_matching`."""
     return (temporal_self_similarity(keys) - temporal_self_similarity(source_keys)).square().sum()
 
 
@@ -118,18 +99,18 @@ def match_keys(
 ) -> tuple[float, float, Tensor]:
     """L_S and L_T, each the mean over the key sites, and the gradient of their weighted sum.
 
-    The gradient is taken site by site down to the keys, in float32 and so that only one site's similarities
-    are in memory at a time, and from all keys together down to the variable.
+    The gradient goes site by site to the keys, in float32, so that only one site's similarities are in memory
+    at a time. From all keys together it goes on to the variable.
 
     Args:
         keys: site name -> (B, F, N, C) of the target; may be empty.
-        source_keys: likewise of the source.
+        source_keys: the same of the source.
         variable: what the target's keys depend on.
-        spatial_weight: of L_S; 0 leaves it out.
-        temporal_weight: of L_T; 0 leaves it out.
+        spatial_weight: weight of L_S; 0 leaves it out.
+        temporal_weight: weight of L_T; 0 leaves it out.
 
     Returns:
-        The losses before weighting (0 where the weight is 0), and the gradient, shaped like `variable`.
+        The losses before weighting (0 if the weight is 0), and the gradient, shaped like `variable`.
     """
     if not keys:
         return 0.0, 0.0, torch.zeros_like(variable)
@@ -143,7 +124,7 @@ def match_keys(
     for site, site_keys in keys.items():
         losses, gradient = _losses_of_site(site_keys, source_keys[site], weights)
         sums += losses
-        # float16 is left for later: it needs a scale that is common to all sites.
+        # float16 comes later: it needs a scale that all sites share.
         gradients.append(gradient if site_keys.dtype == torch.float16 else gradient.to(site_keys.dtype))
     spatial, temporal = (sums / len(keys)).tolist()
     return spatial, temporal, _gradient_through([*keys.values()], variable, gradients)
@@ -152,7 +133,7 @@ def match_keys(
 def _losses_of_site(
     keys: Tensor, source_keys: Tensor, weights: Mapping[Matching, float]
 ) -> tuple[Tensor, Tensor]:
-    """The losses, 0 for those without weight, and the gradient of their weighted sum on the keys."""
+    """The losses (0 without weight), and the gradient of their weighted sum on the keys."""
     leaf = _precise(keys.detach()).requires_grad_()
     losses = torch.stack(
         [
@@ -167,9 +148,8 @@ def _losses_of_site(
 def _gradient_through(keys: Sequence[Tensor], variable: Tensor, gradients: list[Tensor]) -> Tensor:
     """The gradient on the variable, given those on the keys.
 
-    In float16 it is multiplied by a power of two on its way through the network and divided afterwards, as
-    is usual in training: the gradient of temporal matching, which every token shares, would be rounded to
-    zero.
+    In float16 it is multiplied by a power of two before the network and divided afterwards, as is usual in
+    training. Otherwise the gradient of T-SSM, which every token shares, would be rounded to zero.
     """
     scale = 1.0
     if any(site_keys.dtype == torch.float16 for site_keys in keys):

@@ -1,11 +1,7 @@
-"""Bounded stores of what the source branch answered, in memory or on disk.
+"""The source branch of a run, and bounded stores of its answers in memory or on disk.
 
-What an answer's key stands for is `source_branch`'s business.
-
-The source branch of a run, each answer computed once for all runs that share a cache.
-
-With the clip, the seed and the settings fixed, what the model makes of the source does not depend on the
-target prompt (method section 3).
+With clip, seed and settings fixed, the source branch does not depend on the target prompt. A cache lets all
+runs of a clip share it (docs/method.md, "Exact savings").
 """
 
 from __future__ import annotations
@@ -38,24 +34,24 @@ DISK_LIMIT = 32 * 2**30
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What one branch answers in one step.
+    """The answer of one branch in one step.
 
     Attributes:
         noise_pred: (1, C, f, h, w) guided prediction.
-        keys: site name -> (1, f, N, C) keys of its conditional half.
+        keys: site name -> (1, f, N, C) keys of the conditional half.
     """
 
     noise_pred: Tensor
     keys: Mapping[str, Tensor]
 
     def kept_at(self, device: torch.device | str) -> Prediction:
-        """Itself without a graph, contiguous and on a device."""
+        """A copy without a graph, contiguous and on a device."""
         keys = {site: keys.detach().to(device).contiguous() for site, keys in self.keys.items()}
         return Prediction(self.noise_pred.detach().to(device).contiguous(), keys)
 
     @property
     def num_bytes(self) -> int:
-        """Memory that it holds."""
+        """Memory that the tensors hold."""
         return sum(t.untyped_storage().nbytes() for t in (self.noise_pred, *self.keys.values()))
 
 
@@ -63,28 +59,25 @@ class SourceCache(Protocol):
     """Keeps answers of the source branch for later runs on the same clip, seed and settings."""
 
     def begin_run(self) -> None:
-        """Say that a run starts. No run evicts its own answers: it would find none of them next time."""
+        """Mark the start of a run. A run never evicts its own answers, or the next would find none."""
 
     def get(self, key: str) -> Prediction | None:
-        """The answer that was put under a key, if it is still there."""
+        """The answer under a key, if it is still there."""
 
     def put(self, key: str, prediction: Prediction) -> None:
-        """Keep an answer, if there is room for it."""
+        """Keep an answer, if there is room."""
 
 
 def evicted(
     sizes: Iterable[tuple[str, int]], *, needed: int, protected: set[str], max_bytes: int
 ) -> list[str] | None:
-    """Which entries have to go so that another one fits.
+    """The keys of the entries to evict so that a new one fits; None if it cannot fit.
 
     Args:
-        sizes: key and size of each entry, the least recently used first.
+        sizes: key and bytes of each entry, the least recently used first.
         needed: bytes of the new entry.
         protected: keys that must stay.
-        max_bytes: bytes that all may take.
-
-    Returns:
-        Their keys; None if it does not fit even without all that may go.
+        max_bytes: limit of all entries together.
     """
     entries = list(sizes)
     excess = sum(size for _, size in entries) + needed - max_bytes
@@ -99,12 +92,12 @@ def evicted(
 
 
 class MemorySourceCache:
-    """Answers in memory, the least recently used run leaving first.
+    """Answers in memory. The least recently used ones are evicted first.
 
     Args:
-        max_bytes: memory that all answers may take together. One step of a large U-Net takes about
-            10 MB a frame; what does not fit is computed again.
-        device: where to keep them; the machine's own memory, or the GPU's where it is plentiful.
+        max_bytes: limit of all answers together. One step of a large U-Net takes about 10 MB a frame. An
+            answer that does not fit is computed again.
+        device: where the answers are kept: the machine's own memory, or a GPU's.
     """
 
     def __init__(self, *, max_bytes: int = MEMORY_LIMIT, device: torch.device | str = "cpu") -> None:
@@ -142,20 +135,20 @@ class MemorySourceCache:
 
     @property
     def num_bytes(self) -> int:
-        """Memory that all answers take."""
+        """Memory of all answers."""
         with self._lock:
             return sum(entry.num_bytes for entry in self._entries.values())
 
 
 class DiskSourceCache:
-    """Answers in a folder, one safetensors file each, which later processes find again.
+    """Answers in a folder, one safetensors file each, for later processes too.
 
-    A damaged file counts as absent. Where the disk is full or the folder may only be read, the run goes on
-    without keeping more. Several processes may share a folder.
+    A damaged file counts as absent. If the disk is full or the folder is read-only, the run goes on and keeps
+    no more. Several processes may share a folder.
 
     Args:
-        folder: made if it is missing; holds nothing else.
-        max_bytes: space that all files may take together.
+        folder: made if missing; holds nothing else.
+        max_bytes: limit of all files together.
     """
 
     def __init__(self, folder: str | Path, *, max_bytes: int = DISK_LIMIT) -> None:
@@ -204,7 +197,7 @@ class DiskSourceCache:
         return self._folder / f"{key}.safetensors"
 
     def _sizes(self) -> list[tuple[str, int]]:
-        """Key and size of each file, the least recently used first."""
+        """Key and bytes of each file, the least recently used first."""
         found = []
         for file in self._folder.glob("*.safetensors"):
             with suppress(FileNotFoundError):  # another process may evict meanwhile
@@ -220,14 +213,14 @@ def _remove(path: Path) -> None:
 
 
 SAMPLES = 64
-"""Values of each parameter that go into a model's fingerprint: any training changes nearly all of them."""
+"""Values of each parameter in a model's fingerprint. Any training changes nearly all of them."""
 
 
 class SourceBranch:
-    """Answers of the source branch of one run.
+    """The source branch of one run.
 
     Args:
-        cache: where answers are kept; None computes each.
+        cache: keeps its answers; None computes each.
         context: what the answers depend on besides their inputs; see `source_branch`.
     """
 
@@ -235,11 +228,10 @@ class SourceBranch:
         self._cache, self._context = cache, context
 
     def __call__(self, inputs: Sequence[Tensor], compute: Callable[[], Prediction]) -> Prediction:
-        """The answer to some inputs, computed only if the cache does not have it.
+        """The answer to some inputs, computed if the cache does not have it.
 
         Args:
             inputs: all tensors that the answer depends on, on one device.
-            compute: gives the answer.
         """
         device = inputs[0].device
         if self._cache is None:
@@ -260,15 +252,9 @@ def source_branch(
 ) -> SourceBranch:
     """The source branch of a run that starts now.
 
-    Answers are the same bits with and without a cache, because their keys stand for all that they depend on:
-    the noisy latents, timestep and text embeddings themselves, the model with its weights, settings, kind of
-    prediction, precision, device and threads, the guidance scale and the key sites.
-
-    Args:
-        cache: where answers are kept; None computes each.
-        backend: the video prior.
-        guidance_scale: of the guided prediction.
-        key_sites: where keys are taken.
+    Answers are the same bits with and without a cache, because their key covers everything they depend on:
+    the noisy latents, timestep and text embeddings; the model's weights, settings, kind of prediction,
+    precision, device and threads; the guidance scale and the key sites.
     """
     if cache is None:
         return UNCACHED
@@ -280,14 +266,13 @@ def source_branch(
 def weights_digest(network: nn.Module) -> str:
     """Text that differs between trainings of a network, from a few values of each of its parameters.
 
-    Args:
-        network: its layout, precision and device are not in the text, but rounding to another precision is.
+    Layout, precision and device are not part of it, but rounding to another precision is.
     """
     return _digest([_samples(network)], context="weights")
 
 
 def _fingerprint(backend: Backend) -> str:
-    """Text that differs between models, and between ways of computing one that give other bits."""
+    """Text that differs between models, and between ways to compute one model that give different bits."""
     spec, denoiser = backend.spec, backend.denoiser
     layout = [(name, t.dtype, tuple(t.shape), t.stride()) for name, t in _named_tensors(denoiser)]
     device = backend.device
@@ -311,7 +296,7 @@ def _samples(network: nn.Module) -> Tensor:
 
 
 def _settings(module: nn.Module) -> list[tuple[str, Any]]:
-    """What a module computes with besides its weights: numbers of heads, divisors and the like."""
+    """A module's settings besides its weights, such as numbers of heads and divisors."""
     public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
     return sorted((name, value) for name, value in public.items() if isinstance(value, (int, float, str)))
 

@@ -1,1 +1,1 @@
-"""Video priors: one adapter per model family, all speaking the same protocol."""
+"""Video models: the catalog, loading, and one adapter for each family; all follow `method.prior.Backend`."""

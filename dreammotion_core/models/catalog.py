@@ -1,7 +1,4 @@
-"""The facts about the models that are known by name.
-
-The models that are known by name, and loading of any other by folder or hub id.
-"""
+"""The models known by name, and loading by name, folder or hub id."""
 
 from __future__ import annotations
 
@@ -207,7 +204,7 @@ SHOW_1_STAGES = {
     ),
     "latent-super-resolution": HubPart("showlab/show-1-sr2", "2d1824a622b57748f8a75a3c5d4b111711036103"),
 }
-"""What runs after the key frames of Show-1."""
+"""The stages after the key frames of Show-1."""
 
 SHOW_1 = ModelSpec(
     name="show-1",
@@ -250,13 +247,13 @@ KNOWN_MODELS = (
     COGVIDEOX_2B,
     COGVIDEOX_5B,
 )
-"""In the order in which they are offered, the default first."""
+"""In the order of the lists for users, the default first."""
 
-# No repository holds it whole; see the README for how to make a folder of its two.
+# No repository holds all of it; docs/models.md shows how to make a folder from two.
 ANIMATEDIFF = replace(ZEROSCOPE, family="animatediff", resolution=(512, 512), max_frames=32)
 
 EXAMPLES = {spec.family: spec for spec in (ZEROSCOPE, ANIMATEDIFF, SHOW_1, WAN_1_3B, COGVIDEOX_2B)}
-"""Family -> the known model whose facts hold where a folder or a hub repository does not tell its own."""
+"""Family -> the known model whose facts hold for a folder or hub repository that does not state its own."""
 
 _ADAPTERS = {
     "unet3d": ("dreammotion_core.models.unet3d", "UNet3DBackend"),
@@ -265,7 +262,7 @@ _ADAPTERS = {
     "wan": ("dreammotion_core.models.wan", "WanBackend"),
     "cogvideox": ("dreammotion_core.models.cogvideox", "CogVideoXBackend"),
 }
-"""Family -> module and class that load and run it."""
+"""Family -> module and class of its adapter."""
 
 _MODELS = {spec.name: spec for spec in KNOWN_MODELS}
 
@@ -279,8 +276,7 @@ def find_model(name_or_path: str) -> ModelSpec:
     """The facts about a model.
 
     Args:
-        name_or_path: a known name, a folder in diffusers' layout, or ``owner/name`` on the hub with an
-            optional ``@revision``.
+        name_or_path: a known name, a folder in diffusers' layout, or ``owner/name@revision`` on the hub.
 
     Raises:
         ModelLoadError: if it is none of these.
@@ -288,7 +284,7 @@ def find_model(name_or_path: str) -> ModelSpec:
     if name_or_path in _MODELS:
         spec = _MODELS[name_or_path]
         return with_manifest(spec, _read_manifest(spec)) if spec.is_local else spec
-    # Unlike `Path.is_dir`, it takes a name that no file can have for one that is not there.
+    # Unlike `Path.is_dir`, this does not raise for a name that no file can have.
     if os.path.isdir(name_or_path):
         return _described(name_or_path, revision=None)
     source, _, revision = name_or_path.partition("@")
@@ -303,30 +299,29 @@ def find_model(name_or_path: str) -> ModelSpec:
 def load_backend(
     name_or_path: str, *, options: LoadOptions | None = None, device: torch.device | str | None = None
 ) -> Backend:
-    """Load a model by name, folder or hub id; see `find_model`. It is on the CPU first.
+    """Load a model onto the CPU by name, folder or hub id; see `find_model`.
 
     Args:
-        name_or_path: the model.
-        options: precision, and what is traded between memory and speed; None takes the defaults.
-        device: where it will work, which decides the precision if the options name none; None stands for a
-            GPU where there is one.
+        options: precision, and how memory is traded for speed.
+        device: where it will work; it decides the precision if the options name none. None means a GPU if
+            there is one.
 
     Raises:
         ConfigError: if there is no such device.
-        ModelLoadError: if it is unknown, incomplete, damaged or unreachable.
+        ModelLoadError: if the model is unknown, incomplete, damaged or unreachable.
     """
     if device is not None:
         device = checked_device(device)
     spec = find_model(name_or_path)
     options = (options or LoadOptions()).for_model(spec.gpu_precision, device=device)
     module, adapter = _ADAPTERS[spec.family]
-    # Imported here because loading diffusers takes seconds that `models` and `--help` need not wait.
+    # Imported here, because importing diffusers takes seconds.
     backend: Backend = getattr(import_module(module), adapter).from_pretrained(spec, options=options)
     return backend
 
 
 def _described(source: str, *, revision: str | None) -> ModelSpec:
-    """A model that is not known by name: what its family has in common, and what its manifest says."""
+    """The facts about a model that is not known by name, from its manifest and its family."""
     name = source if revision else Path(source).name
     spec = replace(
         EXAMPLES["unet3d"],
@@ -341,18 +336,18 @@ def _described(source: str, *, revision: str | None) -> ModelSpec:
     manifest = _read_manifest(spec)
     example = EXAMPLES.get(family_of(manifest, source=source) or spec.family, spec)
     common = ("family", "resolution", "num_frames", "max_frames", "frame_step", "fps")
-    # AnimateDiff's image models are all published for float16; what others were trained in nobody says, and
-    # bfloat16 has room for all values.
+    # AnimateDiff's image models are all published for float16. For others nothing states the precision, and
+    # bfloat16 has the range of float32.
     precision = example.gpu_precision if example.family == "animatediff" else "bfloat16"
     shared = {field: getattr(example, field) for field in common} | {"gpu_precision": precision}
     return with_manifest(replace(spec, **shared), manifest)
 
 
 def _read_manifest(spec: ModelSpec) -> Mapping[str, Any]:
-    """`model_index.json` of a folder, where a missing one is empty, or of a hub repository."""
+    """`model_index.json` of a folder or hub repository; empty if a folder has none."""
     if spec.is_local and not (Path(spec.source) / "model_index.json").is_file():
         return {}
-    # Imported here for the same reason as the adapters.
+    # Imported here for the same reason as the adapters in `load_backend`.
     from dreammotion_core.models.loading import ModelFiles
 
     return ModelFiles(spec, parts=()).manifest

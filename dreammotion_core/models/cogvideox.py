@@ -15,8 +15,6 @@ from torch import Tensor
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.method.parameterization import (
     PredictionType,
-    noise_from_prediction,
-    signal_and_noise_scale,
 )
 from dreammotion_core.models.loading import ModelFiles
 from dreammotion_core.models.placement import LoadOptions
@@ -27,13 +25,9 @@ PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
 class CogVideoXBackend(VideoTransformerBackend):
-    """A CogVideoX transformer over a video autoencoder with a text encoder.
+    """A CogVideoX transformer over a video autoencoder, with a text encoder; see `VideoTransformerBackend`.
 
-    Args:
-        spec: facts about the model.
-        transformer, vae, text_encoder, tokenizer, scheduler: its parts on the CPU; the networks are frozen
-            and set to evaluation mode. Of the scheduler only the noise levels are used.
-        options: how memory is traded for speed; the precision is that of the parts.
+    Only the noise levels of the scheduler are used.
     """
 
     def __init__(
@@ -69,11 +63,7 @@ class CogVideoXBackend(VideoTransformerBackend):
 
     @classmethod
     def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
-        """Load all parts from a folder or, at the pinned revision, from the hub.
-
-        Args:
-            spec: facts about the model.
-            options: how to load it.
+        """Load all parts from a folder, or at the pinned revision from the hub.
 
         Raises:
             ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another family.
@@ -86,26 +76,18 @@ class CogVideoXBackend(VideoTransformerBackend):
             **load_parts(files, CogVideoXTransformer3DModel, options=options),
         )
 
-    def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""
-        return signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, like)
-
-    def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
-        """Predicted noise, (B, C, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
+    def _predict(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
         rotary = None
         if self.denoiser.config.use_rotary_positional_embeddings:
             rotary = self._rotary_embeddings(noisy_latents)
-        # Unlike all others, this family puts frames before channels.
-        prediction = self.ask_denoiser(
-            noisy_latents.transpose(1, 2), prompt_embeds, timestep, image_rotary_emb=rotary
-        ).transpose(1, 2)
-        alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(prediction, noisy_latents, alpha, sigma, self.prediction_type)
+        # Unlike the other families, this one puts frames before channels.
+        frames_first = noisy_latents.transpose(1, 2)
+        return self._ask(frames_first, prompt_embeds, timestep, image_rotary_emb=rotary).transpose(1, 2)
 
     def _rotary_embeddings(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines, each (tokens, head width), for (B, C, f, h, w) latents.
 
-        Other shapes than the trained one are laid into its grid, so that positions stay in the known range.
+        Other shapes are fitted into the trained grid, so that positions stay in the trained range.
         """
         config, (num_frames, height, width) = self.denoiser.config, latents.shape[-3:]
         patch = config.patch_size

@@ -1,4 +1,4 @@
-"""Fetching a model from the hub before it is used: how far it has come, and an end to it at any moment."""
+"""Downloads of models from the hub, with progress, that can be cancelled at any moment."""
 
 from __future__ import annotations
 

@@ -1,10 +1,6 @@
-"""Loading the parts of a model one by one, each by its own class, and saying what to do when that fails.
+"""Manifests, and the loading of a model's parts one by one, with errors that say what to do.
 
 Whole pipelines of diffusers are not loaded: some are frozen, and all bring parts that no edit needs.
-
-What `model_index.json`, the manifest of a model's folder or repository, tells about the model.
-
-Whether the parts of a model belong together, looked at before an edit begins.
 """
 
 from __future__ import annotations
@@ -30,7 +26,7 @@ from dreammotion_core.errors import ConfigError, ModelLoadError, reason_of
 from dreammotion_core.spec import ModelSpec
 
 FORMAT_VERSION = 2
-"""Of the manifests that this project's training writes; manifests of others name none."""
+"""Version of the manifests that this project writes. Other manifests have none."""
 OLDEST_FORMAT_VERSION = 1
 
 FAMILIES = {
@@ -40,10 +36,10 @@ FAMILIES = {
     "WanTransformer3DModel": "wan",
     "CogVideoXTransformer3DModel": "cogvideox",
 }
-"""Class of a denoiser or of a whole model, as manifests name it, -> its family."""
+"""Class of a denoiser or a whole model, as named in manifests -> family."""
 
 _LIBRARIES = {"diffusers", "transformers", "dreammotion_core", "showone.models.unet_3d_condition"}
-"""What the published manifests name; the last one is the package of Show-1's authors."""
+"""Libraries named in published manifests; the last one is the package of Show-1's authors."""
 
 ACCEPTED: Mapping[str, Accepted] = {
     "resolution": Sides(1, 10_000),
@@ -52,11 +48,11 @@ ACCEPTED: Mapping[str, Accepted] = {
     "frame_step": Whole(1, 100),
     "fps": Real(0.0, 1000.0, above=True),
 }
-"""What a manifest may say in numbers."""
+"""What the numbers in a manifest may be."""
 
 
 def component_classes(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Subfolder -> class name of the parts that a manifest names, each as [library, class]."""
+    """Subfolder -> class name of the parts in a manifest, which names each as [library, class]."""
     return {
         part: entry[1]
         for part, entry in manifest.items()
@@ -68,11 +64,10 @@ def component_classes(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def family_of(manifest: Mapping[str, Any], *, source: str) -> str | None:
-    """The family of the first known class that a manifest names; None if it names no class at all.
+    """The family of the first known class in a manifest; None if it names no class.
 
     Args:
-        manifest: its content.
-        source: where it comes from, for the error.
+        source: where the manifest comes from, for the error.
 
     Raises:
         ModelLoadError: if it names only classes of other models.
@@ -89,10 +84,10 @@ def family_of(manifest: Mapping[str, Any], *, source: str) -> str | None:
 
 
 def with_manifest(spec: ModelSpec, manifest: Mapping[str, Any]) -> ModelSpec:
-    """The spec with what the manifest says, if it says anything.
+    """The spec with the facts from a manifest.
 
     Raises:
-        ModelLoadError: if it says it in another way than this program reads.
+        ModelLoadError: if the manifest cannot be read.
     """
     try:
         _check_format(spec.source, int(manifest.get("format_version", FORMAT_VERSION)))
@@ -140,14 +135,11 @@ def _check_format(source: str, version: int) -> None:
 
 
 SETTINGS_FILES = {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}
-"""Part -> where its settings lie. Without them the libraries go on with defaults that suit no model."""
+"""Part -> its settings file. Without it the libraries go on with defaults that suit no model."""
 
 
 def outer_dtype(torch_dtype: torch.dtype) -> torch.dtype:
-    """Precision of an autoencoder beside a denoiser in `torch_dtype`.
-
-    Only the denoiser gets bfloat16: its eight bits of precision are too few for pictures.
-    """
+    """Precision of the autoencoder beside a denoiser; bfloat16 is too coarse for pictures."""
     return torch.float32 if torch_dtype == torch.bfloat16 else torch_dtype
 
 
@@ -155,12 +147,12 @@ class ModelFiles:
     """A folder in diffusers' layout, or the pinned revision of a hub repository.
 
     Args:
-        spec: says where it lies.
-        parts: names of the subfolders that it must have.
+        spec: gives folder or repository.
+        parts: the subfolders that it must have.
 
     Raises:
-        ModelLoadError: if there is no such folder or repository, if a part is missing, or if the model
-            was distilled to work without guidance.
+        ModelLoadError: if there is no such folder or repository, a part is missing, or the model is
+            guidance-distilled.
     """
 
     def __init__(self, spec: ModelSpec, *, parts: Sequence[str]) -> None:
@@ -176,10 +168,10 @@ class ModelFiles:
 
         Args:
             part: subfolder.
-            choices: class name -> what stands for it; other classes are never looked up.
+            choices: class name -> class; other names are never looked up.
 
         Raises:
-            ModelLoadError: if the manifest names another.
+            ModelLoadError: if the manifest names another class.
         """
         name = component_classes(self.manifest).get(part)
         if name is None or name not in choices:
@@ -194,11 +186,10 @@ class ModelFiles:
 
         Args:
             part: subfolder.
-            component: the `from_pretrained` of its class.
-            **options: passed on to it.
+            component: the `from_pretrained` of its class, called with the options.
 
         Raises:
-            ModelLoadError: if it is missing, incomplete, damaged or unreachable.
+            ModelLoadError: if the part is missing, incomplete, damaged or unreachable.
         """
         if part in SETTINGS_FILES:
             self.read_json(f"{part}/{SETTINGS_FILES[part]}")
@@ -208,26 +199,25 @@ class ModelFiles:
         except ModelLoadError as error:
             raise ModelLoadError(f"{part} of {self.spec.source} cannot be used: {error}") from error
         except Exception as error:
-            # The libraries raise all sorts, and a dropped connection what has no base class with the rest.
+            # The libraries raise many kinds of errors, without a common base class for a dropped connection.
             raise ModelLoadError(_advice(self.spec, part, error)) from error
         finally:
-            # diffusers leaves that of the weights behind when it refuses a configuration.
+            # diffusers does not restore it when it refuses a configuration.
             torch.set_default_dtype(default_dtype)
 
     def load_network(self, part: str, network: Any, *, strict: bool = False, **options: Any) -> Any:
-        """Load a part with weights, all of which have to be there.
+        """Load a part with all of its weights.
 
         Args:
             part: subfolder.
-            network: its class, a model of diffusers or transformers.
-            strict: whether weights that are left over are refused too.
-            **options: passed on to `from_pretrained`.
+            network: its class, a model of diffusers or transformers; its `from_pretrained` gets the options.
+            strict: also refuse weights that are left over.
 
         Raises:
-            ModelLoadError: if it is missing, incomplete, damaged or unreachable.
+            ModelLoadError: if the part is missing, incomplete, damaged or unreachable.
         """
         model, report = self.load(part, network.from_pretrained, output_loading_info=True, **options)
-        # The libraries would go on with random numbers, or with none, in their place.
+        # The libraries would go on with random numbers instead of missing weights.
         if missing := sorted(report["missing_keys"]):
             error = ValueError(f"the weights lack {', '.join(missing[:3])}")
             raise ModelLoadError(_advice(self.spec, part, error))
@@ -239,22 +229,19 @@ class ModelFiles:
         return model
 
     def load_denoiser(self, part: str, network: Any, **options: Any) -> Any:
-        """`load_network` for the network that is asked for noise, after a look at its settings.
+        """`load_network` for the denoiser.
 
         Raises:
-            ModelLoadError: if it cannot be loaded, or was distilled to work without guidance.
+            ModelLoadError: if it cannot be loaded, or is guidance-distilled.
         """
         _refuse_distilled(self.spec, self.read_json(f"{part}/config.json"))
         return self.load_network(part, network, **options)
 
     def read_json(self, name: str) -> Mapping[str, Any]:
-        """One of the JSON files, which holds an object that is not empty.
-
-        Args:
-            name: path within the folder or repository.
+        """A JSON file with an object that is not empty, by its path within the folder or repository.
 
         Raises:
-            ModelLoadError: if it cannot be had or read.
+            ModelLoadError: if it is missing, unreachable or cannot be read.
         """
         try:
             if self.spec.is_local:
@@ -295,10 +282,10 @@ def _check_folder(folder: Path, parts: Sequence[str]) -> None:
 
 
 def _refuse_distilled(spec: ModelSpec, settings: Mapping[str, Any]) -> None:
-    """Delta denoising needs the unconditional branch, which distillation takes away.
+    """Raise `ModelLoadError` for a guidance-distilled model, which lacks the unconditional branch of V-DDS.
 
-    `guidance_embeds` is how transformers and `time_cond_proj_dim` how U-Nets take the guidance scale as an
-    input; `is_distilled` is what diffusers writes into manifests of such models.
+    Transformers take the guidance scale by `guidance_embeds`, U-Nets by `time_cond_proj_dim`; diffusers
+    writes `is_distilled` into manifests.
     """
     if settings.get("guidance_embeds") or settings.get("time_cond_proj_dim") or settings.get("is_distilled"):
         raise ModelLoadError(
@@ -346,7 +333,7 @@ def _gigabytes(size_bytes: int) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it came from; the libraries wrap what the hub said."""
+    """The error and its causes; the libraries wrap the hub's errors."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -355,15 +342,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def check_latents(source: str, *, denoiser: Any, latent_channels: int) -> None:
-    """Refuse a denoiser that takes or gives anything but the latents of its autoencoder.
+    """Raise `ModelLoadError` if the denoiser's channels are not those of the autoencoder's latents.
 
     Args:
-        source: of the model, for the error.
+        source: names the model in the error.
         denoiser: has ``in_channels`` and ``out_channels`` in its configuration.
-        latent_channels: that the autoencoder makes.
-
-    Raises:
-        ModelLoadError: if the numbers differ.
+        latent_channels: channels of the autoencoder's latents.
     """
     found = (denoiser.config.in_channels, denoiser.config.out_channels)
     if found != (latent_channels, latent_channels):
@@ -375,15 +359,12 @@ def check_latents(source: str, *, denoiser: Any, latent_channels: int) -> None:
 
 
 def check_text(source: str, *, width: Any, text_encoder: Any) -> None:
-    """Refuse a text encoder whose states are not as wide as its denoiser takes them.
+    """Raise `ModelLoadError` if the text encoder's states do not have the width that the denoiser takes.
 
     Args:
-        source: of the model, for the error.
-        width: that the denoiser takes, one number or one for each level.
-        text_encoder: of transformers.
-
-    Raises:
-        ModelLoadError: if the widths differ.
+        source: names the model in the error.
+        width: width for the denoiser, one number or one for each level.
+        text_encoder: an encoder of transformers.
     """
     made = text_encoder.config.hidden_size
     if any(each != made for each in (width if isinstance(width, list | tuple) else [width])):
@@ -394,22 +375,18 @@ def check_text(source: str, *, width: Any, text_encoder: Any) -> None:
 
 
 def check_motion_schedule(source: str, *, scheduler: Any) -> None:
-    """Refuse motion modules on the noise schedule of an image model.
+    """Raise `ModelLoadError` if AnimateDiff's motion modules come with the noise schedule of an image model.
 
-    AnimateDiff's were trained on a linear one, and the folder of an image model brings its own: at the same
-    timestep the motion modules would meet far less noise than they expect, and nothing would show it but a
-    worse edit.
+    They were trained on a linear schedule. With that of Stable Diffusion they would see far less noise than
+    they expect at a timestep, and only a worse edit would show it.
 
     Args:
-        source: of the model, for the error.
-        scheduler: of diffusers.
-
-    Raises:
-        ModelLoadError: if it has the schedule of Stable Diffusion.
+        source: names the model in the error.
+        scheduler: a scheduler of diffusers.
     """
     if scheduler.config.beta_schedule == "scaled_linear":
         raise ModelLoadError(
             f"scheduler/scheduler_config.json of {source} has the beta_schedule 'scaled_linear' of its image "
             "model, and AnimateDiff's motion modules were trained on 'linear'; write \"beta_schedule\": "
-            '"linear" there, or make the folder as the README says'
+            '"linear" there, or make the folder as docs/models.md shows'
         )

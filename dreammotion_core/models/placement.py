@@ -1,11 +1,4 @@
-"""Which parts of a model are on the device, and which wait in the machine's own memory.
-
-How a model is loaded: precision, and what is traded between memory and speed.
-
-Gradient checkpointing for denoisers whose own class refuses it, as diffusers' U-Net3D does.
-
-What a model gains from tiles, from other layouts of its weights and from compiled layers.
-"""
+"""Load options and their effects: precision, offloading, checkpointing, layout, compiled layers."""
 
 from __future__ import annotations
 
@@ -30,30 +23,29 @@ Offload = Literal["none", "model"]
 PRECISIONS = (torch.float32, torch.bfloat16, torch.float16)
 
 BFLOAT16_CAPABILITY = (8, 0)
-"""Compute capability of NVIDIA's first cards that compute in bfloat16."""
+"""Compute capability of NVIDIA's first cards with bfloat16."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """How a model is loaded. Adapters whose family cannot do something of this refuse it.
+    """How a model is loaded. An adapter refuses an option that its family does not support.
 
     Attributes:
         torch_dtype: precision of the weights: float32, bfloat16 or float16; None takes `default_dtype`.
-            Latents, losses and their gradient stay in float32, and so does an autoencoder whose pictures
-            bfloat16 would coarsen.
-        offload: ``"none"`` keeps all parts on the device, but for the text encoder, which leaves it once
-            the prompts are encoded; ``"model"`` keeps only the part at work there, the others in the
-            machine's own memory.
-        compile: compile the layers that no keys are taken from. The first step takes minutes; on a CPU those
-            after it take an eighth less with `toybox`, and on a GPU it has not been measured yet.
+            Latents, losses and gradients stay in float32. So does the autoencoder beside bfloat16, which is
+            too coarse for pictures.
+        offload: ``"none"`` keeps all parts on the device, except the text encoder, which leaves it once the
+            prompts are encoded; ``"model"`` keeps only the part at work there.
+        compile: compile the layers that no keys are taken from. The first step takes minutes. On a CPU, later
+            steps of `toybox` take an eighth less time; not measured on a GPU yet.
         channels_last: lay out the weights of convolutions with their channels last.
-        vae_slicing: encode and decode frame by frame rather than the clip at once.
-        vae_tiling: encode and decode large frames in tiles, whose seams are blended.
-        gradient_checkpointing: compute the activations of each layer again in the backward pass
-            instead of keeping them, from the start; an edit begins to do so by itself where memory runs out.
+        vae_slicing: encode and decode frame by frame.
+        vae_tiling: encode and decode large frames in tiles with blended seams.
+        gradient_checkpointing: compute activations again in the backward pass from the start. An edit does so
+            by itself if memory runs out.
 
     Raises:
-        ConfigError: if an option is none of its choices, or two of them exclude each other.
+        ConfigError: if an option has a value that it does not accept, or two exclude each other.
     """
 
     torch_dtype: torch.dtype | None = None
@@ -65,7 +57,7 @@ class LoadOptions:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be loaded."""
+        """Check all options."""
         if self.torch_dtype not in (None, *PRECISIONS):
             accepted = ", ".join(map(str, PRECISIONS))
             raise ConfigError(f"torch_dtype is {self.torch_dtype!r}; choose one of {accepted}, or None")
@@ -83,15 +75,15 @@ class LoadOptions:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of the weights; where none was given or chosen by `for_model`, that of a CPU."""
+        """Precision of the weights; the default of a CPU if none was given or chosen by `for_model`."""
         return self.torch_dtype or default_dtype("cpu")
 
     def for_model(self, gpu_precision: str, *, device: torch.device | str | None) -> Self:
-        """The same options with a precision, chosen by `default_dtype` if none was given.
+        """The options with a precision, by `default_dtype` if none was given.
 
         Args:
             gpu_precision: as in `ModelSpec.gpu_precision`.
-            device: where the model will work; None stands for a GPU where there is one.
+            device: where the model will work; None means a GPU if there is one.
         """
         if self.torch_dtype is not None:
             return self
@@ -100,11 +92,7 @@ class LoadOptions:
 
     @classmethod
     def low_memory(cls, *, torch_dtype: torch.dtype | None = None) -> Self:
-        """The options for cards of 8 to 16 GB.
-
-        Args:
-            torch_dtype: as in the constructor.
-        """
+        """The options for GPUs of 8 to 16 GB."""
         return cls(torch_dtype=torch_dtype, offload="model", vae_tiling=True, gradient_checkpointing=True)
 
 
@@ -114,13 +102,12 @@ def default_dtype(
     gpu_precision: str = "bfloat16",
     capability: tuple[int, int] | None = None,
 ) -> torch.dtype:
-    """The precision that a model computes in where none was asked for.
+    """The precision of a model if none was asked for.
 
     Args:
-        device: where it will work. A CPU computes in bfloat16 if it does so directly, else in float32, and so
-            does every other device that is no GPU.
-        gpu_precision: of the model on a GPU, ``"float32"``, ``"bfloat16"`` or ``"float16"``. Cards before
-            compute capability 8.0 have no bfloat16 and take float16 instead of it.
+        device: where it will work. A CPU with bfloat16 takes it; other CPUs and devices take float32.
+        gpu_precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``. GPUs before compute capability 8.0 have
+            no bfloat16 and take float16 instead.
         capability: compute capability (major, minor) of the GPU; None asks the GPU.
     """
     device = torch.device(device)
@@ -135,7 +122,7 @@ def default_dtype(
 
 
 def checked_device(device: torch.device | str) -> torch.device:
-    """A device that is on this machine.
+    """A device of this machine.
 
     Raises:
         ConfigError: if torch does not know it, or there is no such GPU.
@@ -147,7 +134,7 @@ def checked_device(device: torch.device | str) -> torch.device:
     if found.type == "cuda" and not (found.index or 0) < torch.cuda.device_count():
         raise ConfigError(
             f"there is no device {device!r}: torch finds {torch.cuda.device_count()} GPUs on this machine; "
-            "choose another, or cpu, or look into the installation of driver and torch"
+            "choose another, or cpu, or check the installation of driver and torch"
         )
     return found
 
@@ -158,12 +145,12 @@ Part = TypeVar("Part", bound=nn.Module)
 
 
 class Placement:
-    """Brings a part of a model to the device before it works, and sends others away if they have to go.
+    """Brings a part of a model to the device before it works, and moves transient parts away.
 
     Args:
-        parts: all parts that hold weights, on the CPU.
-        transient: those of them that leave the device as soon as another one works, such as the text
-            encoder, which is idle from the first step on.
+        parts: all parts with weights, on the CPU.
+        transient: the parts that leave the device when another one works, such as the text encoder, which is
+            idle from the first step on.
         offload: ``"model"`` makes all parts transient.
     """
 
@@ -176,17 +163,17 @@ class Placement:
         self.device = CPU
 
     def to(self, device: torch.device | str) -> None:
-        """Choose the device. Parts that stay there move now, the transient ones when they work."""
+        """Choose the device. Transient parts move when they work, all others now."""
         self.device = torch.device(device)
         for part in self._parts:
             part.to(CPU if part in self._transient else self.device)
         self._there = []
 
     def fetch(self, part: Part) -> Part:
-        """The part, on the device and ready to work.
+        """The part, on the device.
 
         Raises:
-            ConfigError: if it is in float16 and would work on a CPU that lacks it.
+            ConfigError: if it is in float16 on a CPU without float16.
         """
         if self.device == CPU:
             _check_precision(part)
@@ -201,12 +188,12 @@ class Placement:
 
 
 def _check_precision(part: nn.Module) -> None:
-    # Not the first alone: some models keep a few of their weights in float32.
+    # Any parameter, because some models keep a few of their weights in float32.
     if not any(parameter.dtype == torch.float16 for parameter in part.parameters()):
         return
     capabilities = torch.cpu.get_capabilities()
     has_float16 = capabilities.get("avx512_fp16") or capabilities.get("amx_fp16")
-    # Other processors than these have it, or do not say.
+    # Other architectures have float16, or do not report it.
     if capabilities.get("architecture") == "x86_64" and not has_float16:
         raise ConfigError(
             "the model was loaded in float16, which this CPU does not compute in; move it to a GPU, or load "
@@ -218,12 +205,13 @@ class Checkpointing:
     """Which layers of a denoiser are computed again in the backward pass.
 
     Args:
-        layers: as of `checkpointed`, nearly all that the denoiser is made of.
-        options: say whether these are computed again from the start.
-        usual: what is computed again otherwise, unless layers are compiled: those choose for themselves.
+        layers: nearly all layers of the denoiser, for `checkpointed`.
+        options: say whether all are computed again from the start.
+        usual: the layers computed again otherwise. None are if layers are compiled, because those choose for
+            themselves.
 
     Attributes:
-        is_sparing: whether all are by now because memory ran out.
+        is_sparing: whether all are computed again because memory ran out.
     """
 
     def __init__(
@@ -235,30 +223,26 @@ class Checkpointing:
         self.is_sparing = False
 
     def __call__(self) -> AbstractContextManager[None]:
-        """What the denoiser is called within."""
+        """The context in which the denoiser is called."""
         return checkpointed(self._layers if self.is_sparing else self._usual)
 
     def spare(self) -> bool:
-        """Compute all layers again from now on: the same result, more slowly, in far less memory.
+        """Compute all layers again from now on: the same result, slower, in far less memory.
 
         Returns:
-            False where that is so already, or cannot be.
+            False if they already are, or cannot be.
         """
         begins = self._can_spare and not self.is_sparing
         self.is_sparing = self.is_sparing or begins
         return begins
 
     def relax(self) -> None:
-        """Be as the options ask again."""
+        """Go back to what the options ask for."""
         self.is_sparing = False
 
 
 def unet_layers(unet: nn.Module) -> Sequence[nn.Module]:
-    """The layers of a video U-Net that hold nearly all its weights and activations, none within another.
-
-    Args:
-        unet: built of blocks, as diffusers' U-Net3D.
-    """
+    """The layers of a video U-Net with nearly all weights and activations, none inside another."""
     kinds = ("resnets", "temp_convs", "attentions", "temp_attentions", "motion_modules")
     named = dict(unet.named_modules())
     is_layer = re.compile(
@@ -269,20 +253,20 @@ def unet_layers(unet: nn.Module) -> Sequence[nn.Module]:
 
 @contextmanager
 def checkpointed(layers: Iterable[nn.Module]) -> Iterator[None]:
-    """Within the block, layers keep only their inputs for the backward pass, which computes the rest again.
+    """A context in which layers keep only their inputs; the backward pass computes the rest again.
 
-    The backward pass may come after the block. Keys that were captured within a layer keep their graph,
-    and recording may stop in the middle of one (`KeyCapture`). Without autograd nothing changes.
+    The backward pass may come later. Keys captured inside a layer keep their graph, and recording may stop in
+    the middle of one (`KeyCapture`). Without autograd nothing changes.
 
     Args:
-        layers: modules that are called one after the other, none within another; in evaluation mode,
-            since random numbers are not drawn again.
+        layers: modules called one after the other, none inside another, in evaluation mode: random numbers
+            are not drawn again.
     """
     replaced = []
     for layer in layers:
         found = vars(layer).get("forward")
         replaced.append((vars(layer), found))
-        # Not the reentrant kind: its layers are one node each, out of which no key could be taken.
+        # The reentrant kind makes each layer one node of the graph, so that no key could be taken from it.
         vars(layer)["forward"] = partial(
             checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False
         )
@@ -297,7 +281,7 @@ def checkpointed(layers: Iterable[nn.Module]) -> Iterator[None]:
 
 
 COMPILERS = ("g++", "clang++", "c++", "cl")
-"""One of which torch.compile needs, besides what the environment's ``CXX`` names."""
+"""torch.compile needs one of these, or the compiler in the environment variable ``CXX``."""
 
 
 def apply_options(
@@ -308,17 +292,14 @@ def apply_options(
     layers: Sequence[nn.Module],
     key_sites: Sequence[KeySite],
 ) -> None:
-    """Change a model, in place, as its options ask.
+    """Apply options to a model in place.
 
     Args:
-        denoiser: the whole network.
-        vae: its autoencoder.
-        options: how memory is traded for speed.
-        layers: the denoiser's repeated layers, none within another.
+        layers: the denoiser's repeated layers, none inside another.
         key_sites: where keys are taken by default.
 
     Raises:
-        ConfigError: if layers are to be compiled and there is no compiler.
+        ConfigError: if layers should be compiled and there is no compiler.
     """
     if options.vae_slicing and hasattr(vae, "enable_slicing"):
         vae.enable_slicing()
@@ -331,7 +312,7 @@ def apply_options(
 
 
 def lay_channels_last(*networks: nn.Module) -> None:
-    """Lay out the weights of all convolutions with their channels last, which tensor cores read faster."""
+    """Lay out the weights of all convolutions with their channels last; tensor cores read them faster."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     for network in networks:
         for parameter in network.parameters():
@@ -340,25 +321,24 @@ def lay_channels_last(*networks: nn.Module) -> None:
 
 
 def compile_around(denoiser: nn.Module, layers: Iterable[nn.Module], *, key_sites: Sequence[KeySite]) -> None:
-    """Compile, in place, the layers that no keys are taken from.
+    """Compile in place the layers that no keys are taken from.
 
-    A compiled layer calls no hooks that came after it, so that its keys could not be captured.
+    A compiled layer does not call hooks that were added later, so its keys could not be captured.
 
     Args:
-        denoiser: the whole network.
-        layers: its repeated layers, none within another.
+        layers: the denoiser's repeated layers, none inside another.
         key_sites: where keys are taken.
 
     Raises:
-        ConfigError: if there is no compiler here.
+        ConfigError: if there is no compiler.
     """
     if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))):
         raise ConfigError(
-            f"compiling a model needs a C++ compiler, and none of {', '.join(COMPILERS)} is installed here; "
+            f"compiling a model needs a C++ compiler, and none of {', '.join(COMPILERS)} is installed; "
             "install one (g++ on Debian), or leave compile out"
         )
     heard = {projection for projection, _ in matching_modules(denoiser, key_sites).values()}
     for layer in layers:
         if heard.isdisjoint(layer.modules()):
-            # Layers share their code but not their shapes: together they would exceed the limit of versions.
+            # Layers share code but not shapes; together they would exceed torch's limit of versions.
             layer.compile(isolate_recompiles=True)

@@ -1,4 +1,4 @@
-"""From a prompt to text embeddings, by the text encoders that the model families use."""
+"""From a prompt to text embeddings, by the text encoders of all families."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXT_ENCODERS = {
     "T5EncoderModel": T5EncoderModel,
     "UMT5EncoderModel": UMT5EncoderModel,
 }
-"""The classes that a manifest may name."""
+"""Text encoders that a manifest may name."""
 
 TOKENIZERS = {
     "CLIPTokenizer": CLIPTokenizer,
@@ -29,19 +29,15 @@ TOKENIZERS = {
     "T5Tokenizer": T5Tokenizer,
     "T5TokenizerFast": T5Tokenizer,
 }
-"""Likewise; transformers has one tokenizer of each kind since its version 5."""
+"""Tokenizers that a manifest may name; transformers has one of each kind since version 5."""
 
 
 def load_text_encoder(files: ModelFiles, *, torch_dtype: torch.dtype) -> tuple[Any, Any]:
-    """The tokenizer and the text encoder that the manifest names.
+    """The tokenizer and the text encoder that the manifest names, on the CPU.
 
     Args:
-        files: the model.
-        torch_dtype: precision of the denoiser. The encoders of the T5 kind are as large as a denoiser and
-            were trained in bfloat16, so they get it too; CLIP keeps the precision of the autoencoder.
-
-    Returns:
-        The tokenizer, and the text encoder on the CPU.
+        torch_dtype: precision of the denoiser. Encoders of the T5 kind get it too: they are as large as a
+            denoiser and were trained in bfloat16. CLIP gets the precision of the autoencoder.
 
     Raises:
         ModelLoadError: if a part is missing, damaged, unreachable or of another class.
@@ -57,7 +53,7 @@ def load_text_encoder(files: ModelFiles, *, torch_dtype: torch.dtype) -> tuple[A
 
 
 def _check_tokenizer_files(spec: ModelSpec, tokenizer: Any) -> None:
-    """Refuse a folder without the tokens: a tokenizer would be made of it that knows next to none."""
+    """Raise `ModelLoadError` for a folder without tokens, from which a nearly empty tokenizer would come."""
     folder, names = Path(spec.source) / "tokenizer", dict(tokenizer.vocab_files_names)
     whole = names.pop("tokenizer_file")
     if spec.is_local and not (folder / whole).is_file():
@@ -70,15 +66,15 @@ def _check_tokenizer_files(spec: ModelSpec, tokenizer: Any) -> None:
 
 
 def token_limit(tokenizer: Any, *, text_encoder: Any, trained: int | None = None) -> int:
-    """How many tokens of a prompt are read: as many as the model was trained with, if the encoder can.
+    """How many tokens of a prompt are read: the trained number, if the encoder takes so many.
 
     Args:
-        tokenizer: says so where `trained` does not.
-        text_encoder: encoders of the T5 kind have no limit of their own.
-        trained: the number, where it is known from elsewhere.
+        tokenizer: gives the number if `trained` does not.
+        text_encoder: gives its own limit; encoders of the T5 kind have none.
+        trained: the trained number, if known.
 
     Raises:
-        ModelLoadError: if nothing says so.
+        ModelLoadError: if neither gives a number.
     """
     named = trained or tokenizer.model_max_length
     positions: int = getattr(text_encoder.config, "max_position_embeddings", VERY_LARGE_INTEGER)
@@ -100,21 +96,15 @@ def embed_prompt(
     device: torch.device,
     mask_padding: bool = False,
 ) -> Tensor:
-    """Hidden states of the text encoder for a prompt, padded or cut to a fixed number of tokens.
+    """Hidden states of the text encoder for a prompt, padded or cut to L tokens, (1, L, D).
 
-    UMT5 does not look at the padding, and its states there are set to zero, as Wan was trained; the other
-    encoders treat the padding as text unless told otherwise, as most models that use them were.
+    UMT5 ignores the padding, and its states there are set to zero, as Wan was trained. The other encoders
+    treat the padding as text by default, as most of their models were trained.
 
     Args:
-        prompt: any text.
-        tokenizer: the encoder's own.
         text_encoder: one of `TEXT_ENCODERS`, on `device`.
         max_tokens: L.
-        device: where it works.
-        mask_padding: whether the text tokens of the other encoders shall not look at the padding.
-
-    Returns:
-        (1, L, D) in the encoder's precision.
+        mask_padding: whether the other encoders ignore the padding too.
     """
     tokens = tokenizer(
         prompt, padding="max_length", max_length=max_tokens, truncation=True, return_tensors="pt"
@@ -129,14 +119,7 @@ def embed_prompt(
 
 
 def prompt_notices(prompt: str, *, tokenizer: Any, max_tokens: int, spec: ModelSpec) -> tuple[Notice, ...]:
-    """What the user should know about a prompt: words past the token limit, words the model never saw.
-
-    Args:
-        prompt: any text.
-        tokenizer: the text encoder's own.
-        max_tokens: how many tokens the model reads.
-        spec: gives the model's name and vocabulary.
-    """
+    """Notices about words past the token limit and words outside the model's vocabulary."""
     notices = []
     num_tokens = len(tokenizer(prompt, verbose=False).input_ids)
     if num_tokens > max_tokens:

@@ -1,8 +1,4 @@
-"""U-Nets over the latents of single frames: ZeroScope, ModelScope, the embedded `toybox`, and AnimateDiff.
-
-Each part is loaded by its own class from its subfolder, because diffusers' pipeline for this family
-is deprecated and frozen.
-"""
+"""U-Nets over the latents of single frames: ZeroScope, ModelScope, the embedded `toybox`, and AnimateDiff."""
 
 from __future__ import annotations
 
@@ -20,9 +16,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from dreammotion_core.method.keys import KeySite
 from dreammotion_core.method.parameterization import (
     PredictionType,
-    noise_from_prediction,
-    signal_and_noise_scale,
 )
+from dreammotion_core.models.adapter import Adapter
 from dreammotion_core.models.loading import (
     ModelFiles,
     check_latents,
@@ -37,27 +32,23 @@ from dreammotion_core.models.placement import (
     apply_options,
     unet_layers,
 )
-from dreammotion_core.models.text import embed_prompt, load_text_encoder, prompt_notices, token_limit
+from dreammotion_core.models.text import load_text_encoder, token_limit
 from dreammotion_core.spec import ModelSpec
-from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite("up_blocks.*.attentions.*.transformer_blocks.*.attn1.to_k"),)
-"""Keys of the decoder's spatial self-attention, where earlier work found structure to be most explicit."""
+"""Keys of the decoder's spatial self-attention, where earlier work found structure most explicit."""
 
 DENOISERS = {"UNet3DConditionModel": UNet3DConditionModel, "UNetMotionModel": UNetMotionModel}
-"""The classes that a manifest may name; the second is AnimateDiff's, an image U-Net with motion modules."""
+"""Denoisers that a manifest may name; the second is AnimateDiff's image U-Net with motion modules."""
 
 SUBFOLDERS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
-class UNet3DBackend:
-    """A video U-Net over image-VAE latents with a CLIP text encoder.
+class UNet3DBackend(Adapter):
+    """A video U-Net over the latents of an image autoencoder, with a CLIP text encoder.
 
-    Args:
-        spec: facts about the model.
-        unet, vae, text_encoder, tokenizer, scheduler: its parts on the CPU; the networks are frozen and set
-            to evaluation mode.
-        options: how memory is traded for speed; the precision is that of the parts.
+    All parts are on the CPU; the networks are frozen and set to evaluation mode. The precision is that of the
+    parts.
     """
 
     def __init__(
@@ -84,7 +75,7 @@ class UNet3DBackend:
         self.spec = replace(
             spec,
             size_multiple=vae_stride * unet_stride,
-            # Motion modules know no more places in time than this.
+            # Motion modules have a position for at most this many frames.
             max_frames=min(spec.max_frames, unet.config.get("motion_max_seq_length") or spec.max_frames),
             precision=precision,
         )
@@ -102,11 +93,7 @@ class UNet3DBackend:
 
     @classmethod
     def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
-        """Load all parts from a folder or, at the pinned revision, from the hub.
-
-        Args:
-            spec: facts about the model.
-            options: how to load it.
+        """Load all parts from a folder, or at the pinned revision from the hub.
 
         Raises:
             ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another model.
@@ -131,35 +118,12 @@ class UNet3DBackend:
             options=options,
         )
 
-    @property
-    def device(self) -> torch.device:
-        """Where it works."""
-        return self._placement.device
-
-    def to(self, device: torch.device | str) -> None:
-        """Choose where it works; see `LoadOptions.offload`."""
-        self._placement.to(device)
-
-    def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
-        """Unknown words, and words past the token limit."""
-        return prompt_notices(prompt, tokenizer=self.tokenizer, max_tokens=self.max_tokens, spec=self.spec)
-
-    def encode_prompt(self, prompt: str) -> Tensor:
-        """(1, L, D) hidden states of the text encoder."""
-        return embed_prompt(
-            prompt,
-            tokenizer=self.tokenizer,
-            text_encoder=self._placement.fetch(self.text_encoder),
-            max_tokens=self.max_tokens,
-            device=self.device,
-        )
-
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
         """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents.
 
         Raises:
-            VideoError: if the size of the frames does not suit the model.
+            VideoError: if the model does not take that size.
         """
         self.spec.check_size((frames.shape[-2], frames.shape[-1]))
         vae = self._placement.fetch(self.vae)
@@ -183,35 +147,19 @@ class UNet3DBackend:
         """One latent frame for each frame."""
         return [range(index, index + 1) for index in range(num_frames)]
 
-    def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""
-        return signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, like)
-
-    def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
-        """Predicted noise, (B, C, F, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
-        denoiser = self._placement.fetch(self.denoiser)
-        if isinstance(denoiser, UNetMotionModel):
-            # It takes the frames of a clip for a batch of images, each with a prompt.
+    def _predict(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
+        if isinstance(self.denoiser, UNetMotionModel):
+            # It takes the frames of a clip as a batch of images, each with a prompt.
             prompt_embeds = prompt_embeds.repeat_interleave(noisy_latents.shape[2], dim=0)
-        with self.checkpointing():
-            prediction = denoiser(
-                noisy_latents.to(denoiser.dtype),
-                timestep,
-                encoder_hidden_states=prompt_embeds.to(denoiser.dtype),
-            ).sample.float()
-        alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(prediction, noisy_latents, alpha, sigma, self.prediction_type)
+        return self._ask(noisy_latents, timestep, prompt_embeds)
 
 
 def cheap_layers(unet: nn.Module) -> Sequence[nn.Module]:
-    """The layers of a video U-Net that hold much and are computed again for little, none within another.
+    """The layers of a video U-Net that hold much and cost little to compute again, none inside another.
 
-    These are feed-forward layers, and normalisation, activation and convolution over time: the backward pass
-    computes a layer again only up to the last input that it needs, which leaves out the last matrix product
-    of the first and the convolution of the second.
-
-    Args:
-        unet: built of blocks, as diffusers' U-Net3D.
+    These are feed-forward layers, and normalisation, activation and convolution over time. The backward pass
+    computes a layer again only up to the last input that it needs, so the last matrix product of the former
+    and the convolution of the latter are left out.
     """
     over_time = [m for m in unet.modules() if isinstance(m, TemporalConvLayer)]
     sequences = [part for m in over_time for part in m.children() if isinstance(part, nn.Sequential)]

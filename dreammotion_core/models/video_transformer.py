@@ -1,7 +1,4 @@
-"""What the families of video transformers share: everything but the denoiser's own way of being asked.
-
-What surrounds a video autoencoder: the scale of its latents, its strides, and which frames it packs.
-"""
+"""What the families of video transformers share: everything except the call of the denoiser."""
 
 from __future__ import annotations
 
@@ -14,13 +11,13 @@ from diffusers import AutoencoderKLCogVideoX, AutoencoderKLWan
 from torch import Tensor, nn
 
 from dreammotion_core.method.keys import KeyLayout, KeySite
+from dreammotion_core.models.adapter import Adapter
 from dreammotion_core.models.frame_vae import FrameAutoencoder
 from dreammotion_core.models.loading import ModelFiles, check_latents, check_text, outer_dtype
 from dreammotion_core.models.placement import Checkpointing, LoadOptions, Placement, apply_options
-from dreammotion_core.models.text import embed_prompt, load_text_encoder, prompt_notices
+from dreammotion_core.models.text import load_text_encoder
 from dreammotion_core.models.video_vae import VideoAutoencoder
 from dreammotion_core.spec import ModelSpec
-from dreammotion_core.values import Notice
 
 AUTOENCODERS = {
     "AutoencoderKLWan": AutoencoderKLWan,
@@ -28,17 +25,16 @@ AUTOENCODERS = {
     "VideoAutoencoder": VideoAutoencoder,
     "FrameAutoencoder": FrameAutoencoder,
 }
-"""The classes that a manifest may name."""
+"""Autoencoders that a manifest may name."""
 
 
 class VideoCodec:
-    """A video autoencoder whose latents have about unit variance.
+    """A video autoencoder whose latents have about unit variance, frozen and in evaluation mode.
 
-    The first latent frame stands for the first frame alone, every other one for the next `frame_step`
-    frames.
+    The first latent frame stands for the first frame, every other one for the next `frame_step` frames.
 
     Args:
-        vae: one of `AUTOENCODERS`; it is frozen and set to evaluation mode.
+        vae: one of `AUTOENCODERS`.
     """
 
     def __init__(self, vae: Any) -> None:
@@ -55,20 +51,17 @@ class VideoCodec:
         self._mean, self._std = (torch.tensor(values).reshape(1, -1, 1, 1, 1) for values in (mean, std))
 
     def frame_groups(self, num_frames: int) -> Sequence[range]:
-        """For every latent frame, the frames of a clip of `num_frames` that it stands for."""
+        """The frames of a clip that each latent frame stands for."""
         step = self.frame_step
         return [range(1), *(range(first, first + step) for first in range(1, num_frames, step))]
 
     @torch.no_grad()
     def encode(self, frames: Tensor, *, device: torch.device) -> Tensor:
-        """Mean latents of a clip.
+        """Mean latents of a clip, (1, C, k + 1, H / stride, W / stride) float32.
 
         Args:
             frames: (F, 3, H, W) RGB in [-1, 1]; F is k * frame_step + 1, H and W are multiples of the stride.
             device: where the autoencoder is.
-
-        Returns:
-            (1, C, k + 1, H / stride, W / stride) float32.
         """
         video = frames.transpose(0, 1)[None].to(device, self.vae.dtype)
         latents: Tensor = self.vae.encode(video).latent_dist.mean.float()
@@ -76,29 +69,22 @@ class VideoCodec:
 
     @torch.no_grad()
     def decode(self, latents: Tensor, *, device: torch.device) -> Tensor:
-        """The clip of (1, C, f, h, w) latents: (F, 3, H, W) float32 RGB, roughly in [-1, 1].
-
-        Args:
-            latents: f latent frames of about unit variance.
-            device: where the autoencoder is.
-        """
+        """The clip of (1, C, f, h, w) latents: (F, 3, H, W) float32 RGB, roughly in [-1, 1]."""
         num_frames = (latents.shape[2] - 1) * self.frame_step + 1
         raw = latents.to(device) * self._std.to(device) + self._mean.to(device)
         if self._decodes_pairs and raw.shape[2] % 2 == 0:
-            # CogVideoX's decoder takes the first latent frame for a single one only if pairs follow it. Its
-            # convolutions never look ahead, so that a repeated last frame can be cut off again.
+            # CogVideoX's decoder treats the first latent frame as a single one only if pairs follow it. Its
+            # convolutions never look ahead, so a repeated last frame can be cut off again.
             raw = torch.cat([raw, raw[:, :, -1:]], dim=2)
         video: Tensor = self.vae.decode(raw.to(self.vae.dtype)).sample.float()
         return video[0, :, :num_frames].transpose(0, 1)
 
 
 def load_parts(files: ModelFiles, transformer: Any, *, options: LoadOptions) -> dict[str, Any]:
-    """The parts that all families have, on the CPU, and the options, as arguments of their backends.
+    """The parts that all families have, on the CPU, and the options, as arguments of a backend.
 
     Args:
-        files: the model.
-        transformer: class of its denoiser.
-        options: gives the precision of the denoiser.
+        transformer: class of the denoiser.
 
     Raises:
         ModelLoadError: if a part is missing, damaged, unreachable, of another class or of another model.
@@ -125,15 +111,13 @@ def load_parts(files: ModelFiles, transformer: Any, *, options: LoadOptions) -> 
 def middle_key_sites(blocks: str, *, num_layers: int, num_text_tokens: int = 0) -> tuple[KeySite, ...]:
     """The self-attention keys of the middle third of the layers.
 
-    The first layers still see little more than patches and the last ones prepare the output; studies of
-    such transformers found the correspondence of positions over frames in a few layers around the middle.
-    Nothing after the last of them has to be kept for the backward pass either. `EditConfig.key_sites`
-    names others.
+    The first layers see little more than patches, and the last ones prepare the output. Studies of such
+    transformers found the correspondence between frames in a few layers around the middle. Layers after these
+    need no memory for the backward pass. `EditConfig.key_sites` names others.
 
     Args:
         blocks: name of the list of layers within the denoiser.
-        num_layers: their number.
-        num_text_tokens: tokens of text that a layer attends to jointly, before those of the frames.
+        num_text_tokens: text tokens in front of the frames' tokens, in joint attention.
     """
     margin = num_layers // 3
     return tuple(
@@ -142,21 +126,17 @@ def middle_key_sites(blocks: str, *, num_layers: int, num_text_tokens: int = 0) 
     )
 
 
-class VideoTransformerBackend:
-    """A denoiser over a video autoencoder, with a text encoder; the families add `predict_noise`.
+class VideoTransformerBackend(Adapter):
+    """A denoiser over a video autoencoder, with a text encoder; the families add how it is asked.
+
+    All parts are on the CPU; the networks are frozen and set to evaluation mode. The precision is that of the
+    parts.
 
     Args:
-        spec: facts about the model; what the parts themselves know is filled in.
-        transformer, vae, text_encoder, tokenizer: its parts on the CPU; the networks are frozen and set to
-            evaluation mode.
-        layers: the layers of the transformer, one after the other.
+        layers: the layers of the transformer, in order.
         key_sites: where keys are taken by default.
         patch_size: latents that a token covers, along either side.
-        max_tokens: tokens of text that the denoiser reads.
-        options: how memory is traded for speed; the precision is that of the parts.
-
-    Raises:
-        ConfigError: if an option is not for this model.
+        max_tokens: text tokens that the denoiser reads.
     """
 
     def __init__(
@@ -178,12 +158,11 @@ class VideoTransformerBackend:
         self.text_encoder = text_encoder.eval().requires_grad_(False)
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
         self.key_sites = key_sites
-        self.dtype: torch.dtype = transformer.dtype
         self.spec = replace(
             spec,
             size_multiple=self.codec.stride * patch_size,
             frame_step=self.codec.frame_step,
-            precision=str(self.dtype).removeprefix("torch."),
+            precision=str(transformer.dtype).removeprefix("torch."),
         )
         self._apply(options or LoadOptions(), layers)
 
@@ -196,34 +175,11 @@ class VideoTransformerBackend:
         self.checkpointing = Checkpointing(layers, options=options)
         apply_options(self.denoiser, self.codec.vae, options, layers=layers, key_sites=self.key_sites)
 
-    @property
-    def device(self) -> torch.device:
-        """Where it works."""
-        return self._placement.device
-
-    def to(self, device: torch.device | str) -> None:
-        """Choose where it works; see `LoadOptions.offload`."""
-        self._placement.to(device)
-
-    def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
-        """Unknown words, and words past the token limit."""
-        return prompt_notices(prompt, tokenizer=self.tokenizer, max_tokens=self.max_tokens, spec=self.spec)
-
-    def encode_prompt(self, prompt: str) -> Tensor:
-        """(1, L, D) hidden states of the text encoder."""
-        return embed_prompt(
-            prompt,
-            tokenizer=self.tokenizer,
-            text_encoder=self._placement.fetch(self.text_encoder),
-            max_tokens=self.max_tokens,
-            device=self.device,
-        )
-
     def encode_video(self, frames: Tensor) -> Tensor:
         """(F, 3, H, W) RGB in [-1, 1] to (1, C, f, h, w) float32 latents; F = frame_step k + 1.
 
         Raises:
-            VideoError: if number or size of the frames does not suit the model.
+            VideoError: if the model does not take that number or size of frames.
         """
         self.spec.check_length(len(frames))
         self.spec.check_size((frames.shape[-2], frames.shape[-1]))
@@ -236,18 +192,5 @@ class VideoTransformerBackend:
         return self.codec.decode(latents, device=self.device)
 
     def frame_groups(self, num_frames: int) -> Sequence[range]:
-        """The first frame alone, then groups of as many frames as a latent frame packs."""
+        """The first frame alone, then groups of `frame_step` frames."""
         return self.codec.frame_groups(num_frames)
-
-    def ask_denoiser(self, *inputs: Tensor, **conditions: Any) -> Tensor:
-        """What the denoiser answers, in float32 and its own order of axes.
-
-        Args:
-            *inputs: its arguments; floating-point ones go in its own precision, timesteps as they are.
-            **conditions: its other arguments, as they are.
-        """
-        denoiser = self._placement.fetch(self.denoiser)
-        inputs = tuple(x.to(self.dtype) if x.is_floating_point() else x for x in inputs)
-        with self.checkpointing():
-            answer: Tensor = denoiser(*inputs, **conditions).sample.float()
-        return answer

@@ -1,7 +1,7 @@
-"""A small video autoencoder with temporal compression over an image autoencoder's latents.
+"""A small video autoencoder: temporal compression over the latents of an image autoencoder.
 
-It answers like diffusers' `AutoencoderKLWan`: frame 0 has a latent frame of its own, every later one
-stands for four frames, and a latent frame depends on no later picture.
+It has the interface of diffusers' `AutoencoderKLWan`: frame 0 has a latent frame of its own, every later
+latent frame stands for four frames, and none depends on later pictures.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import Tensor, nn
 
 TILE_SIZE = 256
-"""Sides, in pixels, of the tiles that larger pictures are cut into on demand."""
+"""Side in pixels of the tiles that larger pictures are cut into on demand."""
 
 
 class VideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Pictures to image latents one by one, then groups of image latents to latent frames, and back.
 
-    Frame 0 counts as a group of equal frames, so that a still picture and a clip in which nothing
-    moves have the same latents.
+    Frame 0 counts as a group of equal frames, so that a still picture and a clip without motion have the same
+    latents.
 
     Args:
-        block_out_channels, layers_per_block, norm_num_groups, image_latent_channels: of the image
+        block_out_channels, layers_per_block, norm_num_groups, image_latent_channels: settings of the image
             autoencoder, an `AutoencoderKL` without attention.
         z_dim: channels of a latent frame.
         hidden_channels: width of the temporal networks.
         num_layers: residual blocks in each of them.
         scale_factor_temporal: frames in a group.
-        scale_factor_spatial: pixels of a picture to one latent, in each direction; follows from
-            `block_out_channels` and is repeated for those who read the configuration.
-        latents_mean, latents_std: of each channel over the training clips, `z_dim` numbers each;
-            ``(latents - mean) / std`` has unit variance. None stands for zeros and ones.
+        scale_factor_spatial: pixels to one latent in each direction. It follows from `block_out_channels`;
+            the configuration repeats it for its readers.
+        latents_mean, latents_std: mean and deviation of each of `z_dim` channels over the training clips;
+            ``(latents - mean) / std`` has unit variance. None means zeros and ones.
 
     Raises:
         ValueError: if `scale_factor_spatial` does not suit `block_out_channels`.
@@ -76,7 +76,7 @@ class VideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             sample_size=TILE_SIZE,
         )
         group_channels = scale_factor_temporal * image_latent_channels
-        # The encoder also sees the frame before the group, the decoder the latent frame before.
+        # The encoder also sees the frame before the group, the decoder the previous latent frame.
         size = {"hidden_channels": hidden_channels, "num_layers": num_layers}
         self.temporal_encoder = ResidualNetwork(
             group_channels + image_latent_channels, out_channels=2 * z_dim, **size
@@ -84,20 +84,17 @@ class VideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.temporal_decoder = ResidualNetwork(2 * z_dim, out_channels=group_channels, **size)
 
     def encode(self, x: Tensor) -> AutoencoderKLOutput:
-        """The distribution of the latents of clips.
+        """`latent_dist` over (B, z_dim, k + 1, H / 8, W / 8), not yet of unit variance.
 
         Args:
             x: (B, 3, F, H, W) RGB in [-1, 1]; F is 4 k + 1, H and W are multiples of 8.
-
-        Returns:
-            With `latent_dist` over (B, z_dim, k + 1, H / 8, W / 8), not yet of unit variance.
         """
         return AutoencoderKLOutput(latent_dist=self.encode_image_latents(self.image_latents(x)))
 
     def decode(self, z: Tensor) -> DecoderOutput:
         """Latents (B, z_dim, k + 1, h, w) to clips (B, 3, 4 k + 1, 8 h, 8 w), RGB clamped to [-1, 1]."""
         latents = self.decode_image_latents(z)
-        # One picture at a time: their decoder's memory is most of what decoding takes.
+        # One picture at a time, because the image decoder takes most of the memory.
         pictures = [
             torch.stack([self.image_vae.decode(frame[None]).sample[0] for frame in clip], dim=1)
             for clip in latents.transpose(1, 2)
@@ -148,11 +145,10 @@ class VideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 
 class ResidualNetwork(nn.Module):
-    """A linear map of every position, and what a small convolutional network adds to it.
+    """A linear map of every position plus a small convolutional network of residual blocks.
 
     Args:
-        in_channels, out_channels: of the maps.
-        hidden_channels: between the convolutions; a multiple of 8.
+        hidden_channels: width between the convolutions; a multiple of 8.
         num_layers: residual blocks.
     """
 

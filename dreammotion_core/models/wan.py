@@ -1,6 +1,6 @@
 """Wan 2.1 text-to-video and models of its kind: flow matching over the latents of a video autoencoder.
 
-The denoiser attends to all tokens of space and time at once; text comes in by cross-attention.
+The denoiser attends to all tokens of space and time at once, and to the text by cross-attention.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.method.parameterization import (
     PredictionType,
     flow_signal_and_noise_scale,
-    noise_from_prediction,
 )
 from dreammotion_core.models.loading import ModelFiles
 from dreammotion_core.models.placement import LoadOptions
@@ -23,21 +22,14 @@ from dreammotion_core.models.video_transformer import VideoTransformerBackend, l
 from dreammotion_core.spec import ModelSpec
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer")
-"""The scheduler is not among them: the straight path of flow matching has no settings."""
+"""Without the scheduler: the straight path of flow matching has no settings."""
 
 MAX_TOKENS = 512
-"""Tokens that Wan reads; a tokenizer with a lower limit keeps its own."""
+"""Text tokens that Wan reads; a tokenizer with a lower limit keeps it."""
 
 
 class WanBackend(VideoTransformerBackend):
-    """A Wan transformer over a video autoencoder with a text encoder.
-
-    Args:
-        spec: facts about the model.
-        transformer, vae, text_encoder, tokenizer: its parts on the CPU; the networks are frozen and set to
-            evaluation mode.
-        options: how memory is traded for speed; the precision is that of the parts.
-    """
+    """A Wan transformer over a video autoencoder, with a text encoder; see `VideoTransformerBackend`."""
 
     prediction_type: PredictionType = "flow_prediction"
 
@@ -69,11 +61,7 @@ class WanBackend(VideoTransformerBackend):
 
     @classmethod
     def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
-        """Load all parts from a folder or, at the pinned revision, from the hub.
-
-        Args:
-            spec: facts about the model.
-            options: how to load it.
+        """Load all parts from a folder, or at the pinned revision from the hub.
 
         Raises:
             ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another family.
@@ -85,12 +73,6 @@ class WanBackend(VideoTransformerBackend):
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """(1 - s, s) with s = t / 1000 at (B,) timesteps, shaped for `like`."""
         return flow_signal_and_noise_scale(timestep, like)
-
-    def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
-        """Predicted noise, (B, C, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
-        velocity = self.ask_denoiser(noisy_latents, timestep, prompt_embeds)
-        alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(velocity, noisy_latents, alpha, sigma, self.prediction_type)
 
 
 def _check_variant(files: ModelFiles) -> None:

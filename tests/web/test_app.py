@@ -47,14 +47,22 @@ from dreammotion_core.config import CHOICES
 from segmentation import Prompt, SelectionError, load_segmenter
 from tests.serving import serve
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_spec
-from web import FORM_FIELDS, Example, LazyEditor, Models, Segmenters, load_examples, opening
+from web import Example, LazyEditor, Models, Segmenters, load_examples, opening
 from web import clip as clips
 from web.clip import Clip, edited_masks
 from web.device import DeviceQueue, QueueFullError
 from web.editing import Edits
 from web.editor import Editor
 from web.encoding import Layer, encode_frame, encode_overlay
-from web.form import Refinement, model_fields, preset_choices, preset_fields, read_prompts, read_settings
+from web.form import (
+    FORM_FIELDS,
+    Refinement,
+    model_fields,
+    preset_choices,
+    preset_fields,
+    read_prompts,
+    read_settings,
+)
 from web.layout import METHOD_CHOICES, advanced_drawer, prompt_part
 from web.opening import Clips
 from web.selection import Selections

@@ -179,7 +179,7 @@ def test_every_model_is_listed_with_licence_size_memory_and_state(page: Page) ->
     cascade, far, huge = (choice(view, name) for name in ("cascade", "far", "huge"))
     assert "CC BY-NC 4.0: not for commercial use" in cascade["facts"]
     assert "needs 3.0 GB of memory for 9 frames at 16x16 ·" in cascade["facts"]
-    assert "needs 31.0 GB of memory for 3 frames at 16x16; 6.0 GB with --low-memory ·" in far["facts"]
+    assert "needs 31.0 GB of memory for 3 frames at 16x16; 6.0 GB in the low-memory profile ·" in far["facts"]
     assert cascade["words"] == State.READY
     assert cascade["advice"] == "Takes 5 or 9 or 13 frames at 16 a second."
     assert far["action"] == "Download 7.0 GB and use Far"

@@ -1,4 +1,4 @@
-"""Cascades of the Show-1 kind: key frames in pixels are edited, later stages make the clip of them."""
+"""Cascades of the Show-1 kind: key frames in pixels are edited, and later stages make the clip from them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from torch import Tensor
 from dreammotion_core.method.keys import KeySite
 from dreammotion_core.method.parameterization import (
     PredictionType,
-    noise_from_prediction,
-    signal_and_noise_scale,
 )
 from dreammotion_core.method.prior import RenderedStage
+from dreammotion_core.models.adapter import Adapter
 from dreammotion_core.models.cascade.manifest import (
     INTERPOLATION,
     LATENT_SUPER_RESOLUTION,
@@ -49,26 +48,26 @@ from dreammotion_core.models.placement import (
     lay_channels_last,
     unet_layers,
 )
-from dreammotion_core.models.text import embed_prompt, load_text_encoder, prompt_notices, token_limit
+from dreammotion_core.models.text import load_text_encoder, token_limit
 from dreammotion_core.spec import ModelSpec
-from dreammotion_core.values import Notice
 
 KEY_SITES = (KeySite("up_blocks.*.attentions.*.to_k"),)
-"""Keys of the decoder's attention within a frame; those of the text have a projection of their own."""
+"""Keys of the decoder's attention within a frame; the text has a projection of its own."""
 
 NUM_CHANNELS = 3
-"""RGB. The U-Net answers with as many channels of noise, then with as many of its variance."""
+"""RGB. The U-Net predicts three channels of noise, then three of its variance."""
 
 
-class CascadeBackend:
-    """A pixel U-Net over key frames, with the stages that make a clip of them.
+class CascadeBackend(Adapter):
+    """A pixel U-Net over key frames, with the stages that make a clip from them.
+
+    All parts are on the CPU; the networks are frozen and set to evaluation mode. The precision is that of the
+    parts.
 
     Args:
-        spec: facts about the model.
         manifest: how the stages are run.
         tokenizer, text_encoder: shared by the stages in pixels.
-        stages: the other networks; all are on the CPU, and are frozen and set to evaluation mode.
-        options: how memory is traded for speed; the precision is that of the parts.
+        stages: all other networks.
     """
 
     def __init__(
@@ -89,6 +88,7 @@ class CascadeBackend:
         self.scheduler = stages.key_frames.scheduler
         self.prediction_type: PredictionType = self.scheduler.config.prediction_type
         self.key_sites: Sequence[KeySite] = KEY_SITES
+        self.mask_padding = manifest.text.mask_padding
         self.max_tokens = token_limit(tokenizer, text_encoder=text_encoder, trained=manifest.text.max_tokens)
         self.spec = replace(
             spec,
@@ -117,12 +117,8 @@ class CascadeBackend:
     def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
         """Load all parts that the manifest of a folder names, or those of Show-1 from the hub.
 
-        Args:
-            spec: facts about the model.
-            options: how to load it.
-
         Raises:
-            ModelLoadError: if a part is missing, incomplete, damaged, unreachable, gated or another model.
+            ModelLoadError: if a part is missing, incomplete, damaged, unreachable, gated or another model's.
         """
         manifest = read_manifest(spec)
         files = ModelFiles(spec_of(manifest.text, spec), parts=("text_encoder", "tokenizer"))
@@ -141,37 +137,21 @@ class CascadeBackend:
             options=options,
         )
 
-    @property
-    def device(self) -> torch.device:
-        """Where it works."""
-        return self._placement.device
-
     def to(self, device: torch.device | str) -> None:
-        """Choose where it works; see `LoadOptions.offload`."""
-        self._placement.to(device)
+        """Choose the device; see `LoadOptions.offload`."""
+        super().to(device)
         if self.stages.latent is not None:
             self.stages.latent.to(device)
 
-    def check_prompt(self, prompt: str) -> tuple[Notice, ...]:
-        """Unknown words, and words past the token limit."""
-        return prompt_notices(prompt, tokenizer=self.tokenizer, max_tokens=self.max_tokens, spec=self.spec)
-
     def encode_prompt(self, prompt: str) -> Tensor:
-        """(1, L, D) hidden states of the text encoder; the published ones were trained on small letters."""
-        return embed_prompt(
-            prompt.lower().strip(),
-            tokenizer=self.tokenizer,
-            text_encoder=self._placement.fetch(self.text_encoder),
-            max_tokens=self.max_tokens,
-            device=self.device,
-            mask_padding=self.manifest.text.mask_padding,
-        )
+        """(1, L, D) hidden states of the text encoder for the prompt in lower case, as Show-1 was trained."""
+        return super().encode_prompt(prompt.lower().strip())
 
     def encode_video(self, frames: Tensor) -> Tensor:
-        """(F, 3, H, W) RGB in [-1, 1] to (1, 3, f, h, w): every fourth frame, made small without aliasing.
+        """(F, 3, H, W) RGB in [-1, 1] to (1, 3, f, h, w): every fourth frame, reduced without aliasing.
 
         Raises:
-            VideoError: if the family cannot take that length or size.
+            VideoError: if the model does not take that number or size of frames.
         """
         size = (frames.shape[-2], frames.shape[-1])
         self.spec.check_length(len(frames))
@@ -185,29 +165,18 @@ class CascadeBackend:
         return small.transpose(0, 1)[None]
 
     def decode_video(self, latents: Tensor) -> Tensor:
-        """(1, 3, f, h, w) to (4 (f - 1) + 1, 3, H, W): the key frames, blended in between; a quick look."""
+        """(1, 3, f, h, w) to (4 (f - 1) + 1, 3, H, W), a quick look: the key frames, blended in between."""
         frames = blended(latents[0].transpose(0, 1))
         small = (latents.shape[-2], latents.shape[-1])
         size = quick_look_size(small, spec=self.spec, trained=self.manifest.key_frames.size)
         return F.interpolate(frames, size, mode="bicubic", align_corners=False)
 
     def frame_groups(self, num_frames: int) -> Sequence[range]:
-        """Key frames stand for themselves alone."""
+        """Each latent frame stands for its key frame alone."""
         return [range(index, index + 1) for index in range(0, num_frames, KEY_FRAME_STEP)]
 
-    def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """(alpha, sigma) of the scheduler at (B,) timesteps, shaped for `like`."""
-        return signal_and_noise_scale(self.scheduler.alphas_cumprod, timestep, like)
-
-    def predict_noise(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
-        """Predicted noise, (B, 3, f, h, w) float32, for (B,) timesteps and (B, L, D) embeddings."""
-        denoiser = self._placement.fetch(self.denoiser)
-        with self.checkpointing():
-            prediction = denoiser(
-                noisy_latents.to(denoiser.dtype), timestep, prompt_embeds.to(denoiser.dtype)
-            ).sample[:, :NUM_CHANNELS]
-        alpha, sigma = self.signal_and_noise(timestep, noisy_latents)
-        return noise_from_prediction(prediction.float(), noisy_latents, alpha, sigma, self.prediction_type)
+    def _predict(self, noisy_latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> Tensor:
+        return self._ask(noisy_latents, timestep, prompt_embeds)[:, :NUM_CHANNELS]
 
     @torch.no_grad()
     def render(
@@ -219,15 +188,7 @@ class CascadeBackend:
         negative_prompt: str,
         generator: torch.Generator,
     ) -> Iterator[RenderedStage]:
-        """Run the stages after the key frames, one at each step of the iterator.
-
-        Args:
-            latents: (1, 3, f, h, w), the optimised key frames.
-            size: (H, W) of the last stage.
-            prompt: the target prompt.
-            negative_prompt: of the unconditional branch.
-            generator: draws all noise, on the CPU.
-        """
+        """Run the stages after the key frames; see `RendersInStages`. `latents` are (1, 3, f, h, w)."""
         manifest, stages = self.manifest, self.stages
         guidance = Guidance(self.encode_prompt(prompt), self.encode_prompt(negative_prompt))
         frames = latents[0].transpose(0, 1).clamp(-1, 1)
@@ -249,6 +210,6 @@ class CascadeBackend:
             yield RenderedStage(LATENT_SUPER_RESOLUTION, frames)
 
     def _fetch(self, stage: PixelStage) -> PixelStage:
-        """A stage whose U-Net is on the device."""
+        """A stage with its U-Net on the device."""
         self._placement.fetch(stage.unet)
         return stage

@@ -1,18 +1,14 @@
-"""What a cascade's manifest says: where each stage lies and how it is run.
+"""The manifest of a cascade: where each stage lies and how it is run; and that of the published Show-1.
 
-A manifest is the ``model_index.json`` of a folder. Beside the facts that every manifest may state, it has
-``"_class_name": "DreamMotionCascade"``, ``"text"``, ``"key-frames"`` and those of the later stages that the
-cascade has, each an object with the attributes of the class below that stands for it. For example::
+It is the ``model_index.json`` of a folder. Besides the facts of every manifest it has
+``"_class_name": "DreamMotionCascade"``, ``"text"``, ``"key-frames"`` and the later stages of the cascade,
+each an object with the attributes of its class below. For example::
 
     "text": {"source": "../toybox"},
     "key-frames": {"source": "key_frames", "size": [32, 32]},
     "interpolation": {"source": "interpolation", "num_inference_steps": 20, "guidance_scale": 4.0},
 
 Every source is a folder in diffusers' layout with a ``model_index.json`` of its own.
-
-Where the published Show-1 cascade lies, and the settings its authors run it with.
-
-Settings from `run_inference.py` of showlab/Show-1; the revisions are the newest of the hub's main branches.
 """
 
 from __future__ import annotations
@@ -46,7 +42,7 @@ ACCEPTED: Mapping[str, Accepted] = {
     "strength": Real(0.0, 1.0, above=True),
     "negative_prompt": Kind(str, "text"),
 }
-"""What the attributes of the classes below can be, by their names."""
+"""Attribute of a class below -> its accepted values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +50,12 @@ class Part:
     """Where the weights of a stage lie.
 
     Attributes:
-        source: path relative to the manifest's folder, inside the folder that holds that one; or, with
-            a revision, a hub id.
+        source: path relative to the manifest's folder, within that folder's parent; or a hub id, with a
+            revision.
         revision: pinned commit of a hub id; None for a folder.
 
     Raises:
-        ConfigError: if a value of it or of a class below is of another type or out of its range.
+        ConfigError: if a value, also of a class below, has the wrong type or is out of its range.
     """
 
     source: str
@@ -74,8 +70,8 @@ class TextSettings(Part):
     """The text encoder that all stages in pixels share.
 
     Attributes:
-        max_tokens: how many tokens they were trained with; None takes the tokenizer's limit.
-        mask_padding: whether the encoder shall not look at the padding.
+        max_tokens: trained number of tokens; None takes the tokenizer's limit.
+        mask_padding: whether the encoder ignores the padding.
     """
 
     max_tokens: int | None = None
@@ -87,24 +83,24 @@ class KeyFrameSettings(Part):
     """The stage that an edit optimises.
 
     Attributes:
-        size: (height, width) in pixels it was trained at.
+        size: trained (height, width) in pixels.
     """
 
     size: tuple[int, int]
 
     def __post_init__(self) -> None:
-        """JSON knows no tuples."""
+        """JSON has no tuples."""
         object.__setattr__(self, "size", tuple(self.size))
         super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampledSettings(Part):
-    """A stage that draws its frames out of noise.
+    """A stage that draws its frames from noise.
 
     Attributes:
         num_inference_steps: denoising steps.
-        guidance_scale: of classifier-free guidance; up to 1 switches it off.
+        guidance_scale: scale of classifier-free guidance; up to 1 switches it off.
     """
 
     num_inference_steps: int
@@ -116,7 +112,7 @@ class FirstFrameSettings(SampledSettings):
     """Super-resolution of the first frame by an image model.
 
     Attributes:
-        noise_level: timestep whose noise is added to what it enlarges.
+        noise_level: timestep whose noise is added to the input.
     """
 
     noise_level: int
@@ -127,10 +123,10 @@ class SuperResolutionSettings(SampledSettings):
     """Super-resolution in pixels, window by window.
 
     Attributes:
-        first_frame: of the image model that begins the first window.
-        scale: by how much it enlarges.
-        window: most frames that are enlarged at once; the last of a window is the first of the next.
-        noise_level: timestep whose noise is added to what it enlarges.
+        first_frame: settings of the image model that begins the first window.
+        scale: factor of both sides.
+        window: most frames enlarged at once; the last frame of a window is the first of the next.
+        noise_level: timestep whose noise is added to the input.
     """
 
     first_frame: FirstFrameSettings
@@ -139,7 +135,7 @@ class SuperResolutionSettings(SampledSettings):
     noise_level: int
 
     def __post_init__(self) -> None:
-        """JSON knows no classes."""
+        """JSON has no classes."""
         if not isinstance(self.first_frame, FirstFrameSettings):
             object.__setattr__(self, "first_frame", read_settings(FirstFrameSettings, self.first_frame))
         super().__post_init__()
@@ -150,8 +146,8 @@ class LatentSuperResolutionSettings(SampledSettings):
     """Video-to-video by a latent U-Net3D at the cascade's resolution.
 
     Attributes:
-        strength: share of the noise schedule that is run, in (0, 1].
-        negative_prompt: put before the user's own.
+        strength: share of the noise schedule to run, in (0, 1].
+        negative_prompt: words before the user's own.
     """
 
     strength: float
@@ -173,10 +169,10 @@ class CascadeManifest:
 
     @classmethod
     def read(cls, manifest: Mapping[str, Any]) -> Self:
-        """Read it from the values of a ``model_index.json``.
+        """Read the manifest from the values of a ``model_index.json``.
 
         Raises:
-            ModelLoadError: if something is missing, unknown, or out of place.
+            ModelLoadError: if something is missing, unknown, or in the wrong place.
         """
         kinds = {"text": TextSettings, KEY_FRAMES: KeyFrameSettings, INTERPOLATION: SampledSettings}
         kinds |= {
@@ -202,16 +198,15 @@ class CascadeManifest:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Names of the stages that it has."""
+        """Names of the stages of the cascade."""
         return tuple(name for name in STAGES if getattr(self, name.replace("-", "_")) is not None)
 
 
 def read_settings(kind: type[Settings], values: Any) -> Settings:
-    """Settings of a stage from a JSON object.
+    """The settings of a stage from a JSON object.
 
     Raises:
-        ModelLoadError: if the object does not have exactly the attributes of that class, or a value that one
-            of them cannot have.
+        ModelLoadError: if the object does not have the attributes of the class, or a value is not accepted.
     """
     known = {field.name: field for field in fields(kind)}
     required = {name for name, field in known.items() if field.default is MISSING}
@@ -230,14 +225,10 @@ def read_settings(kind: type[Settings], values: Any) -> Settings:
 
 
 def spec_of(part: Part, spec: ModelSpec) -> ModelSpec:
-    """The facts about a cascade, pointing to one of its parts.
-
-    Args:
-        part: where it lies.
-        spec: the cascade's own.
+    """The facts about a cascade, with the source of one of its parts.
 
     Raises:
-        ModelLoadError: if there is no such folder, or it lies outside the one that holds the cascade's.
+        ModelLoadError: if the part's folder is missing, or lies outside the parent of the cascade's folder.
     """
     if part.revision is not None:
         return replace(spec, source=part.source, revision=part.revision)

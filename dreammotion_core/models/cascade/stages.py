@@ -1,13 +1,4 @@
-"""The later stages of a cascade in pixels: frames between key frames, and super-resolution of clips.
-
-Drawing frames out of noise with a guided U-Net: what all later stages of a cascade share.
-
-How large the key frames of a clip are, and how large they are shown.
-
-The last stage of a cascade: video-to-video by a latent U-Net3D at full size.
-
-Loading the stages of a cascade, each from a folder or repository of its own.
-"""
+"""The stages of a cascade: loading, interpolation, super-resolution, and redrawing by a latent model."""
 
 from __future__ import annotations
 
@@ -55,7 +46,7 @@ class Guidance:
     Attributes:
         prompt_embeds: (1, L, D) of the target prompt.
         negative_embeds: (1, L, D) of the unconditional branch.
-        scale: how far beyond the prompt's prediction; up to 1 leaves the unconditional branch out.
+        scale: up to 1 leaves the unconditional branch out.
     """
 
     prompt_embeds: Tensor
@@ -70,7 +61,7 @@ class Guidance:
         return torch.cat([self.negative_embeds, self.prompt_embeds])
 
     def combine(self, predictions: Tensor) -> Tensor:
-        """One prediction out of those for `embeds`, whose first dimension goes."""
+        """The guided prediction, without the first dimension of the predictions for `embeds`."""
         if self.scale <= 1:
             return predictions[0]
         return predictions[0] + self.scale * (predictions[1] - predictions[0])
@@ -87,15 +78,12 @@ def denoise(
     """Run a scheduler of diffusers.
 
     Args:
-        predict: (noisy frames, timestep) to what the scheduler expects of a model.
-        sample: (F, C, h, w) noisy frames or latents; the scheduler sees a batch of pictures, so that its
-            thresholds are those of single frames.
-        scheduler: with its timesteps set.
-        timesteps: those to run, from noise to picture.
+        predict: (noisy frames, timestep) -> the prediction that the scheduler expects.
+        sample: (F, C, h, w) noisy frames or latents. The scheduler sees a batch of pictures, so that its
+            thresholds apply to single frames.
+        scheduler: has its timesteps set.
+        timesteps: the timesteps to run, from noise to picture.
         generator: for schedulers that draw noise; on the CPU.
-
-    Returns:
-        (F, C, h, w).
     """
     for timestep in timesteps:
         prediction = predict(scheduler.scale_model_input(sample, timestep), timestep)
@@ -109,7 +97,7 @@ class PixelStage:
 
     Attributes:
         unet: a `Show1UNet` for clips, or diffusers' `UNet2DConditionModel` for single pictures.
-        scheduler: of diffusers.
+        scheduler: a scheduler of diffusers.
     """
 
     unet: Any
@@ -126,18 +114,14 @@ class PixelStage:
         generator: torch.Generator,
         noise_level: int | None = None,
     ) -> Tensor:
-        """Frames out of noise.
+        """Frames from noise, (F, 3, h, w) float32 RGB, roughly in [-1, 1].
 
         Args:
             noise: (F, 3, h, w) normal noise.
-            condition: (F, K, h, w) channels that the U-Net gets behind the noisy ones.
-            settings: steps and guidance scale.
-            guidance: the prompts; its own scale does not matter.
+            condition: (F, K, h, w) channels behind the noisy ones.
+            guidance: the prompts; the scale comes from the settings.
             generator: for schedulers that draw noise; on the CPU.
-            noise_level: of the condition, for a U-Net that wants to know.
-
-        Returns:
-            (F, 3, h, w) float32 RGB, roughly in [-1, 1].
+            noise_level: noise level of the condition, for a U-Net that takes it.
         """
         guidance = replace(guidance, scale=settings.guidance_scale)
         self.scheduler.set_timesteps(settings.num_inference_steps, device=noise.device)
@@ -154,14 +138,14 @@ class PixelStage:
         )
 
     def noised(self, frames: Tensor, *, noise: Tensor, noise_level: int) -> Tensor:
-        """Frames with the noise of a timestep; the published schedules for it are those of the stages."""
+        """Frames with the noise of a timestep of the stage's own schedule."""
         level = torch.tensor([noise_level])
         return add_noise(frames, noise, *signal_and_noise_scale(self.scheduler.alphas_cumprod, level, frames))
 
     def _predict(
         self, frames: Tensor, timestep: Tensor, guidance: Guidance, noise_level: int | None
     ) -> Tensor:
-        """(F, 3, h, w) guided noise, followed by the prompt's own variance where the scheduler reads it."""
+        """(F, 3, h, w) guided noise, followed by the prompt's variance if the scheduler reads it."""
         predictions = self._run_unet(frames, timestep, guidance.embeds, noise_level).float()
         noise, variance = predictions[:, :, :3], predictions[-1, :, 3:]
         if self.scheduler.config.get("variance_type") in LEARNED_VARIANCE:
@@ -184,17 +168,17 @@ class PixelStage:
 
 
 def drawn_noise(shape: Sequence[int], *, generator: torch.Generator, like: Tensor) -> Tensor:
-    """Normal noise of a shape, drawn by a generator on the CPU, where `like` is."""
+    """Normal noise, drawn by a generator on the CPU, on the device of `like`."""
     return torch.randn(*shape, generator=generator).to(like)
 
 
 def windows(num_frames: int, *, longest: int) -> list[range]:
-    """Windows over a clip, each beginning with the frame that ended the one before.
+    """Windows over a clip; each begins with the last frame of the one before.
 
-    As few as possible and of about the same length; 29 frames in windows of 8 begin at 0, 7, 14 and 21.
+    They are as few as possible and about equally long: 29 frames in windows of 8 begin at 0, 7, 14 and 21.
 
     Args:
-        num_frames: F, at least 2.
+        num_frames: at least 2.
         longest: most frames of a window, at least 2.
     """
     steps = num_frames - 1
@@ -204,7 +188,7 @@ def windows(num_frames: int, *, longest: int) -> list[range]:
 
 
 KEY_FRAME_STEP = 4
-"""A key frame, and the three frames between it and the next."""
+"""Frames from one key frame to the next."""
 
 
 def interpolate(
@@ -215,20 +199,15 @@ def interpolate(
     guidance: Guidance,
     generator: torch.Generator,
 ) -> Tensor:
-    """Draw the frames between key frames, one pair after the other.
+    """Draw the frames between key frames, one pair after the other: (4 (f - 1) + 1, 3, h, w).
 
-    The U-Net sees the pair blended over the window, and a mask that is 1 where a key frame stands. It draws
-    the pair anew too, so that all frames are equally sharp; all windows begin with the same noise.
+    The U-Net sees the pair, blended over the window, and a mask that is 1 at a key frame. It also redraws the
+    pair, so that all frames are equally sharp. All windows begin with the same noise.
 
     Args:
-        stage: with 3 + 3 + 1 channels in.
+        stage: has 3 + 3 + 1 channels in.
         key_frames: (f, 3, h, w) RGB, roughly in [-1, 1].
-        settings: steps and guidance scale.
-        guidance: the prompts.
         generator: draws the noise, on the CPU.
-
-    Returns:
-        (4 (f - 1) + 1, 3, h, w).
     """
     length = KEY_FRAME_STEP + 1
     noise = drawn_noise((length, *key_frames.shape[1:]), generator=generator, like=key_frames)
@@ -249,7 +228,7 @@ def interpolate(
 
 
 def blended(key_frames: Tensor) -> Tensor:
-    """(f, 3, h, w) key frames with their linear mixtures between them, (4 (f - 1) + 1, 3, h, w)."""
+    """(f, 3, h, w) key frames with linear blends between them, (4 (f - 1) + 1, 3, h, w)."""
     clip = key_frames.transpose(0, 1)[None]
     size = (KEY_FRAME_STEP * (len(key_frames) - 1) + 1, *key_frames.shape[-2:])
     return F.interpolate(clip, size, mode="trilinear", align_corners=True)[0].transpose(0, 1)
@@ -263,17 +242,12 @@ def super_resolve_first(
     guidance: Guidance,
     generator: torch.Generator,
 ) -> Tensor:
-    """Enlarge the first frame by an image model, which sees it enlarged smoothly and noised.
+    """Enlarge the first frame, which an image model sees interpolated and noised: (1, 3, scale h, scale w).
 
     Args:
         stage: the image U-Net, with 3 + 3 channels in.
         frame: (1, 3, h, w) RGB, roughly in [-1, 1].
-        settings: of the whole super-resolution.
-        guidance: the prompts.
         generator: draws the noise, on the CPU.
-
-    Returns:
-        (1, 3, scale h, scale w).
     """
     coarse = enlarged(frame, scale=settings.scale)
     noise, condition_noise = (drawn_noise(coarse.shape, generator=generator, like=coarse) for _ in range(2))
@@ -297,21 +271,16 @@ def super_resolve(
     guidance: Guidance,
     generator: torch.Generator,
 ) -> Tensor:
-    """Enlarge a clip window by window.
+    """Enlarge a clip window by window: (F, 3, scale h, scale w).
 
-    A window is seen enlarged smoothly and noised, except for its first frame, which is seen as it was
-    drawn before. All windows begin with the same noise.
+    The U-Net sees a window interpolated and noised, except its first frame, which it sees as already drawn.
+    All windows begin with the same noise.
 
     Args:
         stage: the video U-Net, with 3 + 3 channels in.
         frames: (F, 3, h, w) RGB, roughly in [-1, 1].
-        first_frame: (1, 3, scale h, scale w), what `super_resolve_first` made of the first of them.
-        settings: steps, guidance scale, windows.
-        guidance: the prompts.
+        first_frame: (1, 3, scale h, scale w) from `super_resolve_first`.
         generator: draws the noise, on the CPU.
-
-    Returns:
-        (F, 3, scale h, scale w).
     """
     coarse = enlarged(frames, scale=settings.scale)
     shape = (min(settings.window, len(frames)), *coarse.shape[1:])
@@ -344,32 +313,31 @@ Size = tuple[int, int]
 
 
 def key_frame_size(size: Size, *, spec: ModelSpec, trained: Size, multiple: int) -> Size:
-    """Size of the key frames of a clip: its shape, at the area that they were trained at.
+    """Size of the key frames of a clip: its shape, at the trained area.
 
     Args:
-        size: of the clip on the model's grid; where that is smaller or larger than the trained grid, the
-            key frames are so too.
-        spec: the cascade's.
-        trained: size of the key frames that the U-Net was trained at.
-        multiple: of their sides.
+        size: size of the clip on the model's grid. If it differs from the trained grid, the key frames differ
+            from their trained size in proportion.
+        trained: trained size of the key frames.
+        multiple: both sides are multiples of it.
     """
     of_key_frames = replace(spec, resolution=trained, size_multiple=multiple)
     return of_key_frames.fit_size(size, scale=_relative_side(size, spec.resolution))
 
 
 def quick_look_size(size: Size, *, spec: ModelSpec, trained: Size) -> Size:
-    """The model's grid for key frames of a size: about what `key_frame_size` began with."""
+    """The model's grid for key frames of some size: about the inverse of `key_frame_size`."""
     return spec.fit_size(size, scale=_relative_side(size, trained))
 
 
 def size_multiple(unet: Any) -> int:
-    """Of the sides of what a U-Net reads: it halves them at every level but the last."""
+    """The sides of a U-Net's input are multiples of this: all levels except the last halve them."""
     num_levels = len(unet.config.block_out_channels)
     return 1 << (num_levels - 1)
 
 
 def _relative_side(size: Size, trained: Size) -> float:
-    """By how much a side is longer than the trained one, judged by the areas."""
+    """A side relative to the trained one, from the areas."""
     return math.sqrt(math.prod(size) / math.prod(trained))
 
 
@@ -383,20 +351,16 @@ def redraw(
     prompts: tuple[str, str],
     generator: torch.Generator,
 ) -> Tensor:
-    """Enlarge a clip, and draw it anew from the noise of a part of the schedule.
+    """Enlarge a clip and redraw it from partial noise: (F, 3, H, W) float32 RGB, roughly in [-1, 1].
 
     Args:
-        backend: the latent model, which has a text encoder of its own.
+        backend: the latent model, with a text encoder of its own.
         frames: (F, 3, h, w) RGB, roughly in [-1, 1].
         size: (H, W) of the result; multiples of the model's strides.
-        settings: steps, guidance scale and strength.
-        prompts: target prompt, and the user's negative one.
+        prompts: the target prompt and the user's negative prompt.
         generator: draws the noise, on the CPU.
-
-    Returns:
-        (F, 3, H, W) float32 RGB, roughly in [-1, 1].
     """
-    # The model's own words come first: what is too long is cut at its end.
+    # The model's own words come first, because a prompt that is too long is cut at its end.
     negative = ", ".join(filter(None, (settings.negative_prompt, prompts[1])))
     guidance = Guidance(
         backend.encode_prompt(prompts[0]), backend.encode_prompt(negative), settings.guidance_scale
@@ -424,13 +388,13 @@ def redraw(
 
 
 def _solver(backend: UNet3DBackend) -> DPMSolverMultistepScheduler:
-    """A scheduler that needs few steps, on the model's own noise schedule; the adapter answers in noise."""
+    """A scheduler for few steps on the model's noise schedule; the adapter answers in noise."""
     config = backend.scheduler.config
     return DPMSolverMultistepScheduler.from_config(
         config,
         algorithm_type="dpmsolver++",
         prediction_type="epsilon",
-        # Said twice, because diffusers takes a value for its class's default where no file named it.
+        # Repeated, because diffusers replaces a value that no file named by its class's default.
         timestep_spacing=config.timestep_spacing,
     )
 
@@ -440,20 +404,20 @@ SCHEDULERS = {
     "DDPMScheduler": DDPMScheduler,
     "DDIMScheduler": DDIMScheduler,
 }
-"""The classes that the manifest of a stage may name."""
+"""Schedulers that the manifest of a stage may name."""
 
 SHOW1_PACKAGE = "showone"
-"""Where the published manifests say that their U-Nets come from."""
+"""Package of the U-Nets in the published manifests."""
 
 
 @dataclass(frozen=True, eq=False)
 class CascadeStages:
-    """The networks of a cascade; None for those of a later stage that it does not have.
+    """The networks of a cascade; None for a later stage that it does not have.
 
     Attributes:
         key_frames: predicts noise of key frames; the stage that an edit optimises.
-        interpolation: draws the frames between them.
-        super_resolution: the first enlarges one picture, the second a clip whose first frame is enlarged.
+        interpolation: draws the frames between key frames.
+        super_resolution: enlarges one picture, and a clip whose first frame is enlarged already.
         latent: draws the clip at full size.
     """
 
@@ -463,7 +427,7 @@ class CascadeStages:
     latent: UNet3DBackend | None = None
 
     def size_multiple(self, manifest: CascadeManifest) -> int:
-        """Of the sides of key frames, so that all U-Nets in pixels can halve what they read."""
+        """The sides of key frames are multiples of this, so that all U-Nets in pixels can halve them."""
         multiple = size_multiple(self.key_frames.unet)
         if self.super_resolution is None or manifest.super_resolution is None:
             return multiple
@@ -471,10 +435,7 @@ class CascadeStages:
 
 
 def read_manifest(spec: ModelSpec) -> CascadeManifest:
-    """What a cascade is made of: by the manifest of a folder, or Show-1 as it is published.
-
-    Args:
-        spec: the cascade's.
+    """The manifest of a folder, or that of the published Show-1.
 
     Raises:
         ModelLoadError: if the manifest cannot be used, or the repository is not the first one of Show-1.
@@ -490,15 +451,10 @@ def read_manifest(spec: ModelSpec) -> CascadeManifest:
 
 
 def load_stages(spec: ModelSpec, manifest: CascadeManifest, *, options: LoadOptions) -> CascadeStages:
-    """Load all networks but the text encoder that the stages in pixels share.
-
-    Args:
-        spec: the cascade's.
-        manifest: says where its parts lie.
-        options: how to load them.
+    """Load all networks, except the text encoder that the stages in pixels share.
 
     Raises:
-        ModelLoadError: if a part is missing, incomplete, damaged, unreachable, gated or another model.
+        ModelLoadError: if a part is missing, incomplete, damaged, unreachable, gated or another model's.
     """
 
     def load(part: Part, kind: Any, *, in_channels: int) -> PixelStage:
@@ -518,16 +474,14 @@ def load_stages(spec: ModelSpec, manifest: CascadeManifest, *, options: LoadOpti
 
 
 def load_pixel_stage(spec: ModelSpec, kind: Any, *, in_channels: int, torch_dtype: torch.dtype) -> PixelStage:
-    """A U-Net in pixels with its scheduler, all weights present and none left over.
+    """A U-Net in pixels with its scheduler; no weight may be missing or left over.
 
     Args:
-        spec: where they lie.
         kind: class of the U-Net.
-        in_channels: that this stage of a cascade has.
-        torch_dtype: precision of the U-Net.
+        in_channels: its channels in this stage.
 
     Raises:
-        ModelLoadError: if a part cannot be loaded, or is not of that architecture.
+        ModelLoadError: if a part cannot be loaded, or has another architecture.
     """
     files = ModelFiles(spec, parts=("unet", "scheduler"))
     scheduler = files.load("scheduler", files.class_of("scheduler", SCHEDULERS).from_pretrained)
@@ -543,12 +497,7 @@ def load_pixel_stage(spec: ModelSpec, kind: Any, *, in_channels: int, torch_dtyp
 def load_latent_stage(spec: ModelSpec, *, options: LoadOptions) -> UNet3DBackend:
     """The latent U-Net3D with its autoencoder and text encoder.
 
-    Args:
-        spec: where they lie.
-        options: how to load it; nothing is optimised here, so that compiling would not pay.
-
-    Raises:
-        ModelLoadError: as `UNet3DBackend.from_pretrained`.
+    It is not compiled: nothing is optimised here, so compiling would not pay.
     """
     backend = UNet3DBackend.from_pretrained(spec, options=replace(options, compile=False))
     library = ModelFiles(spec, parts=("unet",)).manifest.get("unet", [""])[0]
@@ -558,13 +507,10 @@ def load_latent_stage(spec: ModelSpec, *, options: LoadOptions) -> UNet3DBackend
 
 
 def count_heads_as_show1(unet: UNet3DConditionModel) -> None:
-    """Split the attention of a U-Net3D into as many heads as its `attention_head_dim` says.
+    """Split the attention of a U-Net3D, in place, into `attention_head_dim` heads.
 
-    Show-1's own class takes that number as the count of heads and diffusers' takes it as their width; the
-    weights have the same shapes either way.
-
-    Args:
-        unet: changed in place.
+    Show-1's class takes that number as the count of heads, diffusers' as their width. The weights have the
+    same shapes either way.
     """
     numbers = unet.config.attention_head_dim
     counts = list(numbers) if isinstance(numbers, list | tuple) else [numbers] * len(unet.down_blocks)
@@ -577,6 +523,6 @@ def count_heads_as_show1(unet: UNet3DConditionModel) -> None:
 
 
 def networks(stages: CascadeStages) -> list[nn.Module]:
-    """The U-Nets in pixels of the stages that there are."""
+    """The U-Nets in pixels of all stages that the cascade has."""
     found = (stages.key_frames, stages.interpolation, *(stages.super_resolution or ()))
     return [stage.unet for stage in found if stage is not None]

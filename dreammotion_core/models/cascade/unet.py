@@ -1,18 +1,9 @@
-"""Show-1's pixel-space video U-Net, of which three stages of the cascade are instances.
-
-Reads the published ``unet`` folders as they are: same configuration keys, same parameter names.
-diffusers' `UNet3DConditionModel` has none of these block types.
-
-What a configuration of Show-1's pixel-space U-Nets may say.
-
-Single layers of Show-1's pixel-space U-Nets: diffusers' own, with the settings Show-1 gives them.
-
-Building blocks of Show-1's pixel-space U-Nets: 2-D layers, each followed by its temporal partner.
+"""Show-1's pixel U-Net for video, used in three stages of the cascade.
 
 Show-1 (arXiv 2309.15818) inflates DeepFloyd IF's image U-Nets. A layer is a residual block, a temporal
-convolution and, on the attending levels, an attention whose keys are the text and the picture joined,
-then a temporal transformer, in this order. The single layers are diffusers' own; diffusers has no
-blocks that combine them this way. Attribute names are those of the published checkpoints.
+convolution and, on levels with attention, an attention whose keys join text and picture, then a temporal
+transformer. The single layers are diffusers' own; diffusers has no blocks that combine them this way. The
+class reads the published ``unet`` folders as they are: same configuration keys, same parameter names.
 """
 
 from __future__ import annotations
@@ -54,15 +45,11 @@ FIXED_CONFIG: Mapping[str, tuple[Any, ...]] = {
     "conv_in_kernel": (3,),
     "conv_out_kernel": (3,),
 }
-"""Configuration keys of which this module implements these values only."""
+"""Configuration key -> the values that are implemented."""
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Refuse the configuration of another architecture.
-
-    Raises:
-        ModelLoadError: naming the key, its value and the values that work.
-    """
+    """Raise `ModelLoadError` for the configuration of another architecture."""
     for key, accepted in FIXED_CONFIG.items():
         if key in config and config[key] not in accepted:
             raise ModelLoadError(
@@ -79,28 +66,26 @@ def check_config(config: Mapping[str, Any]) -> None:
 
 
 def per_level(value: Any, levels: range) -> list[Any]:
-    """One value a level, from one for all or one each."""
+    """One value for each level, from a single value or one for each."""
     return list(value) if isinstance(value, Sequence) else [value] * len(levels)
 
 
 TEMPORAL_DROPOUT = 0.1
-"""Inside temporal convolutions, while training."""
+"""Dropout in temporal convolutions during training."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockSettings:
-    """What all layers of a block share.
+    """Settings that all layers of a block share.
 
     Attributes:
-        time_embed_dim: width of the time embedding.
         act_fn: activation of the residual blocks.
         norm_eps: added to the variance in their group normalisation.
-        norm_num_groups: groups of every group normalisation outside the text's.
-        time_scale_shift: ``"scale_shift"`` or ``"default"``: how a residual block takes the time.
-        skip_time_act: the time embedding arrives activated already.
+        norm_num_groups: groups of every group normalisation, except the text's.
+        time_scale_shift: how a residual block takes the time, ``"scale_shift"`` or ``"default"``.
+        skip_time_act: the time embedding is activated already.
         output_scale_factor: divides the output of every residual block.
         head_dim: channels of an attention head.
-        text_dim: width of the text tokens.
         text_norm: how attention normalises the text tokens, or None.
         only_text: attention reads the text alone, not the picture.
     """
@@ -139,14 +124,14 @@ def resnet(
 
 
 def resamplers(channels: int, direction: str | None, *, settings: BlockSettings) -> nn.ModuleList:
-    """The residual block that ends a level by ``"down"`` halving or ``"up"`` doubling its size, if any."""
+    """The residual block at the end of a level that halves (``"down"``) or doubles (``"up"``) the size."""
     if direction is None:
         return nn.ModuleList()
     return nn.ModuleList([resnet(channels, channels, settings=settings, resample=direction)])
 
 
 def temporal_convolution(channels: int, *, settings: BlockSettings) -> nn.Module:
-    """Four convolutions over time, added to what went in; the identity before training."""
+    """Four convolutions over time, added to their input; the identity before training."""
     convolution: nn.Module = TemporalConvLayer(
         channels, channels, dropout=TEMPORAL_DROPOUT, norm_num_groups=settings.norm_num_groups
     )
@@ -173,8 +158,8 @@ def joint_attention(channels: int, *, settings: BlockSettings) -> nn.Module:
 def temporal_transformer(channels: int, *, settings: BlockSettings) -> nn.Module:
     """Attention over the frames of one position.
 
-    The number of heads and their width are swapped against the attention within a frame: `head_dim`
-    heads. The published weights were trained so; no name or shape would tell.
+    Compared with the attention within a frame, number and width of the heads are swapped: it has `head_dim`
+    heads. The published weights were trained this way; no name or shape shows it.
     """
     transformer: nn.Module = TransformerTemporalModel(
         num_attention_heads=settings.head_dim,
@@ -186,12 +171,11 @@ def temporal_transformer(channels: int, *, settings: BlockSettings) -> nn.Module
 
 
 class VideoBlock(nn.Module):
-    """Layers of one level; subclasses say in which order they run.
+    """Layers of one level; subclasses give their order.
 
     Args:
         widths: (channels in, channels out) of every residual block.
-        num_attentions: attending layers, the first ones; 0 for a level without attention.
-        settings: what all layers share.
+        num_attentions: how many layers, from the first, have attention.
     """
 
     def __init__(
@@ -233,11 +217,9 @@ class DownBlock(VideoBlock):
     """A level of the encoder.
 
     Args:
-        in_channels, out_channels: its width before and after.
         num_layers: residual blocks.
-        attends: whether each is followed by attention.
+        attends: whether attention follows each of them.
         downsample: whether the level ends by halving the size.
-        settings: what all layers share.
     """
 
     def __init__(
@@ -260,7 +242,7 @@ class DownBlock(VideoBlock):
     def forward(
         self, hidden: Tensor, *, time: Tensor, text: Tensor, num_frames: int
     ) -> tuple[Tensor, list[Tensor]]:
-        """The level's output, and what the decoder gets from each layer.
+        """The level's output, and the skip connections of its layers.
 
         Args:
             hidden: (B*F, C, H, W).
@@ -279,18 +261,13 @@ class DownBlock(VideoBlock):
 
 
 class MidBlock(VideoBlock):
-    """The bottom: attention between two residual blocks.
-
-    Args:
-        channels: its width.
-        settings: what all layers share.
-    """
+    """The lowest level: attention between two residual blocks."""
 
     def __init__(self, channels: int, *, settings: BlockSettings) -> None:
         super().__init__([(channels, channels)] * 2, num_attentions=1, settings=settings)
 
     def forward(self, hidden: Tensor, *, time: Tensor, text: Tensor, num_frames: int) -> Tensor:
-        """As `DownBlock.forward`, with nothing for the decoder."""
+        """As `DownBlock.forward`, without skip connections."""
         hidden = self._layer(0, hidden, time, text, num_frames)
         return self._convolve(1, hidden, time, num_frames)
 
@@ -299,13 +276,11 @@ class UpBlock(VideoBlock):
     """A level of the decoder.
 
     Args:
-        in_channels: what arrives from the level below.
-        skip_channels: what the encoder hands to the last layer; the others get `out_channels`.
-        out_channels: its own width.
+        in_channels: width of the level below.
+        skip_channels: width of the last layer's skip connection; the others have `out_channels`.
         num_layers: residual blocks.
-        attends: whether each is followed by attention.
+        attends: whether attention follows each of them.
         upsample: whether the level ends by doubling the size.
-        settings: what all layers share.
     """
 
     def __init__(
@@ -331,7 +306,7 @@ class UpBlock(VideoBlock):
     def forward(
         self, hidden: Tensor, *, skips: list[Tensor], time: Tensor, text: Tensor, num_frames: int
     ) -> Tensor:
-        """As `DownBlock.forward`; takes one entry off the end of `skips` for each layer."""
+        """As `DownBlock.forward`; each layer removes the last entry of `skips`."""
         for index in range(len(self.resnets)):
             hidden = torch.cat([hidden, skips.pop()], dim=1)
             hidden = self._layer(index, hidden, time, text, num_frames)
@@ -341,34 +316,31 @@ class UpBlock(VideoBlock):
 
 
 class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Predicts noise (and, in the upper half of the output channels, its variance) of a clip in pixels.
+    """Predicts the noise of a clip in pixels and, in the upper half of the output channels, its variance.
 
-    Keys that the published configurations have and this class does not list are checked against
-    `FIXED_CONFIG` or have no effect in these block types.
+    Keys of the published configurations that are not listed here are checked against `FIXED_CONFIG` or have
+    no effect in these block types.
 
     Args:
-        sample_size: pixels it was trained at; kept for reference.
-        in_channels: 3, plus those of whatever conditions it.
-        out_channels: 6: noise and variance. 3 works too.
+        sample_size: trained size in pixels; kept for reference.
+        in_channels: 3, plus the channels of the condition.
+        out_channels: 6 for noise and variance, or 3.
         down_block_types, mid_block_type, up_block_types: the levels, in the published spelling.
         block_out_channels: width of each level.
-        layers_per_block: residual blocks a level, one number or one each.
-        act_fn, norm_num_groups, norm_eps: of the residual blocks.
+        layers_per_block: residual blocks of a level, one number or one for each.
         attention_head_dim: channels of a head of the attention within a frame.
         cross_attention_dim: width of the text tokens inside.
-        only_cross_attention: attention reads the text alone, one answer or one a level.
-        mid_block_only_cross_attention: the answer of the bottom; None takes that of all levels, and False
-            where they have one each.
+        only_cross_attention: attention reads the text alone, one value or one for each level.
+        mid_block_only_cross_attention: the same for the lowest level. None takes the value of all levels, or
+            False if they have one each.
         cross_attention_norm: how attention normalises the text tokens.
         encoder_hid_dim: width of the text encoder's states, projected to `cross_attention_dim`.
         addition_embed_type: ``"text"`` adds the pooled text to the time embedding.
         addition_embed_type_num_heads: heads of that pooling.
         class_embed_type: ``"timestep"`` takes a noise level as class label.
-        resnet_time_scale_shift, resnet_skip_time_act, resnet_out_scale_factor, mid_block_scale_factor:
-            of the residual blocks.
-        time_embedding_dim: width of the time embedding; four times the first level's when None.
-        time_embedding_act_fn: activation after everything has been added to it.
-        transfromer_in_opt: a temporal transformer right after the first convolution (published spelling).
+        time_embedding_dim: width of the time embedding; None means four times the first level's.
+        time_embedding_act_fn: activation after all embeddings are added.
+        transfromer_in_opt: a temporal transformer after the first convolution (published spelling).
 
     Raises:
         ModelLoadError: if the configuration is that of another architecture.
@@ -417,7 +389,7 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     @classmethod
     def from_config(cls, config: Any = None, **options: Any) -> Any:
-        """As diffusers' own, after a check that the configuration is of this architecture."""
+        """As in diffusers, after a check of the configuration."""
         if isinstance(config, Mapping):
             check_config(config)
         return super().from_config(config, **options)
@@ -511,10 +483,10 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 channels behind them; H and W multiples of two to the power of (levels - 1).
             timestep: (B,) in [0, 1000).
             encoder_hidden_states: (B, L, D) states of the text encoder.
-            class_labels: (B,) noise levels, exactly where `class_embed_type` asks for them.
+            class_labels: (B,) noise levels, if `class_embed_type` asks for them.
 
         Raises:
-            BackendError: if class labels are missing or not wanted.
+            BackendError: if class labels are missing or not asked for.
         """
         num_frames = sample.shape[2]
         text = encoder_hidden_states

@@ -1,0 +1,100 @@
+# What `__init__.py` loads lazily, and where each name lives.
+
+from .config import PRESETS as PRESETS, EditConfig as EditConfig
+from .errors import (
+    BackendError as BackendError,
+    ConfigError as ConfigError,
+    DeviceLostError as DeviceLostError,
+    DreamMotionError as DreamMotionError,
+    InputError as InputError,
+    KeyLayoutError as KeyLayoutError,
+    KeySiteError as KeySiteError,
+    MaskError as MaskError,
+    MetricError as MetricError,
+    ModelLoadError as ModelLoadError,
+    NumericsError as NumericsError,
+    OutOfMemoryError as OutOfMemoryError,
+    OutputError as OutputError,
+    PromptError as PromptError,
+    VideoError as VideoError,
+)
+from .evaluation import (
+    EMBEDDED_JUDGE as EMBEDDED_JUDGE,
+    METRICS as METRICS,
+    ClipJudge as ClipJudge,
+    Instruments as Instruments,
+    MeasuredClip as MeasuredClip,
+    MeasuredEdit as MeasuredEdit,
+    Measurement as Measurement,
+    Metric as Metric,
+    evaluate_edit as evaluate_edit,
+    judge_name as judge_name,
+)
+from .evaluation.ablation import (
+    ABLATION as ABLATION,
+    VARIANTS as VARIANTS,
+    EditSource as EditSource,
+    Variant as Variant,
+    VariantEvent as VariantEvent,
+    VariantResult as VariantResult,
+    run_ablation as run_ablation,
+)
+from .evaluation.board import (
+    SYNCHRONISE as SYNCHRONISE,
+    AblationBoard as AblationBoard,
+    ablation_board as ablation_board,
+    write_ablation_board as write_ablation_board,
+)
+from .masks import feathered_alpha as feathered_alpha, grown_mask as grown_mask
+from .media.frames import read_frames as read_frames, write_frames as write_frames
+from .media.mask_levels import (
+    GivenMasks as GivenMasks,
+    GivenObjects as GivenObjects,
+    MaskStream as MaskStream,
+)
+from .media.masks import (
+    read_masks as read_masks,
+    read_objects as read_objects,
+    write_masks as write_masks,
+    write_objects as write_objects,
+)
+from .media.video import (
+    length_words as length_words,
+    probe_video as probe_video,
+    read_clip as read_clip,
+    read_video as read_video,
+    shortest_length as shortest_length,
+    write_video as write_video,
+)
+from .memory import usable_memory as usable_memory
+from .method.source_cache import (
+    DiskSourceCache as DiskSourceCache,
+    MemorySourceCache as MemorySourceCache,
+    SourceCache as SourceCache,
+)
+from .models.catalog import list_models as list_models
+from .models.download import ModelDownload as ModelDownload, download_model as download_model
+from .models.placement import LoadOptions as LoadOptions
+from .pipeline import DreamMotionPipeline as DreamMotionPipeline, check_prompts as check_prompts
+from .preflight import (
+    Preflight as Preflight,
+    Trial as Trial,
+    describe_memory as describe_memory,
+    describe_preflight as describe_preflight,
+    measure_edit as measure_edit,
+)
+from .receipt import build_receipt as build_receipt, write_receipt as write_receipt
+from .spec import ModelSpec as ModelSpec
+from .values import (
+    AudioTrack as AudioTrack,
+    EditEvent as EditEvent,
+    EditOutput as EditOutput,
+    Finished as Finished,
+    Notice as Notice,
+    Preview as Preview,
+    StageDone as StageDone,
+    Started as Started,
+    StepDone as StepDone,
+    StepLosses as StepLosses,
+    Video as Video,
+)
