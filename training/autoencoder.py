@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from dreammotion_core.models.frame_vae import CELL, FrameAutoencoder
 from training.data import Pairs, as_pictures
 from training.loop import Budget, Recipe, Setting, train
 from training.processes import rank
-from training.run_folder import RunFolder, start_from
+from training.run_folder import RunFolder, load_trained, start_from
 from training.world import Shot, render_batch, sample_scene
 
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=1e-3, ema_decay=0.998, save_every=500, betas=(0.9, 0.98))
@@ -50,6 +51,27 @@ def train_autoencoder(
     component_std = vae.unproject.weight[:, :, 0, 0].detach().norm(dim=0)
     if setting.warm_start is not None:
         start_from(vae, setting.warm_start / "vae")
+    finished = _trained(vae, data, run, budget, setting)
+    set_statistics(finished, random_frames(data, rng, LINEAR_SAMPLE)[0], component_std)
+    if rank() == 0:
+        finished.half().save_pretrained(out)
+    return finished.float()
+
+
+def refine_decoder(data: Pairs, *, folder: Path, run: RunFolder, budget: Budget, setting: Setting) -> None:
+    """Train the decoder of the finished autoencoder in `folder` further, or resume; latents stay the same."""
+    vae = load_trained(FrameAutoencoder.from_pretrained, folder, remedy="train toybox first").float()
+    for part in (vae.project, vae.encoder):
+        part.requires_grad_(False)
+    finished = _trained(vae, data, run, budget, setting)
+    if rank() == 0:
+        finished.half().save_pretrained(folder)
+
+
+def _trained(
+    vae: FrameAutoencoder, data: Pairs, run: RunFolder, budget: Budget, setting: Setting
+) -> FrameAutoencoder:
+    """The averaged autoencoder after training; its quality on frames that no training sees is printed."""
     vae.to(setting.device, memory_format=torch.channels_last)
     held_out = held_out_frames()
 
@@ -63,11 +85,7 @@ def train_autoencoder(
 
     on_save(vae)
     recipe = RECIPE.from_weights(setting.warm_start)
-    finished = train(vae, loss_at, recipe=recipe, run=run, budget=budget, on_save=on_save)
-    set_statistics(finished, random_frames(data, rng, LINEAR_SAMPLE)[0], component_std)
-    if rank() == 0:
-        finished.half().save_pretrained(out)
-    return finished.float()
+    return cast(FrameAutoencoder, train(vae, loss_at, recipe=recipe, run=run, budget=budget, on_save=on_save))
 
 
 def new_autoencoder(pictures: Tensor, covered: Tensor, z_dim: int = 32) -> FrameAutoencoder:

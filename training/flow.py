@@ -178,9 +178,10 @@ def train_toybox(
 
 @torch.no_grad()
 def encoded_pairs(pairs: Pairs, vae: FrameAutoencoder, folder: Path) -> LatentPairs:
-    """The latents of all frames, encoded once by each autoencoder and kept in `folder`."""
+    """The latents of all frames, encoded once by each encoder and kept in `folder`."""
     count, _, length = pairs.frames.shape[:3]
-    path = folder / f"{pairs.kind.name}-v{WORLD_VERSION}-{count}-latents-{weights_digest(vae)}.npy"
+    encoder = weights_digest(nn.ModuleList([vae.project, vae.encoder]))
+    path = folder / f"{pairs.kind.name}-v{WORLD_VERSION}-{count}-latents-{encoder}.npy"
     if not path.exists():
         mean, std = (
             torch.tensor(values, device=vae.device).view(1, -1, 1, 1)

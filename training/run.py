@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 
 from dreammotion_core.errors import ConfigError, DreamMotionError, InputError, reason_of
 from dreammotion_core.memory import device_failures_explained
-from training.data import NUM_FRAMES, rendered_clips
+from training.autoencoder import refine_decoder
+from training.data import NUM_FRAMES, PICTURE_PAIRS, rendered_clips, rendered_pairs
 from training.diffusion import train_diffusion, train_vae
 from training.loop import Budget, Setting
 from training.processes import join_processes, made_once, rank
@@ -31,6 +32,7 @@ GPU_BATCH_SCALE = 8
 
 CHECKPOINTS = {
     "toybox": ("autoencoder.pt", "flow.pt"),
+    "toybox-decoder": ("decoder.pt",),
     "toybox-unet": ("vae.pt", "diffusion.pt"),
     "toybox-cascade": ("cascade-*.pt",),
     "toybox-clip": ("judge.pt",),
@@ -110,7 +112,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
         options.vae_steps = options.steps = options.judge_steps = 2
         options.cascade_steps = options.flow_steps = 4
         runs = models = ROOT / "runs" / "smoke"
-    options.out = options.out or models / options.stage
+    options.out = options.out or models / options.stage.removesuffix("-decoder")
     options.cache = options.cache or runs / "cache"
     options.logs = options.logs or runs / "logs"
     return options
@@ -122,7 +124,8 @@ def new_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "stage",
         choices=(*CHECKPOINTS, *ALIASES),
-        help="the default model (also called toybox-flow), the U-Net model, the cascade, or the judge",
+        help="the default model (also called toybox-flow), its decoder alone, the U-Net model, the cascade, or "
+        "the judge",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument(
@@ -215,10 +218,17 @@ def _train(options: argparse.Namespace) -> None:
         for pattern in CHECKPOINTS[options.stage]:
             for checkpoint in options.cache.glob(pattern):
                 checkpoint.unlink()
-        (options.out / "vae" / "config.json").unlink(missing_ok=True)
+        if options.stage != "toybox-decoder":
+            (options.out / "vae" / "config.json").unlink(missing_ok=True)
     scale = options.batch_scale or (GPU_BATCH_SCALE if device.type == "cuda" else 1)
     setting = Setting(device, options.seed, options.warm_start, scale, compiles=not options.smoke)
-    stages = {"toybox": _toybox, "toybox-unet": _unet, "toybox-cascade": _cascade, "toybox-clip": _judge}
+    stages = {
+        "toybox": _toybox,
+        "toybox-decoder": _decoder,
+        "toybox-unet": _unet,
+        "toybox-cascade": _cascade,
+        "toybox-clip": _judge,
+    }
     stages[options.stage](options, setting)
 
 
@@ -236,6 +246,17 @@ def _toybox(options: argparse.Namespace, setting: Setting) -> None:
         budgets=_budgets(options, options.flow_steps),
         setting=setting,
     )
+
+
+def _decoder(options: argparse.Namespace, setting: Setting) -> None:
+    pairs = made_once(
+        lambda: rendered_pairs(options.cache, PICTURE_PAIRS, 3 * options.clips // 2, setting.device)
+    )
+    budget, run = (
+        Budget(options.vae_steps or VAE_STEPS["toybox"], options.minutes),
+        _run_folder(options, "decoder"),
+    )
+    refine_decoder(pairs, folder=options.out / "vae", run=run, budget=budget, setting=setting)
 
 
 def _unet(options: argparse.Namespace, setting: Setting) -> None:

@@ -99,14 +99,15 @@ class FrameAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             With `latent_dist` over (B, z_dim, F, H / 8, W / 8).
         """
         mean = self.encode_pictures(x.transpose(1, 2).flatten(0, 1))
-        mean = mean.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+        mean = mean.reshape(x.shape[0], x.shape[2], *mean.shape[1:]).transpose(1, 2)
         parameters = torch.cat([mean, torch.zeros_like(mean)], dim=1)
         return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(parameters, deterministic=True))
 
     def decode(self, z: Tensor) -> DecoderOutput:
         """Latents (B, z_dim, F, h, w) to clips (B, 3, F, 8 h, 8 w), RGB clamped to [-1, 1]."""
         pictures = self.decode_pictures(z.transpose(1, 2).flatten(0, 1)).clamp(-1, 1)
-        return DecoderOutput(sample=pictures.unflatten(0, (z.shape[0], z.shape[2])).transpose(1, 2))
+        clips = pictures.reshape(z.shape[0], z.shape[2], *pictures.shape[1:])
+        return DecoderOutput(sample=clips.transpose(1, 2))
 
 
 class ResidualBlock(nn.Module):

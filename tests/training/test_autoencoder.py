@@ -10,6 +10,7 @@ from training.autoencoder import (
     new_autoencoder,
     quality,
     random_frames,
+    refine_decoder,
     set_statistics,
     train_autoencoder,
 )
@@ -70,3 +71,15 @@ def test_training_improves_on_the_linear_code_and_says_so(
     loaded = type(vae).from_pretrained(tmp_path / "vae")
     assert loaded.config.latents_std == vae.config.latents_std
     assert max(path.stat().st_size for path in (tmp_path / "vae").glob("*.safetensors")) < 10_000_000
+
+    refine_decoder(
+        data,
+        folder=tmp_path / "vae",
+        run=RunFolder(tmp_path / "decoder.pt", tmp_path / "decoder.csv"),
+        budget=Budget(3),
+        setting=Setting(torch.device("cpu")),
+    )
+    refined = type(vae).from_pretrained(tmp_path / "vae").state_dict()
+    changed = {name for name, value in loaded.state_dict().items() if not torch.equal(value, refined[name])}
+    assert any(name.startswith("decoder") for name in changed)
+    assert not any(name.startswith(("project", "encoder")) for name in changed)
