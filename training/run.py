@@ -124,8 +124,8 @@ def new_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "stage",
         choices=(*CHECKPOINTS, *ALIASES),
-        help="the default model (also called toybox-flow), its decoder alone, the U-Net model, the cascade, or "
-        "the judge",
+        help="the default model (also called toybox-flow), its decoder alone, the U-Net model, the cascade, "
+        "or the judge",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument(
