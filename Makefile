@@ -2,15 +2,17 @@
 # make test   set everything up and pass the tests
 # make test-long   what is long by nature: soaks, kills at every step, whole fuzzing
 # make lint   style, types and import rules only
+# make space SPACE=owner/name   upload the app to a Hugging Face Space; make space-dry lists the files,
+#             make space-check resolves the requirements for every place
 # make clean  remove what the commands above created
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := app.py dreammotion_core segmentation web training benchmarks tests
+SOURCES := app.py dreammotion_core segmentation web training benchmarks tools tests
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
 
-.PHONY: app test test-long lint clean
+.PHONY: app test test-long lint space space-dry space-check clean
 
 app: $(VENV)/.ready
 	$(BIN)/python app.py
@@ -29,6 +31,15 @@ lint: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+space: $(VENV)/.ready
+	@$(BIN)/python -m tools.space upload "$(SPACE)"
+
+space-dry:
+	@$(PYTHON) -m tools.space dry
+
+space-check: $(VENV)/.ready-dev
+	@$(BIN)/python -m tools.space check
 
 clean:
 	rm -rf $(VENV) .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

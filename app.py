@@ -18,8 +18,15 @@ from typing import Any
 
 import gradio as gr
 
-from dreammotion_core import DreamMotionError, LoadOptions
-from segmentation import SegmentationError, load_segmenter
+from dreammotion_core import (
+    AUTOMATIC,
+    DreamMotionError,
+    LoadOptions,
+    Place,
+    Surroundings,
+    find_surroundings,
+)
+from segmentation import SegmentationError, list_segmenters, load_segmenter
 from web import (
     CSS_FILES,
     Example,
@@ -33,9 +40,10 @@ from web import (
     Wiring,
     connect_page,
     load_examples,
+    notice_part,
     page_parts,
     page_theme,
-    runs_on,
+    place_line,
 )
 
 EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
@@ -46,12 +54,23 @@ def build_app(
     segmenters: Segmenters,
     examples: Sequence[Example] = (),
     instruments: SharedInstruments | None = None,
+    found: Surroundings | None = None,
 ) -> gr.Blocks:
-    """The whole page over models, segmenters, some examples and what measures; nothing is loaded by it."""
+    """The whole page over models, segmenters, some examples and what measures; nothing is loaded by it.
+
+    Args:
+        models: that edit.
+        segmenters: that answer clicks.
+        examples: that may be opened by name.
+        instruments: that measure results.
+        found: where the page runs, which it says; None says nothing.
+    """
     instruments, visitors = instruments or SharedInstruments(), VisitorStore()
     selections = Selections(visitors=visitors)
     page: gr.Blocks = gr.Blocks(title="DreamMotion", analytics_enabled=False, delete_cache=(600, 3600))
     with page:
+        if found is not None:
+            notice_part(found)
         parts = page_parts(
             models.first.spec, examples=examples, judges=instruments.judges, answer=selections.answer
         )
@@ -65,6 +84,8 @@ def build_app(
             examples=examples,
             instruments=instruments,
         )
+        if found is not None:
+            place_line(found)
     return page
 
 
@@ -80,36 +101,68 @@ def launch_options() -> dict[str, Any]:
     }
 
 
-def _models(model: str, device: str, options: LoadOptions | None) -> Models:
-    if spaces is None:
-        make = partial(LazyEditor, device=device, options=options)
-        return Models(make(model), make=make, device=device, saves_memory=options is not None)
-    # Where GPUs are shared, the work runs in a forked process: it needs weights that are loaded before.
-    editor = LazyEditor(model, device="cuda")
-    editor.pipeline()
-    return Models(HostedEditor(editor, lend=spaces.GPU), device="cuda")
+def _models(found: Surroundings) -> Models:
+    options = LoadOptions.low_memory() if found.low_memory.value else None
+    if found.place is Place.LENT:
+        # The work runs in a forked process: it needs weights that are loaded before.
+        editor = LazyEditor(found.model.value, device=found.device.value, options=options)
+        editor.pipeline()
+        return Models(HostedEditor(editor, lend=spaces.GPU), device=found.device.value)
+    make = partial(LazyEditor, device=found.device.value, options=options)
+    return Models(
+        make(found.model.value), make=make, device=found.device.value, saves_memory=options is not None
+    )
 
 
-def _segmenters(name: str, checkpoint: Path | None, device: str) -> Segmenters:
-    # Where GPUs are shared, none is there while clicks are answered.
-    load = partial(load_segmenter, device="cpu" if spaces is not None else device)
-    return Segmenters(load(name, checkpoint=checkpoint), load=load)
+def _segmenters(found: Surroundings, checkpoint: Path | None) -> Segmenters:
+    load = partial(load_segmenter, device=found.segmenter_device)
+    return Segmenters(load(found.segmenter.value, checkpoint=checkpoint), load=load)
 
 
-def _device(named: str | None) -> str:
-    """The named device; where none is named, the GPU that a Space has to itself, if it can be used."""
-    has_own_gpu = spaces is None and "SPACE_ID" in os.environ and runs_on("cuda")
-    return named or ("cuda" if has_own_gpu else "cpu")
+def prepare(
+    found: Surroundings, checkpoint: Path | None = None
+) -> tuple[Surroundings, Models, Segmenters, SharedInstruments]:
+    """What the page works with; the small ones, with a notice, instead of what cannot be loaded.
+
+    Raises:
+        DreamMotionError, SegmentationError: if it was asked for by name, and not on a Space.
+    """
+    try:
+        models = _models(found)
+    except DreamMotionError as error:
+        found = found.without_model(_forgiven(error, found, asked_by=found.model.by))
+        models = _models(found)
+    try:
+        segmenters = _segmenters(found, checkpoint)
+    except SegmentationError as error:
+        found = found.without_segmenter(_forgiven(error, found, asked_by=found.segmenter.by))
+        segmenters = _segmenters(found, None)
+    try:
+        instruments = SharedInstruments(found.judges.value)
+    except DreamMotionError as error:
+        found = found.without_judges(_forgiven(error, found, asked_by=found.judges.by))
+        instruments = SharedInstruments()
+    return found, models, segmenters, instruments
+
+
+def _forgiven(error: Exception, found: Surroundings, *, asked_by: str) -> str:
+    if not found.space and asked_by != AUTOMATIC:
+        raise error
+    return str(error)
 
 
 def main() -> None:
     """Serve the page."""
     parser = argparse.ArgumentParser(description="Edit the appearance of a clicked object in a video.")
     parser.add_argument(
-        "--model", default="toybox", help="name, hub id or folder of the model (default: toybox)"
+        "--model",
+        default="auto",
+        help="name, hub id or folder of the model (default: auto, what fits and lies ready, else toybox)",
     )
     parser.add_argument(
-        "--segmenter", default="embedded", help="what answers clicks at first (default: embedded)"
+        "--segmenter",
+        default="auto",
+        help="what answers clicks at first (default: auto, SAM where its weights lie ready, else embedded)",
     )
     parser.add_argument("--checkpoint", type=Path, default=None, help="its weights, instead of the download")
     parser.add_argument(
@@ -122,8 +175,8 @@ def main() -> None:
     )
     parser.add_argument(
         "--device",
-        default=None,
-        help="torch device, for example cuda (default: cpu; on a Hugging Face Space its GPU, if it has one)",
+        default="auto",
+        help="torch device, for example cuda (default: auto, a GPU that works, else cpu)",
     )
     parser.add_argument(
         "--low-memory",
@@ -133,15 +186,15 @@ def main() -> None:
     parser.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
     options = parser.parse_args()
-    device = _device(options.device)
     try:
-        models = _models(options.model, device, LoadOptions.low_memory() if options.low_memory else None)
-        segmenters = _segmenters(options.segmenter, options.checkpoint, device)
-        instruments = SharedInstruments(options.judge)
+        found = find_surroundings(vars(options), segmenters=list_segmenters())
+        found, models, segmenters, instruments = prepare(found, options.checkpoint)
     except (DreamMotionError, SegmentationError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
-    page = build_app(models, segmenters, load_examples(EXAMPLES_FOLDER), instruments)
-    page.queue(max_size=32, default_concurrency_limit=1)
+    for line in (found.describe(), *found.notices):
+        print(line, flush=True)  # noqa: T201
+    page = build_app(models, segmenters, load_examples(EXAMPLES_FOLDER), instruments, found)
+    page.queue(max_size=found.max_queue.value, default_concurrency_limit=1)
     page.launch(server_name=options.host, server_port=options.port, **launch_options())
 
 

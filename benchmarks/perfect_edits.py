@@ -17,9 +17,9 @@ from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
 from benchmarks.arguments import count_of
-from benchmarks.paper_tables.pairs import FIRST_CASE, NUM_PAIRS, world_pair
-from benchmarks.paper_tables.summary import Column, bootstrap_mean, estimate_text
-from benchmarks.toybox_quality.measures import rendered, shot_like
+from benchmarks.study.pairs import FIRST_CASE, NUM_PAIRS, world_pair
+from benchmarks.study.summary import Column, bootstrap_mean, estimate_text
+from benchmarks.toybox.judging import rendered, shot_like
 from benchmarks.world_cases import edit_case
 from dreammotion_core import ModelSpec, list_models
 from dreammotion_core.evaluation import ClipJudge, Instruments, Measurement, Metric, evaluate_edit, figure

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.segmentation.runs import measured
+from benchmarks.davis.runs import measured
 from dreammotion_core import read_video, write_video
 from dreammotion_core.media.limits import gather_frames
 from dreammotion_core.values import Video

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.arguments import count_of
-from benchmarks.paper_tables.pairs import FIRST_CASE
-from benchmarks.toybox_quality.measures import rendered
+from benchmarks.study.pairs import FIRST_CASE
+from benchmarks.toybox.judging import rendered
 from benchmarks.world_cases import edit_case
 from dreammotion_core import ModelSpec, list_models
 from dreammotion_core.evaluation import FlowTracker, PointTracks, grid_points, step_agreement

@@ -85,6 +85,15 @@ from .preflight import (
 )
 from .receipt import build_receipt as build_receipt, write_receipt as write_receipt
 from .spec import ModelSpec as ModelSpec
+from .surroundings import (
+    AUTOMATIC as AUTOMATIC,
+    Choice as Choice,
+    Machine as Machine,
+    Place as Place,
+    Surroundings as Surroundings,
+    best_first as best_first,
+    find_surroundings as find_surroundings,
+)
 from .values import (
     AudioTrack as AudioTrack,
     EditEvent as EditEvent,

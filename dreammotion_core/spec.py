@@ -43,6 +43,8 @@ class ModelSpec:
         memory_bytes: least GPU memory for an edit of `num_frames` frames at `resolution`, counted from the
             tensors in `gpu_precision`; 0 if unknown.
         low_memory_bytes: the same with `LoadOptions.low_memory`.
+        loaded_bytes: memory of the machine itself that the weights pass through, in `gpu_precision`; 0 if
+            unknown.
         gpu_precision: default precision on a GPU, that of the published weights.
         description: what it can and cannot do, in plain words.
         resolution: trained (height, width) in pixels; other shapes keep this area.
@@ -74,6 +76,7 @@ class ModelSpec:
     size_bytes: int = 0
     memory_bytes: int = 0
     low_memory_bytes: int = 0
+    loaded_bytes: int = 0
     gpu_precision: str = "bfloat16"
     size_multiple: int = 16
     frame_step: int = 1

@@ -1,9 +1,9 @@
 """The page in the browser: its components, what it keeps of each visitor, and what answers its events."""
 
 from web.components import CSS_FILES, Example, load_examples, page_theme
-from web.editor import HostedEditor, LazyEditor, runs_on
+from web.editor import HostedEditor, LazyEditor
 from web.events import connect_page
-from web.layout import page_parts
+from web.layout import notice_part, page_parts, place_line
 from web.models import Models
 from web.pickers import Segmenters
 from web.scoring import SharedInstruments
@@ -24,7 +24,8 @@ __all__ = [
     "Wiring",
     "connect_page",
     "load_examples",
+    "notice_part",
     "page_parts",
     "page_theme",
-    "runs_on",
+    "place_line",
 ]

@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dreammotion_core import (
@@ -108,15 +107,6 @@ _LEAST_SECONDS, _SECONDS_PER_GB = 0.002, 0.005
 """That a frame takes in a step: of any model, and for each GB that it needs."""
 _UNKNOWN_BYTES = 14_000_000_000
 """What ZeroScope needs: for models that say neither what they need nor how large they are."""
-
-
-def runs_on(device: str) -> bool:
-    """Whether torch computes on a device; a GPU whose driver is too old for it is there and does not."""
-    try:
-        return bool(torch.ones(1, device=device).add(1).item() == 2)
-    # A torch without CUDA asserts that it has it.
-    except (RuntimeError, AssertionError):
-        return False
 
 
 Lend = Callable[..., Callable[..., Any]]

@@ -7,13 +7,15 @@ The drawer of settings: each of an edit, as the first preset of the page sets it
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 from gradio.components import Component
 
-from dreammotion_core import EditConfig, ModelSpec, length_words, shortest_length
+from dreammotion_core import EditConfig, ModelSpec, Surroundings, length_words, shortest_length
 from web.components import (
     Example,
     board,
@@ -27,6 +29,27 @@ from web.components import (
 from web.form import FIRST_PRESET, FURTHEST_RIM, MOST_STEADY, Refinement, preset_choices
 from web.mask_exchange import MASK_FILE_TYPES, MASK_KINDS
 from web.runs import runs_html
+
+
+def notice_part(found: Surroundings) -> None:
+    """What was asked for and is not so, and who can change it; nothing where all is as asked."""
+    if not found.notices:
+        return
+    sentences = "".join(f"<p>{html.escape(notice)}</p>" for notice in found.notices)
+    if found.space:
+        settings = f"https://huggingface.co/spaces/{quote(found.space)}/settings"
+        sentences += (
+            f'<p>The owner changes this in its <a href="{settings}" target="_blank">settings</a>, '
+            "everybody else in a duplicate.</p>"
+        )
+    gr.HTML(f'<div class="dm-notices" role="status">{sentences}</div>', elem_id="place-notice")
+    if found.space:
+        gr.DuplicateButton("Duplicate this Space", size="sm", elem_id="duplicate", scale=0)
+
+
+def place_line(found: Surroundings) -> None:
+    """Where the page runs, what it runs, and who chose each."""
+    gr.HTML(f'<p class="dm-about">{html.escape(found.describe())}</p>', elem_id="place")
 
 
 def outline_drawer() -> dict[str, Component]:

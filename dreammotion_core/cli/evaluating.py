@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from dreammotion_core.cli.options import given_config, given_device
+from dreammotion_core.cli.options import given_config
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError, OutputError, PromptError
 from dreammotion_core.evaluation import (
@@ -98,7 +98,7 @@ def given_instruments(options: argparse.Namespace) -> Instruments:
     Raises:
         ModelLoadError: if one cannot be loaded.
     """
-    device = given_device(options)
+    device = options.device
     judge = None if options.judge == "none" else ClipJudge.from_pretrained(options.judge, device=device)
     tracker: PointTracker = FlowTracker()
     if options.cotracker is not None:

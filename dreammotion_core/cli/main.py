@@ -28,8 +28,8 @@ from dreammotion_core.cli.options import (
     build_parser,
     given_clip,
     given_config,
-    given_device,
     given_load_options,
+    settle_choices,
 )
 from dreammotion_core.cli.selecting import (
     SelectedObject,
@@ -158,6 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         check_places(options)
+        for note in settle_choices(options):
+            _say(f"Note: {note}")
         commands[options.command](options)
     except (DreamMotionError, SegmentationError) as error:
         _say(f"Error: {error}")
@@ -226,7 +228,6 @@ def _preflight(options: argparse.Namespace) -> None:
 
 
 def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
-    device, load_options = given_device(options), given_load_options(options)
     with tqdm(desc="download", unit="B", unit_scale=True, disable=None, leave=False) as bar:
         for progress in download_model(options.model):
             bar.total = progress.total_bytes
@@ -234,7 +235,9 @@ def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
     # Their bars for reading weights from the disk would hide the messages of this command.
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()
-    return DreamMotionPipeline.from_pretrained(options.model, options=load_options, device=device)
+    return DreamMotionPipeline.from_pretrained(
+        options.model, options=given_load_options(options), device=options.device
+    )
 
 
 def _segment(options: argparse.Namespace) -> None:

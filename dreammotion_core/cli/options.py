@@ -22,10 +22,12 @@ from dreammotion_core.config import CHOICES, PRESETS, EditConfig
 from dreammotion_core.evaluation.ablation import ABLATION, VARIANTS
 from dreammotion_core.evaluation.measuring import METRICS
 from dreammotion_core.media.video import read_clip, read_folder, read_video
-from dreammotion_core.models.placement import LoadOptions, checked_device
+from dreammotion_core.models.placement import LoadOptions
 from dreammotion_core.spec import ModelSpec
+from dreammotion_core.surroundings import COMMAND_LINE, SMALL_MODEL, SMALL_SEGMENTER, find_surroundings
 from dreammotion_core.values import Video
 from dreammotion_core.version import __version__
+from segmentation import list_segmenters
 
 _WHOLE: Mapping[str, Any] = {"type": int, "metavar": "N"}
 _REAL: Mapping[str, Any] = {"type": float, "metavar": "X"}
@@ -161,7 +163,10 @@ def add_model(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """The model, how it computes, and where."""
     model = parser.add_argument_group("model")
     model.add_argument(
-        "--model", default="toybox", metavar="NAME", help="name, hub id or folder (%(default)s)"
+        "--model",
+        default="auto",
+        metavar="NAME",
+        help="name, hub id or folder (%(default)s: what fits and lies ready, else toybox)",
     )
     model.add_argument(
         "--precision",
@@ -179,12 +184,19 @@ def add_model(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 
 def add_device(group: argparse._ArgumentGroup) -> None:
     """Where it computes."""
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (%(default)s)")
+    group.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1, ... (%(default)s: a GPU that works, else cpu)"
+    )
 
 
 def add_segmenter(group: argparse._ArgumentGroup) -> None:
     """The segmenter and its weights."""
-    group.add_argument("--segmenter", default="embedded", metavar="NAME", help="answers clicks (%(default)s)")
+    group.add_argument(
+        "--segmenter",
+        default="auto",
+        metavar="NAME",
+        help="answers clicks (%(default)s: SAM where its weights lie ready, else embedded)",
+    )
     group.add_argument("--checkpoint", metavar="PATH", type=Path, help="weights of the segmenter")
 
 
@@ -416,15 +428,35 @@ def given_load_options(options: argparse.Namespace) -> LoadOptions:
     return load(torch_dtype=dtype)
 
 
-def given_device(options: argparse.Namespace) -> str:
-    """The device asked for; ``auto`` prefers an accelerator.
+def settle_choices(options: argparse.Namespace) -> tuple[str, ...]:
+    """Put what the rule of `find_surroundings` chooses in the place of ``auto``.
+
+    Args:
+        options: of any command; changed in place.
+
+    Returns:
+        What the user should know: the choices that another machine would not make, and notices.
 
     Raises:
-        ConfigError: if there is no such device.
+        ConfigError: if a wish cannot be met.
+        ModelLoadError: if there is no such model.
     """
-    if options.device != "auto":
-        return str(checked_device(options.device))
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if "device" not in options:
+        return ()
+    found = find_surroundings(vars(options), segmenters=list_segmenters(), is_forgiving=False)
+    chosen = {"device": found.device, "model": found.model, "segmenter": found.segmenter}
+    for name, choice in chosen.items():
+        if name in options:
+            setattr(options, name, choice.value)
+    if "low_memory" in options:
+        options.low_memory = found.low_memory.value
+    usual = {"cpu", SMALL_MODEL, SMALL_SEGMENTER}
+    told = [
+        f"{name}: {choice}"
+        for name, choice in chosen.items()
+        if name in options and choice.by != COMMAND_LINE and choice.value not in usual
+    ]
+    return (*found.notices, *([", ".join(told)] if told else []))
 
 
 def given_clip(options: argparse.Namespace, model: ModelSpec | None = None) -> Video:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dreammotion_core.cli.options import given_device
 from dreammotion_core.errors import ConfigError, MaskError
 from dreammotion_core.media.mask_levels import MaskStream
 from dreammotion_core.media.masks import read_masks
@@ -168,7 +167,7 @@ def _segmenter(options: argparse.Namespace) -> Segmenter:
             for progress in download_weights(options.segmenter):
                 bar.total = progress.total_bytes
                 bar.update(progress.received_bytes - bar.n)
-    return load_segmenter(options.segmenter, checkpoint=options.checkpoint, device=given_device(options))
+    return load_segmenter(options.segmenter, checkpoint=options.checkpoint, device=options.device)
 
 
 def _notes(tracks: Tracks, project: Project, areas: tuple[int, ...]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""Measures of an edit: pure functions on frames, masks and tracks, and loaders of the models behind some.
+"""How good is an edit? Metrics of frames, masks and tracks, the models behind some, and the ablation board.
 
-`evaluate_edit` works out all that a clip allows, `MeasuredEdit` one measure after the other; each measure can
-also be called by itself.
+`evaluate_edit` computes every metric that a clip allows, `MeasuredEdit` one after the other. Each metric is
+also a function of its own.
 """
 
 from dreammotion_core.evaluation.judges import (

@@ -1,7 +1,4 @@
-"""The ablation board: one clip edited by several variants of the settings, same seed, measured alike.
-
-Settings to compare on one clip, seed and model: parts of the method switched off, and the baselines.
-"""
+"""Variants of the method side by side: parts switched off and baselines, on one clip, seed and model."""
 
 from __future__ import annotations
 
@@ -44,7 +41,7 @@ class Variant:
         return config.with_changes(**self.changes)
 
 
-# Named, so that a row of a table is what its label says whatever method the shared settings name.
+# The method is named, so that a variant is what its label says whatever the shared settings name.
 _OURS = {"method": "dreammotion"}
 _WITHOUT_SPATIAL = {"spatial_weight": 0.0}
 _WITHOUT_TEMPORAL = {"temporal_weight": 0.0}
@@ -66,14 +63,14 @@ VARIANTS: Mapping[str, Variant] = {variant.name: variant for variant in _KNOWN}
 """All variants by name. Baselines work on the whole frame, as they were published."""
 
 ABLATION = ("no-matching", "no-temporal", "no-spatial", "dreammotion", "no-mask")
-"""Of the ablation board: DDS only, with spatial, with temporal, with both, and both without a mask."""
+"""The default board: DDS only, with spatial matching, with temporal, with both, and both without a mask."""
 
 
 def known_variants(names: Iterable[str]) -> tuple[Variant, ...]:
-    """The variants of some names, in that order, each once.
+    """The variants of these names, in their order, each once.
 
     Raises:
-        ConfigError: if there is none of a name, or no name at all.
+        ConfigError: if a name is unknown, or there are no names.
     """
     wanted = list(dict.fromkeys(names))
     unknown = [name for name in wanted if name not in VARIANTS]
@@ -84,11 +81,11 @@ def known_variants(names: Iterable[str]) -> tuple[Variant, ...]:
 
 
 class EditSource(Protocol):
-    """What edits a clip: a `DreamMotionPipeline`, or who passes the work on to one."""
+    """Something that edits a clip: a `DreamMotionPipeline`, or one behind a queue."""
 
     @property
     def spec(self) -> ModelSpec:
-        """The model."""
+        """Facts about the model."""
         ...
 
     def stream(
@@ -100,7 +97,7 @@ class EditSource(Protocol):
         mask: NDArray[np.bool_] | None,
         config: EditConfig,
     ) -> Generator[EditEvent, None, None]:
-        """As `DreamMotionPipeline.stream`."""
+        """Events of an edit, as `DreamMotionPipeline.stream` yields them."""
         ...
 
 
@@ -109,9 +106,9 @@ class VariantResult:
     """A finished variant.
 
     Attributes:
-        variant: what was changed.
+        variant: its changes.
         output: the edit.
-        measurements: of it, on the mask that all variants share.
+        measurements: its figures, on the mask that all variants share.
     """
 
     variant: Variant
@@ -121,13 +118,13 @@ class VariantResult:
 
 @dataclass(frozen=True, eq=False)
 class VariantEvent:
-    """Something happened while a variant ran.
+    """An event of a variant's edit.
 
     Attributes:
-        variant: which.
-        index: 1-based number of it.
-        num_variants: in all.
-        event: of its edit; `Finished` never comes, a `VariantResult` does instead.
+        variant: the variant that runs.
+        index: its number, from 1.
+        num_variants: how many there are.
+        event: any but `Finished`, in whose place a `VariantResult` comes.
     """
 
     variant: Variant
@@ -148,18 +145,20 @@ def run_ablation(
     instruments: Instruments | None = None,
     names: Iterable[str] | None = None,
 ) -> Generator[VariantEvent | VariantResult, None, None]:
-    """Edit a clip by each variant in turn. Close the generator to stop after the current step.
+    """Edit a clip by each variant in turn, and evaluate each edit.
+
+    Close the generator to stop after the current step.
 
     Args:
-        pipe: edits the clip once for each variant; the measuring is done here.
+        pipe: edits the clip once for each variant.
         video: the source clip.
-        source_prompt: what it shows.
-        target_prompt: what it shall show.
-        mask: (F, H, W) or (H, W), the object; variants without a mask are measured against it too.
-        config: settings that all share, None for the model's usual ones; a seed is drawn once if it is to be.
+        source_prompt: describes the clip as it is.
+        target_prompt: describes it as it should be.
+        mask: (F, H, W) or (H, W), the object; variants without a mask are evaluated on it too.
+        config: settings that all variants share, None for the model's own; a seed of -1 is drawn once.
         variants: names from `VARIANTS`.
         instruments: for `evaluate_edit`.
-        names: of the measures wanted; None takes all.
+        names: metrics wanted; None takes all.
 
     Yields:
         Events as they come, and a `VariantResult` at the end of each variant.
@@ -183,7 +182,7 @@ def run_ablation(
                     output = event.output
                 else:
                     yield VariantEvent(variant, index, len(chosen), event)
-        # Only now, so that a device that is lent for the edit does not wait for it.
+        # After the edit is closed, so that a device lent for it does not wait for the metrics.
         if output is not None:
             measurements = evaluate_edit(
                 source,

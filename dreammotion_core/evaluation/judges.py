@@ -1,10 +1,6 @@
-"""Text-Align and Frame-Con: cosines of CLIP features of frames and prompts.
+"""Models that judge clips: CLIP for Text-Align and Frame-Con, and LPIPS for Frame-LPIPS.
 
-A figure means something only beside others by the same model, so every score carries the judge's name.
-
-What goes wrong while the weights of judge, tracker and backbone are read.
-
-Frame-LPIPS: how different each edited frame looks from its source frame.
+Figures are comparable only by the same model, so every judge has a name that goes with its figures.
 """
 
 from __future__ import annotations
@@ -25,6 +21,9 @@ from dreammotion_core.evaluation.pixels import check_frames, check_pair
 from dreammotion_core.models.catalog import ASSETS
 from dreammotion_core.values import Frames
 
+if TYPE_CHECKING:
+    from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
 LOAD_ERRORS = (
     OSError,
     EOFError,
@@ -35,15 +34,13 @@ LOAD_ERRORS = (
     TypeError,
     AttributeError,
 )
-"""What the libraries raise for files that are missing, cut off, of another kind (such as a saved web page) or
-of another model."""
-
-if TYPE_CHECKING:
-    from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+"""Errors of the libraries for weights that are missing, cut off, of another kind (such as a saved web page)
+or of another model."""
 
 EMBEDDED_JUDGE = "toybox-clip"
-"""Trained by this project on its cartoon world: it knows the captions of that world and nothing else."""
+"""The judge that comes with the project. It knows the captions of the cartoon world and nothing else."""
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json")
+"""Files that a judge's folder needs."""
 
 Features = NDArray[np.float32]
 """(N, D) unit vectors."""
@@ -54,9 +51,9 @@ class ClipJudge:
 
     Args:
         model: put into evaluation mode and frozen.
-        tokenizer: of its texts.
+        tokenizer: for its texts.
         processor: brings pictures to its size and normalisation.
-        name: by which its figures are labelled.
+        name: label of its figures.
     """
 
     def __init__(
@@ -74,13 +71,13 @@ class ClipJudge:
         Args:
             name_or_path: ``"toybox-clip"``, a folder, or ``owner/name@revision`` on the hub (the revision
                 keeps figures comparable), such as one of OpenAI's CLIP models.
-            device: where it computes.
+            device: torch name.
 
         Raises:
             ModelLoadError: if it is unknown, incomplete, damaged or unreachable.
         """
         source, revision = _find_judge(name_or_path)
-        # Imported here because it takes seconds, and only those who ask a judge should wait for it.
+        # Takes seconds to import, so only those who ask a judge wait for it.
         from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
         def load(part: Any, **options: Any) -> Any:
@@ -88,7 +85,7 @@ class ClipJudge:
 
         try:
             model, report = load(CLIPModel, dtype=torch.float32, output_loading_info=True)
-            # The library would go on with random numbers in their place.
+            # The library would fill them with random numbers.
             if missing := sorted(report["missing_keys"]):
                 raise ValueError(f"the weights lack {', '.join(missing[:3])}")
             return cls(
@@ -100,7 +97,7 @@ class ClipJudge:
         except (*LOAD_ERRORS, SafetensorError) as error:
             raise ModelLoadError(
                 f"the judge {name_or_path} cannot be loaded ({reason_of(error)}); its files may be "
-                "incomplete or damaged, or the network away: fetch them again, or use the embedded judge "
+                "incomplete or damaged, or the network down: fetch them again, or use the embedded judge "
                 "'toybox-clip'"
             ) from error
 
@@ -152,20 +149,20 @@ def frame_consistency(frames: Features) -> float:
 
 
 def judge_name(name_or_path: str) -> str:
-    """By which a judge's figures are labelled: its name on the hub, or that of its folder; loads nothing.
+    """The label of a judge's figures: its name on the hub, or that of its folder. Loads nothing.
 
     Args:
-        name_or_path: as `ClipJudge.from_pretrained` takes it.
+        name_or_path: as for `ClipJudge.from_pretrained`.
 
     Raises:
-        ModelLoadError: if there cannot be such a judge, or its folder is incomplete.
+        ModelLoadError: if there is no such judge, or its folder is incomplete.
     """
     source, revision = _find_judge(name_or_path)
     return name_or_path if revision else Path(source).resolve().name
 
 
 def _find_judge(name_or_path: str) -> tuple[str, str | None]:
-    """Where a judge is, and its revision on the hub; None for a folder."""
+    """The folder or hub id of a judge, and its revision on the hub (None for a folder)."""
     folder = ASSETS / EMBEDDED_JUDGE if name_or_path == EMBEDDED_JUDGE else Path(name_or_path)
     if folder.is_dir():
         if missing := [name for name in FILES if not (folder / name).is_file()]:
@@ -186,24 +183,24 @@ _WEIGHTS = {
     "squeeze": ("SqueezeNet1_1_Weights", 5),
     "vgg": ("VGG16_Weights", 528),
 }
-"""Of the backbones: their entry in torchvision, and their size in MB."""
+"""Backbone -> its entry in torchvision, and its size in MB."""
 SMALLEST_SIDE = 64
-"""In pixels; the backbones halve smaller frames to nothing."""
+"""Shortest side of a frame in pixels; the backbones halve smaller ones to nothing."""
 BATCH = 4
 """Pairs of frames compared at once."""
 
 
 class FrameLpips:
-    """LPIPS by torchmetrics, on a backbone that torchvision downloads or has downloaded.
+    """LPIPS by torchmetrics, on a backbone of torchvision.
 
     Args:
         backbone: ``"alex"`` (its authors' default), ``"squeeze"`` or ``"vgg"``; figures of different
-            backbones must not be compared.
+            backbones are not comparable.
         allow_download: fetch the backbone's weights if they are not on this machine.
-        device: where it computes.
+        device: torch name.
 
     Raises:
-        ModelLoadError: if the weights are not here and may not or cannot be downloaded.
+        ModelLoadError: if the weights are not on this machine and may not or cannot be downloaded.
     """
 
     def __init__(
@@ -219,7 +216,7 @@ class FrameLpips:
                 f"Frame-LPIPS needs the backbone {backbone!r} ({_WEIGHTS[backbone][1]} MB), which is not on "
                 f"this machine: let it be downloaded, or put {path.name} of torchvision into {path.parent}"
             )
-        # Imported here because it takes seconds, and only those who measure LPIPS should wait for it.
+        # Takes seconds to import, so only those who ask for LPIPS wait for it.
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
         try:
@@ -263,7 +260,7 @@ class FrameLpips:
 
 
 def backbone_path(backbone: Backbone) -> Path:
-    """Where torchvision keeps the weights of a backbone, whether they are there or not."""
+    """The file in which torchvision keeps the weights of a backbone, whether it exists or not."""
     import torchvision
 
     weights = getattr(torchvision.models, _WEIGHTS[backbone][0]).DEFAULT

@@ -1,21 +1,13 @@
-"""An edit being measured: each measure asked of clips, masks and instruments.
+"""Evaluate a finished edit by every metric that its clips and the instruments at hand allow.
 
-The measures known by name: what each says, and which way is better.
-
-One figure of an edit, and how it is written for people.
-
-What measures: the judge of CLIP scores, the tracker of motion, the backbone of LPIPS.
-
-A clip being measured: what several measures of it, or of several edits of it, share is worked out once.
-
-Measures a finished edit by everything that its clips and the instruments at hand allow.
+`METRICS` lists what can be asked, `evaluate_edit` asks all of it, `MeasuredEdit` one metric at a time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -32,8 +24,8 @@ from dreammotion_core.evaluation.judges import (
 )
 from dreammotion_core.evaluation.motion import (
     DEFAULT_GRID,
+    ClipFlow,
     FlowTracker,
-    Motion,
     Points,
     PointTracker,
     PointTracks,
@@ -55,18 +47,21 @@ from dreammotion_core.values import Frames, Mask
 
 Better = Literal["higher", "lower", "neither"]
 
+MOST_STARTS = 8
+"""At most so many frames, evenly spread, get points that optical flow follows from there."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """What a measure says.
+    """A question about an edit, and how to read its figure.
 
     Attributes:
         name: short stable name.
-        label: as a column heading.
-        question: what it answers, in plain words.
+        label: column heading.
+        question: in plain words.
         better: which way is better; ``"neither"`` where an edit is free to change it.
         scale: how to read the figure, in plain words.
-        digits: behind the point, for people.
+        digits: decimals shown to people.
     """
 
     name: str
@@ -78,7 +73,7 @@ class Metric:
 
     @property
     def arrow(self) -> str:
-        """Which way is better, as an arrow; empty where neither is."""
+        """Which way is better, as an arrow; empty for neither."""
         return {"higher": "↑", "lower": "↓", "neither": ""}[self.better]
 
 
@@ -181,14 +176,14 @@ _KNOWN = (
     ),
 )
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _KNOWN}
-"""All measures by name, in the order of a report."""
+"""All metrics by name, in the order of a report."""
 
 
 def known_metrics(names: Iterable[str] | None) -> tuple[Metric, ...]:
-    """The measures of some names, in the order of `METRICS`; all for None.
+    """The metrics of these names, in the order of `METRICS`; None takes all.
 
     Raises:
-        ConfigError: if there is no measure of a name.
+        ConfigError: if a name is unknown.
     """
     wanted = set(METRICS) if names is None else set(names)
     if unknown := sorted(wanted - set(METRICS)):
@@ -201,11 +196,11 @@ class Measurement:
     """One figure of an edit.
 
     Attributes:
-        metric: what it says.
-        value: of the edit; None where it could not be measured.
-        source_value: the same of the source by itself, where that tells how to read it.
+        metric: the question.
+        value: the answer; None where it could not be measured.
+        source_value: the figure of the source by itself, where that tells how to read the value.
         judge: the model or tracker behind it; empty for arithmetic on pixels. Figures of different judges
-            must not be compared.
+            are not comparable.
         note: why there is no value, and what to do about it.
     """
 
@@ -228,7 +223,7 @@ class Measurement:
 
 
 def figure(value: float | None, *, digits: int) -> str:
-    """A figure for people: so many digits behind the point, ``"∞"``, or ``"-"`` for None."""
+    """A figure for people with so many decimals; ``"∞"``, or ``"-"`` for None."""
     if value is None:
         return "-"
     return "∞" if math.isinf(value) else f"{value:.{digits}f}"
@@ -236,12 +231,12 @@ def figure(value: float | None, *, digits: int) -> str:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Instruments:
-    """What measures. Those that are missing leave their figures out, with a note.
+    """The models behind some metrics. Without one, its metrics have no value but a note.
 
     Attributes:
-        judge: of CLIP scores.
-        tracker: of motion.
-        lpips: of perceptual distance.
+        judge: for Text-Align and Frame-Con.
+        tracker: for motion fidelity.
+        lpips: for Frame-LPIPS.
     """
 
     judge: ClipJudge | None = None
@@ -250,13 +245,13 @@ class Instruments:
 
 
 class MeasuredClip:
-    """Keeps what measuring found out about a clip. Hand the same one to every edit of a source.
+    """A clip with what metrics have found out about it. Share one between all edits of a source.
 
     Args:
         frames: (F, H, W, 3) uint8 RGB.
 
     Raises:
-        VideoError: if it is no clip.
+        VideoError: if the frames are no clip.
     """
 
     def __init__(self, frames: Frames) -> None:
@@ -265,118 +260,128 @@ class MeasuredClip:
         self._judged: tuple[ClipJudge, Features] | None = None
 
     @cached_property
-    def motion(self) -> Motion:
-        """Its optical flow; the costliest thing to know, 16 bytes a pixel."""
-        return Motion.of(self.frames)
+    def flow(self) -> ClipFlow:
+        """The optical flow, the slowest thing to compute; 16 bytes a pixel."""
+        return ClipFlow.of(self.frames)
 
     def knows_features(self, judge: ClipJudge) -> bool:
         """Whether `features` costs nothing."""
         return self._judged is not None and self._judged[0] is judge
 
     def features(self, judge: ClipJudge) -> Features:
-        """(F, D) unit vectors of its frames; those of the latest judge are kept."""
+        """(F, D) unit vectors of the frames; those of the latest judge are kept."""
         if self._judged is None or self._judged[0] is not judge:
             self._judged = judge, judge.image_features(self.frames)
         return self._judged[1]
 
     def tracks(self, tracker: PointTracker, *, points: Points, start: int = 0) -> PointTracks:
-        """Tracks of (T, 2) points of one of its frames, from that frame on.
+        """Tracks of (T, 2) points of the frame `start`, from that frame on.
 
         Raises:
             VideoError: if there are fewer than two frames from there on.
         """
         check_frames(self.frames[start:], fewest=2)
         if isinstance(tracker, FlowTracker):
-            return tracker.along(self.motion.part(start, None), points=points)
+            return tracker.along(self.flow.part(start, None), points=points)
         return tracker(self.frames[start:], points=points)
 
     def part(self, first: int, end: int | None = None) -> MeasuredClip:
-        """The clip from one frame to before another, with what is known of it."""
+        """The clip from frame `first` to before `end`, with what is known of it."""
         part = MeasuredClip(self.frames[first:end])
-        if "motion" in vars(self):
-            part.motion = self.motion.part(first, end)
+        if "flow" in vars(self):
+            part.flow = self.flow.part(first, end)
         if self._judged is not None:
             judge, features = self._judged
             part._judged = judge, features[first:end]
         return part
 
 
-MOST_STARTS = 8
-"""Frames at the most, evenly spread, on which points are sown that optical flow follows."""
+Figure = tuple[float, float | None, str]
+"""Value of the edit, value of the source by itself, and judge, as in `Measurement`."""
 
 
-@dataclass(eq=False, kw_only=True)
 class MeasuredEdit:
-    """An edit being measured, one measure after the other; what several need is worked out once.
+    """An edit that is evaluated one metric after the other; what several metrics need is computed once.
 
-    Attributes:
-        source: the clip before. One that other edits share keeps what is known of it.
+    Args:
+        source: the clip before; share it between edits, so that it keeps what is known of it.
         edited: the clip after, of the same shape.
-        mask: (F, H, W) or (H, W) bool, what was selected; None where the whole frame was.
-        target_prompt: what the edit should show, for text alignment.
-        object_mask: where the object is in the source, if the selection left room round it; None takes
-            `mask`.
-        edited_mask: where the object is in the edit, for the overlap of outlines.
-        instruments: the models behind some measures; by default those that need no weights.
+        mask: (F, H, W) or (H, W) bool, the selection; None where the whole frame was edited.
+        target_prompt: for text alignment.
+        object_mask: the object in the source, if the selection left room round it; None takes `mask`.
+        edited_mask: the object in the edit, for the overlap of outlines.
+        instruments: None takes those that need no weights.
 
     Raises:
         InputError: if the clips or masks do not fit one another.
     """
 
-    source: MeasuredClip
-    edited: MeasuredClip
-    mask: Mask | None = None
-    target_prompt: str | None = None
-    object_mask: Mask | None = None
-    edited_mask: Mask | None = None
-    instruments: Instruments = field(default_factory=Instruments)
+    def __init__(
+        self,
+        *,
+        source: MeasuredClip,
+        edited: MeasuredClip,
+        mask: Mask | None = None,
+        target_prompt: str | None = None,
+        object_mask: Mask | None = None,
+        edited_mask: Mask | None = None,
+        instruments: Instruments | None = None,
+    ) -> None:
+        check_pair(source.frames, edited=edited.frames)
 
-    def __post_init__(self) -> None:
-        check_pair(self.source.frames, edited=self.edited.frames)
-        if self.object_mask is None:
-            self.object_mask = self.mask
-        for name in ("mask", "object_mask", "edited_mask"):
-            if (given := getattr(self, name)) is not None:
-                setattr(self, name, check_mask(given, frames=self.source.frames))
+        def checked(given: Mask | None) -> Mask | None:
+            return None if given is None else check_mask(given, frames=source.frames)
+
+        self.source, self.edited = source, edited
+        self.target_prompt = target_prompt
+        self.mask, self.edited_mask = checked(mask), checked(edited_mask)
+        self.object_mask = self.mask if object_mask is None else checked(object_mask)
+        self.instruments = instruments or Instruments()
+        self._tracks: dict[int, tuple[int, list[PointTracks]]] = {}
 
     def measure(self, name: str) -> Measurement:
-        """One of `METRICS`; without a value but with a note where clips or instruments do not allow it.
+        """The figure of one metric; without a value but with a note where clips or instruments forbid it.
 
         Raises:
-            ConfigError: if there is no measure of this name.
+            ConfigError: if the name is unknown.
         """
         (metric,) = known_metrics([name])
         try:
-            value, source_value, judge = MEASURES[name](self)
+            value, source_value, judge = _COMPUTE[name](self)
         except InputError as error:
             return Measurement(metric, None, note=str(error))
         return Measurement(metric, value, source_value, judge)
 
     def beginning(self, num_frames: int) -> MeasuredEdit:
-        """The first frames of it, with what is known of them; to try what a measure costs."""
-        masks = [
-            None if mask is None else mask[:num_frames]
-            for mask in (self.mask, self.object_mask, self.edited_mask)
-        ]
-        return replace(
-            self,
+        """The first frames of the edit, with what is known of them; to try what a metric costs."""
+
+        def cut(mask: Mask | None) -> Mask | None:
+            return None if mask is None else mask[:num_frames]
+
+        return MeasuredEdit(
             source=self.source.part(0, num_frames),
             edited=self.edited.part(0, num_frames),
-            mask=masks[0],
-            object_mask=masks[1],
-            edited_mask=masks[2],
+            mask=cut(self.mask),
+            target_prompt=self.target_prompt,
+            object_mask=cut(self.object_mask),
+            edited_mask=cut(self.edited_mask),
+            instruments=self.instruments,
         )
 
     @property
     def selected(self) -> Mask:
-        """The mask; the whole frame where there is none."""
+        """The mask, or the whole frame without one."""
         return np.ones(self.source.frames.shape[:3], bool) if self.mask is None else self.mask
 
     @property
     def judge(self) -> ClipJudge:
-        """The judge of CLIP scores; refused if there is none."""
+        """The judge of the instruments.
+
+        Raises:
+            MetricError: without one.
+        """
         if self.instruments.judge is None:
-            raise MetricError("no judge was given; give --judge, or load a ClipJudge")
+            raise MetricError("no judge was given; give one as `judge`")
         return self.instruments.judge
 
     def text_alignment(self) -> Figure:
@@ -384,18 +389,19 @@ class MeasuredEdit:
         if self.target_prompt is None or not self.target_prompt.strip():
             raise MetricError("no target prompt was given")
         text = self.judge.text_features([self.target_prompt])[0]
-        clips = (self.edited, self.source)
-        scores = [text_alignment(clip.features(self.judge), text=text) for clip in clips]
-        return scores[0], scores[1], self.judge.name
+        edited, source = (
+            text_alignment(clip.features(self.judge), text=text) for clip in (self.edited, self.source)
+        )
+        return edited, source, self.judge.name
 
     def frame_consistency(self) -> Figure:
         """Frame-Con."""
         check_frames(self.source.frames, fewest=2)
-        scores = [frame_consistency(clip.features(self.judge)) for clip in (self.edited, self.source)]
-        return scores[0], scores[1], self.judge.name
+        edited, source = (frame_consistency(clip.features(self.judge)) for clip in (self.edited, self.source))
+        return edited, source, self.judge.name
 
     def motion_fidelity(self) -> Figure:
-        """Of the object; of the frame without a mask."""
+        """Motion fidelity of the object, or of the whole frame without a mask."""
         if self.mask is None:
             return self.motion_fidelity_frame()
         appears = np.flatnonzero(self.mask.any(axis=(1, 2)))
@@ -405,25 +411,27 @@ class MeasuredEdit:
         starts = self._starts(appears[appears < len(self.mask) - 1])
         if not len(starts):
             raise MetricError("the object is on the last frame only, so there is no motion to compare")
-        return self._compared(starts, of_object=True)
+        return self._fidelity_from(starts, of_object=True)
 
     def motion_fidelity_frame(self) -> Figure:
-        """Of the whole frame."""
+        """Motion fidelity of the whole frame."""
         check_frames(self.source.frames, fewest=2)
-        return self._compared(self._starts(np.arange(len(self.source.frames) - 1)), of_object=False)
+        return self._fidelity_from(self._starts(np.arange(len(self.source.frames) - 1)), of_object=False)
 
     def _starts(self, frames: NDArray[np.int_]) -> NDArray[np.int_]:
-        """On which of some frames points are sown.
+        """The frames, among those given, on which points are sown.
 
-        Flow never finds a point again that it lost, so with it they are sown throughout, as Sundaram et al.
-        do in "Dense point trajectories by GPU-accelerated large displacement optical flow" (ECCV 2010).
+        Flow never finds a point again that it lost, so for it they are sown throughout the clip.
+
+        Source: Sundaram et al., Dense Point Trajectories by GPU-Accelerated Large Displacement Optical Flow
+        (ECCV 2010).
         """
         if not isinstance(self.instruments.tracker, FlowTracker):
             return frames[:1]
         places = np.linspace(0, len(frames) - 1, min(len(frames), MOST_STARTS)).astype(int)
         return np.asarray(frames[places])
 
-    def _compared(self, starts: NDArray[np.int_], *, of_object: bool) -> Figure:
+    def _fidelity_from(self, starts: NDArray[np.int_], *, of_object: bool) -> Figure:
         followed = [self._followed(int(start)) for start in starts]
         source, edited = (
             [
@@ -435,10 +443,10 @@ class MeasuredEdit:
         return motion_fidelity(source, edited=edited), None, self.instruments.tracker.name
 
     def _followed(self, start: int) -> tuple[int, list[PointTracks]]:
-        """Points sown on a frame, over all of it and then on the object, followed in the source and the edit.
+        """Points sown on a frame, first over all of it, then on the object; followed in source and edit.
 
         Returns:
-            How many are those over all of it, and the tracks.
+            The number of those over all of the frame, and the tracks in both clips.
         """
         if start not in self._tracks:
             size, tracker = self.source.frames.shape[1:3], self.instruments.tracker
@@ -451,15 +459,11 @@ class MeasuredEdit:
             self._tracks[start] = count, [c.tracks(tracker, points=points, start=start) for c in clips]
         return self._tracks[start]
 
-    @cached_property
-    def _tracks(self) -> dict[int, tuple[int, list[PointTracks]]]:
-        return {}
-
     def frame_lpips(self) -> Figure:
         """Frame-LPIPS."""
         lpips = self.instruments.lpips
         if lpips is None:
-            raise MetricError("no LPIPS backbone was given; give --lpips, or load a FrameLpips")
+            raise MetricError("no LPIPS backbone was given; give one as `lpips`")
         return lpips(self.source.frames, edited=self.edited.frames), None, lpips.name
 
     def background_difference(self) -> Figure:
@@ -471,23 +475,25 @@ class MeasuredEdit:
         return float(difference), None, ""
 
     def warping_error(self) -> Figure:
-        """Within the mask, in thousandths."""
+        """Warping error within the mask, in thousandths."""
         frames = self.source.frames
         check_frames(frames, fewest=2)
-        errors = [
-            warping_error(clip.frames, source=frames, mask=self.selected, motion=self.source.motion)
+        edited, source = (
+            1000 * warping_error(clip.frames, source=frames, mask=self.selected, flow=self.source.flow)
             for clip in (self.edited, self.source)
-        ]
-        return 1000 * errors[0], 1000 * errors[1], ""
+        )
+        return edited, source, ""
 
     def colour_jitter(self) -> Figure:
-        """Within the mask."""
+        """Colour jitter within the mask."""
         check_frames(self.source.frames, fewest=2)
-        jitter = [colour_jitter(clip.frames, mask=self.selected) for clip in (self.edited, self.source)]
-        return jitter[0], jitter[1], ""
+        edited, source = (
+            colour_jitter(clip.frames, mask=self.selected) for clip in (self.edited, self.source)
+        )
+        return edited, source, ""
 
     def mask_overlap(self) -> Figure:
-        """Of the object before and after."""
+        """Overlap of the object before and after."""
         if self.edited_mask is None or self.object_mask is None:
             raise MetricError("no masks of the object before and after were given; select it in the edit too")
         return region_similarity(self.edited_mask, truth=self.object_mask), None, ""
@@ -503,10 +509,7 @@ class MeasuredEdit:
         return self.mask
 
 
-Figure = tuple[float, float | None, str]
-"""Of the edit, of the source by itself, and by which judge."""
-
-MEASURES: Mapping[str, Callable[[MeasuredEdit], Figure]] = {
+_COMPUTE: Mapping[str, Callable[[MeasuredEdit], Figure]] = {
     "text_alignment": MeasuredEdit.text_alignment,
     "frame_consistency": MeasuredEdit.frame_consistency,
     "motion_fidelity": MeasuredEdit.motion_fidelity,
@@ -521,6 +524,7 @@ MEASURES: Mapping[str, Callable[[MeasuredEdit], Figure]] = {
     "colour_jitter": MeasuredEdit.colour_jitter,
     "mask_overlap": MeasuredEdit.mask_overlap,
 }
+"""What computes each of `METRICS`."""
 
 
 def evaluate_edit(
@@ -534,21 +538,21 @@ def evaluate_edit(
     names: Iterable[str] | None = None,
     instruments: Instruments | None = None,
 ) -> tuple[Measurement, ...]:
-    """Measure an edit. `MeasuredEdit.measure` does so one measure at a time.
+    """Evaluate an edit. `MeasuredEdit.measure` does so one metric at a time.
 
     Args:
         source: (F, H, W, 3) uint8 RGB, or a `MeasuredClip` of it that several edits share.
         edited: of the same shape.
-        mask: (F, H, W), what was selected; None where the whole frame was.
-        target_prompt: what the edit should show, for text alignment.
-        object_mask: (F, H, W), where the object is in the source, if the selection left room round it.
-        edited_mask: (F, H, W), where the object is in the edit, for the overlap of outlines.
-        names: of the measures wanted, from `METRICS`; None takes all.
-        instruments: the models behind some measures; None takes those that need no weights.
+        mask: (F, H, W) or (H, W) bool, the selection; None where the whole frame was edited.
+        target_prompt: for text alignment.
+        object_mask: the object in the source, if the selection left room round it; None takes `mask`.
+        edited_mask: the object in the edit, for the overlap of outlines.
+        names: metrics wanted, from `METRICS`; None takes all.
+        instruments: None takes those that need no weights.
 
     Returns:
-        One measurement for each name, in the order of `METRICS`; those that these clips or instruments do
-        not allow have no value but a note.
+        One measurement for each name, in the order of `METRICS`; those that these clips or instruments
+        forbid have no value but a note.
 
     Raises:
         InputError: if the clips or masks do not fit one another, or a name is unknown.
@@ -561,6 +565,6 @@ def evaluate_edit(
         target_prompt=target_prompt,
         object_mask=object_mask,
         edited_mask=edited_mask,
-        instruments=instruments or Instruments(),
+        instruments=instruments,
     )
     return tuple(edit.measure(metric.name) for metric in wanted)

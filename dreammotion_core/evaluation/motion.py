@@ -1,24 +1,7 @@
-"""Motion fidelity: does the edit move as the source does?
+"""How an edit moves beside its source: motion fidelity and warping error, the point trackers and the flow.
 
-Source: Yatim et al., Space-Time Diffusion Features for Zero-Shot Text-Driven Motion Transfer (CVPR 2024),
-section "motion fidelity": unordered tracks of both clips are compared by the direction of their steps,
-each track with the best partner in the other clip, both ways.
-
-Points followed through a clip: what a tracker gives, whichever it is.
-
-Dense optical flow between two frames, and where it can be believed.
-
-`segmentation.flow` has its own, because the two packages stand alone; this one works at a finer scale, as
-measures of small clips need, and judges visibility in both directions.
-
-The embedded tracker: chains of optical flow that end where flow there and back disagree.
-
-CoTracker as a tracker of points, for those who have installed it.
-
-Source: Karaev et al., CoTracker: It is Better to Track Together (ECCV 2024). Its code is not on PyPI; its
-weights are CC BY-NC 4.0.
-
-Warping error: does the edit flicker where the source only moves?
+`segmentation.vision` has an optical flow of its own, because it answers another question: it works quickly in
+grey on large frames, where this one compares three colour planes and judges visibility in both directions.
 """
 
 from __future__ import annotations
@@ -43,14 +26,39 @@ from dreammotion_core.values import Frames, Mask
 
 Points = NDArray[np.float64]
 """(T, 2) positions in pixels, x right then y down; whole numbers are centres of pixels."""
+Positions = NDArray[np.float32] | NDArray[np.float64]
+"""(..., 2) positions in pixels, x right then y down."""
+Flow = NDArray[np.float32]
+"""(H, W, 2) displacement in pixels, x right then y down."""
+FlowPair = tuple[Flow, Flow]
+"""Flow from a frame to the next, and back."""
 
 DEFAULT_GRID = 24
 """Points along the longer side of the grid: enough for toys of 30 pixels, and compared in a second."""
+STILL = 1 / 400
+"""Length of a step, as a share of the longer side of the frame, below which its direction counts for little:
+on points that stand still, a tracker measures its own noise."""
+
+WORKING_SIDE = 192
+"""Longer side in pixels to which smaller clips are enlarged: patches of 8 pixels must fit into small
+objects."""
+LARGEST_SIDE = 320
+"""Longer side in pixels to which larger clips are reduced."""
+WINDOW = 9
+"""Side in pixels of the square in which colours are compared to choose between the planes' flows."""
+FAR = 100
+"""Largest difference of colour, summed over the channels, that a pixel adds: one that is hidden later must
+not outweigh those round it."""
+
+COTRACKER_ADVICE = (
+    "install it with: pip install git+https://github.com/facebookresearch/co-tracker, fetch "
+    "scaled_offline.pth of facebook/cotracker3 from the hub and pass its path"
+)
 
 
 @dataclass(frozen=True, eq=False)
 class PointTracks:
-    """Where T points are on each of F frames.
+    """Positions of T points on each of F frames.
 
     Attributes:
         positions: (F, T, 2) in pixels, x right then y down.
@@ -77,13 +85,175 @@ class PointTracks:
         return PointTracks(self.positions[:, first:end], self.visible[:, first:end], self.size)
 
 
-class PointTracker(Protocol):
-    """Follows points from the first frame of a clip on."""
+def motion_fidelity(
+    source: PointTracks | Sequence[PointTracks],
+    *,
+    edited: PointTracks | Sequence[PointTracks],
+    dmt: bool = False,
+) -> float:
+    """Mean agreement of each track, of both clips, with the track of the other clip that moves most alike.
 
-    name: str
+    Two steps agree by the cosine of the angle between (dx, dy, s), with s = `STILL` of the longer side. For
+    steps far longer than s this is the cosine of their directions, as in the paper. Two that stand still
+    agree fully, and nothing is divided by zero (the device of the angular error of optical flow, Barron et
+    al. 1994). A pair of tracks agrees by the mean over the steps on which the track in question is visible;
+    steps on which its partner is not visible count as 0. The mean over tracks weighs each by its number of
+    visible steps; where all points are seen throughout, that is the plain mean of the paper.
 
-    def __call__(self, frames: Frames, *, points: Points) -> PointTracks:
-        """Tracks of (T, 2) points of the first frame through (F, H, W, 3) frames."""
+    Source: Yatim et al., Space-Time Diffusion Features for Zero-Shot Text-Driven Motion Transfer (CVPR
+    2024), section "motion fidelity".
+
+    Args:
+        source: tracks of the source; or several sets of them, begun on different frames, each to be
+            compared with its counterpart.
+        edited: tracks of the edit, as many sets of as many frames; the points need not be the same.
+        dmt: compute what the authors' published script computes, for comparison with its figures: one
+            direction only (for each edited track the best source track), visibility ignored, no epsilon (a
+            single zero step makes the result NaN), and the identity subtracted to keep a track from
+            matching its own index (so that identical clips may score below 1). Takes one set.
+
+    Returns:
+        A number in [-1, 1]; exactly 1 for identical tracks (unless `dmt`).
+
+    Raises:
+        MetricError: if lengths or numbers of sets differ, there is one frame only, or no track survives.
+    """
+    ours, theirs = ([of] if isinstance(of, PointTracks) else of for of in (source, edited))
+    if len(ours) != len(theirs) or (dmt and len(ours) != 1):
+        raise MetricError(
+            f"{len(ours)} and {len(theirs)} sets of tracks cannot be compared; pass as many of "
+            "the edit as of the source, and with dmt one of each"
+        )
+    for one, other in zip(ours, theirs, strict=True):
+        _check_comparable(one, other, needs_equal_counts=dmt)
+    if dmt:
+        return _published_fidelity(ours[0].positions, theirs[0].positions)
+    compared = [_best_agreements(one, other) for one, other in zip(ours, theirs, strict=True)]
+    return float(np.mean([_weighted_mean(half) for half in zip(*compared, strict=True)]))
+
+
+def step_agreement(
+    steps: NDArray[np.float64], *, other_steps: NDArray[np.float64], longer_side: int
+) -> NDArray[np.float64]:
+    """Agreement of steps from a frame to the next: the cosine between (dx, dy, s), see `motion_fidelity`.
+
+    Args:
+        steps: (..., 2) displacements in pixels.
+        other_steps: (..., 2) others, of a shape that broadcasts with it.
+        longer_side: of the frame in pixels; s is the share `STILL` of it.
+
+    Returns:
+        (...) in [-1, 1]; exactly 1 for equal steps.
+    """
+    still = STILL * longer_side
+
+    def dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + still * still)
+
+    # In this form equal steps give exactly 1: the root of a square is exact.
+    cosine = dot(steps, other_steps) / np.sqrt(dot(steps, steps) * dot(other_steps, other_steps))
+    return np.minimum(cosine, 1.0)
+
+
+Half = tuple[NDArray[np.float64], NDArray[np.int_]]
+"""(T,) agreements of one clip's tracks with their best partners, and (T,) steps on which they are seen."""
+
+
+def _best_agreements(source: PointTracks, edited: PointTracks) -> tuple[Half, Half]:
+    """The agreements of the source's tracks, and of the edit's."""
+    steps, seen = _visible_steps(source)
+    edited_steps, edited_seen = _visible_steps(edited)
+    agreement = np.zeros((steps.shape[1], edited_steps.shape[1]))
+    for one, other, visible, edited_visible in zip(steps, edited_steps, seen, edited_seen, strict=True):
+        alike = step_agreement(one[:, None], other_steps=other[None], longer_side=max(source.size))
+        agreement += alike * (visible[:, None] & edited_visible)
+
+    def half(agreement: NDArray[np.float64], count: NDArray[np.int_]) -> Half:
+        has_partners = agreement.shape[1] > 0
+        return (agreement / count[:, None]).max(axis=1) if has_partners else np.zeros(len(count)), count
+
+    return half(agreement, seen.sum(axis=0)), half(agreement.T, edited_seen.sum(axis=0))
+
+
+def _weighted_mean(halves: Sequence[Half]) -> float:
+    """Mean over the tracks of all sets, each weighed by its visible steps."""
+    best, count = (np.concatenate(parts) for parts in zip(*halves, strict=True))
+    if not len(best):
+        raise MetricError(
+            "no point could be followed over two frames, so there is no motion to compare; "
+            "the clip may be flat or change too fast, or the mask too small"
+        )
+    return float((best * count).sum() / count.sum())
+
+
+def _check_comparable(source: PointTracks, edited: PointTracks, *, needs_equal_counts: bool) -> None:
+    frames, edited_frames = len(source.positions), len(edited.positions)
+    if frames != edited_frames or frames < 2:
+        raise MetricError(
+            f"the tracks run over {frames} and {edited_frames} frames; "
+            "motion is compared over the same number of frames, at least 2"
+        )
+    counts = source.positions.shape[1], edited.positions.shape[1]
+    if needs_equal_counts and counts[0] != counts[1]:
+        raise MetricError(f"the published score needs as many tracks in both clips, not {counts}")
+
+
+def _visible_steps(tracks: PointTracks) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(F - 1, T, 2) displacements and (F - 1, T) whether both ends are seen, of tracks ever followed."""
+    there = tracks.visible & np.isfinite(tracks.positions).all(axis=-1)
+    steps = np.diff(np.where(there[..., None], tracks.positions, 0.0), axis=0)
+    seen = there[:-1] & there[1:]
+    survives = seen.any(axis=0)
+    return steps[:, survives], seen[:, survives]
+
+
+def _published_fidelity(source: NDArray[np.float64], edited: NDArray[np.float64]) -> float:
+    with np.errstate(invalid="ignore"):
+        units = [
+            steps / np.linalg.norm(steps, axis=-1, keepdims=True)
+            for steps in (np.diff(edited, axis=0), np.diff(source, axis=0))
+        ]
+    similarity = np.einsum("tnc,tmc->nm", *units) / (len(source) - 1)
+    return float((similarity - np.eye(len(similarity))).max(axis=1).mean())
+
+
+def warping_error(
+    edited: Frames, *, source: Frames, mask: Mask | None = None, flow: ClipFlow | None = None
+) -> float:
+    """Mean squared difference between each frame and the next one warped back onto it.
+
+    Flow and visibility are those of the source, so that an edit cannot hide its flicker in its own flow.
+
+    Args:
+        edited: (F, H, W, 3) uint8 RGB, at least two frames; the source itself gives the error that flow
+            and noise leave anyway.
+        source: (F, H, W, 3) uint8 RGB.
+        mask: (F, H, W), where to look; None looks everywhere.
+        flow: of the source, if it is known already.
+
+    Returns:
+        A number >= 0, of RGB in [0, 1]; 0 where nothing flickers.
+
+    Raises:
+        VideoError: if the clips do not fit one another.
+        MetricError: if no pixel can be followed from one frame to the next.
+
+    Source: Lai et al., Learning Blind Video Temporal Consistency (ECCV 2018), section 4.
+    """
+    check_pair(source, edited=edited, fewest=2)
+    where = np.ones(source.shape[:3], bool) if mask is None else check_mask(mask, frames=source)
+    flow = ClipFlow.of(source) if flow is None else flow
+    pixels = pixel_grid(source.shape[1:3])
+    colours = edited.astype(np.float32) / 255
+    errors = []
+    for index, ((there, _), believed) in enumerate(zip(flow.pairs, flow.followed, strict=True)):
+        followed = believed & where[index]
+        if followed.any():
+            warped = sample(colours[index + 1], points=pixels + there)
+            errors.append(((colours[index] - warped) ** 2).sum(axis=-1)[followed].mean())
+    if not errors:
+        raise MetricError("no pixel can be followed from one frame to the next, so nothing can be compared")
+    return float(np.mean(errors))
 
 
 def grid_points(size: tuple[int, int], *, mask: NDArray[np.bool_] | None, grid_size: int) -> Points:
@@ -92,15 +262,15 @@ def grid_points(size: tuple[int, int], *, mask: NDArray[np.bool_] | None, grid_s
     Args:
         size: (H, W) of the frame in pixels.
         mask: (H, W) where the object is; the grid spans the box round it and its points outside the
-            object are left out. Where that leaves none, as of a line of one pixel, up to `grid_size` of the
+            object are left out. Where that leaves none, as on a line of one pixel, up to `grid_size` of the
             object's own pixels are taken instead, evenly spread. None takes the whole frame.
-        grid_size: points along the longer side, at least 1; never more than one a pixel.
+        grid_size: points along the longer side, at least 1; at most one a pixel.
 
     Returns:
         (T, 2) positions.
 
     Raises:
-        MetricError: if the object is nowhere.
+        MetricError: if the mask is empty.
     """
     rows, columns = np.arange(size[0]), np.arange(size[1])
     if mask is not None:
@@ -123,174 +293,138 @@ def grid_points(size: tuple[int, int], *, mask: NDArray[np.bool_] | None, grid_s
     return points.astype(np.float64)
 
 
-STILL = 1 / 400
-"""Length of a step, as a share of the longer side of the frame, below which its direction counts for little:
-what is measured of points that stand still is the noise of the tracker."""
+class PointTracker(Protocol):
+    """Follows points from the first frame of a clip on."""
+
+    name: str
+
+    def __call__(self, frames: Frames, *, points: Points) -> PointTracks:
+        """Tracks of (T, 2) points of the first frame through (F, H, W, 3) frames."""
 
 
-def motion_fidelity(
-    source: PointTracks | Sequence[PointTracks],
-    *,
-    edited: PointTracks | Sequence[PointTracks],
-    dmt: bool = False,
-) -> float:
-    """Mean over all tracks, of both clips, of how well the best track of the other clip moves along.
+class FlowTracker:
+    """The embedded tracker: follows points by DIS optical flow from frame to frame; needs no weights.
 
-    Two steps agree by the cosine of the angle between (dx, dy, s), with s = `STILL` of the longer side:
-    for steps far longer than s this is the cosine of their directions as in the paper; two that stand still
-    agree fully, and there is no division by zero (the same device as in the angular error of optical flow,
-    Barron et al. 1994). A pair of tracks agrees by the mean over the steps on which the track in question
-    is visible; steps on which its partner is not count as 0. A track counts by the number of its visible
-    steps: where all points are seen throughout, as the paper has it, that is the plain mean.
+    A point that is hidden, leaves the frame or does not return by the flow back is not seen again.
+    """
+
+    name = "RGB DIS flow"
+
+    def __call__(self, frames: Frames, *, points: Points) -> PointTracks:
+        """Tracks of (T, 2) points of the first frame.
+
+        Raises:
+            VideoError: if the frames are no clip, or fewer than two.
+        """
+        check_frames(frames, fewest=2)
+        return self.along(ClipFlow.of(frames), points=points)
+
+    def along(self, flow: ClipFlow, *, points: Points) -> PointTracks:
+        """The same by a flow that is known already, of two frames at least."""
+        positions, visible = [points], [np.ones(len(points), bool)]
+        for there, back in flow.pairs:
+            stays = visible[-1] & is_consistent(there, back=back, points=positions[-1])
+            positions.append(positions[-1] + sample(there, points=positions[-1]))
+            visible.append(stays)
+        height, width = flow.pairs[0][0].shape[:2]
+        return PointTracks(np.stack(positions), np.stack(visible), (height, width))
+
+
+class CoTracker:
+    """Follows points with a CoTracker predictor, for those who have installed it.
+
+    Source: Karaev et al., CoTracker: It is Better to Track Together (ECCV 2024). Its code is not on PyPI;
+    its weights are CC BY-NC 4.0.
 
     Args:
-        source: tracks of the source; or several sets of them, begun on different frames, each to be
-            compared with its counterpart.
-        edited: tracks of the edit, as many sets of as many frames; the points need not be the same.
-        dmt: compute what the authors' published script computes instead: one direction only (for each
-            edited track the best source track), visibility ignored, no epsilon (a single zero step makes
-            the result NaN), and a track is kept from matching its own index by subtracting the identity
-            (so that even identical clips may score below 1). For comparison with its figures only; takes
-            one set.
-
-    Returns:
-        A number in [-1, 1]; exactly 1 for identical tracks (unless `dmt`).
-
-    Raises:
-        MetricError: if lengths or numbers of sets differ, there is one frame only, or no track survives.
+        predictor: called as ``predictor(video, queries=queries)`` with a (1, F, 3, H, W) float clip in
+            [0, 255] and (1, T, 3) queries (frame, x, y), it gives (1, F, T, 2) positions in pixels and
+            (1, F, T) visibility.
+        device: torch name.
     """
-    sets = _sets(source), _sets(edited)
-    if len(sets[0]) != len(sets[1]) or (dmt and len(sets[0]) != 1):
-        raise MetricError(
-            f"{len(sets[0])} and {len(sets[1])} sets of tracks cannot be compared; pass as many of "
-            "the edit as of the source, and with dmt one of each"
+
+    name = "CoTracker"
+
+    def __init__(self, predictor: Any, *, device: str | torch.device = "cpu") -> None:
+        self.predictor, self.device = predictor, device
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, *, device: str | torch.device = "cpu") -> CoTracker:
+        """Load the offline model, version 3.
+
+        Raises:
+            ModelLoadError: if CoTracker is not installed, or the file cannot be loaded.
+        """
+        if find_spec("cotracker") is None:
+            raise ModelLoadError(f"CoTracker is not installed; {COTRACKER_ADVICE}")
+        if not Path(path).is_file():
+            raise ModelLoadError(f"there is no file {path}; {COTRACKER_ADVICE}")
+        from cotracker.predictor import CoTrackerPredictor
+
+        try:
+            predictor = CoTrackerPredictor(checkpoint=str(path), offline=True, v2=False, window_len=60)
+        except LOAD_ERRORS as error:
+            raise ModelLoadError(
+                f"{path} cannot be loaded as CoTracker 3 ({reason_of(error)}); {COTRACKER_ADVICE}"
+            ) from error
+        return cls(predictor.to(device), device=device)
+
+    @torch.inference_mode()
+    def __call__(self, frames: Frames, *, points: Points) -> PointTracks:
+        """Tracks of (T, 2) points of the first frame.
+
+        Raises:
+            VideoError: if the frames are no clip, or fewer than two.
+        """
+        check_frames(frames, fewest=2)
+        video = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)[None].float().to(self.device)
+        queries = torch.from_numpy(np.pad(points, ((0, 0), (1, 0))))[None].float().to(self.device)
+        positions, visible = self.predictor(video, queries=queries)
+        return PointTracks(
+            positions[0].double().cpu().numpy(), visible[0].bool().cpu().numpy(), frames.shape[1:3]
         )
-    for one, other in zip(*sets, strict=True):
-        _check(one, other, needs_equal_counts=dmt)
-    if dmt:
-        return _as_published(sets[0][0].positions, sets[1][0].positions)
-    compared = [_best_agreements(one, other) for one, other in zip(*sets, strict=True)]
-    return float(np.mean([_weighted_mean(half) for half in zip(*compared, strict=True)]))
 
 
-def step_agreement(
-    steps: NDArray[np.float64], *, other_steps: NDArray[np.float64], longer_side: int
-) -> NDArray[np.float64]:
-    """How well steps from a frame to the next agree: the cosine between (dx, dy, s), see `motion_fidelity`.
+@dataclass(frozen=True, eq=False)
+class ClipFlow:
+    """The optical flow of a clip, which several metrics share.
 
-    Args:
-        steps: (..., 2) displacements in pixels.
-        other_steps: (..., 2) others, of a shape that goes with it.
-        longer_side: of the frame in pixels, of which s is the share `STILL`.
-
-    Returns:
-        (...) in [-1, 1]; exactly 1 for equal steps.
+    Attributes:
+        pairs: F - 1 pairs of flow, between each frame and the next.
     """
-    still = STILL * longer_side
 
-    def dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + still * still)
+    pairs: Sequence[FlowPair]
 
-    # In this form equal steps give exactly 1: the root of a square is exact.
-    cosine = dot(steps, other_steps) / np.sqrt(dot(steps, steps) * dot(other_steps, other_steps))
-    return np.minimum(cosine, 1.0)
+    @classmethod
+    def of(cls, frames: Frames) -> ClipFlow:
+        """The flow of (F, H, W, 3) uint8 RGB frames."""
+        return cls(consecutive_flows(frames))
 
-
-Half = tuple[NDArray[np.float64], NDArray[np.int_]]
-"""(T,) agreements of tracks with their best partners, and (T,) steps on which they are seen."""
-
-
-def _sets(tracks: PointTracks | Sequence[PointTracks]) -> Sequence[PointTracks]:
-    return [tracks] if isinstance(tracks, PointTracks) else tracks
-
-
-def _best_agreements(source: PointTracks, edited: PointTracks) -> tuple[Half, Half]:
-    """Of the tracks of the source, and of those of the edit."""
-    steps, seen = _steps(source)
-    edited_steps, edited_seen = _steps(edited)
-    agreement = np.zeros((steps.shape[1], edited_steps.shape[1]))
-    for one, other, visible, edited_visible in zip(steps, edited_steps, seen, edited_seen, strict=True):
-        alike = step_agreement(one[:, None], other_steps=other[None], longer_side=max(source.size))
-        agreement += alike * (visible[:, None] & edited_visible)
-    return _half(agreement, seen.sum(axis=0)), _half(agreement.T, edited_seen.sum(axis=0))
-
-
-def _half(agreement: NDArray[np.float64], count: NDArray[np.int_]) -> Half:
-    partners = agreement.shape[1]
-    return (agreement / count[:, None]).max(axis=1) if partners else np.zeros(len(count)), count
-
-
-def _weighted_mean(halves: Sequence[Half]) -> float:
-    """Over the tracks of all sets."""
-    best, count = (np.concatenate(parts) for parts in zip(*halves, strict=True))
-    if not len(best):
-        raise MetricError(
-            "no point could be followed over two frames, so there is no motion to compare; "
-            "the clip may be flat or change too fast, or the mask too small"
-        )
-    return float((best * count).sum() / count.sum())
-
-
-def _check(source: PointTracks, edited: PointTracks, *, needs_equal_counts: bool) -> None:
-    frames, edited_frames = len(source.positions), len(edited.positions)
-    if frames != edited_frames or frames < 2:
-        raise MetricError(
-            f"the tracks run over {frames} and {edited_frames} frames; "
-            "motion is compared over the same number of frames, at least 2"
-        )
-    counts = source.positions.shape[1], edited.positions.shape[1]
-    if needs_equal_counts and counts[0] != counts[1]:
-        raise MetricError(f"the published score needs as many tracks in both clips, not {counts}")
-
-
-def _steps(tracks: PointTracks) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """(F - 1, T, 2) displacements and (F - 1, T) whether both ends are seen, of tracks ever followed."""
-    there = tracks.visible & np.isfinite(tracks.positions).all(axis=-1)
-    steps = np.diff(np.where(there[..., None], tracks.positions, 0.0), axis=0)
-    seen = there[:-1] & there[1:]
-    survives = seen.any(axis=0)
-    return steps[:, survives], seen[:, survives]
-
-
-def _as_published(source: NDArray[np.float64], edited: NDArray[np.float64]) -> float:
-    with np.errstate(invalid="ignore"):
-        units = [
-            steps / np.linalg.norm(steps, axis=-1, keepdims=True)
-            for steps in (np.diff(edited, axis=0), np.diff(source, axis=0))
+    @cached_property
+    def followed(self) -> list[NDArray[np.bool_]]:
+        """(H, W) for each pair: the pixels whose flow there and back agree."""
+        return [
+            is_consistent(there, back=back, points=pixel_grid(there.shape[:2])) for there, back in self.pairs
         ]
-    similarity = np.einsum("tnc,tmc->nm", *units) / (len(source) - 1)
-    return float((similarity - np.eye(len(similarity))).max(axis=1).mean())
 
-
-Flow = NDArray[np.float32]
-"""(H, W, 2) displacement in pixels, x right then y down."""
-Positions = NDArray[np.float32] | NDArray[np.float64]
-"""(..., 2) places in pixels, x right then y down."""
-FlowPair = tuple[Flow, Flow]
-"""Between a frame and the next: there, and back."""
-
-WORKING_SIDE = 192
-"""Smaller clips are enlarged to this longer side first: patches of 8 pixels must fit into small objects."""
-LARGEST_SIDE = 320
-"""Larger ones are reduced to it."""
-WINDOW = 9
-"""Side of the square, in pixels, in which colours are compared to tell which plane's flow is right."""
-FAR = 100
-"""A difference of colour, summed over the channels, beyond which a pixel is just wrong: one that is hidden
-later must not outweigh those round it."""
+    def part(self, first: int, end: int | None) -> ClipFlow:
+        """The flow of the frames from `first` to before `end`."""
+        return ClipFlow(self.pairs[first : None if end is None else end - 1])
 
 
 def consecutive_flows(frames: Frames) -> list[FlowPair]:
     """Flow there and back between each frame and the next, F - 1 pairs of (F, H, W, 3) frames.
 
-    The flow is worked out in the red, the green and the blue plane, since an object may stand out in one of
+    The flow is computed in the red, the green and the blue plane, since an object may stand out in one of
     them only. Each pixel takes it from a plane in which it returns to where it was, if there is one, and
     among those from the one that leads to the likest colours.
 
     Source: Kroeger et al., Fast Optical Flow using Dense Inverse Search (ECCV 2016), by OpenCV; the choice
     between the planes is ours.
     """
-    working, estimator, size = [_working_frame(frame) for frame in frames], _estimator(), frames.shape[1:3]
+    # Present since OpenCV 4, absent from its type stubs.
+    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
+    working, size = [_working_frame(frame) for frame in frames], frames.shape[1:3]
     planes = [cv2.split(frame) for frame in working]
     pairs = []
     for now, after in pairwise(range(len(frames))):
@@ -300,42 +434,15 @@ def consecutive_flows(frames: Frames) -> list[FlowPair]:
         )
         pairs.append(
             (
-                _sized(_likeliest(there, back=back, frame=working[now], towards=working[after]), size),
-                _sized(_likeliest(back, back=there, frame=working[after], towards=working[now]), size),
+                _resized_flow(_likeliest(there, back=back, frame=working[now], towards=working[after]), size),
+                _resized_flow(_likeliest(back, back=there, frame=working[after], towards=working[now]), size),
             )
         )
     return pairs
 
 
-@dataclass(frozen=True, eq=False)
-class Motion:
-    """How a clip moves: what several measures of it share.
-
-    Attributes:
-        flows: F - 1 pairs, of each frame and the next.
-    """
-
-    flows: Sequence[FlowPair]
-
-    @classmethod
-    def of(cls, frames: Frames) -> Motion:
-        """The motion of (F, H, W, 3) uint8 RGB frames."""
-        return cls(consecutive_flows(frames))
-
-    @cached_property
-    def followed(self) -> list[NDArray[np.bool_]]:
-        """(H, W) for each pair: where the flow there and back can be believed."""
-        return [
-            is_consistent(there, back=back, points=pixel_grid(there.shape[:2])) for there, back in self.flows
-        ]
-
-    def part(self, first: int, end: int | None) -> Motion:
-        """The motion of the frames from `first` to before `end`."""
-        return Motion(self.flows[first : None if end is None else end - 1])
-
-
 def _working_frame(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A frame as flow is worked out on it."""
+    """The frame at the size at which flow is computed."""
     height, width = frame.shape[:2]
     side = max(height, width)
     scale = min(max(side, WORKING_SIDE), LARGEST_SIDE) / side
@@ -345,15 +452,10 @@ def _working_frame(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return frame
 
 
-def _estimator() -> Any:
-    # Present since OpenCV 4, absent from its type stubs.
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
-
-
 def _likeliest(
     flows: Sequence[Flow], *, back: Sequence[Flow], frame: NDArray[np.uint8], towards: NDArray[np.uint8]
 ) -> Flow:
-    """For each pixel of a frame one of several flows towards another, each with the flow back."""
+    """The best of several flows towards another frame, each with the flow back, for each pixel."""
     points = pixel_grid(frame.shape[:2])
     # `FAR` is the largest difference of colours, so a flow that does not return comes after all that do.
     costs = [
@@ -368,7 +470,7 @@ def _likeliest(
 def _colour_difference(
     frame: NDArray[np.uint8], towards: NDArray[np.uint8], *, flow: Flow, points: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """(H, W), how much the colours round each pixel differ from those that the flow leads to."""
+    """(H, W) difference between the colours round each pixel and those that the flow leads to."""
     x, y = cv2.split(points + flow)
     led_to = cv2.remap(towards, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     red, green, blue = cv2.split(cv2.absdiff(frame, led_to).astype(np.float32))
@@ -376,8 +478,8 @@ def _colour_difference(
     return np.asarray(cv2.blur(np.minimum(difference, FAR), (WINDOW, WINDOW)), np.float32)
 
 
-def _sized(flow: Flow, size: tuple[int, ...]) -> Flow:
-    """A flow in pixels of a frame of `size`, (H, W)."""
+def _resized_flow(flow: Flow, size: tuple[int, ...]) -> Flow:
+    """The flow in pixels of a frame of `size`, (H, W)."""
     height, width = flow.shape[:2]
     if (height, width) == size:
         return flow
@@ -420,142 +522,17 @@ def is_consistent(there: Flow, *, back: Flow, points: Positions) -> NDArray[np.b
     Source: Sundaram et al., Dense Point Trajectories by GPU-Accelerated Large Displacement Optical Flow
     (ECCV 2010), equation 5: |w + w'|^2 < 0.01 (|w|^2 + |w'|^2) + 0.5.
     """
+
+    def squared_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        # Many times faster than a sum along so short an axis.
+        return np.asarray(np.einsum("...c,...c->...", vectors, vectors))
+
     forward = sample(there, points=points)
     landed = points + forward
     backward = sample(back, points=landed)
-    error = _squared_length(forward + backward)
-    length = _squared_length(forward) + _squared_length(backward)
+    error = squared_length(forward + backward)
+    length = squared_length(forward) + squared_length(backward)
     limit = np.array(there.shape[1::-1]) - 1
     x, y = landed[..., 0], landed[..., 1]
     inside = (x >= 0) & (x <= limit[0]) & (y >= 0) & (y <= limit[1])
     return np.asarray((error < 0.01 * length + 0.5) & inside)
-
-
-def _squared_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    # Many times faster than a sum along so short an axis.
-    return np.asarray(np.einsum("...c,...c->...", vectors, vectors))
-
-
-class FlowTracker:
-    """Follows points by DIS optical flow from frame to frame; needs no weights.
-
-    A point that is hidden, leaves the frame or fails the check there and back is not seen again.
-    """
-
-    name = "RGB DIS flow"
-
-    def __call__(self, frames: Frames, *, points: Points) -> PointTracks:
-        """Tracks of (T, 2) points of the first frame.
-
-        Raises:
-            VideoError: if the clip has fewer than two frames, or is no clip.
-        """
-        check_frames(frames, fewest=2)
-        return self.along(Motion.of(frames), points=points)
-
-    def along(self, motion: Motion, *, points: Points) -> PointTracks:
-        """The same where the motion of the clip is known already, of two frames at least."""
-        positions, visible = [points], [np.ones(len(points), bool)]
-        for there, back in motion.flows:
-            stays = visible[-1] & is_consistent(there, back=back, points=positions[-1])
-            positions.append(positions[-1] + sample(there, points=positions[-1]))
-            visible.append(stays)
-        height, width = motion.flows[0][0].shape[:2]
-        return PointTracks(np.stack(positions), np.stack(visible), (height, width))
-
-
-ADVICE = (
-    "install it with: pip install git+https://github.com/facebookresearch/co-tracker, fetch "
-    "scaled_offline.pth of facebook/cotracker3 from the hub and pass its path"
-)
-
-
-class CoTracker:
-    """Follows points with a CoTracker predictor.
-
-    Args:
-        predictor: called as ``predictor(video, queries=queries)`` with a (1, F, 3, H, W) float clip in
-            [0, 255] and (1, T, 3) queries (frame, x, y), it gives (1, F, T, 2) positions in pixels and
-            (1, F, T) visibility.
-        device: where it computes.
-    """
-
-    name = "CoTracker"
-
-    def __init__(self, predictor: Any, *, device: str | torch.device = "cpu") -> None:
-        self.predictor, self.device = predictor, device
-
-    @classmethod
-    def from_checkpoint(cls, path: str | Path, *, device: str | torch.device = "cpu") -> CoTracker:
-        """Load the offline model, version 3.
-
-        Raises:
-            ModelLoadError: if CoTracker is not installed, or the file cannot be loaded.
-        """
-        if find_spec("cotracker") is None:
-            raise ModelLoadError(f"CoTracker is not installed; {ADVICE}")
-        if not Path(path).is_file():
-            raise ModelLoadError(f"there is no file {path}; {ADVICE}")
-        from cotracker.predictor import CoTrackerPredictor
-
-        try:
-            predictor = CoTrackerPredictor(checkpoint=str(path), offline=True, v2=False, window_len=60)
-        except LOAD_ERRORS as error:
-            raise ModelLoadError(
-                f"{path} cannot be loaded as CoTracker 3 ({reason_of(error)}); {ADVICE}"
-            ) from error
-        return cls(predictor.to(device), device=device)
-
-    @torch.inference_mode()
-    def __call__(self, frames: Frames, *, points: Points) -> PointTracks:
-        """Tracks of (T, 2) points of the first frame.
-
-        Raises:
-            VideoError: if the clip has fewer than two frames, or is no clip.
-        """
-        check_frames(frames, fewest=2)
-        video = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)[None].float().to(self.device)
-        queries = torch.from_numpy(np.pad(points, ((0, 0), (1, 0))))[None].float().to(self.device)
-        positions, visible = self.predictor(video, queries=queries)
-        return PointTracks(
-            positions[0].double().cpu().numpy(), visible[0].bool().cpu().numpy(), frames.shape[1:3]
-        )
-
-
-def warping_error(
-    edited: Frames, *, source: Frames, mask: Mask | None = None, motion: Motion | None = None
-) -> float:
-    """Mean squared difference between each frame and the next one warped back onto it.
-
-    Flow and visibility are those of the source, so that an edit cannot hide its flicker in its own flow.
-
-    Args:
-        edited: (F, H, W, 3) uint8 RGB, at least two frames; the source itself gives the error that flow
-            and noise leave anyway.
-        source: (F, H, W, 3) uint8 RGB.
-        mask: (F, H, W), where to look; None looks everywhere.
-        motion: of the source, if it is known already.
-
-    Returns:
-        A number >= 0, of RGB in [0, 1]; 0 where nothing flickers.
-
-    Raises:
-        VideoError: if the clips do not fit one another.
-        MetricError: if no pixel can be followed from one frame to the next.
-
-    Source: Lai et al., Learning Blind Video Temporal Consistency (ECCV 2018), section 4.
-    """
-    check_pair(source, edited=edited, fewest=2)
-    where = np.ones(source.shape[:3], bool) if mask is None else check_mask(mask, frames=source)
-    motion = Motion.of(source) if motion is None else motion
-    pixels = pixel_grid(source.shape[1:3])
-    colours = edited.astype(np.float32) / 255
-    errors = []
-    for index, ((there, _), believed) in enumerate(zip(motion.flows, motion.followed, strict=True)):
-        followed = believed & where[index]
-        if followed.any():
-            warped = sample(colours[index + 1], points=pixels + there)
-            errors.append(((colours[index] - warped) ** 2).sum(axis=-1)[followed].mean())
-    if not errors:
-        raise MetricError("no pixel can be followed from one frame to the next, so nothing can be compared")
-    return float(np.mean(errors))

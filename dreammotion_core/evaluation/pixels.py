@@ -1,12 +1,6 @@
-"""What every measure asks of its clips, so that each of them says the same of bad input.
+"""Metrics that read pixels and masks alone: background, flicker of colour, SSIM, PSNR and outlines.
 
-Proof that an edit left everything outside its mask as it was.
-
-Colour jitter: how much the object flickers as a whole.
-
-SSIM and PSNR of an edit against its source, within a region: how much was kept, where.
-
-How alike two masks are: of a segmenter and the truth, or of an object before and after an edit.
+The checks of clips and masks that every metric shares come first.
 """
 
 from __future__ import annotations
@@ -23,16 +17,15 @@ from dreammotion_core.errors import MaskError, MetricError, VideoError
 from dreammotion_core.finishing import max_difference_outside, structural_similarity
 from dreammotion_core.values import Frames, Mask, check_mask_shape
 
+WINDOW = 1.5
+"""Standard deviation of SSIM's Gaussian neighbourhood in pixels, as its authors chose it."""
+
 
 def check_frames(frames: Frames, *, fewest: int = 1) -> None:
-    """Refuse what is no clip.
-
-    Args:
-        frames: should be (F, H, W, 3) uint8 RGB.
-        fewest: frames that the measure needs.
+    """Refuse anything but a clip of at least `fewest` frames.
 
     Raises:
-        VideoError: for another shape or type (floats may hide NaN), or too few frames.
+        VideoError: unless the frames are (F, H, W, 3) uint8 RGB (floats may hide NaN) and enough.
     """
     shape, dtype = np.shape(frames), getattr(frames, "dtype", type(frames))
     if len(shape) != 4 or shape[-1] != 3 or dtype != np.uint8 or 0 in shape:
@@ -41,19 +34,14 @@ def check_frames(frames: Frames, *, fewest: int = 1) -> None:
             "pass a non-empty (frames, height, width, 3) uint8 RGB array"
         )
     if shape[0] < fewest:
-        raise VideoError(f"the clip has {shape[0]} frames; this measure needs at least {fewest}")
+        raise VideoError(f"the clip has {shape[0]} frames; this metric needs at least {fewest}")
 
 
 def check_pair(source: Frames, *, edited: Frames, fewest: int = 1) -> None:
     """Refuse two clips that cannot be compared frame by frame.
 
-    Args:
-        source: (F, H, W, 3) uint8 RGB.
-        edited: of the same shape.
-        fewest: frames that the measure needs.
-
     Raises:
-        VideoError: if one is no clip, or length or size differ.
+        VideoError: if one is not a clip of at least `fewest` frames, or length or size differ.
     """
     check_frames(source, fewest=fewest)
     check_frames(edited, fewest=fewest)
@@ -65,14 +53,10 @@ def check_pair(source: Frames, *, edited: Frames, fewest: int = 1) -> None:
 
 
 def check_mask(mask: NDArray[np.generic], *, frames: Frames) -> Mask:
-    """The mask as yes and no for every frame of its clip.
-
-    Args:
-        mask: (F, H, W) or (H, W) bool.
-        frames: (F, H, W, 3), its clip.
+    """The mask of a clip as (F, H, W) bool, from one of (F, H, W) or (H, W).
 
     Raises:
-        MaskError: if it is not bool, or does not fit.
+        MaskError: if it is not bool, or does not fit the (F, H, W, 3) frames.
     """
     mask = np.asarray(mask)
     check_mask_shape(mask.shape, num_frames=len(frames), size=frames.shape[1:3])
@@ -83,14 +67,14 @@ def check_mask(mask: NDArray[np.generic], *, frames: Frames) -> Mask:
 
 @dataclass(frozen=True)
 class BackgroundProof:
-    """What is outside the mask, before and after.
+    """The pixels outside the mask, before and after an edit.
 
     Attributes:
         num_pixels: pixels outside the mask, over all frames.
         num_changed: how many of them differ in any colour.
         max_difference: largest absolute difference in 8-bit levels; None when nothing lies outside.
-        source_sha256: of the source's bytes outside the mask, frame by frame, row by row, RGB.
-        edited_sha256: likewise of the edit's; equal exactly if nothing changed.
+        source_sha256: digest of the source's bytes outside the mask, frame by frame, row by row, RGB.
+        edited_sha256: the same of the edit; equal exactly if nothing changed.
     """
 
     num_pixels: int
@@ -129,20 +113,18 @@ def background_proof(source: Frames, *, edited: Frames, mask: Mask) -> Backgroun
 
 
 def colour_jitter(frames: Frames, *, mask: Mask) -> float:
-    """How far the mean colour inside the mask moves from frame to frame, on average, in CIELAB units.
+    """Mean distance in CIELAB between the mean colours inside the mask of consecutive frames, >= 0.
 
-    About 1 is the least that an eye notices side by side. Not from a paper: the plainest form of the
-    complaint that an edited object flickers. Compare it with the source's own, which has the light's changes.
+    A difference of about 1 is the least that an eye notices side by side. The metric is from no paper: it is
+    the plainest form of the complaint that an edited object flickers. Compare it with the source's own
+    figure, which holds the changes of the light.
 
     Args:
         frames: (F, H, W, 3) uint8 RGB.
-        mask: (F, H, W); frames in which it is empty are passed over.
-
-    Returns:
-        A number >= 0.
+        mask: (F, H, W); frames in which it is empty are skipped.
 
     Raises:
-        InputError: if the mask does not fit, or is not empty on fewer than two frames.
+        InputError: if the mask does not fit, or selects something on fewer than two frames.
     """
     check_frames(frames)
     means = [
@@ -153,10 +135,6 @@ def colour_jitter(frames: Frames, *, mask: Mask) -> float:
     if len(means) < 2:
         raise MetricError(f"the mask selects something on {len(means)} frames; flicker shows on two or more")
     return float(np.linalg.norm(np.diff(means, axis=0), axis=-1).mean())
-
-
-WINDOW = 1.5
-"""Standard deviation of SSIM's Gaussian neighbourhood in pixels, as its authors chose it."""
 
 
 def psnr(source: Frames, *, edited: Frames, region: Mask) -> float:
@@ -170,7 +148,7 @@ def psnr(source: Frames, *, edited: Frames, region: Mask) -> float:
     Raises:
         InputError: if the clips or the region do not fit, or the region is empty.
     """
-    inside = _checked(source, edited, region)
+    inside = _checked_region(source, edited, region)
     squares = sum(
         cv2.norm(a, b, cv2.NORM_L2SQR, where.view(np.uint8))
         for a, b, where in zip(source, edited, inside, strict=True)
@@ -192,14 +170,14 @@ def ssim(source: Frames, *, edited: Frames, region: Mask) -> float:
 
     Source: Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity (2004).
     """
-    inside = _checked(source, edited, region)
-    # What changed beyond the region would reach over its rim, by the neighbourhoods.
+    inside = _checked_region(source, edited, region)
+    # A change outside the region would reach over its rim, through the neighbourhoods.
     within = np.where(inside[..., None], edited, source)
     kept = [structural_similarity(a, other=b, window=WINDOW) for a, b in zip(source, within, strict=True)]
     return float(np.stack(kept)[inside].mean(dtype=np.float64))
 
 
-def _checked(source: Frames, edited: Frames, region: Mask) -> Mask:
+def _checked_region(source: Frames, edited: Frames, region: Mask) -> Mask:
     check_pair(source, edited=edited)
     inside = check_mask(region, frames=source)
     if not inside.any():
@@ -208,7 +186,7 @@ def _checked(source: Frames, edited: Frames, region: Mask) -> Mask:
 
 
 def region_similarity(mask: NDArray[np.bool_], *, truth: NDArray[np.bool_]) -> float:
-    """Intersection over union, in [0, 1]; 1 where both are empty.
+    """Intersection over union of two masks, in [0, 1]; 1 where both are empty.
 
     Args:
         mask: bool, (H, W), or (F, H, W) for a clip as a whole.

@@ -1,433 +1,562 @@
-"""Decoding the frames of a clip that are asked for, and no more than it takes to get them.
+"""Untrusted clips, decoded on FFmpeg's clock: which picture is shown when, in which colours, with what sound.
 
-Opening untrusted clips, and measuring when each of their frames is shown.
-
-Nothing here decodes a picture. Frame counts and rates are measured from the packets, because a
-header may say anything.
-
-From a decoded picture of any format to upright 8-bit RGB with square pixels.
+`examine` goes through the packets of a file once and decodes its first picture. `Reading` then decodes a
+range, from a key picture that is checked to lie before it. FFmpeg's filters do the rest: ``fps`` puts the
+pictures on a constant grid, ``scale`` converts their colours, ``aresample`` keeps the sound in step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import stat
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, groupby
+from math import ceil
 from pathlib import Path
-from typing import cast
+from typing import Any, TypeVar
 
 import av
 import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.layout import AudioLayout
+from av.audio.stream import AudioStream
+from av.codec.context import CodecContext
 from av.container import InputContainer
-from av.sidedata.sidedata import SideDataContainer, Type
+from av.filter import Graph
+from av.format import Flags
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import Colorspace, ColorTrc
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from dreammotion_core.errors import VideoError
-from dreammotion_core.media.limits import gather_frames
-from dreammotion_core.values import Frames, Notice
-
-MIN_FPS, MAX_FPS = 0.1, 240.0
-MAX_SPAN_SECONDS = 24 * 3600
-ASSUMED_FPS = 24.0
+from dreammotion_core.media.colours import FrameConverter, filtered, linked, picture_graph
+from dreammotion_core.media.limits import MAX_FPS, MAX_SIDE, MIN_FPS, check_size
+from dreammotion_core.values import AudioTrack, Notice
 
 # Files that hold their own data. Playlists, image sequences and devices could reach beyond the file.
 CONTAINER_FORMATS = (
-    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "ogg"),
-    *("flv", "asf", "gif", "apng", "png_pipe", "jpeg_pipe", "h264", "hevc", "wav", "mp3"),
+    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "ogg", "flv"),
+    *("asf", "gif", "apng", "png_pipe", "jpeg_pipe", "h264", "hevc", "m4v", "mpegvideo", "mjpeg", "ivf"),
+    *("obu", "dv", "mxf", "nut", "rm", "wtv", "wav", "mp3", "srt", "ass", "webvtt"),
 )
-# Their decoded frames come in display order but carry no trustworthy presentation times.
-_WITHOUT_DISPLAY_TIMES = frozenset({"avi", "h264", "hevc", "png_pipe", "jpeg_pipe"})
+# They keep no times of display: pictures are shown in the order in which they are decoded.
+_WITHOUT_DISPLAY_TIMES = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu"})
+_TIMES_MAY_JUMP: Any = Flags.ts_discont.value
+_HAS_NO_TIMES: Any = Flags.no_timestamps.value
+_JUMP_BACK, _JUMP_AHEAD = Fraction(1, 10), 10
+"""Seconds by which a clock that is set anew steps back or ahead; FFmpeg's own figures."""
 
+MAX_SPAN_SECONDS = 24 * 3600
+MAX_AUDIO_SECONDS = 20 * 60
+_USUAL_RATES = (
+    *(
+        Fraction(rate)
+        for rate in (1, 2, 4, 5, 6, 8, 10, 12, 15, 18, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120)
+    ),
+    *(Fraction(1000 * rate, 1001) for rate in (15, 24, 30, 60, 120)),
+    *(Fraction(25, 2), Fraction(144), Fraction(240)),
+)
+_MOST_LOST = 0.01
+"""Share of the pictures of an uneven recording that a constant rate may leave out."""
 
-@dataclass(frozen=True, eq=False)
-class Timeline:
-    """When the frames of a clip are shown, as measured from its packets.
+_DECODERS_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+_UNDECODABLE_SOUND = Notice("audio_dropped", "The sound was left out: it cannot be decoded.")
 
-    Attributes:
-        ticks: (F,) presentation times in units of ``tick``, not decreasing.
-        tick: seconds a tick.
-        fps: frames a second; of a variable clip the most common rate.
-        is_variable: whether the intervals between frames differ.
-        has_display_times: whether decoded frames carry these times; else they are counted.
-        is_assumed: whether the file states no time at all and `ASSUMED_FPS` is used.
-    """
-
-    ticks: NDArray[np.int64]
-    tick: Fraction
-    fps: float
-    is_variable: bool = False
-    has_display_times: bool = True
-    is_assumed: bool = False
-
-    def __len__(self) -> int:
-        return len(self.ticks)
-
-    @property
-    def duration(self) -> float:
-        """Seconds from the first frame's start to the last frame's end."""
-        return float((self.ticks[-1] - self.ticks[0]) * self.tick) + 1 / self.fps
-
-    def sampled_at(self, fps: float) -> NDArray[np.int64]:
-        """Which frame is on screen at every 1/``fps`` seconds.
-
-        Returns:
-            (n,) indices of frames, not decreasing.
-        """
-        count = max(1, int(np.ceil(self.duration * fps - 1e-6)))
-        # One tick of slack: containers round presentation times to whole ticks.
-        wanted = np.arange(count) / (fps * float(self.tick)) + 1
-        return np.searchsorted(self.ticks - self.ticks[0], wanted, side="right") - 1
+AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
 
 
 @contextmanager
-def opened_clip(path: Path) -> Iterator[InputContainer]:
-    """Open a local file that nobody vouches for, and translate what goes wrong while reading it.
+def opened_clip(path: Path) -> Iterator[OpenClip]:
+    """Open an untrusted local file.
 
     Raises:
-        VideoError: if it is missing, empty, not a video container, or damaged.
+        VideoError: if it is missing, unreadable, empty, not a file, or holds no video that can be decoded.
     """
-    if not path.is_file():
-        raise VideoError(f"there is no file {path}; pass the path of a video file")
-    if path.stat().st_size == 0:
-        raise VideoError(f"{path.name} is empty; pass a video file")
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            path.open("rb").close()
+    except FileNotFoundError as error:
+        raise VideoError(f"there is no file {path}; pass the path of a video file") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise VideoError(f"{path} cannot be opened ({reason}); check its name and its permissions") from error
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+        raise VideoError(f"{path} is {kind}; pass the path of a video file")
+    if status.st_size == 0:
+        raise VideoError(f"{path.name} is empty (0 bytes); pass a video file")
     limits = {"format_whitelist": ",".join(CONTAINER_FORMATS), "protocol_whitelist": "file"}
     try:
-        container = av.open(str(path.resolve()), container_options=limits)
+        container = av.open(str(path.resolve()), container_options=limits, metadata_errors="replace")
     except (av.FFmpegError, ValueError) as error:
         raise VideoError(
             f"{path.name} cannot be read as a video; "
             "it is damaged, cut off, or of another kind: pass an MP4, MOV, WebM, MKV, AVI or GIF file"
         ) from error
     with container:
-        try:
-            yield container
-        except av.FFmpegError as error:
-            raise damaged(path) from error
+        yield OpenClip(container, path)
+
+
+class OpenClip:
+    """An open file, and one way through its packets.
+
+    Attributes:
+        container: from PyAV.
+        video, audio: the streams that players play; no audio where none can be decoded.
+        is_counted: whether the n-th picture on screen takes the n-th time of the packets.
+        end: seconds on the clock up to which packets came so far.
+        num_jumps: how often the clock was set anew so far.
+        num_failures: packets that could not be decoded so far.
+    """
+
+    def __init__(self, container: InputContainer, path: Path) -> None:
+        self.container = container
+        self.video: Any = _picture_stream(container, path)
+        self.audio = _best([s for s in container.streams.audio if s.codec_context is not None])
+        self.is_counted = (
+            container.format.name in _WITHOUT_DISPLAY_TIMES and self.video.codec_context.has_b_frames
+        )
+        self.end = Fraction(0)
+        self.num_jumps = self.num_failures = 0
+
+    def packets(self) -> Iterator[Packet[Any]]:
+        """The packets of both streams. Where the clock is set anew, as between joined segments, it goes on.
+
+        FFmpeg's program has the same rule; its libraries leave it to those who use them.
+        """
+        may_jump = bool(self.container.format.flags & _TIMES_MAY_JUMP)
+        shift = Fraction(0)
+        last: dict[int, tuple[Fraction, Fraction]] = {}
+        packets = self.container.demux([s for s in (self.video, self.audio) if s is not None])
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError:
+                return
+            if packet is None:
+                return
+            tick = packet.time_base
+            if packet.dts is not None:
+                time = packet.dts * tick + shift
+                before, following = last.get(packet.stream_index, (time, time))
+                if time < before - _JUMP_BACK or (may_jump and time > following + _JUMP_AHEAD):
+                    shift, time = shift + following - time, following
+                    self.num_jumps += 1
+                following = time + (packet.duration or 0) * tick
+                last[packet.stream_index] = time, following
+                self.end = max(self.end, following)
+            if shift:
+                ticks = round(shift / tick)
+                packet.pts = None if packet.pts is None else packet.pts + ticks
+                packet.dts = None if packet.dts is None else packet.dts + ticks
+            # An empty packet repeats a picture. The last packet of a file that is cut off is a piece of one;
+            # in a stream the same mark only says that something was lost nearby.
+            if packet.size and (may_jump or not packet.is_corrupt):
+                yield packet
+
+    def frames(self, stream: Any, packets: Iterable[Packet[Any]] | None = None) -> Iterator[Any]:
+        """Decode one of the streams.
+
+        Args:
+            stream: `video` or `audio`.
+            packets: from `packets`; None takes all.
+
+        Returns:
+            The frames in the order in which they are shown, each with its time in ticks of the stream. What
+            cannot be decoded is left out.
+        """
+        decoder = _picture_decoder(stream) if stream is self.video else stream.codec_context
+        order: deque[int | None] = deque()
+        time, duration = 0, 0
+        packets = self.packets() if packets is None else packets
+        for packet in chain((packet for packet in packets if packet.stream_index == stream.index), [None]):
+            if packet is not None:
+                order.append(packet.dts)
+            try:
+                decoded = decoder.decode(packet)
+            except (av.FFmpegError, ValueError):
+                self.num_failures += 1
+                continue
+            for frame in decoded:
+                stated = frame.dts if frame.pts is None else frame.pts
+                if self.is_counted and stream is self.video:
+                    stated = order.popleft()
+                frame.pts = time + duration if stated is None else stated
+                time, duration = frame.pts, frame.duration or duration
+                frame.time_base = stream.time_base
+                yield frame
+
+
+def _best(streams: Sequence[AnyStream]) -> AnyStream | None:
+    """The stream that players choose: made for everybody, marked as default, the largest, the first."""
+
+    def rank(stream: AnyStream) -> tuple[bool, bool, int]:
+        special = Disposition.hearing_impaired | Disposition.visual_impaired
+        codec: Any = stream.codec_context
+        size = codec.channels if isinstance(stream, AudioStream) else codec.width * codec.height
+        return not stream.disposition & special, bool(stream.disposition & Disposition.default), size
+
+    return max(streams, key=rank, default=None)
+
+
+def _picture_stream(container: InputContainer, path: Path) -> VideoStream:
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    streams = [stream for stream in container.streams.video if not stream.disposition & covers]
+    known = [stream for stream in streams if stream.codec_context is not None]
+    best = _best([stream for stream in known if stream.codec_context.width] or known)
+    if best is not None:
+        return best
+    if streams:
+        raise VideoError(f"{path.name} is coded in an unknown way; convert it, for example to H.264")
+    kinds = {"audio": "sound", "video": "a cover picture", "subtitle": "subtitles"}
+    held = sorted({kinds.get(stream.type, "data") for stream in container.streams}) or ["nothing"]
+    raise VideoError(f"{path.name} has no video stream, only {' and '.join(held)}; pass a file with pictures")
+
+
+def _picture_decoder(stream: VideoStream) -> Any:
+    """A decoder that refuses gigantic pictures before it allocates them, and keeps transparency."""
+    codec: Any = stream.codec_context
+    if codec.width and codec.height:
+        check_size(codec.width, codec.height)
+    if codec.name in _DECODERS_WITH_ALPHA and stream.metadata.get("alpha_mode") == "1":
+        codec = CodecContext.create(_DECODERS_WITH_ALPHA[codec.name], "r")
+    codec.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE)}
+    codec.thread_type = "AUTO"
+    return codec
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """What a clip is, measured from its content.
+
+    Attributes:
+        path: of the file.
+        begin: seconds on the file's clock at which the first picture is shown.
+        rate: frames a second; of an uneven clip one at which next to none of its pictures is lost.
+        slots: (n,) int64, rising; the frames at this rate with a picture of their own. Others repeat one.
+        num_pictures: pictures in the file; more than slots where two fall on one frame.
+        num_frames: at this rate, up to the end of the last picture.
+        num_undecodable: pictures before the first that can be decoded.
+        lost: (m,) int64, the frames beside which the file is said to lack data.
+        can_seek: whether reading may begin in the middle.
+        first: its first picture.
+        pixel_aspect: width of a pixel divided by its height.
+        has_sound: whether it has sound that can be decoded.
+        notices: what reading leaves out, whatever the range.
+        end_notices: what is missing behind the last picture.
+    """
+
+    path: Path
+    begin: Fraction
+    rate: Fraction
+    slots: NDArray[np.int64]
+    num_pictures: int
+    num_frames: int
+    num_undecodable: int
+    lost: NDArray[np.int64]
+    can_seek: bool
+    first: VideoFrame
+    pixel_aspect: float
+    has_sound: bool
+    notices: tuple[Notice, ...]
+    end_notices: tuple[Notice, ...]
+
+    @property
+    def is_even(self) -> bool:
+        """Whether every frame has a picture of its own, and every picture a frame."""
+        return self.num_frames == len(self.slots) == self.num_pictures
+
+    def frames_at(self, rate: Fraction) -> int:
+        """The number of frames at a rate: as many as begin before the end of the last picture."""
+        return max(1, ceil(self.num_frames / self.rate * rate))
 
 
 def damaged(path: Path) -> VideoError:
-    """The error for a file whose content breaks off or cannot be decoded."""
+    """The error for a file of which nothing can be decoded."""
     return VideoError(
-        f"{path.name} is damaged or cut off: part of its content cannot be decoded; "
+        f"{path.name} is damaged or cut off: none of its pictures can be decoded; "
         "copy or export the clip again"
     )
 
 
-def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The clip's main video stream.
+def examine(path: Path) -> Clip:
+    """Measure a clip: its times from all its packets, its form from its first picture.
 
     Raises:
-        VideoError: if there is none (an audio file, or music with a cover picture), or no decoder for it.
+        VideoError: if it has fewer than two pictures, none can be decoded, or rate or size are not accepted.
     """
-    for stream in container.streams.video:
-        if stream.codec_context is None:
-            raise VideoError(f"{path.name} is coded in an unknown way; convert it, for example to H.264")
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    raise VideoError(f"{path.name} has no video stream, only sound; pass a file with pictures")
-
-
-def measure_timeline(path: Path) -> Timeline:
-    """Read the presentation time of every frame, without decoding any.
-
-    Raises:
-        VideoError: if the file is damaged, holds fewer than two frames, or its times make no sense.
-    """
-    with opened_clip(path) as container:
-        stream = video_stream(container, path)
-        packets, num_present = [], 0
-        for packet in container.demux(stream):
-            if packet.is_corrupt:
-                raise damaged(path)
-            num_present += packet.dts is not None
-            if packet.size and not packet.is_discard:
-                packets.append((packet.pts, packet.dts))
-        # An MP4 lists its frames in an index; elsewhere the stated count is only an estimate.
-        if container.format.name.startswith("mov") and num_present < stream.frames:
+    with opened_clip(path) as source:
+        times, lost, end, first = _times(source)
+        if first is None and len(times):
             raise damaged(path)
-        if len(packets) < 2:
-            count = "one frame" if packets else "no frame"
+        if first is None or len(times) < 2 or times[-1] <= first.pts:
+            count = "one frame" if len(times) else "no frame"
             raise VideoError(f"{path.name} has {count}; a clip needs at least two")
-        timeline = _timeline(packets, stream, container.format.name)
-    if timeline.duration > MAX_SPAN_SECONDS:
-        raise VideoError(f"{path.name} spans {timeline.duration / 3600:.0f} hours; at most 24 are accepted")
-    if not MIN_FPS <= timeline.fps <= MAX_FPS:
-        raise VideoError(
-            f"{path.name} runs at {timeline.fps:.4g} frames a second; "
-            f"{MIN_FPS:g} to {MAX_FPS:g} are accepted: convert it first"
-        )
-    return timeline
-
-
-def _timeline(
-    packets: list[tuple[int | None, int | None]], stream: VideoStream, container_format: str
-) -> Timeline:
-    shown = [pts for pts, _ in packets if pts is not None]
-    decoded = [dts for _, dts in packets if dts is not None]
-    tick = Fraction(stream.time_base or 0)
-    for times in (shown, decoded):
-        ticks = np.sort(np.array(times, dtype=np.int64))
-        if tick > 0 and len(times) == len(packets) and ticks[-1] > ticks[0]:
-            fps, is_variable = _rate(ticks, tick, stream.average_rate)
-            has_display_times = times is shown and container_format not in _WITHOUT_DISPLAY_TIMES
-            return Timeline(ticks, tick, fps, is_variable, has_display_times)
-    count, tick = len(packets), Fraction(1) / Fraction(ASSUMED_FPS)
-    return Timeline(
-        np.arange(count, dtype=np.int64), tick, ASSUMED_FPS, has_display_times=False, is_assumed=True
-    )
-
-
-def _rate(ticks: NDArray[np.int64], tick: Fraction, declared: Fraction | None) -> tuple[float, bool]:
-    """Frames a second, and whether the intervals vary by more than rounding."""
-    intervals = np.diff(ticks)
-    typical = float(np.median(intervals[intervals > 0]))
-    is_variable = bool(np.any(np.abs(intervals - typical) > max(1.0, 0.1 * typical)))
-    measured = 1 / (typical * tick) if is_variable else (len(ticks) - 1) / ((ticks[-1] - ticks[0]) * tick)
-    # The declared rate is exact where the measured one suffers from rounding, if the two agree.
-    agree = declared is not None and abs(declared - measured) <= 0.005 * measured
-    return float(declared if declared is not None and agree else measured), is_variable
-
-
-MIN_SIDE, MAX_SIDE, MAX_ASPECT = 16, 4096, 8.0
-_UNSPECIFIED_COLORSPACES = (0, 2)
-_HD_HEIGHT = 720
-
-
-def check_size(width: int, height: int) -> None:
-    """Refuse pictures that are too small, too large or too elongated to edit.
-
-    Raises:
-        VideoError: with the size received and the sizes accepted.
-    """
-    if max(width, height) > MAX_SIDE:
-        raise VideoError(
-            f"the clip is {width}x{height} pixels; at most {MAX_SIDE} on a side are accepted: "
-            "downscale it first"
-        )
-    if min(width, height) < MIN_SIDE:
-        raise VideoError(f"the clip is {width}x{height} pixels; at least {MIN_SIDE} on a side are needed")
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise VideoError(
-            f"the clip is {width}x{height} pixels; sides up to {MAX_ASPECT:g}:1 are accepted: crop it first"
-        )
-
-
-def size_notices(height: int, width: int) -> tuple[Notice, ...]:
-    """What saving frames of this size as MP4 will change."""
-    if height % 2 == width % 2 == 0:
-        return ()
-    text = f"Its size {width}x{height} is odd; a saved MP4 repeats the last row or column to make it even."
-    return (Notice("odd_size", text),)
-
-
-class FrameConverter:
-    """Converts the frames of one clip and remembers what it had to change.
-
-    Args:
-        first: any frame of the clip; its size, orientation and format hold for all.
-        pixel_aspect: width of a pixel divided by its height; None or 0 where the file does not say.
-
-    Raises:
-        VideoError: if the size is not accepted.
-    """
-
-    def __init__(self, first: VideoFrame, *, pixel_aspect: Fraction | None = None) -> None:
-        check_size(first.width, first.height)
-        self._coded_size = (first.width, first.height)
-        self._orientation = _orientation(first)
-        self._pixel_aspect = float(pixel_aspect or 1)
-        self._width = max(1, round(first.width * self._pixel_aspect))
-        check_size(self._width, first.height)
-        self._first = first
-        self._was_transparent = False
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the converted frames."""
-        height, width = self._first.height, self._width
-        return (width, height) if _is_on_its_side(self._orientation) else (height, width)
-
-    @property
-    def rotation(self) -> int:
-        """Degrees clockwise by which frames are turned, one of 0, 90, 180, 270; mirroring is left out."""
-        (a, b), _ = self._orientation
-        return 90 * (round(float(np.degrees(np.arctan2(b, a))) / 90) % 4)
-
-    def to_rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """Convert one frame.
-
-        Returns:
-            (H, W, 3) uint8 RGB, upright. Transparent parts are laid over black.
-
-        Raises:
-            VideoError: if the frame's size differs from the first one's.
-        """
-        if (frame.width, frame.height) != self._coded_size:
+        stream, tick = source.video, source.video.time_base
+        shown = (times[times >= first.pts] - first.pts) * float(tick)
+        rates = [rate for rate in (stream.guessed_rate, stream.average_rate, stream.base_rate) if rate]
+        rate = _constant_rate(shown, float(tick), rates)
+        length = (end - first.pts) * tick
+        if length > MAX_SPAN_SECONDS:
             raise VideoError(
-                f"the picture size changes within the clip, from {self._coded_size[0]}x{self._coded_size[1]} "
-                f"to {frame.width}x{frame.height}; pass a clip of one size"
+                f"{path.name} spans {float(length) / 3600:.0f} hours; "
+                f"at most {MAX_SPAN_SECONDS // 3600} are accepted: cut it first"
             )
-        has_alpha = any(component.is_alpha for component in frame.format.components)
-        picture = (
-            frame.reformat(
-                width=self._width,
-                format="rgba" if has_alpha else "rgb24",
-                src_colorspace=_colorspace(frame),
+        if not MIN_FPS <= rate <= MAX_FPS:
+            raise VideoError(
+                f"{path.name} runs at {float(rate):.4g} frames a second; "
+                f"{MIN_FPS:g} to {MAX_FPS:g} are accepted: convert it first"
             )
-            .to_ndarray()
-            .astype(np.uint8, copy=False)
+        slots = np.unique(np.rint(shown * float(rate)).astype(np.int64))
+        has_times = not source.container.format.flags & _HAS_NO_TIMES
+        return Clip(
+            path=path,
+            begin=first.pts * tick,
+            rate=rate,
+            slots=slots,
+            num_pictures=len(shown),
+            num_frames=max(int(slots[-1]) + 1, round(length * rate)),
+            lost=np.rint((lost - first.pts) * float(tick * rate)).astype(np.int64),
+            can_seek=has_times and not source.num_jumps and not source.is_counted,
+            first=first,
+            pixel_aspect=float(stream.sample_aspect_ratio or 1),
+            has_sound=source.audio is not None,
+            notices=tuple(_left_out(source, rate)),
+            num_undecodable=len(times) - len(shown),
+            end_notices=tuple(_missing_end(source, end)),
         )
-        if has_alpha:
-            picture = self._over_black(picture)
-        return _upright(picture, self._orientation)
-
-    def notices(self) -> tuple[Notice, ...]:
-        """What was changed, as far as frames were converted so far."""
-        found = []
-        depth = max(component.bits for component in self._first.format.components)
-        if not np.array_equal(self._orientation, np.eye(2)):
-            found.append(Notice("rotated", "The clip was turned upright, as its file asks for."))
-        if self._width != self._coded_size[0]:
-            width = self._coded_size[0]
-            text = f"Its oblong pixels were made square: {self._width} a line instead of {width}."
-            found.append(Notice("square_pixels", text))
-        if depth > 8:
-            found.append(Notice("bit_depth", f"Its {depth}-bit colours were reduced to 8 bits."))
-        if self._first.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67):
-            found.append(Notice("hdr", "It is a high dynamic range clip; its colours will look flat."))
-        if self._was_transparent:
-            found.append(Notice("alpha", "Its transparent parts were laid over black."))
-        return (*found, *size_notices(*self.size))
-
-    def _over_black(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        alpha = picture[..., 3:].astype(np.uint16)
-        if alpha.min() == 255:
-            return picture[..., :3]
-        self._was_transparent = True
-        return ((picture[..., :3] * alpha + 127) // 255).astype(np.uint8)
 
 
-def _colorspace(frame: VideoFrame) -> Colorspace | None:
-    # Files that do not say are BT.709 from HD upwards by convention; the converter would take BT.601.
-    is_unspecified = int(frame.colorspace) in _UNSPECIFIED_COLORSPACES
-    return Colorspace.ITU709 if is_unspecified and frame.height >= _HD_HEIGHT else None
+def _times(source: OpenClip) -> tuple[NDArray[np.int64], NDArray[np.int64], int, Any]:
+    """When pictures are shown, in rising ticks; beside which data are lost; when the last ends; the first."""
+    times: list[int] = []
+    lost: list[int] = []
+    end = 0
+
+    def noted() -> Iterator[Packet[Any]]:
+        nonlocal end
+        for packet in source.packets():
+            if packet.stream_index == source.video.index and not packet.is_discard:
+                time = packet.dts if source.is_counted or packet.pts is None else packet.pts
+                times.append(end if time is None else time)
+                end = max(end, times[-1] + (packet.duration or 0))
+                if packet.is_corrupt:
+                    lost.append(times[-1])
+            yield packet
+
+    packets = noted()
+    first = next(source.frames(source.video, packets), None)
+    deque(packets, maxlen=0)
+    return np.unique(np.array(times, np.int64)), np.array(lost, np.int64), end, first
 
 
-def _orientation(frame: VideoFrame) -> NDArray[np.float64]:
-    """The display matrix [[a, b], [c, d]]: a pixel at (x, y) is shown at (a x + c y, b x + d y)."""
-    for side_data in cast(SideDataContainer, frame.side_data):
-        if side_data.type == Type.DISPLAYMATRIX:
-            matrix = np.frombuffer(bytes(side_data), dtype=np.int32).reshape(3, 3)
-            return matrix[:2, :2] / 65536.0
-    return np.eye(2)
-
-
-def _is_on_its_side(orientation: NDArray[np.float64]) -> bool:
-    return bool(abs(orientation[0, 1]) > abs(orientation[0, 0]))
-
-
-def _upright(picture: NDArray[np.uint8], orientation: NDArray[np.float64]) -> NDArray[np.uint8]:
-    (a, b), (c, d) = orientation
-    if _is_on_its_side(orientation):
-        picture, x_sign, y_sign = picture.swapaxes(0, 1), c, b
-    else:
-        x_sign, y_sign = a, d
-    return picture[:: -1 if y_sign < 0 else 1, :: -1 if x_sign < 0 else 1]
-
-
-def guarded_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The video stream, with a decoder that refuses gigantic pictures before allocating them.
-
-    Raises:
-        VideoError: if there is no video, or its header already states a size that is not accepted.
-    """
-    stream = video_stream(container, path)
-    if stream.codec_context.width and stream.codec_context.height:
-        check_size(stream.codec_context.width, stream.codec_context.height)
-    stream.codec_context.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE)}
-    return stream
-
-
-def decode_frames(
-    path: Path, timeline: Timeline, indices: NDArray[np.int64]
-) -> tuple[Frames, tuple[Notice, ...]]:
-    """Decode the frames with the given indices.
+def _constant_rate(seconds: NDArray[np.floating[Any]], tick: float, stated: Sequence[Fraction]) -> Fraction:
+    """Frames a second of pictures that are shown at some times.
 
     Args:
-        path: the clip that ``timeline`` was measured from.
-        timeline: its presentation times.
-        indices: (n,) indices into the timeline, not decreasing; repeats are allowed.
+        seconds: (n,) rising from 0; they may be rounded to ticks, and some pictures may be missing.
+        tick: the unit of the file's clock in seconds.
+        stated: the rates that the file names or FFmpeg finds, the most trustworthy first.
 
     Returns:
-        (n, H, W, 3) uint8 RGB, upright, and what the conversion changed.
-
-    Raises:
-        VideoError: if there is no room for the range, the size is not accepted, or the clip is damaged.
+        The first of these and of the usual rates at which pictures follow each other from frame to frame; of
+        an uneven recording the lowest at which next to none is lost.
     """
-    with opened_clip(path) as container:
-        stream = guarded_stream(container, path)
-        stream.thread_type = "AUTO"
-        wanted = timeline.ticks[indices]
-        shown = _on_screen(_timed_frames(container, stream, timeline, int(wanted[0])), wanted.tolist())
-        first = next(shown, None)
-        if first is None:
-            raise damaged(path)
-        converter = FrameConverter(first, pixel_aspect=stream.sample_aspect_ratio)
-        pictures = _converted(chain([first], shown), converter, count=len(indices), path=path)
-        frames = gather_frames(pictures, count=len(indices), size=converter.size)
-    return frames, converter.notices()
+    candidates = *((rate, 0.25) for rate in stated), *((rate, 0.1) for rate in _USUAL_RATES)
+    for rate, tolerance in candidates:
+        slots = np.rint(seconds * float(rate))
+        steps = np.diff(slots)
+        error = np.abs(seconds - slots / float(rate)).max()
+        follows = np.all(steps >= 1) and np.sum(steps == 1) >= len(steps) / 2
+        if follows and error <= max(1.001 * tick, tolerance / rate):
+            return rate
+    for rate in sorted(rate for rate, _ in candidates):
+        if len(np.unique(np.rint(seconds * float(rate)))) >= (1 - _MOST_LOST) * len(seconds):
+            return rate
+    return max(rate for rate, _ in candidates)
 
 
-def _converted(
-    shown: Iterator[VideoFrame], converter: FrameConverter, *, count: int, path: Path
-) -> Iterator[NDArray[np.uint8]]:
-    """The frames as pictures, and an error where one is damaged or there are fewer than expected."""
-    for frame in shown:
-        if frame.is_corrupt:
-            raise damaged(path)
-        yield converter.to_rgb(frame)
-        count -= 1
-    if count:
-        raise damaged(path)
+def _left_out(source: OpenClip, rate: Fraction) -> Iterator[Notice]:
+    streams = source.container.streams
+    if source.container.format.flags & _HAS_NO_TIMES and not source.video.codec_context.framerate:
+        yield Notice("assumed_fps", f"The file states no frame rate; {float(rate):g} a second are assumed.")
+    for kind, tracks in (("picture", streams.video), ("sound", streams.audio)):
+        count = sum(not track.disposition & Disposition.attached_pic for track in tracks)
+        if count > 1:
+            yield Notice(
+                f"{kind}_tracks", f"Of its {count} {kind} tracks, the one that players play is used."
+            )
+    if streams.audio and source.audio is None:
+        yield _UNDECODABLE_SOUND
 
 
-def _timed_frames(
-    container: InputContainer, stream: VideoStream, timeline: Timeline, first_tick: int
-) -> Iterator[tuple[int, VideoFrame]]:
-    """Decoded frames with their ticks, beginning at or before ``first_tick`` where that can be had."""
-    if not timeline.has_display_times:
-        yield from zip(timeline.ticks.tolist(), container.decode(stream), strict=False)
-        return
-    decoded = container.decode(stream)
-    if first_tick > timeline.ticks[0]:
-        container.seek(first_tick, stream=stream)
-        landed = next(decoded, None)
-        if landed is not None and landed.pts is not None and landed.pts <= first_tick:
-            decoded = chain([landed], decoded)
-        else:
-            # Some containers land behind the target: then everything is decoded from the start.
-            container.seek(int(timeline.ticks[0]), stream=stream)
-            decoded = container.decode(stream)
-    for frame in decoded:
-        if frame.pts is not None:
-            yield frame.pts, frame
+def _missing_end(source: OpenClip, end: int) -> Iterator[Notice]:
+    """Says that a file breaks off. Only some kinds of file state how long they are."""
+    container, stream = source.container, source.video
+    is_alone = all(other.type in ("video", "audio") for other in container.streams)
+    stated = 0.0
+    if container.format.name.startswith("mov") and stream.duration:
+        stated = float((stream.start_time + stream.duration) * stream.time_base)
+    elif container.format.name.startswith(("matroska", "flv")) and container.duration and is_alone:
+        stated = (container.start_time + container.duration) / av.time_base
+    missing = stated - float(max(end * stream.time_base, source.end))
+    if missing > 0.2:
+        yield Notice("cut_off", f"The file breaks off {missing:.1f} seconds before its end.")
 
 
-def _on_screen(decoded: Iterator[tuple[int, VideoFrame]], wanted: list[int]) -> Iterator[VideoFrame]:
-    """For every wanted tick the frame that is shown then; ends early where the frames do."""
-    pending = iter(wanted)
-    tick = next(pending, None)
-    previous: VideoFrame | None = None
-    for begin, frame in decoded:
-        while tick is not None and tick <= begin:
-            yield frame if previous is None or tick == begin else previous
-            tick = next(pending, None)
-        if tick is None:
-            return
-        previous = frame
+def stored_pictures(clip: Clip) -> Iterator[NDArray[np.uint8]]:
+    """Every picture of a clip as upright (H, W, 3) uint8 RGB, whatever its time."""
+    converter = FrameConverter(clip.first, clip.pixel_aspect)
+    with opened_clip(clip.path) as source:
+        yield from map(converter.to_rgb, source.frames(source.video))
+
+
+class Reading:
+    """Decodes one range of a clip, at a rate that may differ from its own.
+
+    Args:
+        clip: from `examine`.
+        selected: the frames, counted at `rate`; at least one.
+        rate: frames a second.
+
+    Attributes:
+        converter: of the pictures.
+    """
+
+    def __init__(self, clip: Clip, selected: range, rate: Fraction) -> None:
+        self._clip, self._selected, self._rate = clip, selected, rate
+        self._begin = clip.begin + selected.start / rate
+        self._decoded_slots: set[int] = set()
+        self._num_frames = 0
+        self._sound_notices: list[Notice] = []
+        self.converter = FrameConverter(clip.first, clip.pixel_aspect)
+
+    def pictures(self) -> Iterator[NDArray[np.uint8]]:
+        """The frames as (H, W, 3) uint8 RGB; fewer than selected where the end of the file cannot be decoded.
+
+        Raises:
+            VideoError: if there is none, or the size of the pictures changes.
+        """
+        clip, selected = self._clip, self._selected
+        grids = [("fps", f"{clip.rate}:round=near")]
+        if self._rate != clip.rate:
+            grids.append(("fps", f"{self._rate}:round=up"))
+        trim = "trim", f"start_pts={selected.start}:end_pts={selected.stop}"
+        for frame in filtered(picture_graph(clip.first, *grids, trim), self._timed()):
+            yield self.converter.to_rgb(frame)
+            self._num_frames += 1
+        if not self._num_frames:
+            raise damaged(clip.path)
+
+    def sound(self) -> AudioTrack | None:
+        """Decode the sound over the time of the pictures, which are decoded first.
+
+        Returns:
+            One or two channels (more are mixed down), silent where the file has none; None without sound.
+        """
+        seconds = self._num_frames / self._rate
+        if not self._clip.has_sound:
+            return None
+        if seconds > MAX_AUDIO_SECONDS:
+            text = f"The sound was left out: it is kept for up to {MAX_AUDIO_SECONDS // 60} minutes."
+            self._sound_notices.append(Notice("audio_dropped", text))
+            return None
+        samples = np.zeros((1, 0), np.float32)
+        rate = 0
+        for piece in self._resampled():
+            if not rate:
+                rate = piece.sample_rate
+                samples = np.zeros((piece.layout.nb_channels, round(seconds * rate)), np.float32)
+            offset = round((piece.pts * piece.time_base - self._begin) * rate)
+            if offset >= samples.shape[1]:
+                break
+            begin, end = max(0, offset), min(samples.shape[1], offset + piece.samples)
+            if begin < end:
+                samples[:, begin:end] = piece.to_ndarray()[:, begin - offset : end - offset]
+        return AudioTrack(np.clip(samples, -1.0, 1.0), rate) if samples.any() else None
+
+    def notices(self) -> Iterator[Notice]:
+        """What was changed, and what is missing, in the pictures and the sound that were decoded."""
+        clip, selected = self._clip, self._selected
+        yield from clip.notices
+        begin = int(selected.start * clip.rate / self._rate)
+        end = min(clip.num_frames, ceil(selected.stop * clip.rate / self._rate))
+        own = clip.slots[(clip.slots >= begin) & (clip.slots < end)].tolist()
+        is_even = len(own) == end - begin and clip.num_pictures == len(clip.slots)
+        is_lost = bool(np.any((clip.lost >= begin - 1) & (clip.lost <= end)))
+        if not self._decoded_slots.issuperset(own) or (is_lost and not is_even):
+            text = "Part of the file is damaged: pictures are missing, and those before them stay longer."
+            yield Notice("damaged", text)
+        elif not is_even:
+            text = f"Its frame rate varies; it was resampled to {float(self._rate):.6g} a second."
+            yield Notice("variable_fps", text)
+        elif self._rate != clip.rate:
+            text = f"It was resampled from {float(clip.rate):.6g} to {float(self._rate):.6g} frames a second."
+            yield Notice("resampled", text)
+        if selected.start == 0 and clip.num_undecodable:
+            text = f"Its first {clip.num_undecodable} pictures cannot be decoded; the clip begins after them."
+            yield Notice("late_start", text)
+        if selected.stop == clip.frames_at(self._rate):
+            yield from clip.end_notices
+        yield from self.converter.notices()
+        yield from self._sound_notices
+
+    def _timed(self) -> Iterator[VideoFrame]:
+        """Decoded pictures, their times counted from the begin of the clip."""
+        clip, interval = self._clip, 1 / self._clip.rate
+        for frame in self._frames_from(self._begin - interval, lambda source: source.video):
+            tick = frame.time_base
+            frame.pts -= round(clip.begin / tick)
+            frame.duration = max(frame.duration, ceil(interval / tick))
+            self._decoded_slots.add(round(frame.pts * tick * clip.rate))
+            yield frame
+
+    def _resampled(self) -> Iterator[Any]:
+        """The sound as float samples without gaps, at the rate and with the channels that it begins with."""
+
+        def form(frame: AudioFrame) -> tuple[Any, ...]:
+            return frame.format.name, frame.layout.name, frame.sample_rate, frame.time_base
+
+        output, most_channels = "", 0
+        pieces = self._frames_from(self._begin - 1, lambda source: source.audio)
+        for (format_, layout, rate, tick), frames in groupby(pieces, form):
+            channels = AudioLayout(layout).nb_channels
+            if channels > max(2, most_channels):
+                text = f"Its {channels} channels of sound were mixed down to 2."
+                self._sound_notices = [Notice("audio_mixed", text)]
+            most_channels = max(channels, most_channels)
+            output = output or f"fltp:{rate}:{'mono' if channels == 1 else 'stereo'}"
+            graph = Graph()
+            source = graph.add_abuffer(sample_rate=rate, format=format_, layout=layout, time_base=tick)
+            filters = ("aresample", "async=1:min_hard_comp=0.01"), ("aformat", output), ("abuffersink", "")
+            yield from filtered(linked(graph, source, *filters), frames)
+
+    def _frames_from(self, moment: Fraction, stream_of: Callable[[OpenClip], Any]) -> Iterator[Any]:
+        """Frames from one on that begins by a moment. Seeking is checked, since many files lack an index."""
+        clip = self._clip
+        for lead in (0, 10) if clip.can_seek and moment > clip.begin else ():
+            with opened_clip(clip.path) as source:
+                try:
+                    target = int((moment - lead) / source.video.time_base)
+                    source.container.seek(target, stream=source.video)
+                except av.FFmpegError:
+                    break
+                frames = source.frames(stream_of(source))
+                # What depends on pictures before the key picture comes out damaged, or not at all.
+                first = next((f for f in frames if f.key_frame or f.pts * f.time_base > moment), None)
+                if first is not None and first.pts * first.time_base <= moment:
+                    yield from chain([first], frames)
+                    return
+        with opened_clip(clip.path) as source:
+            frames = source.frames(stream_of(source))
+            first = next(frames, None)
+            if first is not None:
+                yield from chain([first], frames)
+            elif source.num_failures:
+                self._sound_notices = [_UNDECODABLE_SOUND]

@@ -24,8 +24,16 @@ from PIL.PngImagePlugin import PngInfo
 
 from dreammotion_core.errors import InputError, OutputError, VideoError
 from dreammotion_core.media.atomic import written_atomically
-from dreammotion_core.media.decoding import MAX_FPS, MAX_SIDE, MIN_FPS, check_size, size_notices
-from dreammotion_core.media.limits import cut_notices, frame_range, gather_frames
+from dreammotion_core.media.limits import (
+    MAX_FPS,
+    MAX_SIDE,
+    MIN_FPS,
+    check_size,
+    cut_notices,
+    frame_range,
+    gather_frames,
+    size_notices,
+)
 from dreammotion_core.values import Frames, Notice, Video
 
 # What Pillow raises where bytes are wrong; of parts that lie behind the pixels, while these are decoded.

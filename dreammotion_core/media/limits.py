@@ -1,8 +1,6 @@
-"""Where the frames of a clip lie: in memory, or in a temporary file where there are many.
+"""Which clips are accepted, which of their frames are used, and where these lie.
 
-A clip in a file is used like any other; it costs the memory of the frames that somebody looks at.
-
-Which frames of a clip are used.
+A long clip lies in a temporary file. It is used like any other and costs the memory of the frames in use.
 """
 
 from __future__ import annotations
@@ -18,19 +16,51 @@ from numpy.typing import NDArray
 from dreammotion_core.errors import VideoError
 from dreammotion_core.values import Frames, Notice
 
+MIN_FPS, MAX_FPS = 0.1, 240.0
+MIN_SIDE, MAX_SIDE, MAX_ASPECT = 16, 4096, 8.0
+
 IN_MEMORY_BYTES = 2**28
-"""Of pixels, about nine seconds of 854x480; longer clips lie in a file."""
+"""Pixels of about nine seconds of 854x480; longer clips lie in a file."""
 
 MAX_CLIP_BYTES = 2**34
-"""Of pixels that are accepted at all, about ten minutes of 854x480."""
+"""Pixels of about ten minutes of 854x480; longer clips are refused."""
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise if pictures are too small, too large or too elongated to edit.
+
+    Raises:
+        VideoError: with the size received and the sizes accepted.
+    """
+    if max(width, height) > MAX_SIDE:
+        raise VideoError(
+            f"the clip is {width}x{height} pixels; at most {MAX_SIDE} on a side are accepted: "
+            "downscale it first"
+        )
+    if min(width, height) < MIN_SIDE:
+        raise VideoError(
+            f"the clip is {width}x{height} pixels; at least {MIN_SIDE} on a side are needed: upscale it first"
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise VideoError(
+            f"the clip is {width}x{height} pixels; sides up to {MAX_ASPECT:g}:1 are accepted: crop it first"
+        )
+
+
+def size_notices(height: int, width: int) -> tuple[Notice, ...]:
+    """What saving frames of this size as MP4 changes."""
+    if height % 2 == width % 2 == 0:
+        return ()
+    text = f"Its size {width}x{height} is odd; a saved MP4 repeats the last row or column to make it even."
+    return (Notice("odd_size", text),)
 
 
 def gather_frames(pictures: Iterable[NDArray[np.uint8]], *, count: int, size: tuple[int, int]) -> Frames:
     """Put the pictures of a clip where there is room for them.
 
     Args:
-        pictures: exactly ``count``, each (H, W, 3) uint8 RGB; taken one by one.
-        count: frames of the clip.
+        pictures: at most `count`, each (H, W, 3) uint8 RGB; taken one by one.
+        count: frames to make room for.
         size: (height, width) of each in pixels.
 
     Returns:
@@ -49,9 +79,10 @@ def gather_frames(pictures: Iterable[NDArray[np.uint8]], *, count: int, size: tu
     if count * frame_bytes > IN_MEMORY_BYTES:
         return _stored(pictures, shape)
     frames = np.empty(shape, np.uint8)
-    for frame, picture in zip(frames, pictures, strict=True):
-        frame[:] = picture
-    return frames
+    filled = 0
+    for filled, picture in enumerate(pictures, start=1):
+        frames[filled - 1] = picture
+    return frames[:filled]
 
 
 class StoredFrames(np.memmap[Any, np.dtype[np.uint8]]):
@@ -70,18 +101,19 @@ class StoredFrames(np.memmap[Any, np.dtype[np.uint8]]):
 
 
 def _stored(pictures: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> StoredFrames:
-    """The pictures in a file that has no name any more, or goes with its last reader."""
+    """The pictures in a file without a name, which goes with its last reader."""
     with tempfile.TemporaryFile(prefix="dreammotion-") as file:
         try:
             for picture in pictures:
                 file.write(np.ascontiguousarray(picture).data)
             file.flush()
+            filled = file.tell() // int(np.prod(shape[1:]))
         except OSError as error:
             raise VideoError(
                 f"a clip of {shape[0]:,} frames needs {np.prod(shape) / 2**30:.1f} GiB in "
                 f"{tempfile.gettempdir()} ({error.strerror or error}); free space or read a shorter range"
             ) from error
-        return StoredFrames(file, dtype=np.uint8, mode="r", shape=shape)
+        return StoredFrames(file, dtype=np.uint8, mode="r", shape=(filled, *shape[1:]))
 
 
 def frame_range(num_frames: int, *, start_frame: int, max_frames: int | None) -> range:

@@ -37,28 +37,17 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from fractions import Fraction
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
-import av
 import numpy as np
-from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 from PIL import Image
 
 from dreammotion_core.errors import MaskError, VideoError
 from dreammotion_core.media.atomic import written_atomically
-from dreammotion_core.media.decoding import (
-    FrameConverter,
-    check_size,
-    damaged,
-    guarded_stream,
-    measure_timeline,
-    opened_clip,
-)
+from dreammotion_core.media.decoding import examine, stored_pictures
 from dreammotion_core.media.frames import (
     frame_order,
     opened_png,
@@ -67,7 +56,9 @@ from dreammotion_core.media.frames import (
     png_files,
     write_png_folder,
 )
+from dreammotion_core.media.limits import check_size
 from dreammotion_core.media.mask_levels import MaskLevels, MaskStream
+from dreammotion_core.media.video import write_h264
 from dreammotion_core.values import Mask, Notice, check_mask_shape
 
 NAMES_ENTRY = "objects.json"
@@ -640,12 +631,24 @@ def read_mask_video(path: Path, *, num_frames: int, size: tuple[int, int]) -> Ma
     Raises:
         MaskError: if it is no readable video, or its size, count or colours do not fit.
     """
+    height, width = size
+    values = np.empty((num_frames, height, width), np.uint8)
     try:
-        count = len(measure_timeline(path))
-        check_mask_shape((count, *size), num_frames=num_frames, size=size)
-        return _decoded(path, num_frames=num_frames, size=size)
+        clip = examine(path)
+        check_mask_shape((clip.num_pictures, *size), num_frames=num_frames, size=size)
+        count = 0
+        for count, picture in enumerate(stored_pictures(clip), start=1):
+            if picture.shape[:2] not in (size, (height + height % 2, width + width % 2)):
+                check_mask_shape(picture.shape[:2], num_frames=num_frames, size=size)
+            levels = grey_levels(picture, name=f"frame {count - 1} of {path.name}")
+            values[count - 1] = levels[:height, :width]
     except VideoError as error:
         raise MaskError(f"the mask cannot be read: {error}") from error
+    if count < num_frames:
+        raise MaskError(
+            f"only {count} of the {num_frames} frames of {path.name} can be decoded; export it again"
+        )
+    return MaskLevels(values, are_objects=False, noise=_CODING_NOISE)
 
 
 def write_mask_video(masks: MaskStream, path: Path, *, fps: float) -> None:
@@ -673,48 +676,5 @@ def write_mask_video(masks: MaskStream, path: Path, *, fps: float) -> None:
         check_size(width, height)
     except VideoError as error:
         raise MaskError(f"these masks cannot be a video: {error}") from error
-    with written_atomically(path) as temporary:
-        try:
-            _encode(masks, temporary, Fraction(fps).limit_denominator(1001))
-        except av.FFmpegError as error:
-            raise OSError(error.errno, error.strerror) from error
-
-
-def _decoded(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
-    height, width = size
-    values = np.empty((num_frames, height, width), np.uint8)
-    converter: FrameConverter | None = None
-    filled = 0
-    with opened_clip(path) as container:
-        stream = guarded_stream(container, path)
-        for filled, frame in enumerate(container.decode(stream), start=1):
-            if converter is None:
-                converter = FrameConverter(frame, pixel_aspect=stream.sample_aspect_ratio)
-                if converter.size not in (size, (height + height % 2, width + width % 2)):
-                    check_mask_shape(converter.size, num_frames=num_frames, size=size)
-            if frame.is_corrupt or filled > num_frames:
-                raise damaged(path)
-            picture = grey_levels(converter.to_rgb(frame), name=f"frame {filled - 1} of {path.name}")
-            values[filled - 1] = picture[:height, :width]
-    if filled < num_frames:
-        raise damaged(path)
-    return MaskLevels(values, are_objects=False, noise=_CODING_NOISE)
-
-
-def _encode(masks: MaskStream, path: Path, fps: Fraction) -> None:
-    height, width = masks.size
-    with av.open(str(path.resolve()), "w", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=fps, options=_OPTIONS)
-        stream.height, stream.width = height + height % 2, width + width % 2
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.color_range = ColorRange.MPEG
-        stream.codec_context.colorspace = Colorspace.ITU709
-        for mask in masks:
-            even = np.pad(mask, ((0, height % 2), (0, width % 2)), mode="edge")
-            container.mux(stream.encode(_to_yuv(even)))
-        container.mux(stream.encode(None))
-
-
-def _to_yuv(mask: NDArray[np.generic]) -> VideoFrame:
-    frame = VideoFrame.from_ndarray(mask.astype(np.uint8) * np.uint8(255), format="gray")
-    return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+    pictures = (np.repeat(mask[..., None].astype(np.uint8) * np.uint8(255), 3, axis=2) for mask in masks)
+    write_h264(pictures, path, size=masks.size, fps=fps, options=_OPTIONS)

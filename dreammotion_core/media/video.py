@@ -1,18 +1,13 @@
-"""Clips from and to files. Deliberately absent: resizing to a model's grid.
+"""Clips from and to files: what a file holds, a range of it at a constant rate, the part that a model takes.
 
-Decoding and encoding use the libraries inside PyAV; no program needs to be installed.
-
-The sound of a clip: decoding a span of it, and feeding it to an encoder.
-
-Reading a clip the way a model wants it: its frame rate, its length, a number of frames that it takes.
-
-Folders of frames are played at the rate that they keep; they are never resampled.
+Decoding and encoding use the libraries inside PyAV; no program needs to be installed. Folders of frames are
+played at the rate that they keep and never resampled.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,85 +15,29 @@ from pathlib import Path
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
-from av.container import InputContainer, OutputContainer
-from av.video.frame import VideoFrame
+from av.container import OutputContainer
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from dreammotion_core.errors import ConfigError, VideoError
 from dreammotion_core.media.atomic import check_writable, written_atomically
-from dreammotion_core.media.decoding import (
+from dreammotion_core.media.colours import FrameConverter, to_yuv
+from dreammotion_core.media.decoding import Reading, examine
+from dreammotion_core.media.frames import kept_fps, read_frames
+from dreammotion_core.media.limits import (
     MAX_FPS,
     MIN_FPS,
-    FrameConverter,
-    Timeline,
     check_size,
-    damaged,
-    decode_frames,
-    guarded_stream,
-    measure_timeline,
-    opened_clip,
+    cut_notices,
+    frame_range,
+    gather_frames,
 )
-from dreammotion_core.media.frames import kept_fps, read_frames
-from dreammotion_core.media.limits import cut_notices, frame_range
 from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import AudioTrack, Notice, Video
 
-MAX_AUDIO_SECONDS = 20 * 60
 _AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
 _FALLBACK_RATE = 48000
-
-
-def read_audio(path: Path, *, start: float, duration: float) -> AudioTrack | None:
-    """Decode the sound over a span of time; silence fills what the file leaves open.
-
-    Args:
-        path: a file that `opened_clip` accepts.
-        start: seconds, on the same clock as the presentation times of the video.
-        duration: seconds, at most `MAX_AUDIO_SECONDS`.
-
-    Returns:
-        One or two channels (more are mixed down), or None if there is no sound in this span.
-
-    Raises:
-        VideoError: if the sound is damaged.
-    """
-    with opened_clip(path) as container:
-        if not container.streams.audio:
-            return None
-        stream = container.streams.audio[0]
-        if stream.codec_context is None:
-            raise damaged(path)
-        samples: NDArray[np.float32] | None = None
-        for frame in _resampled(container, stream, start):
-            rate = frame.sample_rate
-            if samples is None:
-                samples = np.zeros((len(frame.layout.channels), round(duration * rate)), dtype=np.float32)
-            offset = round((float(frame.time or 0.0) - start) * rate)
-            if offset >= samples.shape[1]:
-                break
-            _place(samples, frame.to_ndarray().astype(np.float32, copy=False), offset)
-    if samples is None or not samples.any():
-        return None
-    return AudioTrack(np.clip(samples, -1.0, 1.0), rate)
-
-
-def _resampled(container: InputContainer, stream: AudioStream, start: float) -> Iterator[AudioFrame]:
-    layout = "mono" if stream.codec_context.channels == 1 else "stereo"
-    resampler = AudioResampler(format="fltp", layout=layout)
-    if stream.time_base:
-        container.seek(max(0, int(start / stream.time_base)), stream=stream)
-    for frame in container.decode(stream):
-        yield from resampler.resample(frame)
-
-
-def _place(samples: NDArray[np.float32], chunk: NDArray[np.float32], offset: int) -> None:
-    begin, end = max(0, offset), min(samples.shape[1], offset + chunk.shape[1])
-    if begin < end:
-        samples[:, begin:end] = chunk[:, begin - offset : end - offset]
 
 
 def add_audio_stream(container: av.container.OutputContainer, audio: AudioTrack) -> AudioStream:
@@ -133,8 +72,8 @@ class VideoInfo:
 
     Attributes:
         width, height: pixels, after turning it upright and making its pixels square.
-        fps: frames a second; of a clip with variable frame rate the most common one.
-        num_frames: frames in the file.
+        fps: frames a second; of an uneven clip a rate at which next to none of its pictures is lost.
+        num_frames: frames at this rate.
         duration: seconds.
         has_audio: whether there is a sound track.
         rotation: degrees clockwise by which reading turns the stored pictures.
@@ -157,25 +96,18 @@ def probe_video(path: str | Path) -> VideoInfo:
     Raises:
         VideoError: if `read_video` would refuse the file.
     """
-    source = Path(path)
-    timeline = measure_timeline(source)
-    with opened_clip(source) as container:
-        stream = guarded_stream(container, source)
-        first = next(container.decode(stream), None)
-        if first is None:
-            raise damaged(source)
-        converter = FrameConverter(first, pixel_aspect=stream.sample_aspect_ratio)
-        has_audio = bool(container.streams.audio)
+    clip = examine(Path(path))
+    converter = FrameConverter(clip.first, clip.pixel_aspect)
     height, width = converter.size
     return VideoInfo(
         width=width,
         height=height,
-        fps=timeline.fps,
-        num_frames=len(timeline),
-        duration=timeline.duration,
-        has_audio=has_audio,
+        fps=float(clip.rate),
+        num_frames=clip.num_frames,
+        duration=float(clip.num_frames / clip.rate),
+        has_audio=clip.has_sound,
         rotation=converter.rotation,
-        has_variable_rate=timeline.is_variable,
+        has_variable_rate=not clip.is_even,
     )
 
 
@@ -184,9 +116,9 @@ def read_video(
 ) -> Video:
     """Read a clip, or a range of its frames, at a constant frame rate.
 
-    Only the range asked for is decoded; a long one lies in a temporary file (see `frame_storage`). Every
-    change of the material (turned upright, resampled, cut, fewer bits, no transparency, ...) is in the
-    ``notices`` of the result.
+    A long range lies in a temporary file (see `limits`). What cannot be decoded is left out, and the picture
+    before it stays. Every change of the material (turned upright, resampled, cut, fewer bits, no
+    transparency, sound mixed down, parts missing, ...) is in the ``notices`` of the result.
 
     Args:
         path: a local file; MP4, MOV, WebM, MKV, AVI, MPEG-TS, GIF and others.
@@ -195,25 +127,25 @@ def read_video(
         fps: frames a second of the result, 0.1 to 240; None keeps the clip's own rate.
 
     Returns:
-        The clip, with the sound of the same span.
+        The clip, with the sound of the same time.
 
     Raises:
-        VideoError: if the file is no readable video, is cut off, has one frame, sides below 16 or
-            above 4096 pixels or beyond 8:1, or the range lies outside the clip.
+        VideoError: if nothing of the file can be shown as a video, it has one frame, sides below 16 or above
+            4096 pixels or beyond 8:1, pictures of several sizes, or the range lies outside the clip.
     """
     if fps is not None and not (math.isfinite(fps) and MIN_FPS <= fps <= MAX_FPS):
         raise VideoError(f"fps is {fps}; pass {MIN_FPS:g} to {MAX_FPS:g} frames a second")
-    source = Path(path)
-    timeline = measure_timeline(source)
-    rate = fps if fps is not None else timeline.fps
-    keeps_frames = not timeline.is_variable and is_same_rate(rate, timeline.fps)
-    available = np.arange(len(timeline)) if keeps_frames else timeline.sampled_at(rate)
-    selected = frame_range(len(available), start_frame=start_frame, max_frames=max_frames)
-    frames, changes = decode_frames(source, timeline, available[selected.start : selected.stop])
-    begin = float(timeline.ticks[0] * timeline.tick) + start_frame / rate
-    audio, losses = _sound(source, begin, len(selected) / rate)
-    notices = (*_rate_notices(timeline, rate), *cut_notices(selected, len(available)), *changes, *losses)
-    return Video(frames, fps=rate, audio=audio, notices=notices)
+    clip = examine(Path(path))
+    rate = clip.rate
+    if fps is not None and not is_same_rate(fps, float(rate)):
+        rate = Fraction(fps).limit_denominator(1001)
+    available = clip.frames_at(rate)
+    selected = frame_range(available, start_frame=start_frame, max_frames=max_frames)
+    reading = Reading(clip, selected, rate)
+    frames = gather_frames(reading.pictures(), count=len(selected), size=reading.converter.size)
+    audio = reading.sound()
+    notices = (*reading.notices(), *cut_notices(selected, available))
+    return Video(frames, fps=float(clip.rate) if fps is None else fps, audio=audio, notices=notices)
 
 
 def write_video(video: Video, path: str | Path) -> Path:
@@ -236,12 +168,7 @@ def write_video(video: Video, path: str | Path) -> Path:
     target = Path(path)
     check_target(target)
     check_size(video.size[1], video.size[0])
-    with written_atomically(target) as temporary:
-        try:
-            with av.open(str(temporary.resolve()), "w", options={"movflags": "+faststart"}) as container:
-                _encode(video, container)
-        except av.FFmpegError as error:
-            raise OSError(error.errno, error.strerror) from error
+    write_h264(video.frames, target, size=video.size, fps=video.fps, options=_H264_OPTIONS, audio=video.audio)
     return target
 
 
@@ -263,56 +190,61 @@ def is_same_rate(rate: float, other: float) -> bool:
     return abs(rate - other) <= 1e-3 * other
 
 
-def _sound(path: Path, begin: float, duration: float) -> tuple[AudioTrack | None, tuple[Notice, ...]]:
-    if duration > MAX_AUDIO_SECONDS:
-        text = f"The sound was left out: it is kept for up to {MAX_AUDIO_SECONDS // 60} minutes."
-        return None, (Notice("audio_dropped", text),)
-    try:
-        return read_audio(path, start=begin, duration=duration), ()
-    except VideoError:
-        return None, (Notice("audio_dropped", "The sound was left out: it cannot be decoded."),)
+def write_h264(
+    pictures: Iterable[NDArray[np.uint8]],
+    path: Path,
+    *,
+    size: tuple[int, int],
+    fps: float,
+    options: dict[str, str],
+    audio: AudioTrack | None = None,
+) -> None:
+    """Encode pictures as they come as H.264 (yuv420p, BT.709, index in front) in MP4.
+
+    Args:
+        pictures: each (H, W, 3) uint8 RGB.
+        path: an older file is replaced.
+        size: (H, W) of the pictures; an odd side gets its last row or column repeated once.
+        fps: frames a second.
+        options: of libx264.
+        audio: the sound that belongs to them, coded as AAC.
+
+    Raises:
+        OutputError: if the file cannot be written; nothing is left behind.
+    """
+    with written_atomically(path) as temporary:
+        try:
+            with av.open(str(temporary.resolve()), "w", options={"movflags": "+faststart"}) as container:
+                _encode(pictures, container, size, Fraction(fps).limit_denominator(1001), options, audio)
+        except av.FFmpegError as error:
+            raise OSError(error.errno, error.strerror) from error
 
 
-def _rate_notices(timeline: Timeline, rate: float) -> Iterator[Notice]:
-    if timeline.is_assumed:
-        yield Notice("assumed_fps", f"The file states no frame rate; {timeline.fps:g} a second are assumed.")
-    if timeline.is_variable:
-        yield Notice("variable_fps", f"Its frame rate varies; it was resampled to {rate:.6g} a second.")
-    elif not is_same_rate(rate, timeline.fps):
-        yield Notice("resampled", f"It was resampled from {timeline.fps:.6g} to {rate:.6g} frames a second.")
-
-
-def _encode(video: Video, container: OutputContainer) -> None:
-    fps = Fraction(video.fps).limit_denominator(1001)
-    pictures = _add_picture_stream(container, video.size, fps)
-    sound = None if video.audio is None else add_audio_stream(container, video.audio)
-    for index, picture in enumerate(video.frames):
-        container.mux(pictures.encode(_to_yuv(picture)))
-        if video.audio is not None and sound is not None:
-            begin, end = (round(k / fps * video.audio.sample_rate) for k in (index, index + 1))
-            chunk = audio_frame(video.audio, begin=begin, end=end)
-            if chunk is not None:
-                container.mux(sound.encode(chunk))
-    container.mux(pictures.encode(None))
-    if sound is not None:
-        container.mux(sound.encode(None))
-
-
-def _add_picture_stream(container: OutputContainer, size: tuple[int, int], fps: Fraction) -> VideoStream:
-    stream = container.add_stream("libx264", rate=fps, options=_H264_OPTIONS)
+def _encode(
+    pictures: Iterable[NDArray[np.uint8]],
+    container: OutputContainer,
+    size: tuple[int, int],
+    fps: Fraction,
+    options: dict[str, str],
+    audio: AudioTrack | None,
+) -> None:
+    stream = container.add_stream("libx264", rate=fps, options=options)
     stream.height, stream.width = (side + side % 2 for side in size)
     stream.pix_fmt = "yuv420p"
     codec = stream.codec_context
     codec.colorspace, codec.color_range = Colorspace.ITU709, ColorRange.MPEG
     codec.color_primaries, codec.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-    return stream
-
-
-def _to_yuv(picture: NDArray[np.uint8]) -> VideoFrame:
-    height, width, _ = picture.shape
-    even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    frame = VideoFrame.from_ndarray(even, format="rgb24")
-    return frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+    sound = None if audio is None else add_audio_stream(container, audio)
+    for index, picture in enumerate(to_yuv(pictures, fps=fps)):
+        container.mux(stream.encode(picture))
+        if audio is not None and sound is not None:
+            begin, end = (round(k / fps * audio.sample_rate) for k in (index, index + 1))
+            chunk = audio_frame(audio, begin=begin, end=end)
+            if chunk is not None:
+                container.mux(sound.encode(chunk))
+    container.mux(stream.encode(None))
+    if sound is not None:
+        container.mux(sound.encode(None))
 
 
 FOLDER_FPS = 24.0

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -70,45 +71,29 @@ def timesteps_down_to_zero(start: float, *, num_steps: int, device: torch.device
 @device_failures_explained()
 @torch.no_grad()
 def guided_noise(
-    backend: Backend,
-    noisy_latents: Tensor,
-    *,
-    timestep: Tensor,
-    prompt_embeds: Tensor,
-    negative_embeds: Tensor,
-    guidance_scale: float,
+    backend: Backend, noisy: Tensor, timestep: Tensor, prompt: Tensor, negative: Tensor, scale: float
 ) -> Tensor:
     """The noise prediction under guidance (docs/method.md, equation 2); a scale of 1 costs one prediction.
 
-    Args:
-        noisy_latents: (1, C, f, h, w).
-        timestep: (1,).
-        prompt_embeds: (1, L, D).
-        negative_embeds: (1, L, D) of the unconditional prompt.
+    Latents are (1, C, f, h, w), timesteps (1,) and embeddings (1, L, D), here and below.
     """
-    with_text = backend.predict_noise(noisy_latents, timestep, prompt_embeds)
-    if guidance_scale == 1:
+    with_text = backend.predict_noise(noisy, timestep, prompt)
+    if scale == 1:
         return with_text
-    without_text = backend.predict_noise(noisy_latents, timestep, negative_embeds)
-    return classifier_free_guidance(without_text, with_text, guidance_scale)
+    return classifier_free_guidance(backend.predict_noise(noisy, timestep, negative), with_text, scale)
 
 
 def moved(
-    backend: Backend, noisy_latents: Tensor, *, noise_pred: Tensor, now: Tensor, then: Tensor
+    backend: Backend, noisy: Tensor, *, noise_pred: Tensor, now: Tensor, then: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Latents moved from one noise level to another along a noise prediction (docs/method.md, equation 18).
-
-    Args:
-        noisy_latents: (1, C, f, h, w) at timestep `now`.
-        noise_pred: the same shape.
-        now, then: (1,) timesteps; `then` may be lower or higher.
+    """One step along a noise prediction, to a lower or higher timestep (docs/method.md, equation 18).
 
     Returns:
         The latents at `then`, and the clean latents that the prediction implies.
     """
-    alpha, sigma = backend.signal_and_noise(now, noisy_latents)
-    signal = (noisy_latents - sigma * noise_pred) / alpha
-    return add_noise(signal, noise_pred, *backend.signal_and_noise(then, noisy_latents)), signal
+    alpha, sigma = backend.signal_and_noise(now, noisy)
+    signal = (noisy - sigma * noise_pred) / alpha
+    return add_noise(signal, noise_pred, *backend.signal_and_noise(then, noisy)), signal
 
 
 class Steps:
@@ -141,35 +126,16 @@ class Steps:
 
 
 def denoised(
-    backend: Backend,
-    noisy_latents: Tensor,
-    *,
-    timesteps: Tensor,
-    prompt_embeds: Tensor,
-    negative_embeds: Tensor,
-    guidance_scale: float,
+    backend: Backend, noisy: Tensor, timesteps: Tensor, prompt: Tensor, negative: Tensor, scale: float
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Denoise towards a prompt, from the first timestep to the last.
-
-    Args:
-        noisy_latents: (1, C, f, h, w) at ``timesteps[0]``.
-        timesteps: (n + 1,), falling.
-        prompt_embeds: (1, L, D).
-        negative_embeds: (1, L, D) of the unconditional prompt.
+    """Denoise towards a prompt along (n + 1,) falling timesteps, from latents at the first.
 
     Yields:
         After each of n steps, the clean latents as predicted so far, and the timestep before the step.
     """
-    for now, then in zip(timesteps[:-1, None], timesteps[1:, None], strict=True):
-        noise_pred = guided_noise(
-            backend,
-            noisy_latents,
-            timestep=now,
-            prompt_embeds=prompt_embeds,
-            negative_embeds=negative_embeds,
-            guidance_scale=guidance_scale,
-        )
-        noisy_latents, signal = moved(backend, noisy_latents, noise_pred=noise_pred, now=now, then=then)
+    for now, then in pairwise(timesteps[:, None]):
+        noise_pred = guided_noise(backend, noisy, now, prompt, negative, scale)
+        noisy, signal = moved(backend, noisy, noise_pred=noise_pred, now=now, then=then)
         yield signal, now
 
 
@@ -193,14 +159,8 @@ def _step(
     backend: Backend, task: EditTask, latents: Tensor, timestep: Tensor, noise: Tensor
 ) -> tuple[Tensor, StepLosses]:
     scales = backend.signal_and_noise(timestep, noise)
-    noise_pred = guided_noise(
-        backend,
-        add_noise(latents, noise, *scales),
-        timestep=timestep,
-        prompt_embeds=task.prompt_embeds.target,
-        negative_embeds=task.prompt_embeds.negative,
-        guidance_scale=task.config.guidance_scale,
-    )
+    noisy, embeds, scale = add_noise(latents, noise, *scales), task.prompt_embeds, task.config.guidance_scale
+    noise_pred = guided_noise(backend, noisy, timestep, embeds.target, embeds.negative, scale)
     direction = masked_direction(noise_pred, noise, task.latent_mask)
     if task.config.direction_weighting == "velocity":
         # Both noises belong to the same noisy latents, so there is no difference to a source.
@@ -226,15 +186,9 @@ def sdedit(
     timesteps = timesteps_down_to_zero(start, num_steps=config.num_optimization_steps, device=source.device)
     generator = torch.Generator().manual_seed(config.seed)
     noise = torch.randn(source.shape, generator=generator).to(source.device)
-    steps = Steps(config.num_optimization_steps, source)
-    for signal, timestep in denoised(
-        backend,
-        add_noise(source, noise, *backend.signal_and_noise(timesteps[:1], source)),
-        timesteps=timesteps,
-        prompt_embeds=embeds.target,
-        negative_embeds=embeds.negative,
-        guidance_scale=config.guidance_scale,
-    ):
+    noisy = add_noise(source, noise, *backend.signal_and_noise(timesteps[:1], source))
+    steps, scale = Steps(config.num_optimization_steps, source), config.guidance_scale
+    for signal, timestep in denoised(backend, noisy, timesteps, embeds.target, embeds.negative, scale):
         yield steps.done(signal, timestep)
 
 
@@ -259,29 +213,15 @@ def inversion_word_swap(
     del source_cache
     config, embeds = task.config, task.prompt_embeds
     num_steps, top = config.num_optimization_steps, config.timestep_range[1] - 1
-    noisy_latents, steps = task.source_latents, Steps(num_steps, task.source_latents)
-    up = timesteps_down_to_zero(top, num_steps=num_steps // 2, device=noisy_latents.device).flip(0)
-    for now, then in zip(up[:-1, None], up[1:, None], strict=True):
+    noisy, steps, scale = task.source_latents, Steps(num_steps, task.source_latents), config.guidance_scale
+    up = timesteps_down_to_zero(top, num_steps=num_steps // 2, device=noisy.device).flip(0)
+    for now, then in pairwise(up[:, None]):
         # The prediction is made at the level it leads to, like that of the step back down.
-        noise_pred = guided_noise(
-            backend,
-            noisy_latents,
-            timestep=then,
-            prompt_embeds=embeds.source,
-            negative_embeds=embeds.negative,
-            guidance_scale=1.0,
-        )
-        noisy_latents, signal = moved(backend, noisy_latents, noise_pred=noise_pred, now=now, then=then)
+        noise_pred = guided_noise(backend, noisy, then, embeds.source, embeds.negative, 1.0)
+        noisy, signal = moved(backend, noisy, noise_pred=noise_pred, now=now, then=then)
         yield steps.done(signal, then)
-    down = timesteps_down_to_zero(top, num_steps=num_steps - num_steps // 2, device=noisy_latents.device)
-    for signal, timestep in denoised(
-        backend,
-        noisy_latents,
-        timesteps=down,
-        prompt_embeds=embeds.target,
-        negative_embeds=embeds.negative,
-        guidance_scale=config.guidance_scale,
-    ):
+    down = timesteps_down_to_zero(top, num_steps=num_steps - num_steps // 2, device=noisy.device)
+    for signal, timestep in denoised(backend, noisy, down, embeds.target, embeds.negative, scale):
         yield steps.done(signal, timestep)
 
 
@@ -318,27 +258,18 @@ def flowedit(
     timesteps = timesteps_down_to_zero(start, num_steps=config.num_optimization_steps, device=source.device)
     generator = torch.Generator().manual_seed(config.seed)
     steps, edited = Steps(config.num_optimization_steps, source), source
-    for now, then in zip(timesteps[:-1, None], timesteps[1:, None], strict=True):
+    source_scale = min(SOURCE_GUIDANCE, config.guidance_scale)
+    for now, then in pairwise(timesteps[:, None]):
         alpha, sigma = backend.signal_and_noise(now, source)
         noise = torch.randn(source.shape, generator=generator).to(source.device)
         noisy_source = add_noise(source, noise, alpha, sigma)
         noisy_edited = noisy_source + (edited - source)
-        noise_preds = [
-            guided_noise(
-                backend,
-                noisy,
-                timestep=now,
-                prompt_embeds=prompt_embeds,
-                negative_embeds=embeds.negative,
-                guidance_scale=scale,
-            )
-            for noisy, prompt_embeds, scale in (
-                (noisy_edited, embeds.target, config.guidance_scale),
-                (noisy_source, embeds.source, min(SOURCE_GUIDANCE, config.guidance_scale)),
-            )
-        ]
+        of_edited = guided_noise(
+            backend, noisy_edited, now, embeds.target, embeds.negative, config.guidance_scale
+        )
+        of_source = guided_noise(backend, noisy_source, now, embeds.source, embeds.negative, source_scale)
         # A velocity is (noise - noisy) / alpha; the part that both noisy latents share cancels.
-        velocity_difference = (noise_preds[0] - noise_preds[1] - (edited - source)) / alpha
+        velocity_difference = (of_edited - of_source - (edited - source)) / alpha
         sigma_then = backend.signal_and_noise(then, source)[1]
         edited = edited + (sigma_then - sigma) * velocity_difference
         yield steps.done(edited, now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,12 +20,7 @@ _OTHERS = (".json", ".txt", ".model")
 
 @dataclass(frozen=True)
 class ModelDownload:
-    """How far the download of a model has come.
-
-    Attributes:
-        received_bytes: so far.
-        total_bytes: of all its files.
-    """
+    """How far the download of a model has come; the total is 0 until it is known."""
 
     received_bytes: int
     total_bytes: int
@@ -38,17 +33,17 @@ class _CancelledError(Exception):
 def download_model(name_or_path: str) -> Generator[ModelDownload, None, None]:
     """Fetch a model from the hub, all its repositories at their pinned revisions, unless it is here.
 
-    Loading a model does so too, but says nothing while it lasts. Closing the generator cancels it; what was
-    fetched by then is kept, and the next download goes on from there.
+    Loading a model fetches it too, but without progress. Closing the generator cancels the download; the next
+    one goes on from there.
 
     Args:
-        name_or_path: as `DreamMotionPipeline.from_pretrained` takes it.
+        name_or_path: as for `DreamMotionPipeline.from_pretrained`.
 
     Yields:
-        How far it has come, a few times a second.
+        The progress, a few times a second.
 
     Raises:
-        ModelLoadError: if there is no such model, or it cannot be reached, or the disk is full.
+        ModelLoadError: if the model is unknown or cannot be reached, or the disk is full.
     """
     spec = find_model(name_or_path)
     if spec.is_local or spec.is_ready():
@@ -68,30 +63,14 @@ def download_model(name_or_path: str) -> Generator[ModelDownload, None, None]:
         ) from transfer.error
 
 
-@dataclass(frozen=True)
-class _File:
-    """A file of a repository, and its size in bytes."""
-
-    part: HubPart
-    name: str
-    size: int
-
-    @property
-    def is_here(self) -> bool:
-        from huggingface_hub import try_to_load_from_cache
-
-        found = try_to_load_from_cache(self.part.source, self.name, revision=self.part.revision)
-        return isinstance(found, str)
-
-
 class _Transfer(threading.Thread):
-    """Fetches the files of a model, one after the other.
+    """Fetches the files of a model.
 
     Attributes:
-        source: the repository that is asked now.
-        received: bytes that came, files that were here already included.
-        total: bytes of all files; 0 until they are known.
-        cancelled: ends it at the next block.
+        source: the repository at work.
+        received: bytes so far, including files that were here before.
+        total: bytes of all files; 0 until known.
+        cancelled: ends the transfer at its next block.
         error: why it failed, if it did.
     """
 
@@ -111,22 +90,29 @@ class _Transfer(threading.Thread):
             self.error = error
 
     def _fetch(self) -> None:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import snapshot_download
 
-        bar = _counting_bar(self)
-        files = [file for part in self._spec.hub_parts for file in self._listed(part)]
-        self.total = sum(file.size for file in files)
-        _check_room(sum(file.size for file in files if not file.is_here))
-        # Small ones first: a repository that asks to accept terms says so before others have sent gigabytes.
-        done = 0
-        for file in sorted(files, key=lambda each: each.size):
-            self.source = file.part.source
-            hf_hub_download(self.source, file.name, revision=file.part.revision, tqdm_class=bar)
-            done += file.size
-            self.received = done
+        sizes = {part: self._sizes(part) for part in self._spec.hub_parts}
+        self.total = sum(sum(files.values()) for files in sizes.values())
+        _check_room(sum(sum(_missing(part, files).values()) for part, files in sizes.items()))
+        # Settings first: a repository that asks to accept terms says so before others have sent gigabytes.
+        for is_weights in (False, True):
+            for part, files in sizes.items():
+                asked = {name: size for name, size in files.items() if _is_weights(name) == is_weights}
+                self.source, done = part.source, self.received
+                snapshot_download(
+                    part.source,
+                    revision=part.revision,
+                    allow_patterns=list(asked),
+                    tqdm_class=_counting_bar(self),
+                )
+                # Without a connection the library is content with a folder that lacks files.
+                if lacking := _missing(part, asked):
+                    raise OSError(f"{', '.join(lacking)} did not arrive")
+                self.received = done + sum(asked.values())
 
-    def _listed(self, part: HubPart) -> list[_File]:
-        """The files of a repository that are needed."""
+    def _sizes(self, part: HubPart) -> dict[str, int]:
+        """Name -> bytes of the files of a repository that are needed."""
         from huggingface_hub import HfApi
 
         if self.cancelled.is_set():
@@ -134,11 +120,26 @@ class _Transfer(threading.Thread):
         self.source = part.source
         info = HfApi().model_info(part.source, revision=part.revision, files_metadata=True)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-        return [_File(part, name, sizes[name]) for name in needed_files(list(sizes), folders=part.folders)]
+        return {name: sizes[name] for name in needed_files(list(sizes), folders=part.folders)}
+
+
+def _missing(part: HubPart, files: Mapping[str, int]) -> dict[str, int]:
+    """The files of a repository that are not on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return {
+        name: size
+        for name, size in files.items()
+        if not isinstance(try_to_load_from_cache(part.source, name, revision=part.revision), str)
+    }
+
+
+def _is_weights(name: str) -> bool:
+    return name.endswith((_WEIGHTS, *_OLD_WEIGHTS))
 
 
 def _check_room(total_bytes: int) -> None:
-    """Refuse a download that the disk has no room for; what is here already takes none."""
+    """Raise `OSError` if the disk has no room for so many bytes."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folder = next(path for path in (Path(HF_HUB_CACHE), *Path(HF_HUB_CACHE).parents) if path.exists())
@@ -148,15 +149,14 @@ def _check_room(total_bytes: int) -> None:
 
 
 def needed_files(names: Sequence[str], *, folders: Sequence[str] = ()) -> list[str]:
-    """Which files of a repository a model is loaded from.
+    """The files of a repository that a model is loaded from.
+
+    These are the manifest and, for every component, its settings and its weights: safetensors if there are
+    any, and no half-precision variants, samples or pictures.
 
     Args:
-        names: of all files, with slashes.
-        folders: the only ones of its components that are loaded; empty takes all.
-
-    Returns:
-        The manifest, and of every component its settings and its weights: safetensors where there are any,
-        and neither half-precision variants nor samples, pictures and the like.
+        names: all files, with slashes.
+        folders: the components to load; empty means all.
     """
     parts: dict[str, list[str]] = {}
     for name in names:
@@ -179,19 +179,23 @@ def needed_files(names: Sequence[str], *, folders: Sequence[str] = ()) -> list[s
 
 
 def _counting_bar(transfer: _Transfer) -> Any:
-    """A progress bar for `huggingface_hub` that shows nothing, counts, and ends what was cancelled."""
+    """A progress bar for `huggingface_hub` that shows nothing, counts bytes and ends a cancelled transfer."""
     from tqdm import tqdm
+
+    before = transfer.received
 
     class CountingBar(tqdm):  # type: ignore[type-arg]
         def __init__(self, *args: Any, **options: Any) -> None:
-            options.pop("name", None)
             super().__init__(*args, **(options | {"disable": True}))
-            transfer.received += int(options.get("initial") or 0)
+            # One bar counts files. Two count the same bytes, as they arrive and as they are written.
+            self.counts_bytes = options.get("unit") == "B"
 
         def update(self, n: float | None = 1) -> bool | None:
             if transfer.cancelled.is_set():
                 raise _CancelledError
-            transfer.received += int(n or 0)
+            self.n += n or 0
+            if self.counts_bytes:
+                transfer.received = max(transfer.received, before + int(self.n))
             return None
 
     return CountingBar

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.paper_tables.__main__ import arguments, numbers_of, pairs_of
-from benchmarks.paper_tables.pairs import FIRST_CASE, folder_pair, folder_rows, world_pair
+from benchmarks.paper_tables import arguments, numbers_of, pairs_of
+from benchmarks.study.pairs import FIRST_CASE, folder_pair, folder_rows, world_pair
 from benchmarks.world_cases import edit_case
 from dreammotion_core import ConfigError, MaskError, VideoError, write_video
 from dreammotion_core.media.masks import write_masks

@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.paper_tables.__main__ import arguments, run_study
-from benchmarks.paper_tables.claims import check_claims
-from benchmarks.paper_tables.pairs import world_pairs
-from benchmarks.paper_tables.report import write_report
-from benchmarks.paper_tables.runs import STUDY, results_of, study_variants
-from benchmarks.paper_tables.summary import (
+from benchmarks.paper_tables import arguments, run_study
+from benchmarks.perfect_edits import ceiling_table, measured_perfect_edit
+from benchmarks.study.claims import check_claims
+from benchmarks.study.pairs import world_pairs
+from benchmarks.study.report import write_report
+from benchmarks.study.runs import STUDY, results_of, study_variants
+from benchmarks.study.summary import (
     FULL,
     bootstrap_difference,
     bootstrap_mean,
     estimate_text,
     summarise_study,
 )
-from benchmarks.perfect_edits import ceiling_table, measured_perfect_edit
 from dreammotion_core import (
     METRICS,
     ConfigError,

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.segmentation import __main__ as command
-from benchmarks.segmentation.cases import Case, click_inside, real_cases, world_cases
-from benchmarks.segmentation.report import markdown_table, overlay_sheet
-from benchmarks.segmentation.runs import (
+from benchmarks import segmentation as command
+from benchmarks.davis.cases import Case, click_inside, real_cases, world_cases
+from benchmarks.davis.report import markdown_table, overlay_sheet
+from benchmarks.davis.runs import (
     CONTENT,
     MOST_CORRECTIONS,
     Outcome,
@@ -24,7 +24,7 @@ from benchmarks.segmentation.runs import (
     measured,
     run_case,
 )
-from benchmarks.segmentation.scores import boundary_measure, outline, score_clip
+from benchmarks.davis.scores import boundary_measure, outline, score_clip
 from dreammotion_core import Video, write_video
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.evaluation.pixels import region_similarity

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import toybox_quality
 from benchmarks.judge import Judge
 from benchmarks.results import Results
-from benchmarks.toybox_quality import __main__ as toybox_quality
-from benchmarks.toybox_quality.__main__ import arguments, make_clips
-from benchmarks.toybox_quality.measures import (
+from benchmarks.toybox.judging import (
     fitted_value,
     measure_edit,
     measure_sample,
@@ -24,8 +23,9 @@ from benchmarks.toybox_quality.measures import (
     renderers_choice,
     visible_object,
 )
-from benchmarks.toybox_quality.sampling import sample_video
-from benchmarks.toybox_quality.summary import summarise
+from benchmarks.toybox.sampling import sample_video
+from benchmarks.toybox.summary import summarise
+from benchmarks.toybox_quality import arguments, make_clips
 from benchmarks.world_cases import KINDS, ROOM, Case, edit_case, edit_indices, sample_case
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError

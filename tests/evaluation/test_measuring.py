@@ -39,7 +39,7 @@ from dreammotion_core.evaluation import (
     warping_error,
 )
 from dreammotion_core.evaluation.judges import EMBEDDED_JUDGE
-from dreammotion_core.evaluation.motion import Motion, consecutive_flows
+from dreammotion_core.evaluation.motion import ClipFlow, consecutive_flows
 from dreammotion_core.models.catalog import ASSETS
 from dreammotion_core.values import Frames, Mask
 
@@ -598,11 +598,11 @@ class TestEvaluateEdit:
     def test_what_is_known_of_a_source_is_not_worked_out_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []
 
-        def counted(frames: Frames) -> Motion:
+        def counted(frames: Frames) -> ClipFlow:
             asked.append(len(frames))
-            return Motion(consecutive_flows(frames))
+            return ClipFlow(consecutive_flows(frames))
 
-        monkeypatch.setattr(Motion, "of", counted)
+        monkeypatch.setattr(ClipFlow, "of", counted)
         source, mask = MeasuredClip(shifting(2, 1)), square_mask()
         names = ["motion_fidelity", "motion_fidelity_frame", "warping_error"]
         edits = [shifting(2, 1, seed=seed) for seed in (1, 2)]

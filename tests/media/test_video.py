@@ -263,12 +263,28 @@ def test_long_clip_is_read_in_part_with_a_notice(tmp_path: Path) -> None:
     assert any("10,000" in notice.text for notice in clip.notices)
 
 
-def test_file_without_times_is_read_at_an_assumed_rate(tmp_path: Path) -> None:
+def test_file_without_times_is_read_at_the_rate_that_its_stream_states(tmp_path: Path) -> None:
     path = encode(tmp_path / "raw.h264", grey_ramp(6), container="h264")
 
     clip = read_video(path)
 
     assert clip.fps == 24.0
+    assert which(clip) == list(range(6))
+    assert codes(clip) == set()
+
+
+def test_file_without_times_or_rate_is_read_at_an_assumed_rate(tmp_path: Path) -> None:
+    pictures = []
+    for frame in grey_ramp(6):
+        picture = io.BytesIO()
+        Image.fromarray(frame).save(picture, format="JPEG")
+        pictures.append(picture.getvalue())
+    (tmp_path / "raw.mjpeg").write_bytes(b"".join(pictures))
+
+    clip = read_video(tmp_path / "raw.mjpeg")
+
+    assert clip.fps == 25.0
+    assert which(clip) == list(range(6))
     assert codes(clip) == {"assumed_fps"}
 
 
@@ -382,22 +398,29 @@ def test_playlist_that_points_elsewhere_is_refused(tmp_path: Path) -> None:
             read_video(tmp_path / name)
 
 
-@pytest.mark.parametrize("faststart", [True, False])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_truncated_file_is_refused(tmp_path: Path, faststart: bool, share: float) -> None:
+def test_truncated_file_is_read_as_far_as_it_goes(tmp_path: Path, share: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (24, H, W, 3), dtype=np.uint8)
-    source = tmp_path / "whole.mp4"
-    with av.open(str(source), "w", options={"movflags": "+faststart"} if faststart else {}) as output:
-        stream = output.add_stream("libx264", rate=24)
-        stream.height, stream.width, stream.pix_fmt = H, W, "yuv420p"
-        for pixels in noise:
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(pixels)))
-        output.mux(stream.encode(None))
-    content = source.read_bytes()
-    (tmp_path / "part.mp4").write_bytes(content[: int(len(content) * share)])
+    for name, options in (("back.mp4", {}), ("front.mp4", {"movflags": "+faststart"})):
+        with av.open(str(tmp_path / name), "w", options=options) as output:
+            stream = output.add_stream("mjpeg", rate=8)
+            stream.height, stream.width, stream.pix_fmt = H, W, "yuvj420p"
+            for pixels in noise:
+                output.mux(stream.encode(av.VideoFrame.from_ndarray(pixels)))
+            output.mux(stream.encode(None))
+    whole = read_video(tmp_path / "back.mp4")
+    for name in ("back.mp4", "front.mp4"):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content[: int(len(content) * share)])
 
+    part = read_video(tmp_path / "front.mp4")
+
+    assert 24 * share - 5 < len(part) < 24 * share
+    assert np.array_equal(part.frames, whole.frames[: len(part)])
+    assert "cut_off" in codes(part)
+    assert "cut_off" not in codes(read_video(tmp_path / "front.mp4", max_frames=2))
     with pytest.raises(VideoError, match="cut off"):
-        read_video(tmp_path / "part.mp4")
+        read_video(tmp_path / "back.mp4")
 
 
 def test_unknown_coding_is_refused_for_pictures_and_leaves_out_sound(tmp_path: Path) -> None:

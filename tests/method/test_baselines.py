@@ -70,14 +70,7 @@ class TestDenoising:
         model = GaussianModel(is_flow)
         noisy = torch.randn(SHAPE)
         timesteps = timesteps_down_to_zero(900, num_steps=300, device=model.device)
-        *_, (signal, last) = denoised(
-            model,  # type: ignore[arg-type]
-            noisy,
-            timesteps=timesteps,
-            prompt_embeds=EMBEDS,
-            negative_embeds=EMBEDS,
-            guidance_scale=1.0,
-        )
+        *_, (signal, last) = denoised(model, noisy, timesteps, EMBEDS, EMBEDS, 1.0)  # type: ignore[arg-type]
         alpha, sigma = model.signal_and_noise(timesteps[:1], noisy)
 
         assert int(last) == 3

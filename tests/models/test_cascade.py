@@ -277,7 +277,7 @@ def test_the_last_stage_runs_a_part_of_the_schedule_from_the_noise_of_its_begin(
     source = backend.stages.latent.encode_video(
         torch.nn.functional.interpolate(small, (32, 48), mode="bicubic", antialias=True).clamp(-1, 1)
     )
-    noisy, timesteps, _ = calls[0]
+    noisy, timesteps, *_ = calls[0]
     alpha, sigma = backend.stages.latent.signal_and_noise(timesteps[:1], source)
     assert 400 <= timesteps[0] < 800
     assert (noisy[:1] - alpha * source).std().item() == pytest.approx(sigma.item(), rel=0.05)

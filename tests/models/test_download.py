@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import RepoFile, constants, try_to_load_from_cache
 
 from dreammotion_core import ModelLoadError, ModelSpec, download_model
 from dreammotion_core.models.catalog import find_model
@@ -18,6 +19,7 @@ from dreammotion_core.spec import HubPart
 from tests.hub_cache import put_into_cache
 from tests.tiny import tiny_spec
 
+REVISION = "0" * 40
 FILES = {
     "model_index.json": 100,
     "README.md": 5000,
@@ -39,50 +41,72 @@ NEEDED = {
     "vae/diffusion_pytorch_model.bin",
     "tokenizer/merges.txt",
 }
+WEIGHTS = {"unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.bin"}
 
 
 @dataclass
 class Hub:
-    """A hub that sends a file in blocks, and stops before its second one until it is let go on."""
+    """A hub that sends a file in blocks, and stops before its second one until it is let go on.
+
+    Files go through the hub's own library up to the download of a single file, and arrive in its cache.
+    """
 
     monkeypatch: pytest.MonkeyPatch
+    cache: Path
     is_open: bool = True
 
     def __post_init__(self) -> None:
-        self.go_on, self.fetched, self.cancelled = threading.Event(), [], threading.Event()
-        self.listed: list[str] = []
+        self.go_on, self.cancelled, self.lock = threading.Event(), threading.Event(), threading.Lock()
         self.asked: list[tuple[str, str]] = []
         self.refuses: str | None = None
+        self.loses: str | None = None
         if self.is_open:
             self.go_on.set()
+        self.monkeypatch.setattr(constants, "HF_HUB_CACHE", str(self.cache))
         self.monkeypatch.setattr("huggingface_hub.HfApi.model_info", self.model_info)
-        self.monkeypatch.setattr("huggingface_hub.hf_hub_download", self.hf_hub_download)
-        spec = replace(tiny_spec("owner/tiny"), revision="0" * 40)
+        self.monkeypatch.setattr("huggingface_hub.HfApi.list_repo_tree", self.list_repo_tree)
+        self.monkeypatch.setattr("huggingface_hub._snapshot_download.hf_hub_download", self.hf_hub_download)
+        spec = replace(tiny_spec("owner/tiny"), revision=REVISION)
         self.monkeypatch.setattr("dreammotion_core.models.download.find_model", lambda _: self.spec(spec))
+
+    @property
+    def fetched(self) -> list[str]:
+        return [name for _, name in self.asked]
 
     def spec(self, spec: ModelSpec) -> ModelSpec:
         return spec
 
-    def model_info(self, source: str, **__: Any) -> Any:
-        self.listed.append(source)
+    def model_info(self, *_: Any, **__: Any) -> Any:
         return SimpleNamespace(
             siblings=[SimpleNamespace(rfilename=name, size=size) for name, size in FILES.items()]
         )
 
-    def hf_hub_download(self, source: str, name: str, *, revision: str, tqdm_class: Any) -> None:
-        assert revision == "0" * 40
+    def list_repo_tree(self, **__: Any) -> Iterator[RepoFile]:
+        return (RepoFile(path=name, size=size, oid=name) for name, size in FILES.items())
+
+    def hf_hub_download(
+        self, source: str, *, filename: str, revision: str, tqdm_class: Any, **__: Any
+    ) -> str:
+        assert revision == REVISION
         if source == self.refuses:
             raise PermissionError("its owner asks to accept terms")
-        self.fetched.append(name)
-        self.asked.append((source, name))
-        bar = tqdm_class(total=FILES[name], initial=0, desc=name)
+        part, size = HubPart(source, revision), FILES[filename]
+        if isinstance(try_to_load_from_cache(source, filename, revision=revision), str):
+            return filename
+        with self.lock:
+            self.asked.append((source, filename))
+        bar = tqdm_class(total=size, initial=0, desc=filename)
         try:
             for _ in range(2):
-                bar.update(FILES[name] // 2)
+                bar.update(size // 2)
+                bar.update_transfer(size // 2)
                 self.go_on.wait(5)
         except _CancelledError:
             self.cancelled.set()
             raise
+        if filename != self.loses:
+            put_into_cache(self.cache, part, {filename: "arrived"})
+        return filename
 
 
 @dataclass
@@ -90,7 +114,7 @@ class HubOfSeveral(Hub):
     """A hub with a model in three repositories, of which two are needed in part."""
 
     def spec(self, spec: ModelSpec) -> ModelSpec:
-        parts = (HubPart(f"owner/{name}", "0" * 40, ("unet",)) for name in ("second", "third"))
+        parts = (HubPart(f"owner/{name}", REVISION, ("unet",)) for name in ("second", "third"))
         return replace(spec, stages=("first", "second", "third"), further_sources=tuple(parts))
 
 
@@ -104,26 +128,26 @@ def test_parts_of_large_weights_come_with_their_index() -> None:
 
 
 def test_a_download_tells_how_far_it_is_and_brings_the_weights_last(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    hub = Hub(monkeypatch)
+    hub = Hub(monkeypatch, tmp_path)
 
     reports = list(download_model("tiny"))
 
     assert set(hub.fetched) == NEEDED
-    assert hub.fetched[-2:] == [
-        "vae/diffusion_pytorch_model.bin",
-        "unet/diffusion_pytorch_model.safetensors",
-    ]
+    assert set(hub.fetched[-2:]) == WEIGHTS
     received = [report.received_bytes for report in reports]
     assert received == sorted(received)
+    assert received[-1] <= 80_000
     assert all(report.total_bytes in (0, 80_000) for report in reports)
 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", [Hub, HubOfSeveral])
-def test_closing_the_report_ends_the_download(monkeypatch: pytest.MonkeyPatch, kind: type[Hub]) -> None:
-    hub = kind(monkeypatch, is_open=False)
+def test_closing_the_report_ends_the_download(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: type[Hub]
+) -> None:
+    hub = kind(monkeypatch, tmp_path, is_open=False)
     reports = download_model("tiny")
     while next(reports).received_bytes == 0:
         pass
@@ -132,11 +156,21 @@ def test_closing_the_report_ends_the_download(monkeypatch: pytest.MonkeyPatch, k
     hub.go_on.set()
 
     assert hub.cancelled.wait(10)
-    assert len(hub.fetched) == 1
+    assert {source for source, _ in hub.asked} == {"owner/tiny"}
+    assert WEIGHTS.isdisjoint(hub.fetched)
+
+
+def test_a_cancelled_download_goes_on_from_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    put_into_cache(tmp_path, HubPart("owner/tiny", REVISION), dict.fromkeys(NEEDED - WEIGHTS, "here"))
+    hub = Hub(monkeypatch, tmp_path)
+
+    list(download_model("tiny"))
+
+    assert set(hub.fetched) == WEIGHTS
 
 
 def test_what_is_here_is_not_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    hub = Hub(monkeypatch)
+    hub = Hub(monkeypatch, tmp_path)
     monkeypatch.setattr(ModelSpec, "is_ready", lambda _: True)
 
     assert list(download_model("tiny")) == []
@@ -149,9 +183,9 @@ def test_what_is_here_is_not_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     [(OSError("no route to host"), "no route to host"), (PermissionError("gated"), "accept terms first")],
 )
 def test_a_hub_that_cannot_be_reached_is_said(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, said: str
 ) -> None:
-    hub = Hub(monkeypatch)
+    hub = Hub(monkeypatch, tmp_path)
 
     def refuse(*_: Any, **__: Any) -> None:
         raise error
@@ -163,8 +197,19 @@ def test_a_hub_that_cannot_be_reached_is_said(
     assert hub.fetched == []
 
 
-def test_a_full_disk_is_said_before_anything_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = Hub(monkeypatch)
+def test_a_file_that_does_not_arrive_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hub = Hub(monkeypatch, tmp_path)
+    hub.loses = "unet/config.json"
+
+    with pytest.raises(ModelLoadError, match=r"from owner/tiny \(unet/config.json did not arrive\)"):
+        list(download_model("tiny"))
+    assert WEIGHTS.isdisjoint(hub.fetched)
+
+
+def test_a_full_disk_is_said_before_anything_is_fetched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hub = Hub(monkeypatch, tmp_path)
     full = SimpleNamespace(free=1000)
     monkeypatch.setattr("dreammotion_core.models.download.shutil.disk_usage", lambda _: full)
 
@@ -174,9 +219,9 @@ def test_a_full_disk_is_said_before_anything_is_fetched(monkeypatch: pytest.Monk
 
 
 def test_a_model_in_several_repositories_is_fetched_whole_with_one_report(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    hub = HubOfSeveral(monkeypatch, is_open=False)
+    hub = HubOfSeveral(monkeypatch, tmp_path, is_open=False)
 
     reports = download_model("tiny")
     under_way = next(report for report in reports if report.received_bytes)
@@ -186,26 +231,26 @@ def test_a_model_in_several_repositories_is_fetched_whole_with_one_report(
     of_second = {name for source, name in hub.asked if source == "owner/second"}
     assert {name for source, name in hub.asked if source == "owner/tiny"} == NEEDED
     assert of_second == {name for name in NEEDED if name.startswith("unet/") or name == "model_index.json"}
-    assert [name for _, name in hub.asked[-3:]] == ["unet/diffusion_pytorch_model.safetensors"] * 3
+    assert set(hub.fetched[-4:]) == WEIGHTS
     assert under_way.total_bytes == 80_000 + 2 * 70_300
 
 
-def test_a_closed_repository_is_named_before_large_files_came(monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = HubOfSeveral(monkeypatch)
+def test_a_closed_repository_is_named_before_large_files_came(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hub = HubOfSeveral(monkeypatch, tmp_path)
     hub.refuses = "owner/third"
 
     with pytest.raises(ModelLoadError, match=r"from owner/third \(.*accept terms"):
         list(download_model("tiny"))
-    assert sum(FILES[name] for name in hub.fetched) < 1000
+    assert WEIGHTS.isdisjoint(hub.fetched)
 
 
-def test_what_came_before_needs_no_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    hub, disk = Hub(monkeypatch), SimpleNamespace(free=9_999)
+def test_what_came_before_needs_no_room_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hub, disk = Hub(monkeypatch, tmp_path), SimpleNamespace(free=9_999)
     large = "unet/diffusion_pytorch_model.safetensors"
+    put_into_cache(tmp_path, HubPart("owner/tiny", REVISION), {large: "here"})
     monkeypatch.setattr("dreammotion_core.models.download.shutil.disk_usage", lambda _: disk)
-    monkeypatch.setattr(
-        "huggingface_hub.try_to_load_from_cache", lambda _, name, **__: "here" if name == large else None
-    )
 
     with pytest.raises(ModelLoadError, match=r"has 0\.0 GB free"):
         list(download_model("tiny"))
@@ -213,7 +258,7 @@ def test_what_came_before_needs_no_room_again(monkeypatch: pytest.MonkeyPatch) -
 
     disk.free = 10_000
     list(download_model("tiny"))
-    assert set(hub.fetched) == NEEDED
+    assert set(hub.fetched) == NEEDED - {large}
 
 
 WAN_FILES = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.segmentation.cases import clutter_cases
+from benchmarks.davis.cases import clutter_cases
 from segmentation import load_segmenter
 from segmentation.embedded import motion
 from segmentation.embedded.correcting import Regrower

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import app
-from dreammotion_core import ABLATION, EditConfig, list_models
+from dreammotion_core import ABLATION, Choice, EditConfig, Place, Surroundings, list_models
 from tests.tiny import moving_square
 from tests.web.test_app import PROMPTS, editor, example, form  # noqa: F401
 from tests.web.test_app import Page as PlainPage
@@ -59,7 +59,10 @@ def models(lender: Lender, editor: LazyEditor, monkeypatch: pytest.MonkeyPatch) 
     """What the app makes where the package ``spaces`` is, but for the device."""
     monkeypatch.setattr(app, "spaces", SimpleNamespace(GPU=lender))
     monkeypatch.setattr(app, "LazyEditor", lambda *_, **__: editor)
-    return app._models("tiny", "cpu", None)
+    lent = Surroundings(
+        place=Place.LENT, device=Choice("cpu"), model=Choice("tiny"), segmenter=Choice("embedded")
+    )
+    return app._models(lent)
 
 
 class Page(PlainPage):

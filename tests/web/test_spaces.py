@@ -5,19 +5,23 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
 import app
-from dreammotion_core import LoadOptions
-from tests.serving import serve
+from dreammotion_core import Choice, ModelLoadError, Place, Surroundings, find_surroundings
+from segmentation import CheckpointError, list_segmenters
+from tests.serving import ROOT, serve
 from tests.web.test_app import editor  # noqa: F401
-from web import HostedEditor, LazyEditor, runs_on
+from web import HostedEditor, LazyEditor
 
 SPACE = {"SYSTEM": "spaces", "SPACE_ID": "somebody/dreammotion"}
 PACKAGE = """
@@ -68,22 +72,51 @@ def test_a_space_without_a_gpu_starts(package: Path, tmp_path: Path) -> None:
 
 
 @without_gpu
-def test_a_gpu_that_is_missing_or_cannot_be_used_is_not_taken(start: Start) -> None:
-    assert not runs_on("cuda")
-    assert runs_on("cpu")
-    assert start(**SPACE)._device(None) == "cpu"
+def test_a_space_with_impossible_wishes_starts_and_says_so(package: Path, tmp_path: Path) -> None:
+    wishes = {
+        "DREAMMOTION_MODEL": str(tmp_path / "nothing"),
+        "DREAMMOTION_SEGMENTER": "wonder",
+        "DREAMMOTION_DEVICE": "cuda",
+        "DREAMMOTION_MAX_QUEUE": "many",
+    }
+
+    with (
+        serve(
+            tmp_path / "log.txt", PYTHONPATH=str(package), ACCELERATOR="t4-small", **SPACE, **wishes
+        ) as url,
+        urllib.request.urlopen(f"{url}/config", timeout=60) as answer,
+    ):
+        parts = json.load(answer)["components"]
+
+    notice = next(part["props"]["value"] for part in parts if part["props"].get("elem_id") == "place-notice")
+    assert all(word in notice for word in ("nothing", "wonder", "t4-small", "DREAMMOTION_MAX_QUEUE"))
+    assert "https://huggingface.co/spaces/somebody/dreammotion/settings" in notice
+    assert any(part["props"].get("elem_id") == "duplicate" for part in parts)
+    line = (tmp_path / "log.txt").read_text()
+    assert "Place: Space somebody/dreammotion, processor · device: cpu (automatic) · model: toybox" in line
 
 
-def test_a_space_with_a_gpu_of_its_own_takes_it_and_offers_every_model(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = start(**SPACE)
-    monkeypatch.setattr(started, "runs_on", lambda device: device == "cuda")
+@pytest.mark.parametrize(
+    "flags", [("--model", "nothing"), ("--segmenter", "wonder"), ("--device", "toaster")]
+)
+def test_in_a_terminal_a_wrong_wish_is_one_line_and_code_2(flags: tuple[str, ...]) -> None:
+    ended = subprocess.run([sys.executable, "app.py", *flags], cwd=ROOT, capture_output=True, text=True)
 
-    device = started._device(None)
-    models = started._models("toybox", device, LoadOptions.low_memory())
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert flags[1] in ended.stderr
 
-    assert device == "cuda"
+
+def found(**changes: Any) -> Surroundings:
+    usual = {"place": Place.CPU, "device": Choice("cpu"), "model": Choice("toybox")}
+    return Surroundings(**(usual | {"segmenter": Choice("embedded")} | changes))
+
+
+def test_a_gpu_of_its_own_is_taken_and_every_model_is_offered(start: Start) -> None:
+    own = found(place=Place.GPU, device=Choice("cuda"), low_memory=Choice(True))
+
+    models = start(**SPACE)._models(own)
+
     assert isinstance(models.first, LazyEditor)
     assert models.first._device == "cuda"
     assert len(models.specs()) > 1
@@ -91,8 +124,8 @@ def test_a_space_with_a_gpu_of_its_own_takes_it_and_offers_every_model(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
-def test_a_real_gpu_is_taken(start: Start) -> None:
-    assert start(**SPACE)._device(None) == "cuda"
+def test_a_real_gpu_is_taken() -> None:
+    assert find_surroundings({}, segmenters=list_segmenters()).device.value == "cuda"
 
 
 @pytest.mark.parametrize("value", ["true", "True", "1"])
@@ -102,11 +135,12 @@ def test_a_space_with_lent_gpus_borrows_for_each_edit(
     started = start(**SPACE, SPACES_ZERO_GPU=value)
     asked: list[str] = []
     # No GPU is there to load the weights on.
-    monkeypatch.setattr(started, "LazyEditor", lambda _, device: asked.append(device) or editor)
-    monkeypatch.setattr(started, "runs_on", lambda device: asked.append(f"try {device}"))
+    monkeypatch.setattr(started, "LazyEditor", lambda _, device, **__: asked.append(device) or editor)
 
-    models = started._models("tiny", started._device(None), None)
+    lent = find_surroundings({}, segmenters=list_segmenters())
+    models = started._models(lent)
 
+    assert lent.place is Place.LENT
     assert asked == ["cuda"]
     assert isinstance(models.first, HostedEditor)
     assert started.spaces.__file__.endswith("spaces/__init__.py")
@@ -117,11 +151,39 @@ def test_no_gpu_is_lent_where_the_variable_says_so(start: Start, value: str) -> 
     assert start(**SPACE, SPACES_ZERO_GPU=value).spaces is None
 
 
-def test_at_home_the_package_changes_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SPACE_ID", raising=False)
-    started = start()
-    monkeypatch.setattr(started, "runs_on", lambda _: True)
+def test_at_home_the_package_changes_nothing(start: Start) -> None:
+    assert start().spaces is None
 
-    assert started.spaces is None
-    assert started._device(None) == "cpu"
-    assert started._device("cuda:1") == "cuda:1"
+
+def test_what_cannot_be_loaded_gives_way_on_a_space_and_is_refused_in_a_terminal(
+    tmp_path: Path,
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    wishes = {
+        "model": Choice(str(broken), "DREAMMOTION_MODEL"),
+        "segmenter": Choice("mobile-sam", "DREAMMOTION_SEGMENTER"),
+        "judges": Choice((str(broken / "judge"),), "DREAMMOTION_JUDGE"),
+    }
+    (tmp_path / "weights.pt").write_bytes(b"no weights")
+
+    forgiven, models, segmenters, instruments = app.prepare(
+        found(space="somebody/dreammotion", **wishes), tmp_path / "weights.pt"
+    )
+
+    assert (models.first.spec.name, segmenters.first.spec.name) == ("toybox", "embedded")
+    assert instruments.judges == ["toybox-clip"]
+    assert [notice.partition(" ")[0] for notice in forgiven.notices] == ["Model", "Segmenter", "Judge"]
+    with pytest.raises(ModelLoadError):
+        app.prepare(found(model=wishes["model"]))
+    with pytest.raises(CheckpointError):
+        app.prepare(found(segmenter=wishes["segmenter"]), tmp_path / "weights.pt")
+
+
+def test_what_nobody_asked_for_gives_way_in_a_terminal_too(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"cut off")
+
+    forgiven, _, segmenters, _ = app.prepare(found(segmenter=Choice("mobile-sam")), tmp_path / "weights.pt")
+
+    assert segmenters.first.spec.name == "embedded"
+    assert "mobile-sam" in forgiven.notices[0]

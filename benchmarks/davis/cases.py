@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.segmentation.scores import FEWEST_FRAMES
+from benchmarks.davis.scores import FEWEST_FRAMES
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.media.video import read_video
 from segmentation import Click, Selection

@@ -25,10 +25,10 @@ from typing import Any
 from transformers.utils.logging import disable_progress_bar
 
 from benchmarks.arguments import count_of, part_of, setting_of
-from benchmarks.paper_tables.pairs import NUM_PAIRS, StudyPairs, folder_pairs, world_pairs
-from benchmarks.paper_tables.report import write_report
-from benchmarks.paper_tables.runs import BASE, STUDY, check_study, possible_variants, run_part, study_variants
-from benchmarks.paper_tables.summary import FOREIGN, FULL, summarise_study
+from benchmarks.study.pairs import NUM_PAIRS, StudyPairs, folder_pairs, world_pairs
+from benchmarks.study.report import write_report
+from benchmarks.study.runs import BASE, STUDY, check_study, possible_variants, run_part, study_variants
+from benchmarks.study.summary import FOREIGN, FULL, summarise_study
 from dreammotion_core import DreamMotionPipeline, MemorySourceCache
 from dreammotion_core.cli.evaluating import given_instruments
 from dreammotion_core.cli.options import add_instruments

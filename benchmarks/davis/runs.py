@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.segmentation.cases import Case, click_inside
-from benchmarks.segmentation.scores import ClipScore, score_clip
+from benchmarks.davis.cases import Case, click_inside
+from benchmarks.davis.scores import ClipScore, score_clip
 from dreammotion_core.evaluation.pixels import region_similarity
 from segmentation import (
     Click,

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.segmentation.runs import Outcome, Start
+from benchmarks.davis.runs import Outcome, Start
 from benchmarks.sheets import Cell, contact_sheet
 from segmentation import paint_mask
 from segmentation.base import Frame, FrameMask

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.paper_tables.runs import Measure, results_of
+from benchmarks.study.runs import Measure, results_of
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.evaluation import METRICS, Metric, figure
 from dreammotion_core.evaluation.ablation import Variant

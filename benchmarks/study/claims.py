@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import mean
 
-from benchmarks.paper_tables.summary import FULL, Column, Estimate, StudySummary, estimate_text
+from benchmarks.study.summary import FULL, Column, Estimate, StudySummary, estimate_text
 
 MISSING = "not measured"
 

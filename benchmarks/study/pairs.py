@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.toybox_quality.measures import rendered, shot_like, visible_object
+from benchmarks.toybox.judging import rendered, shot_like, visible_object
 from benchmarks.world_cases import edit_case
 from dreammotion_core.errors import ConfigError, DreamMotionError, MaskError, PromptError, VideoError
 from dreammotion_core.media.frames import png_files

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.paper_tables.pairs import Pair, named
 from benchmarks.results import Results
+from benchmarks.study.pairs import Pair, named
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.evaluation import Instruments, evaluate_edit

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.paper_tables.claims import check_claims
-from benchmarks.paper_tables.pairs import StudyPairs
-from benchmarks.paper_tables.runs import results_of
-from benchmarks.paper_tables.summary import (
+from benchmarks.study.claims import check_claims
+from benchmarks.study.pairs import StudyPairs
+from benchmarks.study.runs import results_of
+from benchmarks.study.summary import (
     FULL,
     SOURCE_LABEL,
     Column,

@@ -16,10 +16,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.segmentation.cases import CLIPS, Case, clutter_cases, real_cases, world_cases
-from benchmarks.segmentation.report import NOTE, markdown_table, overlay_sheet
-from benchmarks.segmentation.runs import Outcome, Start, run_case
-from benchmarks.segmentation.scores import FEWEST_FRAMES
+from benchmarks.davis.cases import CLIPS, Case, clutter_cases, real_cases, world_cases
+from benchmarks.davis.report import NOTE, markdown_table, overlay_sheet
+from benchmarks.davis.runs import Outcome, Start, run_case
+from benchmarks.davis.scores import FEWEST_FRAMES
 from dreammotion_core.errors import DreamMotionError
 from segmentation import SegmentationError, Segmenter, list_segmenters, load_segmenter
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from benchmarks.judge import Judge
 from benchmarks.results import Results
 from benchmarks.sheets import Cell, contact_sheet
-from benchmarks.toybox_quality.measures import Measures, measure_edit, measure_sample, rendered, shot_like
+from benchmarks.toybox.judging import Measures, measure_edit, measure_sample, rendered, shot_like
 from benchmarks.world_cases import KINDS, edit_case, sample_case
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.media.atomic import written_atomically

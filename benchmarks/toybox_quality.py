@@ -23,8 +23,8 @@ from tqdm import tqdm
 from benchmarks.arguments import count_of, part_of, setting_of
 from benchmarks.judge import Judge
 from benchmarks.results import Results
-from benchmarks.toybox_quality.sampling import sample_video
-from benchmarks.toybox_quality.summary import summarise
+from benchmarks.toybox.sampling import sample_video
+from benchmarks.toybox.summary import summarise
 from benchmarks.world_cases import KINDS, edit_case, edit_indices, sample_case
 from dreammotion_core import DreamMotionPipeline, EditConfig, Video
 from dreammotion_core.errors import DreamMotionError
