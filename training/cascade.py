@@ -61,7 +61,7 @@ SHARED: dict[str, Any] = {
     "addition_embed_type_num_heads": 4,
     "resnet_time_scale_shift": "scale_shift",
 }
-"""What the pixel stages of Show-1 have in common, here at the width of the text encoder of `toybox`."""
+"""Settings that all pixel stages of Show-1 share, at the width of the U-Net model's text encoder."""
 
 
 def new_key_frame_unet() -> Show1UNet:
@@ -122,14 +122,14 @@ def _levels(attends: Sequence[bool], *, dimensions: int) -> dict[str, list[str]]
 
 
 def begin_as(unet: nn.Module, other: nn.Module) -> None:
-    """Start a U-Net with all that another of the same widths has learnt and it can use.
+    """Start a U-Net with the layers of another of the same widths.
 
     A video U-Net begins as a picture U-Net that sees one frame at a time, as Show-1 began with the picture
-    models of DeepFloyd IF. Input channels that the other does not have begin without effect.
+    models of DeepFloyd IF. Further input channels begin without effect.
 
     Args:
         unet: changed in place.
-        other: the U-Net that is trained already.
+        other: trained.
 
     Raises:
         ValueError: if layers within a frame would stay untrained.
@@ -144,11 +144,7 @@ def begin_as(unet: nn.Module, other: nn.Module) -> None:
 
 
 def new_scheduler(prediction_type: str = "epsilon") -> DPMSolverMultistepScheduler:
-    """The schedule and the solver that Show-1's key-frame stage was published with.
-
-    Args:
-        prediction_type: ``"epsilon"``, or ``"v_prediction"`` for U-Nets that predict the velocity.
-    """
+    """The schedule and the solver that Show-1's key-frame stage was published with."""
     return DPMSolverMultistepScheduler(
         num_train_timesteps=NUM_TIMESTEPS,
         beta_schedule="squaredcos_cap_v2",
@@ -163,10 +159,10 @@ def new_scheduler(prediction_type: str = "epsilon") -> DPMSolverMultistepSchedul
 
 
 NUM_FRAMES = 17
-"""Five key frames and the three between each two."""
+"""Frames of a clip: five key frames, and three between each two."""
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=1e-2, ema_decay=0.998, save_every=150, betas=(0.9, 0.98))
-TOYBOX = "../toybox"
-"""Where the text encoder and the latent model lie, beside the cascade's own folder."""
+UNET_MODEL = "../toybox"
+"""Folder of the U-Net model, its text encoder and last stage, seen from the cascade's folder."""
 
 
 @dataclass(frozen=True)
@@ -176,9 +172,9 @@ class Stage:
     Attributes:
         new_unet: makes it, untrained.
         loss: (unet, material, step, progress) -> scalar.
-        share: of the whole cascade's training, in steps or minutes.
+        share: part of the cascade's steps or minutes.
         prediction_type: what it predicts.
-        begins_as: name of the stage whose layers it starts with.
+        begins_as: stage whose layers it starts with.
     """
 
     new_unet: Callable[[], nn.Module]
@@ -189,7 +185,7 @@ class Stage:
 
 
 EDIT_SETTINGS = {"learning_rate": 0.2, "num_optimization_steps": 30}
-"""Of edits, where others than the defaults suit key frames of pixels better."""
+"""Settings of edits that differ from the defaults."""
 
 STAGES = {
     "key_frames": Stage(new_key_frame_unet, key_frame_loss, share=0.64, prediction_type="epsilon"),
@@ -199,7 +195,7 @@ STAGES = {
         new_interpolation_unet, interpolation_loss, share=0.11, begins_as="super_resolution"
     ),
 }
-"""Folder of each part -> how it is trained, in the order of training."""
+"""Folder of each stage -> its training, in order."""
 
 
 def train_cascade(
@@ -211,20 +207,20 @@ def train_cascade(
     budget_of: Callable[[float], Budget],
     setting: Setting,
 ) -> None:
-    """Train all stages, or go on from their checkpoints; write them and the manifest to `out`.
+    """Train all stages or resume; write them and the manifest to `out`.
 
     Args:
         clips: (N, 17, 128, 128, 3) uint8 RGB.
-        cache: where the smaller clips are kept.
-        out: the model's folder; a trained `toybox` lies beside it.
-        run_of: from the name of a stage to its checkpoint and log.
-        budget_of: from the share of a stage to how long it lasts.
+        cache: keeps the smaller clips.
+        out: the model's folder; the U-Net model lies beside it.
+        run_of: name of a stage -> its checkpoint and log.
+        budget_of: share of a stage -> how long it lasts.
         setting: device, seed and batch scale.
 
     Raises:
-        InputError: if there is no `toybox` beside the output folder, or a checkpoint cannot be used.
+        InputError: if the U-Net model is missing, or a checkpoint cannot be used.
     """
-    text = FrozenText(out / TOYBOX, setting.device)
+    text = FrozenText(out / UNET_MODEL, setting.device)
     material = Material(
         made_once(lambda: _sizes(clips, cache)), text, new_scheduler().alphas_cumprod, setting
     )
@@ -273,7 +269,7 @@ def write_manifest(out: Path) -> None:
         source="first_frame", num_inference_steps=12, guidance_scale=1.5, noise_level=50
     )
     parts = {
-        "text": TextSettings(source=TOYBOX, max_tokens=MAX_TOKENS),
+        "text": TextSettings(source=UNET_MODEL, max_tokens=MAX_TOKENS),
         "key-frames": KeyFrameSettings(source="key_frames", size=(KEY_FRAME_SIZE, KEY_FRAME_SIZE)),
         "interpolation": SampledSettings(source="interpolation", num_inference_steps=12, guidance_scale=1.5),
         "super-resolution": SuperResolutionSettings(
@@ -286,7 +282,7 @@ def write_manifest(out: Path) -> None:
             first_frame=first_frame,
         ),
         "latent-super-resolution": LatentSuperResolutionSettings(
-            source=TOYBOX, num_inference_steps=20, guidance_scale=3.0, strength=0.3
+            source=UNET_MODEL, num_inference_steps=20, guidance_scale=3.0, strength=0.3
         ),
     }
     manifest = {

@@ -1,8 +1,8 @@
 """The training loss of each stage of the cascade.
 
-The key frames' U-Net predicts noise, as Show-1's do. The later stages predict the velocity
-alpha noise - sigma frame: what they are given says almost everything about the frame, and where noise is
-all that is left, a small error of predicted noise would be a large error of colour.
+The key-frame stage predicts noise, as Show-1's stages do. The later stages predict the velocity
+alpha noise - sigma frame: their condition says almost everything about the frame, and at much noise a small
+error of predicted noise is a large error of colour.
 """
 
 from __future__ import annotations
@@ -35,31 +35,22 @@ KEY_FRAME_SIZE, DETAIL_SIZE = 32, 64
 NUM_TIMESTEPS = 1000
 CAPTION_DROPOUT = 0.12
 OBJECT_WEIGHT = 5.0
-"""How much more an error on the object counts than one on the background; as for `toybox`."""
+"""Weight of an error on the object; 1 elsewhere."""
 CLIP_EVERY = 6
 CLIPS_ONLY = 0.75
-"""The key-frame stage sees whole clips at one step in so many, and at every step from this part on."""
+"""The key-frame stage sees clips at every sixth step, and at every step from this part of the run on."""
 RECOLOURED = 0.5
-"""How many clips the later stages see in colours that their captions do not name: what an edit asks of
-these stages is the colour of what they are given."""
+"""Part of the clips that the later stages see in colours their captions do not name: an edit asks these
+stages for the colours of their condition."""
 DETAIL_WINDOW = 9
 CROP = 32
 CROPS_UNTIL = 0.6
-"""Super-resolution sees crops first (more pictures for the same arithmetic), then whole frames."""
+"""Until this part of the run super-resolution sees crops."""
 MAX_NOISE_LEVEL = 300
 
 
 def smaller_clips(folder: Path, clips: NDArray[np.uint8], *, size: int) -> NDArray[np.uint8]:
-    """The clips at `size` x `size` pixels, made small as an edit makes its clip small; kept in `folder`.
-
-    Args:
-        folder: of the file that keeps them.
-        clips: (N, F, H, W, 3) uint8 RGB.
-        size: new height and width.
-
-    Returns:
-        (N, F, size, size, 3) uint8 RGB.
-    """
+    """Clips (N, F, H, W, 3) uint8 RGB at `size` x `size` pixels, as an edit scales them; kept in `folder`."""
     num_clips, num_frames = clips.shape[:2]
     path = folder / f"clips-v{WORLD_VERSION}-{num_clips}x{num_frames}x{size}.npy"
     if not path.exists():
@@ -75,7 +66,7 @@ def smaller_clips(folder: Path, clips: NDArray[np.uint8], *, size: int) -> NDArr
 
 @dataclass(frozen=True)
 class Sizes:
-    """The training clips at every size that a stage works at, and where their objects are.
+    """The training clips at the sizes of the stages, and where their objects are.
 
     Attributes:
         clips: size -> (N, F, size, size, 3) uint8 RGB.
@@ -99,7 +90,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Material:
-    """What every loss needs.
+    """The ingredients of every loss.
 
     Attributes:
         sizes: the training clips.
@@ -119,13 +110,13 @@ class Material:
 
 
 class Draw:
-    """All chance of a training step, from the seed, its number and the process.
+    """The random choices of a training step, which follow from the seed, its number and the process.
 
     Args:
-        material: the clips that it draws from.
+        material: to draw from.
         step: number of the step.
         count: clips of a batch, before the batch scale.
-        length: frames of each.
+        length: frames of a clip.
         stride: frames from one to the next.
     """
 

@@ -46,16 +46,15 @@ CROP_PART = 0.7
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=1e-2, ema_decay=0.998, save_every=250, betas=(0.9, 0.98))
 CAPTION_DROPOUT = 0.12
 CLIP_EVERY = 6
-"""One step in so many sees whole clips, the others single frames, which show more different things."""
+"""One step in six sees clips, the others single frames, which show more different things."""
 CLIPS_ONLY = 0.85
-"""From this part of the run on, every step sees whole clips, as every edit will."""
+"""From this part of the run on every step sees clips, as edits do."""
 OBJECT_WEIGHT = 5.0
-"""How much more an error on the object counts than one on the background. The object is a tenth of the
-picture but most of what a caption says, and the only part that an edit asks about."""
+"""Weight of an error on the object; 1 elsewhere. The object is a tenth of the picture but most of its caption."""
 
 
 def new_vae() -> AutoencoderKL:
-    """An untrained autoencoder; narrow where the pictures are large, since that is where the time goes."""
+    """An untrained autoencoder; narrow where pictures are large, which takes most of the time."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -115,10 +114,9 @@ def train_vae(
 
 @torch.no_grad()
 def whiten(vae: AutoencoderKL, clips: NDArray[np.uint8], device: torch.device, seed: int) -> None:
-    """Fold a per-channel shift and scale into the 1x1 convolutions around the latents.
+    """Fold a shift and scale of each channel into the 1x1 convolutions around the latents.
 
-    Afterwards every latent channel has mean 0 and variance 1 over the training set, which a single
-    scaling factor could not do; the pictures stay the same.
+    Every latent channel then has mean 0 and variance 1 over the training set; the pictures stay the same.
     """
     rng = np.random.default_rng(seed)
     means = torch.cat([vae.encode(_batch(clips, rng, True).to(device)).latent_dist.mean for _ in range(32)])
@@ -133,7 +131,7 @@ def whiten(vae: AutoencoderKL, clips: NDArray[np.uint8], device: torch.device, s
 
 
 class ClipConvolution(TemporalConvLayer):
-    """Lets single frames pass: there is nothing to relate, and temporal layers are two thirds of the work."""
+    """Temporal convolutions that single frames pass by, which saves two thirds of the work."""
 
     def forward(self, hidden_states: Tensor, num_frames: int = 1) -> Tensor:
         """(B * F, C, h, w) of that shape."""
@@ -141,7 +139,7 @@ class ClipConvolution(TemporalConvLayer):
 
 
 class ClipTransformer(TransformerTemporalModel):
-    """Lets single frames pass, as the U-Net does itself with its first temporal layer."""
+    """Temporal attention that single frames pass by."""
 
     def forward(self, hidden_states: Tensor, *args: Any, num_frames: int = 1, **kwargs: Any) -> Any:
         """(B * F, C, h, w) of that shape, as the output that diffusers returns."""
@@ -161,7 +159,7 @@ def pass_single_frames_by(unet: nn.Module) -> None:
 
 
 class TextToVideo(nn.Module):
-    """The two trained parts as one module, so that one optimiser and one average serve both."""
+    """Text encoder and U-Net as one module, so that one optimiser and one average serve both."""
 
     def __init__(self, vocab_size: int, eos_token_id: int) -> None:
         super().__init__()
@@ -252,7 +250,7 @@ def encoded_clips(
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What the batches are drawn from.
+    """Latents and coverage of the training clips.
 
     Attributes:
         latents: (N, F, C, h, w) float16.
@@ -342,7 +340,7 @@ def _step_loss(
 ) -> Tensor:
     """The mean squared error of the predicted noise, weighted towards the object and towards structure.
 
-    All chance of a step comes from the seed, its number and the process.
+    All random choices follow from the seed, the number of the step and the process.
     """
     device = setting.device
     rng = np.random.default_rng((setting.seed, step, rank()))
@@ -364,8 +362,8 @@ def _step_loss(
 def _structure_weight(scheduler: DDIMScheduler, timesteps: Tensor) -> Tensor:
     """(B, 1, 1, 1, 1) weights 1 / (1 + SNR) of the timesteps' errors.
 
-    The error at low noise is mostly texture that nothing can foresee; unweighted, it drowns what is
-    learned at high noise, where it is decided which object a clip shows.
+    The error at little noise is mostly texture that nothing can foresee. Unweighted, it drowns what is
+    learned at much noise, which decides what object a clip shows.
 
     Source: Choi et al. 2022, perception prioritized training, with k = gamma = 1.
     """

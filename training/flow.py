@@ -49,7 +49,7 @@ RECIPE = Recipe(
 NUM_PICTURES, NUM_CLIPS = 32, 4
 """Pairs in a batch; a clip has nine frames, so that both are about the same work."""
 CLIP_EVERY = 3
-"""One step in so many sees clips, the others pictures."""
+"""One step in three sees clips, the others pictures."""
 CROSSED = 0.5
 """Part of the pairs in which each member is asked for by the words of the other."""
 SMALLEST_CROSSED_LEVEL = 0.05

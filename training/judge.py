@@ -1,6 +1,6 @@
 """The judge `toybox-clip`: a small contrastive image-text model that says whether clips show what was asked.
 
-It is trained on rendered clips alone and shares nothing with the generator it judges.
+It is trained on rendered clips alone and shares nothing with the models it judges.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ VIEW_SIZE = 64
 CLOSE_UP_MARGIN = 1.15
 """Side of a close-up over the longer side of the object."""
 SMALLEST_OBJECT = 0.12
-"""Frames whose object is smaller than this part of the frame (it may have moved out) are not learnt from."""
+"""Smallest object that is learned from, as a part of the frame."""
 SENTENCE, THING = 1, FORMS.index("{thing}")
 """Caption forms: "a striped red car on a road" for whole frames, "a striped red car" for close-ups."""
 WHOLE_FRAME = (0.0, 0.0, 1.0)
 
 
 def names(scene: Scene, attribute: str, form: int) -> bool:
-    """Whether the caption of that form says anything about the attribute."""
+    """Whether a caption of that form mentions the attribute."""
     return len({caption(other, form) for other in variants(scene, attribute=attribute).values()}) > 1
 
 
@@ -93,12 +93,12 @@ def cut_out(frames: Tensor, squares: Tensor, *, mirrored: Tensor | None = None) 
 
 
 def views(frames: Tensor, squares: Tensor, *, mirrored: Tensor | None = None) -> Tensor:
-    """What the judge sees, (N, 3, VIEW_SIZE, VIEW_SIZE): `cut_out` averaged down by area."""
+    """Views of the judge, (N, 3, VIEW_SIZE, VIEW_SIZE): `cut_out` averaged down by area."""
     return F.avg_pool2d(cut_out(frames, squares, mirrored=mirrored), 2)
 
 
 def blurred(pictures: Tensor, size: int) -> Tensor:
-    """Pictures (N, 3, H, W) scaled down to `size` pixels and up again, as soft as decoded ones may be."""
+    """Pictures (N, 3, H, W) scaled down to `size` pixels and up again, as soft as decoded pictures."""
     small = F.interpolate(pictures, (size, size), mode="bilinear", antialias=True)
     return F.interpolate(small, pictures.shape[-2:], mode="bicubic")
 
@@ -133,7 +133,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class JudgeSet:
-    """What the batches are drawn from.
+    """Training clips and the squares round their objects.
 
     Attributes:
         clips: (N, F, H, W, 3) uint8 RGB, of the scenes with seeds 0 to N - 1.
@@ -169,7 +169,7 @@ class JudgeSet:
 def _question(seed: int, rng: random.Random, close_up: bool) -> tuple[list[str], str]:
     """The captions to choose from for a training clip, and the right one.
 
-    Combinations that are held out are no choices: always wrong, they would be learnt as wrong.
+    Held-out combinations are not offered: they would always be wrong, and be learned as wrong.
     """
     scene = sample_scene(seed)
     form = THING if close_up else rng.choice((SENTENCE, rng.randrange(NUM_FORMS)))
@@ -181,7 +181,7 @@ def _question(seed: int, rng: random.Random, close_up: bool) -> tuple[list[str],
 
 
 def _worn(pictures: Tensor, rng: random.Random) -> Tensor:
-    """A little brighter or darker, noisier, and every other picture blurred: as edited clips may look."""
+    """Pictures a little brighter or darker, noisier, and half of them blurred, as edited clips may look."""
     brightness = torch.tensor([rng.uniform(0.92, 1.08) for _ in pictures], device=pictures.device)
     sizes = [rng.choice((VIEW_SIZE, rng.randint(20, VIEW_SIZE))) for _ in pictures]
     soft = [p if s == VIEW_SIZE else blurred(p[None], s)[0] for p, s in zip(pictures, sizes, strict=True)]
@@ -192,7 +192,7 @@ def _worn(pictures: Tensor, rng: random.Random) -> Tensor:
 
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=5e-2, ema_decay=0.998, save_every=250, betas=(0.9, 0.98))
 PICTURES = 32
-"""Pictures in a batch of one process; few, since many small steps learn more in the same time."""
+"""Pictures in a batch; many small steps learn more in the same time."""
 LARGEST_LOGIT_SCALE = 4.6052
 """Logarithm of 100, as in CLIP."""
 
@@ -226,7 +226,7 @@ def new_judge(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 
 def new_processor() -> CLIPImageProcessor:
-    """Brings whole frames and close-ups to what the judge sees in training, but for a filter's difference."""
+    """The image processor that gives the judge the views of its training, but for the filter."""
     return CLIPImageProcessor(
         size={"height": VIEW_SIZE, "width": VIEW_SIZE},
         do_center_crop=False,
@@ -248,11 +248,9 @@ def text_features(judge: CLIPModel, tokenizer: CLIPTokenizer, texts: Sequence[st
 
 
 def contrastive_loss(judge: CLIPModel, tokenizer: CLIPTokenizer, batch: Batch) -> Tensor:
-    """How badly pictures and captions find one another.
+    """Symmetric contrastive loss, and cross-entropy of captions that differ in one attribute.
 
-    Every picture looks for its caption in the batch and every caption for its picture (pictures with
-    equal captions share them); and every picture for the right one of captions that differ in one
-    attribute.
+    Pictures with equal captions share them.
     """
     texts = text_features(judge, tokenizer, batch.captions)
     scale = judge.logit_scale.clamp(max=LARGEST_LOGIT_SCALE).exp()
@@ -267,7 +265,7 @@ def contrastive_loss(judge: CLIPModel, tokenizer: CLIPTokenizer, batch: Batch) -
 def train_judge(
     clips: NDArray[np.uint8], cache: Path, out: Path, run: RunFolder, budget: Budget, setting: Setting
 ) -> CLIPModel:
-    """Train, or go on from the run's checkpoint; write the averaged weights to `out` and return them."""
+    """Train or resume; write the averaged judge to `out` and return it."""
     device, seed = setting.device, setting.seed
     torch.manual_seed(seed)
     data = JudgeSet(clips, made_once(lambda: object_squares(cache, len(clips))))
@@ -287,7 +285,7 @@ def train_judge(
 
 
 def save_judge(judge: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Write a folder that `CLIPModel`, `CLIPTokenizer` and `CLIPImageProcessor` load, in half precision."""
+    """Write a folder for `CLIPModel`, `CLIPTokenizer` and `CLIPImageProcessor`, in half precision."""
     judge.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     new_processor().save_pretrained(folder)
@@ -303,15 +301,14 @@ def accuracy(
     close_up: bool,
     sharpness: int = VIEW_SIZE,
 ) -> dict[str, float]:
-    """How often the right value of each attribute is chosen, in fresh renders.
+    """Part of fresh renders in which the right value of each attribute is chosen.
 
     Args:
-        judge: the model.
-        tokenizer: its tokenizer.
-        seeds: of the scenes; the benchmarks' start at 3,000,000,000.
+        judge, tokenizer: the model.
+        seeds: of the scenes; those of the benchmarks start at 3,000,000,000.
         held_out: as for `sample_scene`.
-        close_up: ask about close-ups of the object instead of whole frames (and not about the place).
-        sharpness: pixels that the views are blurred to.
+        close_up: ask about close-ups of the object instead of whole frames, and not about the place.
+        sharpness: pixels to which views are blurred.
     """
     scenes = [sample_scene(seed, held_out=held_out) for seed in seeds]
     clips = render_batch(scenes, shot=Shot(1, device=judge.device))

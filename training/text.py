@@ -29,7 +29,7 @@ def vocabulary() -> list[str]:
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """Known words become one token each; others fall apart into untrained letters."""
+    """A tokenizer with one token for each known word; other words fall apart into untrained letters."""
     merges = learned_merges(vocabulary())
     tokens = [START, END, *_CHARACTERS, *(c + "</w>" for c in _CHARACTERS)]
     tokens += dict.fromkeys("".join(merge) for merge in merges)
@@ -45,8 +45,8 @@ def build_tokenizer() -> CLIPTokenizer:
 def learned_merges(words: list[str]) -> list[tuple[str, str]]:
     """Byte-pair merges, the most frequent pair first, until every word is whole.
 
-    Encoding repeats them in this order, so no merge can tear another word apart. (The trainer of
-    `tokenizers` breaks ties differently from run to run, which would give every training other tokens.)
+    Encoding repeats them in this order, so no merge tears another word apart. (The trainer of `tokenizers`
+    breaks ties differently from run to run.)
     """
     pieces = [[*word[:-1], word[-1] + "</w>"] for word in words]
     merges: list[tuple[str, str]] = []

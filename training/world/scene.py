@@ -32,8 +32,7 @@ class Shot:
 
 
 USUAL_SHOT = Shot()
-"""What the embedded models are trained on."""
-
+"""The shot of the training clips."""
 
 MOTIONS: dict[str, tuple[str, ...]] = {
     "right": ("moving to the right", "going right"),
@@ -45,16 +44,15 @@ MOTIONS: dict[str, tuple[str, ...]] = {
     "wobble": ("wobbling", "rocking"),
     "pan": ("followed by the camera", "seen by a moving camera"),
 }
-"""The words that captions use for it, the usual ones first. Scenes are drawn by the order of the names."""
-
+"""Motion -> its words in captions, the usual ones first. Scenes are drawn by the order of the names."""
 
 WORLD_VERSION = 2
-"""Goes up whenever equal seeds give other clips, so that kept files of an older world are not mistaken."""
+"""Number that goes up when equal seeds give other clips, and that names kept files."""
 
 PLAIN_SHARE = 0.4
-"""How much of the world is of one plain colour."""
+"""Part of the scenes whose object has one plain colour."""
 COMPANION_SHARE = 0.15
-"""How many clips show a second object."""
+"""Part of the scenes with a second object."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Companion:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that determines a clip, so that a changed copy differs in nothing else.
+    """Everything that determines a clip; a changed copy differs in nothing else.
 
     Attributes:
         colour, noun, place, motion, material: keys of COLOURS, NOUNS, PLACES, MOTIONS, MATERIALS.
@@ -173,7 +171,7 @@ FORMS = (
 )
 WORDINGS = 4
 NUM_FORMS = len(FORMS) * WORDINGS
-"""How many captions a scene has at most."""
+"""Captions of a scene, at most."""
 
 
 def with_article(words: str) -> str:
@@ -229,7 +227,7 @@ ATTRIBUTES = {
     "noun": tuple(NOUNS),
     "place": tuple(PLACES),
 }
-"""What can be asked about a picture, and all answers."""
+"""Attribute -> its values."""
 
 
 def changed(scene: Scene, *, attribute: str, value: str) -> Scene:
