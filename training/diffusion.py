@@ -50,7 +50,7 @@ CLIP_EVERY = 6
 CLIPS_ONLY = 0.85
 """From this part of the run on every step sees clips, as edits do."""
 OBJECT_WEIGHT = 5.0
-"""Weight of an error on the object; 1 elsewhere. The object is a tenth of the picture but most of its caption."""
+"""Weight of an error on the object; 1 elsewhere. It is a tenth of the picture but most of the caption."""
 
 
 def new_vae() -> AutoencoderKL:
