@@ -1,22 +1,20 @@
 """Several processes that train one model, and Ctrl-C.
 
-``torchrun --nproc-per-node 2 -m training.run toybox-unet`` starts two processes.
-
-Each process works on a batch of its own and the gradients are averaged. On a busy CPU this is faster than one
-process with several threads: processes wait for one another once a step, threads at every operation. Without
-torchrun the functions here do nothing.
+``torchrun --nproc-per-node 2 -m training.run toybox-unet`` starts two processes. Each works on a batch of its
+own and the gradients are averaged. On a busy CPU this is faster than one process with threads: processes
+wait for one another once a step, threads at every operation. Without torchrun there is one process.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
 import torch
-import torch.distributed as dist
+from accelerate import PartialState
+from accelerate.utils import broadcast, reduce
 from torch import nn
 
 T = TypeVar("T")
@@ -24,46 +22,33 @@ T = TypeVar("T")
 
 def join_processes(device: torch.device) -> None:
     """Join the processes that torchrun started, with one thread each on a CPU."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        if device.type == "cpu":
-            torch.set_num_threads(1)
-        dist.init_process_group("gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl")
+    if PartialState(cpu=device.type == "cpu").num_processes > 1 and device.type == "cpu":
+        torch.set_num_threads(1)
 
 
 def rank() -> int:
     """Number of this process; 0 writes the files."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return int(PartialState().process_index)
 
 
 def agree(value: float) -> float:
     """The value of process 0, in all processes."""
-    if not dist.is_initialized():
-        return value
-    shared = torch.tensor(value, dtype=torch.float64)
-    dist.broadcast(shared, src=0)
-    return shared.item()
+    state = PartialState()
+    return float(broadcast(torch.tensor(value, dtype=torch.float64, device=state.device)).item())
 
 
 def made_once(make: Callable[[], T]) -> T:
-    """The result of a function that keeps it on disk: process 0 makes it first, the others read it.
-
-    Args:
-        make: makes what is missing on disk, and loads it.
-    """
-    if rank() == 0:
-        result = make()
-    agree(0.0)
-    return result if rank() == 0 else make()
+    """The result of a function that keeps it on disk: process 0 makes it first, the others read it."""
+    with PartialState().main_process_first():
+        return make()
 
 
 def average_gradients(module: nn.Module) -> None:
     """Replace each gradient by its mean over the processes."""
-    if not dist.is_initialized():
+    if PartialState().num_processes == 1:
         return
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in gradients])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
+    flat = reduce(torch.cat([g.flatten() for g in gradients]), "mean")
     for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
 
