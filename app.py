@@ -107,7 +107,10 @@ def _models(found: Surroundings) -> Models:
         # The work runs in a forked process: it needs weights that are loaded before.
         editor = LazyEditor(found.model.value, device=found.device.value, options=options)
         editor.pipeline()
-        return Models(HostedEditor(editor, lend=spaces.GPU), device=found.device.value)
+        hosted = HostedEditor(
+            editor, lend=spaces.GPU, size=found.lent_size.value, max_seconds=found.max_seconds.value
+        )
+        return Models(hosted, device=found.device.value)
     make = partial(LazyEditor, device=found.device.value, options=options)
     return Models(
         make(found.model.value), make=make, device=found.device.value, saves_memory=options is not None

@@ -19,8 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 from benchmarks.arguments import count_of
 from benchmarks.study.pairs import FIRST_CASE, NUM_PAIRS, world_pair
 from benchmarks.study.summary import Column, bootstrap_mean, estimate_text
-from benchmarks.toybox.judging import rendered, shot_like
-from benchmarks.world_cases import edit_case
+from benchmarks.world_cases import edit_case, rendered, shot_like
 from dreammotion_core import ModelSpec, list_models
 from dreammotion_core.evaluation import ClipJudge, Instruments, Measurement, Metric, evaluate_edit, figure
 

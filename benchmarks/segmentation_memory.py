@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.davis.runs import measured
+from benchmarks.davis.runs import costed
 from dreammotion_core import read_video, write_video
 from dreammotion_core.media.limits import gather_frames
 from dreammotion_core.values import Video
@@ -57,7 +57,7 @@ def run(count: int, *, segmenter: str) -> str:
         write_video(Video(gather_frames(disc_pictures(count), count=count, size=(HEIGHT, WIDTH)), FPS), path)
         chosen = load_segmenter(segmenter)
         clock = time.perf_counter()
-        with measured() as cost:
+        with costed() as cost:
             frames = read_video(path).frames
             tracks = Tracks(chosen.open(frames), frames)
             prompt = Prompt(Selection(0, (Click(centre(0), HEIGHT / 2),)))

@@ -15,21 +15,27 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from tqdm import tqdm
 
 from benchmarks.arguments import count_of, part_of, setting_of
-from benchmarks.judge import Judge
 from benchmarks.results import Results
-from benchmarks.toybox.sampling import sample_video
+from benchmarks.toybox.judging import Judge
 from benchmarks.toybox.summary import summarise
 from benchmarks.world_cases import KINDS, edit_case, edit_indices, sample_case
 from dreammotion_core import DreamMotionPipeline, EditConfig, Video
 from dreammotion_core.errors import DreamMotionError
+from dreammotion_core.finishing import to_pixels
+from dreammotion_core.method.parameterization import add_noise
+from dreammotion_core.method.prior import Backend
 from dreammotion_core.method.source_cache import weights_digest
 from dreammotion_core.models.catalog import find_model
+from dreammotion_core.values import Frames
 from training.world import Shot, caption, render
 
 
@@ -64,6 +70,42 @@ def run_sample(pipe: DreamMotionPipeline, index: int, facts: dict[str, Any], res
     results.keep(
         frames, {"index": index, "seconds": round(time.perf_counter() - started, 2), "target": prompt}
     )
+
+
+@torch.no_grad()
+def sample_video(
+    backend: Backend, *, prompt: str, num_steps: int = 30, guidance_scale: float = 7.5, seed: int = 0
+) -> Frames:
+    """A clip from a prompt at the model's own length and size, (F, H, W, 3) uint8 RGB.
+
+    Deterministic DDIM with classifier-free guidance, in signal and noise, so that it works for every family
+    of models; for flow matching it is Euler's method. The library itself edits and never samples.
+
+    Args:
+        backend: the video prior.
+        prompt: describes the clip.
+        num_steps: denoising steps, at least 1; each costs two predictions.
+        guidance_scale: s in ``uncond + s * (text - uncond)``.
+        seed: seed of the first noise.
+    """
+    height, width = backend.spec.resolution
+    blank = torch.zeros(backend.spec.num_frames, 3, height, width, device=backend.device)
+    shape = backend.encode_video(blank).shape
+    text, unconditional = backend.encode_prompt(prompt), backend.encode_prompt("")
+    embeds = torch.cat([unconditional, text])
+    latents = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(backend.device)
+    timesteps = np.linspace(999, 0, num_steps + 1).round().astype(int)[:, None]
+    for now, then in tqdm(pairwise(timesteps), total=num_steps, leave=False):
+        timestep = torch.from_numpy(now).to(backend.device)
+        prediction = backend.predict_noise(latents.repeat(2, 1, 1, 1, 1), timestep.repeat(2), embeds)
+        without_text, with_text = prediction.chunk(2)
+        noise = without_text + guidance_scale * (with_text - without_text)
+        alpha, sigma = backend.signal_and_noise(timestep, latents)
+        signal = (latents - sigma * noise) / alpha
+        latents = add_noise(
+            signal, noise, *backend.signal_and_noise(torch.from_numpy(then).to(backend.device), latents)
+        )
+    return to_pixels(backend.decode_video(signal), (height, width)).round().astype(np.uint8)
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

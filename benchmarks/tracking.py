@@ -20,8 +20,7 @@ from tqdm import tqdm
 
 from benchmarks.arguments import count_of
 from benchmarks.study.pairs import FIRST_CASE
-from benchmarks.toybox.judging import rendered
-from benchmarks.world_cases import edit_case
+from benchmarks.world_cases import edit_case, rendered
 from dreammotion_core import ModelSpec, list_models
 from dreammotion_core.evaluation import FlowTracker, PointTracks, grid_points, step_agreement
 from dreammotion_core.evaluation.motion import DEFAULT_GRID

@@ -236,6 +236,11 @@ class Setting:
     unit: str = ""
     option: str = ""
 
+    @property
+    def choices(self) -> Mapping[str, str]:
+        """Its values and what they are called, where it is one of some names; else nothing."""
+        return self.accepted.names if isinstance(self.accepted, OneOf) else {}
+
 
 _STEPS, _PULLS, _STAYS, _SIZE = "Steps", "What pulls", "What stays", "Size and stages"
 _OTHER = "Another method, to compare with"
@@ -278,9 +283,9 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "direction_weighting": Setting(
         _PULLS,
-        "The text pulls along a difference",
+        "Direction of the text's pull",
         "velocities weigh noisy timesteps more and do not pull back towards the source",
-        OneOf({"noise": "Of predicted noises", "velocity": "Of velocities"}),
+        OneOf({"noise": "Difference of predicted noises", "velocity": "Difference of velocities"}),
     ),
     "key_sites": Setting(
         _PULLS,
@@ -356,9 +361,7 @@ SETTINGS: Mapping[str, Setting] = {
 }
 """Every setting of `EditConfig`, in the order in which they are listed; see `EditConfig.settings`."""
 
-CHOICES = {
-    name: tuple(each.accepted.names) for name, each in SETTINGS.items() if isinstance(each.accepted, OneOf)
-}
+CHOICES = {name: tuple(setting.choices) for name, setting in SETTINGS.items() if setting.choices}
 """The settings that are one of some names, and these names."""
 
 Preset = Literal["fast", "keep-shape", "paper"]

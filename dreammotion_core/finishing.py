@@ -35,13 +35,7 @@ def to_pixels(images: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def blend(source: Frames, edited: NDArray[np.float32], alpha: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The edit over the source, (F, H, W, 3) float RGB in [0, 255], not yet rounded.
-
-    Args:
-        source: (F, H, W, 3) uint8 RGB.
-        edited: (F, H, W, 3) float RGB in [0, 255].
-        alpha: (F, H, W) opacity in [0, 1].
-    """
+    """The edit, in [0, 255], over the uint8 source by an opacity in [0, 1], not yet rounded."""
     base = source.astype(np.float32)
     return base + alpha[..., None] * (edited - base)
 
@@ -124,7 +118,7 @@ def structure_kept(
     Args:
         edited: (F, H, W, 3) float RGB in [0, 255], the decoded edit.
         reconstruction: the same of the decoded source.
-        window: standard deviation of the Gaussian neighbourhood, in pixels, > 0.
+        window: as for `structural_similarity`.
 
     Returns:
         (F, H, W) in [0, 1]; exactly 1 where both are the same.
@@ -212,7 +206,6 @@ class Finishing:
     """Decodes, restores size and detail, removes flicker, and keeps the source outside the mask.
 
     Attributes:
-        source: the clip before the edit.
         alpha: (F, H, W) opacity of the edit in [0, 1].
         reconstruction: (F, H, W, 3) float RGB in [0, 255], the source after autoencoder and grid; None if its
             detail is not given back.
@@ -232,13 +225,7 @@ class Finishing:
     def prepare(
         cls, backend: Backend, source: Video, source_latents: Tensor, mask: Mask, config: EditConfig
     ) -> Self:
-        """Compute once what every preview and the result need.
-
-        Args:
-            source_latents: (1, C, F, h, w).
-            mask: (F, H, W) bool, what may change.
-            config: gives `keep_detail`, `mask_feather` and `colour_smoothing`.
-        """
+        """Compute once what every preview and the result need."""
         reconstruction = None
         if config.keep_detail and backend.spec.keeps_detail:
             reconstruction = to_pixels(backend.decode_video(source_latents), source.size)
@@ -261,14 +248,9 @@ class Finishing:
         """(F, 3, h, w) RGB images, roughly in [-1, 1], as (F, H, W, 3) uint8 RGB at the source's size."""
         edited = to_pixels(images, self.source.size)
         if self.reconstruction is not None:
-            edited = edited + self._fitting_detail(edited, self.reconstruction)
+            kept = structure_kept(edited, self.reconstruction, window=self.detail_window)
+            edited = edited + kept[..., None] * (self.source.frames - self.reconstruction)
         blended = blend(self.source.frames, edited, self.alpha)
         if self.smoothing > 0:
             blended = steadied(blended, source=self.source.frames, alpha=self.alpha, smoothing=self.smoothing)
         return composite(self.source.frames, blended, self.alpha)
-
-    def _fitting_detail(
-        self, edited: NDArray[np.float32], reconstruction: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        share = structure_kept(edited, reconstruction, window=self.detail_window)
-        return share[..., None] * (self.source.frames - reconstruction)

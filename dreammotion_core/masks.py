@@ -18,10 +18,7 @@ from dreammotion_core.values import Mask, check_mask_shape, check_selects_someth
 def checked_mask(mask: NDArray[np.generic], num_frames: int, size: tuple[int, int]) -> Mask:
     """A mask that fits its clip, as (F, H, W) bool.
 
-    Args:
-        mask: (F, H, W), or (H, W) for all frames; bool, or only the numbers 0 and 1, or 0 and 255.
-        num_frames: F of the clip.
-        size: (H, W) of the clip.
+    It may come as (F, H, W), or (H, W) for all frames; bool, or only the numbers 0 and 1, or 0 and 255.
 
     Raises:
         MaskError: if shape, values or frame count do not fit, or nothing is selected.
@@ -37,11 +34,7 @@ def checked_mask(mask: NDArray[np.generic], num_frames: int, size: tuple[int, in
 
 
 def grown_mask(mask: Mask, *, pixels: int) -> Mask:
-    """The mask with its outline moved outwards by a number of pixels (inwards if negative).
-
-    Args:
-        mask: (F, H, W) bool.
-        pixels: Euclidean distance.
+    """A (F, H, W) bool mask with its outline moved outwards by a Euclidean distance (inwards if negative).
 
     Raises:
         MaskError: if nothing is left of it.
@@ -57,12 +50,8 @@ def grown_mask(mask: Mask, *, pixels: int) -> Mask:
 def feathered_alpha(mask: Mask, *, width: int) -> NDArray[np.float32]:
     """Opacity of the edit, (F, H, W) float32: 0 outside the mask, rising to 1 over `width` pixels inside it.
 
-    The rim lies inside the mask, so that pixels outside stay exactly the source's. The border of the frame
-    has no rim.
-
-    Args:
-        mask: (F, H, W) bool.
-        width: width of the rim in pixels; 0 gives a hard edge.
+    The rim lies inside the (F, H, W) bool mask, so that pixels outside stay exactly the source's. A width of
+    0 gives a hard edge; the border of the frame has no rim.
     """
     if width == 0:
         return mask.astype(np.float32)

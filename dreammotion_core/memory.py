@@ -54,11 +54,9 @@ def device_failures_explained(*, advice: str = ADVICE) -> Iterator[None]:
 def tried_again(
     work: Callable[Arguments, Result], *, spare: Callable[[], bool]
 ) -> Callable[Arguments, Result]:
-    """Work that is repeated in less memory if memory ran out.
+    """Work that is repeated in less memory after an `OutOfMemoryError`.
 
-    Args:
-        work: raises `OutOfMemoryError`; gives the same result in every call.
-        spare: makes it work in less memory from now on; returns False if that is impossible.
+    `spare` makes it work in less memory from now on, and returns False if that is impossible.
     """
 
     def tried(*args: Arguments.args, **options: Arguments.kwargs) -> Result:

@@ -37,7 +37,6 @@ from dreammotion_core.values import (
     Preview,
     StageDone,
     Started,
-    StepDone,
     StepLosses,
     Video,
 )
@@ -233,8 +232,10 @@ class DreamMotionPipeline:
             losses.append(step_done.losses)
             yield step_done
             yield from news_about(self.backend, told=notices)
-            if _preview_is_due(step_done, config):
-                yield Preview(step_done.step, finish(latents))
+            step, interval = step_done.step, config.preview_interval
+            is_due = interval > 0 and (step == 1 or step % interval == 0)
+            if is_due and step < step_done.num_steps:
+                yield Preview(step, finish(latents))
 
         # 4. Decode, restore the size, keep the source outside the mask, and measure that.
         frames = finish(latents)
@@ -313,8 +314,3 @@ class DreamMotionPipeline:
         sites = [replace(layout, pattern=pattern) for pattern in config.key_sites]
         matching_modules(self.backend.denoiser, sites)  # refuses wrong names before any work
         return sites
-
-
-def _preview_is_due(done: StepDone, config: EditConfig) -> bool:
-    interval = config.preview_interval
-    return interval > 0 and (done.step == 1 or done.step % interval == 0) and done.step < done.num_steps

@@ -97,12 +97,12 @@ def measure_edit(
         trials.append(trial)
         yield trial
     fitting = [trial for trial in trials if trial.fits]
-    stages = pipe.spec.stages
+    stages, interval = pipe.spec.stages, config.preview_interval
     yield Preflight(
         asked=next(trial for trial in trials if probing.is_asked(trial)),
         proposal=max(fitting, key=lambda each: (each.resolution_scale, each.num_frames), default=None),
         num_steps=config.num_optimization_steps,
-        num_previews=_num_previews(config),
+        num_previews=1 + config.num_optimization_steps // interval if interval else 0,
         usable_bytes=probing.room,
         device=str(pipe.backend.device),
         has_later_stages=bool(stages) and config.last_stage != stages[0],
@@ -213,10 +213,6 @@ class _Probing:
         )
 
 
-def _num_previews(config: EditConfig) -> int:
-    return 1 + config.num_optimization_steps // config.preview_interval if config.preview_interval else 0
-
-
 def describe_memory(spec: ModelSpec) -> str:
     """The least memory of an edit with a model, and for how large a clip; empty if unknown.
 
@@ -241,10 +237,7 @@ def describe_preflight(result: Preflight) -> tuple[str, ...]:
         return first, _time_words(result, asked)
     first = f"It does not fit: {_setting_words(asked)} need about {need}, and {room}."
     if proposal is None:
-        return (
-            first,
-            "Nothing smaller fits: choose a smaller model, a lower precision or another device.",
-        )
+        return (first, "Nothing smaller fits: choose a smaller model, a lower precision or another device.")
     second = f"The largest setting found that fits: {_setting_words(proposal)}."
     return first, second, _time_words(result, proposal)
 

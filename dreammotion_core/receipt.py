@@ -17,7 +17,7 @@ import numpy as np
 
 from dreammotion_core.errors import VideoError
 from dreammotion_core.media.atomic import written_atomically
-from dreammotion_core.values import EditOutput, Mask, StepLosses
+from dreammotion_core.values import EditOutput, StepLosses
 from dreammotion_core.version import __version__
 
 RECEIPT_FORMAT = 2
@@ -58,7 +58,10 @@ def build_receipt(
         "source": None if source_path is None else _describe_file(Path(source_path)),
         "clip": {"frames": len(output.video), "width": width, "height": height, "fps": output.video.fps},
         "selection": None if selection is None else dict(selection),
-        "mask": _describe_mask(output.mask),
+        "mask": {
+            "share": round(float(output.mask.mean()), 6),
+            "sha256": hashlib.sha256(np.packbits(output.mask).tobytes()).hexdigest(),
+        },
         "notices": [asdict(notice) for notice in output.video.notices],
         "losses": _summarise(output.losses),
         "max_difference_outside": output.max_difference_outside,
@@ -90,11 +93,6 @@ def _describe_file(path: Path) -> dict[str, Any]:
         raise VideoError(
             f"{path} can no longer be read ({error.strerror}); pass the file that was edited"
         ) from error
-
-
-def _describe_mask(mask: Mask) -> dict[str, Any]:
-    digest = hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()
-    return {"share": round(float(mask.mean()), 6), "sha256": digest}
 
 
 def _summarise(losses: Sequence[StepLosses]) -> dict[str, Any]:

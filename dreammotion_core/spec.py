@@ -15,13 +15,7 @@ from dreammotion_core.errors import VideoError
 
 @dataclass(frozen=True)
 class HubPart:
-    """A repository of the hub that a model needs.
-
-    Attributes:
-        source: hub id.
-        revision: pinned commit.
-        folders: the subfolders to load; empty loads all.
-    """
+    """A repository of the hub at a pinned commit, with the folders to load; empty loads all."""
 
     source: str
     revision: str
@@ -109,12 +103,7 @@ class ModelSpec:
         )
 
     def fit_size(self, size: tuple[int, int], *, scale: float = 1.0) -> tuple[int, int]:
-        """The (height, width) at which the model edits a clip: the clip's shape, the trained area.
-
-        Args:
-            size: (height, width) of the clip.
-            scale: factor for both sides.
-        """
+        """The (height, width) at which a clip is edited: its shape, the trained area, both sides scaled."""
         scale *= math.sqrt(math.prod(self.resolution) / math.prod(size))
         multiple = self.size_multiple
         height, width = (max(multiple, round(side * scale / multiple) * multiple) for side in size)
@@ -168,13 +157,7 @@ WEIGHTS = (
 
 
 def is_downloaded(source: str, *, revision: str, folders: Sequence[str] = ()) -> bool:
-    """Whether all weights of a repository are on this machine; needs no network.
-
-    Args:
-        source: hub id.
-        revision: commit.
-        folders: the folders to load; empty means all in the manifest.
-    """
+    """Whether all weights of a repository are on this machine; needs no network."""
     from huggingface_hub import try_to_load_from_cache
 
     manifest = try_to_load_from_cache(source, "model_index.json", revision=revision)

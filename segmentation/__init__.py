@@ -38,8 +38,7 @@ from segmentation.project import (
     add_given_objects,
     describe_project,
 )
-from segmentation.schedule import UnreachedScene
-from segmentation.tracks import TrackedMask, Tracks, begin_prompt
+from segmentation.tracks import TrackedMask, Tracks, UnreachedScene, begin_prompt
 from segmentation.weights import Download
 
 __all__ = [

@@ -1,14 +1,12 @@
-"""What a correction changes on the frames round it, against what was seen there before.
+"""One mask from several that were followed to the same frame. Pure functions over masks, and a store.
 
-A corrected frame is right where it was clicked; elsewhere it is no better than the following that brought
-its mask there. So what differs counts fully where it hangs together, from frame to frame, with what the
-correction changed on its own frame, and half where it does not. Pure functions over masks, and a store.
+Two masks, from a prompt before the frame and from one after it, are blended: errors grow with the distance
+from a prompt, so the nearer one counts more, and outlines are averaged by their depth, so that halfway
+between two shapes lies a third one.
 
-One mask from two that were followed to the same frame, from a confirmed frame before it and one after.
-
-Errors grow with the distance from a confirmed frame, so the nearer one counts more. Outlines are averaged
-by their depth: halfway between two shapes lies a third one. Where the masks do not show the same thing
-there is nothing to average, and the nearer one stands.
+A correction is right on its own frame; elsewhere it is no better than the following that brought its mask
+there. What differs from the masks without it therefore counts fully where it hangs together, from frame to
+frame, with what the correction changed on its own frame, and half elsewhere.
 """
 
 from __future__ import annotations
@@ -21,28 +19,41 @@ import numpy as np
 
 from segmentation.base import FrameMask
 from segmentation.project import PackedMask
-from segmentation.vision import resized, signed_depth
+from segmentation.vision import reduced, resized, signed_depth, window_round
 
 LEAST_OVERLAP = 0.5
-"""IoU of two masks of the same thing."""
-
+"""Least IoU of two masks that show the same thing."""
 SURE_DEPTH = 0.15
-"""From the outline, as a share of the root of the area, at which a mask is sure of a pixel."""
-
+"""Distance from the outline, as a share of the root of the area, at which a mask is sure of a pixel."""
 LOST_SHARE = 1 / 3
-"""Of the way towards a frame from which the object is not found here, up to which it counts as seen."""
+"""Share of the way from a mask without the object, up to which the object counts as absent."""
+
+LINKING_SIDE = 427
+"""Long side, at most, of the copies on which differences are linked."""
+SLIVER = 3
+"""Pixels of such a copy up to which a difference is only an outline drawn otherwise, which links nothing."""
+STEP = 2
+"""Pixels of such a copy that a difference may move from one frame to the next."""
+BELIEF_IN_FOLLOWED = 0.5
+"""Weight of the correction's own following for the rest, against what was seen before."""
+MOST_KEPT = 8
+"""States of objects, such as before and after a correction, whose differences are kept."""
+
+Seen = Callable[[int], tuple[FrameMask, FrameMask] | None]
+"""Frame number -> (H, W) bool without the corrections, and with their own following; None if unknown."""
 
 
 def blend_masks(before: FrameMask, after: FrameMask, *, share: float) -> FrameMask:
-    """The object between two confirmed frames.
+    """The object between two frames with prompts.
 
     Args:
-        before: (H, W) bool, followed from the earlier confirmed frame.
+        before: (H, W) bool, followed from the earlier prompt.
         after: (H, W) bool, followed from the later one.
         share: of the way from the earlier to the later one, in [0, 1].
 
     Returns:
-        (H, W) bool. Where one of the masks is empty, the other one, unless the empty one is much nearer.
+        (H, W) bool. The nearer mask where they do not show the same thing. Where one is empty the other,
+        unless the empty one is much nearer.
     """
     if not before.any() or not after.any():
         seen, far = (before, share) if before.any() else (after, 1 - share)
@@ -51,7 +62,7 @@ def blend_masks(before: FrameMask, after: FrameMask, *, share: float) -> FrameMa
         return before if share < 0.5 else after
     sure = [max(1.0, SURE_DEPTH * float(mask.sum()) ** 0.5) for mask in (before, after)]
     # Farther from both than either is unsure of, there is nothing to find.
-    window = _window(before | after, margin=int(max(sure)) + 2)
+    window = window_round(before | after, margin=int(max(sure)) + 2)
     shares = [
         np.clip(signed_depth(mask[window]) / depth, -1, 1)
         for mask, depth in zip((before, after), sure, strict=True)
@@ -61,28 +72,15 @@ def blend_masks(before: FrameMask, after: FrameMask, *, share: float) -> FrameMa
     return blended
 
 
-def _window(mask: FrameMask, *, margin: int) -> tuple[slice, slice]:
-    """The rows and columns round a mask, which is not empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return (
-        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + 1 + margin),
-        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + 1 + margin),
-    )
+def amend(before: FrameMask, followed: FrameMask, linked: FrameMask) -> FrameMask:
+    """The object after a correction of another frame.
 
-
-LINKING_SIDE = 427
-"""Long side, at most, of the copies on which differences are linked."""
-SLIVER = 3
-"""Pixels of such a copy up to which a difference is an outline drawn otherwise, which links nothing."""
-STEP = 2
-"""Pixels of such a copy by which a difference may lie off the one on the neighbouring frame."""
-BELIEF_IN_FOLLOWED = 0.5
-"""In what the correction's own following says of the rest, against what was seen before."""
-MOST_KEPT = 8
-"""States of objects, such as before and after a correction, whose differences are kept."""
-
-Seen = Callable[[int], tuple[FrameMask, FrameMask] | None]
-"""Frame number -> (H, W) bool without the corrections, and with their own following; None if unknown."""
+    Args:
+        before: (H, W) bool, without the correction.
+        followed: (H, W) bool, followed from the corrected frame.
+        linked: (H, W) bool, the part that certainly changes.
+    """
+    return blend_masks(np.where(linked, followed, before), followed, share=BELIEF_IN_FOLLOWED)
 
 
 def linked_part(difference: FrameMask, *, neighbour: FrameMask) -> FrameMask:
@@ -92,9 +90,8 @@ def linked_part(difference: FrameMask, *, neighbour: FrameMask) -> FrameMask:
         difference: (H, W) bool.
         neighbour: (H, W) bool, the linked part there.
     """
-    size = _small_size(difference)
     small, near = (
-        cv2.resize(part.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        reduced(part.astype(np.uint8), LINKING_SIDE, interpolation=cv2.INTER_NEAREST)
         for part in (difference, neighbour)
     )
     kernel = np.ones((SLIVER, SLIVER), np.uint8)
@@ -105,18 +102,6 @@ def linked_part(difference: FrameMask, *, neighbour: FrameMask) -> FrameMask:
         return np.zeros_like(difference)
     linked = cv2.dilate(np.isin(parts, hit).astype(np.uint8), kernel) > 0
     return resized(linked, difference) & difference
-
-
-def amend(before: FrameMask, followed: FrameMask, linked: FrameMask) -> FrameMask:
-    """The object after a correction of another frame.
-
-    Args:
-        before: (H, W) bool, without it.
-        followed: (H, W) bool, as it is followed from there.
-        linked: (H, W) bool, what certainly changes.
-    """
-    changed = np.where(linked, followed, before)
-    return blend_masks(changed, followed, share=BELIEF_IN_FOLLOWED)
 
 
 class Amendments:
@@ -130,10 +115,10 @@ class Amendments:
     def amended(
         self, state: Hashable, frame_index: int, *, corrected: Sequence[int], seen: Seen
     ) -> FrameMask | None:
-        """A frame as corrections of others leave it.
+        """A frame after corrections of others.
 
         Args:
-            state: what the masks depend on.
+            state: everything that the masks depend on.
             frame_index: 0-based, not a corrected one.
             corrected: the nearest corrected frames, at most one on either side.
             seen: the masks of a frame in this state.
@@ -157,7 +142,7 @@ class Amendments:
         return amend(*pair, linked)
 
     def _linked(self, state: Hashable, start: int, frame_index: int, seen: Seen) -> FrameMask | None:
-        """What hangs together with the change of a corrected frame, frame by frame from there."""
+        """The part of a frame that hangs together with the change of a corrected one; None if unknown."""
         while len(self._states) >= MOST_KEPT and state not in self._states:
             del self._states[next(iter(self._states))]
         way = 1 if frame_index > start else -1
@@ -171,9 +156,3 @@ class Amendments:
                 difference = linked_part(difference, neighbour=chain[-1].unpacked())
             chain.append(PackedMask.of(difference))
         return chain[abs(frame_index - start)].unpacked()
-
-
-def _small_size(mask: FrameMask) -> tuple[int, int]:
-    height, width = mask.shape
-    scale = min(1.0, LINKING_SIDE / max(height, width))
-    return max(1, round(width * scale)), max(1, round(height * scale))

@@ -1,6 +1,7 @@
-"""What every segmenter promises: slow work once per clip, fast answers per click, streamed propagation.
+"""What every segmenter promises: slow work once per clip, fast answers per click, streamed following.
 
-Deliberately absent: any model. Frames go in and masks come out as plain arrays.
+Frames go in and masks come out as plain arrays; this module knows no model. `SegmentationSession.mask_at`
+is where a click becomes a mask.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.clicks import Selection, check_selection
+from segmentation.clicks import Selection, check_frame_index, check_selection
 from segmentation.errors import FramesError, SelectionError
 
 Frame = NDArray[np.uint8]
@@ -26,6 +27,9 @@ Frames = NDArray[np.uint8]
 
 FrameMask = NDArray[np.bool_]
 """(H, W), True where the object is."""
+
+Masks = NDArray[np.bool_]
+"""(F, H, W), True where the object is."""
 
 
 class Readiness(StrEnum):
@@ -43,12 +47,12 @@ class SegmenterSpec:
     Attributes:
         name: short stable identifier, as `load_segmenter` takes it.
         label: name for people.
-        licence: of the weights; of the code where there are none.
+        licence: of the weights, or of the code where there are none.
         size_bytes: of the download; 0 where there is none.
         source: where it comes from, an address or plain words.
         description: what it is good at, in plain words.
         checkpoint: the file that holds its weights; None where it needs none.
-        requires: Python packages that it cannot do without.
+        requires: Python packages that it needs.
     """
 
     name: str
@@ -72,7 +76,7 @@ class SegmenterSpec:
         return Readiness.READY if is_here else Readiness.DOWNLOADABLE
 
     def describe_readiness(self) -> str:
-        """The same for people, with what to do where something is missing."""
+        """The readiness in words, with what to do where something is missing."""
         missing = self._missing_packages()
         if missing:
             packages = ", ".join(missing)
@@ -83,6 +87,23 @@ class SegmenterSpec:
         return tuple(package for package in self.requires if find_spec(package) is None)
 
 
+class Segmenter(Protocol):
+    """Something that turns clicks into masks."""
+
+    spec: SegmenterSpec
+
+    def open(self, frames: Frames) -> SegmentationSession:
+        """Prepare a clip.
+
+        Args:
+            frames: (F, H, W, 3) uint8 RGB; not copied, must not change while the session is in use.
+
+        Raises:
+            FramesError: if the frames have another shape or type, or there are none.
+        """
+        ...
+
+
 class SegmentationSession(Protocol):
     """One clip, opened for clicking. Safe to use from several threads."""
 
@@ -91,8 +112,8 @@ class SegmentationSession(Protocol):
 
         Args:
             selection: the clicks and the box on one frame.
-            prior: (H, W) bool, what was taken for the object on this frame until now; the selection
-                corrects it, so negative clicks alone are enough. None starts anew.
+            prior: (H, W) bool, the object's mask on this frame until now; the selection corrects it, so
+                negative clicks alone are enough. None starts anew.
 
         Returns:
             (H, W) bool. It may be empty or full: `describe_problem` says so in plain words.
@@ -140,37 +161,28 @@ class PreparingSession(Protocol):
     """A session that can do the slow part of a frame's first answer ahead of the click."""
 
     def prepare(self, frame_index: int) -> None:
-        """Do now what the first click on a frame would wait for; clicks are right without it too.
-
-        Args:
-            frame_index: 0-based, of the clip.
-        """
+        """Do now what the first click on a frame (0-based) would wait for."""
         ...
 
 
-class Segmenter(Protocol):
-    """Something that turns clicks into masks."""
+def follow_selection(
+    session: SegmentationSession, *, frames: Frames, selection: Selection
+) -> Iterator[tuple[int, FrameMask]]:
+    """Implement `SegmentationSession.propagate` by `mask_at` and `follow`.
 
-    spec: SegmenterSpec
+    Raises:
+        SelectionError: on the call, not on the first step.
+    """
+    check_selection(selection, shape=frames.shape[:3])
 
-    def open(self, frames: Frames) -> SegmentationSession:
-        """Prepare a clip.
+    def walk() -> Iterator[tuple[int, FrameMask]]:
+        yield from session.follow(selection.frame_index, session.mask_at(selection))
 
-        Args:
-            frames: (F, H, W, 3) uint8 RGB; not copied, must not change while the session is in use.
-
-        Raises:
-            FramesError: if the frames have another shape or type, or there are none.
-        """
-        ...
+    return walk()
 
 
 def check_frames(frames: Frames) -> None:
-    """Refuse what is no clip.
-
-    Raises:
-        FramesError: unless `frames` is a non-empty (F, H, W, 3) uint8 array.
-    """
+    """Raise `FramesError` unless `frames` is a non-empty (F, H, W, 3) uint8 array."""
     shape, dtype = np.shape(frames), getattr(frames, "dtype", type(frames).__name__)
     if len(shape) != 4 or shape[-1] != 3 or dtype != np.uint8 or 0 in shape:
         raise FramesError(
@@ -179,38 +191,14 @@ def check_frames(frames: Frames) -> None:
         )
 
 
-def check_clicks(frames: Frames, selection: Selection, *, may_only_remove: bool = False) -> None:
-    """Refuse a selection that a session of these frames cannot answer.
-
-    Raises:
-        SelectionError: as `check_selection`.
-    """
-    num_frames, height, width = frames.shape[:3]
-    check_selection(
-        selection, num_frames=num_frames, height=height, width=width, may_only_remove=may_only_remove
-    )
-
-
-def follow_selection(
-    session: SegmentationSession, *, frames: Frames, selection: Selection
-) -> Iterator[tuple[int, FrameMask]]:
-    """Propagation for sessions that follow what is selected like any other mask.
-
-    Checks on the call, before the first step, as `SegmentationSession.propagate` promises.
-
-    Raises:
-        SelectionError: as `check_selection`.
-    """
-    check_clicks(frames, selection)
-
-    def walk() -> Iterator[tuple[int, FrameMask]]:
-        yield from session.follow(selection.frame_index, session.mask_at(selection))
-
-    return walk()
+def check_same_size(mask: tuple[int, ...], frame: tuple[int, ...]) -> None:
+    """Raise `FramesError` unless masks have the size of the frames: height and width, or frames first."""
+    if mask != frame:
+        raise FramesError(f"the mask is {mask} but the clip {frame}; pass a mask of the same size")
 
 
 def check_walk(frames: Frames, start: int, mask: FrameMask, *, within: range | None) -> range:
-    """Refuse a mask that cannot be followed; see `SegmentationSession.follow`.
+    """Raise unless a mask can be followed; see `SegmentationSession.follow`.
 
     Returns:
         `within`, or the whole clip where it is None.
@@ -220,11 +208,9 @@ def check_walk(frames: Frames, start: int, mask: FrameMask, *, within: range | N
             steps, or does not contain `start`.
         FramesError: if the mask has another size than the frames.
     """
-    num_frames, size = len(frames), frames.shape[1:3]
-    if not 0 <= start < num_frames:
-        raise SelectionError(f"frame {start} is outside; choose one from 0 to {num_frames - 1}")
-    if mask.shape != size:
-        raise FramesError(f"the mask is {mask.shape} but the frames are {size}; pass the same size")
+    num_frames = len(frames)
+    check_frame_index(start, num_frames)
+    check_same_size(mask.shape, frames.shape[1:3])
     if within is None:
         return range(num_frames)
     if within.step != 1 or within.start < 0 or within.stop > num_frames or start not in within:

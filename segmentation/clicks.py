@@ -1,8 +1,8 @@
-"""What the user pointed at, as immutable values: clicks, a box, and both together.
+"""Clicks, a box, and both together, as immutable values, and whether they fit a clip.
 
 Coordinates are pixels of the source video, x to the right, y down, origin at the top-left corner of
-the frame; the centre of the first pixel is (0.5, 0.5). Deliberately absent: anything about display
-scaling, which whoever draws the frame undoes once.
+the frame; the centre of the first pixel is (0.5, 0.5). Whoever draws the frame in another size scales
+clicks back.
 """
 
 from __future__ import annotations
@@ -17,15 +17,10 @@ from segmentation.errors import SelectionError
 
 @dataclass(frozen=True)
 class Click:
-    """A point on the object, or (negative) a point that does not belong to it.
-
-    Attributes:
-        x: pixels from the left edge.
-        y: pixels from the top edge.
-        is_positive: True on the object, False beside it.
+    """A point on the object (positive), or a point that does not belong to it (negative).
 
     Raises:
-        SelectionError: if a coordinate is not a finite number, or the sign is not a truth value.
+        SelectionError: if a coordinate is not a finite number, or the sign is not a bool.
     """
 
     x: float
@@ -44,7 +39,7 @@ class Box:
 
     Attributes:
         x0, y0: top-left corner.
-        x1, y1: bottom-right corner, exclusive; x0 < x1 and y0 < y1.
+        x1, y1: bottom-right corner, exclusive.
 
     Raises:
         SelectionError: if a coordinate is not finite or the box has no area.
@@ -69,7 +64,7 @@ class Selection:
     """All clicks and the box on one frame.
 
     Attributes:
-        frame_index: 0-based number of the frame that was clicked.
+        frame_index: 0-based number of the frame.
         clicks: in the order they were made.
         box: at most one.
 
@@ -138,28 +133,23 @@ class Selection:
 
 
 def check_selection(
-    selection: Selection, *, num_frames: int, height: int, width: int, may_only_remove: bool = False
+    selection: Selection, *, shape: tuple[int, int, int], may_only_remove: bool = False
 ) -> None:
-    """Refuse a selection that does not fit its clip.
+    """Raise unless a selection fits its clip. A box may stick out of the frame.
 
     Args:
         selection: the clicks and the box.
-        num_frames: length of the clip.
-        height: of a frame, in pixels.
-        width: of a frame, in pixels.
+        shape: number of frames, height and width of the clip.
         may_only_remove: whether negative clicks alone make sense, because they correct an earlier mask.
 
     Raises:
-        SelectionError: if nothing positive was selected, a click lies outside the frame, the box misses
-            it altogether, or the clip has no such frame. A box that sticks out is fine.
+        SelectionError: if nothing positive was selected, a click or all of the box lies outside the frame,
+            or the clip has no such frame.
     """
-    if selection.frame_index >= num_frames:
-        raise SelectionError(
-            f"the selection is on frame {selection.frame_index} but the clip has {num_frames}; "
-            f"choose a frame from 0 to {num_frames - 1}"
-        )
-    has_clicks = any(click.is_positive or may_only_remove for click in selection.clicks)
-    if selection.box is None and not has_clicks:
+    num_frames, height, width = shape
+    check_frame_index(selection.frame_index, num_frames)
+    box = selection.box
+    if box is None and not any(click.is_positive or may_only_remove for click in selection.clicks):
         raise SelectionError("nothing is selected; click on the object or draw a box round it")
     for click in selection.clicks:
         if not (0 <= click.x < width and 0 <= click.y < height):
@@ -167,12 +157,17 @@ def check_selection(
                 f"the click at {click.x:g},{click.y:g} lies outside the {width}x{height} frame; "
                 f"click at x from 0 to {width - 1}, y from 0 to {height - 1}"
             )
-    box = selection.box
     if box is not None and (box.x1 <= 0 or box.y1 <= 0 or box.x0 >= width or box.y0 >= height):
         raise SelectionError(
             f"the box {box.x0:g},{box.y0:g},{box.x1:g},{box.y1:g} lies outside the {width}x{height} frame; "
             "draw it over the object"
         )
+
+
+def check_frame_index(index: int, num_frames: int) -> None:
+    """Raise `SelectionError` unless a clip of so many frames has this one, counted from 0."""
+    if not 0 <= index < num_frames:
+        raise SelectionError(f"the clip has no frame {index}; choose a frame from 0 to {num_frames - 1}")
 
 
 def _check_finite(what: str, **coordinates: Any) -> None:

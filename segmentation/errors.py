@@ -2,8 +2,8 @@
 
     SegmentationError
       SelectionError (ValueError)          clicks or a box that cannot be used
-      FramesError (ValueError)             frames of a wrong shape, type or count
-      UnknownSegmenterError (ValueError)   a name or device that is not offered
+      FramesError (ValueError)             frames or masks of a wrong shape, type or count
+      UnknownSegmenterError (ValueError)   a name or an option that is not offered
       CheckpointError (RuntimeError)       weights missing, damaged or unreachable
 
 One warning, for those who follow an object without `Tracks`: `SceneCutWarning`.
@@ -17,7 +17,7 @@ class SegmentationError(Exception):
 
 
 class SceneCutWarning(UserWarning):
-    """An object was not followed any further, because another scene begins."""
+    """An object is not followed any further, because another scene begins."""
 
 
 class SelectionError(SegmentationError, ValueError):
@@ -25,7 +25,7 @@ class SelectionError(SegmentationError, ValueError):
 
 
 class FramesError(SegmentationError, ValueError):
-    """Frames of a wrong shape, type or count."""
+    """Frames or masks of a wrong shape, type or count."""
 
 
 class UnknownSegmenterError(SegmentationError, ValueError):
@@ -34,3 +34,9 @@ class UnknownSegmenterError(SegmentationError, ValueError):
 
 class CheckpointError(SegmentationError, RuntimeError):
     """Weights that are missing, damaged or could not be downloaded."""
+
+
+def reason_of(error: BaseException) -> str:
+    """The text of a library's error on one line of at most 200 characters; its type if it has no text."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:199]}…"

@@ -1,16 +1,9 @@
 """Which masks of a clip deserve a look, and why, in plain words.
 
 Nobody knows the truth here; these are signs that followed masks went wrong: jumps in size, outline or
-place, pieces, emptiness, slow shrinking as behind an obstacle, low scores. Each mask is compared with its
-neighbour on the side of the nearest confirmed frame, because errors grow away from it.
-
-Numbers about a mask, and about how it differs from that of the next frame. Pure functions.
-
-How much a followed object still looks like what the user selected: the best sign of slow drift.
-
-A mask that drifts off its object changes no size and jumps nowhere, but gathers other colours.
-
-The health of one object's masks within a project: what the strip under the player shows.
+place, pieces, emptiness, slow shrinking as behind an obstacle, other colours, low scores. Each mask is
+compared with its neighbour on the side of the nearest frame with a prompt (confirmed), because errors grow
+away from it. Colours are the best sign of slow drift, which changes no size and jumps nowhere.
 """
 
 from __future__ import annotations
@@ -23,14 +16,175 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from segmentation.base import Frame, FrameMask, Frames
+from segmentation.base import FrameMask, Frames
 from segmentation.errors import FramesError
 from segmentation.project import Project
 from segmentation.schedule import nearest_confirmed, scene_at
 from segmentation.tracks import Tracks
-from segmentation.vision import colour_histogram, likeness
+from segmentation.vision import colour_histogram, likeness, reduced, resized
+
+GROWTH = (1.35, 2.0)
+"""Ratios of area from one frame to the next that are doubtful and bad; the same for shrinking. All pairs
+below are likewise doubtful and bad."""
+
+OUTLINE_CHANGE = (0.45, 0.65)
+DISTANCE = (0.75, 1.5)
+SCATTERING = (0.15, 0.4)
+LOW_SCORE = (0.5, 0.25)
+LOW_RESEMBLANCE = (0.65, 0.5)
+"""On five real clips 19 of 20 masks with an IoU above 0.6 lie above the first, three in four others below."""
+
+HIDDEN_SHARE = 0.5
+"""Share of the largest recent area, below which a shrinking object is probably hidden."""
+
+RECENT = 8
+"""Frames."""
+FULL = 0.95
+"""Share of the frame above which a mask is nearly all of it."""
+
+LOOK_SIDE = 160
+"""Long side of the copies on which colours are compared: noise and sharp outlines count little there."""
+
+
+class Level(StrEnum):
+    """How far a mask can be trusted."""
+
+    GOOD = "good"
+    DOUBTFUL = "doubtful"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class FrameHealth:
+    """Findings about the mask of one frame.
+
+    Attributes:
+        frame_index: 0-based.
+        level: of the worst finding; confirmed frames are always good.
+        reasons: the findings in plain words, the worst first.
+        area: of the object as a share of the frame, in [0, 1].
+        area_change: area divided by that of the neighbour on the side of the nearest confirmed frame; 1
+            where one of them is empty.
+        outline_change: from 0 (same outline) to 1, against the same neighbour.
+        resemblance: of the object's colours to the nearest confirmed frame, in [0, 1]; None if unknown.
+        score: of the model, in [0, 1]; None where it gives none.
+    """
+
+    frame_index: int
+    level: Level
+    reasons: tuple[str, ...]
+    area: float
+    area_change: float
+    outline_change: float
+    resemblance: float | None = None
+    score: float | None = None
+
+
+def review_object(tracks: Tracks, *, project: Project, number: int) -> tuple[FrameHealth, ...]:
+    """Assess the masks of an object that was followed; few of them are in memory at a time.
+
+    Args:
+        tracks: of the clip.
+        project: with the object.
+        number: of the object.
+
+    Returns:
+        One for each frame.
+
+    Raises:
+        SelectionError: if there is no such object.
+        FramesError: if the project belongs to another clip.
+    """
+    confirmed = project.object(number).confirmed_frames
+
+    def masks() -> Iterator[FrameMask]:
+        for index in range(project.num_frames):
+            yield tracks.mask(project, number=number, frame_index=index)
+
+    likes = measure_resemblances(tracks.frames, masks=masks(), confirmed=confirmed, cuts=tracks.cuts)
+    return assess_masks(masks(), confirmed=confirmed, cuts=tracks.cuts, resemblances=likes)
+
+
+def assess_masks(
+    masks: Iterable[FrameMask],
+    *,
+    confirmed: Collection[int] = (),
+    cuts: Sequence[int] = (),
+    resemblances: Sequence[float | None] | None = None,
+    scores: Sequence[float | None] | None = None,
+) -> tuple[FrameHealth, ...]:
+    """Look for masks that probably went wrong.
+
+    Args:
+        masks: (H, W) bool each, of one object, in the order of the frames.
+        confirmed: 0-based frames on which the user said what the object is, or that it is absent.
+        cuts: first frames of all scenes but the first; nothing is compared over a cut.
+        resemblances: from `measure_resemblances`, one for each mask.
+        scores: of the model, in [0, 1], one for each mask; None where there is none.
+
+    Returns:
+        One for each mask.
+
+    Raises:
+        FramesError: if there are not as many resemblances or scores as masks.
+    """
+    measures, changes = measure_masks(masks)
+    unknown = [None] * len(measures)
+    likes, sure = (unknown if given is None else given for given in (resemblances, scores))
+    if not len(likes) == len(sure) == len(measures):
+        raise FramesError(
+            f"there are {len(likes)} resemblances and {len(sure)} scores for {len(measures)} masks; "
+            "pass one for each mask"
+        )
+    clip = _Clip(measures, changes, tuple(sorted(confirmed)), tuple(cuts))
+    return tuple(_assess(clip, index, likes[index], sure[index]) for index in range(len(measures)))
+
+
+def next_doubtful(health: Sequence[FrameHealth], *, after: int) -> int | None:
+    """The next frame to look at, going round at the end of the clip; None if all are good.
+
+    Only the first of neighbouring frames with the same complaint is offered.
+
+    Args:
+        health: of the whole clip.
+        after: the frame that is shown now.
+    """
+    worth_a_look = [
+        each.frame_index
+        for position, each in enumerate(health)
+        if each.level is not Level.GOOD and (not position or health[position - 1].reasons != each.reasons)
+    ]
+    return min(worth_a_look, key=lambda index: (index <= after, index), default=None)
+
+
+def measure_resemblances(
+    frames: Frames, *, masks: Iterable[FrameMask], confirmed: Collection[int], cuts: Sequence[int] = ()
+) -> tuple[float | None, ...]:
+    """Compare the object's colours with those on the nearest confirmed frame of the same scene.
+
+    Args:
+        frames: (F, H, W, 3) uint8 RGB.
+        masks: (H, W) bool each, of one object, one for every frame.
+        confirmed: 0-based frames on which the user said what the object is.
+        cuts: first frames of all scenes but the first.
+
+    Returns:
+        For each frame the overlap of the colour histograms, in [0, 1]; None where the object is missing
+        here or on the confirmed frame.
+    """
+    looks = []
+    for frame, mask in zip(frames, masks, strict=True):
+        image = reduced(frame, LOOK_SIDE)
+        small = resized(mask, image)
+        looks.append(colour_histogram(image, small) if small.any() else None)
+    found: list[float | None] = []
+    for index, look in enumerate(looks):
+        scene = scene_at(index, cuts=cuts, num_frames=len(looks))
+        anchor = nearest_confirmed(index, confirmed=confirmed, scene=scene)
+        confirmed_look = None if anchor is None else looks[anchor]
+        found.append(None if look is None or confirmed_look is None else likeness(confirmed_look, look))
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -39,7 +193,7 @@ class MaskMeasures:
 
     Attributes:
         area: share of the frame, in [0, 1]; 0 where there is no object.
-        x, y: centre of the object in pixels; 0 where there is none.
+        x, y: centre of the object in pixels; 0 without an object.
         scattered: share of the object outside its largest connected part, in [0, 1].
         is_at_border: whether it touches the rim of the frame.
     """
@@ -115,111 +269,7 @@ def _compare(mask: FrameMask, other: FrameMask, first: MaskMeasures, second: Mas
     )
 
 
-GROWTH = (1.35, 2.0)
-"""Ratios of area from one frame to the next that are doubtful and bad; the same for shrinking."""
-
-OUTLINE_CHANGE = (0.45, 0.65)
-DISTANCE = (0.75, 1.5)
-SCATTERING = (0.15, 0.4)
-LOW_SCORE = (0.5, 0.25)
-LOW_RESEMBLANCE = (0.65, 0.5)
-"""On five real clips 19 of 20 masks of IoU above 0.6 lie above the first, three in four others below."""
-
-HIDDEN_SHARE = 0.5
-"""Of the largest recent area, below which a shrinking object is probably hidden."""
-
-RECENT = 8
-FULL = 0.95
-
-
-class Level(StrEnum):
-    """How far a mask can be believed."""
-
-    GOOD = "good"
-    DOUBTFUL = "doubtful"
-    BAD = "bad"
-
-
-_SEVERITY = (Level.GOOD, Level.DOUBTFUL, Level.BAD)
 Finding = tuple[Level, str]
-
-
-@dataclass(frozen=True)
-class FrameHealth:
-    """What can be said of the mask of one frame.
-
-    Attributes:
-        frame_index: 0-based.
-        level: the worst of what was found; confirmed frames are always good.
-        reasons: in plain words, the worst first; empty where all is well.
-        area: of the object as a share of the frame, in [0, 1].
-        area_change: area divided by that of the neighbour on the side of the nearest confirmed frame; 1
-            where one of them is empty.
-        outline_change: from 0 (same outline) to 1, against the same neighbour.
-        resemblance: of the object's colours to the nearest confirmed frame, in [0, 1]; None if unknown.
-        score: of the model, in [0, 1]; None where it gives none.
-    """
-
-    frame_index: int
-    level: Level
-    reasons: tuple[str, ...]
-    area: float
-    area_change: float
-    outline_change: float
-    resemblance: float | None = None
-    score: float | None = None
-
-
-def assess_masks(
-    masks: Iterable[FrameMask],
-    *,
-    confirmed: Collection[int] = (),
-    cuts: Sequence[int] = (),
-    resemblances: Sequence[float | None] | None = None,
-    scores: Sequence[float | None] | None = None,
-) -> tuple[FrameHealth, ...]:
-    """Look for masks that probably went wrong.
-
-    Args:
-        masks: (H, W) bool each, of one object, in the order of the frames.
-        confirmed: 0-based frames on which the user said what the object is, or that it is absent.
-        cuts: first frames of all scenes but the first; nothing is compared over a cut.
-        resemblances: as `segmentation.resemblance.measure_resemblances` gives them, one for each mask.
-        scores: of the model for each frame, in [0, 1]; None where there is none.
-
-    Returns:
-        One for each mask.
-
-    Raises:
-        FramesError: if there are not as many resemblances or scores as masks.
-    """
-    measures, changes = measure_masks(masks)
-    nothing = [None] * len(measures)
-    likes, sure = resemblances if resemblances is not None else nothing, nothing if scores is None else scores
-    if not len(likes) == len(sure) == len(measures):
-        raise FramesError(
-            f"there are {len(likes)} resemblances and {len(sure)} scores for {len(measures)} masks; "
-            "pass one for each mask"
-        )
-    clip = _Clip(measures, changes, tuple(sorted(confirmed)), tuple(cuts))
-    return tuple(_assess(clip, index, likes[index], sure[index]) for index in range(len(measures)))
-
-
-def next_doubtful(health: Sequence[FrameHealth], *, after: int) -> int | None:
-    """The next frame to look at, going round at the end of the clip.
-
-    Of neighbouring frames with the same complaint only the first is offered.
-
-    Args:
-        health: of the whole clip.
-        after: the frame that is shown now.
-    """
-    worth_a_look = [
-        each.frame_index
-        for position, each in enumerate(health)
-        if each.level is not Level.GOOD and (not position or health[position - 1].reasons != each.reasons)
-    ]
-    return min(worth_a_look, key=lambda index: (index <= after, index), default=None)
 
 
 @dataclass(frozen=True)
@@ -255,7 +305,7 @@ def _assess(clip: _Clip, index: int, like: float | None, score: float | None) ->
         findings += _findings(clip, index, change, growth)
         findings += _graded_low(like, LOW_RESEMBLANCE, "it no longer looks like what was selected")
         findings += _graded_low(score, LOW_SCORE, "the model is unsure here")
-    findings.sort(key=lambda finding: -_SEVERITY.index(finding[0]))
+    findings.sort(key=lambda finding: -list(Level).index(finding[0]))
     level = findings[0][0] if findings else Level.GOOD
     reasons = tuple(reason for _, reason in findings)
     return FrameHealth(index, level, reasons, mask.area, growth, change.outline, like, score)
@@ -264,7 +314,7 @@ def _assess(clip: _Clip, index: int, like: float | None, score: float | None) ->
 def _findings(clip: _Clip, index: int, change: MaskChange, growth: float) -> Iterator[Finding]:
     mask, trail = clip.measures[index], clip.trail(index)
     if not mask.area:
-        yield from _about_emptiness(clip, index)
+        yield from _findings_on_emptiness(clip, index)
         return
     if mask.area > FULL:
         yield Level.BAD, "nearly the whole frame is selected"
@@ -283,7 +333,7 @@ def _findings(clip: _Clip, index: int, change: MaskChange, growth: float) -> Ite
         yield Level.DOUBTFUL, "the object is getting small; it may be hidden behind something"
 
 
-def _about_emptiness(clip: _Clip, index: int) -> Iterator[Finding]:
+def _findings_on_emptiness(clip: _Clip, index: int) -> Iterator[Finding]:
     anchor, trail = clip.anchor(index), clip.trail(index)
     if anchor is None and clip.confirmed:
         yield Level.DOUBTFUL, "another scene, in which the object is not selected"
@@ -297,7 +347,7 @@ def _about_emptiness(clip: _Clip, index: int) -> Iterator[Finding]:
 
 
 def _shrinks_slowly(areas: Sequence[float]) -> bool:
-    """Whether much of the object went step by step; a sudden step was complained about on its frame."""
+    """Whether much of the object went step by step; a sudden step is a finding of its own frame."""
     is_steady = all(later * GROWTH[0] > earlier for later, earlier in pairwise(areas))
     return is_steady and areas[0] < HIDDEN_SHARE * max(areas)
 
@@ -310,71 +360,3 @@ def _graded(value: float, limits: tuple[float, float], words: str) -> Iterator[F
 def _graded_low(value: float | None, limits: tuple[float, float], words: str) -> Iterator[Finding]:
     if value is not None and value < limits[0]:
         yield (Level.BAD if value < limits[1] else Level.DOUBTFUL), words
-
-
-LONG_SIDE = 160
-
-Look = NDArray[np.float32]
-"""Colours of an object, from `colour_histogram`."""
-
-
-def measure_resemblances(
-    frames: Frames, *, masks: Iterable[FrameMask], confirmed: Collection[int], cuts: Sequence[int] = ()
-) -> tuple[float | None, ...]:
-    """Compare the object's colours with those on the nearest confirmed frame of the same scene.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-        masks: (H, W) bool each, of one object, one for every frame.
-        confirmed: 0-based frames on which the user said what the object is.
-        cuts: first frames of all scenes but the first.
-
-    Returns:
-        For each frame the overlap of the colour histograms, in [0, 1]; None where the object, or anything
-        to compare it with, is missing.
-    """
-    looks = [_look(frame, mask) for frame, mask in zip(frames, masks, strict=True)]
-    found: list[float | None] = []
-    for index, look in enumerate(looks):
-        scene = scene_at(index, cuts=cuts, num_frames=len(looks))
-        anchor = nearest_confirmed(index, confirmed=confirmed, scene=scene)
-        model = None if anchor is None else looks[anchor]
-        found.append(None if look is None or model is None else likeness(model, look))
-    return tuple(found)
-
-
-def _look(frame: Frame, mask: FrameMask) -> Look | None:
-    """On a reduced copy, so that noise and the sharpness of the outline count little; None if empty."""
-    height, width = mask.shape
-    scale = min(1.0, LONG_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
-    if not small.any():
-        return None
-    image = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    return colour_histogram(image, small)
-
-
-def review_object(tracks: Tracks, *, project: Project, number: int) -> tuple[FrameHealth, ...]:
-    """Assess an object's masks once they are followed; few of them are in memory at a time.
-
-    Args:
-        tracks: of the clip.
-        project: with the object.
-        number: of the object.
-
-    Returns:
-        One for each frame.
-
-    Raises:
-        SelectionError: if there is no such object.
-        FramesError: if the project belongs to another clip.
-    """
-    confirmed = project.object(number).confirmed_frames
-
-    def masks() -> Iterator[FrameMask]:
-        for index in range(project.num_frames):
-            yield tracks.mask(project, number=number, frame_index=index)
-
-    likes = measure_resemblances(tracks.frames, masks=masks(), confirmed=confirmed, cuts=tracks.cuts)
-    return assess_masks(masks(), confirmed=confirmed, cuts=tracks.cuts, resemblances=likes)

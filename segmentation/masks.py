@@ -1,8 +1,6 @@
-"""Changes to the masks of a clip: box, holes, inverse, steadiness in time. Pure functions on (F, H, W) bool.
+"""Masks that exist: changed (box, holes, inverse, steadiness), painted, and described in plain words.
 
-Growing, shrinking and feathering belong to whoever uses the masks.
-
-Masks for people: paint one over a frame, say in plain words what is wrong with one.
+Pure functions. Growing, shrinking and feathering belong to whoever uses the masks.
 """
 
 from __future__ import annotations
@@ -11,32 +9,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmentation.base import Frame, FrameMask, Frames
+from segmentation.base import Frame, FrameMask, Frames, Masks, check_same_size
 from segmentation.errors import FramesError
-from segmentation.vision import optical_flow, sample
-
-Masks = NDArray[np.bool_]
-"""(F, H, W), True where the object is."""
+from segmentation.vision import chained, optical_flow, sample
 
 
 def fill_box(masks: Masks) -> Masks:
-    """Every mask filled to the tight upright box round it; empty ones stay empty.
-
-    Args:
-        masks: (F, H, W) bool.
-    """
-    check_masks(masks)
+    """Every (F, H, W) mask filled to the tight upright box round it; empty ones stay empty."""
+    _check_masks(masks)
     rows, columns = (_between_first_and_last(np.asarray(masks.any(axis=axis))) for axis in (2, 1))
     return rows[:, :, None] & columns[:, None, :]
 
 
 def fill_holes(masks: Masks) -> Masks:
-    """Every mask without holes: what it encloses on its frame belongs to it.
-
-    Args:
-        masks: (F, H, W) bool.
-    """
-    check_masks(masks)
+    """Every (F, H, W) mask without holes: what it encloses on its frame belongs to it."""
+    _check_masks(masks)
     filled = np.zeros(masks.shape, np.uint8)
     for mask, result in zip(masks, filled, strict=True):
         outer, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -45,12 +32,8 @@ def fill_holes(masks: Masks) -> Masks:
 
 
 def invert(masks: Masks) -> Masks:
-    """Everything but the object.
-
-    Args:
-        masks: (F, H, W) bool.
-    """
-    check_masks(masks)
+    """Everything but the object, (F, H, W)."""
+    _check_masks(masks)
     return ~masks
 
 
@@ -59,15 +42,15 @@ def smooth_in_time(
 ) -> Masks:
     """Masks that flicker less: each pixel goes with the majority of its frame and the frames round it.
 
-    Neighbouring masks are brought to the frame along the motion between the frames first, so that a
-    moving object keeps its outline. Frames without an object neither vote nor change: what was lost or
-    is absent stays so. At the ends of the clip, and where votes are equal, the frame's own mask decides.
+    Neighbouring masks are first brought to the frame along the motion between the frames, so that a
+    moving object keeps its outline. Frames without an object neither vote nor change. Where votes are
+    equal, the frame's own mask decides.
 
     Args:
         masks: (F, H, W) bool.
         frames: (F, H, W, 3) uint8 RGB; None compares pixels at the same place, for objects at rest.
         reach: how many frames before and after vote, from 1.
-        within: the frames to be smoothed, the others stay as they are; None is all of them.
+        within: the frames to smooth; None is all of them.
 
     Returns:
         (F, H, W) bool.
@@ -75,11 +58,9 @@ def smooth_in_time(
     Raises:
         FramesError: if masks, frames or reach do not fit.
     """
-    check_masks(masks)
-    if frames is not None and frames.shape[:3] != masks.shape:
-        raise FramesError(
-            f"the masks are {masks.shape} but the frames {frames.shape[:3]}; pass the same clip"
-        )
+    _check_masks(masks)
+    if frames is not None:
+        check_same_size(masks.shape, frames.shape[:3])
     if reach < 1:
         raise FramesError(f"the reach is {reach}; pass a whole number of frames from 1")
     smoothed = masks.copy()
@@ -87,43 +68,6 @@ def smooth_in_time(
         if masks[index].any():
             smoothed[index] = _majority(masks, frames, index, reach)
     return smoothed
-
-
-def check_masks(masks: NDArray[np.generic]) -> None:
-    """Refuse what are no masks of a clip.
-
-    Raises:
-        FramesError: unless it is an (F, H, W) bool array.
-    """
-    if masks.ndim != 3 or masks.dtype != np.bool_:
-        raise FramesError(
-            f"the masks have shape {masks.shape} and type {masks.dtype}; pass (frames, height, width) bool"
-        )
-
-
-def _majority(masks: Masks, frames: Frames | None, index: int, reach: int) -> NDArray[np.bool_]:
-    votes, num_votes = masks[index].astype(np.float32), 1
-    for step in (-1, 1):
-        flow: NDArray[np.float32] | None = None
-        for other in range(index + step, index + step * (reach + 1), step):
-            if not 0 <= other < len(masks) or not masks[other].any():
-                break
-            vote = masks[other].astype(np.float32)
-            if frames is not None:
-                # One frame after the other, because flow over several frames is less sure.
-                next_flow = optical_flow(frames[other - step], frames[other])
-                flow = next_flow if flow is None else flow + sample(next_flow, flow)
-                vote = sample(vote, flow)
-            votes, num_votes = votes + (vote > 0.5), num_votes + 1
-    is_tie = votes * 2 == num_votes
-    return np.asarray(np.where(is_tie, masks[index], votes * 2 > num_votes), dtype=np.bool_)
-
-
-def _between_first_and_last(lines: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(F, N): whether a line lies between the first and the last true one of its frame."""
-    begun = np.logical_or.accumulate(lines, axis=1)
-    unfinished = np.logical_or.accumulate(lines[:, ::-1], axis=1)[:, ::-1]
-    return np.asarray(begun & unfinished, dtype=np.bool_)
 
 
 def paint_mask(
@@ -149,10 +93,7 @@ def paint_mask(
     Raises:
         FramesError: if the mask does not fit the frame.
     """
-    if mask.shape != frame.shape[:2]:
-        raise FramesError(
-            f"the mask is {mask.shape} but the frame {frame.shape[:2]}; pass one of the same size"
-        )
+    check_same_size(mask.shape, frame.shape[:2])
     painted = frame.copy()
     tint = np.asarray(colour, dtype=np.float32)
     painted[mask] = np.rint(frame[mask] * (1 - opacity) + tint * opacity).astype(np.uint8)
@@ -164,7 +105,7 @@ def paint_mask(
 
 
 def describe_problem(mask: FrameMask) -> str | None:
-    """What a person should know about the mask that their click gave.
+    """What a person should know about a mask that looks wrong.
 
     Args:
         mask: (H, W) bool, or (F, H, W) for a whole clip.
@@ -180,3 +121,35 @@ def describe_problem(mask: FrameMask) -> str | None:
     if mask.sum() < 16:
         return "Only a few pixels were selected. Add another click on the object, or draw a box round it."
     return None
+
+
+def _check_masks(masks: NDArray[np.generic]) -> None:
+    if masks.ndim != 3 or masks.dtype != np.bool_:
+        raise FramesError(
+            f"the masks have shape {masks.shape} and type {masks.dtype}; pass (frames, height, width) bool"
+        )
+
+
+def _majority(masks: Masks, frames: Frames | None, index: int, reach: int) -> NDArray[np.bool_]:
+    votes, num_votes = masks[index].astype(np.float32), 1
+    for step in (-1, 1):
+        flow: NDArray[np.float32] | None = None
+        for other in range(index + step, index + step * (reach + 1), step):
+            if not 0 <= other < len(masks) or not masks[other].any():
+                break
+            vote = masks[other].astype(np.float32)
+            if frames is not None:
+                # One frame after the other, because flow over several frames is less sure.
+                next_flow = optical_flow(frames[other - step], frames[other])
+                flow = next_flow if flow is None else chained(flow, next_flow)
+                vote = sample(vote, flow)
+            votes, num_votes = votes + (vote > 0.5), num_votes + 1
+    is_tie = votes * 2 == num_votes
+    return np.asarray(np.where(is_tie, masks[index], votes * 2 > num_votes), dtype=np.bool_)
+
+
+def _between_first_and_last(lines: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(F, N): whether a line lies between the first and the last true one of its frame."""
+    begun = np.logical_or.accumulate(lines, axis=1)
+    unfinished = np.logical_or.accumulate(lines[:, ::-1], axis=1)[:, ::-1]
+    return np.asarray(begun & unfinished, dtype=np.bool_)

@@ -1,16 +1,8 @@
-"""Several objects of one clip, each with name, colour and prompts, as immutable values with a history.
+"""What the user said: objects of a clip with names, colours and prompts, and the history of changes.
 
-Every change gives a new value, so undo and redo are a matter of keeping the old ones. Deliberately absent:
-masks; `segmentation.tracks` makes them from a project.
-
-What the user said about one object on one frame, as an immutable value that can be compared and kept.
-
-A prompt is clicks and a box, a given mask, or clicks that correct a given mask. Masks in it are packed,
-so that a long history of prompts costs little memory.
-
-Masks made elsewhere become objects of a project, every frame of them confirmed as it is.
-
-What was selected and how, as plain JSON values for a record of the work.
+Immutable values: every change gives a new project, so undo and redo keep the old ones. `segmentation.tracks`
+makes masks from a project. The last part adds objects whose masks were made elsewhere, and describes a
+project in plain JSON values.
 """
 
 from __future__ import annotations
@@ -23,21 +15,41 @@ from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from segmentation.base import FrameMask, SegmentationSession
-from segmentation.clicks import Box, Click, Selection, check_selection
+from segmentation.base import FrameMask, Masks, check_same_size
+from segmentation.clicks import Box, Click, Selection, check_frame_index, check_selection
 from segmentation.errors import FramesError, SelectionError
+
+Colour = tuple[int, int, int]
+"""RGB, each in [0, 255]."""
+
+COLOURS: tuple[Colour, ...] = (
+    (139, 92, 246),
+    (245, 158, 11),
+    (16, 185, 129),
+    (236, 72, 153),
+    (14, 165, 233),
+    (250, 204, 21),
+    (239, 68, 68),
+    (132, 204, 22),
+)
+"""Default colours, in the order of the objects; they repeat after the last."""
+
+MOST_OBJECTS = 255
+"""At most, so that the number of an object fits an 8-bit picture."""
+
+MOST_STEPS = 200
+"""Changes that can be taken back, at most."""
 
 
 @dataclass(frozen=True)
 class PackedMask:
-    """A mask in a few kilobytes, equal to any other of the same pixels.
+    """A mask in a few kilobytes; two of the same pixels are equal.
 
     Attributes:
         height, width: of the frame, in pixels.
         area: pixels of the object.
-        data: one bit a pixel, compressed.
+        data: one bit a pixel, row by row, compressed.
     """
 
     height: int
@@ -51,21 +63,25 @@ class PackedMask:
         height, width = mask.shape
         return cls(height, width, int(mask.sum()), zlib.compress(np.packbits(mask).tobytes(), 1))
 
+    @property
+    def bits(self) -> bytes:
+        """One bit a pixel, row by row, eight in a byte."""
+        return zlib.decompress(self.data)
+
     def unpacked(self) -> FrameMask:
         """(H, W) bool, a fresh copy."""
-        bits = np.frombuffer(zlib.decompress(self.data), np.uint8)
-        flat = np.unpackbits(bits, count=self.height * self.width)
+        flat = np.unpackbits(np.frombuffer(self.bits, np.uint8), count=self.height * self.width)
         return np.asarray(flat.reshape(self.height, self.width), dtype=np.bool_)
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the user said about one object on one frame.
+    """What the user said about one object on one frame: clicks and a box, a mask, or clicks on a mask.
 
     Attributes:
         selection: frame number, clicks, box.
-        given: the mask that the clicks correct, or that counts as it is where there are none; an empty
-            one without clicks says that the object is not on this frame. None starts from the clicks.
+        given: the mask that the clicks correct; without clicks it counts as it is, and an empty one says
+            that the object is not on this frame. None starts from the clicks.
     """
 
     selection: Selection
@@ -73,12 +89,7 @@ class Prompt:
 
     @classmethod
     def of_mask(cls, frame_index: int, mask: FrameMask) -> Self:
-        """A prompt that takes a mask as it is.
-
-        Args:
-            frame_index: 0-based.
-            mask: (H, W) bool; an empty one says that the object is not there.
-        """
+        """A prompt that takes an (H, W) bool mask as it is; an empty one says that the object is absent."""
         return cls(Selection(frame_index), PackedMask.of(mask))
 
     @property
@@ -98,7 +109,7 @@ class Prompt:
 
     @property
     def is_correction(self) -> bool:
-        """Whether its clicks or box change a given mask, mostly one that was followed there."""
+        """Whether its clicks or box correct a mask."""
         return self.given is not None and not self.selection.is_empty
 
     def with_click(self, click: Click) -> Self:
@@ -106,17 +117,17 @@ class Prompt:
         return replace(self, selection=self.selection.with_click(click))
 
     def with_box(self, box: Box) -> Self:
-        """A copy that starts anew from a box: clicks and given mask go."""
+        """A copy that starts anew from a box, without clicks and given mask."""
         return replace(self, selection=self.selection.cleared().with_box(box), given=None)
 
     def undo(self) -> Self:
-        """A copy without the latest click; without the box, then the given mask, where none is left."""
+        """A copy without the latest click; if there is none, without the box; else without the mask."""
         if self.selection.is_empty:
             return replace(self, given=None)
         return replace(self, selection=self.selection.undo())
 
     def is_stage_of(self, other: Prompt) -> bool:
-        """Whether it is another prompt with some of the latest clicks more or less."""
+        """Whether it differs from another prompt only by some of the latest clicks."""
         clicks, others = self.selection.clicks, other.selection.clicks
         shared = min(len(clicks), len(others))
         return (
@@ -125,45 +136,6 @@ class Prompt:
             and (self.selection.box, self.given) == (other.selection.box, other.given)
             and (shared > 0 or self.selection.box is not None or self.given is not None)
         )
-
-    def mask_from(self, session: SegmentationSession) -> FrameMask:
-        """The mask that it asks for.
-
-        Args:
-            session: of its clip.
-
-        Returns:
-            (H, W) bool.
-
-        Raises:
-            SelectionError: if it says nothing, or only what does not belong to an object not yet there.
-        """
-        given = None if self.given is None else self.given.unpacked()
-        if given is not None and self.selection.is_empty:
-            return given
-        return session.mask_at(self.selection, prior=given)
-
-
-Colour = tuple[int, int, int]
-"""RGB, each in [0, 255]."""
-
-COLOURS: tuple[Colour, ...] = (
-    (139, 92, 246),
-    (245, 158, 11),
-    (16, 185, 129),
-    (236, 72, 153),
-    (14, 165, 233),
-    (250, 204, 21),
-    (239, 68, 68),
-    (132, 204, 22),
-)
-"""Of the first objects; they repeat after the last."""
-
-MOST_OBJECTS = 255
-"""So that the number of an object fits an 8-bit picture."""
-
-MOST_STEPS = 200
-"""Steps that can be taken back."""
 
 
 @dataclass(frozen=True)
@@ -174,9 +146,9 @@ class TrackedObject:
         number: from 1, never used again within a project.
         name: for people.
         colour: RGB.
-        prompts: at most one for each frame, in the order in which they were last changed.
-        last_change: number of the edit that last changed a prompt; where objects overlap, a pixel belongs
-            to the one with the higher number.
+        prompts: at most one for each frame, the one changed last at the end.
+        last_change: number of the latest change of a prompt; where objects overlap, a pixel belongs to the
+            one with the higher number.
     """
 
     number: int
@@ -186,7 +158,7 @@ class TrackedObject:
     last_change: int = 0
 
     def prompt_on(self, frame_index: int) -> Prompt | None:
-        """What was said on a frame; None where nothing was."""
+        """The prompt on a frame, if any."""
         return next((prompt for prompt in self.prompts if prompt.frame_index == frame_index), None)
 
     @property
@@ -202,8 +174,8 @@ class Project:
     Attributes:
         num_frames, height, width: of the clip.
         objects: in the order in which they were added.
-        used_numbers: of all objects ever added.
-        num_changes: prompts ever changed.
+        used_numbers: of all objects ever added, also of those removed.
+        num_changes: of prompts, so far.
     """
 
     num_frames: int
@@ -213,8 +185,13 @@ class Project:
     used_numbers: frozenset[int] = frozenset()
     num_changes: int = 0
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of frames, height and width of the clip."""
+        return self.num_frames, self.height, self.width
+
     def object(self, number: int) -> TrackedObject:
-        """The object of a number.
+        """The object with this number.
 
         Raises:
             SelectionError: if there is none.
@@ -232,11 +209,11 @@ class Project:
 
         Args:
             name: for people; "Object N" where it is None or blank.
-            colour: RGB; the next of the usual ones where it is None.
-            number: one that no object has had yet; the lowest of these where it is None.
+            colour: RGB; one of `COLOURS` where it is None.
+            number: from 1 to `MOST_OBJECTS`, not used yet; the lowest such number where it is None.
 
         Raises:
-            SelectionError: if there were `MOST_OBJECTS` already, or the number or the colour is none.
+            SelectionError: if all numbers are used, or the number or the colour is not valid.
         """
         free = sorted(set(range(1, MOST_OBJECTS + 1)) - self.used_numbers)
         if not free:
@@ -259,7 +236,7 @@ class Project:
         return replace(self, objects=tuple(each for each in self.objects if each is not removed))
 
     def restyled(self, number: int, *, name: str | None = None, colour: Colour | None = None) -> Self:
-        """A copy with another name or colour of an object; None keeps what it is."""
+        """A copy in which an object has another name or colour; None keeps the old one."""
         old = self.object(number)
         new_name = old.name if name is None or not name.strip() else name.strip()
         new_colour = old.colour if colour is None else _checked_colour(colour)
@@ -268,24 +245,28 @@ class Project:
     def with_prompt(self, number: int, prompt: Prompt) -> Self:
         """A copy in which an object has this prompt instead of any earlier one on the same frame.
 
-        Args:
-            number: of the object.
-            prompt: an empty one takes the earlier one away.
+        An empty prompt removes the earlier one.
 
         Raises:
             SelectionError: if there is no such object, or the prompt does not fit the clip: a frame beyond
-                it, a click outside, only negative clicks where there is nothing to correct.
+                it, a click outside, only negative clicks without a mask to correct.
             FramesError: if a given mask has another size than the clip.
         """
         if prompt.is_empty:
             return self.without_prompt(number, prompt.frame_index)
-        self._check(prompt)
+        given = prompt.given
+        if given is not None:
+            check_same_size((given.height, given.width), (self.height, self.width))
+        if given is not None and prompt.selection.is_empty:
+            check_frame_index(prompt.frame_index, self.num_frames)
+        else:
+            check_selection(prompt.selection, shape=self.shape, may_only_remove=given is not None)
         old = self.object(number)
         others = tuple(each for each in old.prompts if each.frame_index != prompt.frame_index)
         return self._with_prompts(old, (*others, prompt))
 
     def without_prompt(self, number: int, frame_index: int) -> Self:
-        """A copy in which nothing is said about an object on a frame."""
+        """A copy without the prompt of an object on a frame."""
         old = self.object(number)
         return self._with_prompts(old, tuple(p for p in old.prompts if p.frame_index != frame_index))
 
@@ -302,31 +283,15 @@ class Project:
         objects = tuple(changed if each.number == changed.number else each for each in self.objects)
         return replace(self, objects=objects)
 
-    def _check(self, prompt: Prompt) -> None:
-        given, size = prompt.given, (self.height, self.width)
-        if given is not None and (given.height, given.width) != size:
-            raise FramesError(
-                f"the mask is {(given.height, given.width)} but the frames are {size}; pass the same size"
-            )
-        if given is not None and prompt.selection.is_empty and prompt.frame_index < self.num_frames:
-            return
-        check_selection(
-            prompt.selection,
-            num_frames=self.num_frames,
-            height=self.height,
-            width=self.width,
-            may_only_remove=given is not None,
-        )
-
 
 @dataclass(frozen=True)
 class History:
-    """A project with what it was before and what was taken back.
+    """A project with its earlier states and those taken back.
 
     Attributes:
         present: the project as it is.
-        past: earlier ones, the latest last; at most `MOST_STEPS`.
-        future: those taken back, the next one last.
+        past: earlier states, the latest last; at most `MOST_STEPS`.
+        future: states taken back, the next one last.
     """
 
     present: Project
@@ -336,7 +301,7 @@ class History:
     def do(self, change: Callable[[Project], Project]) -> Self:
         """A copy with a change made, for example ``history.do(Project.add_object)``.
 
-        A change that changes nothing leaves no step behind.
+        A change that leaves the project equal is no step.
         """
         changed = change(self.present)
         if changed == self.present:
@@ -358,23 +323,13 @@ class History:
         )
 
 
-def _checked_colour(colour: Colour) -> Colour:
-    is_colour = len(colour) == 3 and all(isinstance(level, int) and 0 <= level <= 255 for level in colour)
-    if not is_colour:
-        raise SelectionError(f"the colour is {colour!r}; pass red, green and blue as whole numbers to 255")
-    return colour
-
-
-_NO_NAMES: Mapping[int, str] = MappingProxyType({})
-
-
 @dataclass(frozen=True)
 class AddedObjects:
-    """A project with the objects of some given masks.
+    """A project to which masks were added as objects.
 
     Attributes:
         project: with these objects.
-        numbers: what they are called in it, by their numbers in the masks.
+        numbers: of the objects in the project, by their numbers in the masks.
     """
 
     project: Project
@@ -382,33 +337,34 @@ class AddedObjects:
 
 
 def add_given_objects(
-    project: Project, *, masks: Mapping[int, NDArray[np.bool_]], names: Mapping[int, str] = _NO_NAMES
+    project: Project, *, masks: Mapping[int, Masks], names: Mapping[int, str] = MappingProxyType({})
 ) -> AddedObjects:
     """Add objects whose masks were made elsewhere.
 
-    Every frame is a prompt of its own, also where the object is not there, so that nothing is followed and
-    a correction changes its own frame alone. Objects about which nothing was said yet make way.
+    Every frame becomes a prompt, also where the object is absent: nothing is followed, and a correction
+    changes its own frame alone. Objects without prompts are removed, and their numbers are free again.
 
     Args:
         project: of the clip.
-        masks: (F, H, W) bool by the numbers of the objects, taken one after the other.
+        masks: (F, H, W) bool by the numbers of the objects, read one after the other.
         names: of the objects, by their numbers in the masks.
 
     Returns:
-        The project, in which an object keeps its number where no other has had it.
+        The project, in which an object keeps its number if no other has had it.
 
     Raises:
         FramesError: if the masks are of another clip.
-        SelectionError: if these are too many objects.
+        SelectionError: if there are too many objects.
     """
-    expected = (project.num_frames, project.height, project.width)
-    project = _without_untouched(project)
+    untouched = {tracked.number for tracked in project.objects if not tracked.prompts}
+    kept = tuple(tracked for tracked in project.objects if tracked.prompts)
+    project = replace(project, objects=kept, used_numbers=project.used_numbers - untouched)
     numbers: dict[int, int] = {}
     for given, mask in masks.items():
-        if mask.shape != expected:
+        if mask.shape != project.shape:
             raise FramesError(
                 f"the masks are of a clip of {mask.shape} frames, height and width but this one has "
-                f"{expected}; pass masks of this clip"
+                f"{project.shape}; pass masks of this clip"
             )
         is_free = given not in project.used_numbers
         project = project.add_object(names.get(given), number=given if is_free else None)
@@ -418,19 +374,13 @@ def add_given_objects(
     return AddedObjects(project, numbers)
 
 
-def _without_untouched(project: Project) -> Project:
-    kept = tuple(tracked for tracked in project.objects if tracked.prompts)
-    untouched = {tracked.number for tracked in project.objects if not tracked.prompts}
-    return replace(project, objects=kept, used_numbers=project.used_numbers - untouched)
-
-
 def describe_project(project: Project) -> dict[str, Any]:
-    """Names and prompts of all objects about which something was said.
+    """Names and prompts of all objects that have prompts.
 
     Returns:
         ``{"objects": [{"number", "name", "prompts": [...]}]}``, prompts in the order of their frames, each
-        ``{"frame_index", "clicks", "box", "mask"}``. A mask that was given or corrected is not in it, only
-        its area in pixels and the SHA-256 of its bits, row by row, eight in a byte.
+        ``{"frame_index", "clicks", "box", "mask"}``. "mask" is None, or the area in pixels and the SHA-256
+        of `PackedMask.bits` of a mask that was given or corrected.
     """
     return {
         "objects": [
@@ -449,10 +399,13 @@ def describe_project(project: Project) -> dict[str, Any]:
 
 
 def _describe(prompt: Prompt) -> dict[str, Any]:
-    given = None if prompt.given is None else _describe_mask(prompt.given)
-    return prompt.selection.to_dict() | {"mask": given}
+    given = prompt.given
+    digest = None if given is None else {"area": given.area, "sha256": hashlib.sha256(given.bits).hexdigest()}
+    return prompt.selection.to_dict() | {"mask": digest}
 
 
-def _describe_mask(mask: PackedMask) -> dict[str, Any]:
-    bits = np.packbits(mask.unpacked()).tobytes()
-    return {"area": mask.area, "sha256": hashlib.sha256(bits).hexdigest()}
+def _checked_colour(colour: Colour) -> Colour:
+    is_colour = len(colour) == 3 and all(isinstance(level, int) and 0 <= level <= 255 for level in colour)
+    if not is_colour:
+        raise SelectionError(f"the colour is {colour!r}; pass red, green and blue as whole numbers to 255")
+    return colour

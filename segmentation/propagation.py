@@ -1,7 +1,7 @@
 """Carry a mask from frame to frame along dense optical flow, or by its look where the flow fails.
 
-Pure functions over arrays. Deliberately absent: any model; a segmenter passes in how it corrects the
-carried mask on each frame.
+Pure functions over arrays. `follow` serves every segmenter that knows single images only: the segmenter
+passes in how it corrects the carried mask on each frame.
 """
 
 from __future__ import annotations
@@ -20,17 +20,31 @@ from segmentation.base import Frame, FrameMask, Frames
 from segmentation.clicks import Box, Click, Selection
 from segmentation.cuts import is_cut
 from segmentation.errors import SceneCutWarning
-from segmentation.vision import Flow, describe_region, flow_disagreement, lengths, optical_flow, sample
+from segmentation.vision import (
+    Flow,
+    describe_region,
+    flow_disagreement,
+    lengths,
+    optical_flow,
+    reduced,
+    reduction,
+    sample,
+    window_round,
+)
 
 SEARCH_LONG_SIDE = 160
+"""Pixels; of the copies on which an object is searched by its look."""
 LOWEST_TRUST = 0.25
+"""Trust below which an object counts as lost."""
 SOLID_TRUST = 0.6
+"""Trust in the flow from which the look is not asked."""
 FOUND_TRUST = 0.7
+"""Least trust in the look of an object found again."""
 FOUND_OUTLINE = 0.6
-"""Edge strength along the outline of an object found again, against that when it was last seen."""
+"""Least edge strength along the outline of an object found again, against that when it was last seen."""
 
 WHOLE_SHARE = 0.5
-"""Of the first mask's area, from which on an object counts as whole."""
+"""Least share of the first mask's area at which an object counts as whole."""
 
 STRANGE_DIFFERENCE = 48.0
 """Root mean square difference, in 8-bit levels, at which two looks have nothing in common."""
@@ -42,10 +56,10 @@ class CarriedMask:
 
     Attributes:
         mask: (H, W) bool.
-        trust: how far it can be believed, in [0, 1]: the share of its pixels whose flow there and back
-            agree, or how alike the object looks at the place where it was found again.
-        disagreement: (H, W) by how many pixels the flow there and back differ; as large as the
-            frame where the object was found again by its look.
+        trust: in [0, 1]: the share of its pixels whose flow there and back agree, or the likeness of the
+            object where it was found by its look.
+        disagreement: (H, W) pixels by which the flow there and back differ; as large as the frame where
+            the object was found by its look.
     """
 
     mask: FrameMask
@@ -54,7 +68,7 @@ class CarriedMask:
 
 
 Correct = Callable[[int, CarriedMask], FrameMask]
-"""What a segmenter makes of a carried mask: (frame number, carried mask) -> (H, W) bool."""
+"""A segmenter's mask from a carried one: (frame number, carried mask) -> (H, W) bool."""
 
 FlowBetween = Callable[[int, int], Flow]
 """(number of a frame, number of its neighbour) -> (H, W, 2) pixels from the first to the second."""
@@ -77,20 +91,21 @@ def follow(
         first_mask: (H, W) bool.
         correct: called on every carried mask that can be trusted.
         within: the frames to stream, `start` among them; None is the whole clip.
-        flow_between: where the flow is known; None works it out.
+        flow_between: a source of flows that are known already; None computes them.
 
     Yields:
         (frame number, (H, W) bool): first `start`, then the later frames in order, then the earlier ones
         backwards. While the object is lost (nothing left, or the flow contradicts itself on most of it)
-        the masks are empty: a guess would only smear. It is found again where it looks as it last did, but
-        never beyond a scene cut: from there on all masks are empty.
+        the masks are empty. It is found again where it looks as it last did, but never beyond a scene cut:
+        from there on all masks are empty.
 
     Warns:
-        SceneCutWarning: where it comes to a scene cut.
+        SceneCutWarning: at a scene cut.
     """
     yield start, first_mask
     within = range(len(frames)) if within is None else within
-    flow_between = flow_between or partial(_flow_between, frames)
+    if flow_between is None:
+        flow_between = partial(_flow_between, frames)
     for indices in (range(start + 1, within.stop), range(start - 1, within.start - 1, -1)):
         mask, previous = first_mask, start
         last_mask, last_seen = first_mask, start
@@ -109,7 +124,12 @@ def follow(
             yield index, mask
         beyond = indices[abs(previous - start) :]
         if beyond:
-            warnings.warn(_cut_warning(beyond), SceneCutWarning, stacklevel=3)
+            first, last = sorted((beyond[0], beyond[-1]))
+            message = (
+                f"frames {first} to {last} show another scene, into which nothing is followed: their masks "
+                "are empty. If the object is in it, select it there too; Tracks knows all scenes of a clip"
+            )
+            warnings.warn(message, SceneCutWarning, stacklevel=3)
         for index in beyond:
             yield index, np.zeros_like(first_mask)
 
@@ -119,7 +139,7 @@ def _flow_between(frames: Frames, source: int, target: int) -> Flow:
 
 
 def _before_cut(frames: Frames, start: int, indices: range) -> Iterator[int]:
-    """Those of the frames after or before `start` that show the same scene."""
+    """The frames after or before `start` that show the same scene."""
     previous = start
     for index in indices:
         # In the order of time, so that the same cuts are found both ways, and by `find_cuts`.
@@ -130,19 +150,11 @@ def _before_cut(frames: Frames, start: int, indices: range) -> Iterator[int]:
         previous = index
 
 
-def _cut_warning(beyond: range) -> str:
-    first, last = sorted((beyond[0], beyond[-1]))
-    return (
-        f"frames {first} to {last} show another scene, into which nothing is followed: their masks are "
-        "empty. If the object is in it, select it there as well; Tracks knows all scenes of a clip"
-    )
-
-
 def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame, flows: tuple[Flow, Flow]) -> CarriedMask:
-    """Where the object of the previous frame is on this one.
+    """The object of the previous frame on this one.
 
     Optical flow misses jumps longer than the object's own structure. Where it contradicts itself, the
-    object is searched for as it looked, and the better of the two answers counts.
+    object is also searched by its look, and the answer with more trust counts.
 
     Args:
         mask: (H, W) bool on `previous`.
@@ -157,7 +169,7 @@ def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame, flows: tuple[F
 
 
 def find_again(mask: FrameMask, *, seen: Frame, frame: Frame) -> CarriedMask:
-    """Where an object that was lost is on a later or earlier frame.
+    """An object that was lost, on a later or earlier frame.
 
     Args:
         mask: (H, W) bool on `seen`, where the object was last whole; may be empty.
@@ -165,8 +177,8 @@ def find_again(mask: FrameMask, *, seen: Frame, frame: Frame) -> CarriedMask:
         frame: (H, W, 3) uint8 RGB.
 
     Returns:
-        An empty mask without trust, unless a place looks like the object and has an outline of its own: a
-        wall of the object's colour is not the object.
+        The mask at the place that looks like the object and has an outline of its own (a wall of the
+        object's colour has none); an empty mask with trust 0 where there is no such place.
     """
     found = _carry_by_look(mask, seen, frame)
     if found.trust >= FOUND_TRUST:
@@ -189,18 +201,17 @@ def _carry_by_look(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMas
     """The mask shifted to where the frame looks most like the object did."""
     height, width = mask.shape
     unknown = np.full(mask.shape, max(height, width), np.float32)
-    scale = min(1.0, SEARCH_LONG_SIDE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    old, new = (cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (previous, frame))
-    small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    small = reduced(mask.astype(np.uint8), SEARCH_LONG_SIDE, interpolation=cv2.INTER_NEAREST)
     if not small.any():
         return CarriedMask(mask=np.zeros_like(mask), trust=0.0, disagreement=unknown)
+    old, new = (reduced(image, SEARCH_LONG_SIDE) for image in (previous, frame))
     left, top, across, down = cv2.boundingRect(small)
     weights = np.repeat(small[top : top + down, left : left + across, None], 3, axis=2)
     look = old[top : top + down, left : left + across]
     errors = cv2.matchTemplate(new, look, cv2.TM_SQDIFF, mask=weights)
     smallest, _, (x, y), _ = cv2.minMaxLoc(errors)
     difference = float(max(0.0, smallest) / weights.sum()) ** 0.5
+    scale = reduction(mask, SEARCH_LONG_SIDE)
     shift = np.array([[1, 0, (x - left) / scale], [0, 1, (y - top) / scale]], dtype=np.float32)
     moved = cv2.warpAffine(mask.astype(np.uint8), shift, (width, height), flags=cv2.INTER_NEAREST) > 0
     trust = max(0.0, 1 - difference / STRANGE_DIFFERENCE) if moved.any() else 0.0
@@ -208,24 +219,24 @@ def _carry_by_look(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMas
 
 
 def selection_from_mask(mask: FrameMask, *, frame_index: int) -> Selection:
-    """The box and the clicks that point at an existing mask.
+    """The box and the click that point at an existing mask.
 
     Args:
         mask: (H, W) bool, not empty.
-        frame_index: the frame it lies on.
+        frame_index: of the frame that it lies on.
 
     Returns:
         The tight box, and one positive click at the innermost pixel of the mask.
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    box = Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    rows, columns = window_round(mask, margin=0)
+    box = Box(float(columns.start), float(rows.start), float(columns.stop), float(rows.stop))
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     y, x = np.unravel_index(int(depth.argmax()), mask.shape)
     return Selection(frame_index, (Click(float(x) + 0.5, float(y) + 0.5),), box)
 
 
 def with_inner_click(selection: Selection, mask: FrameMask) -> Selection:
-    """The selection with a click that keeps the middle of an existing mask in.
+    """The selection with a click that keeps the middle of an existing mask.
 
     Args:
         selection: on the mask's frame.
@@ -233,7 +244,7 @@ def with_inner_click(selection: Selection, mask: FrameMask) -> Selection:
 
     Returns:
         A copy with one more positive click, made before the others; the selection itself where the mask
-        is empty, or where a negative click takes just that middle away.
+        is empty, or where a negative click lies within 2 pixels of that middle.
     """
     if not mask.any():
         return selection

@@ -1,12 +1,9 @@
-"""Segment Anything, one image at a time; optical flow carries the object between the frames.
+"""Segment Anything and MobileSAM: image models; optical flow carries the object between the frames.
 
-The slow image encoder runs once per clicked frame and its result stays in the session; every click
-then costs only the mask decoder. Source: Kirillov et al., Segment Anything (ICCV 2023).
+The slow image encoder runs once per clicked frame and its result stays in the session; every click then
+costs only the mask decoder. MobileSAM differs by its encoder alone: TinyViT from the timm library.
 
-MobileSAM: Segment Anything with a small encoder, made for processors.
-
-Only the encoder differs from Segment Anything: TinyViT, which the timm library has. Source: Zhang et
-al., Faster Segment Anything (2023).
+Sources: Kirillov et al., Segment Anything (ICCV 2023); Zhang et al., Faster Segment Anything (2023).
 """
 
 from __future__ import annotations
@@ -34,48 +31,79 @@ from segmentation.base import (
     FrameMask,
     Frames,
     SegmenterSpec,
-    check_clicks,
     check_frames,
     check_walk,
     follow_selection,
 )
-from segmentation.clicks import Selection
-from segmentation.errors import CheckpointError
+from segmentation.clicks import Selection, check_selection
+from segmentation.errors import CheckpointError, reason_of
 from segmentation.propagation import CarriedMask, follow, selection_from_mask, with_inner_click
-from segmentation.weights import MOBILE_SAM, SamVariant, explain_error
+from segmentation.weights import MOBILE_SAM, Variant
 
 CACHED_EMBEDDINGS = 4
+"""Clicked frames whose features are kept."""
 MASK_PROMPT_LOGIT = 8.0
+"""Logit of the object in a mask that the model starts from; the rest has its negative."""
 LOWEST_AGREEMENT = 0.4
-Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+"""IoU of the model's mask with the carried one, below which the object counts as lost."""
+
+MOBILE_SIDE, MOBILE_WIDTH = 1024, 256
+"""Side of MobileSAM's square input in pixels, and channels of its features."""
+_STRIDE = 16
 _PIXEL_MEAN, _PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
+Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+"""From tensors by the names in a file to the same tensors by the names of the model."""
 
-def load_sam(variant: SamVariant, *, checkpoint: Path | None = None, device: str = "cpu") -> SamSegmenter:
-    """Load published weights, downloading them once where no file is given.
+
+def load_sam(variant: Variant, *, checkpoint: Path | None = None, device: str = "cpu") -> SamSegmenter:
+    """Load published weights, downloading them once if no file is given.
 
     Args:
-        variant: which size.
+        variant: one of `SAM_VARIANTS`, or `MOBILE_SAM`.
         checkpoint: a file to use instead of the download.
         device: a torch device name.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, of another size, or cannot be downloaded.
+        CheckpointError: if the file is missing, damaged, of another model, or cannot be downloaded.
     """
     path = checkpoint or variant.downloaded()
-    model = build_sam(variant.registry_key)
-    load_weights(model, path)
+    if variant == MOBILE_SAM:
+        model = build_mobile_sam()
+        load_weights(model, path, convert=from_published_names)
+    else:
+        # Its authors call the architecture "vit_b" and so on.
+        model = build_sam(variant.name.removeprefix("sam-").replace("-", "_"))
+        load_weights(model, path)
     return SamSegmenter(model.to(device), spec=variant.spec)
 
 
-def build_sam(registry_key: str) -> Sam:
-    """The published architecture without weights: its parameters take no memory until loaded."""
+def build_sam(architecture: str) -> Sam:
+    """Segment Anything ("vit_b", "vit_l" or "vit_h") without weights: it takes no memory until loaded."""
     with torch.device("meta"):
-        model = sam_model_registry[registry_key](checkpoint=None)
-    # These constants are no part of a checkpoint, so nothing would ever fill them in.
+        model = sam_model_registry[architecture](checkpoint=None)
+    # These constants are no part of a checkpoint, so nothing else would fill them in.
     for name, values in (("pixel_mean", _PIXEL_MEAN), ("pixel_std", _PIXEL_STD)):
         model.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
     return model
+
+
+def build_mobile_sam(*, side: int = MOBILE_SIDE) -> Sam:
+    """MobileSAM's published architecture with random weights.
+
+    Args:
+        side: of the square that frames are scaled into, in pixels; 1024 is the published one.
+    """
+    grid = side // _STRIDE
+    decoder = MaskDecoder(
+        transformer_dim=MOBILE_WIDTH,
+        transformer=TwoWayTransformer(depth=2, embedding_dim=MOBILE_WIDTH, mlp_dim=2048, num_heads=8),
+        num_multimask_outputs=3,
+        iou_head_depth=3,
+        iou_head_hidden_dim=256,
+    )
+    prompts = PromptEncoder(MOBILE_WIDTH, (grid, grid), (side, side), mask_in_chans=16)
+    return Sam(MobileEncoder(side), prompts, decoder)
 
 
 def load_weights(model: Sam, path: Path, *, convert: Convert = dict) -> None:
@@ -92,23 +120,20 @@ def load_weights(model: Sam, path: Path, *, convert: Convert = dict) -> None:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}; pass the path of a .pth file")
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict(_in_single_precision(convert(weights)), strict=True, assign=True)
+        weights = convert(torch.load(path, map_location="cpu", weights_only=True))
+        # The model computes in single precision; whole numbers, which count something, stay.
+        single = {name: each.float() if each.is_floating_point() else each for name, each in weights.items()}
+        model.load_state_dict(single, strict=True, assign=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} is no file of weights, or has something other than tensors in it, which is never run; "
+            f"{path} is no file of weights, or holds more than tensors, which is never run; "
             "delete it and download it from its publisher"
         ) from error
     except (RuntimeError, EOFError, TypeError, AttributeError, LookupError, ValueError, OSError) as error:
         raise CheckpointError(
-            f"{path} is damaged or holds other weights ({explain_error(error)}); "
+            f"{path} is damaged or holds other weights ({reason_of(error)}); "
             "delete it and download it again, or choose the segmenter that it belongs to"
         ) from error
-
-
-def _in_single_precision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Frames and prompts are computed with in it; numbers that count something stay whole."""
-    return {name: each.float() if each.is_floating_point() else each for name, each in weights.items()}
 
 
 class SamSegmenter:
@@ -155,10 +180,10 @@ class SamSegmenter:
             embedding: of the frame, from `embed`.
             selection: clicks and box in pixels of the frame.
             size: (H, W) of the frame.
-            prior: (H, W) bool, the rough mask to start from; None where there is none.
+            prior: (H, W) bool, a rough mask to start from, if any.
 
         Returns:
-            (H, W) bool: of the proposals, the one that the model itself scores highest.
+            (H, W) bool: the proposal that the model itself scores highest.
         """
         is_ambiguous = selection.box is None and len(selection.clicks) == 1
         with self._lock:
@@ -214,12 +239,12 @@ class SamSession:
         self._lock = threading.Lock()
 
     def prepare(self, frame_index: int) -> None:
-        """Encode a frame, which is nearly all of its first answer; see `PreparingSession`."""
+        """Encode a frame, which is most of its first answer; see `PreparingSession`."""
         self._embedding(frame_index)
 
     def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
         """The object on the clicked frame; see `SegmentationSession.mask_at`."""
-        check_clicks(self._frames, selection, may_only_remove=prior is not None)
+        check_selection(selection, shape=self._frames.shape[:3], may_only_remove=prior is not None)
         embedding = self._embedding(selection.frame_index)
         if prior is not None:
             selection = with_inner_click(selection, prior)
@@ -239,7 +264,7 @@ class SamSession:
         return follow(self._frames, start, mask, correct=self._correct, within=within)
 
     def _correct(self, index: int, carried: CarriedMask) -> FrameMask:
-        """The model's mask where it confirms the carried one, else nothing: the object is lost."""
+        """The model's mask if it confirms the carried one, else an empty one: the object is lost."""
         selection = selection_from_mask(carried.mask, frame_index=index)
         embedding = self._segmenter.embed(self._frames[index])
         mask = self._segmenter.decode(embedding, selection, size=self._size, prior=carried.mask)
@@ -256,50 +281,25 @@ class SamSession:
             return self._embeddings[index]
 
 
-IMAGE_SIDE = 1024
-WIDTH = 256
-_STRIDE = 16
-_ENCODER = "image_encoder."
-# The classifier that TinyViT was trained with; nothing in MobileSAM reads it.
-_DROPPED = {f"{_ENCODER}head.weight", f"{_ENCODER}head.bias"}
-
-
-def load_mobile_sam(*, checkpoint: Path | None = None, device: str = "cpu") -> SamSegmenter:
-    """Load the published weights, downloading them once where no file is given.
-
-    Args:
-        checkpoint: a file to use instead of the download.
-        device: a torch device name.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged, of another model, or cannot be downloaded.
-    """
-    path = checkpoint or MOBILE_SAM.downloaded()
-    model = build_mobile_sam()
-    load_weights(model, path, convert=from_published_names)
-    return SamSegmenter(model.to(device), spec=MOBILE_SAM.spec)
-
-
 class MobileEncoder(nn.Module):
     """TinyViT and the neck that brings its features to the shape Segment Anything decodes.
 
     Args:
-        img_size: side of the square input in pixels, a multiple of 16.
-        out_chans: channels of the result.
+        side: of the square input in pixels, a multiple of 16.
     """
 
-    def __init__(self, *, img_size: int = IMAGE_SIDE, out_chans: int = WIDTH) -> None:
+    def __init__(self, side: int) -> None:
         super().__init__()
-        self.img_size = img_size
+        self.img_size = side
         backbone: Any = timm.create_model("tiny_vit_5m_224", pretrained=False, num_classes=0)
         # The last stage keeps its resolution: features of stride 16 instead of 32.
         backbone.stages[3].downsample.conv2.conv.stride = (1, 1)
         self.backbone = backbone
         self.neck = nn.Sequential(
-            nn.Conv2d(backbone.num_features, out_chans, kernel_size=1, bias=False),
-            LayerNorm2d(out_chans),
-            nn.Conv2d(out_chans, out_chans, kernel_size=3, padding=1, bias=False),
-            LayerNorm2d(out_chans),
+            nn.Conv2d(backbone.num_features, MOBILE_WIDTH, kernel_size=1, bias=False),
+            LayerNorm2d(MOBILE_WIDTH),
+            nn.Conv2d(MOBILE_WIDTH, MOBILE_WIDTH, kernel_size=3, padding=1, bias=False),
+            LayerNorm2d(MOBILE_WIDTH),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -309,48 +309,35 @@ class MobileEncoder(nn.Module):
             images: (B, 3, side, side).
 
         Returns:
-            (B, out_chans, side / 16, side / 16).
+            (B, 256, side / 16, side / 16).
         """
         return cast(Tensor, self.neck(cast(Any, self.backbone).forward_features(images)))
 
 
-def build_mobile_sam(*, img_size: int = IMAGE_SIDE) -> Sam:
-    """The published architecture with random weights.
-
-    Args:
-        img_size: side of the square that frames are scaled into; 1024 is the published one.
-    """
-    grid = img_size // _STRIDE
-    decoder = MaskDecoder(
-        transformer_dim=WIDTH,
-        transformer=TwoWayTransformer(depth=2, embedding_dim=WIDTH, mlp_dim=2048, num_heads=8),
-        num_multimask_outputs=3,
-        iou_head_depth=3,
-        iou_head_hidden_dim=256,
-    )
-    prompts = PromptEncoder(WIDTH, (grid, grid), (img_size, img_size), mask_in_chans=16)
-    return Sam(MobileEncoder(img_size=img_size), prompts, decoder)
-
-
 def from_published_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The published checkpoint under the names that timm gives the same layers.
+    """MobileSAM's published checkpoint under the names that timm gives the same layers.
 
     Args:
         weights: by published name.
 
     Returns:
-        By the names of `build_mobile_sam`; the classifier is left out, unknown names stay as they are.
+        By the names of `build_mobile_sam`; unknown names stay as they are. The classifier that TinyViT was
+        trained with is left out.
     """
-    return {_our_name(name): tensor for name, tensor in weights.items() if name not in _DROPPED}
+    classifier = {"image_encoder.head.weight", "image_encoder.head.bias"}
+    return {_our_name(name): tensor for name, tensor in weights.items() if name not in classifier}
 
 
 def _our_name(name: str) -> str:
-    inner = name.removeprefix(_ENCODER)
+    inner = name.removeprefix("image_encoder.")
     if inner == name or inner.startswith("neck."):
         return name
-    inner = re.sub(r"^patch_embed\.seq\.([02])\.", lambda m: f"patch_embed.conv{int(m[1]) // 2 + 1}.", inner)
-    inner = re.sub(r"^layers\.(\d+)\.downsample\.", lambda m: f"stages.{int(m[1]) + 1}.downsample.", inner)
-    inner = re.sub(r"^layers\.", "stages.", inner)
-    inner = re.sub(r"^norm_head\.", "head.norm.", inner)
-    inner = re.sub(r"\.c\.", ".conv.", inner)
-    return f"{_ENCODER}backbone.{inner}"
+    for pattern, ours in (
+        (r"^patch_embed\.seq\.([02])\.", lambda m: f"patch_embed.conv{int(m[1]) // 2 + 1}."),
+        (r"^layers\.(\d+)\.downsample\.", lambda m: f"stages.{int(m[1]) + 1}.downsample."),
+        (r"^layers\.", "stages."),
+        (r"^norm_head\.", "head.norm."),
+        (r"\.c\.", ".conv."),
+    ):
+        inner = re.sub(pattern, ours, inner)
+    return f"image_encoder.backbone.{inner}"

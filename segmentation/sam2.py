@@ -1,19 +1,15 @@
 """SAM 2.1 and EdgeTAM: video models, which follow an object by their own memory of it.
 
-Source: Ravi et al., SAM 2 (2024); Zhou et al., EdgeTAM (2025). Both through transformers, which gives
-them the same session and the same outputs.
+Both run through transformers, which gives them the same session and the same outputs. The published
+architectures are written down here, so that one file of weights is all that a model needs.
 
-The exact published architectures of the video models, as transformers describes them.
-
-They are written down here so that one file of weights is all that a model needs.
-
-Weights of the video models: from a safetensors file into the architecture, all or nothing.
+Sources: Ravi et al., SAM 2 (2024); Zhou et al., EdgeTAM (2025).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +33,16 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_clicks, check_frames, check_walk
-from segmentation.clicks import Selection
-from segmentation.errors import CheckpointError
+from segmentation.base import Frame, FrameMask, Frames, SegmenterSpec, check_frames, check_walk
+from segmentation.clicks import Selection, check_selection
+from segmentation.errors import CheckpointError, reason_of
 from segmentation.propagation import with_inner_click
-from segmentation.weights import WEIGHTS_NAME, Variant, explain_error
+from segmentation.weights import WEIGHTS_NAME, Variant
 
-# The tiny encoder is what transformers takes where nothing is said.
+OBJECT = 1
+"""The number by which the model's session knows the object."""
+
+# The tiny encoder is the default of transformers.
 _ENCODERS: dict[str, dict[str, Any]] = {
     "sam2-tiny": {},
     "sam2-small": {"blocks_per_stage": [1, 2, 11, 2], "global_attention_blocks": [7, 10, 13]},
@@ -66,21 +65,26 @@ _ENCODERS: dict[str, dict[str, Any]] = {
 }
 
 
+def load_sam2(variant: Variant, *, checkpoint: Path | None = None, device: str = "cpu") -> Sam2Segmenter:
+    """Load published weights, downloading them once if none are given.
+
+    Args:
+        variant: which model.
+        checkpoint: a safetensors file, or a folder with model.safetensors, instead of the download.
+        device: a torch device name.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, of another model, or cannot be downloaded.
+    """
+    path = checkpoint or variant.downloaded()
+    model = load_video_model(video_config(variant.name), path)
+    return Sam2Segmenter(model.to(device), spec=variant.spec)
+
+
 def video_config(name: str) -> Sam2VideoConfig | EdgeTamVideoConfig:
-    """The architecture behind a name.
-
-    Args:
-        name: of one of the `VIDEO_VARIANTS`.
-    """
-    return edgetam_config() if name == "edgetam" else sam2_config(name)
-
-
-def sam2_config(name: str) -> Sam2VideoConfig:
-    """SAM 2.1 in one of its four sizes.
-
-    Args:
-        name: of one of the `SAM2_VARIANTS`.
-    """
+    """The published architecture of one of `VIDEO_VARIANTS`, by its name."""
+    if name == "edgetam":
+        return edgetam_config()
     encoder = Sam2HieraDetConfig(**_ENCODERS[name])
     channels = list(reversed(encoder.embed_dim_per_stage))
     return Sam2VideoConfig(
@@ -89,18 +93,14 @@ def sam2_config(name: str) -> Sam2VideoConfig:
 
 
 def edgetam_config(**changes: Any) -> EdgeTamVideoConfig:
-    """EdgeTAM.
-
-    Args:
-        changes: of settings of `EdgeTamVideoConfig`, for models of another size.
-    """
+    """The architecture of EdgeTAM, with other settings of `EdgeTamVideoConfig` for models of other sizes."""
     backbone = TimmWrapperConfig(
         architecture="repvit_m1",
         model_args={"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
     )
     settings: dict[str, Any] = {
         "vision_config": EdgeTamVisionConfig(backbone_config=backbone),
-        # Both came with SAM 2.1; EdgeTAM was made from SAM 2.0 and has no weights for them.
+        # Both came with SAM 2.1; EdgeTAM builds on SAM 2.0 and has no weights for them.
         "enable_temporal_pos_encoding_for_object_pointers": False,
         "enable_occlusion_spatial_embedding": False,
     }
@@ -115,7 +115,7 @@ def load_video_model(config: Sam2VideoConfig | EdgeTamVideoConfig, path: Path) -
         path: a safetensors file, or a folder with model.safetensors.
 
     Returns:
-        A `Sam2VideoModel` or `EdgeTamVideoModel`, as the architecture says, on the processor.
+        A `Sam2VideoModel` or `EdgeTamVideoModel` on the processor.
 
     Raises:
         CheckpointError: if the file is missing, damaged, or of another architecture.
@@ -135,16 +135,22 @@ def load_video_model(config: Sam2VideoConfig | EdgeTamVideoConfig, path: Path) -
         )
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
         raise CheckpointError(
-            f"{file} is damaged or holds other weights ({explain_error(error)}); delete it and download it "
+            f"{file} is damaged or holds other weights ({reason_of(error)}); delete it and download it "
             "again as safetensors, or choose the segmenter that it belongs to"
         ) from error
-    # Left to itself it would fill gaps with random numbers and pass over what it does not know.
-    _check_complete(weights.keys(), model.state_dict().keys(), file)
+    # transformers would fill gaps with random numbers and ignore unknown tensors.
+    found, expected = weights.keys(), model.state_dict().keys()
+    missing, unknown = sorted(expected - found), sorted(found - expected)
+    if missing or unknown:
+        raise CheckpointError(
+            f"{file} holds other weights: {len(missing)} tensors are missing and {len(unknown)} too many "
+            f"({', '.join((missing + unknown)[:3])}); choose the segmenter that it belongs to"
+        )
     return model
 
 
 def _without_bar(load: Callable[[], Any]) -> Any:
-    """Its bar for reading weights would mix with those of whoever calls this."""
+    """Load without transformers' progress bar, which would mix with the caller's."""
     was_on = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -152,36 +158,6 @@ def _without_bar(load: Callable[[], Any]) -> Any:
     finally:
         if was_on:
             logging.enable_progress_bar()
-
-
-def _check_complete(found: Set[str], expected: Set[str], file: Path) -> None:
-    missing, unknown = sorted(expected - found), sorted(found - expected)
-    if missing or unknown:
-        examples = ", ".join((missing + unknown)[:3])
-        raise CheckpointError(
-            f"{file} holds other weights: {len(missing)} tensors are missing and {len(unknown)} too many "
-            f"({examples}); choose the segmenter that it belongs to"
-        )
-
-
-# The number that the model's session knows the object by.
-OBJECT = 1
-
-
-def load_sam2(variant: Variant, *, checkpoint: Path | None = None, device: str = "cpu") -> Sam2Segmenter:
-    """Load published weights, downloading them once where none are given.
-
-    Args:
-        variant: which model.
-        checkpoint: a safetensors file, or a folder with model.safetensors, instead of the download.
-        device: a torch device name.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged, of another model, or cannot be downloaded.
-    """
-    path = checkpoint or variant.downloaded()
-    model = load_video_model(video_config(variant.name), path)
-    return Sam2Segmenter(model.to(device), spec=variant.spec)
 
 
 class Sam2Segmenter:
@@ -197,7 +173,7 @@ class Sam2Segmenter:
         self.model = model.eval().requires_grad_(False)
         side = {"height": model.config.image_size, "width": model.config.image_size}
         self.processor = Sam2VideoProcessor(Sam2ImageProcessor(size=side), Sam2VideoVideoProcessor(size=side))
-        # So many frames back the model looks, and no further.
+        # The model remembers so many frames and no more.
         self.reach = max(model.config.num_maskmem, model.config.max_object_pointers_in_encoder)
         self._lock = threading.Lock()
 
@@ -223,10 +199,10 @@ class Sam2Segmenter:
         Args:
             state: from `start`, with a prompt.
             index: 0-based number of the frame.
-            is_backwards: whether the frames after it, not those before it, are remembered.
+            is_backwards: whether the clip is followed from later to earlier frames.
 
         Returns:
-            (H, W) bool; empty where the model says that the object is not there.
+            (H, W) bool; empty if the model says that the object is not there.
         """
         with self._lock:
             output = self.model(state, frame_idx=index, reverse=is_backwards)
@@ -243,7 +219,7 @@ class Sam2Segmenter:
 
 
 class PreparedFrames:
-    """A clip as a video model wants it, one frame at a time: memory does not grow with its length.
+    """A clip in the input format of a video model, one frame at a time to save memory.
 
     Args:
         frames: (F, H, W, 3) uint8 RGB.
@@ -278,8 +254,8 @@ class Sam2Session:
 
     def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
         """The object on the clicked frame; see `SegmentationSession.mask_at`."""
-        check_clicks(self._frames, selection, may_only_remove=prior is not None)
-        # The model takes a mask or clicks but not both, so what it should keep becomes a click.
+        check_selection(selection, shape=self._frames.shape[:3], may_only_remove=prior is not None)
+        # The model takes a mask or clicks but not both, so the mask becomes a click.
         if prior is not None:
             selection = with_inner_click(selection, prior)
         with self._lock:
@@ -289,7 +265,7 @@ class Sam2Session:
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         """The object on every frame; see `SegmentationSession.propagate`."""
-        check_clicks(self._frames, selection)
+        check_selection(selection, shape=self._frames.shape[:3])
         return self._propagate(selection)
 
     def _propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
@@ -312,7 +288,7 @@ class Sam2Session:
         yield from self._others(state, start, within)
 
     def _others(self, state: Any, start: int, within: range) -> Iterator[tuple[int, FrameMask]]:
-        """All these frames but the first, which is seen; each direction knows only its own frames."""
+        """The other frames of a range, each direction with a memory of its own frames only."""
         for is_backwards in (False, True):
             before, after = range(start - 1, within.start - 1, -1), range(start + 1, within.stop)
             for index in before if is_backwards else after:
@@ -334,7 +310,7 @@ class Sam2Session:
 
 
 def _forget(state: Any, index: int, *, reach: int) -> None:
-    """Drop what the model found on frames `reach` or more away; prompted frames stay."""
+    """Drop the model's memory of frames `reach` or more away; prompted frames stay."""
     for outputs in state.output_dict_per_obj.values():
         found = outputs["non_cond_frame_outputs"]
         for far in [number for number in found if abs(number - index) >= reach]:

@@ -1,14 +1,11 @@
-"""Which prompts answer for which frames of an object: pure, so that a plan can be made again at any time.
+"""Which prompts answer for which frames of an object. Pure functions.
 
-A prompt reaches both ways up to the next frame that the user has confirmed with a prompt, and never over
-a scene cut; between two prompts both answer. A prompt that says "not here" answers for its own frame
-alone, because absence there says nothing about the frames round it.
+A prompt reaches both ways up to the next frame with a prompt, and never over a scene cut; between two
+prompts both answer. A prompt that says "not here" answers for its own frame alone.
 
-What counts for each frame of one object: the prompts that select it, and corrections weighed against them.
-
-A prompt that corrects a mask which was followed to its frame replaces no selection: the selections round it
-are still followed past it, so that what a correction says can be weighed against what was seen without it.
-A selection that was changed after the correction is followed up to it only, like everything that changes.
+A correction, which is a prompt on a mask that was followed there, does not end the reach of the selections
+round it: they are followed past it, so that the correction can be weighed against what was seen without it
+(`segmentation.amending`). A selection that changes after the correction is followed up to it only.
 """
 
 from __future__ import annotations
@@ -35,88 +32,11 @@ class Span:
 
 
 @dataclass(frozen=True)
-class UnreachedScene:
-    """A scene that no prompt of an object reaches, because nothing is followed over a cut.
-
-    Attributes:
-        number: of the object.
-        within: 0-based numbers of the scene's frames.
-        message: the same for people, with what to do.
-    """
-
-    number: int
-    within: range
-    message: str
-
-
-@lru_cache(maxsize=64)
-def plan_spans(
-    prompts: tuple[Prompt, ...], *, num_frames: int, cuts: tuple[int, ...] = ()
-) -> tuple[Span, ...]:
-    """Divide a clip among the prompts of one object.
-
-    Args:
-        prompts: at most one for each frame.
-        num_frames: of the clip.
-        cuts: first frames of all scenes but the first, ascending.
-
-    Returns:
-        In the order of the frames. Between two prompts of a scene the spans of both overlap. Scenes without
-        a prompt are not covered.
-    """
-    followed = sorted(prompt.frame_index for prompt in prompts if not prompt.says_absent)
-    spans = (Span(prompt, _reach(prompt, followed, num_frames, cuts)) for prompt in prompts)
-    return tuple(sorted(spans, key=lambda span: span.prompt.frame_index))
-
-
-def spans_at(spans: Sequence[Span], frame_index: int) -> tuple[Span, ...]:
-    """The spans that count for a frame: that of its own prompt, or those of the nearest on either side."""
-    reaching = tuple(span for span in spans if frame_index in span.within)
-    own = tuple(span for span in reaching if span.prompt.frame_index == frame_index)
-    return own or reaching
-
-
-def _reach(prompt: Prompt, followed: Sequence[int], num_frames: int, cuts: Sequence[int]) -> range:
-    index = prompt.frame_index
-    if prompt.says_absent:
-        return range(index, index + 1)
-    scene = scene_at(index, cuts=cuts, num_frames=num_frames)
-    turn = bisect_left(followed, index)
-    first = followed[turn - 1] + 1 if turn else 0
-    stop = followed[turn + 1] if turn + 1 < len(followed) else num_frames
-    return range(max(scene.start, first), min(scene.stop, stop))
-
-
-def scene_at(index: int, *, cuts: Sequence[int], num_frames: int) -> range:
-    """The frames of the scene that a frame belongs to.
-
-    Args:
-        index: 0-based frame.
-        cuts: first frames of all scenes but the first, ascending.
-        num_frames: of the clip.
-    """
-    first = max((cut for cut in cuts if cut <= index), default=0)
-    return range(first, min((cut for cut in cuts if cut > index), default=num_frames))
-
-
-def nearest_confirmed(index: int, *, confirmed: Collection[int], scene: range) -> int | None:
-    """The confirmed frame of a scene that is nearest to a frame, the earlier of two; None without any.
-
-    Args:
-        index: 0-based frame.
-        confirmed: 0-based frames with a prompt.
-        scene: of the frame, from `scene_at`.
-    """
-    near = [frame for frame in confirmed if frame in scene]
-    return min(near, key=lambda frame: (abs(frame - index), frame), default=None)
-
-
-@dataclass(frozen=True)
 class Plan:
-    """Which prompts are followed where.
+    """Which prompts of one object are followed where.
 
     Attributes:
-        spans: of all prompts, each up to the next confirmed frames.
+        spans: of all prompts, each up to the next prompts.
         selecting: of those that correct nothing, as if there were no later corrections.
     """
 
@@ -140,7 +60,7 @@ class Plan:
         """The nearest corrected frames, at most one on either side, that are weighed for a frame.
 
         Returns:
-            0-based, ascending; empty at a confirmed frame, and where nothing was seen without corrections.
+            0-based, ascending; empty at a frame with a prompt, and where no selection reaches.
         """
         near = [span.prompt for span in self.after(frame_index)]
         if any(prompt.frame_index == frame_index for prompt in near) or not self.before(frame_index):
@@ -158,11 +78,74 @@ class Plan:
 @lru_cache(maxsize=64)
 def plan_object(prompts: tuple[Prompt, ...], *, num_frames: int, cuts: tuple[int, ...] = ()) -> Plan:
     """Divide a clip among the prompts of one object, the one changed last at the end; see `plan_spans`."""
-    spans = []
+    selecting = []
     for place, prompt in enumerate(prompts):
         if not prompt.is_correction:
             others = (other for other in prompts[place:] if not other.is_correction)
             known = plan_spans((*prompts[:place], *others), num_frames=num_frames, cuts=cuts)
-            spans += [span for span in known if span.prompt == prompt]
-    spans.sort(key=lambda span: span.prompt.frame_index)
-    return Plan(plan_spans(prompts, num_frames=num_frames, cuts=cuts), tuple(spans))
+            selecting += [span for span in known if span.prompt == prompt]
+    selecting.sort(key=lambda span: span.prompt.frame_index)
+    return Plan(plan_spans(prompts, num_frames=num_frames, cuts=cuts), tuple(selecting))
+
+
+@lru_cache(maxsize=64)
+def plan_spans(
+    prompts: tuple[Prompt, ...], *, num_frames: int, cuts: tuple[int, ...] = ()
+) -> tuple[Span, ...]:
+    """Divide a clip among prompts.
+
+    Args:
+        prompts: at most one for each frame.
+        num_frames: of the clip.
+        cuts: first frames of all scenes but the first, ascending.
+
+    Returns:
+        In the order of the frames. Between two prompts of a scene the spans of both overlap. Scenes without
+        a prompt are not covered.
+    """
+    followed = sorted(prompt.frame_index for prompt in prompts if not prompt.says_absent)
+    spans = []
+    for prompt in sorted(prompts, key=lambda prompt: prompt.frame_index):
+        index = prompt.frame_index
+        within = range(index, index + 1)
+        if not prompt.says_absent:
+            scene, turn = scene_at(index, cuts=cuts, num_frames=num_frames), bisect_left(followed, index)
+            first = followed[turn - 1] + 1 if turn else 0
+            stop = followed[turn + 1] if turn + 1 < len(followed) else num_frames
+            within = range(max(scene.start, first), min(scene.stop, stop))
+        spans.append(Span(prompt, within))
+    return tuple(spans)
+
+
+def spans_at(spans: Sequence[Span], frame_index: int) -> tuple[Span, ...]:
+    """The spans that count for a frame: that of its own prompt, else those of the nearest on either side."""
+    reaching = tuple(span for span in spans if frame_index in span.within)
+    own = tuple(span for span in reaching if span.prompt.frame_index == frame_index)
+    return own or reaching
+
+
+def scene_at(index: int, *, cuts: Sequence[int], num_frames: int) -> range:
+    """The frames of the scene that a frame belongs to.
+
+    Args:
+        index: 0-based frame.
+        cuts: first frames of all scenes but the first, ascending.
+        num_frames: of the clip.
+    """
+    first = max((cut for cut in cuts if cut <= index), default=0)
+    return range(first, min((cut for cut in cuts if cut > index), default=num_frames))
+
+
+def nearest_confirmed(index: int, *, confirmed: Collection[int], scene: range) -> int | None:
+    """The frame with a prompt that is nearest to a frame of the same scene; the earlier of two.
+
+    Args:
+        index: 0-based frame.
+        confirmed: 0-based frames with a prompt.
+        scene: of the frame, from `scene_at`.
+
+    Returns:
+        0-based; None if the scene has no prompt.
+    """
+    near = [frame for frame in confirmed if frame in scene]
+    return min(near, key=lambda frame: (abs(frame - index), frame), default=None)

@@ -1,17 +1,13 @@
 """The masks of all objects of a project: streamed as they become known, kept, and never made twice.
 
-What following a prompt gives is kept by prompt (`segmentation.walks`): a correction costs only the frames
-that it answers for (see `segmentation.spans`), undo and redo cost nothing. Between two confirmed frames both
-are followed to each other, and their masks blended; what corrections change is weighed against what was seen
-without them (`segmentation.amending`). Works with every `SegmentationSession`.
+The masks that following gives are kept by prompt: a correction costs only the frames that it answers for
+(`segmentation.schedule`), undo and redo cost nothing. Between two prompts both are followed to each other
+and blended; corrections are weighed against what was seen without them (`segmentation.amending`). Works
+with every `SegmentationSession`.
 
-What following prompts has given so far, kept by prompt, so that nothing is followed twice.
-
-What following a prompt gives depends on the prompt alone, unless it is stopped: what was cancelled goes on
-from the last mask that shows the object. A segmenter may learn its look anew from there, so that what comes
-then may differ a little from one walk without a stop.
-
-What the next click on a frame adds to: what was said there, the mask that is seen there, or nothing.
+    Tracks       masks of a project, one `update` at a time
+    begin_prompt the prompt that a click adds to
+    Walks        the masks that following each prompt has given
 """
 
 from __future__ import annotations
@@ -26,96 +22,14 @@ from numpy.typing import NDArray
 
 from segmentation.amending import Amendments, blend_masks
 from segmentation.base import FrameMask, Frames, PreparingSession, SegmentationSession
-from segmentation.clicks import Selection
+from segmentation.clicks import Selection, check_frame_index
 from segmentation.cuts import find_cuts
-from segmentation.errors import FramesError, SelectionError
+from segmentation.errors import FramesError
 from segmentation.project import PackedMask, Project, Prompt, TrackedObject
-from segmentation.schedule import Plan, Span, UnreachedScene, plan_object
+from segmentation.schedule import Plan, Span, plan_object
 
 MOST_WALKS = 64
-"""Prompts whose masks are kept, the ones in use always among them."""
-
-Walk = dict[int, PackedMask]
-"""What following one prompt has given so far, by frame; without gaps round the frame of the prompt."""
-
-
-class Walks:
-    """The masks of all prompts of a clip. While one thread follows, others may preview and look.
-
-    Args:
-        session: the clip, opened by any segmenter.
-    """
-
-    def __init__(self, session: SegmentationSession) -> None:
-        self._session = session
-        self._walks: dict[Prompt, Walk] = {}
-
-    def __len__(self) -> int:
-        return len(self._walks)
-
-    def preview(self, prompt: Prompt) -> FrameMask:
-        """What a prompt gives on its own frame, (H, W) bool; at once where it was asked for before."""
-        index = prompt.frame_index
-        found = self._walks.get(prompt, {}).get(index)
-        if found is None:
-            found = PackedMask.of(prompt.mask_from(self._session))
-            # Another thread may have begun the same walk meanwhile: that one stays.
-            found = self._walks.setdefault(prompt, {}).setdefault(index, found)
-        return found.unpacked()
-
-    def go(self, span: Span) -> Iterator[int]:
-        """Follow a prompt through its span and give the numbers of the frames that become known."""
-        prompt, start = span.prompt, span.prompt.frame_index
-        if start not in self._walks.get(prompt, {}):
-            self.preview(prompt)
-            yield start
-        walk = self._walks[prompt]
-        yield from self._go_on(walk, range(start, span.within.stop))
-        yield from self._go_on(walk, range(start, span.within.start - 1, -1))
-
-    def _go_on(self, walk: Walk, indices: range) -> Iterator[int]:
-        """Follow one way, from the last frame on which the object was seen."""
-        missing = [index for index in indices if index not in walk]
-        if not missing:
-            return
-        seen = [index for index in indices if index in walk]
-        source = next((index for index in reversed(seen) if walk[index].area), seen[0])
-        within = range(min(source, missing[-1]), max(source, missing[-1]) + 1)
-        for index, found in self._session.follow(source, walk[source].unpacked(), within=within):
-            if index not in walk:
-                walk[index] = PackedMask.of(found)
-                yield index
-
-    def have(self, spans: Collection[Span], frame_index: int) -> bool:
-        """Whether each of these prompts has been followed to a frame."""
-        return all(frame_index in self._walks.get(span.prompt, {}) for span in spans)
-
-    def known(self, span: Span, frame_index: int, *, prompts: Sequence[Prompt]) -> PackedMask | None:
-        """What a prompt gives on a frame, or gave before its latest change.
-
-        Args:
-            span: of the prompt.
-            frame_index: 0-based.
-            prompts: of its object, the one changed last at the end.
-        """
-        if frame_index == span.prompt.frame_index and span.prompt.selection.is_empty:
-            return span.prompt.given
-        current = self._walks.get(span.prompt, {}).get(frame_index)
-        if current is not None:
-            return current
-        walks = [(old, walk[frame_index]) for old, walk in list(self._walks.items()) if frame_index in walk]
-        for prompt in (span.prompt, *reversed(prompts)):
-            for old, packed in reversed(walks):
-                if old.is_stage_of(prompt):
-                    return packed
-        return None
-
-    def forget_unused(self, used: Collection[Prompt]) -> None:
-        """Let the oldest go of those beyond the number kept, but never one that is used."""
-        # A copy, because a preview in another thread may add one meanwhile.
-        unused = [prompt for prompt in list(self._walks) if prompt not in used]
-        for prompt in unused[: max(0, len(self._walks) - MOST_WALKS)]:
-            del self._walks[prompt]
+"""Prompts whose masks are kept; those in use are always kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +45,21 @@ class TrackedMask:
     frame_index: int
     number: int
     mask: FrameMask
+
+
+@dataclass(frozen=True)
+class UnreachedScene:
+    """A scene that no prompt of an object reaches, because nothing is followed over a cut.
+
+    Attributes:
+        number: of the object.
+        within: 0-based numbers of the scene's frames.
+        message: the same for people, with what to do.
+    """
+
+    number: int
+    within: range
+    message: str
 
 
 class Tracks:
@@ -154,7 +83,7 @@ class Tracks:
 
     @cached_property
     def cuts(self) -> tuple[int, ...]:
-        """First frames of all scenes but the first; looked for once, when it is first asked for."""
+        """First frames of all scenes but the first; searched once, when first asked for."""
         return find_cuts(self.frames)
 
     def prepare(self, frame_index: int) -> None:
@@ -163,10 +92,10 @@ class Tracks:
             self._session.prepare(frame_index)
 
     def preview(self, prompt: Prompt) -> FrameMask:
-        """What a prompt gives on its own frame, (H, W) bool; at once where it was asked for before.
+        """The mask of a prompt on its own frame, (H, W) bool; instant if it was asked for before.
 
         Raises:
-            SelectionError: as `SegmentationSession.mask_at`.
+            SelectionError: if the prompt is empty, or only removes from an object that is not there.
         """
         return self._walks.preview(prompt)
 
@@ -184,11 +113,9 @@ class Tracks:
 
     def _update(self, project: Project) -> Generator[TrackedMask, None, None]:
         self._walks.forget_unused({prompt for tracked in project.objects for prompt in tracked.prompts})
-        for tracked in sorted(project.objects, key=_last_change, reverse=True):
-            waiting, plan = [], self._plan(tracked)
-            for span in sorted(
-                plan.walked, key=lambda each: tracked.prompts.index(each.prompt), reverse=True
-            ):
+        for tracked in sorted(project.objects, key=lambda each: each.last_change, reverse=True):
+            waiting, plan, prompts = [], self._plan(tracked), tracked.prompts
+            for span in sorted(plan.walked, key=lambda each: prompts.index(each.prompt), reverse=True):
                 for index in self._walks.go(span):
                     counting = plan.counting(index)
                     # Where several count, the mask is known with the last of them.
@@ -221,14 +148,15 @@ class Tracks:
         """The object on a frame, as far as it is known.
 
         Returns:
-            (H, W) bool. Where `update` has not come yet, what was there before the latest change of a
+            (H, W) bool. Where `update` has not come yet, the mask from before the latest change of a
             prompt; empty where nothing is known.
 
         Raises:
             SelectionError: if there is no such object or frame.
             FramesError: if the project belongs to another clip.
         """
-        self._check(project, frame_index)
+        self._check(project)
+        check_frame_index(frame_index, len(self.frames))
         return self._mask(project.object(number), frame_index)
 
     def labels(self, project: Project, *, frame_index: int) -> NDArray[np.uint8]:
@@ -238,24 +166,24 @@ class Tracks:
             (H, W) numbers of the objects, 0 where there is none. A pixel that several claim belongs to
             the one whose prompts were changed last.
         """
-        self._check(project, frame_index)
+        self._check(project)
+        check_frame_index(frame_index, len(self.frames))
         labels = np.zeros(self.frames.shape[1:3], np.uint8)
-        for tracked in sorted(project.objects, key=_last_change):
-            labels[self.mask(project, number=tracked.number, frame_index=frame_index)] = tracked.number
+        for tracked in sorted(project.objects, key=lambda each: each.last_change):
+            labels[self._mask(tracked, frame_index)] = tracked.number
         return labels
 
     def unreached_scenes(self, project: Project) -> tuple[UnreachedScene, ...]:
-        """Where a scene cut keeps an object from being followed, in the order of objects and scenes."""
+        """The scenes into which an object is not followed, in the order of objects and scenes."""
         self._check(project)
-        bounds = (0, *self.cuts, len(self.frames))
-        scenes = [range(first, stop) for first, stop in pairwise(bounds)]
         found = []
         for tracked in project.objects:
             prompted = tracked.confirmed_frames
-            for scene in scenes:
+            for first, stop in pairwise((0, *self.cuts, len(self.frames))):
+                scene = range(first, stop)
                 if prompted and not any(index in scene for index in prompted):
                     message = (
-                        f"Frames {scene.start + 1} to {scene.stop} show another scene; "
+                        f"Frames {first + 1} to {stop} show another scene; "
                         f"if {tracked.name} is in it, click it there once."
                     )
                     found.append(UnreachedScene(tracked.number, scene, message))
@@ -263,16 +191,18 @@ class Tracks:
 
     def _mask(self, tracked: TrackedObject, frame_index: int) -> FrameMask:
         settled = self._settled(tracked, frame_index)
-        return settled if settled is not None else self._followed(tracked, frame_index)
+        if settled is not None:
+            return settled
+        return self._blended(tracked, frame_index, self._plan(tracked).after(frame_index))
 
     def _settled(self, tracked: TrackedObject, frame_index: int) -> FrameMask | None:
-        """What all that counts for a frame amounts to; None as long as more is to come."""
+        """The mask from all spans that count for a frame; None as long as more is to come."""
         plan = self._plan(tracked)
         if not self._walks.have(plan.counting(frame_index), frame_index):
             return None
         corrected = plan.corrected(frame_index)
         if not corrected:
-            return self._followed(tracked, frame_index)
+            return self._blended(tracked, frame_index, plan.after(frame_index))
         seen = partial(self._seen, tracked)
         return self._amendments.amended(tracked.prompts, frame_index, corrected=corrected, seen=seen)
 
@@ -284,11 +214,8 @@ class Tracks:
             return None
         return self._blended(tracked, frame_index, before), self._blended(tracked, frame_index, after)
 
-    def _followed(self, tracked: TrackedObject, frame_index: int) -> FrameMask:
-        return self._blended(tracked, frame_index, self._plan(tracked).after(frame_index))
-
     def _blended(self, tracked: TrackedObject, frame_index: int, spans: tuple[Span, ...]) -> FrameMask:
-        """What is known of a frame; empty where nothing is."""
+        """One mask from those known of one or two spans; empty where none is known."""
         found = [(span, self._walks.known(span, frame_index, prompts=tracked.prompts)) for span in spans]
         known = [(span.prompt.frame_index, packed.unpacked()) for span, packed in found if packed is not None]
         if not known:
@@ -301,21 +228,13 @@ class Tracks:
     def _plan(self, tracked: TrackedObject) -> Plan:
         return plan_object(tracked.prompts, num_frames=len(self.frames), cuts=self.cuts)
 
-    def _check(self, project: Project, frame_index: int = 0) -> None:
-        expected, found = self.frames.shape[:3], (project.num_frames, project.height, project.width)
-        if expected != found:
+    def _check(self, project: Project) -> None:
+        expected = self.frames.shape[:3]
+        if project.shape != expected:
             raise FramesError(
-                f"the project is of a clip of {found} frames, height and width but this one has {expected}; "
-                "start from new_project()"
+                f"the project is of a clip of {project.shape} frames, height and width but this one has "
+                f"{expected}; start from new_project()"
             )
-        if not 0 <= frame_index < len(self.frames):
-            raise SelectionError(
-                f"frame {frame_index} is outside; choose one from 0 to {len(self.frames) - 1}"
-            )
-
-
-def _last_change(tracked: TrackedObject) -> int:
-    return tracked.last_change
 
 
 def begin_prompt(tracks: Tracks, *, project: Project, number: int, frame_index: int) -> Prompt:
@@ -343,3 +262,93 @@ def begin_prompt(tracks: Tracks, *, project: Project, number: int, frame_index: 
         return earlier
     mask = tracks.mask(project, number=number, frame_index=frame_index)
     return Prompt.of_mask(frame_index, mask) if mask.any() else Prompt(Selection(frame_index))
+
+
+Walk = dict[int, PackedMask]
+"""The masks that following one prompt has given so far, by frame; without gaps round its own frame."""
+
+
+class Walks:
+    """The masks of all prompts of a clip. While one thread follows, others may preview and look.
+
+    A walk depends on its prompt alone, unless it was cancelled: it goes on from the last mask that shows the
+    object, where a segmenter may learn its look anew, and then differs a little from one without a stop.
+
+    Args:
+        session: the clip, opened by any segmenter.
+    """
+
+    def __init__(self, session: SegmentationSession) -> None:
+        self._session = session
+        self._walks: dict[Prompt, Walk] = {}
+
+    def __len__(self) -> int:
+        return len(self._walks)
+
+    def preview(self, prompt: Prompt) -> FrameMask:
+        """The mask of a prompt on its own frame; see `Tracks.preview`."""
+        index, given = prompt.frame_index, prompt.given
+        found = self._walks.get(prompt, {}).get(index)
+        if found is None:
+            if given is not None and prompt.selection.is_empty:
+                found = given
+            else:
+                prior = None if given is None else given.unpacked()
+                found = PackedMask.of(self._session.mask_at(prompt.selection, prior=prior))
+            # Another thread may have begun the same walk meanwhile: that one stays.
+            found = self._walks.setdefault(prompt, {}).setdefault(index, found)
+        return found.unpacked()
+
+    def go(self, span: Span) -> Iterator[int]:
+        """Follow a prompt through its span and yield the numbers of the frames that become known."""
+        prompt, start = span.prompt, span.prompt.frame_index
+        if start not in self._walks.get(prompt, {}):
+            self.preview(prompt)
+            yield start
+        walk = self._walks[prompt]
+        yield from self._go_on(walk, range(start, span.within.stop))
+        yield from self._go_on(walk, range(start, span.within.start - 1, -1))
+
+    def _go_on(self, walk: Walk, indices: range) -> Iterator[int]:
+        """Follow one way, from the last frame on which the object was seen."""
+        missing = [index for index in indices if index not in walk]
+        if not missing:
+            return
+        seen = [index for index in indices if index in walk]
+        source = next((index for index in reversed(seen) if walk[index].area), seen[0])
+        within = range(min(source, missing[-1]), max(source, missing[-1]) + 1)
+        for index, found in self._session.follow(source, walk[source].unpacked(), within=within):
+            if index not in walk:
+                walk[index] = PackedMask.of(found)
+                yield index
+
+    def have(self, spans: Collection[Span], frame_index: int) -> bool:
+        """Whether each of these prompts has been followed to a frame."""
+        return all(frame_index in self._walks.get(span.prompt, {}) for span in spans)
+
+    def known(self, span: Span, frame_index: int, *, prompts: Sequence[Prompt]) -> PackedMask | None:
+        """The mask that a prompt gives on a frame, or gave before its latest change.
+
+        Args:
+            span: of the prompt.
+            frame_index: 0-based.
+            prompts: of its object, the one changed last at the end.
+        """
+        if frame_index == span.prompt.frame_index and span.prompt.selection.is_empty:
+            return span.prompt.given
+        current = self._walks.get(span.prompt, {}).get(frame_index)
+        if current is not None:
+            return current
+        walks = [(old, walk[frame_index]) for old, walk in list(self._walks.items()) if frame_index in walk]
+        for prompt in (span.prompt, *reversed(prompts)):
+            for old, packed in reversed(walks):
+                if old.is_stage_of(prompt):
+                    return packed
+        return None
+
+    def forget_unused(self, used: Collection[Prompt]) -> None:
+        """Drop the oldest walks beyond `MOST_WALKS`, but none in use."""
+        # A copy, because a preview in another thread may add one meanwhile.
+        unused = [prompt for prompt in list(self._walks) if prompt not in used]
+        for prompt in unused[: max(0, len(self._walks) - MOST_WALKS)]:
+            del self._walks[prompt]

@@ -1,12 +1,8 @@
-"""Published weights: what there is to know of them, how they arrive on this machine and are checked.
+"""Published weights: names, sizes, addresses and checksums of each set, and its download.
 
-The published image models: names, sizes, addresses, checksums.
-
-Deliberately absent: the models themselves, so that listing what there is loads nothing.
-
-The published video models: names, sizes, addresses, checksums.
-
-Deliberately absent: the models themselves, so that listing what there is loads nothing.
+Nothing here loads a model, so that listing what there is costs nothing. One loop downloads from all
+publishers: it tells its progress, stops between two blocks, and checks the whole file, which neither
+huggingface_hub nor torch.hub can do in one call.
 """
 
 from __future__ import annotations
@@ -21,16 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segmentation.base import SegmenterSpec
-from segmentation.errors import CheckpointError
+from segmentation.errors import CheckpointError, reason_of
 
 CACHE_VARIABLE = "DREAMMOTION_CACHE"
+WEIGHTS_NAME = "model.safetensors"
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Download:
-    """How far a download has come.
+    """Progress of a download.
 
     Attributes:
         received_bytes: so far.
@@ -53,7 +50,7 @@ class Variant:
         source: where it is published, for people.
         file_name: in the cache folder.
         size_bytes: of the file.
-        sha256: of the file.
+        sha256: of the file, 64 hexadecimal digits.
         requires: Python packages that it needs beside torch.
     """
 
@@ -69,7 +66,7 @@ class Variant:
 
     @property
     def path(self) -> Path:
-        """Where it is kept on this machine."""
+        """The file on this machine, which may not be there yet."""
         return cache_folder() / self.file_name
 
     @property
@@ -87,15 +84,11 @@ class Variant:
         )
 
     def download(self) -> Generator[Download, None, None]:
-        """Fetch it, unless it is here already; see `download_checkpoint`.
-
-        Raises:
-            CheckpointError: as `download_checkpoint`.
-        """
+        """Download it, unless it is here already; see `download_checkpoint`."""
         return download_checkpoint(self.url, self.path, sha256=self.sha256, size_bytes=self.size_bytes)
 
     def downloaded(self) -> Path:
-        """Where it lies, after fetching it where it is not here yet.
+        """The file on this machine, downloaded if it is not here yet.
 
         Raises:
             CheckpointError: as `download_checkpoint`.
@@ -106,7 +99,7 @@ class Variant:
 
 
 def cache_folder() -> Path:
-    """Where downloaded weights are kept: ``$DREAMMOTION_CACHE``, else the user's cache folder."""
+    """The folder of downloaded weights: ``$DREAMMOTION_CACHE``, else one in the user's cache folder."""
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen)
@@ -117,13 +110,14 @@ def cache_folder() -> Path:
 def download_checkpoint(
     url: str, target: Path, *, sha256: str, size_bytes: int
 ) -> Generator[Download, None, None]:
-    """Download a file once, telling how far it has come. Closing the iterator cancels it.
+    """Download a file once and yield the progress. Closing the iterator cancels the download.
 
-    It appears under its name only when complete and verified; what was cancelled or failed leaves nothing.
+    The file appears under its name only when complete and verified; a cancelled or failed download leaves
+    nothing.
 
     Args:
         url: where it is published.
-        target: where to keep it; nothing is done where it exists.
+        target: where to keep it; nothing is done if it exists.
         sha256: its checksum, 64 hexadecimal digits.
         size_bytes: its size.
 
@@ -148,11 +142,15 @@ def download_checkpoint(
                     file.write(block)
                     received += len(block)
                     yield Download(received, size_bytes)
-        _check_digest(digest.hexdigest(), sha256, url)
+        if digest.hexdigest() != sha256:
+            raise CheckpointError(
+                f"the download of {url} has the checksum {digest.hexdigest()[:12]}…, not {sha256[:12]}…; "
+                "try again, or give a file that you trust as the checkpoint"
+            )
         partial.replace(target)
     except (OSError, http.client.HTTPException) as error:
         raise CheckpointError(
-            f"{url} could not be downloaded to {target.parent} ({explain_error(error)}); "
+            f"{url} could not be downloaded to {target.parent} ({reason_of(error)}); "
             "check the connection and the free space, or give a file that you have as the checkpoint"
         ) from error
     finally:
@@ -160,54 +158,15 @@ def download_checkpoint(
             partial.unlink(missing_ok=True)
 
 
-def explain_error(error: Exception, *, most: int = 200) -> str:
-    """What a library said, short enough for a sentence.
-
-    Args:
-        error: as raised while a file was read.
-        most: longest result, in characters.
-
-    Returns:
-        Its text on one line; the name of its type where it has none.
-    """
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _check_digest(received: str, expected: str, url: str) -> None:
-    if received != expected:
-        raise CheckpointError(
-            f"the download of {url} has the checksum {received[:12]}…, expected {expected[:12]}…; "
-            "try again, or give a file that you trust as the checkpoint"
-        )
-
-
-_META = "https://dl.fbaipublicfiles.com/segment_anything"
-_MOBILE = "https://github.com/ChaoningZhang/MobileSAM/raw/34bbbfdface3c18e5221aa7de6032d7220c6c6a1/weights/mobile_sam.pt"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamVariant(Variant):
-    """One size of Segment Anything.
-
-    Attributes:
-        registry_key: what its authors call the architecture.
-    """
-
-    registry_key: str
-
-
-def _segment_anything(
-    registry_key: str, *, label: str, file_name: str, size_bytes: int, sha256: str
-) -> SamVariant:
-    return SamVariant(
-        registry_key=registry_key,
-        name=f"sam-{registry_key.replace('_', '-')}",
+def _segment_anything(size: str, *, label: str, file_name: str, size_bytes: int, sha256: str) -> Variant:
+    url = f"https://dl.fbaipublicfiles.com/segment_anything/{file_name}"
+    return Variant(
+        name=f"sam-vit-{size}",
         label=f"Segment Anything ({label})",
         description="Finds almost any object in real footage from one click. "
         "The first click on a frame takes seconds on a processor, the next ones are instant.",
-        url=f"{_META}/{file_name}",
-        source=f"{_META}/{file_name}",
+        url=url,
+        source=url,
         file_name=file_name,
         size_bytes=size_bytes,
         sha256=sha256,
@@ -217,21 +176,21 @@ def _segment_anything(
 
 SAM_VARIANTS = (
     _segment_anything(
-        "vit_b",
+        "b",
         label="base",
         file_name="sam_vit_b_01ec64.pth",
         size_bytes=375_042_383,
         sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
     ),
     _segment_anything(
-        "vit_l",
+        "l",
         label="large",
         file_name="sam_vit_l_0b3195.pth",
         size_bytes=1_249_524_607,
         sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
     ),
     _segment_anything(
-        "vit_h",
+        "h",
         label="huge",
         file_name="sam_vit_h_4b8939.pth",
         size_bytes=2_564_550_879,
@@ -239,19 +198,21 @@ SAM_VARIANTS = (
     ),
 )
 
+_MOBILE_SAM_URL = (
+    "https://github.com/ChaoningZhang/MobileSAM/raw/"
+    "34bbbfdface3c18e5221aa7de6032d7220c6c6a1/weights/mobile_sam.pt"
+)
 MOBILE_SAM = Variant(
     name="mobile-sam",
     label="MobileSAM",
     description="Segment Anything with a small encoder, made for computers without a GPU.",
-    url=_MOBILE,
-    source=_MOBILE,
+    url=_MOBILE_SAM_URL,
+    source=_MOBILE_SAM_URL,
     file_name="mobile_sam.pt",
     size_bytes=40_728_226,
     sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
     requires=("segment_anything", "timm"),
 )
-
-WEIGHTS_NAME = "model.safetensors"
 
 
 def _on_hub(
@@ -265,7 +226,7 @@ def _on_hub(
     sha256: str,
     requires: tuple[str, ...] = ("transformers",),
 ) -> Variant:
-    """Weights on the Hugging Face hub, at one commit, so that nobody can change what is downloaded."""
+    """Weights on the Hugging Face hub, at one commit, which nobody can change."""
     return Variant(
         name=name,
         label=label,

@@ -22,7 +22,7 @@ from dreammotion_core.models.unet3d import KEY_SITES
 from dreammotion_core.models.video_transformer import middle_key_sites
 from tests.tiny import tiny_spec
 from tests.tiny_cascade import tiny_cascade
-from tests.web.test_app import form
+from tests.web.pages import form
 from web.form import read_settings
 
 FREEZES = "(.+)+!"

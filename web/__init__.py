@@ -1,11 +1,11 @@
 """The page in the browser: its components, what it keeps of each visitor, and what answers its events."""
 
 from web.components import CSS_FILES, Example, load_examples, page_theme
-from web.editor import HostedEditor, LazyEditor
+from web.editor import LazyEditor
 from web.events import connect_page
 from web.layout import notice_part, page_parts, place_line
-from web.models import Models
-from web.pickers import Segmenters
+from web.lending import HostedEditor
+from web.models import Models, Segmenters
 from web.scoring import SharedInstruments
 from web.selection import Selections
 from web.visitors import VisitorStore

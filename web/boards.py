@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
@@ -40,6 +40,7 @@ from web.device import DeviceQueue, waiting
 from web.editing import check_choice
 from web.editor import Editor
 from web.form import read_prompts, read_refinement, read_settings
+from web.lending import HostedEditor
 from web.models import Models
 from web.scoring import SharedInstruments
 from web.selection import follow, require_clip
@@ -217,16 +218,18 @@ class Boards:
         config: EditConfig,
         instruments: Instruments,
     ) -> Generator[VariantEvent | VariantResult, None, None]:
-        return run_ablation(
-            editor,
-            video=snapshot.video,
-            source_prompt=prompts[0],
-            target_prompt=prompts[1],
-            mask=edited_masks(snapshot),
-            config=config.with_changes(use_mask=True, preview_interval=0),
-            names=MEASURES,
-            instruments=instruments,
-        )
+        mask, config = edited_masks(snapshot), config.with_changes(use_mask=True, preview_interval=0)
+        config = config.with_drawn_seed()
+        asked: dict[str, Any] = {"source_prompt": prompts[0], "target_prompt": prompts[1], "mask": mask}
+        configs = [VARIANTS[name].of(config) for name in ABLATION]
+        with (
+            editor.at_once(snapshot.video, **asked, configs=configs)
+            if isinstance(editor, HostedEditor)
+            else nullcontext(editor)
+        ) as source:
+            yield from run_ablation(
+                source, video=snapshot.video, config=config, names=MEASURES, instruments=instruments, **asked
+            )
 
 
 def _watched(

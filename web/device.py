@@ -23,13 +23,15 @@ class DeviceQueue:
     """Hands the device to one ticket holder at a time, in order of arrival.
 
     Args:
-        max_waiting: tickets that may wait behind the one that runs.
+        max_waiting: tickets that may wait behind those that run.
+        at_once: tickets that hold it together; more than one where every edit borrows a device of its own.
     """
 
-    def __init__(self, *, max_waiting: int = 8) -> None:
+    def __init__(self, *, max_waiting: int = 8, at_once: int = 1) -> None:
         self._tickets: deque[Ticket] = deque()
         self._changed = threading.Condition()
         self._max_waiting = max_waiting
+        self._at_once = at_once
 
     def enter(self) -> Ticket:
         """A place at the end of the line. Give it back with `Ticket.leave`, or use it in a `with`.
@@ -38,7 +40,7 @@ class DeviceQueue:
             QueueFullError: if `max_waiting` others wait already.
         """
         with self._changed:
-            if len(self._tickets) > self._max_waiting:
+            if len(self._tickets) >= self._max_waiting + self._at_once:
                 raise QueueFullError(
                     f"{self._max_waiting} edits are waiting already; please try again in a few minutes"
                 )
@@ -49,12 +51,14 @@ class DeviceQueue:
     def place_of(self, ticket: Ticket) -> int:
         """How many are before this ticket; 0 means that it holds the device."""
         with self._changed:
-            return self._tickets.index(ticket)
+            return max(0, self._tickets.index(ticket) + 1 - self._at_once)
 
     def wait_for(self, ticket: Ticket, *, seconds: float) -> bool:
         """Wait until the ticket holds the device, at most so long. True if it does."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._tickets[0] is ticket, timeout=seconds)
+            return self._changed.wait_for(
+                lambda: self._tickets.index(ticket) < self._at_once, timeout=seconds
+            )
 
     def remove(self, ticket: Ticket) -> None:
         """Take a ticket out of the line, wherever it stands. Doing so twice does no harm."""

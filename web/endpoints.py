@@ -19,7 +19,7 @@ from web.clip import Clip, edited_masks
 from web.device import DeviceQueue
 from web.editing import EditJob, EditProgress
 from web.editor import Editor
-from web.form import read_prompts, read_seed, whole_number
+from web.form import read_prompts, read_seed
 from web.opening import read_upload
 from web.wiring import told_to_visitor
 
@@ -62,7 +62,7 @@ class Endpoints:
         y: float,
         source_prompt: str,
         target_prompt: str,
-        steps: int = 100,
+        steps: int | None = None,
         seed: int = -1,
     ) -> Iterator[gr.FileData | None]:
         """Edit the object at one point of the first frame.
@@ -73,7 +73,7 @@ class Endpoints:
             y: pixels from the top edge of the frame.
             source_prompt: what the clip shows.
             target_prompt: what it should show.
-            steps: of the optimisation.
+            steps: of the optimisation; the default is the model's own.
             seed: of all randomness; -1 draws one.
 
         Yields:
@@ -81,9 +81,9 @@ class Endpoints:
         """
         with told_to_visitor(), tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
             prompts = read_prompts(source_prompt, target_prompt)
-            config = self._editor.spec.config(
-                num_optimization_steps=whole_number("steps", steps), seed=read_seed(seed)
-            )
+            config = self._editor.spec.config(seed=read_seed(seed))
+            if steps is not None:
+                config = config.with_changes(num_optimization_steps=steps)
             clip = self._open(video)
             number = clip.project.objects[0].number
             clip.history = clip.history.do(lambda project: project.with_prompt(number, _at(x, y)))

@@ -18,16 +18,19 @@ from web.editing import EDIT_OUTPUTS, Edits
 from web.endpoints import Endpoints
 from web.form import EDIT_FIELDS, FORM_FIELDS, PRESET_OUTPUTS, REFINEMENT_FIELDS
 from web.mask_exchange import EXPORT_OUTPUTS, MaskExchange
-from web.models import Models
+from web.models import Models, Segmenters
 from web.opening import CLIP_OUTPUTS, Clips
-from web.pickers import LIST_OUTPUTS, MODEL_OUTPUTS, PICKER_OUTPUTS, ModelPicker, SegmenterPicker, Segmenters
-from web.preflight import PREFLIGHT_OUTPUTS, PROPOSAL_OUTPUTS, Measurements
+from web.pickers import ModelPicker, SegmenterPicker
+from web.preflight import PREFLIGHT_OUTPUTS, PREFLIGHT_PARTS, PROPOSAL_OUTPUTS, Measurements
 from web.runs import RUN_OUTPUTS
 from web.scoring import Scores, SharedInstruments
 from web.selection import Selections
 from web.views import Update
 from web.visitors import VisitorStore
 from web.wiring import DOWNLOAD, Wiring
+
+LENT_AT_ONCE = 8
+"""Edits that may run side by side where each borrows a GPU."""
 
 _SPAN = ("token", "start_frame", "num_frames")
 
@@ -55,7 +58,8 @@ def connect_page(
         examples: that may be opened by name.
         instruments: that measure results.
     """
-    device, first = DeviceQueue(), segmenters.first
+    # Lent GPUs have a line of their own.
+    device, first = DeviceQueue(at_once=LENT_AT_ONCE if models.are_lent else 1), segmenters.first
     clips = Clips(visitors=visitors, models=models, segmenter=first, examples=examples)
     edits = Edits(visitors=visitors, device=device, models=models)
     measurements = Measurements(visitors=visitors, device=device, models=models)
@@ -72,6 +76,8 @@ def connect_page(
     edited = connect_edit(wiring, edits, is_busy)
     connect_runs(wiring, edited, scores)
     connect_preflight(wiring, measurements, clips, is_busy)
+    if models.are_lent:
+        connect_loan(wiring, measurements)
     connect_board(wiring, boards, edits, is_busy)
     endpoints = Endpoints(editor=models.first, segmenter=first, device=device)
     api(endpoints.segment, api_name="segment", concurrency_limit=2)
@@ -147,15 +153,13 @@ def connect_pickers(
     selections: Selections,
 ) -> None:
     """The lists of segmenters and models, and what a preset sets."""
-    wiring.connect(arrived.then, answering.show, takes=("token",), gives=PICKER_OUTPUTS)
-    wiring.connect(arrived.then, editing.show, takes=("token",), gives=LIST_OUTPUTS)
-    changed = wiring.connect(
-        wiring["segmenter"].select, answering.use, takes=("token", "segmenter"), gives=PICKER_OUTPUTS
-    )
-    wiring.connect_end(changed, selections.settle, takes=("token",), gives=("canvas",), queue=False)
-    wiring.connect(wiring["model"].select, editing.use, takes=("token", "model"), gives=MODEL_OUTPUTS)
-    for name, picker in (("segmenter", answering), ("model", editing)):
-        wiring.connect(wiring[name].stop, picker.stop, takes=("token",), queue=False)
+    for picker in (answering, editing):
+        kind = picker.kind
+        wiring.connect(arrived.then, picker.show, takes=("token",), gives=picker.list_outputs)
+        changed = wiring.connect(wiring[kind].select, picker.use, takes=("token", kind), gives=picker.outputs)
+        wiring.connect(wiring[kind].stop, picker.stop, takes=("token",), queue=False)
+        if picker is answering:
+            wiring.connect_end(changed, selections.settle, takes=("token",), gives=("canvas",), queue=False)
     wiring.connect(
         wiring["preset"].input, editing.preset, takes=("token", "preset"), gives=PRESET_OUTPUTS, queue=False
     )
@@ -196,13 +200,23 @@ def connect_preflight(wiring: Wiring, measurements: Measurements, clips: Clips, 
         measurements.run,
         settle=is_busy,
         stop="stop",
-        takes=("token", *FORM_FIELDS, *REFINEMENT_FIELDS),
+        takes=("token", *FORM_FIELDS),
         gives=PREFLIGHT_OUTPUTS,
     )
     accepted = wiring.connect(
         wiring["preflight_use"].click, measurements.accept, takes=("token",), gives=PROPOSAL_OUTPUTS
     )
     wiring.connect(accepted.then, clips.reopen, takes=_SPAN, gives=CLIP_OUTPUTS)
+
+
+def connect_loan(wiring: Wiring, measurements: Measurements) -> None:
+    """Say what the edit would borrow, before it does: whenever the form or the clip changes."""
+    takes = ("token", "num_frames", *FORM_FIELDS, *REFINEMENT_FIELDS)
+    # Opening a clip empties the verdict.
+    for name in ("steps", "num_frames", "resolution_scale", "preflight"):
+        wiring.connect(
+            wiring[name].change, measurements.foretell, takes=takes, gives=PREFLIGHT_PARTS, queue=False
+        )
 
 
 def connect_board(wiring: Wiring, boards: Boards, edits: Edits, is_busy: Settle) -> None:

@@ -1,4 +1,8 @@
-"""Reads the form. The page's own limits can be bypassed, so everything is checked again here."""
+"""The form: its fields, what they show for some settings, and what is read from them.
+
+Most fields are settings of the library, of the same name. The limits that the page shows can be bypassed, so
+everything that arrives is checked again.
+"""
 
 from __future__ import annotations
 
@@ -6,50 +10,63 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from dreammotion_core import ConfigError, EditConfig, ModelSpec, check_prompts
+from dreammotion_core import PRESETS, ConfigError, EditConfig, ModelSpec, check_prompts
 
-FORM_FIELDS = (
-    "preset",
-    "steps",
-    "learning_rate",
-    "optimizer",
-    "guidance_scale",
-    "timestep_low",
-    "timestep_high",
-    "appearance_weight",
-    "spatial_weight",
-    "temporal_weight",
-    "matching_limit",
-    "use_mask",
-    "mask_matching",
-    "keep_detail",
-    "colour_smoothing",
-    "timestep_order",
-    "direction_weighting",
-    "negative_prompt",
-    "key_sites",
-    "method",
-    "strength",
-    "seed",
-    "preview_interval",
-    "resolution_scale",
-    "last_stage",
+HIDDEN_SETTINGS = ("learning_rate_end_factor",)
+"""Settings without a field: they are the preset's or the model's."""
+
+FIRST_PRESET = "keep-shape"
+"""The preset that the page starts with, because all its examples suggest new colours and materials."""
+
+PRESET_NAMES = {FIRST_PRESET: "Keep the shape", "fast": "Usual", "paper": "Paper"}
+"""What the page calls each preset, in the order in which they are offered."""
+
+
+def shown_settings(config: EditConfig) -> dict[str, Any]:
+    """What each field shows for some settings, by its name."""
+    shown = {name: value for name, value in vars(config).items() if name not in HIDDEN_SETTINGS}
+    shown["timestep_low"], shown["timestep_high"] = shown.pop("timestep_range")
+    return shown | {
+        "key_sites": "\n".join(config.key_sites or ()),
+        "last_stage": config.last_stage or "",
+        # Text, because a number field would round seeds beyond 2**53.
+        "seed": str(config.seed),
+    }
+
+
+SETTING_FIELDS = tuple(shown_settings(EditConfig()))
+
+_KEPT_FIELDS = (
+    *("seed", "method", "strength", "use_mask", "mask_grow", "mask_feather"),
+    *("resolution_scale", "last_stage"),
 )
-"""Names of the form's components that make up an `EditConfig`, together with those of the masks' rim."""
 
+
+def model_fields(config: EditConfig) -> dict[str, Any]:
+    """What the fields show after a change of the model; the others stay as they are."""
+    return {name: value for name, value in shown_settings(config).items() if name not in _KEPT_FIELDS}
+
+
+def preset_fields(config: EditConfig) -> dict[str, Any]:
+    """What the fields show after a change of the preset."""
+    changed = {name for changes in PRESETS.values() for name in changes}
+    return {name: value for name, value in shown_settings(config).items() if name in changed}
+
+
+PRESET_OUTPUTS = tuple(preset_fields(EditConfig()))
+"""Names of the fields that a preset sets."""
 
 Fill = Literal["none", "holes", "box"]
+MOST_STEADY = 3
 
 REFINEMENT_FIELDS = ("mask_fill", "mask_steady", "mask_invert", "mask_grow", "mask_feather")
-"""Names of the form's components that make up a `Refinement`."""
+"""Names of the fields that make up a `Refinement`."""
 
-EDIT_FIELDS = ("token", "source_prompt", "target_prompt", *FORM_FIELDS, *REFINEMENT_FIELDS)
+FORM_FIELDS = ("preset", *dict.fromkeys((*SETTING_FIELDS, *REFINEMENT_FIELDS)))
+"""Names of all fields but those of the words."""
+
+EDIT_FIELDS = ("token", "source_prompt", "target_prompt", *FORM_FIELDS)
 """Names of all that an edit is asked for with."""
-
-MOST_STEADY = 3
-FURTHEST_RIM = 32
-
-_USUAL = EditConfig()
 
 
 @dataclass(frozen=True)
@@ -67,58 +84,32 @@ class Refinement:
     fill: Fill = "none"
     steady: int = 0
     is_inverted: bool = False
-    grow: int = _USUAL.mask_grow
-    feather: int = _USUAL.mask_feather
+    grow: int = EditConfig.mask_grow
+    feather: int = EditConfig.mask_feather
 
 
 def read_settings(form: Mapping[str, Any], *, spec: ModelSpec) -> EditConfig:
-    """The checked settings of an edit; those that the form does not show are the preset's or the model's.
+    """The checked settings of an edit; those without a field are the preset's or the model's.
 
     Args:
         form: values of `FORM_FIELDS` as the browser sent them.
-        spec: of the model that edits.
+        spec: the model that edits.
 
     Raises:
-        ConfigError: if one is missing, of a wrong type or out of its range.
+        ConfigError: if one is of a wrong type or out of its range.
     """
-    return spec.config(
-        form["preset"],
-        num_optimization_steps=whole_number("steps", form["steps"]),
-        optimizer=form["optimizer"],
-        learning_rate=form["learning_rate"],
-        guidance_scale=form["guidance_scale"],
-        timestep_range=(
-            whole_number("the lowest timestep", form["timestep_low"]),
-            whole_number("the highest timestep", form["timestep_high"]),
-        ),
-        appearance_weight=form["appearance_weight"],
-        spatial_weight=form["spatial_weight"],
-        temporal_weight=form["temporal_weight"],
-        matching_limit=form["matching_limit"],
-        use_mask=form["use_mask"],
-        mask_matching=form["mask_matching"],
-        keep_detail=form["keep_detail"],
-        colour_smoothing=form["colour_smoothing"],
-        timestep_order=form["timestep_order"],
-        direction_weighting=form["direction_weighting"],
-        negative_prompt=form["negative_prompt"],
-        key_sites=_read_key_sites(form["key_sites"]),
-        method=form["method"],
-        strength=form["strength"],
-        mask_grow=whole_number("mask grow", form["mask_grow"]),
-        mask_feather=whole_number("mask feather", form["mask_feather"]),
-        seed=read_seed(form["seed"]),
-        preview_interval=whole_number("the preview interval", form["preview_interval"]),
-        resolution_scale=form["resolution_scale"],
-        last_stage=form["last_stage"] or None,
-    )
-
-
-def _read_key_sites(value: Any) -> tuple[str, ...] | None:
-    """Shell patterns, one a line; None, the model's own, where there are none."""
-    if not isinstance(value, str):
-        raise ConfigError(f"the key sites are {value!r}; enter a shell pattern a line, or nothing")
-    return tuple(line.strip() for line in value.splitlines() if line.strip()) or None
+    settings = {name: form[name] for name in SETTING_FIELDS}
+    for name, value in settings.items():
+        # JSON has one kind of number.
+        if isinstance(value, float) and value.is_integer():
+            settings[name] = int(value)
+    settings["timestep_range"] = (settings.pop("timestep_low"), settings.pop("timestep_high"))
+    settings["last_stage"] = settings["last_stage"] or None
+    settings["seed"] = read_seed(form["seed"])
+    sites = form["key_sites"]
+    if isinstance(sites, str):
+        settings["key_sites"] = tuple(filter(None, map(str.strip, sites.splitlines()))) or None
+    return spec.config(form["preset"], **settings)
 
 
 def read_refinement(form: Mapping[str, Any]) -> Refinement:
@@ -135,66 +126,22 @@ def read_refinement(form: Mapping[str, Any]) -> Refinement:
         raise ConfigError(f"what is filled is {fill!r}; choose one of: {', '.join(get_args(Fill))}")
     if not isinstance(is_inverted, bool):
         raise ConfigError(f"whether the mask is inverted is {is_inverted!r}; pass true or false")
-    return Refinement(
-        fill=fill,
-        steady=whole_number("steadiness", form["mask_steady"], low=0, high=MOST_STEADY),
-        is_inverted=is_inverted,
-        grow=whole_number("mask grow", form["mask_grow"], low=-FURTHEST_RIM, high=FURTHEST_RIM),
-        feather=whole_number("mask feather", form["mask_feather"], low=0, high=FURTHEST_RIM),
-    )
+    grow, feather = (_rim(name, form[name]) for name in ("mask_grow", "mask_feather"))
+    steady = whole_number("steadiness", form["mask_steady"], low=0, high=MOST_STEADY)
+    return Refinement(fill=fill, steady=steady, is_inverted=is_inverted, grow=grow, feather=feather)
 
 
-def preset_fields(config: EditConfig) -> dict[str, Any]:
-    """Values of the form's fields that a preset sets."""
-    return {
-        "steps": config.num_optimization_steps,
-        "learning_rate": config.learning_rate,
-        "optimizer": config.optimizer,
-        "preview_interval": config.preview_interval,
-        "timestep_order": config.timestep_order,
-        "spatial_weight": config.spatial_weight,
-        "temporal_weight": config.temporal_weight,
-        "matching_limit": config.matching_limit,
-    }
+def _rim(name: str, value: Any) -> int:
+    """Pixels within the slider, because every frame that is shown is drawn with them."""
+    low, high, _ = EditConfig.settings()[name].span or (0, 0, 1)
+    return whole_number(name.replace("_", " "), value, low=int(low), high=int(high))
 
 
-def model_fields(config: EditConfig) -> dict[str, Any]:
-    """Values of the form's fields that a model sets."""
-    low, high = config.timestep_range
-    return preset_fields(config) | {
-        "guidance_scale": config.guidance_scale,
-        "timestep_low": low,
-        "timestep_high": high,
-        "appearance_weight": config.appearance_weight,
-        "direction_weighting": config.direction_weighting,
-        "mask_matching": config.mask_matching,
-        "keep_detail": config.keep_detail,
-        "colour_smoothing": config.colour_smoothing,
-        "negative_prompt": config.negative_prompt,
-        "key_sites": "\n".join(config.key_sites or ()),
-    }
-
-
-PRESET_OUTPUTS = tuple(preset_fields(_USUAL))
-"""Names of the form's components that a preset sets."""
-
-
-FIRST_PRESET = "keep-shape"
-"""The preset that the page starts with, because all its examples suggest new colours and materials."""
-
-_PRESET_LABELS = {FIRST_PRESET: "Keep the shape", "fast": "Usual", "paper": "Paper"}
-
-
-def preset_choices() -> list[tuple[str, str]]:
-    """What the page calls each preset, and its name, the one that it starts with first."""
-    return [(label, name) for name, label in _PRESET_LABELS.items()]
-
-
-def whole_number(name: str, value: Any, *, low: int = -(2**63), high: int = 2**63 - 1) -> int:
+def whole_number(name: str, value: Any, *, low: int, high: int) -> int:
     """A whole number out of whatever the browser sent.
 
     Raises:
-        ConfigError: if it is none, or not within [low, high].
+        ConfigError: if it is not one, or not within [low, high].
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or value % 1 != 0 or not low <= value <= high:
@@ -206,9 +153,8 @@ def read_seed(value: Any) -> int:
     """A seed out of text.
 
     Raises:
-        ConfigError: if it is no whole number.
+        ConfigError: if it is not a whole number.
     """
-    # The field is text: a number field would round seeds beyond 2**53.
     try:
         return int(str(value).strip())
     except ValueError as error:

@@ -8,7 +8,8 @@ The drawer of settings: each of an edit, as the first preset of the page sets it
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
@@ -26,7 +27,7 @@ from web.components import (
     masthead,
     player,
 )
-from web.form import FIRST_PRESET, FURTHEST_RIM, MOST_STEADY, Refinement, preset_choices
+from web.form import FIRST_PRESET, HIDDEN_SETTINGS, MOST_STEADY, PRESET_NAMES, Refinement, shown_settings
 from web.mask_exchange import MASK_FILE_TYPES, MASK_KINDS
 from web.runs import runs_html
 
@@ -54,20 +55,10 @@ def place_line(found: Surroundings) -> None:
 
 def outline_drawer() -> dict[str, Component]:
     """What can be done to the masks of the objects before the edit, by name."""
-    usual = Refinement()
+    usual, shown = Refinement(), shown_settings(EditConfig())
     with gr.Accordion("Refine the outline", open=False, elem_id="outline"):
         with gr.Row():
-            grow = gr.Slider(
-                -FURTHEST_RIM,
-                FURTHEST_RIM,
-                usual.grow,
-                step=1,
-                label="Grow, shrink (pixels)",
-                elem_id="grow",
-            )
-            feather = gr.Slider(
-                0, FURTHEST_RIM, usual.feather, step=1, label="Soft rim (pixels)", elem_id="feather"
-            )
+            grow, feather = (setting_field(name, shown) for name in ("mask_grow", "mask_feather"))
         with gr.Row():
             fills = [("Nothing", "none"), ("Its holes", "holes"), ("The box round it", "box")]
             fill = gr.Radio(fills, value=usual.fill, label="Fill", elem_id="fill")
@@ -77,13 +68,7 @@ def outline_drawer() -> dict[str, Component]:
         inverted = gr.Checkbox(
             usual.is_inverted, label="Change everything except what is selected", elem_id="invert"
         )
-    return {
-        "mask_grow": grow,
-        "mask_feather": feather,
-        "mask_fill": fill,
-        "mask_steady": steady,
-        "mask_invert": inverted,
-    }
+    return grow | feather | {"mask_fill": fill, "mask_steady": steady, "mask_invert": inverted}
 
 
 def mask_drawer() -> dict[str, Component]:
@@ -182,8 +167,16 @@ def prompt_part() -> dict[str, Component]:
         )
     suggestions = gr.Radio([], label="Try", container=False, visible=False, elem_id="suggestions")
     with gr.Row():
-        preset = _preset_choice()
-        seed = gr.Textbox("-1", label="Seed", info="-1 draws one", elem_id="seed", scale=1, min_width=110)
+        preset = gr.Radio(
+            [(label, name) for name, label in PRESET_NAMES.items()],
+            value=FIRST_PRESET,
+            label="How",
+            info="keep the shape for a new colour or material; the paper's way takes five times as long",
+            elem_id="preset",
+            scale=3,
+            min_width=300,
+        )
+        seed = setting_field("seed", shown_settings(EditConfig()), scale=1, min_width=110)
     edit = gr.Button("Edit", variant="primary", elem_id="edit")
     with gr.Row(elem_id="preflight-row"):
         check = gr.Button("Time and memory", size="sm", elem_id="preflight-check", scale=0, min_width=150)
@@ -201,21 +194,9 @@ def prompt_part() -> dict[str, Component]:
         "target_prompt": target,
         "suggestions": suggestions,
         "preset": preset,
-        "seed": seed,
         "edit": edit,
+        **seed,
     }
-
-
-def _preset_choice() -> gr.Radio:
-    return gr.Radio(
-        preset_choices(),
-        value=FIRST_PRESET,
-        label="How",
-        info="keep the shape for a new colour or material; the paper's way takes five times as long",
-        elem_id="preset",
-        scale=3,
-        min_width=300,
-    )
 
 
 def result_part() -> dict[str, Component]:
@@ -283,147 +264,70 @@ def _heading(number: str, *, text: str) -> None:
     gr.HTML(f"<h2>{mark}{text}</h2>", elem_classes="dm-step")
 
 
-METHOD_CHOICES = [
-    ("DreamMotion", "dreammotion"),
-    ("V-SDS", "v-sds"),
-    ("SDEdit", "sdedit"),
-    ("DDIM inversion and word swap", "ddim-inversion"),
-    ("FlowEdit, of models with flow matching", "flowedit"),
-]
-"""What a visitor may compare with, and its name in `EditConfig`."""
-
-
 def advanced_drawer(spec: ModelSpec, *, judges: Sequence[str]) -> dict[str, Component]:
-    """Every setting beyond prompts, preset and seed, by name.
+    """Every setting that has no place of its own, as the first preset sets it, by name.
 
     Args:
-        spec: of the active model, for the length of a clip.
+        spec: the model that edits for newcomers.
         judges: names of what may judge words and frames, the usual one first.
     """
-    usual = spec.config(FIRST_PRESET)
+    elsewhere = (*HIDDEN_SETTINGS, "seed", "mask_grow", "mask_feather")
+    names = [name for name in EditConfig.settings() if name not in elsewhere]
+    shown = shown_settings(spec.config(FIRST_PRESET))
+    special: dict[str, dict[str, Any]] = {
+        "last_stage": {"choices": stage_choices(spec), "visible": bool(spec.stages)},
+        "key_sites": {"placeholder": "one pattern a line", "lines": 2},
+    }
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-        clip, steps = _span(spec), _optimisation(usual)
-        parts = clip | steps | _losses(usual) | _words(usual) | _mask(usual) | _method(usual)
+        parts = _span(spec)
+        for title, group in groupby(names, key=lambda name: EditConfig.settings()[name].group):
+            _group(title)
+            with gr.Row(elem_classes="dm-settings"):
+                for name in group:
+                    parts |= setting_field(name, shown, **special.get(name, {}))
         return parts | _judge(judges)
 
 
-def _optimisation(usual: EditConfig) -> dict[str, Component]:
-    low, high = usual.timestep_range
-    _group("Steps")
-    with gr.Row():
-        steps = gr.Slider(1, 500, usual.num_optimization_steps, step=1, label="Steps", elem_id="steps")
-        interval = gr.Slider(
-            0, 50, usual.preview_interval, step=1, label="Steps between previews", elem_id="interval"
-        )
-    with gr.Row():
-        optimizer = gr.Radio(["sgd", "adam"], value=usual.optimizer, label="Optimiser", min_width=160)
-        learning_rate = gr.Number(usual.learning_rate, label="Learning rate", min_width=120)
-        guidance = gr.Slider(0, 30, usual.guidance_scale, step=0.5, label="Guidance scale", min_width=200)
-    with gr.Row():
-        timestep_low = gr.Slider(0, 999, low, step=1, label="Lowest timestep")
-        timestep_high = gr.Slider(1, 1000, high, step=1, label="Highest timestep")
-    order = gr.Radio(
-        [("Noisiest first", "descending"), ("As drawn", "random")],
-        value=usual.timestep_order,
-        label="Order of the timesteps",
-        info="noisiest first settles the coarse shape before the fine parts",
-        elem_id="timestep-order",
-    )
-    return {
-        "steps": steps,
-        "preview_interval": interval,
-        "optimizer": optimizer,
-        "learning_rate": learning_rate,
-        "guidance_scale": guidance,
-        "timestep_low": timestep_low,
-        "timestep_high": timestep_high,
-        "timestep_order": order,
-    }
+_WIDE_FIELDS = (
+    *("guidance_scale", "timestep_order", "direction_weighting", "key_sites", "negative_prompt"),
+    *("use_mask", "mask_matching", "keep_detail", "colour_smoothing", "resolution_scale"),
+)
+"""Settings that take a row of the drawer for themselves."""
 
 
-def _losses(usual: EditConfig) -> dict[str, Component]:
-    _group("What pulls")
-    with gr.Row():
-        weights: dict[str, Component] = {
-            name: gr.Number(
-                getattr(usual, name), label=label, info="weight; 0 switches it off", min_width=120
-            )
-            for name, label in (
-                ("appearance_weight", "Appearance"),
-                ("spatial_weight", "Spatial matching"),
-                ("temporal_weight", "Temporal matching"),
-            )
+def setting_field(name: str, shown: Mapping[str, Any], **options: Any) -> dict[str, Component]:
+    """The field of a setting of the library by its name; of a range, one for each end.
+
+    Args:
+        name: the setting.
+        shown: what the fields show, as `shown_settings` gives it.
+        options: of the component, before those that follow from the setting.
+    """
+    setting, value = EditConfig.settings()[name], shown.get(name)
+    label = f"{setting.label} ({setting.unit})" if setting.unit else setting.label
+    common: dict[str, Any] = {"label": label, "info": setting.help, "elem_id": name.replace("_", "-")}
+    common["elem_classes"] = ["dm-wide"] if name in _WIDE_FIELDS else []
+    if setting.span is not None:
+        common |= dict(zip(("minimum", "maximum", "step"), setting.span, strict=True))
+    if setting.choices:
+        common["choices"] = [(called, choice) for choice, called in setting.choices.items()]
+    common |= options
+    if name == "timestep_range":
+        low, high = shown["timestep_low"], shown["timestep_high"]
+        return {
+            "timestep_low": gr.Slider(value=low, **common | {"label": f"{label} from"}),
+            "timestep_high": gr.Slider(value=high, **common | {"label": f"{label} to", "elem_id": None}),
         }
-        limit = gr.Number(
-            usual.matching_limit,
-            label="Longest matching",
-            info="in lengths of the text's pull; 0 switches the limit off",
-            min_width=120,
-        )
-    weighting = gr.Radio(
-        [("Of predicted noises", "noise"), ("Of velocities", "velocity")],
-        value=usual.direction_weighting,
-        label="The direction is the difference",
-        info="velocities weigh noisy timesteps more and do not pull back towards the source",
-        elem_id="direction-weighting",
-    )
-    sites = gr.Textbox(
-        "\n".join(usual.key_sites or ()),
-        label="Key sites",
-        info="attention keys that are matched, as patterns such as mid_block.*.to_k, one a line; empty takes "
-        "the model's own",
-        lines=2,
-        elem_id="key-sites",
-    )
-    return weights | {"matching_limit": limit, "direction_weighting": weighting, "key_sites": sites}
-
-
-def _mask(usual: EditConfig) -> dict[str, Component]:
-    _group("What stays")
-    mask = gr.Checkbox(usual.use_mask, label="Change only what is selected", elem_id="use-mask")
-    matching = gr.Checkbox(
-        usual.mask_matching, label="Match only within the selection", elem_id="mask-matching"
-    )
-    detail = gr.Checkbox(
-        usual.keep_detail, label="Give back fine detail that the model loses", elem_id="keep-detail"
-    )
-    smoothing = gr.Number(
-        usual.colour_smoothing,
-        label="Steady the object's colour over (seconds)",
-        info="takes out flicker that the edit adds; 0 switches it off",
-        elem_id="colour-smoothing",
-    )
-    return {
-        "use_mask": mask,
-        "mask_matching": matching,
-        "keep_detail": detail,
-        "colour_smoothing": smoothing,
-    }
-
-
-def _words(usual: EditConfig) -> dict[str, Component]:
-    negative = gr.Textbox(
-        usual.negative_prompt,
-        label="Negative prompt",
-        info="what it should not look like; usually empty",
-        elem_id="negative-prompt",
-    )
-    return {"negative_prompt": negative}
-
-
-def _method(usual: EditConfig) -> dict[str, Component]:
-    _group("Another method, to compare with")
-    method = gr.Dropdown(METHOD_CHOICES, value=usual.method, label="Method", elem_id="method")
-    strength = gr.Slider(
-        0.05,
-        1.0,
-        usual.strength,
-        step=0.05,
-        label="Strength",
-        info="of SDEdit and FlowEdit: from how noisy a clip they begin",
-        elem_id="strength",
-    )
-    return {"method": method, "strength": strength}
+    if isinstance(value, bool):
+        # The help of a flag is about its absence.
+        return {name: gr.Checkbox(value, **common | {"info": None})}
+    if "choices" in common:
+        kind: type[Component] = gr.Radio if len(common["choices"]) < 4 else gr.Dropdown
+    elif setting.span is not None:
+        kind = gr.Slider
+    else:
+        kind = gr.Number if isinstance(value, float) else gr.Textbox
+    return {name: kind(value=value, **common)}
 
 
 def _judge(judges: Sequence[str]) -> dict[str, Component]:
@@ -459,20 +363,7 @@ def _span(spec: ModelSpec) -> dict[str, Component]:
             info=frames_info(spec),
             elem_id="num-frames",
         )
-    with gr.Row():
-        scale = gr.Slider(
-            0.25,
-            1.0,
-            1.0,
-            step=0.05,
-            label="Resolution",
-            info="of the model's own; less takes less memory and is coarser",
-            elem_id="resolution",
-        )
-        stage = gr.Radio(
-            stage_choices(spec), value="", label="Stop after", visible=bool(spec.stages), elem_id="last-stage"
-        )
-    return {"start_frame": start, "num_frames": count, "resolution_scale": scale, "last_stage": stage}
+    return {"start_frame": start, "num_frames": count}
 
 
 def frames_info(spec: ModelSpec) -> str:

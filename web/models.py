@@ -1,10 +1,16 @@
-"""The models of this server: which there are, whether they run here, and which one a visitor works with."""
+"""What visitors can choose from: the models that edit, and the segmenters that answer clicks.
+
+Both lists are shared by all visitors and safe to use from several threads; who asks for a thing that is being
+downloaded or loaded waits for it.
+"""
 
 from __future__ import annotations
 
-import enum
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from itertools import chain
+from typing import Generic, TypeVar
 
 from dreammotion_core import (
     ConfigError,
@@ -14,37 +20,173 @@ from dreammotion_core import (
     list_models,
     usable_memory,
 )
+from segmentation import (
+    Download,
+    Readiness,
+    Segmenter,
+    SegmenterSpec,
+    UnknownSegmenterError,
+    download_weights,
+    list_segmenters,
+    load_segmenter,
+)
 from web.downloading import OneAtATime, Progress, size_words
 from web.editor import Editor, LazyEditor
+from web.lending import HostedEditor
 from web.visitors import Visitor
 
 LARGE_BYTES = 10**9
-"""Of these weights only those of one model are in memory at a time."""
+"""From this size of the weights on, only one model at a time is kept in memory."""
 
-
-class State(enum.StrEnum):
-    """What stands between a visitor and a model."""
-
-    READY = "ready"
-    DOWNLOADABLE = "will download"
-    UNAVAILABLE = "not available here"
+Spec = TypeVar("Spec", ModelSpec, SegmenterSpec)
+Thing = TypeVar("Thing", Editor, Segmenter)
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Whether a model can run here.
+    """Whether a thing can be used here.
 
     Attributes:
-        state: in short.
-        reason: why not, and what to do; empty where it can.
+        readiness: at once, after a download, or not.
+        reason: a sentence that says why not, and what to do; empty where it can.
     """
 
-    state: State
+    readiness: Readiness
     reason: str = ""
 
 
-class Models:
-    """The models of this server, shared by all visitors. Safe to use from several threads.
+class Choices(ABC, Generic[Spec, Thing]):
+    """A list of things to choose from, each made once, when it is first chosen.
+
+    Attributes:
+        first: what newcomers begin with.
+
+    Args:
+        first: as above.
+        make: gives a thing by its name.
+        download: fetches its weights before; gives nothing where they are here.
+    """
+
+    noun: str
+    slot: str
+    """Attribute of a `Visitor` that holds the choice."""
+    error: type[Exception]
+    """Raised where a thing cannot be chosen."""
+
+    def __init__(
+        self,
+        first: Thing,
+        *,
+        make: Callable[[str], Thing],
+        download: Callable[[str], Generator[Progress, None, None]],
+    ) -> None:
+        self.first: Thing = first
+        self._make: Callable[[str], Thing] = make
+        self._download = download
+        self._made: dict[str, Thing] = {first.spec.name: first}
+        self._queue = OneAtATime()
+
+    @abstractmethod
+    def specs(self) -> tuple[Spec, ...]:
+        """All that can be chosen."""
+
+    @abstractmethod
+    def standing(self, spec: Spec) -> Standing:
+        """Whether a thing can be used at once, after a download, or not on this machine."""
+
+    def of(self, visitor: Visitor) -> Thing:
+        """What a visitor has chosen."""
+        chosen: Thing | None = getattr(visitor, self.slot)
+        return chosen or self.first
+
+    def spec(self, name: object) -> Spec:
+        """What a user should know about one of them.
+
+        Raises:
+            ConfigError: if there is no such model.
+            UnknownSegmenterError: if there is no such segmenter.
+        """
+        for spec in self.specs():
+            if spec.name == name:
+                return spec
+        known = ", ".join(spec.name for spec in self.specs())
+        raise self.error(f"there is no {self.noun} {name!r}; choose one of: {known}")
+
+    def fetch(self, name: str) -> Generator[Progress | None, None, None]:
+        """Download the weights of a thing, unless they are here; see `OneAtATime.fetch`.
+
+        Raises:
+            ConfigError: if there is no such model, or it cannot run here.
+            ModelLoadError: if a model cannot be downloaded.
+            UnknownSegmenterError: if there is no such segmenter, or it cannot run here.
+            CheckpointError: if the weights of a segmenter cannot be downloaded.
+        """
+        spec = self.spec(name)
+        standing = self.standing(spec)
+        if standing.readiness is Readiness.UNAVAILABLE:
+            raise self.error(standing.reason)
+
+        def download() -> Generator[Progress, None, None]:
+            if spec.name not in self._made:
+                yield from self._download(spec.name)
+
+        return self._queue.fetch(spec.name, download)
+
+    def get(self, name: str) -> Thing:
+        """A thing, made now if nobody has done so before. One that fails can be tried again.
+
+        Raises:
+            ConfigError: if there is no such model.
+            UnknownSegmenterError: if there is no such segmenter, or it cannot run here.
+            CheckpointError: if the weights of a segmenter cannot be downloaded or read.
+        """
+        spec = self.spec(name)
+        with self._queue.lock(spec.name):
+            if spec.name not in self._made:
+                self._made[spec.name] = self._make(spec.name)
+            return self._made[spec.name]
+
+
+def _with_first(first: Spec, known: tuple[Spec, ...]) -> tuple[Spec, ...]:
+    is_known = any(spec.name == first.name for spec in known)
+    return known if is_known else tuple(chain([first], known))
+
+
+class Segmenters(Choices[SegmenterSpec, Segmenter]):
+    """The segmenters of this server.
+
+    Args:
+        first: what answers the clicks of newcomers.
+        load: gets a segmenter by its name, as `segmentation.load_segmenter` does.
+        download: fetches its weights before, as `segmentation.download_weights` does.
+    """
+
+    noun = slot = "segmenter"
+    error = UnknownSegmenterError
+
+    def __init__(
+        self,
+        first: Segmenter,
+        *,
+        load: Callable[[str], Segmenter] = load_segmenter,
+        download: Callable[[str], Generator[Download, None, None]] = download_weights,
+    ) -> None:
+        super().__init__(first, make=load, download=download)
+
+    def specs(self) -> tuple[SegmenterSpec, ...]:
+        """Those of the library, and the first."""
+        return _with_first(self.first.spec, list_segmenters())
+
+    def standing(self, spec: SegmenterSpec) -> Standing:
+        """Whether a segmenter answers at once, after a download, or not on this machine."""
+        readiness = Readiness.READY if spec.name in self._made else spec.readiness()
+        if readiness is Readiness.UNAVAILABLE:
+            return Standing(readiness, f"{spec.label} is {spec.describe_readiness()}.")
+        return Standing(readiness)
+
+
+class Models(Choices[ModelSpec, Editor]):
+    """The models of this server; the weights of one are loaded by its first edit.
 
     Args:
         first: what edits for newcomers.
@@ -53,6 +195,9 @@ class Models:
         download: fetches the weights before, as `dreammotion_core.download_model` does.
         saves_memory: whether the editors are made with `LoadOptions.low_memory`.
     """
+
+    noun, slot = "model", "editor"
+    error = ConfigError
 
     def __init__(
         self,
@@ -63,44 +208,26 @@ class Models:
         download: Callable[[str], Generator[ModelDownload, None, None]] = download_model,
         saves_memory: bool = False,
     ) -> None:
-        self.first = first
-        self._make = make
+        super().__init__(first, make=make or (lambda _: first), download=download)
+        self._is_one = make is None
         self._device = device
-        self._download = download
         self._saves_memory = saves_memory
-        self._editors: dict[str, Editor] = {first.spec.name: first}
-        self._queue = OneAtATime()
 
-    def of(self, visitor: Visitor) -> Editor:
-        """What edits for a visitor."""
-        return visitor.editor or self.first
+    @property
+    def are_lent(self) -> bool:
+        """Whether every edit borrows a GPU."""
+        return isinstance(self.first, HostedEditor)
 
     def specs(self) -> tuple[ModelSpec, ...]:
-        """All that can be chosen."""
-        if self._make is None:
-            return (self.first.spec,)
-        known = list_models()
-        is_known = any(spec.name == self.first.spec.name for spec in known)
-        return known if is_known else (self.first.spec, *known)
-
-    def spec(self, name: object) -> ModelSpec:
-        """What a user should know about one of them.
-
-        Raises:
-            ConfigError: if there is none of this name.
-        """
-        for spec in self.specs():
-            if spec.name == name:
-                return spec
-        known = ", ".join(spec.name for spec in self.specs())
-        raise ConfigError(f"there is no model {name!r}; choose one of: {known}")
+        """Those of the library, and the first; where only that is offered, nothing else."""
+        return _with_first(self.first.spec, () if self._is_one else list_models())
 
     def is_slow(self, spec: ModelSpec) -> bool:
-        """Whether a model was made for more than the processor that it would run on here."""
+        """Whether a model is meant for more than the processor that it would run on here."""
         return spec.size_bytes >= LARGE_BYTES and self._device == "cpu"
 
     def is_tight(self, spec: ModelSpec) -> bool:
-        """Whether an edit of as many frames as the model likes best does not fit here."""
+        """Whether an edit of the model's usual length does not fit here."""
         room = usable_memory(self._device)
         need = spec.low_memory_bytes if self._saves_memory else spec.memory_bytes
         return bool(room) and need > room
@@ -108,46 +235,23 @@ class Models:
     def standing(self, spec: ModelSpec) -> Standing:
         """Whether a model runs at once, after a download, or not on this machine.
 
-        Only what does not fit with every option that saves memory is refused: what else does not, fits with
-        fewer frames.
+        Only what does not fit with every option that saves memory is refused: anything else fits with fewer
+        frames.
         """
+        refused = f"{spec.label} is {Readiness.UNAVAILABLE}:"
         room, need = usable_memory(self._device), spec.low_memory_bytes or spec.memory_bytes
         if room and need > room:
             reason = (
-                f"An edit needs {size_words(need)} of memory at least, and {size_words(room)} can "
+                f"{refused} an edit needs at least {size_words(need)} of memory, and {size_words(room)} can "
                 f"be used on {self._device}. Start the page on a larger device, or choose a smaller model."
             )
-            return Standing(State.UNAVAILABLE, reason)
+            return Standing(Readiness.UNAVAILABLE, reason)
         if spec.name == self.first.spec.name or spec.is_ready():
-            return Standing(State.READY)
+            return Standing(Readiness.READY)
         if spec.is_local:
-            return Standing(State.UNAVAILABLE, f"Its folder {spec.source} is missing; fetch it again.")
-        return Standing(State.DOWNLOADABLE)
-
-    def fetch(self, name: str) -> Generator[Progress | None, None, None]:
-        """Download the weights of a model, unless they are here; see `OneAtATime.fetch`.
-
-        Raises:
-            ConfigError: if there is none of this name, or it cannot run here.
-            ModelLoadError: if it cannot be downloaded.
-        """
-        spec = self.spec(name)
-        standing = self.standing(spec)
-        if standing.state is State.UNAVAILABLE:
-            raise ConfigError(f"{spec.label} is {standing.state}. {standing.reason}")
-        return self._queue.fetch(spec.name, lambda: self._download(spec.name))
-
-    def get(self, name: str) -> Editor:
-        """The editor of a model; its weights are loaded by its first edit.
-
-        Raises:
-            ConfigError: if there is none of this name.
-        """
-        spec = self.spec(name)
-        with self._queue.lock(spec.name):
-            if spec.name not in self._editors and self._make is not None:
-                self._editors[spec.name] = self._make(spec.name)
-            return self._editors[spec.name]
+            reason = f"{refused} its folder {spec.source} is missing. Fetch it again."
+            return Standing(Readiness.UNAVAILABLE, reason)
+        return Standing(Readiness.DOWNLOADABLE)
 
     def make_room(self, editor: Editor) -> None:
         """Let the weights of other large models go before those of a large one are loaded.
@@ -156,7 +260,7 @@ class Models:
         """
         if editor.spec.size_bytes < LARGE_BYTES:
             return
-        for other in list(self._editors.values()):
+        for other in list(self._made.values()):
             is_large = other.spec.size_bytes >= LARGE_BYTES
             if other is not editor and is_large and isinstance(other, LazyEditor):
                 other.unload()

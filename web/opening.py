@@ -173,5 +173,5 @@ def read_upload(path: Path, *, spec: ModelSpec, start_frame: Any, num_frames: An
     """
     if num_frames is not None:
         num_frames = whole_number("the number of frames", num_frames, low=2, high=spec.max_frames)
-    start = whole_number("the start frame", start_frame, low=0)
+    start = whole_number("the start frame", start_frame, low=0, high=10**9)
     return read_clip(path, spec=spec, start_frame=start, num_frames=num_frames)

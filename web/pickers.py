@@ -1,45 +1,34 @@
-"""Which segmenter answers a visitor's clicks: what there is to choose, and changing over to it.
+"""Choosing the model that edits and the segmenter that answers clicks.
 
-Choosing the model that edits: said before it costs anything, and nothing that still fits is lost.
+What a choice costs is said before, and where it fails the former choice stays.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
+from typing import Any, Generic
 from weakref import WeakKeyDictionary
 
 import gradio as gr
 
 from dreammotion_core import EditConfig, ModelSpec, describe_memory, length_words, shortest_length
-from segmentation import (
-    CheckpointError,
-    Download,
-    Readiness,
-    Segmenter,
-    SegmenterSpec,
-    UnknownSegmenterError,
-    download_weights,
-    list_segmenters,
-    load_segmenter,
-)
+from segmentation import CheckpointError, Readiness, Segmenter, SegmenterSpec
 from web.components import masthead_html
-from web.downloading import OneAtATime, Progress, ProgressWords, size_words
+from web.downloading import ProgressWords, size_words
+from web.editor import Editor
 from web.form import FIRST_PRESET, model_fields, preset_fields
 from web.layout import frames_info, stage_choices
-from web.models import Models, State
+from web.models import Choices, Models, Segmenters, Spec, Thing
 from web.opening import CLIP_OUTPUTS, Clips
 from web.views import Update
 from web.visitors import Visitor, VisitorStore
 from web.wiring import message_of
 
-PICKER_OUTPUTS = ("segmenter", "segmenter_box")
-"""Names of the components that a choice changes."""
-
-_STATES = {
+_READINESS = {
     Readiness.READY: "ready",
     Readiness.DOWNLOADABLE: "will download",
     Readiness.UNAVAILABLE: "not available here",
@@ -48,122 +37,79 @@ _STATES = {
 _logger = logging.getLogger(__name__)
 
 
-class Segmenters:
-    """The segmenters of this server, each loaded once, when it is first chosen, and shared by all visitors.
-
-    Safe to use from several threads; who asks for one that is being loaded waits for it.
-
-    Args:
-        first: what answers the clicks of newcomers.
-        load: gets a segmenter by its name, as `segmentation.load_segmenter` does.
-        download: fetches its weights before, as `segmentation.download_weights` does.
-    """
-
-    def __init__(
-        self,
-        first: Segmenter,
-        *,
-        load: Callable[[str], Segmenter] = load_segmenter,
-        download: Callable[[str], Generator[Download, None, None]] = download_weights,
-    ) -> None:
-        self.first = first
-        self._load = load
-        self._download = download
-        self._loaded = {first.spec.name: first}
-        self._queue = OneAtATime()
-
-    def specs(self) -> tuple[SegmenterSpec, ...]:
-        """All that can be chosen."""
-        known = list_segmenters()
-        is_known = any(spec.name == self.first.spec.name for spec in known)
-        return known if is_known else (self.first.spec, *known)
-
-    def spec(self, name: object) -> SegmenterSpec:
-        """What a user should know about one of them.
-
-        Raises:
-            UnknownSegmenterError: if there is none of this name.
-        """
-        for spec in self.specs():
-            if spec.name == name:
-                return spec
-        known = ", ".join(spec.name for spec in self.specs())
-        raise UnknownSegmenterError(f"there is no segmenter {name!r}; choose one of: {known}")
-
-    def readiness(self, spec: SegmenterSpec) -> Readiness:
-        """Whether it answers at once, after a download, or not on this machine."""
-        return Readiness.READY if spec.name in self._loaded else spec.readiness()
-
-    def fetch(self, name: str) -> Generator[Progress | None, None, None]:
-        """Download the weights of a segmenter, unless they are here; see `OneAtATime.fetch`.
-
-        Raises:
-            UnknownSegmenterError: if there is none of this name, or it is not available here.
-            CheckpointError: if they cannot be downloaded.
-        """
-        spec = self.spec(name)
-
-        def download() -> Generator[Download, None, None]:
-            if spec.name not in self._loaded:
-                yield from self._download(spec.name)
-
-        return self._queue.fetch(spec.name, download)
-
-    def get(self, name: str) -> Segmenter:
-        """A segmenter, loaded now if nobody has done so before. One that fails can be tried again.
-
-        Raises:
-            UnknownSegmenterError: if there is none of this name, or it is not available here.
-            CheckpointError: if its weights cannot be downloaded or read.
-        """
-        spec = self.spec(name)
-        with self._queue.lock(spec.name):
-            if spec.name not in self._loaded:
-                self._loaded[spec.name] = self._load(spec.name)
-            return self._loaded[spec.name]
-
-
-class SegmenterPicker:
-    """Lets a visitor choose what answers the clicks.
+class Picker(ABC, Generic[Spec, Thing]):
+    """Lets a visitor choose from a list, which is the component `kind` in the accordion ``{kind}_box``.
 
     Args:
         visitors: who is here.
-        segmenters: what there is to choose.
+        choices: what there is to choose.
     """
 
-    def __init__(self, *, visitors: VisitorStore, segmenters: Segmenters) -> None:
+    kind: str
+    title: str
+    """Of the accordion, before the active choice."""
+    stays: str
+    """Said of the former choice where nothing changes."""
+    stopped = "Stopped."
+    has_changed: str
+    """Said of the new choice."""
+    outputs: tuple[str, ...]
+    """Names of the components that a choice changes."""
+
+    def __init__(self, *, visitors: VisitorStore, choices: Choices[Spec, Thing]) -> None:
         self._visitors = visitors
-        self._segmenters = segmenters
+        self._choices: Choices[Spec, Thing] = choices
         self._stops: WeakKeyDictionary[Visitor, threading.Event] = WeakKeyDictionary()
+
+    @abstractmethod
+    def _adapt(self, token: str, thing: Thing) -> Update:
+        """Fit the open clip to what its visitor has just chosen; gives what else of the page changes."""
+
+    @abstractmethod
+    def _size(self, spec: Spec) -> str:
+        """How large its weights are, in words."""
+
+    @abstractmethod
+    def _advice(self, spec: Spec) -> str:
+        """What a visitor should know before choosing it."""
+
+    @property
+    def list_outputs(self) -> tuple[str, str]:
+        """Names of the components that show what there is to choose."""
+        return self.kind, f"{self.kind}_box"
 
     def show(self, *, token: str) -> Update:
         """The list, as a newcomer sees it."""
         return self._shown(self._visitors.get(token))
 
-    def use(self, *, token: str, segmenter: Any) -> Iterator[Update]:
-        """Change over to another segmenter; the one before stays where that fails.
+    def use(self, *, token: str, **chosen: Any) -> Iterator[Update]:
+        """Change over to another choice; the one before stays where that fails.
 
         Args:
             token: of the visitor.
-            segmenter: the name that the list sent.
+            chosen: the name that the list sent, by the name of the list.
         """
         visitor = self._visitors.get(token)
         self._stops[visitor] = stop = threading.Event()
         try:
-            spec = self._segmenters.spec(segmenter)
+            spec = self._choices.spec(chosen[self.kind])
             yield self._shown(visitor, chosen=spec, note=self._announcement(spec), is_busy=True)
-            yield from self._fetched(visitor, spec, stop)
+            words = ProgressWords(spec.label)
+            with closing(self._choices.fetch(spec.name)) as fetched:
+                for progress in fetched:
+                    if stop.is_set():
+                        break
+                    if words.is_due():
+                        yield self._shown(visitor, chosen=spec, is_busy=True, **words.view(progress))
             if stop.is_set():
-                note = f"Stopped. {self._active(visitor).label} still answers your clicks."
-                yield self._shown(visitor, note=note)
+                yield self._shown(visitor, note=f"{self.stopped} {self._former(visitor)}")
                 return
-            _change_over(visitor, self._segmenters.get(spec.name))
+            changes = self._change_over(token, visitor, self._choices.get(spec.name))
         except Exception as error:
-            reason = self._reason(error, segmenter).rstrip(".")
-            stays = f"{self._active(visitor).label} still answers your clicks."
-            yield self._shown(visitor, note=f"{reason}. {stays}", is_problem=True)
+            note = f"{self._reason(error, chosen[self.kind]).rstrip('.')}. {self._former(visitor)}"
+            yield self._shown(visitor, note=note, is_problem=True)
             return
-        yield self._shown(visitor, note=f"{spec.label} answers your clicks now.")
+        yield self._shown(visitor, note=f"{spec.label} {self.has_changed}") | changes
 
     def stop(self, token: str) -> Update:
         """End the visitor's download, or the waiting for it."""
@@ -171,100 +117,109 @@ class SegmenterPicker:
             stop.set()
         return {}
 
-    def _fetched(self, visitor: Visitor, spec: SegmenterSpec, stop: threading.Event) -> Iterator[Update]:
-        words = ProgressWords(spec.label)
-        with closing(self._segmenters.fetch(spec.name)) as fetched:
-            for progress in fetched:
-                if stop.is_set():
-                    return
-                if words.is_due():
-                    yield self._shown(visitor, chosen=spec, is_busy=True, **words.view(progress))
+    def _change_over(self, token: str, visitor: Visitor, thing: Thing) -> Update:
+        # Clips that are opened meanwhile take the new choice already, so that none is missed.
+        slot = self._choices.slot
+        before = getattr(visitor, slot)
+        setattr(visitor, slot, thing)
+        try:
+            return self._adapt(token, thing)
+        except Exception:
+            setattr(visitor, slot, before)
+            raise
 
-    def _announcement(self, spec: SegmenterSpec) -> str:
-        if self._segmenters.readiness(spec) is Readiness.DOWNLOADABLE:
-            return f"Downloading {spec.label}, {_size(spec)}, once for this machine. You can go on meanwhile."
-        return f"Loading {spec.label}."
+    def _announcement(self, spec: Spec) -> str:
+        if self._choices.standing(spec).readiness is Readiness.DOWNLOADABLE:
+            size = self._size(spec)
+            return f"Downloading {spec.label}, {size}, once for this machine. You can go on meanwhile."
+        return f"Preparing {spec.label}."
+
+    def _former(self, visitor: Visitor) -> str:
+        return f"{self._choices.of(visitor).spec.label} {self.stays}"
 
     def _reason(self, error: Exception, name: Any) -> str:
-        if not isinstance(error, CheckpointError):
-            return message_of(error)
-        spec = self._segmenters.spec(name)
-        _logger.warning("%s could not be loaded: %s", spec.name, error)
-        verb = "downloaded" if self._segmenters.readiness(spec) is Readiness.DOWNLOADABLE else "read"
-        return (
-            f"{spec.label} could not be {verb}. Check the network connection and the free space of the "
-            f"computer that runs this page, or start it with --segmenter {spec.name} --checkpoint and a file "
-            "that you have"
-        )
+        """Why a choice failed; `name` is as the browser sent it."""
+        del name
+        return message_of(error)
 
-    def _active(self, visitor: Visitor) -> SegmenterSpec:
-        return (visitor.segmenter or self._segmenters.first).spec
-
-    def _shown(self, visitor: Visitor, *, chosen: SegmenterSpec | None = None, **state: Any) -> Update:
-        active = self._active(visitor)
-        choices = [_choice(spec, self._segmenters.readiness(spec)) for spec in self._segmenters.specs()]
+    def _shown(self, visitor: Visitor, *, chosen: Spec | None = None, **state: Any) -> Update:
+        active = self._choices.of(visitor).spec
         view = {
-            "kind": "segmenter",
-            "choices": choices,
+            "kind": self.kind,
+            "choices": [self._choice(spec) for spec in self._choices.specs()],
             "active": active.name,
             "chosen": (chosen or active).name,
         }
         usual = {"note": "", "is_busy": False, "is_problem": False, "progress": None}
         return {
-            "segmenter": view | usual | state,
-            "segmenter_box": gr.Accordion(label=f"Clicks are answered by: {active.label}"),
+            self.kind: view | usual | state,
+            f"{self.kind}_box": gr.Accordion(label=f"{self.title}: {active.label}"),
         }
 
+    def _choice(self, spec: Spec) -> dict[str, Any]:
+        standing = self._choices.standing(spec)
+        action = f"Use {spec.label}"
+        if standing.readiness is Readiness.DOWNLOADABLE:
+            action = f"Download {self._size(spec)} and use {spec.label}"
+        return {
+            "name": spec.name,
+            "label": spec.label,
+            "facts": " · ".join(filter(None, self._facts(spec))),
+            "state": standing.readiness.name.lower(),
+            "words": _READINESS[standing.readiness],
+            "description": spec.description,
+            "action": None if standing.reason else action,
+            "advice": standing.reason or self._advice(spec),
+        }
 
-def _change_over(visitor: Visitor, chosen: Segmenter) -> None:
-    # New clips are opened with it before the open one is, so that none is missed.
-    before, visitor.segmenter = visitor.segmenter, chosen
-    try:
-        if visitor.clip is not None:
-            visitor.clip.reopen(chosen)
-    except Exception:
-        visitor.segmenter = before
-        raise
-
-
-def _choice(spec: SegmenterSpec, readiness: Readiness) -> dict[str, Any]:
-    if readiness is Readiness.UNAVAILABLE:
-        action, advice = None, f"{spec.label} is {spec.describe_readiness()}."
-    else:
-        verb = f"Download {_size(spec)} and use" if readiness is Readiness.DOWNLOADABLE else "Use"
-        action = f"{verb} {spec.label}"
-        advice = "Your clicks stay; what was followed through the clip is followed anew."
-    return {
-        "name": spec.name,
-        "label": spec.label,
-        "facts": f"{spec.licence} · {_size(spec)}",
-        "state": readiness.name.lower(),
-        "words": _STATES[readiness],
-        "description": spec.description,
-        "action": action,
-        "advice": advice,
-    }
+    def _facts(self, spec: Spec) -> tuple[str, ...]:
+        return self._size(spec), spec.licence
 
 
-def _size(spec: SegmenterSpec) -> str:
-    return size_words(spec.size_bytes) if spec.size_bytes else "no weights"
+class SegmenterPicker(Picker[SegmenterSpec, Segmenter]):
+    """Lets a visitor choose what answers the clicks.
+
+    Args:
+        visitors: who is here.
+        segmenters: what there is to choose.
+    """
+
+    kind = "segmenter"
+    title = "Clicks are answered by"
+    stays = "still answers your clicks."
+    has_changed = "answers your clicks now."
+    outputs = ("segmenter", "segmenter_box")
+
+    def __init__(self, *, visitors: VisitorStore, segmenters: Segmenters) -> None:
+        super().__init__(visitors=visitors, choices=segmenters)
+
+    def _adapt(self, token: str, thing: Segmenter) -> Update:
+        clip = self._visitors.get(token).clip
+        if clip is not None:
+            clip.reopen(thing)
+        return {}
+
+    def _size(self, spec: SegmenterSpec) -> str:
+        return size_words(spec.size_bytes) if spec.size_bytes else "no weights"
+
+    def _advice(self, spec: SegmenterSpec) -> str:
+        del spec
+        return "Your clicks stay; what was followed through the clip is followed anew."
+
+    def _reason(self, error: Exception, name: Any) -> str:
+        if not isinstance(error, CheckpointError):
+            return message_of(error)
+        spec = self._choices.spec(name)
+        _logger.warning("%s could not be loaded: %s", spec.name, error)
+        is_missing = self._choices.standing(spec).readiness is Readiness.DOWNLOADABLE
+        return (
+            f"{spec.label} could not be {'downloaded' if is_missing else 'read'}. Check the network "
+            "connection and the free space of the computer that runs this page, or start it with "
+            f"--segmenter {spec.name} --checkpoint and a file that you have"
+        )
 
 
-LIST_OUTPUTS = ("model", "model_box")
-"""Names of the components that show what there is to choose."""
-
-MODEL_OUTPUTS = (
-    *LIST_OUTPUTS,
-    *("masthead", "start_frame", "num_frames", "last_stage", "preset"),
-    *model_fields(EditConfig()),
-    *CLIP_OUTPUTS,
-)
-"""Names of the components that a choice changes."""
-
-_VERBS = {State.READY: "Use", State.DOWNLOADABLE: "Download {size} and use"}
-
-
-class ModelPicker:
+class ModelPicker(Picker[ModelSpec, Editor]):
     """Lets a visitor choose what edits.
 
     Args:
@@ -273,115 +228,52 @@ class ModelPicker:
         clips: reads the open clip anew, as another model wants it.
     """
 
+    kind = "model"
+    title = "Edited by"
+    stays = "stays."
+    stopped = "Stopped; what has arrived is kept."
+    has_changed = "edits now. Its weights are loaded by the first edit."
+    outputs = (
+        *("model", "model_box", "masthead", "start_frame", "num_frames", "last_stage", "preset"),
+        *model_fields(EditConfig()),
+        *CLIP_OUTPUTS,
+    )
+
     def __init__(self, *, visitors: VisitorStore, models: Models, clips: Clips) -> None:
-        self._visitors = visitors
+        super().__init__(visitors=visitors, choices=models)
         self._models = models
         self._clips = clips
-        self._stops: WeakKeyDictionary[Visitor, threading.Event] = WeakKeyDictionary()
-
-    def show(self, *, token: str) -> Update:
-        """The list, as a newcomer sees it."""
-        return self._shown(self._visitors.get(token))
-
-    def use(self, *, token: str, model: Any) -> Iterator[Update]:
-        """Change over to another model; the one before stays where that fails.
-
-        Args:
-            token: of the visitor.
-            model: the name that the list sent.
-        """
-        visitor = self._visitors.get(token)
-        self._stops[visitor] = stop = threading.Event()
-        try:
-            spec = self._models.spec(model)
-            yield self._shown(visitor, chosen=spec, note=f"Preparing {spec.label}.", is_busy=True)
-            yield from self._fetched(visitor, spec, stop)
-            if stop.is_set():
-                stays = f"Stopped. {self._models.of(visitor).spec.label} stays; what came is kept."
-                yield self._shown(visitor, note=stays)
-                return
-            visitor.editor = self._models.get(spec.name)
-            adapted = self._clips.adapt(token=token)
-        except Exception as error:
-            stays = f"{self._models.of(visitor).spec.label} stays."
-            yield self._shown(visitor, note=f"{message_of(error).rstrip('.')}. {stays}", is_problem=True)
-            return
-        note = f"{spec.label} edits now. Its weights are loaded by the first edit."
-        yield (
-            self._shown(visitor, note=note)
-            | _controls(spec)
-            | model_fields(spec.config(FIRST_PRESET))
-            | adapted
-        )
 
     def preset(self, *, token: str, preset: Any) -> Update:
         """What a preset sets with the visitor's model."""
         return preset_fields(self._models.of(self._visitors.get(token)).spec.config(preset))
 
-    def stop(self, token: str) -> Update:
-        """End the visitor's download, or the waiting for it."""
-        if stop := self._stops.get(self._visitors.get(token)):
-            stop.set()
-        return {}
-
-    def _fetched(self, visitor: Visitor, spec: ModelSpec, stop: threading.Event) -> Iterator[Update]:
-        words = ProgressWords(spec.label)
-        with closing(self._models.fetch(spec.name)) as fetched:
-            for progress in fetched:
-                if stop.is_set():
-                    return
-                if words.is_due():
-                    yield self._shown(visitor, chosen=spec, is_busy=True, **words.view(progress))
-
-    def _shown(self, visitor: Visitor, *, chosen: ModelSpec | None = None, **state: Any) -> Update:
-        active = self._models.of(visitor).spec
-        view = {
-            "kind": "model",
-            "choices": [self._choice(spec) for spec in self._models.specs()],
-            "active": active.name,
-            "chosen": (chosen or active).name,
+    def _adapt(self, token: str, thing: Editor) -> Update:
+        spec = thing.spec
+        controls = {
+            "masthead": masthead_html(spec),
+            "num_frames": gr.Slider(
+                minimum=shortest_length(spec),
+                maximum=spec.fit_length(spec.max_frames),
+                step=spec.frame_step,
+                value=spec.num_frames,
+                info=frames_info(spec),
+            ),
+            "last_stage": gr.Radio(choices=stage_choices(spec), value="", visible=bool(spec.stages)),
+            "preset": FIRST_PRESET,
         }
-        usual = {"note": "", "is_busy": False, "is_problem": False, "progress": None}
-        return {
-            "model": view | usual | state,
-            "model_box": gr.Accordion(label=f"Edited by: {active.label}"),
-        }
+        return controls | model_fields(spec.config(FIRST_PRESET)) | self._clips.adapt(token=token)
 
-    def _choice(self, spec: ModelSpec) -> dict[str, Any]:
-        standing = self._models.standing(spec)
-        size = size_words(spec.size_bytes) if spec.size_bytes else "its size is unknown"
-        verb = _VERBS.get(standing.state)
-        return {
-            "name": spec.name,
-            "label": spec.label,
-            "facts": " · ".join(fact for fact in (size, describe_memory(spec), spec.licence) if fact),
-            "state": standing.state.name.lower(),
-            "words": str(standing.state),
-            "description": spec.description,
-            "action": verb and f"{verb.format(size=size)} {spec.label}",
-            "advice": standing.reason or self._advice(spec),
-        }
+    def _size(self, spec: ModelSpec) -> str:
+        return size_words(spec.size_bytes) if spec.size_bytes else "size unknown"
+
+    def _facts(self, spec: ModelSpec) -> tuple[str, ...]:
+        return self._size(spec), describe_memory(spec), spec.licence
 
     def _advice(self, spec: ModelSpec) -> str:
         advice = f"Takes {length_words(spec)} frames at {spec.fps:g} a second."
         if self._models.is_tight(spec):
-            advice += " As many frames as it likes best do not fit here: “Time and memory” finds how many do."
+            advice += " Its usual length does not fit here: “Time and memory” finds how many frames do."
         if self._models.is_slow(spec):
             advice += " This page runs on a processor, on which each step of so large a model takes minutes."
         return advice
-
-
-def _controls(spec: ModelSpec) -> Update:
-    """What of the page follows the model."""
-    return {
-        "masthead": masthead_html(spec),
-        "num_frames": gr.Slider(
-            minimum=shortest_length(spec),
-            maximum=spec.fit_length(spec.max_frames),
-            step=spec.frame_step,
-            value=spec.num_frames,
-            info=frames_info(spec),
-        ),
-        "last_stage": gr.Radio(choices=stage_choices(spec), value="", visible=bool(spec.stages)),
-        "preset": FIRST_PRESET,
-    }

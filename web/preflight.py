@@ -13,11 +13,12 @@ from typing import Any
 
 import gradio as gr
 
-from dreammotion_core import EditConfig, Preflight, Trial, describe_preflight
+from dreammotion_core import ConfigError, EditConfig, Preflight, Trial, describe_preflight
 from web.clip import Clip
 from web.device import DeviceQueue
 from web.editor import Editor
-from web.form import read_settings
+from web.form import read_settings, whole_number
+from web.lending import HostedEditor
 from web.models import Models
 from web.selection import require_clip
 from web.views import Update, wait_for_device
@@ -60,23 +61,41 @@ def _tried(trial: Trial, clip: Clip) -> Update:
 
 
 def _offered(found: Preflight, visitor: Visitor) -> Update:
-    visitor.proposal = None if found.asked.fits else found.proposal
+    proposal = None if found.asked.fits else found.proposal
+    visitor.proposal = None
     sentences = describe_preflight(found)
     state = "good" if found.asked.fits else "bad"
     text = " ".join(html.escape(sentence) for sentence in sentences[1:])
     update = {"preflight": f'<p data-state="{state}"><strong>{html.escape(sentences[0])}</strong> {text}</p>'}
-    if visitor.proposal is None:
+    if proposal is None:
         return update
-    words = f"Use {visitor.proposal.num_frames} frames"
-    if visitor.proposal.resolution_scale < 1:
-        words += f" at {visitor.proposal.resolution_scale:g} of the resolution"
+    visitor.proposal = {
+        "num_frames": proposal.num_frames,
+        "resolution_scale": proposal.resolution_scale,
+    }
+    words = f"Use {proposal.num_frames} frames"
+    if proposal.resolution_scale < 1:
+        words += f" at {proposal.resolution_scale:g} of the resolution"
     return update | {"preflight_use": gr.Button(words, visible=True)}
+
+
+def borrowed(editor: HostedEditor, num_frames: int, config: EditConfig, visitor: Visitor) -> Update:
+    """What an edit would borrow, and a smaller one where that is too long; nothing is borrowed to know it."""
+    loan = editor.loan(num_frames, config)
+    text = loan.describe()
+    state = "good" if loan.fits else "bad"
+    update = {"preflight": f'<p data-state="{state}">{html.escape(text[:1].upper() + text[1:])}</p>'}
+    visitor.proposal = None
+    if loan.is_for_all or not loan.steps:
+        return update | {"preflight_use": gr.Button(visible=False)}
+    visitor.proposal = {"steps": loan.steps}
+    return update | {"preflight_use": gr.Button(f"Use {loan.steps} steps", visible=True)}
 
 
 PREFLIGHT_OUTPUTS = ("player", *PREFLIGHT_PARTS, "stop")
 """Names of the components that a measurement changes."""
 
-PROPOSAL_OUTPUTS = ("num_frames", "resolution_scale", "preflight_use")
+PROPOSAL_OUTPUTS = ("steps", "num_frames", "resolution_scale", "preflight_use")
 """Names of the components that taking the proposal changes."""
 
 
@@ -99,6 +118,9 @@ class Measurements:
         visitor = self._visitors.get(token)
         clip, editor = require_clip(visitor), self._models.of(visitor)
         config = read_settings(form, spec=editor.spec)
+        if isinstance(editor, HostedEditor):
+            yield borrowed(editor, len(clip.video), config, visitor)
+            return
         with visitor.job() as stop:
             hidden = gr.Button(visible=False)
             yield {"stop": gr.Button(visible=True), "preflight_use": hidden}
@@ -111,14 +133,23 @@ class Measurements:
             if stop.is_set():
                 yield said("Stopped. Nothing was changed.")
 
+    def foretell(self, *, token: str, num_frames: Any, **form: Any) -> Update:
+        """Say what a loan would take while the form changes; nothing where the form cannot be used yet."""
+        visitor = self._visitors.get(token)
+        editor = self._models.of(visitor)
+        if not isinstance(editor, HostedEditor):
+            return {}
+        try:
+            config = read_settings(form, spec=editor.spec)
+            frames = whole_number("the number of frames", num_frames, low=2, high=editor.spec.max_frames)
+        except ConfigError:
+            return {}
+        return borrowed(editor, frames, config, visitor)
+
     def accept(self, *, token: str) -> Update:
         """Take what was proposed into the form."""
         visitor = self._visitors.get(token)
         proposal, visitor.proposal = visitor.proposal, None
         if proposal is None:
             return {}
-        return {
-            "num_frames": proposal.num_frames,
-            "resolution_scale": proposal.resolution_scale,
-            "preflight_use": gr.Button(visible=False),
-        }
+        return {**proposal, "preflight_use": gr.Button(visible=False)}

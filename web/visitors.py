@@ -8,11 +8,11 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from dreammotion_core import Trial
 from segmentation import Segmenter
 from web.clip import Clip
 from web.editor import Editor
@@ -32,7 +32,7 @@ class Visitor:
         clip: the clip that is open, if any, with what is selected on it.
         segmenter: what answers the clicks; None until it is chosen.
         editor: what edits; None until it is chosen.
-        proposal: the setting that the latest measurement proposed, if it did.
+        proposal: values of the form that fit, where the latest measurement found that those in it do not.
         runs: what the edits so far came to.
         opening: held while a clip is opened, so that the one asked for last is the one that stays.
         stop: set to end the running job within one step.
@@ -43,7 +43,7 @@ class Visitor:
     clip: Clip | None = None
     segmenter: Segmenter | None = None
     editor: Editor | None = None
-    proposal: Trial | None = None
+    proposal: Mapping[str, Any] | None = None
     runs: RunLog = field(default_factory=RunLog)
     opening: threading.RLock = field(default_factory=threading.RLock)
     stop: threading.Event = field(default_factory=threading.Event)

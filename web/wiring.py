@@ -12,7 +12,6 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -31,8 +30,6 @@ EXPECTED = (DreamMotionError, SegmentationError, QueueFullError, VisitorGoneErro
 
 UNEXPECTED = "Something went wrong on our side. Nothing of yours was lost; please try again."
 
-_SETTINGS = {field.name for field in fields(EditConfig)}
-
 _logger = logging.getLogger(__name__)
 
 
@@ -40,12 +37,12 @@ def message_of(error: Exception) -> str:
     """What to tell the visitor. Unexpected errors are logged with their traceback."""
     if isinstance(error, EXPECTED):
         text = str(error)
-        name = text.partition(" ")[0]
+        name, blank, rest = text.partition(" ")
         # Messages about a setting begin with its name in the library.
-        if name in _SETTINGS:
-            text = text.replace(name, name.replace("_", " "), 1)
+        if setting := EditConfig.settings().get(name):
+            return f"{setting.label}{blank}{rest}"
         # Names of files are told as they are.
-        elif not name.isalpha():
+        if not name.isalpha():
             return text
         return text[:1].upper() + text[1:]
     _logger.error("a handler of the page failed", exc_info=error)

@@ -1,10 +1,9 @@
-"""Clips with true masks that segmenters are measured on: real footage, and the procedural world.
+"""Clips with true masks: real footage, the procedural world, and textured clutter.
 
-Clips of textured clutter with exact masks: a swaying object of two textures over moving ground.
-
-The ground is sharp noise in several colours that a swaying camera pans over, with patches of the object's own
-textures lying about, so that neither colour nor a still picture tells what the object is. Nothing is
-tuned on these clips: they decide whether a change that helps real footage holds.
+In clutter, a swaying object of two textures moves over ground of sharp noise in several colours that the
+camera pans over. Patches of the object's own textures lie about, so that neither colour nor a still picture
+tells what the object is. Nothing is tuned on these clips: they decide whether a change that helps real
+footage holds.
 """
 
 from __future__ import annotations
@@ -25,26 +24,20 @@ from dreammotion_core.media.video import read_video
 from segmentation import Click, Selection
 from segmentation.base import FrameMask
 from segmentation.propagation import selection_from_mask
-
-
-def click_inside(mask: FrameMask, *, is_positive: bool = True) -> Click:
-    """A click in the middle of the largest connected part of a mask, as far from its rim as can be.
-
-    Args:
-        mask: (H, W) bool, not empty; the rim of the frame is a rim too.
-        is_positive: the sign of the click.
-    """
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
-    spot = selection_from_mask(labels == largest, frame_index=0).clicks[0]
-    return Click(spot.x, spot.y, is_positive)
-
+from training.world import Shot, render, sample_scene
 
 CLIPS = Path(os.environ.get("DREAMMOTION_CLIPS", Path(__file__).parents[3] / "shared/data/clips"))
 """Real clips, a folder each: ``clip.mp4``, ``masks/`` and the click in ``meta.json``. For evaluation only."""
 
 FIRST_EVALUATION_SEED = 10**9
 """Training draws its scenes from smaller seeds."""
+
+CLUTTER_SIZE = 240, 426
+"""Height and width of a frame of clutter."""
+NUM_PATCHES, MARGIN = 5, 120
+"""Patches on the ground, and pixels of ground round the frame for the camera to pan over."""
+MOST_WAVES = 5
+"""Most bumps of an outline."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +51,7 @@ class Case:
         click: one positive click on the first frame.
 
     Raises:
-        ConfigError: if the masks do not fit the frames, or there is nothing to measure.
+        ConfigError: if the masks do not fit the frames, or there is nothing to score.
     """
 
     name: str
@@ -84,6 +77,19 @@ class Case:
         return Selection(clicks=(self.click,))
 
 
+def click_inside(mask: FrameMask, *, is_positive: bool = True) -> Click:
+    """A click in the middle of the largest connected part of a mask, as far from its rim as can be.
+
+    Args:
+        mask: (H, W) bool, not empty; the rim of the frame is a rim too.
+        is_positive: the sign of the click.
+    """
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
+    spot = selection_from_mask(labels == largest, frame_index=0).clicks[0]
+    return Click(spot.x, spot.y, is_positive)
+
+
 def world_cases(count: int, *, num_frames: int, resolution: int = 128) -> Iterator[Case]:
     """Clips of the procedural world that no training saw, clicked on the innermost pixel.
 
@@ -92,9 +98,6 @@ def world_cases(count: int, *, num_frames: int, resolution: int = 128) -> Iterat
         num_frames: of each clip.
         resolution: height and width in pixels.
     """
-    # Real clips are measured without it, and torch takes seconds to load.
-    from training.world import Shot, render, sample_scene
-
     for seed in range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + count):
         scene = sample_scene(seed, held_out=None)
         clip = render(scene, shot=Shot(num_frames, resolution=resolution))
@@ -108,11 +111,11 @@ def real_cases(folder: Path, *, names: tuple[str, ...] = (), max_frames: int | N
 
     Args:
         folder: of clips, as `CLIPS`.
-        names: of the clips wanted; all where empty.
-        max_frames: only so many frames from the start of each; None for all.
+        names: clips wanted; empty takes all.
+        max_frames: at most so many frames from the start of each; None takes all.
 
     Raises:
-        ConfigError: if a clip that is wanted by name is not there, or one has no click on its first frame.
+        ConfigError: if a name is unknown, or a clip has no click on its first frame.
         InputError: if its files cannot be read.
     """
     found = {path.parents[1].name: path.parents[1] for path in sorted(folder.glob("*/masks/*.png"))}
@@ -147,31 +150,23 @@ def _read_click(path: Path) -> Click:
     raise ConfigError(f"{path} has its click on frame {click['frame']}; it must be on frame 0")
 
 
-SIZE = 240, 426
-"""Height and width of a frame."""
-NUM_PATCHES = 5
-_MARGIN = 120
-_WAVES = 5
-"""Bumps of an outline, at most."""
-
-
 def clutter_cases(count: int, *, num_frames: int) -> Iterator[Case]:
-    """Clips that are always the same for the same number.
+    """The first clips of textured clutter; each is fixed by its number.
 
     Args:
         count: how many.
         num_frames: of each clip.
     """
     for number in range(count):
-        frames, masks = _clip(np.random.default_rng(FIRST_EVALUATION_SEED + number), num_frames)
+        frames, masks = _clutter(np.random.default_rng(FIRST_EVALUATION_SEED + number), num_frames)
         yield Case(f"clutter {number}", frames, masks, click_inside(masks[0]))
 
 
-def _clip(rng: np.random.Generator, num_frames: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    height, width = SIZE
+def _clutter(rng: np.random.Generator, num_frames: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    height, width = CLUTTER_SIZE
     textures = [_texture(rng, (height, width)) for _ in range(2)]
     ground = _ground(rng, textures)
-    bumps = rng.uniform(0.03, 0.12, _WAVES), rng.uniform(0, 2 * np.pi, _WAVES)
+    bumps = rng.uniform(0.03, 0.12, MOST_WAVES), rng.uniform(0, 2 * np.pi, MOST_WAVES)
     start = rng.uniform((0.35, 0.4), (0.65, 0.6)) * (width, height)
     speed = rng.uniform(-4, 4, 2) * (1, 0.4)
     pan, sway = rng.uniform(-2.5, 2.5, 2), rng.uniform(0.1, 0.3)
@@ -181,7 +176,7 @@ def _clip(rng: np.random.Generator, num_frames: int) -> tuple[NDArray[np.uint8],
         turn = sway * np.sin(index * 0.5)
         radius = 45 * (1 + 0.15 * np.sin(index * 0.3))
         object_, mask = _object(textures, bumps, centre, turn, radius, phase=index * 0.25)
-        x, y = _MARGIN + np.clip(pan * index, 1 - _MARGIN, _MARGIN - 1)
+        x, y = MARGIN + np.clip(pan * index, 1 - MARGIN, MARGIN - 1)
         view = cv2.getRectSubPix(ground, (width, height), (x + width / 2, y + height / 2))
         # A pixel at the rim belongs to both, as a lens leaves it.
         soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.7)[..., None]
@@ -201,7 +196,7 @@ def _texture(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.floa
 
 def _ground(rng: np.random.Generator, textures: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Three textures side by side, with patches of the given ones."""
-    height, width = (side + 2 * _MARGIN for side in SIZE)
+    height, width = (side + 2 * MARGIN for side in CLUTTER_SIZE)
     regions = np.argmax(
         [cv2.GaussianBlur(rng.normal(size=(height, width)).astype(np.float32), (0, 0), 40) for _ in range(3)],
         axis=0,
@@ -228,7 +223,7 @@ def _object(
     phase: float,
 ) -> tuple[NDArray[np.float32], FrameMask]:
     """The object's textures, which move along with it, everywhere; and where it is."""
-    height, width = SIZE
+    height, width = CLUTTER_SIZE
     x, y = np.meshgrid(np.arange(width) - centre[0], np.arange(height) - centre[1])
     along, across = np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x
     angle = np.arctan2(across, along)

@@ -1,27 +1,26 @@
 """One segmenter on one clip: what it starts from, how good its masks are, what they cost.
 
-A user who knows the truth: where they click first, and how they correct the worst frame.
-
-Works with any session, the way the page does: with `Tracks` and `begin_prompt`.
+Corrections come from a simulated user who knows the truth and works as in the page, with `Tracks` and
+`begin_prompt`.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.davis.cases import Case, click_inside
 from benchmarks.davis.scores import ClipScore, score_clip
 from dreammotion_core.evaluation.pixels import region_similarity
+from dreammotion_core.memory import MemoryMeter
 from segmentation import (
     Click,
     Project,
@@ -110,11 +109,8 @@ def _largest_area(mask: FrameMask) -> int:
     return int(statistics[1:, cv2.CC_STAT_AREA].max(initial=0))
 
 
-_MEMORY, _FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-
-
 class Start(Enum):
-    """What a segmenter gets to know of the object; the value is for people."""
+    """What a segmenter is told about the object; the value is for people."""
 
     MASK = "true first mask"
     CLICK = "given click"
@@ -124,15 +120,15 @@ class Start(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of a clip.
+    """The masks of a clip, how good they are and what they cost.
 
     Attributes:
         case: the clip.
-        start: what the segmenter got to know.
+        start: what the segmenter was told.
         masks: F masks, (H, W) bool.
-        score: how alike they are to the truth.
+        score: their likeness to the truth.
         first_frame: IoU of the first mask.
-        corrections: how many the simulated user made.
+        corrections: number of corrections by the simulated user.
         click_seconds: for one more answer, to a selection next to the first, once the frame is prepared;
             None where nothing is selected.
         click_work: the same in processor seconds, of all cores.
@@ -157,7 +153,13 @@ class Outcome:
 
 @dataclass
 class Cost:
-    """What a block took; set when it ends."""
+    """What a block cost; set when it ends.
+
+    Attributes:
+        seconds: by the clock.
+        work: processor seconds, of all cores.
+        memory: most bytes held above those before the block; None where the system cannot say.
+    """
 
     seconds: float = field(default=0.0, init=False)
     work: float = field(default=0.0, init=False)
@@ -165,17 +167,17 @@ class Cost:
 
 
 def run_case(segmenter: Segmenter, case: Case, *, start: Start) -> Outcome:
-    """Segment a clip and measure it.
+    """Segment a clip, score the masks and take the costs.
 
     Args:
         segmenter: with its weights loaded.
         case: the clip.
-        start: what the segmenter gets to know.
+        start: what the segmenter is told.
     """
-    with measured() as cost:
+    with costed() as cost:
         session = segmenter.open(case.frames)
         masks, corrections = _segmented(session, case, start)
-    with measured() as answer:
+    with costed() as answer:
         if (selection := _selection(case, start)) is not None:
             session.mask_at(_beside(selection))
     return Outcome(
@@ -194,26 +196,16 @@ def run_case(segmenter: Segmenter, case: Case, *, start: Start) -> Outcome:
 
 
 @contextmanager
-def measured() -> Iterator[Cost]:
-    """Measure the time and the memory of a block."""
-    cost = Cost()
-    # Linux starts its record of the peak anew on this word; elsewhere the file is missing.
-    try:
-        _FORGET_PEAK.write_text("5")
-    except OSError:
-        before = None
-    else:
-        before = _bytes_held("VmRSS")
+def costed() -> Iterator[Cost]:
+    """Take the time and the memory of a block."""
+    cost, meter = Cost(), MemoryMeter(torch.device("cpu"))
+    meter.start()
+    before = meter.held_bytes
     clock, work = time.perf_counter(), time.process_time()
     yield cost
     cost.seconds, cost.work = time.perf_counter() - clock, time.process_time() - work
-    if before is not None:
-        cost.memory = max(0, _bytes_held("VmHWM") - before)
-
-
-def _bytes_held(name: str) -> int:
-    found = re.search(rf"^{name}:\s*(\d+) kB", _MEMORY.read_text("ascii"), re.MULTILINE)
-    return int(found[1]) * 1024 if found else 0
+    if before:
+        cost.memory = max(0, meter.peak_bytes - before)
 
 
 def _selection(case: Case, start: Start) -> Selection | None:

@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.toybox.judging import rendered, shot_like, visible_object
-from benchmarks.world_cases import edit_case
+from benchmarks.world_cases import edit_case, rendered, shot_like, visible_object
 from dreammotion_core.errors import ConfigError, DreamMotionError, MaskError, PromptError, VideoError
 from dreammotion_core.media.frames import png_files
 from dreammotion_core.media.masks import read_masks

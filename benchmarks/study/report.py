@@ -5,33 +5,35 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.study.claims import check_claims
 from benchmarks.study.pairs import StudyPairs
 from benchmarks.study.runs import results_of
 from benchmarks.study.summary import (
     FULL,
     SOURCE_LABEL,
+    Claim,
     Column,
-    MethodSummary,
     StudySummary,
+    check_claims,
     estimate_text,
 )
 from dreammotion_core.evaluation.ablation import Variant
-from dreammotion_core.evaluation.board import html_page, html_table, markdown_table
+from dreammotion_core.evaluation.board import markdown_table, report_templates
 from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.values import Frames
 
 THUMBNAIL = 128
 """Longer side of a picture on a contact sheet, in pixels."""
+
+Table = tuple[list[str], list[list[str]]]
+"""Headings and rows."""
 
 
 def write_report(
@@ -47,7 +49,7 @@ def write_report(
     Args:
         summary: of the results.
         out: folder of the study.
-        facts: what holds for all of it.
+        facts: shared by all results.
         variants: the methods, to find their clips.
         pairs: for their order and their source frames.
 
@@ -57,19 +59,34 @@ def write_report(
     Raises:
         OutputError: if a file cannot be written.
     """
-    markdown = _markdown(summary, facts)
-    _write(out / "study.json", json.dumps(_plain(summary, facts), indent=1) + "\n")
-    _write(out / "study.md", markdown)
-    _write(out / "study.html", _html(summary, facts, _sheets(summary, out, variants, pairs)))
+    claims, line = check_claims(summary), _facts_line(facts)
+    tables = [_means(summary)]
+    if len(summary.methods) > 1 and FULL in summary.methods:
+        tables.append(_differences(summary))
+    markdown = _markdown(summary, line, tables, claims)
+    page = (
+        report_templates(Path(__file__).parent)
+        .get_template("study.html")
+        .render(
+            title="DreamMotion: the study",
+            facts_line=line,
+            means=tables[0],
+            best=_best(summary),
+            differences=tables[1] if len(tables) > 1 else None,
+            claims=claims,
+            notes=summary.notes,
+            facts=facts,
+            sheets=_sheets(summary, out, variants, pairs),
+        )
+    )
+    plain = json.dumps(_plain(summary, facts, claims), indent=1) + "\n"
+    for name, text in (("study.json", plain), ("study.md", markdown), ("study.html", page)):
+        with written_atomically(out / name) as part:
+            part.write_text(text, encoding="utf-8")
     return markdown
 
 
-def _write(path: Path, text: str) -> None:
-    with written_atomically(path) as part:
-        part.write_text(text, encoding="utf-8")
-
-
-def _plain(summary: StudySummary, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(summary: StudySummary, facts: Mapping[str, Any], claims: Sequence[Claim]) -> dict[str, Any]:
     """All figures as plain JSON values."""
     return {
         "facts": dict(facts),
@@ -89,12 +106,12 @@ def _plain(summary: StudySummary, facts: Mapping[str, Any]) -> dict[str, Any]:
             for name, method in summary.methods.items()
         },
         "source": {column.heading: estimate.to_dict() for column, estimate in summary.source.items()},
-        "claims": [asdict(claim) for claim in check_claims(summary)],
+        "claims": [asdict(claim) for claim in claims],
         "not_measured": list(summary.notes),
     }
 
 
-def _means(summary: StudySummary) -> tuple[list[str], list[list[str]]]:
+def _means(summary: StudySummary) -> Table:
     header = ["", "pairs", *(c.heading for c in summary.columns), "seconds"]
     rows = [
         [m.label, str(len(m.records)), *_cells(m.estimates, summary.columns), f"{m.seconds:.1f}"]
@@ -103,14 +120,14 @@ def _means(summary: StudySummary) -> tuple[list[str], list[list[str]]]:
     return header, [*rows, [SOURCE_LABEL, "", *_cells(summary.source, summary.columns), ""]]
 
 
-def _cells(estimates: Mapping[Column, Any], columns: Sequence[Column]) -> list[str]:
-    return [estimate_text(estimates.get(column), metric=column.metric) for column in columns]
-
-
-def _differences(summary: StudySummary) -> tuple[list[str], list[list[str]]]:
+def _differences(summary: StudySummary) -> Table:
     header = ["less the full method, pair by pair", *(c.heading for c in summary.columns)]
     others = [m for name, m in summary.methods.items() if name != FULL]
     return header, [[m.label, *_cells(m.differences, summary.columns)] for m in others]
+
+
+def _cells(estimates: Mapping[Column, Any], columns: Sequence[Column]) -> list[str]:
+    return [estimate_text(estimates.get(column), metric=column.metric) for column in columns]
 
 
 def _best(summary: StudySummary) -> set[tuple[int, int]]:
@@ -128,18 +145,6 @@ def _best(summary: StudySummary) -> set[tuple[int, int]]:
     return best
 
 
-def _markdown(summary: StudySummary, facts: Mapping[str, Any]) -> str:
-    header, rows = _means(summary)
-    parts = [_facts_line(facts), markdown_table(header, rows=rows)]
-    if len(summary.methods) > 1 and FULL in summary.methods:
-        header, rows = _differences(summary)
-        parts.append(markdown_table(header, rows=rows))
-    claims = [[c.statement, c.verdict, c.figures] for c in check_claims(summary)]
-    parts.append(markdown_table(["Statement", "", "Figures"], rows=claims))
-    parts += [f"Not measured: {note}." for note in summary.notes]
-    return "\n\n".join(parts) + "\n"
-
-
 def _facts_line(facts: Mapping[str, Any]) -> str:
     return (
         f"Model {facts['model']}, judge {facts['judge']}, tracker {facts['tracker']}; "
@@ -148,61 +153,43 @@ def _facts_line(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _html(summary: StudySummary, facts: Mapping[str, Any], sheets: Sequence[str]) -> str:
-    header, rows = _means(summary)
-    body = [f"<p>{escape(_facts_line(facts))}</p>", html_table(header, rows=rows, best=_best(summary))]
-    if len(summary.methods) > 1 and FULL in summary.methods:
-        header, rows = _differences(summary)
-        body += ["<h2>Differences</h2>", html_table(header, rows=rows, best=set())]
-    claims = "".join(
-        f"<li><b>{escape(c.statement)}: {c.verdict}.</b> <span class=faint>{escape(c.figures)}</span></li>"
-        for c in check_claims(summary)
-    )
-    body += ["<h2>What is claimed</h2>", f"<ul>{claims}</ul>"]
-    body += [f'<p class="faint">Not measured: {escape(note)}.</p>' for note in summary.notes]
-    settings = "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in facts.items())
-    shared = f"<details><summary>Settings that all share</summary><dl>{settings}</dl></details>"
-    body += [shared, "<h2>Clips</h2>", *sheets]
-    return html_page("DreamMotion: the study", body="\n".join(body))
+def _markdown(summary: StudySummary, line: str, tables: Sequence[Table], claims: Sequence[Claim]) -> str:
+    stated = ["Statement", "", "Figures"], [[c.statement, c.verdict, c.figures] for c in claims]
+    parts = [line, *(markdown_table(header, rows=rows) for header, rows in [*tables, stated])]
+    return "\n\n".join([*parts, *(f"Not measured: {note}." for note in summary.notes)]) + "\n"
 
 
-def _sheets(summary: StudySummary, out: Path, variants: Sequence[Variant], pairs: StudyPairs) -> list[str]:
-    """For each pair, source and edits side by side, their first and middle frames one above the other."""
-    shown = [variant for variant in variants if variant.name in summary.methods]
-    positions = {pairs.numbers.index(i) for method in summary.methods.values() for i in method.records}
-    return [_sheet(position, pairs, shown, summary.methods, out) for position in sorted(positions)]
-
-
-def _sheet(
-    position: int,
-    pairs: StudyPairs,
-    variants: Sequence[Variant],
-    methods: Mapping[str, MethodSummary],
-    out: Path,
-) -> str:
-    pair = pairs.read(pairs.numbers[position])
-    clips = [("source", pair.video.frames)]
-    clips += [
-        (v.label, results_of(out, v).frames(pair.index))
-        for v in variants
-        if pair.index in methods[v.name].records
+def _sheets(
+    summary: StudySummary, out: Path, variants: Sequence[Variant], pairs: StudyPairs
+) -> Iterator[dict[str, Any]]:
+    """For each pair, its words and the pictures of its source and its edits."""
+    shown = [
+        (variant, summary.methods[variant.name].records)
+        for variant in variants
+        if variant.name in summary.methods
     ]
-    figures = "".join(
-        f'<figure><img src="{_picture(frames)}" alt="{escape(label)}">'
-        f"<figcaption>{escape(label)}</figcaption></figure>"
-        for label, frames in clips
-    )
-    words = f"“{escape(pair.source_prompt)}” → “{escape(pair.target_prompt)}”"
-    title = f'<p>{position + 1}. {escape(pair.title)} <span class="faint">{words}</span></p>'
-    return f'{title}<div class="sheet">{figures}</div>'
+    for position in sorted({pairs.numbers.index(i) for _, records in shown for i in records}):
+        pair = pairs.read(pairs.numbers[position])
+        clips = [("source", _picture(pair.video.frames))]
+        clips += [
+            (variant.label, _picture(results_of(out, variant).frames(pair.index)))
+            for variant, records in shown
+            if pair.index in records
+        ]
+        yield {
+            "number": position + 1,
+            "title": pair.title,
+            "source_prompt": pair.source_prompt,
+            "target_prompt": pair.target_prompt,
+            "clips": clips,
+        }
 
 
 def _picture(frames: Frames) -> str:
     """A data URI of the first and the middle frame, one above the other."""
-    height, width = frames.shape[1:3]
-    scale = min(1.0, THUMBNAIL / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    pictures = [np.asarray(Image.fromarray(frames[i]).resize(size)) for i in (0, len(frames) // 2)]
+    pictures = [Image.fromarray(frames[i]) for i in (0, len(frames) // 2)]
+    for picture in pictures:
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
     content = io.BytesIO()
-    Image.fromarray(np.concatenate(pictures)).save(content, "webp", quality=80)
+    Image.fromarray(np.concatenate([np.asarray(p) for p in pictures])).save(content, "webp", quality=80)
     return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode('ascii')}"

@@ -1,14 +1,12 @@
-"""From the results of a study to means, intervals and the statements that the paper makes.
-
-Means over the pairs of a study, and how far they can be trusted.
-"""
+"""The findings of a study: means over its pairs with bootstrap intervals, and the paper's statements."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -28,8 +26,8 @@ class Estimate:
 
     Attributes:
         mean: infinite if any value is.
-        low, high: ends of the interval; the mean itself where it is infinite or there is one value.
-        count: values behind it.
+        low, high: ends of the interval; the mean itself where it is infinite or from one value.
+        count: number of values.
     """
 
     mean: float
@@ -76,33 +74,28 @@ FOREIGN = "no pair has their clip, mask and prompts now"
 
 @dataclass(frozen=True)
 class Column:
-    """A measure of a study, by one judge.
-
-    Attributes:
-        metric: what it says.
-        judge: who said it; figures of several judges never share a column.
-    """
+    """A metric of a study, by one judge; figures of different judges never share a column."""
 
     metric: Metric
     judge: str
 
     @property
     def heading(self) -> str:
-        """For people."""
+        """The label of the metric, its judge, and which way is better."""
         judge = f" ({self.judge})" if self.judge else ""
         return f"{self.metric.label}{judge} {self.metric.arrow}".rstrip()
 
 
 @dataclass(frozen=True, eq=False)
 class MethodSummary:
-    """A line of the table.
+    """The figures of one method.
 
     Attributes:
         label: for people.
-        records: of its finished pairs, by number.
-        values: of each column, by the number of the pair.
-        estimates: of each column with any value.
-        differences: to the full method on the same pairs, of each column that both have.
+        records: number of a finished pair -> its record.
+        values: column -> number of a pair -> figure.
+        estimates: column with any value -> mean.
+        differences: column that the full method has too -> mean difference to it on the same pairs.
         seconds: mean time of an edit.
     """
 
@@ -116,13 +109,13 @@ class MethodSummary:
 
 @dataclass(frozen=True, eq=False)
 class StudySummary:
-    """All lines.
+    """The figures of all methods.
 
     Attributes:
-        methods: name -> line; only those with a finished pair.
-        source: the figures of the source clips by themselves.
-        columns: with any figure, in the order of `METRICS`.
-        notes: why measures are missing.
+        methods: name -> figures, of methods with a finished pair.
+        source: figures of the source clips by themselves.
+        columns: columns with any figure, in the order of `METRICS`.
+        notes: why metrics are missing.
         others: names of the ablations and baselines that the model can do, finished or not.
         num_foreign: finished edits of pairs that the study does not have; they are left out.
     """
@@ -143,14 +136,17 @@ def summarise_study(
     Args:
         out: folder of the study.
         variants: the methods, in the order of the table.
-        numbers: of all pairs of the study, in order.
-        others: names of all ablations and baselines that the full method has to be above.
+        numbers: all pairs of the study, in order.
+        others: names of all ablations and baselines that the full method is compared with.
 
     Raises:
         ConfigError: if nothing is finished, or a line of the results is damaged.
     """
     kept = {v.name: {r["index"]: r for r in results_of(out, v).records()} for v in variants}
-    records = {name: _in_order(by_number, numbers) for name, by_number in kept.items()}
+    records = {
+        name: {number: of[number] for number in sorted((n for n in of if n in numbers), key=numbers.index)}
+        for name, of in kept.items()
+    }
     num_foreign = sum(len(kept[name]) - len(records[name]) for name in kept)
     finished = [v for v in variants if records[v.name]]
     if not finished:
@@ -174,14 +170,6 @@ def summarise_study(
     return StudySummary(methods, _estimates(of_source), columns, _notes(records), others, num_foreign)
 
 
-def _in_order(
-    records: Mapping[int, Mapping[str, Any]], numbers: Sequence[int]
-) -> dict[int, Mapping[str, Any]]:
-    """The records of the pairs of some numbers, in that order."""
-    known = sorted((number for number in records if number in numbers), key=numbers.index)
-    return {number: records[number] for number in known}
-
-
 def estimate_text(estimate: Estimate | None, *, metric: Metric) -> str:
     """A mean with its interval, for people."""
     if estimate is None:
@@ -191,7 +179,7 @@ def estimate_text(estimate: Estimate | None, *, metric: Metric) -> str:
 
 
 def _columns(records: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[Column]:
-    """All columns that any record has a value in, in the order of `METRICS`."""
+    """The columns with any value, in the order of `METRICS`."""
     found = {
         (m["metric"], m["judge"])
         for of_method in records.values()
@@ -232,7 +220,7 @@ def _differences(
 
 
 def _notes(records: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
-    """Measures without any value, with the reason of the first record."""
+    """Metrics without any value, with the reason of the first record."""
     missing: dict[str, str] = {}
     measured: set[str] = set()
     measures: list[Measure] = [
@@ -244,3 +232,150 @@ def _notes(records: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
         else:
             measured.add(measure["metric"])
     return [f"{METRICS[n].label}: {note}" for n, note in missing.items() if n not in measured]
+
+
+MISSING = "not measured"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement about a study.
+
+    Attributes:
+        statement: in plain words.
+        holds: whether the means say so, over the pairs that both methods have; None where means are missing.
+        figures: the deciding figures, with their intervals.
+        is_sure: False where the interval of the deciding difference includes 0.
+    """
+
+    statement: str
+    holds: bool | None
+    figures: str
+    is_sure: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """Whether it holds, in words."""
+        verdict = {True: "holds", False: "does not hold", None: MISSING}[self.holds]
+        return verdict if self.is_sure else f"{verdict} in the mean; the interval includes 0"
+
+
+def check_claims(summary: StudySummary) -> list[Claim]:
+    """The paper's statements and this project's bars, each with what the study says of it."""
+    return [
+        *(
+            _against(summary, statement, metric, other, lower_is_better=lower)
+            for statement, metric, other, lower in (
+                ("Matching raises motion fidelity", "motion_fidelity", "no-matching", False),
+                ("Spatial matching raises motion fidelity", "motion_fidelity", "no-spatial", False),
+                ("Temporal matching raises motion fidelity", "motion_fidelity", "no-temporal", False),
+                ("Temporal matching lowers the colour jitter", "colour_jitter", "no-temporal", True),
+                ("Temporal matching lowers the warping error", "warping_error", "no-temporal", True),
+                ("Masks keep the background nearer to the source", "ssim_outside", "no-mask", False),
+            )
+        ),
+        _above_all(summary, "Motion fidelity is above every ablation and baseline", "motion_fidelity"),
+        _bar(summary, "Motion fidelity is at least 0.92", "motion_fidelity", lambda full, _: full >= 0.92),
+        _bar(
+            summary,
+            "Frame-Con is within 1 % of the source clips'",
+            "frame_consistency",
+            lambda full, source: abs(full - source) <= 0.01 * abs(source),
+        ),
+        _text_alignment(summary),
+        _bar(summary, "The background is untouched", "background_difference", lambda full, _: full == 0),
+    ]
+
+
+def _column(summary: StudySummary, metric: str) -> Column | None:
+    return next((column for column in summary.columns if column.metric.name == metric), None)
+
+
+def _mean(summary: StudySummary, method: str, metric: str) -> Estimate | None:
+    column = _column(summary, metric)
+    if column is None or method not in summary.methods:
+        return None
+    return summary.methods[method].estimates.get(column)
+
+
+def _difference(summary: StudySummary, other: str, metric: str) -> Estimate | None:
+    """Another method minus the full one, over the pairs that both have."""
+    column = _column(summary, metric)
+    if column is None or other not in summary.methods:
+        return None
+    return summary.methods[other].differences.get(column)
+
+
+def _compared(summary: StudySummary, metric: str, *others: str) -> str:
+    """The means of the full method and others, and the differences of these to it."""
+    column, figures = _column(summary, metric), _figures(summary, metric, FULL, *others)
+    differences = {name: _difference(summary, name, metric) for name in others}
+    known = {name: found for name, found in differences.items() if found is not None}
+    if column is None or not known:
+        return figures
+    texts = [
+        f"{summary.methods[name].label}: {estimate_text(found, metric=column.metric)}"
+        for name, found in known.items()
+    ]
+    return f"{figures}; less the full method, pair by pair: {', '.join(texts)}"
+
+
+def _figures(summary: StudySummary, metric: str, *methods: str) -> str:
+    column = _column(summary, metric)
+    if column is None:
+        return MISSING
+    return ", ".join(
+        f"{summary.methods[m].label}: {estimate_text(_mean(summary, m, metric), metric=column.metric)}"
+        for m in methods
+        if m in summary.methods
+    )
+
+
+def _against(
+    summary: StudySummary, statement: str, metric: str, other: str, *, lower_is_better: bool
+) -> Claim:
+    """The full method beside one with a part switched off."""
+    difference, figures = _difference(summary, other, metric), _compared(summary, metric, other)
+    if difference is None:
+        return Claim(statement, None, figures)
+    holds = difference.mean > 0 if lower_is_better else difference.mean < 0
+    return Claim(statement, holds, figures, is_sure=not _includes_zero(difference))
+
+
+def _above_all(summary: StudySummary, statement: str, metric: str) -> Claim:
+    found = [_difference(summary, name, metric) for name in summary.others]
+    differences = [difference for difference in found if difference is not None]
+    figures = _compared(summary, metric, *summary.others)
+    if not differences or len(differences) < len(found):
+        return Claim(statement, None, figures)
+    if above := [difference for difference in differences if difference.mean >= 0]:
+        # One method that is surely above decides, however unsure the others are.
+        return Claim(statement, False, figures, is_sure=not all(map(_includes_zero, above)))
+    return Claim(statement, True, figures, is_sure=not any(map(_includes_zero, differences)))
+
+
+def _includes_zero(difference: Estimate) -> bool:
+    return difference.low <= 0 <= difference.high
+
+
+def _bar(summary: StudySummary, statement: str, metric: str, is_met: Callable[[float, float], bool]) -> Claim:
+    """The full method beside a number, or beside the source clips."""
+    column, full = _column(summary, metric), _mean(summary, FULL, metric)
+    source = summary.source.get(column) if column else None
+    if full is None or column is None:
+        return Claim(statement, None, MISSING)
+    figures = _figures(summary, metric, FULL, "as-shipped")
+    if source is not None:
+        figures += f", source clips: {estimate_text(source, metric=column.metric)}"
+    return Claim(statement, is_met(full.mean, source.mean if source else float("nan")), figures)
+
+
+def _text_alignment(summary: StudySummary) -> Claim:
+    statement, metric = "The text is followed as well as by DDS only, less 1 %", "text_alignment"
+    column, difference = _column(summary, metric), _difference(summary, "no-matching", metric)
+    figures = _compared(summary, metric, "no-matching")
+    if column is None or difference is None:
+        return Claim(statement, None, figures)
+    full, only = (summary.methods[name].values[column] for name in (FULL, "no-matching"))
+    allowed = 0.01 * abs(fmean(only[number] for number in only.keys() & full.keys()))
+    return Claim(statement, difference.mean <= allowed, figures)

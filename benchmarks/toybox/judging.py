@@ -1,31 +1,30 @@
-"""What is measured of each finished edit and sample.
+"""What an edit or a sample of the toy world shows: asked of true renders, and of the judge.
 
-What the renderer itself says about an edit: which true render is nearest, and is the outline kept?
-
-All distances are in CIELAB. A true render is the source's scene with one thing changed, so pose, place,
-light and sensor noise are those of the clip; windows and wheels are in it as they are in the edit.
-
-Which colour and noun does a clip show whose pose nobody knows? Renders are fitted to it.
-
-A sample has no ground truth but its prompt. So the prompted object is rendered small in many poses, those
-nearest to the sample are kept, and in these poses all colours (or all nouns) compete.
+A true render is the source's scene with one thing changed, so pose, place, light and sensor noise are those
+of the clip; windows and wheels are in it as they are in the edit. A sample has no ground truth but its
+prompt, so renders are fitted to it: the prompted object is rendered small in many poses, those nearest to the
+sample are kept, and in these poses all colours (or all nouns) compete. All distances are in CIELAB.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from benchmarks.judge import Judge
-from benchmarks.world_cases import Case
+from benchmarks.world_cases import EditCase, lab, rendered, shot_like, visible_object
+from dreammotion_core import ModelLoadError
+from dreammotion_core.evaluation.judges import EMBEDDED_JUDGE, ClipJudge
 from dreammotion_core.evaluation.pixels import colour_jitter, region_similarity
+from dreammotion_core.models.catalog import ASSETS
 from dreammotion_core.values import Frames, Mask
-from training.judge import SENTENCE, THING
+from training.judge import CLOSE_UP_MARGIN, SENTENCE, THING, cut_out, square_around
 from training.world import (
     MATERIALS,
     Scene,
@@ -37,51 +36,133 @@ from training.world import (
     sample_scene,
     variants,
 )
-from training.world.materials import to_lab
 
-BACKGROUND_DISTANCE = 6.0
-"""A pixel nearer than this to the empty scene counts as background: about three times the distance that
-the autoencoder leaves on a background it only repeats."""
-SHADES = (1.0, 0.85, 0.7, 0.6)
-"""How much darker a shadow may make the background; a shadow is no object."""
+JUDGE_FOLDER = ASSETS / EMBEDDED_JUDGE
 
-Lab = NDArray[np.float32]
-"""(F, H, W, 3) CIELAB, L in [0, 100]."""
+SIZE = 32
+"""Height and width in pixels at which clips and renders are compared."""
+POSES, KEPT = 120, 6
+FAR = 30.0
+"""A pixel's distance in CIELAB counts at most this much, so that details of the background, which the
+renders do not share with the clip, do not decide."""
 
-
-def lab(frames: Frames) -> Lab:
-    """CIELAB of (F, H, W, 3) uint8 RGB."""
-    return to_lab(frames.astype(np.float32) / 255)
+Answers = dict[str, Any]
+"""Figures of one case by name; those that need a judge are missing without one."""
 
 
-def shot_like(frames: Frames, *, fps: float) -> Shot:
-    """As many frames and pixels as a clip (F, H, W, 3)."""
-    return Shot(len(frames), fps, frames.shape[1])
+def evaluate_case(case: EditCase, frames: Frames, *, fps: float, judge: Judge | None) -> Answers:
+    """Did the edit succeed, and what did it keep?
+
+    A true render of the target gets the same figures where they tell how to read those of the edit.
+
+    Args:
+        case: what was asked.
+        frames: (F, H, W, 3) uint8 RGB, the edit.
+        fps: frames a second.
+        judge: the embedded judge, if there is one.
+    """
+    shot = shot_like(frames, fps=fps)
+    source, goal = rendered([case.source, case.target], shot=shot)
+    region = case.mask(shot=shot)
+    before, wanted = (object_mask(scene, shot=shot).numpy() for scene in (case.source, case.target))
+    empty = background(case.source, shot=shot).numpy()
+    outlines = case.outlines(shot=shot)
+    after, ideal = (visible_object(clip, empty, region=outlines) for clip in (frames, goal))
+    answers = {
+        "renderer": renderers_choice(case, frames, mask=region, fps=fps),
+        "overlap": region_similarity(after, truth=before),
+        "overlap of a true render": region_similarity(ideal, truth=before),
+        "overlap with the target": region_similarity(after, truth=wanted),
+        "jitter before": colour_jitter(source, mask=region),
+        "jitter after": colour_jitter(frames, mask=region),
+        "jitter of a true render": colour_jitter(goal, mask=region),
+    }
+    if judge is None:
+        return answers
+    crops = judge.crop(frames, mask=region)
+    prompt = caption(case.target, THING)
+    return answers | {
+        "judge": judges_choice(judge, crops, case.source, case.kind, form=THING),
+        "alignment before": judge.text_alignment(judge.crop(source, mask=region), prompt=prompt),
+        "alignment after": judge.text_alignment(crops, prompt=prompt),
+        "consistency before": judge.frame_consistency(source),
+        "consistency after": judge.frame_consistency(frames),
+    }
 
 
-def rendered(scenes: Sequence[Scene], *, shot: Shot) -> list[Frames]:
-    """Clips (F, H, W, 3) uint8 RGB of scenes."""
-    return [clip.frames.numpy() for clip in render_batch(scenes, shot=shot)]
+def evaluate_sample(scene: Scene, frames: Frames, *, fps: float, judge: Judge | None) -> dict[str, Answers]:
+    """Does a sample show what its prompt says?
+
+    Args:
+        scene: what the prompt describes.
+        frames: (F, H, W, 3) uint8 RGB, the sample.
+        fps: frames a second.
+        judge: the embedded judge, if there is one.
+
+    Returns:
+        The same figures of ``"sample"`` and of ``"real clip"``, a render of the same scene.
+    """
+    (real,) = rendered([scene], shot=shot_like(frames, fps=fps))
+    named = ("colour", "noun") if MATERIALS[scene.material].keeps_colour else ("noun",)
+    answers: dict[str, Answers] = {}
+    for name, clip in {"sample": frames, "real clip": real}.items():
+        answers[name] = found = {
+            f"renderer, {word}": fitted_value(clip, scene, word) == getattr(scene, word) for word in named
+        }
+        if judge is not None:
+            for word in (*named, "place", "material"):
+                seen = judges_choice(judge, clip, scene, word, form=SENTENCE)
+                found[f"judge, {word}"] = seen == getattr(scene, word)
+            found["consistency"] = judge.frame_consistency(clip)
+    return answers
 
 
-def nearest_by_mean(frames: Frames, clips: Mapping[str, Frames], *, mask: Mask) -> str:
-    """The clip whose mean colour inside the mask is nearest: what colour the object has as a whole."""
-    mean = lab(frames)[mask].mean(axis=0)
-    return min(clips, key=lambda name: float(np.linalg.norm(lab(clips[name])[mask].mean(axis=0) - mean)))
+class Judge(ClipJudge):
+    """The judge `toybox-clip`, which says what a clip of the procedural world shows.
+
+    It never shares weights with the models it judges; `training.judge` trains it. Frames are (N, H, W, 3)
+    uint8 RGB throughout, whole ones or close-ups from `crop`.
+    """
+
+    @classmethod
+    def from_folder(cls, folder: Path = JUDGE_FOLDER) -> Judge:
+        """The judge of a folder that the training wrote."""
+        try:
+            return cls.from_pretrained(str(folder))
+        except ModelLoadError as error:
+            raise ModelLoadError(f"{error}. Train it with: python -m training.run toybox-clip") from error
+
+    def choose(self, frames: NDArray[np.uint8], *, captions: Sequence[str]) -> int:
+        """The number of the caption that fits the frames best on average."""
+        similarity = self.image_features(frames) @ self.text_features(captions).T
+        return int(similarity.mean(axis=0).argmax())
+
+    def crop(self, frames: NDArray[np.uint8], *, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Close-ups of the object as in training, for captions without a place ("a striped red car").
+
+        Args:
+            frames: (N, H, W, 3) uint8 RGB.
+            mask: (N, H, W), where the object is; frames without it are left out.
+
+        Returns:
+            (M, 128, 128, 3) uint8 RGB.
+        """
+        shown = mask.any(axis=(1, 2))
+        squares = square_around(torch.from_numpy(mask[shown]))
+        squares[:, 2] *= CLOSE_UP_MARGIN
+        pictures = cut_out(torch.from_numpy(frames[shown]), squares)
+        return ((pictures + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
-def nearest_by_pixels(frames: Frames, clips: Mapping[str, Frames], *, mask: Mask) -> str:
-    """The clip with the smallest mean distance pixel by pixel inside the mask."""
-    pixels = lab(frames)[mask]
-
-    def distance(name: str) -> float:
-        return float(np.linalg.norm(lab(clips[name])[mask] - pixels, axis=-1).mean())
-
-    return min(clips, key=distance)
+def judges_choice(judge: Judge, frames: Frames, scene: Scene, attribute: str, *, form: int) -> str:
+    """The value of an attribute that the judge sees, among one form of caption with all its values."""
+    options = variants(scene, attribute=attribute)
+    captions = [caption(option, form) for option in options.values()]
+    return list(options)[judge.choose(frames, captions=captions)]
 
 
-def renderers_choice(case: Case, frames: Frames, *, mask: Mask, fps: float) -> str:
-    """Which value of the changed attribute an edit is nearest to, among all its values.
+def renderers_choice(case: EditCase, frames: Frames, *, mask: Mask, fps: float) -> str:
+    """The value of the changed attribute whose true render is nearest to an edit.
 
     Colours are compared by their mean inside the mask, materials and nouns pixel by pixel.
 
@@ -97,40 +178,24 @@ def renderers_choice(case: Case, frames: Frames, *, mask: Mask, fps: float) -> s
     return nearest(frames, clips, mask=mask)
 
 
-def visible_object(frames: Frames, empty: Frames, *, region: Mask) -> Mask:
-    """Where within a region something else than the background, lit or in shadow, is to be seen.
-
-    Holes are filled: an object may be as green as the meadow in places.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-        empty: the same clip without its object.
-        region: (F, H, W), where to look.
-    """
-    pixels = lab(frames)
-    differs = region.copy()
-    for shade in SHADES:
-        shaded = lab((empty * shade).astype(np.uint8))
-        differs &= np.linalg.norm(pixels - shaded, axis=-1) > BACKGROUND_DISTANCE
-    return np.stack([_without_holes(frame) for frame in differs]) & region
+def nearest_by_mean(frames: Frames, clips: Mapping[str, Frames], *, mask: Mask) -> str:
+    """The clip whose mean colour inside the mask is nearest: the colour of the object as a whole."""
+    mean = lab(frames)[mask].mean(axis=0)
+    return min(clips, key=lambda name: float(np.linalg.norm(lab(clips[name])[mask].mean(axis=0) - mean)))
 
 
-def _without_holes(frame: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    closed = cv2.morphologyEx(frame.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(np.zeros_like(closed), outlines, -1, 1, cv2.FILLED) > 0
+def nearest_by_pixels(frames: Frames, clips: Mapping[str, Frames], *, mask: Mask) -> str:
+    """The clip with the smallest mean distance pixel by pixel inside the mask."""
+    pixels = lab(frames)[mask]
 
+    def distance(name: str) -> float:
+        return float(np.linalg.norm(lab(clips[name])[mask] - pixels, axis=-1).mean())
 
-SIZE = 32
-"""Height and width in pixels at which clips and renders are compared."""
-POSES, KEPT = 120, 6
-FAR = 30.0
-"""A pixel's distance in CIELAB counts no more than this, so that details of the background, which the
-renders do not share with the clip, do not decide."""
+    return min(clips, key=distance)
 
 
 def fitted_value(frames: Frames, scene: Scene, attribute: str) -> str:
-    """The value of an attribute in the true render that is nearest to a clip's middle frame.
+    """The value of an attribute in the fitted render that is nearest to a clip's middle frame.
 
     Args:
         frames: (F, H, W, 3) uint8 RGB.
@@ -180,82 +245,3 @@ def _distances(scenes: Sequence[Scene], pixels: NDArray[np.float32]) -> NDArray[
     pictures = lab(np.concatenate([clip.frames.numpy() for clip in clips]))
     apart: NDArray[np.float32] = np.linalg.norm(pictures - pixels, axis=-1).clip(max=FAR).mean(axis=(1, 2))
     return apart
-
-
-Measures = dict[str, Any]
-"""Measured values of one case by name; those that need a judge are missing without one."""
-
-
-def measure_edit(case: Case, frames: Frames, *, fps: float, judge: Judge | None) -> Measures:
-    """Did the edit succeed, and what did it keep?
-
-    The same is measured of a true render of the target where that tells how to read a figure.
-
-    Args:
-        case: what was asked.
-        frames: (F, H, W, 3) uint8 RGB, the edit.
-        fps: frames a second.
-        judge: the embedded judge, if there is one.
-    """
-    shot = shot_like(frames, fps=fps)
-    source, goal = rendered([case.source, case.target], shot=shot)
-    region = case.mask(shot=shot)
-    before, wanted = (object_mask(scene, shot=shot).numpy() for scene in (case.source, case.target))
-    empty = background(case.source, shot=shot).numpy()
-    outlines = case.outlines(shot=shot)
-    after, ideal = (visible_object(clip, empty, region=outlines) for clip in (frames, goal))
-    measures = {
-        "renderer": renderers_choice(case, frames, mask=region, fps=fps),
-        "overlap": region_similarity(after, truth=before),
-        "overlap of a true render": region_similarity(ideal, truth=before),
-        "overlap with the target": region_similarity(after, truth=wanted),
-        "jitter before": colour_jitter(source, mask=region),
-        "jitter after": colour_jitter(frames, mask=region),
-        "jitter of a true render": colour_jitter(goal, mask=region),
-    }
-    if judge is None:
-        return measures
-    crops = judge.crop(frames, mask=region)
-    prompt = caption(case.target, THING)
-    return measures | {
-        "judge": judged(judge, crops, case.source, case.kind, form=THING),
-        "alignment before": judge.text_alignment(judge.crop(source, mask=region), prompt=prompt),
-        "alignment after": judge.text_alignment(crops, prompt=prompt),
-        "consistency before": judge.frame_consistency(source),
-        "consistency after": judge.frame_consistency(frames),
-    }
-
-
-def judged(judge: Judge, frames: Frames, scene: Scene, attribute: str, *, form: int) -> str:
-    """Which value of an attribute the judge sees, among one form of caption with all its values."""
-    options = variants(scene, attribute=attribute)
-    captions = [caption(option, form) for option in options.values()]
-    return list(options)[judge.choose(frames, captions=captions)]
-
-
-def measure_sample(scene: Scene, frames: Frames, *, fps: float, judge: Judge | None) -> dict[str, Measures]:
-    """Does a sample show what its prompt says?
-
-    Args:
-        scene: what the prompt describes.
-        frames: (F, H, W, 3) uint8 RGB, the sample.
-        fps: frames a second.
-        judge: the embedded judge, if there is one.
-
-    Returns:
-        The same measures of ``"sample"`` and of ``"real clip"``, a render of the same scene.
-    """
-    (real,) = rendered([scene], shot=shot_like(frames, fps=fps))
-    named = ("colour", "noun") if MATERIALS[scene.material].keeps_colour else ("noun",)
-    measures: dict[str, Measures] = {}
-    for name, clip in {"sample": frames, "real clip": real}.items():
-        found = {
-            f"renderer, {word}": fitted_value(clip, scene, word) == getattr(scene, word) for word in named
-        }
-        measures[name] = found
-        if judge is None:
-            continue
-        for word in (*named, "place", "material"):
-            found[f"judge, {word}"] = judged(judge, clip, scene, word, form=SENTENCE) == getattr(scene, word)
-        measures[name] = {**found, "consistency": judge.frame_consistency(clip)}
-    return measures

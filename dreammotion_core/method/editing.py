@@ -88,10 +88,7 @@ def edit_latents(
         NumericsError: if the update is not finite.
     """
     branch = source_branch(
-        source_cache,
-        backend=backend,
-        guidance_scale=task.config.guidance_scale,
-        key_sites=task.matched_sites,
+        source_cache, backend=backend, guidance_scale=task.config.guidance_scale, key_sites=task.matched_sites
     )
     step = partial(distill_step, backend, task, source_branch=branch)
     try:

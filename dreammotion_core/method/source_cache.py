@@ -281,7 +281,7 @@ def _fingerprint(backend: Backend) -> str:
         (spec.name, spec.family, spec.source, spec.revision, spec.precision, layout),
         (torch.__version__, torch.get_num_threads(), torch.get_float32_matmul_precision()),
         (device, torch.cuda.get_device_name(device) if device.type == "cuda" else ""),
-        [name for name, module in denoiser.named_modules() if _is_compiled(module)],
+        [name for name, module in denoiser.named_modules() if vars(module).get("_compiled_call_impl")],
     )
     return _digest([_samples(denoiser)], context=repr(context))
 
@@ -292,7 +292,13 @@ def _named_tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _samples(network: nn.Module) -> Tensor:
-    return torch.cat([_sample(tensor).float().cpu() for _, tensor in _named_tensors(network)])
+    """Up to `SAMPLES` values of each tensor of a network, evenly spaced over the tensor's memory."""
+    samples = []
+    for _, tensor in _named_tensors(network):
+        size = tensor.numel()
+        sample = tensor.detach().as_strided((min(SAMPLES, size),), (max(1, size // SAMPLES),))
+        samples.append(sample.float().cpu())
+    return torch.cat(samples)
 
 
 def _settings(module: nn.Module) -> list[tuple[str, Any]]:
@@ -301,25 +307,10 @@ def _settings(module: nn.Module) -> list[tuple[str, Any]]:
     return sorted((name, value) for name, value in public.items() if isinstance(value, (int, float, str)))
 
 
-def _sample(tensor: Tensor) -> Tensor:
-    """Up to `SAMPLES` values, evenly spaced over the tensor's memory."""
-    size = tensor.numel()
-    return tensor.detach().as_strided((min(SAMPLES, size),), (max(1, size // SAMPLES),))
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    return vars(module).get("_compiled_call_impl") is not None
-
-
 def _digest(tensors: Sequence[Tensor], *, context: str) -> str:
     digest = hashlib.blake2b(context.encode(), digest_size=20)
-    for part in _parts(tensors):
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def _parts(tensors: Sequence[Tensor]) -> Iterator[bytes | memoryview]:
     for tensor in tensors:
-        yield f"{tensor.dtype} {tuple(tensor.shape)}".encode()
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
         values = tensor.detach().cpu().contiguous().reshape(-1)
-        yield values.view(torch.uint8).numpy().data
+        digest.update(values.view(torch.uint8).numpy().data)
+    return digest.hexdigest()

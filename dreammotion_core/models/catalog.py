@@ -280,10 +280,7 @@ def list_models() -> tuple[ModelSpec, ...]:
 
 
 def find_model(name_or_path: str) -> ModelSpec:
-    """The facts about a model.
-
-    Args:
-        name_or_path: a known name, a folder in diffusers' layout, or ``owner/name@revision`` on the hub.
+    """The facts about a model by a known name, a folder in diffusers' layout, or ``owner/name@revision``.
 
     Raises:
         ModelLoadError: if it is none of these.

@@ -13,9 +13,7 @@ from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_regi
 from torch import Tensor
 
 from dreammotion_core.errors import ModelLoadError
-from dreammotion_core.method.parameterization import (
-    PredictionType,
-)
+from dreammotion_core.method.parameterization import PredictionType
 from dreammotion_core.models.loading import ModelFiles
 from dreammotion_core.models.placement import LoadOptions
 from dreammotion_core.models.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
@@ -50,9 +48,7 @@ class CogVideoXBackend(VideoTransformerBackend):
             tokenizer=tokenizer,
             layers=transformer.transformer_blocks,
             key_sites=middle_key_sites(
-                "transformer_blocks",
-                num_layers=config.num_layers,
-                num_text_tokens=config.max_text_seq_length,
+                "transformer_blocks", num_layers=config.num_layers, num_text_tokens=config.max_text_seq_length
             ),
             patch_size=config.patch_size,
             max_tokens=config.max_text_seq_length,
@@ -63,11 +59,7 @@ class CogVideoXBackend(VideoTransformerBackend):
 
     @classmethod
     def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
-        """Load all parts from a folder, or at the pinned revision from the hub.
-
-        Raises:
-            ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another family.
-        """
+        """Load all parts from a folder, or at the pinned revision from the hub; errors as in `ModelFiles`."""
         files = ModelFiles(spec, parts=PARTS)
         _check_variant(files)
         return cls(

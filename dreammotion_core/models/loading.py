@@ -66,11 +66,8 @@ def component_classes(manifest: Mapping[str, Any]) -> dict[str, str]:
 def family_of(manifest: Mapping[str, Any], *, source: str) -> str | None:
     """The family of the first known class in a manifest; None if it names no class.
 
-    Args:
-        source: where the manifest comes from, for the error.
-
     Raises:
-        ModelLoadError: if it names only classes of other models.
+        ModelLoadError: if it names only classes of other models; `source` is for this error.
     """
     whole = manifest.get("_class_name")
     named = [*([whole] if isinstance(whole, str) else []), *component_classes(manifest).values()]
@@ -84,14 +81,13 @@ def family_of(manifest: Mapping[str, Any], *, source: str) -> str | None:
 
 
 def with_manifest(spec: ModelSpec, manifest: Mapping[str, Any]) -> ModelSpec:
-    """The spec with the facts from a manifest.
-
-    Raises:
-        ModelLoadError: if the manifest cannot be read.
-    """
+    """The spec with the facts from a manifest; `ModelLoadError` if they cannot be used."""
     try:
         _check_format(spec.source, int(manifest.get("format_version", FORMAT_VERSION)))
         vocabulary = manifest.get("vocabulary")
+        named = manifest.get("settings", spec.settings)
+        config = EditConfig.from_dict(named)
+        settings = {name: getattr(config, name) for name in named}
         described = replace(
             spec,
             family=family_of(manifest, source=spec.source) or spec.family,
@@ -99,10 +95,10 @@ def with_manifest(spec: ModelSpec, manifest: Mapping[str, Any]) -> ModelSpec:
             num_frames=manifest.get("num_frames", spec.num_frames),
             max_frames=manifest.get("max_frames", spec.max_frames),
             frame_step=manifest.get("frame_step", spec.frame_step),
-            stages=_words("stages", manifest.get("stages", spec.stages)),
-            settings=_settings(manifest.get("settings", spec.settings)),
+            stages=_names("stages", manifest.get("stages", spec.stages)),
+            settings=settings,
             fps=float(manifest.get("fps", spec.fps)),
-            vocabulary=None if vocabulary is None else _words("vocabulary", vocabulary),
+            vocabulary=None if vocabulary is None else _names("vocabulary", vocabulary),
             size_bytes=sum(f.stat().st_size for f in Path(spec.source).rglob("*.safetensors")),
         )
         check_accepted(described, accepted=ACCEPTED)
@@ -113,15 +109,10 @@ def with_manifest(spec: ModelSpec, manifest: Mapping[str, Any]) -> ModelSpec:
     return described
 
 
-def _words(name: str, values: Any) -> tuple[str, ...]:
+def _names(name: str, values: Any) -> tuple[str, ...]:
     if isinstance(values, str) or not all(isinstance(word, str) for word in values):
         raise ConfigError(f"{name} is {values!r}; pass a list of words")
     return tuple(values)
-
-
-def _settings(named: Mapping[str, Any]) -> dict[str, Any]:
-    config = EditConfig.from_dict(named)
-    return {name: getattr(config, name) for name in named}
 
 
 def _check_format(source: str, version: int) -> None:
@@ -144,15 +135,12 @@ def outer_dtype(torch_dtype: torch.dtype) -> torch.dtype:
 
 
 class ModelFiles:
-    """A folder in diffusers' layout, or the pinned revision of a hub repository.
-
-    Args:
-        spec: gives folder or repository.
-        parts: the subfolders that it must have.
+    """A folder in diffusers' layout, or the pinned revision of a hub repository, with some parts.
 
     Raises:
-        ModelLoadError: if there is no such folder or repository, a part is missing, or the model is
-            guidance-distilled.
+        ModelLoadError: on construction, if there is no such folder or repository, a part is missing, or the
+            model is guidance-distilled; in all methods, if a file is missing, incomplete, damaged,
+            unreachable or another model's.
     """
 
     def __init__(self, spec: ModelSpec, *, parts: Sequence[str]) -> None:
@@ -164,15 +152,7 @@ class ModelFiles:
         _refuse_distilled(spec, self.manifest)
 
     def class_of(self, part: str, choices: Mapping[str, Any]) -> Any:
-        """The class that the manifest names for a part.
-
-        Args:
-            part: subfolder.
-            choices: class name -> class; other names are never looked up.
-
-        Raises:
-            ModelLoadError: if the manifest names another class.
-        """
+        """The class that the manifest names for a part, by its name in `choices`."""
         name = component_classes(self.manifest).get(part)
         if name is None or name not in choices:
             raise ModelLoadError(
@@ -182,15 +162,7 @@ class ModelFiles:
         return choices[name]
 
     def load(self, part: str, component: Callable[..., Any], **options: Any) -> Any:
-        """Load a part without weights, such as a tokenizer.
-
-        Args:
-            part: subfolder.
-            component: the `from_pretrained` of its class, called with the options.
-
-        Raises:
-            ModelLoadError: if the part is missing, incomplete, damaged or unreachable.
-        """
+        """Load a part without weights, such as a tokenizer, by the `from_pretrained` of its class."""
         if part in SETTINGS_FILES:
             self.read_json(f"{part}/{SETTINGS_FILES[part]}")
         default_dtype = torch.get_default_dtype()
@@ -206,16 +178,7 @@ class ModelFiles:
             torch.set_default_dtype(default_dtype)
 
     def load_network(self, part: str, network: Any, *, strict: bool = False, **options: Any) -> Any:
-        """Load a part with all of its weights.
-
-        Args:
-            part: subfolder.
-            network: its class, a model of diffusers or transformers; its `from_pretrained` gets the options.
-            strict: also refuse weights that are left over.
-
-        Raises:
-            ModelLoadError: if the part is missing, incomplete, damaged or unreachable.
-        """
+        """Load a part with all of its weights by its class; `strict` refuses weights that are left over."""
         model, report = self.load(part, network.from_pretrained, output_loading_info=True, **options)
         # The libraries would go on with random numbers instead of missing weights.
         if missing := sorted(report["missing_keys"]):
@@ -229,20 +192,12 @@ class ModelFiles:
         return model
 
     def load_denoiser(self, part: str, network: Any, **options: Any) -> Any:
-        """`load_network` for the denoiser.
-
-        Raises:
-            ModelLoadError: if it cannot be loaded, or is guidance-distilled.
-        """
+        """`load_network` for the denoiser, which must not be guidance-distilled."""
         _refuse_distilled(self.spec, self.read_json(f"{part}/config.json"))
         return self.load_network(part, network, **options)
 
     def read_json(self, name: str) -> Mapping[str, Any]:
-        """A JSON file with an object that is not empty, by its path within the folder or repository.
-
-        Raises:
-            ModelLoadError: if it is missing, unreachable or cannot be read.
-        """
+        """A JSON file with an object that is not empty, by its path within the folder or repository."""
         try:
             if self.spec.is_local:
                 path = Path(self.spec.source) / name
@@ -298,9 +253,10 @@ def _advice(spec: ModelSpec, part: str, error: Exception) -> str:
     reason = reason_of(error)
     causes = list(_causes(error))
     if any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes):
+        size = f"about {spec.size_bytes / 1e9:.0f} GB" if spec.size_bytes else "several GB"
         return (
             f"{part} of {spec.source} does not fit on the disk; the whole model takes "
-            f"{_gigabytes(spec.size_bytes)}: free some space, or let HF_HOME name a folder on a larger disk"
+            f"{size}: free some space, or let HF_HOME name a folder on a larger disk"
         )
     if spec.is_local:
         return (
@@ -328,10 +284,6 @@ def _advice(spec: ModelSpec, part: str, error: Exception) -> str:
     )
 
 
-def _gigabytes(size_bytes: int) -> str:
-    return f"about {size_bytes / 1e9:.0f} GB" if size_bytes else "several GB"
-
-
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error and its causes; the libraries wrap the hub's errors."""
     seen: set[int] = set()
@@ -342,13 +294,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def check_latents(source: str, *, denoiser: Any, latent_channels: int) -> None:
-    """Raise `ModelLoadError` if the denoiser's channels are not those of the autoencoder's latents.
-
-    Args:
-        source: names the model in the error.
-        denoiser: has ``in_channels`` and ``out_channels`` in its configuration.
-        latent_channels: channels of the autoencoder's latents.
-    """
+    """Raise `ModelLoadError` if the denoiser's channels are not those of the autoencoder's latents."""
     found = (denoiser.config.in_channels, denoiser.config.out_channels)
     if found != (latent_channels, latent_channels):
         raise ModelLoadError(
@@ -361,10 +307,7 @@ def check_latents(source: str, *, denoiser: Any, latent_channels: int) -> None:
 def check_text(source: str, *, width: Any, text_encoder: Any) -> None:
     """Raise `ModelLoadError` if the text encoder's states do not have the width that the denoiser takes.
 
-    Args:
-        source: names the model in the error.
-        width: width for the denoiser, one number or one for each level.
-        text_encoder: an encoder of transformers.
+    The width is one number, or one for each level.
     """
     made = text_encoder.config.hidden_size
     if any(each != made for each in (width if isinstance(width, list | tuple) else [width])):
@@ -379,10 +322,6 @@ def check_motion_schedule(source: str, *, scheduler: Any) -> None:
 
     They were trained on a linear schedule. With that of Stable Diffusion they would see far less noise than
     they expect at a timestep, and only a worse edit would show it.
-
-    Args:
-        source: names the model in the error.
-        scheduler: a scheduler of diffusers.
     """
     if scheduler.config.beta_schedule == "scaled_linear":
         raise ModelLoadError(

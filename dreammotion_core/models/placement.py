@@ -9,16 +9,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, Literal, Self, TypeVar
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from dreammotion_core.config import FLAG, OneOf, check_accepted
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.method.keys import KeySite, matching_modules
 
 Offload = Literal["none", "model"]
+OFFLOAD = OneOf({"none": "all parts stay on the device", "model": "only the part at work is there"})
 
 PRECISIONS = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -57,16 +59,11 @@ class LoadOptions:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        """Check all options."""
         if self.torch_dtype not in (None, *PRECISIONS):
             accepted = ", ".join(map(str, PRECISIONS))
             raise ConfigError(f"torch_dtype is {self.torch_dtype!r}; choose one of {accepted}, or None")
-        if self.offload not in get_args(Offload):
-            accepted = " or ".join(map(repr, get_args(Offload)))
-            raise ConfigError(f"offload is {self.offload!r}; choose {accepted}")
-        for name in ("compile", "channels_last", "vae_slicing", "vae_tiling", "gradient_checkpointing"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; pass True or False")
+        flags = ("compile", "channels_last", "vae_slicing", "vae_tiling", "gradient_checkpointing")
+        check_accepted(self, accepted={"offload": OFFLOAD, **dict.fromkeys(flags, FLAG)})
         if self.compile and self.gradient_checkpointing:
             raise ConfigError(
                 "compile and gradient_checkpointing cannot be combined; compile is for speed, "
@@ -79,12 +76,7 @@ class LoadOptions:
         return self.torch_dtype or default_dtype("cpu")
 
     def for_model(self, gpu_precision: str, *, device: torch.device | str | None) -> Self:
-        """The options with a precision, by `default_dtype` if none was given.
-
-        Args:
-            gpu_precision: as in `ModelSpec.gpu_precision`.
-            device: where the model will work; None means a GPU if there is one.
-        """
+        """The options with a precision, by `default_dtype` if none was given; None means a GPU if any."""
         if self.torch_dtype is not None:
             return self
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -97,10 +89,7 @@ class LoadOptions:
 
 
 def default_dtype(
-    device: torch.device | str,
-    *,
-    gpu_precision: str = "bfloat16",
-    capability: tuple[int, int] | None = None,
+    device: torch.device | str, *, gpu_precision: str = "bfloat16", capability: tuple[int, int] | None = None
 ) -> torch.dtype:
     """The precision of a model if none was asked for.
 
@@ -122,11 +111,7 @@ def default_dtype(
 
 
 def checked_device(device: torch.device | str) -> torch.device:
-    """A device of this machine.
-
-    Raises:
-        ConfigError: if torch does not know it, or there is no such GPU.
-    """
+    """A device of this machine; `ConfigError` if torch does not know it, or there is no such GPU."""
     try:
         found = torch.device(device)
     except RuntimeError as error:
@@ -145,13 +130,10 @@ Part = TypeVar("Part", bound=nn.Module)
 
 
 class Placement:
-    """Brings a part of a model to the device before it works, and moves transient parts away.
+    """Brings a part of a model to the device before it works.
 
-    Args:
-        parts: all parts with weights, on the CPU.
-        transient: the parts that leave the device when another one works, such as the text encoder, which is
-            idle from the first step on.
-        offload: ``"model"`` makes all parts transient.
+    Transient parts leave the device when another one works, such as the text encoder, which is idle from the
+    first step on. Offload ``"model"`` makes all parts transient. All parts begin on the CPU.
     """
 
     def __init__(
@@ -170,11 +152,7 @@ class Placement:
         self._there = []
 
     def fetch(self, part: Part) -> Part:
-        """The part, on the device.
-
-        Raises:
-            ConfigError: if it is in float16 on a CPU without float16.
-        """
+        """The part, on the device; `ConfigError` if it is in float16 on a CPU without float16."""
         if self.device == CPU:
             _check_precision(part)
             return part
@@ -204,14 +182,8 @@ def _check_precision(part: nn.Module) -> None:
 class Checkpointing:
     """Which layers of a denoiser are computed again in the backward pass.
 
-    Args:
-        layers: nearly all layers of the denoiser, for `checkpointed`.
-        options: say whether all are computed again from the start.
-        usual: the layers computed again otherwise. None are if layers are compiled, because those choose for
-            themselves.
-
-    Attributes:
-        is_sparing: whether all are computed again because memory ran out.
+    With `LoadOptions.gradient_checkpointing`, all are. Otherwise the `usual` ones are, until memory runs out
+    (`is_sparing`); none are if layers are compiled, because those choose for themselves.
     """
 
     def __init__(
@@ -227,11 +199,7 @@ class Checkpointing:
         return checkpointed(self._layers if self.is_sparing else self._usual)
 
     def spare(self) -> bool:
-        """Compute all layers again from now on: the same result, slower, in far less memory.
-
-        Returns:
-            False if they already are, or cannot be.
-        """
+        """Compute all layers again from now on, slower but in far less memory; False if impossible."""
         begins = self._can_spare and not self.is_sparing
         self.is_sparing = self.is_sparing or begins
         return begins
@@ -256,11 +224,8 @@ def checkpointed(layers: Iterable[nn.Module]) -> Iterator[None]:
     """A context in which layers keep only their inputs; the backward pass computes the rest again.
 
     The backward pass may come later. Keys captured inside a layer keep their graph, and recording may stop in
-    the middle of one (`KeyCapture`). Without autograd nothing changes.
-
-    Args:
-        layers: modules called one after the other, none inside another, in evaluation mode: random numbers
-            are not drawn again.
+    the middle of one (`KeyCapture`). Without autograd nothing changes. The layers are called one after the
+    other, none inside another, in evaluation mode: random numbers are not drawn again.
     """
     replaced = []
     for layer in layers:
@@ -292,15 +257,7 @@ def apply_options(
     layers: Sequence[nn.Module],
     key_sites: Sequence[KeySite],
 ) -> None:
-    """Apply options to a model in place.
-
-    Args:
-        layers: the denoiser's repeated layers, none inside another.
-        key_sites: where keys are taken by default.
-
-    Raises:
-        ConfigError: if layers should be compiled and there is no compiler.
-    """
+    """Apply options to a model in place; `layers` as for `compile_around`."""
     if options.vae_slicing and hasattr(vae, "enable_slicing"):
         vae.enable_slicing()
     if options.vae_tiling and hasattr(vae, "enable_tiling"):
@@ -323,11 +280,8 @@ def lay_channels_last(*networks: nn.Module) -> None:
 def compile_around(denoiser: nn.Module, layers: Iterable[nn.Module], *, key_sites: Sequence[KeySite]) -> None:
     """Compile in place the layers that no keys are taken from.
 
-    A compiled layer does not call hooks that were added later, so its keys could not be captured.
-
-    Args:
-        layers: the denoiser's repeated layers, none inside another.
-        key_sites: where keys are taken.
+    A compiled layer does not call hooks that were added later, so its keys could not be captured. The layers
+    are the denoiser's repeated ones, none inside another.
 
     Raises:
         ConfigError: if there is no compiler.

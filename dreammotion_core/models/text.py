@@ -35,12 +35,8 @@ TOKENIZERS = {
 def load_text_encoder(files: ModelFiles, *, torch_dtype: torch.dtype) -> tuple[Any, Any]:
     """The tokenizer and the text encoder that the manifest names, on the CPU.
 
-    Args:
-        torch_dtype: precision of the denoiser. Encoders of the T5 kind get it too: they are as large as a
-            denoiser and were trained in bfloat16. CLIP gets the precision of the autoencoder.
-
-    Raises:
-        ModelLoadError: if a part is missing, damaged, unreachable or of another class.
+    Encoders of the T5 kind get the precision of the denoiser, because they are as large and were trained in
+    bfloat16. CLIP gets that of the autoencoder.
     """
     encoder = files.class_of("text_encoder", TEXT_ENCODERS)
     dtype = outer_dtype(torch_dtype) if encoder is CLIPTextModel else torch_dtype
@@ -68,13 +64,10 @@ def _check_tokenizer_files(spec: ModelSpec, tokenizer: Any) -> None:
 def token_limit(tokenizer: Any, *, text_encoder: Any, trained: int | None = None) -> int:
     """How many tokens of a prompt are read: the trained number, if the encoder takes so many.
 
-    Args:
-        tokenizer: gives the number if `trained` does not.
-        text_encoder: gives its own limit; encoders of the T5 kind have none.
-        trained: the trained number, if known.
+    The tokenizer gives the trained number if it is not known; encoders of the T5 kind have no limit.
 
     Raises:
-        ModelLoadError: if neither gives a number.
+        ModelLoadError: if nothing gives a number.
     """
     named = trained or tokenizer.model_max_length
     positions: int = getattr(text_encoder.config, "max_position_embeddings", VERY_LARGE_INTEGER)
@@ -99,12 +92,7 @@ def embed_prompt(
     """Hidden states of the text encoder for a prompt, padded or cut to L tokens, (1, L, D).
 
     UMT5 ignores the padding, and its states there are set to zero, as Wan was trained. The other encoders
-    treat the padding as text by default, as most of their models were trained.
-
-    Args:
-        text_encoder: one of `TEXT_ENCODERS`, on `device`.
-        max_tokens: L.
-        mask_padding: whether the other encoders ignore the padding too.
+    treat the padding as text, as most of their models were trained, unless `mask_padding` is set.
     """
     tokens = tokenizer(
         prompt, padding="max_length", max_length=max_tokens, truncation=True, return_tensors="pt"

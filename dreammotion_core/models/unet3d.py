@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from dreammotion_core.method.keys import KeySite
-from dreammotion_core.method.parameterization import (
-    PredictionType,
-)
+from dreammotion_core.method.parameterization import PredictionType
 from dreammotion_core.models.adapter import Adapter
 from dreammotion_core.models.loading import (
     ModelFiles,
@@ -47,8 +45,7 @@ SUBFOLDERS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 class UNet3DBackend(Adapter):
     """A video U-Net over the latents of an image autoencoder, with a CLIP text encoder.
 
-    All parts are on the CPU; the networks are frozen and set to evaluation mode. The precision is that of the
-    parts.
+    All parts are on the CPU; the networks are frozen and set to evaluation mode.
     """
 
     def __init__(
@@ -93,11 +90,7 @@ class UNet3DBackend(Adapter):
 
     @classmethod
     def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
-        """Load all parts from a folder, or at the pinned revision from the hub.
-
-        Raises:
-            ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another model.
-        """
+        """Load all parts from a folder, or at the pinned revision from the hub; errors as in `ModelFiles`."""
         files = ModelFiles(spec, parts=SUBFOLDERS)
         network = files.class_of("unet", DENOISERS)
         scheduler = files.load("scheduler", DDIMScheduler.from_pretrained)
@@ -120,11 +113,7 @@ class UNet3DBackend(Adapter):
 
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:
-        """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents.
-
-        Raises:
-            VideoError: if the model does not take that size.
-        """
+        """(F, 3, H, W) RGB in [-1, 1] to (1, C, F, h, w) scaled latents; `VideoError` for a wrong size."""
         self.spec.check_size((frames.shape[-2], frames.shape[-1]))
         vae = self._placement.fetch(self.vae)
         means = vae.encode(frames.to(self.device, vae.dtype)).latent_dist.mean

@@ -32,9 +32,6 @@ class VideoCodec:
     """A video autoencoder whose latents have about unit variance, frozen and in evaluation mode.
 
     The first latent frame stands for the first frame, every other one for the next `frame_step` frames.
-
-    Args:
-        vae: one of `AUTOENCODERS`.
     """
 
     def __init__(self, vae: Any) -> None:
@@ -59,9 +56,7 @@ class VideoCodec:
     def encode(self, frames: Tensor, *, device: torch.device) -> Tensor:
         """Mean latents of a clip, (1, C, k + 1, H / stride, W / stride) float32.
 
-        Args:
-            frames: (F, 3, H, W) RGB in [-1, 1]; F is k * frame_step + 1, H and W are multiples of the stride.
-            device: where the autoencoder is.
+        Frames are (k * frame_step + 1, 3, H, W) RGB in [-1, 1]; H and W are multiples of the stride.
         """
         video = frames.transpose(0, 1)[None].to(device, self.vae.dtype)
         latents: Tensor = self.vae.encode(video).latent_dist.mean.float()
@@ -81,14 +76,7 @@ class VideoCodec:
 
 
 def load_parts(files: ModelFiles, transformer: Any, *, options: LoadOptions) -> dict[str, Any]:
-    """The parts that all families have, on the CPU, and the options, as arguments of a backend.
-
-    Args:
-        transformer: class of the denoiser.
-
-    Raises:
-        ModelLoadError: if a part is missing, damaged, unreachable, of another class or of another model.
-    """
+    """The parts that all families have and the options, as arguments of a backend; see `ModelFiles`."""
     autoencoder = files.class_of("vae", AUTOENCODERS)
     dtype = options.dtype
     tokenizer, text_encoder = load_text_encoder(files, torch_dtype=dtype)
@@ -114,10 +102,6 @@ def middle_key_sites(blocks: str, *, num_layers: int, num_text_tokens: int = 0) 
     The first layers see little more than patches, and the last ones prepare the output. Studies of such
     transformers found the correspondence between frames in a few layers around the middle. Layers after these
     need no memory for the backward pass. `EditConfig.key_sites` names others.
-
-    Args:
-        blocks: name of the list of layers within the denoiser.
-        num_text_tokens: text tokens in front of the frames' tokens, in joint attention.
     """
     margin = num_layers // 3
     return tuple(
@@ -129,14 +113,8 @@ def middle_key_sites(blocks: str, *, num_layers: int, num_text_tokens: int = 0) 
 class VideoTransformerBackend(Adapter):
     """A denoiser over a video autoencoder, with a text encoder; the families add how it is asked.
 
-    All parts are on the CPU; the networks are frozen and set to evaluation mode. The precision is that of the
-    parts.
-
-    Args:
-        layers: the layers of the transformer, in order.
-        key_sites: where keys are taken by default.
-        patch_size: latents that a token covers, along either side.
-        max_tokens: text tokens that the denoiser reads.
+    All parts are on the CPU; the networks are frozen and set to evaluation mode. A token covers `patch_size`
+    latents along either side.
     """
 
     def __init__(
@@ -176,11 +154,7 @@ class VideoTransformerBackend(Adapter):
         apply_options(self.denoiser, self.codec.vae, options, layers=layers, key_sites=self.key_sites)
 
     def encode_video(self, frames: Tensor) -> Tensor:
-        """(F, 3, H, W) RGB in [-1, 1] to (1, C, f, h, w) float32 latents; F = frame_step k + 1.
-
-        Raises:
-            VideoError: if the model does not take that number or size of frames.
-        """
+        """(F, 3, H, W) RGB in [-1, 1] to (1, C, f, h, w) float32; `VideoError` for a wrong F or size."""
         self.spec.check_length(len(frames))
         self.spec.check_size((frames.shape[-2], frames.shape[-1]))
         self._placement.fetch(self.codec.vae)

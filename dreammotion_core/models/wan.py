@@ -11,10 +11,7 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor
 
 from dreammotion_core.errors import ModelLoadError
-from dreammotion_core.method.parameterization import (
-    PredictionType,
-    flow_signal_and_noise_scale,
-)
+from dreammotion_core.method.parameterization import PredictionType, flow_signal_and_noise_scale
 from dreammotion_core.models.loading import ModelFiles
 from dreammotion_core.models.placement import LoadOptions
 from dreammotion_core.models.text import token_limit
@@ -61,11 +58,7 @@ class WanBackend(VideoTransformerBackend):
 
     @classmethod
     def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
-        """Load all parts from a folder, or at the pinned revision from the hub.
-
-        Raises:
-            ModelLoadError: if a part is missing, incomplete, damaged, unreachable or of another family.
-        """
+        """Load all parts from a folder, or at the pinned revision from the hub; errors as in `ModelFiles`."""
         files = ModelFiles(spec, parts=PARTS)
         _check_variant(files)
         return cls(spec, **load_parts(files, WanTransformer3DModel, options=options))

@@ -1,1 +1,1 @@
-"""The segmenter that needs no download."""
+"""The segmenter that needs no download. `segmenter` shows the steps from a click to a mask."""

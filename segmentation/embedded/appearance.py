@@ -1,8 +1,8 @@
-"""What an object looks like and what lies round it: learned on one frame, kept up to date along a clip.
+"""The look of an object against the rest: learned on one frame, kept up to date along a clip.
 
-Pixels are described by colours at several breadths and told apart by kernel ridge regression with random
-Fourier features (Rahimi and Recht, NIPS 2007), which is solved at once and takes new frames as they come.
-Deliberately absent: places, outlines and motion.
+Pixels are described by their colours and their surroundings' (`describe_pixels`), for single clicks also by
+their motion (`describe_frame`). They are told apart by kernel ridge regression with random Fourier features
+(Rahimi and Recht, NIPS 2007), which is solved at once and takes new frames as they come.
 """
 
 from __future__ import annotations
@@ -12,23 +12,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmentation.base import Frame
+from segmentation.embedded.motion import Motion
 
 PixelFeatures = NDArray[np.float32]
-"""(N, 13) or (H, W, 13), as `describe_pixels` gives them."""
+"""(N, C) or (H, W, C): C is 13 from `describe_pixels`, up to 19 from `describe_frame`."""
 
 BREADTHS = (2.0, 5.0, 10.0)
 """Standard deviations of the surroundings whose mean colour counts, in pixels at scale 1."""
 TEXTURE_BREADTH = 3.0
+USUAL_SIDE = 512.0
+"""Long side, in pixels, of the images on which `describe_frame` takes these breadths at scale 1."""
+MOTION_BREADTH = 1 / 64
+"""Standard deviation of the surroundings whose mean motion counts, as a share of the long side."""
 
 KERNEL_WIDTH = 0.5
 NUM_WAVES = 512
 RIDGE = 0.01
-"""Of the mean squared feature; keeps rare colours from being believed without limit."""
-
+"""Share of the mean squared feature; limits the trust in rare colours."""
 NEWS_SHARE = 0.2
-"""How much the frames since the first count against it: the first is known, the others only believed."""
+"""Weight of all frames since the first against the first, which is known where the others are estimates."""
 MEMORY = 0.8
-"""What a new frame leaves of the weight of those between it and the first."""
+"""Share of their weight that a new frame leaves to the frames between it and the first."""
+
+SMOOTH_WAVES = 64
+"""Few, so that what is learned from a rough guess does not learn its errors: a part of the object that the
+guess leaves out still looks like the object."""
+SMOOTH_KERNEL_WIDTH = 1.2
+GUESS_SAMPLES = 1200
 
 _SMALLEST_BREADTH = 0.3
 
@@ -38,8 +48,8 @@ def describe_pixels(image: Frame, *, scale: float = 1.0) -> PixelFeatures:
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        scale: size of the object against the one that the breadths are meant for, so that an object that
-            comes nearer or goes away keeps its look.
+        scale: of the breadths. It follows the size of the object, so that an object that comes nearer or
+            goes away keeps its look.
 
     Returns:
         (H, W, 13) float32, in 8-bit Lab levels.
@@ -52,22 +62,65 @@ def describe_pixels(image: Frame, *, scale: float = 1.0) -> PixelFeatures:
     return np.concatenate([lab, *means, np.sqrt(np.maximum(spread, 0))[..., None]], axis=-1)
 
 
-def _blurred(values: NDArray[np.float32], breadth: float) -> NDArray[np.float32]:
-    blurred = cv2.GaussianBlur(values, (0, 0), max(_SMALLEST_BREADTH, breadth))
-    return np.asarray(blurred, dtype=np.float32)
+def describe_frame(image: Frame, *, motion: Motion | None) -> PixelFeatures:
+    """Colours and motion of every pixel, each in standard deviations over the frame.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
+        motion: of the image; None where it is unknown.
+
+    Returns:
+        (H, W, 19) float32, or (H, W, 13) without motion.
+    """
+    side = max(image.shape[:2])
+    colours = describe_pixels(image, scale=side / USUAL_SIDE)
+    # A level of grey, or a third of the background's noise, is no difference.
+    parts = [_standardised(colours, 1.0)]
+    if motion is not None:
+        moves = _standardised(motion.features, 0.3)
+        around = cv2.GaussianBlur(moves, (0, 0), MOTION_BREADTH * side)
+        parts += [moves, np.asarray(around, dtype=np.float32)]
+    return np.concatenate(parts, axis=-1)
+
+
+def resemblance_to(
+    features: PixelFeatures, inside: NDArray[np.float32], outside: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """How much each pixel of a frame looks like the inside of a guess.
+
+    Args:
+        features: (H, W, C) from `describe_frame`.
+        inside: (H, W) weights, from 0, of the pixels as examples of the object.
+        outside: (H, W) weights of the pixels as examples of the rest.
+
+    Returns:
+        (H, W) about 1 on the object, about -1 beside it; 0 everywhere if either side has no example.
+    """
+    flat = features.reshape(-1, features.shape[-1])
+    rng = np.random.default_rng(0)
+    examples = []
+    for weights in (inside, outside):
+        counting = np.flatnonzero(weights > 0)
+        if not len(counting):
+            return np.zeros(features.shape[:2], np.float32)
+        shares = weights.ravel()[counting].astype(np.float64)
+        count = min(GUESS_SAMPLES, 2 * len(counting))
+        examples.append(flat[rng.choice(counting, count, p=shares / shares.sum())])
+    look = Appearance(*examples, num_waves=SMOOTH_WAVES, kernel_width=SMOOTH_KERNEL_WIDTH)
+    return look.resemblance(flat).reshape(features.shape[:2])
 
 
 class Appearance:
     """Tells an object's pixels from those round it.
 
     Args:
-        inside: (N, 13) features of the object, N > 0.
-        outside: (M, 13) features of what lies round it, M > 0. Both may have any other number of features.
+        inside: (N, C) features of the object, N > 0.
+        outside: (M, C) features of what lies round it, M > 0.
         num_waves: random features; fewer are smoother.
         kernel_width: of the Gaussian kernel, in standard deviations of a feature times the root of their
             number; wider is smoother.
-        news_share: how much the frames since the first count against it.
-        memory: what a new frame leaves of the weight of those between it and the first.
+        news_share: see `NEWS_SHARE`.
+        memory: see `MEMORY`.
     """
 
     def __init__(
@@ -90,18 +143,18 @@ class Appearance:
         self._phases = rng.uniform(0, 2 * np.pi, num_waves).astype(np.float32)
         self._first = self._moments(inside, outside)
         self._news: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-        # Solved only when it is asked, as many frames are learned and never asked about.
+        # Solved when first asked: many frames are learned and never asked about.
         self._weights: NDArray[np.float32] | None = None
 
     def add(self, inside: PixelFeatures, outside: PixelFeatures) -> None:
-        """Learn from one more frame; the arguments are as at the start."""
+        """Learn from one more frame: (N, C) features of the object and (M, C) of the rest."""
         products, means = self._moments(inside, outside)
         if self._news is not None:
             products = self._memory * self._news[0] + (1 - self._memory) * products
             means = self._memory * self._news[1] + (1 - self._memory) * means
         self._news, self._weights = (products, means), None
 
-    def lean(self, features: PixelFeatures) -> NDArray[np.float32]:
+    def resemblance(self, features: PixelFeatures) -> NDArray[np.float32]:
         """(N,) how much pixels look like the object: about 1 on it, about -1 beside it."""
         if self._weights is None:
             self._weights = self._solved()
@@ -114,7 +167,7 @@ class Appearance:
             products = first_share * products + self._news_share * self._news[0]
             means = first_share * means + self._news_share * self._news[1]
         ridge = RIDGE * float(np.trace(products)) / len(products) * np.eye(len(products))
-        # Symmetric and, by its ridge, positive: half the work of a general system, to the same bits here.
+        # Symmetric and, by its ridge, positive: half the work of a general system.
         _, weights = cv2.solve(products + ridge, means[:, None], flags=cv2.DECOMP_CHOLESKY)
         return np.asarray(weights[:, 0], dtype=np.float32)
 
@@ -125,9 +178,19 @@ class Appearance:
     def _moments(
         self, inside: PixelFeatures, outside: PixelFeatures
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Second moments, and the difference of the means; both sides count alike, whatever their size."""
+        """Second moments, and the difference of the means; both sides have the same weight at any size."""
         ours, others = self._respond(inside), self._respond(outside)
-        # A matrix by its own transpose takes half the time, but only if nothing stands between.
+        # A matrix times its own transpose takes half the time, but only without a factor in between.
         products = (ours.T @ ours) * (0.5 / len(ours)) + (others.T @ others) * (0.5 / len(others))
         means = 0.5 * ours.mean(axis=0) - 0.5 * others.mean(axis=0)
         return products.astype(np.float64), means.astype(np.float64)
+
+
+def _blurred(values: NDArray[np.float32], breadth: float) -> NDArray[np.float32]:
+    blurred = cv2.GaussianBlur(values, (0, 0), max(_SMALLEST_BREADTH, breadth))
+    return np.asarray(blurred, dtype=np.float32)
+
+
+def _standardised(values: NDArray[np.float32], least: float) -> NDArray[np.float32]:
+    flat = values.reshape(-1, values.shape[-1])
+    return np.asarray((values - flat.mean(axis=0)) / (flat.std(axis=0) + least), dtype=np.float32)

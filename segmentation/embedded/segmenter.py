@@ -1,7 +1,16 @@
-"""The segmenter that needs no download: colour, edges and motion find the object and carry it along.
+"""The embedded segmenter: colour, edges and motion find the object and carry it along.
 
 Made for clean clips with one distinct object. It works on reduced copies, so an answer to a click takes
 the same short time for every size. It has no weights and knows nothing about things in the world.
+
+From a click to a mask (`EmbeddedSession.mask_at`):
+
+    1. growing      the region that the first click, or the box, means
+    2. correcting   each further click that the mask contradicts changes it
+    3. outline      the outline is drawn to the colour edges of the frame
+
+From a mask to the next frame (`EmbeddedSession.follow`): `segmentation.propagation` carries it along the
+flow, `correcting` grows it anew, `outline` draws its outline.
 """
 
 from __future__ import annotations
@@ -18,18 +27,18 @@ from segmentation.base import (
     FrameMask,
     Frames,
     SegmenterSpec,
-    check_clicks,
     check_frames,
     check_walk,
     follow_selection,
 )
-from segmentation.clicks import Click, Selection
-from segmentation.embedded.correcting import SHARE_LEFT, Regrower, retouched
-from segmentation.embedded.growing import describe_frame, object_in_box, region_at
+from segmentation.clicks import Click, Selection, check_selection
+from segmentation.embedded.appearance import describe_frame
+from segmentation.embedded.correcting import SHARE_LEFT, Regrower, corrected
+from segmentation.embedded.growing import object_in_box, region_at
 from segmentation.embedded.motion import ClipMotion
-from segmentation.embedded.outline import OutlineTracker, filled_component, refine_outline
+from segmentation.embedded.outline import OutlineTracker, Point, filled_component, refine_outline
 from segmentation.propagation import CarriedMask, follow
-from segmentation.vision import colour_histogram, likeness, reduced, resized, scaled, scaled_box, scaled_click
+from segmentation.vision import colour_histogram, likeness, reduced, resized, scaled
 
 EMBEDDED_SPEC = SegmenterSpec(
     name="embedded",
@@ -41,15 +50,16 @@ EMBEDDED_SPEC = SegmenterSpec(
     "by their colour or by how they move; real footage often takes several clicks or a box.",
 )
 
+# Long sides in pixels of the copies that each step works on.
 CLICK_SIDE = 128
 BOX_SIDE = 256
 OUTLINE_SIDE = 320
 TRACK_SIDE = 480
 REGROWN_SIDE = 160
+
 KEPT_REGIONS = 64
 OUTLINE_REACH = 0.012
-"""How far a cut may move the outline, as a share of the image's long side."""
-
+"""Distance that a cut may move the outline, as a share of the image's long side."""
 LOST_LIKENESS = 0.2
 """Overlap of colours with the first mask below which an object counts as gone."""
 
@@ -75,11 +85,11 @@ class EmbeddedSession:
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
         self._motion = ClipMotion(frames)
-        # Every further click begins with what the first one found.
+        # Every further click begins with the region of the first one.
         self._region_at = lru_cache(maxsize=KEPT_REGIONS)(partial(_region_at, frames, self._motion))
 
     def prepare(self, frame_index: int) -> None:
-        """Work out how a frame moves, which is most of its first answer; see `PreparingSession`."""
+        """Compute the motion of a frame, which is most of its first answer; see `PreparingSession`."""
         self._motion.drift(frame_index)
 
     def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
@@ -87,7 +97,7 @@ class EmbeddedSession:
 
         The first click, or the box, finds an object; each further one changes what it finds wrong.
         """
-        check_clicks(self._frames, selection, may_only_remove=prior is not None)
+        check_selection(selection, shape=self._frames.shape[:3], may_only_remove=prior is not None)
         frame = self._frames[selection.frame_index]
         image = reduced(frame, BOX_SIDE)
         start = self._first_mask(selection, image) if prior is None else resized(prior, image)
@@ -99,16 +109,16 @@ class EmbeddedSession:
         return np.where(resized(changed, frame), _refined(frame, mask), prior)
 
     def _first_mask(self, selection: Selection, image: Frame) -> FrameMask:
-        """What the box shows, or where there is none the first positive click; in the size of the image."""
-        frame = self._frames[selection.frame_index]
-        if selection.box is not None:
-            motion = self._motion.seen_on(image, selection.frame_index)
-            return object_in_box(image, scaled_box(selection.box, frame, image), motion=motion)
+        """The object in the box, or the region of the first positive click; in the size of the image."""
+        index = selection.frame_index
+        box = scaled(selection, self._frames[index], image).box
+        if box is not None:
+            return object_in_box(image, box, motion=self._motion.seen_on(image, index))
         first = next(click for click in selection.clicks if click.is_positive)
-        return resized(self._region_at(selection.frame_index, first), image)
+        return resized(self._region_at(index, first), image)
 
     def _with_clicks(self, mask: FrameMask, image: Frame, selection: Selection) -> FrameMask:
-        """A mask in the size of the image, with what the clicks add and without what they take away."""
+        """A mask in the size of the image, changed by each click that it contradicts."""
         index = selection.frame_index
         clicks = scaled(selection, self._frames[index], image).clicks
         if all(mask[_pixel(click)[::-1]] == click.is_positive for click in clicks):
@@ -119,16 +129,15 @@ class EmbeddedSession:
             if mask[point[::-1]] == click.is_positive:
                 continue
             others = [other for other in clicks if other != click]
-            alike = [_pixel(other) for other in others if other.is_positive == click.is_positive]
             opposite = [_pixel(other) for other in others if other.is_positive != click.is_positive]
             piece = _piece_at(mask, point)
-            changed = retouched(
+            changed = corrected(
                 mask,
                 image=image,
                 features=features,
                 point=point,
                 is_positive=click.is_positive,
-                alike=alike,
+                alike=[_pixel(other) for other in others if other.is_positive == click.is_positive],
                 opposite=opposite,
             )
             if changed is None:
@@ -147,51 +156,45 @@ class EmbeddedSession:
         self, start: int, mask: FrameMask, *, within: range | None = None
     ) -> Iterator[tuple[int, FrameMask]]:
         """Follow a given mask; see `SegmentationSession.follow`."""
-        within = check_walk(self._frames, start, mask, within=within)
-        look = colour_histogram(self._frames[start], mask)
-        first = reduced(self._frames[start], TRACK_SIDE)
+        frames, motion = self._frames, self._motion
+        within = check_walk(frames, start, mask, within=within)
+        look = colour_histogram(frames[start], mask)
+        first = reduced(frames[start], TRACK_SIDE)
         # What was learned on the way forwards does not count on the way back.
         trackers = {is_later: OutlineTracker(first, resized(mask, first)) for is_later in (True, False)}
-        small = reduced(self._frames[start], REGROWN_SIDE)
-        regrower = Regrower(small, resized(mask, small), motion=self._motion.seen_on(small, start))
+        small = reduced(frames[start], REGROWN_SIDE)
+        regrower = Regrower(small, resized(mask, small), motion=motion.seen_on(small, start))
 
         def correct(index: int, carried: CarriedMask) -> FrameMask:
-            frame = self._frames[index]
+            frame = frames[index]
             small = reduced(frame, REGROWN_SIDE)
-            grown = regrower.regrown(small, carried.mask, motion=self._motion.seen_on(small, index))
+            grown = regrower.regrown(small, carried.mask, motion=motion.seen_on(small, index))
             refined = _tracked(trackers[index > start], frame, replace(carried, mask=grown))
-            # What has nothing of the object's colours left is what the object left behind.
+            # A region without any of the object's colours is what the object left behind.
             is_gone = likeness(look, colour_histogram(frame, refined)) < LOST_LIKENESS
             return np.zeros_like(refined) if is_gone else refined
 
-        return follow(
-            self._frames,
-            start,
-            mask,
-            correct=correct,
-            within=within,
-            flow_between=self._motion.flow,
-        )
+        return follow(frames, start, mask, correct=correct, within=within, flow_between=motion.flow)
 
 
 def _region_at(
     frames: Frames, motion: ClipMotion, index: int, click: Click, largest: float = 1.0
 ) -> FrameMask:
-    """The region round a click on a small copy of its frame, not more than a share of it if that can be."""
+    """The region round a click on a small copy of its frame, at most a share of it if possible."""
     frame = frames[index]
     image = reduced(frame, CLICK_SIDE)
-    point = _pixel(scaled_click(click, frame, image))
-    return region_at(image, point=point, motion=motion.seen_on(image, index), largest=largest)
+    (small_click,) = scaled(Selection(index, (click,)), frame, image).clicks
+    return region_at(image, point=_pixel(small_click), motion=motion.seen_on(image, index), largest=largest)
 
 
-def _piece_at(mask: FrameMask, point: tuple[int, int]) -> FrameMask:
-    """The whole piece of a mask round a point, where it lies apart from a larger rest; else nothing."""
+def _piece_at(mask: FrameMask, point: Point) -> FrameMask:
+    """The piece of a mask round a point, if it lies apart from a larger rest; else empty."""
     piece = filled_component(mask, point)
     return piece if piece.sum() < 0.5 * mask.sum() else np.zeros_like(mask)
 
 
-def _around(region: FrameMask, points: list[tuple[int, int]]) -> FrameMask:
-    """The part of a region nearer to the given points than a fifth of its own breadth."""
+def _around(region: FrameMask, points: list[Point]) -> FrameMask:
+    """Discs round the given points, with a fifth of the region's breadth as radius."""
     spots = np.zeros(region.shape, np.uint8)
     radius = max(1, round(0.2 * float(region.sum()) ** 0.5))
     for point in points:
@@ -202,9 +205,8 @@ def _around(region: FrameMask, points: list[tuple[int, int]]) -> FrameMask:
 def _refined(frame: Frame, mask: FrameMask) -> FrameMask:
     """A mask of any size brought to the frame's size, its outline drawn to the nearby colour edges."""
     image = reduced(frame, OUTLINE_SIDE)
-    rough = resized(mask, image)
-    moved = refine_outline(image, rough, reach=_reach(image))
-    return resized(moved, frame)
+    reach = max(1, int(OUTLINE_REACH * max(image.shape[:2]) + 0.5))
+    return resized(refine_outline(image, resized(mask, image), reach=reach), frame)
 
 
 def _tracked(tracker: OutlineTracker, frame: Frame, carried: CarriedMask) -> FrameMask:
@@ -212,15 +214,8 @@ def _tracked(tracker: OutlineTracker, frame: Frame, carried: CarriedMask) -> Fra
     image = reduced(frame, TRACK_SIDE)
     size, scale = (image.shape[1], image.shape[0]), image.shape[1] / frame.shape[1]
     disagreement = cv2.resize(carried.disagreement, size) * np.float32(scale)
-    rough = resized(carried.mask, image)
-    return resized(tracker.refine(image, rough, disagreement=disagreement), frame)
+    return resized(tracker.refine(image, resized(carried.mask, image), disagreement=disagreement), frame)
 
 
-def _reach(image: Frame) -> int:
-    """How many pixels a cut may move the outline on this image."""
-    height, width = image.shape[:2]
-    return max(1, int(OUTLINE_REACH * max(height, width) + 0.5))
-
-
-def _pixel(click: Click) -> tuple[int, int]:
+def _pixel(click: Click) -> Point:
     return int(click.x), int(click.y)

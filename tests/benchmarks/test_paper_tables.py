@@ -14,7 +14,6 @@ from PIL import Image
 
 from benchmarks.paper_tables import arguments, run_study
 from benchmarks.perfect_edits import ceiling_table, measured_perfect_edit
-from benchmarks.study.claims import check_claims
 from benchmarks.study.pairs import world_pairs
 from benchmarks.study.report import write_report
 from benchmarks.study.runs import STUDY, results_of, study_variants
@@ -22,6 +21,7 @@ from benchmarks.study.summary import (
     FULL,
     bootstrap_difference,
     bootstrap_mean,
+    check_claims,
     estimate_text,
     summarise_study,
 )

@@ -13,7 +13,6 @@ from PIL import Image
 
 from benchmarks import segmentation as command
 from benchmarks.davis.cases import Case, click_inside, real_cases, world_cases
-from benchmarks.davis.report import markdown_table, overlay_sheet
 from benchmarks.davis.runs import (
     CONTENT,
     MOST_CORRECTIONS,
@@ -21,10 +20,11 @@ from benchmarks.davis.runs import (
     Start,
     correct_worst_frames,
     correcting_click,
-    measured,
+    costed,
     run_case,
 )
 from benchmarks.davis.scores import boundary_measure, outline, score_clip
+from benchmarks.segmentation import markdown_table, overlay_sheet
 from dreammotion_core import Video, write_video
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.evaluation.pixels import region_similarity
@@ -274,11 +274,11 @@ class TestBenchmark:
         assert (outcome.click_seconds is None) == (start is Start.MASK)
 
     def test_the_peak_of_a_block_counts_even_when_it_is_given_back(self) -> None:
-        with measured() as cost:
+        with costed() as cost:
             np.ones(64 << 20, np.uint8).sum()
         if cost.memory is None:
             pytest.skip("this system does not tell the peak of a block")
-        with measured() as later:
+        with costed() as later:
             pass
         assert cost.memory > 60 << 20
         assert later.memory is not None

@@ -10,7 +10,7 @@ import pytest
 
 from segmentation import Prompt, Tracks, load_segmenter, review_object
 from segmentation.embedded import motion
-from tests.segmentation.test_embedded import SIZE, disc_clip
+from tests.segmentation.clips import SIZE, disc_clip
 
 
 def peak_of_following(path: Path, num_frames: int) -> int:

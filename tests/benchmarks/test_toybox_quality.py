@@ -12,21 +12,27 @@ import pytest
 from PIL import Image
 
 from benchmarks import toybox_quality
-from benchmarks.judge import Judge
 from benchmarks.results import Results
 from benchmarks.toybox.judging import (
+    Judge,
+    evaluate_case,
+    evaluate_sample,
     fitted_value,
-    measure_edit,
-    measure_sample,
     nearest_by_mean,
-    rendered,
     renderers_choice,
+)
+from benchmarks.toybox.summary import summarise
+from benchmarks.toybox_quality import arguments, make_clips, sample_video
+from benchmarks.world_cases import (
+    KINDS,
+    ROOM,
+    EditCase,
+    edit_case,
+    edit_indices,
+    rendered,
+    sample_case,
     visible_object,
 )
-from benchmarks.toybox.sampling import sample_video
-from benchmarks.toybox.summary import summarise
-from benchmarks.toybox_quality import arguments, make_clips
-from benchmarks.world_cases import KINDS, ROOM, Case, edit_case, edit_indices, sample_case
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.evaluation.pixels import colour_jitter, region_similarity
@@ -41,7 +47,7 @@ FPS = 8.0
 SHOT = Shot(num_frames=3, fps=FPS, resolution=64)
 
 
-def clips(case: Case) -> tuple[Frames, Frames, Mask]:
+def clips(case: EditCase) -> tuple[Frames, Frames, Mask]:
     """True renders of source and target, and the mask."""
     source, target = (render(scene, shot=SHOT).frames.numpy() for scene in (case.source, case.target))
     return source, target, case.mask(shot=SHOT)
@@ -145,7 +151,7 @@ def test_a_perfect_edit_measures_perfectly() -> None:
     case = edit_case(0)
     source, target, mask = clips(case)
 
-    measures = measure_edit(case, target, fps=FPS, judge=None)
+    measures = evaluate_case(case, target, fps=FPS, judge=None)
 
     assert measures["renderer"] == case.asked
     assert measures["overlap"] == measures["overlap of a true render"] >= 0.9
@@ -161,8 +167,8 @@ def test_a_judge_is_asked_about_edits_and_samples() -> None:
     case, scene = edit_case(2), replace(sample_case(0), material="golden")
     source, _, _ = clips(case)
 
-    edit = measure_edit(case, source, fps=FPS, judge=judge)
-    sample = measure_sample(scene, source, fps=FPS, judge=judge)
+    edit = evaluate_case(case, source, fps=FPS, judge=judge)
+    sample = evaluate_sample(scene, source, fps=FPS, judge=judge)
 
     assert edit["judge"] in ATTRIBUTES["noun"]
     assert edit["consistency before"] == edit["consistency after"] <= 1.0

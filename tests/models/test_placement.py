@@ -36,7 +36,7 @@ def predicted(backend: UNet3DBackend, latents: Tensor) -> Tensor:
     [
         ({"torch_dtype": torch.int8}, r"torch_dtype is torch\.int8; choose one of torch\.float32"),
         ({"torch_dtype": "float16"}, "torch_dtype is 'float16'"),
-        ({"offload": "sequential"}, "offload is 'sequential'; choose 'none' or 'model'"),
+        ({"offload": "sequential"}, "offload is 'sequential'; pass 'none' or 'model'"),
         ({"compile": 1}, "compile is 1; pass True or False"),
         ({"compile": True, "gradient_checkpointing": True}, "choose one of them"),
     ],

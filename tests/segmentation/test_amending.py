@@ -1,4 +1,4 @@
-"""A correction changes what hangs together with it; of the rest, what was seen before still counts."""
+"""One mask from two: blended between prompts, and amended by a correction as far as that hangs together."""
 
 from __future__ import annotations
 
@@ -10,11 +10,54 @@ import pytest
 from numpy.typing import NDArray
 
 from segmentation import Click, Project, Prompt, Selection, Tracks, begin_prompt
-from segmentation.amending import Amendments, amend, linked_part
+from segmentation.amending import Amendments, amend, blend_masks, linked_part
 from segmentation.base import FrameMask
-from segmentation.schedule import plan_object
+
+Y, X = np.mgrid[:64, :96]
+
+
+EMPTY = np.zeros((64, 96), bool)
+
+
+def disc(across: float, radius: float = 16) -> NDArray[np.bool_]:
+    return np.hypot(X - across, Y - 32) < radius
+
+
+def middle(mask: NDArray[np.bool_]) -> float:
+    return float(X[mask].mean())
+
+
+class TestBlending:
+    def test_the_outline_moves_from_one_to_the_other(self) -> None:
+        before, after = disc(40), disc(48)
+        found = [blend_masks(before, after, share=share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+        assert np.array_equal(found[0], before)
+        assert np.array_equal(found[-1], after)
+        middles = [middle(mask) for mask in found]
+        assert middles == sorted(middles)
+        assert middles[2] == pytest.approx(44, abs=0.5)
+        assert found[2].sum() == pytest.approx(before.sum(), rel=0.1)
+
+    def test_of_two_that_show_different_things_the_nearer_one_stands(self) -> None:
+        before, after = disc(24), disc(70)
+        assert np.array_equal(blend_masks(before, after, share=0.4), before)
+        assert np.array_equal(blend_masks(before, after, share=0.6), after)
+
+    @pytest.mark.parametrize(("share", "is_seen"), [(0.1, False), (0.4, True), (0.9, True)])
+    def test_an_object_that_one_side_lost_is_where_the_other_sees_it(
+        self, share: float, is_seen: bool
+    ) -> None:
+        seen = disc(40)
+        assert np.array_equal(blend_masks(EMPTY, seen, share=share), seen if is_seen else EMPTY)
+        assert np.array_equal(blend_masks(seen, EMPTY, share=1 - share), seen if is_seen else EMPTY)
+
+    def test_an_object_that_both_lost_is_lost(self) -> None:
+        assert not blend_masks(EMPTY, EMPTY, share=0.5).any()
+
 
 SIDE, NUM_FRAMES = 48, 12
+
+
 Mask = NDArray[np.bool_]
 
 
@@ -183,32 +226,3 @@ class TestTracks:
         list(tracks.update(after))
         assert tracks.num_missing(before) == tracks.num_missing(after) == 0
         assert np.array_equal(tracks.mask(before, number=1, frame_index=9), BODY | SPILL)
-
-
-class TestPlan:
-    def test_a_selection_is_followed_past_a_correction_but_not_past_a_selection(self) -> None:
-        first, third = (Prompt(Selection(index, (Click(10, 25),))) for index in (0, 9))
-        second = Prompt.of_mask(4, BODY).with_click(Click(23, 23, is_positive=False))
-        plan = plan_object((first, third, second), num_frames=NUM_FRAMES)
-        reach = {span.prompt.frame_index: (span.within.start, span.within.stop) for span in plan.walked}
-        assert reach == {0: (0, 9), 4: (1, 9), 9: (1, 12)}
-        assert [plan.corrected(index) for index in (0, 2, 4, 6, 9, 10)] == [(), (4,), (), (4,), (), ()]
-        assert [[span.prompt.frame_index for span in plan.counting(i)] for i in (2, 4, 10)] == [
-            [0, 9, 4],
-            [4],
-            [9],
-        ]
-
-    def test_a_selection_that_changes_is_followed_up_to_an_earlier_correction(self) -> None:
-        first = Prompt(Selection(0, (Click(10, 25),)))
-        second = Prompt.of_mask(4, BODY).with_click(Click(23, 23, is_positive=False))
-        plan = plan_object((second, first.with_click(Click(12, 25))), num_frames=NUM_FRAMES)
-        reach = {span.prompt.frame_index: (span.within.start, span.within.stop) for span in plan.walked}
-        assert reach == {0: (0, 4), 4: (1, 12)}
-        assert [plan.corrected(index) for index in (2, 6)] == [(4,), ()]
-
-    def test_without_a_selection_corrections_stand_alone(self) -> None:
-        alone = Prompt.of_mask(4, BODY).with_click(Click(23, 23, is_positive=False))
-        plan = plan_object((alone,), num_frames=NUM_FRAMES)
-        assert plan.corrected(6) == ()
-        assert plan.walked == plan.spans

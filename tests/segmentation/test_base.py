@@ -8,17 +8,12 @@ import numpy as np
 import pytest
 
 from segmentation import Click, FramesError, SegmentationSession, Selection, SelectionError, load_segmenter
-from segmentation.base import FrameMask, SegmenterSpec
 from segmentation.project import Prompt
-from segmentation.propagation import with_inner_click
 from segmentation.sam import SamSegmenter
 from segmentation.sam2 import Sam2Segmenter
 from segmentation.tracks import Tracks
-from tests.segmentation.test_embedded import SIZE, disc_clip, overlap
-from tests.segmentation.test_sam import tiny_sam
-from tests.segmentation.test_sam2 import random_model, tiny_sam2_config
-
-SPEC = SegmenterSpec("tiny", "Tiny", "none", 0, "random", "random weights")
+from tests.segmentation.clips import SIZE, disc_clip
+from tests.segmentation.tiny_models import SPEC, random_model, tiny_sam, tiny_sam2_config
 
 
 @pytest.fixture(scope="module")
@@ -75,34 +70,6 @@ def test_negative_clicks_alone_are_enough_to_correct_a_mask(
     assert session.mask_at(beside, prior=clip[1][0]).shape == (SIZE, SIZE)
     with pytest.raises(SelectionError, match="nothing is selected"):
         session.mask_at(Selection(), prior=clip[1][0])
-
-
-def with_spill(mask: FrameMask) -> FrameMask:
-    """The mask with a piece of the ground far from it."""
-    spilt = mask.copy()
-    spilt[2:24, 70:94] = True
-    return spilt
-
-
-def test_the_embedded_one_takes_the_clicked_piece_away_and_keeps_the_rest(clip: tuple[Any, Any]) -> None:
-    frames, masks = clip
-    session, spilt = load_segmenter().open(frames), with_spill(masks[0])
-    corrected = session.mask_at(Selection(clicks=(Click(84, 12, is_positive=False),)), prior=spilt)
-    assert overlap(corrected, masks[0]) > 0.9
-    half = masks[0].copy()
-    half[:, : int(0.4 * SIZE)] = False
-    grown = session.mask_at(Selection(clicks=(Click(0.3 * SIZE, 0.5 * SIZE),)), prior=half)
-    assert overlap(grown, masks[0]) > 0.9
-
-
-def test_an_existing_mask_becomes_a_click_unless_just_that_is_taken_away() -> None:
-    mask = np.zeros((20, 20), bool)
-    mask[5:14, 5:14] = True
-    selection = Selection(clicks=(Click(1, 1, is_positive=False),))
-    assert with_inner_click(selection, mask).clicks == (Click(9.5, 9.5), *selection.clicks)
-    middle = Selection(clicks=(Click(9, 9, is_positive=False),))
-    assert with_inner_click(middle, mask) == middle
-    assert with_inner_click(selection, np.zeros((20, 20), bool)) == selection
 
 
 def test_several_objects_are_corrected_on_any_frame_by_every_segmenter(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from segmentation import SceneCutWarning, load_segmenter
 from segmentation.cuts import find_cuts, is_cut
-from tests.segmentation.test_embedded import disc_clip
+from tests.segmentation.clips import disc_clip
 from training.world.render import render
 from training.world.scene import Shot, sample_scene
 

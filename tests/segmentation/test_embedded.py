@@ -1,114 +1,26 @@
-"""Selections, the embedded segmenter, propagation and the overlay."""
+"""The embedded segmenter from clicks, boxes and corrections to masks."""
 
 from __future__ import annotations
 
-import json
-
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segmentation import (
-    Box,
-    Click,
-    FramesError,
-    SceneCutWarning,
-    Selection,
-    SelectionError,
-    UnknownSegmenterError,
-    describe_problem,
-    list_segmenters,
-    load_segmenter,
-    paint_mask,
+from benchmarks.davis.cases import clutter_cases
+from segmentation import Box, Click, FramesError, Selection, SelectionError, load_segmenter
+from segmentation.base import FrameMask
+from segmentation.embedded.segmenter import EmbeddedSession
+from tests.segmentation.clips import (
+    BODY,
+    CENTRE,
+    SIZE,
+    TAIL,
+    X,
+    disc_clip,
+    hidden_clip,
+    overlap,
+    tailed_picture,
 )
-from segmentation.clicks import check_selection
-from segmentation.propagation import CarriedMask, carry_mask, follow, selection_from_mask
-from segmentation.vision import optical_flow
-
-SIZE = 96
-
-
-def disc_clip(
-    num_frames: int = 4, *, size: int = SIZE, step: float = 3.0, start: float = 0.4
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A shaded red disc that moves to the right over a textured green ground, and its masks."""
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[0:size, 0:size].astype(np.float32)
-    texture = cv2.GaussianBlur(rng.normal(0, 60, (size, size)).astype(np.float32), (0, 0), 2)
-    ground = np.stack([40 + texture, 130 + y / size * 60 + texture, 60 + texture], axis=-1)
-    frames, masks = [], []
-    for index in range(num_frames):
-        across, down = x - (start * size + step * index), y - 0.5 * size
-        inside = np.hypot(across, down) < 0.2 * size
-        spots = 25 * np.sin(across / 3) * np.sin(down / 3)
-        shade = 1 - 0.3 * (across + down) / (0.4 * size)
-        disc = np.stack([190 * shade + spots, 40 * shade, 40 * shade], axis=-1)
-        frames.append(np.where(inside[..., None], disc, ground))
-        masks.append(inside)
-    return np.clip(np.stack(frames), 0, 255).astype(np.uint8), np.stack(masks)
-
-
-def overlap(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    return float((first & second).sum() / (first | second).sum())
-
-
-CENTRE = Selection(clicks=(Click(0.4 * SIZE, 0.5 * SIZE),))
-
-
-class TestSelection:
-    def test_undo_takes_back_clicks_and_then_the_box(self) -> None:
-        box, click = Box(1, 2, 3, 4), Click(5, 6, is_positive=False)
-        selection = Selection(2).with_box(box).with_click(click)
-        assert selection.undo() == Selection(2, (), box)
-        assert selection.undo().undo() == Selection(2)
-        assert selection.undo().undo().undo().is_empty
-
-    def test_cleared_keeps_the_frame(self) -> None:
-        assert Selection(3).with_click(Click(1, 1)).cleared() == Selection(3)
-
-    def test_survives_json(self) -> None:
-        selection = Selection(1, (Click(0.5, 1.5), Click(2, 3, is_positive=False)), Box(0, 0, 9, 9))
-        assert Selection.from_dict(json.loads(json.dumps(selection.to_dict()))) == selection
-        assert Selection.from_dict({}) == Selection()
-
-    @pytest.mark.parametrize(
-        "values",
-        [{"clicks": [{"x": 1}]}, {"clicks": 3}, {"colour": "red"}, {"box": {"x0": 1}}, {"box": [1, 2, 3, 4]}],
-    )
-    def test_unreadable_values_are_refused(self, values: dict[str, object]) -> None:
-        with pytest.raises(SelectionError, match="cannot be read"):
-            Selection.from_dict(values)
-
-    @pytest.mark.parametrize("value", [float("nan"), float("inf"), "3", None, True])
-    def test_coordinates_must_be_finite_numbers(self, value: object) -> None:
-        with pytest.raises(SelectionError, match="finite number"):
-            Click(value, 1)  # type: ignore[arg-type]
-
-    @pytest.mark.parametrize("corners", [(2, 0, 2, 5), (3, 0, 2, 5), (0, 5, 5, 4)])
-    def test_a_box_without_area_is_refused(self, corners: tuple[float, float, float, float]) -> None:
-        with pytest.raises(SelectionError, match="no area"):
-            Box(*corners)
-
-    @pytest.mark.parametrize("frame_index", [-1, 1.5, True])
-    def test_the_frame_number_must_be_whole_and_not_negative(self, frame_index: int) -> None:
-        with pytest.raises(SelectionError, match="whole number"):
-            Selection(frame_index)
-
-    @pytest.mark.parametrize(
-        ("selection", "message"),
-        [
-            (Selection(), "nothing is selected"),
-            (Selection(clicks=(Click(1, 1, is_positive=False),)), "nothing is selected"),
-            (Selection(clicks=(Click(10, 1),)), "outside the 10x8 frame"),
-            (Selection(clicks=(Click(1, -0.5),)), "outside the 10x8 frame"),
-            (Selection(box=Box(10, 0, 12, 3)), "outside the 10x8 frame"),
-            (Selection(2, (Click(1, 1),)), "choose a frame from 0 to 1"),
-        ],
-    )
-    def test_what_does_not_fit_the_clip_is_refused(self, selection: Selection, message: str) -> None:
-        with pytest.raises(SelectionError, match=message):
-            check_selection(selection, num_frames=2, height=8, width=10)
 
 
 class TestEmbedded:
@@ -191,94 +103,88 @@ class TestEmbedded:
             load_segmenter().open(frames)
 
 
-def carried_on(frames: NDArray[np.uint8], mask: NDArray[np.bool_]) -> CarriedMask:
-    """The mask of the first frame on the last one."""
-    before, after = frames[0], frames[-1]
-    flows = optical_flow(before, after), optical_flow(after, before)
-    return carry_mask(mask, previous=before, frame=after, flows=flows)
+class TestMotion:
+    def test_a_click_finds_what_only_its_motion_shows(self) -> None:
+        frames, masks = hidden_clip()
+        click = Selection(clicks=(Click(88, 66),))
+        moving = load_segmenter().open(frames).mask_at(click)
+        still = load_segmenter().open(frames[:1]).mask_at(click)
+        assert overlap(moving, masks[0]) > max(0.6, overlap(still, masks[0]))
+
+    def test_clicks_correct_a_box(self) -> None:
+        frames, masks = hidden_clip()
+        session = load_segmenter().open(frames)
+        boxed = Selection(box=Box(38, 48, 102, 112))
+        outside = session.mask_at(boxed.with_click(Click(140.5, 20.5)))
+        assert outside[20, 140]
+        assert outside[80, 70]
+        assert not session.mask_at(boxed)[20, 140]
+        inside = session.mask_at(boxed.with_click(Click(70.5, 80.5, is_positive=False)))
+        assert not inside[80, 70]
+        assert masks[0][80, 70]
 
 
-class TestPropagation:
-    def test_a_still_clip_keeps_its_mask(self) -> None:
-        frames, masks = disc_clip(1)
-        carried = carried_on(frames, masks[0])
-        assert np.array_equal(carried.mask, masks[0])
-        assert carried.trust == 1
+class TestCorrections:
+    @pytest.fixture
+    def session(self) -> EmbeddedSession:
+        return load_segmenter().open(tailed_picture()[None])  # type: ignore[return-value]
 
-    def test_the_flow_carries_the_mask_along(self) -> None:
-        frames, masks = disc_clip(2)
-        carried = carried_on(frames, masks[0])
-        assert overlap(carried.mask, masks[1]) > max(0.9, overlap(masks[0], masks[1]))
+    def test_what_no_click_changed_stays_to_the_pixel(self, session: EmbeddedSession) -> None:
+        rough = BODY & (X % 7 > 0)
+        found = session.mask_at(Selection(0, (Click(115, 62),)), prior=rough)
+        assert (found & TAIL).sum() > 0.8 * TAIL.sum()
+        assert np.array_equal(found[:, :70], rough[:, :70])
+        assert np.array_equal(session.mask_at(Selection(0, (Click(60.5, 70.5),)), prior=BODY), BODY)
 
-    def test_an_object_that_jumps_too_far_for_the_flow_is_found_by_its_look(self) -> None:
-        frames, masks = disc_clip(2, step=35.0)
-        carried = carried_on(frames, masks[0])
-        assert overlap(masks[0], masks[1]) < 0.1
-        assert overlap(carried.mask, masks[1]) > 0.8
+    def test_a_lost_object_is_selected_anew(self, session: EmbeddedSession) -> None:
+        nothing = np.zeros_like(BODY)
+        found = session.mask_at(Selection(0, (Click(60, 70),)), prior=nothing)
+        assert overlap(found, BODY) > 0.7
 
-    def test_a_cut_to_another_scene_loses_the_object(self) -> None:
-        frames, masks = disc_clip(2)
-        elsewhere = np.random.default_rng(1).integers(0, 256, frames[1].shape, dtype=np.uint8)
-        clip = np.stack([frames[0], elsewhere])
-        with pytest.warns(SceneCutWarning):
-            followed = dict(follow(clip, 0, masks[0], correct=lambda _index, carried: carried.mask))
-        assert not followed[1].any()
+    def test_a_negative_click_leaves_the_object_that_the_first_one_found(
+        self, session: EmbeddedSession
+    ) -> None:
+        first = Selection(0, (Click(50, 75),))
+        found = session.mask_at(first)
+        both = session.mask_at(first.with_click(Click(20, 20, is_positive=False)))
+        assert np.array_equal(both, found)
 
-    def test_a_given_mask_is_followed_like_a_selection(self) -> None:
-        frames, masks = disc_clip(4)
-        for index, mask in load_segmenter().open(frames).follow(1, masks[1]):
-            assert overlap(mask, masks[index]) > 0.9
-
-    def test_a_lost_object_stays_lost(self) -> None:
-        frames, masks = disc_clip(4)
-        followed = dict(follow(frames, 0, masks[0], correct=lambda index, c: c.mask & (index < 2)))
-        assert followed[1].any()
-        assert not followed[2].any()
-        assert not followed[3].any()
-
-    def test_a_mask_becomes_its_box_and_an_inner_click(self) -> None:
-        mask = np.zeros((10, 12), bool)
-        mask[2:7, 3:9] = True
-        selection = selection_from_mask(mask, frame_index=4)
-        assert selection.frame_index == 4
-        assert selection.box == Box(3, 2, 9, 7)
-        assert mask[int(selection.clicks[0].y), int(selection.clicks[0].x)]
+    def test_each_click_adds_to_those_before_it(self, session: EmbeddedSession) -> None:
+        first = Selection(0, (Click(50, 75),))
+        both = session.mask_at(first.with_click(Click(120, 62)))
+        assert both[62, 120]
+        assert both[session.mask_at(first)].mean() > 0.9
 
 
-class TestOverlay:
-    def test_painting_leaves_the_frame_and_the_background_untouched(self) -> None:
-        frames, masks = disc_clip(1)
-        before = frames[0].copy()
-        painted = paint_mask(frames[0], masks[0])
-        assert np.array_equal(frames[0], before)
-        assert np.array_equal(painted[~masks[0]], before[~masks[0]])
-        assert (painted[masks[0]] != before[masks[0]]).any(axis=-1).all()
-
-    def test_painting_refuses_a_mask_of_another_size(self) -> None:
-        with pytest.raises(FramesError, match="same size"):
-            paint_mask(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), bool))
-
-    def test_problems_are_said_in_plain_words(self) -> None:
-        mask = np.zeros((40, 40), bool)
-        assert "Nothing" in str(describe_problem(mask))
-        assert "whole frame" in str(describe_problem(~mask))
-        mask[0, 0] = True
-        assert "few pixels" in str(describe_problem(mask))
-        mask[10:20, 10:20] = True
-        assert describe_problem(mask) is None
+def with_spill(mask: FrameMask) -> FrameMask:
+    """The mask with a piece of the ground far from it."""
+    spilt = mask.copy()
+    spilt[2:24, 70:94] = True
+    return spilt
 
 
-class TestRegistry:
-    def test_the_first_one_needs_no_download_and_is_never_called_sam(self) -> None:
-        first = list_segmenters()[0]
-        assert first.is_ready()
-        assert first.size_bytes == 0
-        assert "sam" not in (first.name + first.label + first.description).lower().replace("same", "")
+def test_the_embedded_one_takes_the_clicked_piece_away_and_keeps_the_rest() -> None:
+    frames, masks = disc_clip(6)
+    session, spilt = load_segmenter().open(frames), with_spill(masks[0])
+    corrected = session.mask_at(Selection(clicks=(Click(84, 12, is_positive=False),)), prior=spilt)
+    assert overlap(corrected, masks[0]) > 0.9
+    half = masks[0].copy()
+    half[:, : int(0.4 * SIZE)] = False
+    grown = session.mask_at(Selection(clicks=(Click(0.3 * SIZE, 0.5 * SIZE),)), prior=half)
+    assert overlap(grown, masks[0]) > 0.9
 
-    def test_unknown_names_list_the_known_ones(self) -> None:
-        with pytest.raises(UnknownSegmenterError, match="embedded, sam-vit-b"):
-            load_segmenter("sam9")
 
-    def test_the_embedded_one_takes_no_checkpoint(self, tmp_path: object) -> None:
-        with pytest.raises(UnknownSegmenterError, match="no weights"):
-            load_segmenter(checkpoint=tmp_path)  # type: ignore[arg-type]
+class TestClutter:
+    def test_a_click_in_clutter_is_followed(self) -> None:
+        (case,) = clutter_cases(1, num_frames=5)
+        assert case.masks[0][int(case.click.y), int(case.click.x)]
+        overlaps = [
+            overlap(mask, case.masks[index])
+            for index, mask in load_segmenter().open(case.frames).propagate(case.selection)
+        ]
+        assert min(overlaps) > 0.5
+
+    def test_the_same_number_is_the_same_clip(self) -> None:
+        (once,), (again,) = (tuple(clutter_cases(1, num_frames=3)) for _ in range(2))
+        assert np.array_equal(once.frames, again.frames)
+        assert not np.array_equal(once.masks[0], once.masks[2])

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segmentation import FramesError
-from segmentation.health import FrameHealth, Level, assess_masks, measure_mask, measure_masks, next_doubtful
+from segmentation import FramesError, SelectionError, load_segmenter
+from segmentation.health import (
+    FrameHealth,
+    Level,
+    assess_masks,
+    measure_mask,
+    measure_masks,
+    measure_resemblances,
+    next_doubtful,
+    review_object,
+)
+from segmentation.project import Prompt
+from segmentation.tracks import Tracks
+from tests.segmentation.clips import disc_clip
 from training.world.render import object_mask
 from training.world.scene import Shot, sample_scene
 
@@ -139,3 +153,47 @@ def test_the_next_doubtful_frame_goes_round_and_skips_repetition() -> None:
     assert levels(health) == "gbdddbg"
     assert [next_doubtful(health, after=index) for index in (0, 1, 2, 3, 4, 5, 6)] == [1, 2, 4, 4, 5, 1, 1]
     assert next_doubtful(health[:1], after=0) is None
+
+
+def test_a_mask_that_drifts_off_its_object_resembles_it_less_and_less() -> None:
+    frames, masks = disc_clip(6, step=0)
+    drifting = np.stack([np.roll(mask, 6 * index, axis=1) for index, mask in enumerate(masks)])
+    likes = measure_resemblances(frames, masks=drifting, confirmed=[0])
+    assert likes[0] == pytest.approx(1)
+    assert all(later < earlier for earlier, later in pairwise(likes))  # type: ignore[operator]
+    health = assess_masks(drifting, confirmed=[0], resemblances=likes)
+    assert health[5].level is Level.BAD
+    assert health[5].reasons == ("it no longer looks like what was selected",)
+    assert health[5].resemblance == likes[5]
+    assert [each.level for each in assess_masks(drifting, confirmed=[0])] == [Level.GOOD] * 6
+
+
+def test_the_nearest_confirmed_frame_of_the_scene_counts() -> None:
+    frames, masks = disc_clip(4)
+    dark = frames.copy()
+    dark[2:] = dark[2:] // 4
+    assert measure_resemblances(dark, masks=masks, confirmed=[0])[3] < 0.3  # type: ignore[operator]
+    assert measure_resemblances(dark, masks=masks, confirmed=[0, 2])[3] > 0.8  # type: ignore[operator]
+    assert measure_resemblances(dark, masks=masks, confirmed=[0], cuts=[2])[2:] == (None, None)
+
+
+def test_nothing_is_compared_where_there_is_nothing() -> None:
+    frames, masks = disc_clip(3)
+    masks[1] = False
+    assert measure_resemblances(frames, masks=masks, confirmed=[])[0] is None
+    assert measure_resemblances(frames, masks=masks, confirmed=[0])[1] is None
+    assert measure_resemblances(frames, masks=masks, confirmed=[1])[0] is None
+    with pytest.raises(FramesError, match="2 resemblances"):
+        assess_masks(masks, resemblances=[None, None])
+
+
+def test_a_well_followed_object_is_good() -> None:
+    frames, masks = disc_clip(5)
+    tracks = Tracks(load_segmenter().open(frames), frames)
+    project = tracks.new_project().add_object().with_prompt(1, Prompt.of_mask(2, masks[2]))
+    list(tracks.update(project))
+    after = review_object(tracks, project=project, number=1)
+    assert [each.level for each in after] == [Level.GOOD] * 5
+    assert min(each.resemblance or 0 for each in after) > 0.7
+    with pytest.raises(SelectionError, match="no object 2"):
+        review_object(tracks, project=project, number=2)

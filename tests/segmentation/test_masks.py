@@ -1,4 +1,4 @@
-"""Box, holes, inverse and steadiness in time of the masks of a clip."""
+"""Masks changed, painted and described."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segmentation import FramesError
+from segmentation import FramesError, describe_problem, paint_mask
 from segmentation.masks import fill_box, fill_holes, invert, smooth_in_time
-from tests.segmentation.test_embedded import disc_clip, overlap
+from tests.segmentation.clips import disc_clip, overlap
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_lost_frames_stay_lost_and_do_not_vote() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     masks = np.zeros((2, 4, 4), bool)
-    with pytest.raises(FramesError, match="same clip"):
+    with pytest.raises(FramesError, match="same size"):
         smooth_in_time(masks, frames=np.zeros((3, 4, 4, 3), np.uint8))
     with pytest.raises(FramesError, match="from 1"):
         smooth_in_time(masks, reach=0)
@@ -88,3 +88,26 @@ def test_what_does_not_fit_is_refused() -> None:
         for operation in (fill_box, fill_holes, invert, smooth_in_time):
             with pytest.raises(FramesError, match="height, width"):
                 operation(wrong)  # type: ignore[operator]
+
+
+class TestOverlay:
+    def test_painting_leaves_the_frame_and_the_background_untouched(self) -> None:
+        frames, masks = disc_clip(1)
+        before = frames[0].copy()
+        painted = paint_mask(frames[0], masks[0])
+        assert np.array_equal(frames[0], before)
+        assert np.array_equal(painted[~masks[0]], before[~masks[0]])
+        assert (painted[masks[0]] != before[masks[0]]).any(axis=-1).all()
+
+    def test_painting_refuses_a_mask_of_another_size(self) -> None:
+        with pytest.raises(FramesError, match="same size"):
+            paint_mask(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), bool))
+
+    def test_problems_are_said_in_plain_words(self) -> None:
+        mask = np.zeros((40, 40), bool)
+        assert "Nothing" in str(describe_problem(mask))
+        assert "whole frame" in str(describe_problem(~mask))
+        mask[0, 0] = True
+        assert "few pixels" in str(describe_problem(mask))
+        mask[10:20, 10:20] = True
+        assert describe_problem(mask) is None

@@ -1,86 +1,43 @@
-"""The look of an object and the outline that follows from it."""
+"""Cuts along edges, and the outline that follows from the look of an object."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from segmentation.embedded.appearance import Appearance, describe_pixels
 from segmentation.embedded.outline import OutlineTracker, cut_by_odds, without_scraps
+from tests.segmentation.clips import SIZE, disc, grainy_picture, overlap
 
-SIZE = 96
-Y, X = np.mgrid[0:SIZE, 0:SIZE]
+X = np.arange(SIZE)[None].repeat(SIZE, axis=0)
 STILL = np.zeros((SIZE, SIZE), np.float32)
-
-
-def disc(*, radius: float = 20, across: float = 48) -> NDArray[np.bool_]:
-    return np.hypot(X - across, Y - 48) < radius
-
-
-def picture(mask: NDArray[np.bool_], *, seed: int = 0) -> NDArray[np.uint8]:
-    """A brown object on an olive ground, with noise that hides a single pixel's side."""
-    noise = np.random.default_rng(seed).normal(0, 25, (*mask.shape, 1))
-    colours = np.where(mask[..., None], (150, 100, 70), (110, 115, 70))
-    return np.clip(colours + noise, 0, 255).astype(np.uint8)
-
-
-def overlap(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    return float((first & second).sum() / (first | second).sum())
-
-
-class TestAppearance:
-    def test_tells_the_object_from_its_ground_on_another_frame(self) -> None:
-        mask = disc()
-        features = describe_pixels(picture(mask))
-        looks = Appearance(features[mask], features[~mask])
-        moved = disc(across=60)
-        lean = looks.lean(describe_pixels(picture(moved, seed=1)).reshape(-1, 13)).reshape(SIZE, SIZE)
-        assert ((lean > 0) == moved).mean() > 0.95
-
-    def test_learns_a_ground_that_it_has_not_seen_before(self) -> None:
-        mask = disc()
-        features = describe_pixels(picture(mask))
-        looks = Appearance(features[mask], features[~mask])
-        # The new ground has a colour between the two known ones, but nearer to the object's.
-        new = describe_pixels(np.full((SIZE, SIZE, 3), (140, 104, 70), np.uint8)).reshape(-1, 13)
-        before = looks.lean(new).mean()
-        for _ in range(6):
-            looks.add(features[mask], new)
-        assert looks.lean(new).mean() < before - 0.1
-        assert looks.lean(features[mask]).mean() > looks.lean(new).mean()
-
-    def test_a_larger_scale_sees_larger_surroundings(self) -> None:
-        spot = np.zeros((SIZE, SIZE, 3), np.uint8)
-        spot[48, 48] = 255
-        near, far = (describe_pixels(spot, scale=scale)[48, 48, 3] for scale in (0.5, 2.0))
-        assert near > far
 
 
 class TestOutlineTracker:
     def test_an_outline_that_slipped_comes_back(self) -> None:
         mask, moved = disc(), disc(across=52)
-        tracker = OutlineTracker(picture(mask), mask)
+        tracker = OutlineTracker(grainy_picture(mask), mask)
         doubtful = np.full_like(STILL, 5)
         found = mask
         for seed in range(1, 5):
-            found = tracker.refine(picture(moved, seed=seed), found, disagreement=doubtful)
+            found = tracker.refine(grainy_picture(moved, seed=seed), found, disagreement=doubtful)
         assert overlap(found, moved) > max(0.9, overlap(mask, moved))
 
     def test_motion_that_agrees_with_itself_is_believed_more(self) -> None:
         mask, moved = disc(), disc(across=52)
         steps = []
         for disagreement in (0.0, 5.0):
-            tracker = OutlineTracker(picture(mask), mask)
-            steps.append(tracker.refine(picture(moved), mask, disagreement=STILL + np.float32(disagreement)))
+            tracker = OutlineTracker(grainy_picture(mask), mask)
+            steps.append(
+                tracker.refine(grainy_picture(moved), mask, disagreement=STILL + np.float32(disagreement))
+            )
         assert overlap(steps[0], mask) > overlap(steps[1], mask)
 
     @pytest.mark.parametrize("area", [0, 1, SIZE * SIZE])
     def test_what_teaches_nothing_stays_as_it_is(self, area: int) -> None:
         mask = np.arange(SIZE * SIZE).reshape(SIZE, SIZE) < area
-        tracker = OutlineTracker(picture(mask), mask)
-        assert np.array_equal(tracker.refine(picture(mask), mask, disagreement=STILL), mask)
+        tracker = OutlineTracker(grainy_picture(mask), mask)
+        assert np.array_equal(tracker.refine(grainy_picture(mask), mask, disagreement=STILL), mask)
 
 
 class TestCut:
@@ -94,7 +51,7 @@ class TestCut:
         assert overlap(cut_by_odds(image, odds, undecided=np.abs(depth) < 8), disc()) > 0.95
 
     def test_what_is_decided_stands(self) -> None:
-        image = picture(disc())
+        image = grainy_picture(disc())
         odds = np.where(X < 40, 1.0, -1.0).astype(np.float32)
         assert np.array_equal(cut_by_odds(image, odds, undecided=np.zeros((SIZE, SIZE), bool)), X < 40)
 

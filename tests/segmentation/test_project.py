@@ -1,13 +1,31 @@
-"""Prompts, objects and their history: values that change only into other values."""
+"""Prompts, objects and their history, masks made elsewhere, and the record of a selection."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from segmentation import Box, Click, FramesError, Selection, SelectionError, load_segmenter
-from segmentation.project import COLOURS, MOST_OBJECTS, History, PackedMask, Project, Prompt
-from tests.segmentation.test_embedded import CENTRE, SIZE, disc_clip, overlap
+from segmentation import (
+    Box,
+    Click,
+    FramesError,
+    History,
+    Project,
+    Prompt,
+    Selection,
+    SelectionError,
+    Tracks,
+    add_given_objects,
+    begin_prompt,
+    describe_project,
+    load_segmenter,
+)
+from segmentation.project import COLOURS, MOST_OBJECTS, PackedMask
+from tests.segmentation.clips import CENTRE, SIZE, disc_clip, overlap
 
 EMPTY = Project(num_frames=10, height=8, width=12)
 
@@ -27,11 +45,11 @@ class TestPrompt:
 
     def test_a_given_mask_counts_as_it_is_until_clicks_correct_it(self) -> None:
         frames, masks = disc_clip(1)
-        session, prompt = load_segmenter().open(frames), Prompt.of_mask(0, masks[0])
-        assert np.array_equal(prompt.mask_from(session), masks[0])
-        corrected = prompt.with_click(Click(0.4 * SIZE, 0.5 * SIZE, is_positive=False)).mask_from(session)
+        tracks, prompt = Tracks(load_segmenter().open(frames), frames), Prompt.of_mask(0, masks[0])
+        assert np.array_equal(tracks.preview(prompt), masks[0])
+        corrected = tracks.preview(prompt.with_click(Click(0.4 * SIZE, 0.5 * SIZE, is_positive=False)))
         assert not corrected[int(0.5 * SIZE), int(0.4 * SIZE)]
-        assert overlap(Prompt(CENTRE).mask_from(session), masks[0]) > 0.9
+        assert overlap(tracks.preview(Prompt(CENTRE)), masks[0]) > 0.9
 
     def test_a_box_starts_anew_and_undo_goes_back_to_nothing(self) -> None:
         given = Prompt.of_mask(2, np.ones((8, 12), bool))
@@ -48,8 +66,9 @@ class TestPrompt:
         assert not click(2).says_absent
 
     def test_saying_nothing_gives_no_mask(self) -> None:
+        frames, _ = disc_clip(1)
         with pytest.raises(SelectionError, match="nothing is selected"):
-            Prompt(Selection()).mask_from(load_segmenter().open(disc_clip(1)[0]))
+            Tracks(load_segmenter().open(frames), frames).preview(Prompt(Selection()))
 
 
 class TestProject:
@@ -146,3 +165,107 @@ class TestHistory:
         assert history.present.objects == ()
         assert history.undo().present.objects != ()
         assert history.do(lambda project: project) is history
+
+
+NUM_FRAMES = 4
+
+
+@pytest.fixture
+def tracks() -> Tracks:
+    frames, _ = disc_clip(NUM_FRAMES)
+    return Tracks(load_segmenter().open(frames), frames)
+
+
+def two_objects() -> dict[int, NDArray[np.bool_]]:
+    """Object 3 on every frame, object 7 missing on the first; they overlap by two rows."""
+    masks = {number: np.zeros((NUM_FRAMES, SIZE, SIZE), np.bool_) for number in (3, 7)}
+    masks[3][:, 5:15, 5:25] = True
+    masks[7][1:, 13:40, 20:30] = True
+    return masks
+
+
+def kept(tracks: Tracks, project: Project, number: int) -> NDArray[np.bool_]:
+    return np.stack([tracks.mask(project, number=number, frame_index=index) for index in range(NUM_FRAMES)])
+
+
+def test_every_frame_counts_as_it_is_and_nothing_is_followed(tracks: Tracks) -> None:
+    project = add_given_objects(tracks.new_project(), masks=two_objects()).project
+
+    list(tracks.update(project))
+    for number, mask in two_objects().items():
+        assert np.array_equal(kept(tracks, project, number), mask)
+    assert tracks.num_missing(project) == 0
+
+
+def test_objects_keep_numbers_and_names_and_untouched_ones_make_way(tracks: Tracks) -> None:
+    start = tracks.new_project().add_object("nothing said yet")
+
+    added = add_given_objects(start, masks=two_objects(), names={7: "the dog"})
+
+    assert [(each.number, each.name) for each in added.project.objects] == [(3, "Object 3"), (7, "the dog")]
+    assert added.numbers == {3: 3, 7: 7}
+
+
+def test_a_number_that_is_taken_is_not_given_twice(tracks: Tracks) -> None:
+    start = tracks.new_project().add_object("the disc", number=3).with_prompt(3, Prompt(CENTRE))
+
+    added = add_given_objects(start, masks=two_objects())
+
+    assert added.numbers == {3: 1, 7: 7}
+    assert [each.number for each in added.project.objects] == [3, 1, 7]
+    assert added.project.object(3) == start.object(3)
+
+
+def test_a_correction_changes_its_own_frame_alone(tracks: Tracks) -> None:
+    project = add_given_objects(tracks.new_project(), masks=two_objects()).project
+    prompt = begin_prompt(tracks, project=project, number=3, frame_index=2)
+
+    corrected = project.with_prompt(3, prompt.with_click(Click(20.0, 10.0, is_positive=False)))
+
+    list(tracks.update(corrected))
+    changed = (kept(tracks, corrected, 3) != two_objects()[3]).any(axis=(1, 2))
+    assert changed.tolist() == [False, False, True, False]
+
+
+def test_one_step_back_takes_all_of_it_back(tracks: Tracks) -> None:
+    history = History(tracks.new_project().add_object())
+
+    imported = history.do(lambda project: add_given_objects(project, masks=two_objects()).project)
+
+    assert imported.undo().present == history.present
+
+
+def test_masks_of_another_clip_are_refused(tracks: Tracks) -> None:
+    with pytest.raises(FramesError, match="pass masks of this clip"):
+        add_given_objects(tracks.new_project(), masks={3: two_objects()[3][:3]})
+
+
+def test_no_masks_add_no_object(tracks: Tracks) -> None:
+    start = tracks.new_project().add_object().with_prompt(1, Prompt(Selection(0, (Click(3, 4),))))
+
+    assert add_given_objects(start, masks={}).project == start
+
+
+def test_objects_names_clicks_boxes_and_frames_are_recorded_in_order() -> None:
+    project = Project(num_frames=5, height=8, width=12).add_object("the car").add_object()
+    project = project.with_prompt(1, Prompt(Selection(3, (Click(2, 3, is_positive=True),))))
+    project = project.with_prompt(1, Prompt(Selection(0, box=Box(1, 1, 6, 5))))
+
+    record = describe_project(project)
+
+    (car,) = record["objects"]
+    assert (car["number"], car["name"]) == (1, "the car")
+    assert [prompt["frame_index"] for prompt in car["prompts"]] == [0, 3]
+    assert car["prompts"][0]["box"] == {"x0": 1, "y0": 1, "x1": 6, "y1": 5}
+    assert car["prompts"][1]["clicks"] == [{"x": 2, "y": 3, "is_positive": True}]
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_a_given_mask_is_named_by_area_and_hash() -> None:
+    mask = np.zeros((8, 12), bool)
+    mask[2:4, 3:9] = True
+    project = Project(num_frames=1, height=8, width=12).add_object().with_prompt(1, Prompt.of_mask(0, mask))
+
+    (prompt,) = describe_project(project)["objects"][0]["prompts"]
+
+    assert prompt["mask"] == {"area": 12, "sha256": hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()}

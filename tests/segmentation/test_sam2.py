@@ -12,96 +12,22 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from transformers import (
-    EdgeTamVideoConfig,
     EdgeTamVideoModel,
-    EdgeTamVisionConfig,
-    Sam2HieraDetConfig,
-    Sam2VideoConfig,
     Sam2VideoModel,
-    Sam2VisionConfig,
 )
 
-from dreammotion_core.cli.main import main
-from segmentation import (
-    Box,
-    CheckpointError,
-    Click,
-    FramesError,
-    Selection,
-    SelectionError,
-    UnknownSegmenterError,
-    list_segmenters,
-    load_segmenter,
-)
-from segmentation.base import SegmenterSpec
-from segmentation.sam2 import OBJECT, Sam2Segmenter, edgetam_config, load_video_model, video_config
+from segmentation import Box, CheckpointError, Click, FramesError, Selection, SelectionError
+from segmentation.sam2 import OBJECT, Sam2Segmenter, load_video_model, video_config
 from segmentation.weights import VIDEO_VARIANTS, Variant
+from tests.segmentation.tiny_models import (
+    SPEC,
+    VIDEO_SIDE,
+    random_model,
+    tiny_edgetam_config,
+    tiny_sam2_config,
+)
 
-SIDE, WIDTH = 128, 128
-GRIDS = [[SIDE // stride] * 2 for stride in (4, 8, 16)]
-SPEC = SegmenterSpec("tiny", "Tiny", "none", 0, "random", "random weights")
-HEADS: dict[str, Any] = {
-    "prompt_encoder_config": {"hidden_size": WIDTH, "image_size": SIDE},
-    "mask_decoder_config": {
-        "hidden_size": WIDTH,
-        "mlp_dim": 32,
-        "num_attention_heads": 2,
-        "iou_head_hidden_dim": 32,
-    },
-    "image_size": SIDE,
-    "memory_attention_hidden_size": WIDTH,
-    "memory_attention_num_layers": 1,
-    "memory_attention_rope_feat_sizes": [SIDE // 16] * 2,
-    "memory_encoder_hidden_size": WIDTH,
-    "mask_downsampler_embed_dim": WIDTH,
-    "memory_fuser_embed_dim": WIDTH,
-    "memory_fuser_intermediate_dim": 32,
-}
 CENTRE = Selection(1, (Click(35, 20),))
-
-
-def tiny_sam2_config() -> Sam2VideoConfig:
-    encoder = Sam2HieraDetConfig(
-        hidden_size=8,
-        image_size=[SIDE, SIDE],
-        embed_dim_per_stage=[8, 16, 32, 64],
-        num_attention_heads_per_stage=[1, 1, 2, 2],
-        blocks_per_stage=[1, 1, 2, 1],
-        global_attention_blocks=[3],
-    )
-    vision = Sam2VisionConfig(
-        backbone_config=encoder,
-        backbone_channel_list=[64, 32, 16, 8],
-        backbone_feature_sizes=GRIDS,
-        fpn_hidden_size=WIDTH,
-    )
-    return Sam2VideoConfig(vision_config=vision, memory_attention_feed_forward_hidden_size=32, **HEADS)
-
-
-def tiny_edgetam_config() -> EdgeTamVideoConfig:
-    published = edgetam_config().vision_config
-    vision = EdgeTamVisionConfig(
-        backbone_config=published.backbone_config, backbone_feature_sizes=GRIDS, fpn_hidden_size=WIDTH
-    )
-    return edgetam_config(
-        vision_config=vision,
-        memory_attention_mlp_hidden_size=32,
-        memory_attention_rope_k_sizes=[4, 4],
-        perceiver_resampler_num_latents=16,
-        perceiver_resampler_num_latents_2d=16,
-        **HEADS,
-    )
-
-
-def random_model(config: Any) -> Any:
-    torch.manual_seed(0)
-    model = (EdgeTamVideoModel if isinstance(config, EdgeTamVideoConfig) else Sam2VideoModel)(config)
-    with torch.no_grad():
-        # At their first values the memories weigh nothing and every object counts as lost.
-        model.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(5.0)
-        model.memory_temporal_positional_encoding.normal_()
-        model.no_memory_embedding.normal_()
-    return model
 
 
 @pytest.fixture(scope="module", params=[tiny_sam2_config, tiny_edgetam_config], ids=["sam2", "edgetam"])
@@ -197,7 +123,7 @@ def test_frames_reach_the_model_normalised_and_in_their_order(
 ) -> None:
     frames[2] = (255, 0, 0)
     pixels = sam2.start(frames).get_frame(2)
-    assert pixels.shape == (3, SIDE, SIDE)
+    assert pixels.shape == (3, VIDEO_SIDE, VIDEO_SIDE)
     means, deviations = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     expected = [(1 - means[0]) / deviations[0], -means[1] / deviations[1], -means[2] / deviations[2]]
     assert pixels.mean(dim=(1, 2)).tolist() == pytest.approx(expected, abs=1e-4)
@@ -349,30 +275,3 @@ def test_the_exact_architecture_fills_the_published_file_to_the_byte(variant: Va
         offset = end
     text = len(json.dumps(header, separators=(",", ":")))
     assert 8 + -(-text // 8) * 8 + offset == variant.size_bytes
-
-
-def test_the_list_says_what_is_ready_what_comes_and_what_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("DREAMMOTION_CACHE", str(tmp_path))
-    specs = {spec.name: spec for spec in list_segmenters()}
-    assert {"mobile-sam", "sam2-tiny", "sam2-small", "sam2-base-plus", "sam2-large", "edgetam"} <= set(specs)
-    assert specs["edgetam"].describe_readiness() == "not ready: downloaded on first use"
-    (tmp_path / "edgetam.safetensors").touch()
-    assert specs["edgetam"].describe_readiness() == "ready"
-    monkeypatch.setattr("segmentation.base.find_spec", lambda name: None if name == "timm" else object())
-    assert specs["edgetam"].describe_readiness().startswith("not available here: install timm")
-    assert specs["sam2-tiny"].describe_readiness() == "not ready: downloaded on first use"
-    with pytest.raises(UnknownSegmenterError, match="edgetam is not available here: install timm"):
-        load_segmenter("edgetam")
-    assert main(["models"]) == 0
-    listed = capsys.readouterr().out
-    assert "edgetam  [not available here: install timm" in listed
-    assert "sam2-tiny  [not ready: downloaded on first use]" in listed
-    assert "SAM 2.1 (tiny); Apache-2.0; 156 MB; facebook/sam2.1-hiera-tiny@de431c404385" in listed
-
-
-def test_a_name_leads_to_its_model_and_its_own_weights(tmp_path: Path) -> None:
-    save_file(random_model(tiny_sam2_config()).state_dict(), tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match="other weights"):
-        load_segmenter("edgetam", checkpoint=tmp_path)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segmentation import Click, FramesError, Selection, load_segmenter
+from segmentation import Click, FramesError, Selection, SelectionError, load_segmenter
 from segmentation.base import FrameMask
 from segmentation.project import Project, Prompt
-from segmentation.schedule import Span, plan_spans, spans_at
-from segmentation.tracks import MOST_WALKS, TrackedMask, Tracks, Walks
-from tests.segmentation.test_embedded import SIZE, disc_clip, overlap
+from segmentation.schedule import Span
+from segmentation.tracks import MOST_WALKS, TrackedMask, Tracks, Walks, begin_prompt
+from tests.segmentation.clips import SIZE, disc_clip, overlap
 from training.world.render import render
 from training.world.scene import Shot, sample_scene
 
@@ -26,48 +26,6 @@ def click(frame: int, x: float = 3) -> Prompt:
 
 def absent(frame: int) -> Prompt:
     return Prompt.of_mask(frame, np.zeros((SIDE, SIDE), bool))
-
-
-def reaches(prompts: list[Prompt], cuts: tuple[int, ...] = ()) -> dict[int, tuple[int, int]]:
-    spans = plan_spans(tuple(prompts), num_frames=NUM_FRAMES, cuts=cuts)
-    return {span.prompt.frame_index: (span.within.start, span.within.stop) for span in spans}
-
-
-class TestSpans:
-    def test_a_single_prompt_answers_for_the_whole_clip(self) -> None:
-        assert reaches([click(7)]) == {7: (0, 20)}
-
-    def test_every_prompt_answers_up_to_the_next_confirmed_frames(self) -> None:
-        assert reaches([click(0), click(10)]) == {0: (0, 10), 10: (1, 20)}
-        assert reaches([click(10), click(5), click(0)]) == {0: (0, 5), 5: (1, 10), 10: (6, 20)}
-
-    def test_no_prompt_reaches_over_a_cut(self) -> None:
-        assert reaches([click(3)], cuts=(5,)) == {3: (0, 5)}
-        assert reaches([click(5)], cuts=(5, 9)) == {5: (5, 9)}
-        assert reaches([click(3), click(12)], cuts=(5,)) == {3: (0, 5), 12: (5, 20)}
-
-    def test_absence_counts_on_its_own_frame_only(self) -> None:
-        prompts = (click(0), absent(8))
-        assert reaches([*prompts]) == {0: (0, 20), 8: (8, 9)}
-        spans = plan_spans(prompts, num_frames=NUM_FRAMES)
-        counting = [spans_at(spans, index) for index in (7, 8, 9)]
-        assert [[span.prompt.frame_index for span in each] for each in counting] == [[0], [8], [0]]
-        assert spans_at(plan_spans((), num_frames=3), 0) == ()
-
-    @pytest.mark.parametrize("seed", range(20))
-    def test_the_nearest_prompts_of_the_scene_on_either_side_count(self, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        frames = [int(index) for index in rng.permutation(NUM_FRAMES)[: rng.integers(1, 8)]]
-        cuts = tuple(sorted(int(c) for c in rng.choice(np.arange(1, NUM_FRAMES), 2, replace=False)))
-        spans: tuple[Span, ...] = plan_spans(
-            tuple(click(i) for i in frames), num_frames=NUM_FRAMES, cuts=cuts
-        )
-        for index in range(NUM_FRAMES):
-            scene = [i for i in frames if sum(cut <= i for cut in cuts) == sum(cut <= index for cut in cuts)]
-            nearest = {max((i for i in scene if i <= index), default=None)}
-            nearest |= {min((i for i in scene if i >= index), default=None)}
-            expected = [index] if index in scene else sorted(nearest - {None})  # type: ignore[type-var]
-            assert [span.prompt.frame_index for span in spans_at(spans, index)] == expected
 
 
 class CountingSession:
@@ -306,3 +264,36 @@ def test_nothing_is_followed_over_a_cut(two_scenes: tuple[NDArray[np.uint8], NDA
     assert tracks.unreached_scenes(project) == ()
     for index in range(7):
         assert overlap(tracks.mask(project, number=1, frame_index=index), masks[index]) > 0.7
+
+
+def test_a_click_corrects_the_mask_that_is_seen_and_otherwise_starts_anew() -> None:
+    frames, masks = disc_clip(5)
+    tracks = Tracks(load_segmenter().open(frames), frames)
+    project = tracks.new_project().add_object()
+    assert begin_prompt(tracks, project=project, number=1, frame_index=2) == Prompt(Selection(2))
+    spilt = masks[0].copy()
+    spilt[4:20, 74:90] = True
+    project = project.with_prompt(1, Prompt.of_mask(0, spilt))
+    list(tracks.update(project))
+    seen = tracks.mask(project, number=1, frame_index=3)
+    prompt = begin_prompt(tracks, project=project, number=1, frame_index=3)
+    assert prompt == Prompt.of_mask(3, seen)
+    prompt = prompt.with_click(Click(82, 12, is_positive=False))
+    project = project.with_prompt(1, prompt)
+    list(tracks.update(project))
+    assert begin_prompt(tracks, project=project, number=1, frame_index=3) == prompt
+    corrected = tracks.mask(project, number=1, frame_index=4)
+    assert overlap(corrected, masks[4]) > 0.85
+    absent = project.with_prompt(1, Prompt.of_mask(3, np.zeros((SIZE, SIZE), bool)))
+    assert begin_prompt(tracks, project=absent, number=1, frame_index=3) == Prompt(Selection(3))
+
+
+def test_a_frame_beyond_the_clip_is_refused() -> None:
+    frames, _ = disc_clip(2)
+    tracks = Tracks(load_segmenter().open(frames), frames)
+    project = tracks.new_project().add_object()
+    for index in (2, -1):
+        with pytest.raises(SelectionError, match="from 0 to 1"):
+            begin_prompt(tracks, project=project, number=1, frame_index=index)
+        with pytest.raises(SelectionError, match="from 0 to 1"):
+            tracks.labels(project, frame_index=index)

@@ -16,7 +16,7 @@ from dreammotion_core import (
     PromptError,
     Video,
 )
-from tests.web.test_app import PROMPTS, Page, editor, example, form  # noqa: F401
+from tests.web.pages import PROMPTS, Page, form
 from web.boards import BoardProgress, Boards, status_html
 from web.components import Example
 from web.editor import Editor, LazyEditor
@@ -32,7 +32,7 @@ def no_judge(_: str) -> Any:
 class BoardPage(Page):
     """A page whose visitor has clicked the object."""
 
-    def __init__(self, editor: Editor, example: Example) -> None:  # noqa: F811
+    def __init__(self, editor: Editor, example: Example) -> None:
         super().__init__(editor, [example])
         self.boards = Boards(
             visitors=self.visitors,
@@ -52,7 +52,7 @@ class BoardPage(Page):
 
 
 @pytest.fixture
-def page(editor: LazyEditor, example: Example) -> BoardPage:  # noqa: F811
+def page(editor: LazyEditor, example: Example) -> BoardPage:
     return BoardPage(editor, example)
 
 
@@ -153,7 +153,7 @@ def test_an_edit_of_the_same_visitor_ends_the_board(page: BoardPage) -> None:
 class EditorThatFails:
     """The real editor, whose second edit ends in an error."""
 
-    def __init__(self, editor: LazyEditor, error: Exception) -> None:  # noqa: F811
+    def __init__(self, editor: LazyEditor, error: Exception) -> None:
         self.spec = editor.spec
         self._editor = editor
         self._error = error
@@ -167,7 +167,7 @@ class EditorThatFails:
                 raise self._error
 
 
-def test_a_failing_variant_keeps_those_before_it(editor: LazyEditor, example: Example) -> None:  # noqa: F811
+def test_a_failing_variant_keeps_those_before_it(editor: LazyEditor, example: Example) -> None:
     error = OutOfMemoryError("the device ran out of memory; use fewer frames")
     page = BoardPage(EditorThatFails(editor, error), example)  # type: ignore[arg-type]
     seen: list[dict[str, Any]] = []
@@ -182,7 +182,7 @@ def test_a_failing_variant_keeps_those_before_it(editor: LazyEditor, example: Ex
     assert page.device_is_free()
 
 
-def test_so_does_an_error_that_nobody_foresaw(editor: LazyEditor, example: Example) -> None:  # noqa: F811
+def test_so_does_an_error_that_nobody_foresaw(editor: LazyEditor, example: Example) -> None:
     page = BoardPage(EditorThatFails(editor, ValueError("x")), example)  # type: ignore[arg-type]
     seen: list[dict[str, Any]] = []
 

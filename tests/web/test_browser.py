@@ -136,9 +136,9 @@ def select_ball(page: Page) -> None:
 def describe(page: Page, *, steps: int) -> None:
     page.fill("#source-prompt textarea, #source-prompt input", "a red ball on a meadow")
     page.fill("#target-prompt textarea, #target-prompt input", "a blue ball on a meadow")
-    if not page.locator("#steps input[type=number]").is_visible():
+    if not page.locator("#num-optimization-steps input[type=number]").is_visible():
         page.click("#advanced button")
-    set_number(page.locator("#steps input[type=number]"), steps)
+    set_number(page.locator("#num-optimization-steps input[type=number]"), steps)
 
 
 def set_number(field: playwright.Locator, value: int) -> None:
@@ -405,7 +405,7 @@ def test_an_untouched_page_keeps_the_shape_and_so_does_the_next_model(
     expect(page.locator("#masthead")).to_contain_text("Active model: toybox-flow")
     expect(page.locator("#preset input[value=keep-shape]")).to_be_checked()
     page.click("#advanced button")
-    set_number(page.locator("#steps input[type=number]"), 2)
+    set_number(page.locator("#num-optimization-steps input[type=number]"), 2)
 
     other = receipt_of_edit(page, tmp_path / "other.json")
 
@@ -460,7 +460,7 @@ def test_the_ablation_grows_stops_and_is_saved(visit: Callable[..., Page], tmp_p
     with page.expect_download() as download:
         page.click("#board-file")
     download.value.save_as(tmp_path / "board.html")
-    set_number(page.locator("#steps input[type=number]"), 500)
+    set_number(page.locator("#num-optimization-steps input[type=number]"), 500)
     page.click("#board-run")
     expect(page.locator("#board-status")).to_contain_text("step")
     page.click("#board-stop")

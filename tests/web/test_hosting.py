@@ -13,8 +13,8 @@ import pytest
 import app
 from dreammotion_core import ABLATION, Choice, EditConfig, Place, Surroundings, list_models
 from tests.tiny import moving_square
-from tests.web.test_app import PROMPTS, editor, example, form  # noqa: F401
-from tests.web.test_app import Page as PlainPage
+from tests.web.pages import PROMPTS, form
+from tests.web.pages import Page as PlainPage
 from web import HostedEditor, LazyEditor
 from web.boards import Boards
 from web.components import Example
@@ -55,7 +55,7 @@ def lender() -> Lender:
 
 
 @pytest.fixture
-def models(lender: Lender, editor: LazyEditor, monkeypatch: pytest.MonkeyPatch) -> Models:  # noqa: F811
+def models(lender: Lender, editor: LazyEditor, monkeypatch: pytest.MonkeyPatch) -> Models:
     """What the app makes where the package ``spaces`` is, but for the device."""
     monkeypatch.setattr(app, "spaces", SimpleNamespace(GPU=lender))
     monkeypatch.setattr(app, "LazyEditor", lambda *_, **__: editor)
@@ -68,7 +68,7 @@ def models(lender: Lender, editor: LazyEditor, monkeypatch: pytest.MonkeyPatch) 
 class Page(PlainPage):
     """A page whose visitor has clicked the object."""
 
-    def __init__(self, models: Models, example: Example) -> None:  # noqa: F811
+    def __init__(self, models: Models, example: Example) -> None:
         super().__init__(models.first, [example])
         self.boards = Boards(
             visitors=self.visitors, device=self.device, models=models, instruments=SharedInstruments()
@@ -78,7 +78,7 @@ class Page(PlainPage):
 
 
 @pytest.fixture
-def page(models: Models, example: Example) -> Page:  # noqa: F811
+def page(models: Models, example: Example) -> Page:
     return Page(models, example)
 
 

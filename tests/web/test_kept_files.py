@@ -1,6 +1,5 @@
 """Uploads that are deleted while they are open, as Gradio does after an hour."""
 
-# ruff: noqa: F811
 from __future__ import annotations
 
 import hashlib
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dreammotion_core import VideoError
-from tests.web.test_app import PROMPTS, Page, editor, example, form, page  # noqa: F401
+from tests.web.pages import PROMPTS, Page, form
 from web.clip import KeptFile
 from web.components import Example
 

@@ -29,14 +29,14 @@ from dreammotion_core import (
     Video,
     write_video,
 )
-from segmentation import Click, Prompt, Selection, Tracks, load_segmenter
+from segmentation import Click, Prompt, Readiness, Selection, Tracks, load_segmenter
 from tests.tiny import moving_square, tiny_spec
-from tests.web.test_app import form
+from tests.web.pages import form
 from web.clip import Clip, carry_over
 from web.components import load_examples
 from web.device import DeviceQueue
 from web.editing import Edits
-from web.models import Models, State
+from web.models import Models
 from web.opening import Clips
 from web.pickers import ModelPicker
 from web.preflight import Measurements
@@ -180,10 +180,10 @@ def test_every_model_is_listed_with_licence_size_memory_and_state(page: Page) ->
     assert "CC BY-NC 4.0: not for commercial use" in cascade["facts"]
     assert "needs 3.0 GB of memory for 9 frames at 16x16 ·" in cascade["facts"]
     assert "needs 31.0 GB of memory for 3 frames at 16x16; 6.0 GB in the low-memory profile ·" in far["facts"]
-    assert cascade["words"] == State.READY
+    assert cascade["words"] == "ready"
     assert cascade["advice"] == "Takes 5 or 9 or 13 frames at 16 a second."
     assert far["action"] == "Download 7.0 GB and use Far"
-    assert "“Time and memory” finds how many do" in far["advice"]
+    assert "“Time and memory” finds how many frames do" in far["advice"]
     assert "runs on a processor" in far["advice"]
     assert "runs on a processor" not in cascade["advice"]
     assert (huge["words"], huge["action"]) == ("not available here", None)
@@ -199,7 +199,7 @@ def test_a_page_that_saves_memory_does_not_call_tight_what_fits_so(
     monkeypatch.setattr(page.models, "_saves_memory", True)
 
     assert not page.models.is_tight(far)
-    assert page.models.standing(far).state is State.DOWNLOADABLE
+    assert page.models.standing(far).readiness is Readiness.DOWNLOADABLE
 
 
 def test_another_model_is_said_plainly_and_what_was_selected_stays(page: Page) -> None:
@@ -227,9 +227,14 @@ def test_the_form_takes_the_settings_of_the_model_and_a_preset_goes_before_them(
     paper = page.picker.preset(token=page.token, preset="paper")
     back = page.picker.preset(token=page.token, preset="fast")
 
-    assert (update["preset"], update["guidance_scale"], update["steps"]) == ("keep-shape", 4.0, 9)
+    assert (update["preset"], update["guidance_scale"], update["num_optimization_steps"]) == (
+        "keep-shape",
+        4.0,
+        9,
+    )
     assert (update["spatial_weight"], back["spatial_weight"]) == (200.0, 0.02)
-    assert (paper["steps"], back["steps"]) == (200, 9)
+    steps = [each["num_optimization_steps"] for each in (update, paper, back)]
+    assert steps == [9, 200, 9]
 
 
 def test_what_another_reading_does_not_have_is_said_to_be_gone(page: Page) -> None:
@@ -316,7 +321,7 @@ def test_a_download_can_be_stopped(page: Page) -> None:
 
     page.picker.stop(page.token)
 
-    assert list(updates)[-1]["model"]["note"] == "Stopped. First stays; what came is kept."
+    assert list(updates)[-1]["model"]["note"] == "Stopped; what has arrived is kept. First stays."
 
 
 def test_weights_of_one_large_model_at_a_time_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from segmentation.base import PreparingSession
 from segmentation.embedded import motion
 from segmentation.sam import SamSegmenter
 from segmentation.weights import SAM_VARIANTS
-from tests.segmentation.test_sam import tiny_sam
+from tests.segmentation.tiny_models import tiny_sam
 from tests.tiny import moving_square
 from web.clip import Clip, FramePreparer
 from web.selection import Selections

@@ -28,10 +28,11 @@ from segmentation import (
 )
 from segmentation.sam import SamSegmenter
 from segmentation.weights import SAM_VARIANTS
-from tests.segmentation.test_sam import tiny_sam
+from tests.segmentation.tiny_models import tiny_sam
 from tests.tiny import moving_square
 from web.clip import Clip
-from web.pickers import SegmenterPicker, Segmenters
+from web.models import Segmenters
+from web.pickers import SegmenterPicker
 from web.visitors import VisitorStore
 
 SAM = SAM_VARIANTS[0].spec
@@ -97,9 +98,9 @@ def test_every_segmenter_is_listed_with_licence_size_and_state(page: Page) -> No
     assert [each["name"] for each in view["choices"]] == [spec.name for spec in list_segmenters()]
     assert view["active"] == "embedded"
     assert "Embedded" in update["segmenter_box"].label
-    assert choice(view, "embedded")["facts"] == "Apache-2.0 · no weights"
+    assert choice(view, "embedded")["facts"] == "no weights · Apache-2.0"
     assert choice(view, "embedded")["words"] == "ready"
-    assert choice(view, "mobile-sam")["facts"] == "Apache-2.0 · 41 MB"
+    assert choice(view, "mobile-sam")["facts"] == "41 MB · Apache-2.0"
     assert choice(view, "mobile-sam")["words"] == "will download"
     assert choice(view, "sam-vit-h")["action"] == "Download 2.6 GB and use Segment Anything (huge)"
     assert "SAM" not in choice(view, "embedded")["label"]
@@ -129,7 +130,7 @@ def test_a_download_is_announced_with_its_size_before_it_begins(page: Page) -> N
 
     assert view["note"].startswith("Downloading Segment Anything (base), 375 MB, once for this machine")
     assert view["is_busy"]
-    assert page.segmenters._load.calls == 0  # type: ignore[attr-defined]
+    assert page.segmenters._make.calls == 0  # type: ignore[attr-defined]
     assert not list(updates)[-1]["segmenter"]["is_busy"]
 
 
@@ -183,7 +184,7 @@ def test_a_download_can_be_stopped_and_the_former_segmenter_stays() -> None:
     assert view["note"] == "Stopped. Embedded (colour and motion) still answers your clicks."
     assert not view["is_busy"]
     assert download.closed.is_set()
-    assert page.segmenters._load.calls == 0  # type: ignore[attr-defined]
+    assert page.segmenters._make.calls == 0  # type: ignore[attr-defined]
     assert page.use(token, "sam-vit-b")[-1]["active"] == "sam-vit-b"
 
 
@@ -244,7 +245,7 @@ def test_many_who_choose_the_same_at_once_share_one(page: Page) -> None:
         found = list(pool.map(get, range(6)))
 
     assert len({id(segmenter) for segmenter in found}) == 1
-    assert page.segmenters._load.calls == 1  # type: ignore[attr-defined]
+    assert page.segmenters._make.calls == 1  # type: ignore[attr-defined]
 
 
 def test_without_a_network_the_former_segmenter_stays(
@@ -337,4 +338,4 @@ def test_an_unknown_name_is_refused_before_anything_is_loaded(page: Page) -> Non
     with pytest.raises(UnknownSegmenterError, match="choose one of"):
         page.segmenters.get("magic")
 
-    assert page.segmenters._load.calls == 0  # type: ignore[attr-defined]
+    assert page.segmenters._make.calls == 0  # type: ignore[attr-defined]

@@ -1,4 +1,3 @@
-# ruff: noqa: F811
 """The app as a Space: the package ``spaces`` is always there, and the hardware is none, its own or lent."""
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import app
 from dreammotion_core import Choice, ModelLoadError, Place, Surroundings, find_surroundings
 from segmentation import CheckpointError, list_segmenters
 from tests.serving import ROOT, serve
-from tests.web.test_app import editor  # noqa: F401
 from web import HostedEditor, LazyEditor
 
 SPACE = {"SYSTEM": "spaces", "SPACE_ID": "somebody/dreammotion"}

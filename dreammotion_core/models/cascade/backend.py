@@ -11,9 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dreammotion_core.method.keys import KeySite
-from dreammotion_core.method.parameterization import (
-    PredictionType,
-)
+from dreammotion_core.method.parameterization import PredictionType
 from dreammotion_core.method.prior import RenderedStage
 from dreammotion_core.models.adapter import Adapter
 from dreammotion_core.models.cascade.manifest import (
@@ -61,13 +59,8 @@ NUM_CHANNELS = 3
 class CascadeBackend(Adapter):
     """A pixel U-Net over key frames, with the stages that make a clip from them.
 
-    All parts are on the CPU; the networks are frozen and set to evaluation mode. The precision is that of the
-    parts.
-
-    Args:
-        manifest: how the stages are run.
-        tokenizer, text_encoder: shared by the stages in pixels.
-        stages: all other networks.
+    All parts are on the CPU; the networks are frozen and set to evaluation mode. The stages in pixels share
+    the text encoder.
     """
 
     def __init__(
@@ -115,11 +108,7 @@ class CascadeBackend(Adapter):
 
     @classmethod
     def from_pretrained(cls, spec: ModelSpec, *, options: LoadOptions) -> Self:
-        """Load all parts that the manifest of a folder names, or those of Show-1 from the hub.
-
-        Raises:
-            ModelLoadError: if a part is missing, incomplete, damaged, unreachable, gated or another model's.
-        """
+        """Load all parts that the manifest of a folder names, or Show-1's from the hub; see `ModelFiles`."""
         manifest = read_manifest(spec)
         files = ModelFiles(spec_of(manifest.text, spec), parts=("text_encoder", "tokenizer"))
         tokenizer, text_encoder = load_text_encoder(files, torch_dtype=options.dtype)

@@ -80,11 +80,7 @@ class TextSettings(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class KeyFrameSettings(Part):
-    """The stage that an edit optimises.
-
-    Attributes:
-        size: trained (height, width) in pixels.
-    """
+    """The stage that an edit optimises; its size is the trained (height, width) in pixels."""
 
     size: tuple[int, int]
 
@@ -96,12 +92,7 @@ class KeyFrameSettings(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class SampledSettings(Part):
-    """A stage that draws its frames from noise.
-
-    Attributes:
-        num_inference_steps: denoising steps.
-        guidance_scale: scale of classifier-free guidance; up to 1 switches it off.
-    """
+    """A stage that draws its frames from noise; a guidance scale up to 1 switches guidance off."""
 
     num_inference_steps: int
     guidance_scale: float
@@ -109,11 +100,7 @@ class SampledSettings(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class FirstFrameSettings(SampledSettings):
-    """Super-resolution of the first frame by an image model.
-
-    Attributes:
-        noise_level: timestep whose noise is added to the input.
-    """
+    """Super-resolution of the first frame by an image model; its input gets the noise of a timestep."""
 
     noise_level: int
 
@@ -123,7 +110,7 @@ class SuperResolutionSettings(SampledSettings):
     """Super-resolution in pixels, window by window.
 
     Attributes:
-        first_frame: settings of the image model that begins the first window.
+        first_frame: the image model that begins the first window.
         scale: factor of both sides.
         window: most frames enlarged at once; the last frame of a window is the first of the next.
         noise_level: timestep whose noise is added to the input.
@@ -169,13 +156,11 @@ class CascadeManifest:
 
     @classmethod
     def read(cls, manifest: Mapping[str, Any]) -> Self:
-        """Read the manifest from the values of a ``model_index.json``.
-
-        Raises:
-            ModelLoadError: if something is missing, unknown, or in the wrong place.
-        """
-        kinds = {"text": TextSettings, KEY_FRAMES: KeyFrameSettings, INTERPOLATION: SampledSettings}
-        kinds |= {
+        """Read a ``model_index.json``; `ModelLoadError` if something is missing, unknown or out of place."""
+        kinds = {
+            "text": TextSettings,
+            KEY_FRAMES: KeyFrameSettings,
+            INTERPOLATION: SampledSettings,
             SUPER_RESOLUTION: SuperResolutionSettings,
             LATENT_SUPER_RESOLUTION: LatentSuperResolutionSettings,
         }
@@ -203,11 +188,7 @@ class CascadeManifest:
 
 
 def read_settings(kind: type[Settings], values: Any) -> Settings:
-    """The settings of a stage from a JSON object.
-
-    Raises:
-        ModelLoadError: if the object does not have the attributes of the class, or a value is not accepted.
-    """
+    """The settings of a stage from a JSON object; `ModelLoadError` if they are not those of the class."""
     known = {field.name: field for field in fields(kind)}
     required = {name for name, field in known.items() if field.default is MISSING}
     if not isinstance(values, Mapping) or not required <= set(values) <= set(known):
@@ -246,39 +227,33 @@ def spec_of(part: Part, spec: ModelSpec) -> ModelSpec:
     return replace(spec, source=str(place), revision=None)
 
 
+def _on_hub(stage: str) -> dict[str, Any]:
+    return {"source": SHOW_1_STAGES[stage].source, "revision": SHOW_1_STAGES[stage].revision}
+
+
 BASE, BASE_REVISION = SHOW_1.source, SHOW_1.revision
 
 SHOW_1_MANIFEST = CascadeManifest(
     text=TextSettings(source=BASE, revision=BASE_REVISION, max_tokens=77, mask_padding=True),
     key_frames=KeyFrameSettings(source=BASE, revision=BASE_REVISION, size=(40, 64)),
-    interpolation=SampledSettings(
-        source=SHOW_1_STAGES["interpolation"].source,
-        revision=SHOW_1_STAGES["interpolation"].revision,
-        num_inference_steps=75,
-        guidance_scale=4.0,
-    ),
+    interpolation=SampledSettings(**_on_hub("interpolation"), num_inference_steps=75, guidance_scale=4.0),
     super_resolution=SuperResolutionSettings(
-        source=SHOW_1_STAGES["super-resolution"].source,
-        revision=SHOW_1_STAGES["super-resolution"].revision,
+        **_on_hub("super-resolution"),
         num_inference_steps=125,
         guidance_scale=7.0,
         noise_level=250,
         scale=4,
         window=8,
         first_frame=FirstFrameSettings(
-            source=SHOW_1_STAGES["first frame"].source,
-            revision=SHOW_1_STAGES["first frame"].revision,
-            num_inference_steps=70,
-            guidance_scale=4.0,
-            noise_level=150,
+            **_on_hub("first frame"), num_inference_steps=70, guidance_scale=4.0, noise_level=150
         ),
     ),
     latent_super_resolution=LatentSuperResolutionSettings(
-        source=SHOW_1_STAGES["latent-super-resolution"].source,
-        revision=SHOW_1_STAGES["latent-super-resolution"].revision,
+        **_on_hub("latent-super-resolution"),
         num_inference_steps=50,
         guidance_scale=15.0,
         strength=0.8,
         negative_prompt="low resolution, blur",
     ),
 )
+"""The published cascade, with its authors' settings: `run_inference.py` of showlab/Show-1."""

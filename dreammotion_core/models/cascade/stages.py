@@ -17,7 +17,7 @@ from diffusers import (
     UNet2DConditionModel,
     UNet3DConditionModel,
 )
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.method.parameterization import add_noise, signal_and_noise_scale
@@ -41,13 +41,7 @@ LEARNED_VARIANCE = ("learned", "learned_range")
 
 @dataclass(frozen=True, eq=False)
 class Guidance:
-    """Classifier-free guidance.
-
-    Attributes:
-        prompt_embeds: (1, L, D) of the target prompt.
-        negative_embeds: (1, L, D) of the unconditional branch.
-        scale: up to 1 leaves the unconditional branch out.
-    """
+    """Classifier-free guidance by (1, L, D) embeddings; a scale up to 1 has no unconditional branch."""
 
     prompt_embeds: Tensor
     negative_embeds: Tensor
@@ -56,9 +50,8 @@ class Guidance:
     @property
     def embeds(self) -> Tensor:
         """(2, L, D), the unconditional branch first, or (1, L, D) without it."""
-        if self.scale <= 1:
-            return self.prompt_embeds
-        return torch.cat([self.negative_embeds, self.prompt_embeds])
+        both = (self.negative_embeds, self.prompt_embeds)
+        return self.prompt_embeds if self.scale <= 1 else torch.cat(both)
 
     def combine(self, predictions: Tensor) -> Tensor:
         """The guided prediction, without the first dimension of the predictions for `embeds`."""
@@ -73,16 +66,14 @@ def denoise(
     *,
     scheduler: Any,
     timesteps: Iterable[Tensor],
-    generator: torch.Generator,
+    generator: Generator,
 ) -> Tensor:
-    """Run a scheduler of diffusers.
+    """Run a scheduler of diffusers, from noise to picture.
 
     Args:
         predict: (noisy frames, timestep) -> the prediction that the scheduler expects.
         sample: (F, C, h, w) noisy frames or latents. The scheduler sees a batch of pictures, so that its
             thresholds apply to single frames.
-        scheduler: has its timesteps set.
-        timesteps: the timesteps to run, from noise to picture.
         generator: for schedulers that draw noise; on the CPU.
     """
     for timestep in timesteps:
@@ -95,9 +86,7 @@ def denoise(
 class PixelStage:
     """A U-Net that predicts the noise of RGB frames, and perhaps its variance, with its scheduler.
 
-    Attributes:
-        unet: a `Show1UNet` for clips, or diffusers' `UNet2DConditionModel` for single pictures.
-        scheduler: a scheduler of diffusers.
+    The U-Net is a `Show1UNet` for clips, or diffusers' `UNet2DConditionModel` for single pictures.
     """
 
     unet: Any
@@ -111,7 +100,7 @@ class PixelStage:
         condition: Tensor,
         settings: SampledSettings,
         guidance: Guidance,
-        generator: torch.Generator,
+        generator: Generator,
         noise_level: int | None = None,
     ) -> Tensor:
         """Frames from noise, (F, 3, h, w) float32 RGB, roughly in [-1, 1].
@@ -129,13 +118,8 @@ class PixelStage:
         def predict(frames: Tensor, timestep: Tensor) -> Tensor:
             return self._predict(torch.cat([frames, condition], dim=1), timestep, guidance, noise_level)
 
-        return denoise(
-            predict,
-            noise * self.scheduler.init_noise_sigma,
-            scheduler=self.scheduler,
-            timesteps=self.scheduler.timesteps,
-            generator=generator,
-        )
+        noise, timesteps = noise * self.scheduler.init_noise_sigma, self.scheduler.timesteps
+        return denoise(predict, noise, scheduler=self.scheduler, timesteps=timesteps, generator=generator)
 
     def noised(self, frames: Tensor, *, noise: Tensor, noise_level: int) -> Tensor:
         """Frames with the noise of a timestep of the stage's own schedule."""
@@ -167,19 +151,16 @@ class PixelStage:
         return output.transpose(1, 2) if is_clip else output[:, None]
 
 
-def drawn_noise(shape: Sequence[int], *, generator: torch.Generator, like: Tensor) -> Tensor:
+def drawn_noise(shape: Sequence[int], *, generator: Generator, like: Tensor) -> Tensor:
     """Normal noise, drawn by a generator on the CPU, on the device of `like`."""
     return torch.randn(*shape, generator=generator).to(like)
 
 
 def windows(num_frames: int, *, longest: int) -> list[range]:
-    """Windows over a clip; each begins with the last frame of the one before.
+    """Windows of at most `longest` frames over a clip; each begins with the last frame of the one before.
 
     They are as few as possible and about equally long: 29 frames in windows of 8 begin at 0, 7, 14 and 21.
-
-    Args:
-        num_frames: at least 2.
-        longest: most frames of a window, at least 2.
+    Both numbers are at least 2.
     """
     steps = num_frames - 1
     count = math.ceil(steps / (longest - 1))
@@ -197,17 +178,15 @@ def interpolate(
     *,
     settings: SampledSettings,
     guidance: Guidance,
-    generator: torch.Generator,
+    generator: Generator,
 ) -> Tensor:
     """Draw the frames between key frames, one pair after the other: (4 (f - 1) + 1, 3, h, w).
 
     The U-Net sees the pair, blended over the window, and a mask that is 1 at a key frame. It also redraws the
     pair, so that all frames are equally sharp. All windows begin with the same noise.
 
-    Args:
-        stage: has 3 + 3 + 1 channels in.
-        key_frames: (f, 3, h, w) RGB, roughly in [-1, 1].
-        generator: draws the noise, on the CPU.
+    Frames here and below are RGB, roughly in [-1, 1]; the generator is on the CPU. The stage has 3 + 3 + 1
+    channels in, those below 3 + 3.
     """
     length = KEY_FRAME_STEP + 1
     noise = drawn_noise((length, *key_frames.shape[1:]), generator=generator, like=key_frames)
@@ -217,12 +196,9 @@ def interpolate(
     result = frames.clone()
     for window in windows(len(frames), longest=length):
         part = slice(window.start, window.stop)
+        condition = torch.cat([frames[part], is_key_frame], dim=1)
         result[part] = stage.sample(
-            noise,
-            condition=torch.cat([frames[part], is_key_frame], dim=1),
-            settings=settings,
-            guidance=guidance,
-            generator=generator,
+            noise, condition=condition, settings=settings, guidance=guidance, generator=generator
         )
     return result
 
@@ -240,15 +216,9 @@ def super_resolve_first(
     *,
     settings: SuperResolutionSettings,
     guidance: Guidance,
-    generator: torch.Generator,
+    generator: Generator,
 ) -> Tensor:
-    """Enlarge the first frame, which an image model sees interpolated and noised: (1, 3, scale h, scale w).
-
-    Args:
-        stage: the image U-Net, with 3 + 3 channels in.
-        frame: (1, 3, h, w) RGB, roughly in [-1, 1].
-        generator: draws the noise, on the CPU.
-    """
+    """Enlarge the first frame by an image model, which sees it interpolated and noised."""
     coarse = enlarged(frame, scale=settings.scale)
     noise, condition_noise = (drawn_noise(coarse.shape, generator=generator, like=coarse) for _ in range(2))
     first = settings.first_frame
@@ -269,18 +239,12 @@ def super_resolve(
     *,
     settings: SuperResolutionSettings,
     guidance: Guidance,
-    generator: torch.Generator,
+    generator: Generator,
 ) -> Tensor:
     """Enlarge a clip window by window: (F, 3, scale h, scale w).
 
     The U-Net sees a window interpolated and noised, except its first frame, which it sees as already drawn.
-    All windows begin with the same noise.
-
-    Args:
-        stage: the video U-Net, with 3 + 3 channels in.
-        frames: (F, 3, h, w) RGB, roughly in [-1, 1].
-        first_frame: (1, 3, scale h, scale w) from `super_resolve_first`.
-        generator: draws the noise, on the CPU.
+    All windows begin with the same noise. `super_resolve_first` gives the first frame.
     """
     coarse = enlarged(frames, scale=settings.scale)
     shape = (min(settings.window, len(frames)), *coarse.shape[1:])
@@ -313,13 +277,10 @@ Size = tuple[int, int]
 
 
 def key_frame_size(size: Size, *, spec: ModelSpec, trained: Size, multiple: int) -> Size:
-    """Size of the key frames of a clip: its shape, at the trained area.
+    """Size of the key frames of a clip, multiples of `multiple`: the clip's shape, at the trained area.
 
-    Args:
-        size: size of the clip on the model's grid. If it differs from the trained grid, the key frames differ
-            from their trained size in proportion.
-        trained: trained size of the key frames.
-        multiple: both sides are multiples of it.
+    If the clip's size on the model's grid differs from the trained grid, the key frames differ from their
+    trained size in proportion.
     """
     of_key_frames = replace(spec, resolution=trained, size_multiple=multiple)
     return of_key_frames.fit_size(size, scale=_relative_side(size, spec.resolution))
@@ -349,23 +310,26 @@ def redraw(
     size: tuple[int, int],
     settings: LatentSuperResolutionSettings,
     prompts: tuple[str, str],
-    generator: torch.Generator,
+    generator: Generator,
 ) -> Tensor:
-    """Enlarge a clip and redraw it from partial noise: (F, 3, H, W) float32 RGB, roughly in [-1, 1].
+    """Enlarge a clip to (H, W) and redraw it from partial noise by a latent model: (F, 3, H, W) float32.
 
-    Args:
-        backend: the latent model, with a text encoder of its own.
-        frames: (F, 3, h, w) RGB, roughly in [-1, 1].
-        size: (H, W) of the result; multiples of the model's strides.
-        prompts: the target prompt and the user's negative prompt.
-        generator: draws the noise, on the CPU.
+    The prompts are the target prompt and the user's negative prompt; both sides are multiples of the model's
+    strides.
     """
     # The model's own words come first, because a prompt that is too long is cut at its end.
     negative = ", ".join(filter(None, (settings.negative_prompt, prompts[1])))
     guidance = Guidance(
         backend.encode_prompt(prompts[0]), backend.encode_prompt(negative), settings.guidance_scale
     )
-    scheduler = _solver(backend)
+    # A scheduler for few steps on the model's noise schedule; the adapter answers in noise.
+    scheduler = DPMSolverMultistepScheduler.from_config(
+        backend.scheduler.config,
+        algorithm_type="dpmsolver++",
+        prediction_type="epsilon",
+        # Repeated, because diffusers replaces a value that no file named by its class's default.
+        timestep_spacing=backend.scheduler.config.timestep_spacing,
+    )
     scheduler.set_timesteps(settings.num_inference_steps, device=backend.device)
     num_run = max(1, round(settings.strength * settings.num_inference_steps))
     timesteps = scheduler.timesteps[-num_run:]
@@ -387,18 +351,6 @@ def redraw(
     return backend.decode_video(redrawn.transpose(0, 1)[None])
 
 
-def _solver(backend: UNet3DBackend) -> DPMSolverMultistepScheduler:
-    """A scheduler for few steps on the model's noise schedule; the adapter answers in noise."""
-    config = backend.scheduler.config
-    return DPMSolverMultistepScheduler.from_config(
-        config,
-        algorithm_type="dpmsolver++",
-        prediction_type="epsilon",
-        # Repeated, because diffusers replaces a value that no file named by its class's default.
-        timestep_spacing=config.timestep_spacing,
-    )
-
-
 SCHEDULERS = {
     "DPMSolverMultistepScheduler": DPMSolverMultistepScheduler,
     "DDPMScheduler": DDPMScheduler,
@@ -414,11 +366,8 @@ SHOW1_PACKAGE = "showone"
 class CascadeStages:
     """The networks of a cascade; None for a later stage that it does not have.
 
-    Attributes:
-        key_frames: predicts noise of key frames; the stage that an edit optimises.
-        interpolation: draws the frames between key frames.
-        super_resolution: enlarges one picture, and a clip whose first frame is enlarged already.
-        latent: draws the clip at full size.
+    An edit optimises the key frames. Super-resolution enlarges one picture, and a clip whose first frame is
+    enlarged already.
     """
 
     key_frames: PixelStage
@@ -435,11 +384,7 @@ class CascadeStages:
 
 
 def read_manifest(spec: ModelSpec) -> CascadeManifest:
-    """The manifest of a folder, or that of the published Show-1.
-
-    Raises:
-        ModelLoadError: if the manifest cannot be used, or the repository is not the first one of Show-1.
-    """
+    """The manifest of a folder, or that of the published Show-1; `ModelLoadError` if it cannot be used."""
     if spec.is_local:
         return CascadeManifest.read(ModelFiles(spec, parts=()).manifest)
     if spec.source == SHOW_1_MANIFEST.key_frames.source:
@@ -451,11 +396,7 @@ def read_manifest(spec: ModelSpec) -> CascadeManifest:
 
 
 def load_stages(spec: ModelSpec, manifest: CascadeManifest, *, options: LoadOptions) -> CascadeStages:
-    """Load all networks, except the text encoder that the stages in pixels share.
-
-    Raises:
-        ModelLoadError: if a part is missing, incomplete, damaged, unreachable, gated or another model's.
-    """
+    """Load all networks, except the text encoder that the stages in pixels share."""
 
     def load(part: Part, kind: Any, *, in_channels: int) -> PixelStage:
         place = spec_of(part, spec)
@@ -474,14 +415,10 @@ def load_stages(spec: ModelSpec, manifest: CascadeManifest, *, options: LoadOpti
 
 
 def load_pixel_stage(spec: ModelSpec, kind: Any, *, in_channels: int, torch_dtype: torch.dtype) -> PixelStage:
-    """A U-Net in pixels with its scheduler; no weight may be missing or left over.
-
-    Args:
-        kind: class of the U-Net.
-        in_channels: its channels in this stage.
+    """A U-Net of some class in pixels with its scheduler.
 
     Raises:
-        ModelLoadError: if a part cannot be loaded, or has another architecture.
+        ModelLoadError: if a weight is missing or left over, or the stage has other channels in.
     """
     files = ModelFiles(spec, parts=("unet", "scheduler"))
     scheduler = files.load("scheduler", files.class_of("scheduler", SCHEDULERS).from_pretrained)

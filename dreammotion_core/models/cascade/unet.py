@@ -105,9 +105,9 @@ class BlockSettings:
 
 def resnet(
     in_channels: int, out_channels: int, *, settings: BlockSettings, resample: str | None = None
-) -> nn.Module:
+) -> Any:
     """A residual block; `resample` ``"down"`` halves the size within it and ``"up"`` doubles it."""
-    block: nn.Module = ResnetBlock2D(
+    return ResnetBlock2D(
         in_channels=in_channels,
         out_channels=out_channels,
         temb_channels=settings.time_embed_dim,
@@ -120,7 +120,6 @@ def resnet(
         down=resample == "down",
         up=resample == "up",
     )
-    return block
 
 
 def resamplers(channels: int, direction: str | None, *, settings: BlockSettings) -> nn.ModuleList:
@@ -130,17 +129,16 @@ def resamplers(channels: int, direction: str | None, *, settings: BlockSettings)
     return nn.ModuleList([resnet(channels, channels, settings=settings, resample=direction)])
 
 
-def temporal_convolution(channels: int, *, settings: BlockSettings) -> nn.Module:
+def temporal_convolution(channels: int, *, settings: BlockSettings) -> Any:
     """Four convolutions over time, added to their input; the identity before training."""
-    convolution: nn.Module = TemporalConvLayer(
+    return TemporalConvLayer(
         channels, channels, dropout=TEMPORAL_DROPOUT, norm_num_groups=settings.norm_num_groups
     )
-    return convolution
 
 
-def joint_attention(channels: int, *, settings: BlockSettings) -> nn.Module:
+def joint_attention(channels: int, *, settings: BlockSettings) -> Any:
     """Attention within a frame whose keys are the text tokens and the picture's own."""
-    attention: nn.Module = Attention(
+    return Attention(
         query_dim=channels,
         cross_attention_dim=channels,
         heads=channels // settings.head_dim,
@@ -152,38 +150,27 @@ def joint_attention(channels: int, *, settings: BlockSettings) -> nn.Module:
         cross_attention_norm=settings.text_norm,
         processor=AttnAddedKVProcessor2_0(),
     )
-    return attention
 
 
-def temporal_transformer(channels: int, *, settings: BlockSettings) -> nn.Module:
+def temporal_transformer(channels: int, *, settings: BlockSettings) -> Any:
     """Attention over the frames of one position.
 
     Compared with the attention within a frame, number and width of the heads are swapped: it has `head_dim`
     heads. The published weights were trained this way; no name or shape shows it.
     """
-    transformer: nn.Module = TransformerTemporalModel(
+    return TransformerTemporalModel(
         num_attention_heads=settings.head_dim,
         attention_head_dim=channels // settings.head_dim,
         in_channels=channels,
         norm_num_groups=settings.norm_num_groups,
     )
-    return transformer
 
 
 class VideoBlock(nn.Module):
-    """Layers of one level; subclasses give their order.
-
-    Args:
-        widths: (channels in, channels out) of every residual block.
-        num_attentions: how many layers, from the first, have attention.
-    """
+    """Layers of one level: residual blocks of (channels in, channels out), the first ones with attention."""
 
     def __init__(
-        self,
-        widths: Sequence[tuple[int, int]],
-        *,
-        num_attentions: int,
-        settings: BlockSettings,
+        self, widths: Sequence[tuple[int, int]], *, num_attentions: int, settings: BlockSettings
     ) -> None:
         super().__init__()
         width = widths[-1][1]
@@ -196,31 +183,17 @@ class VideoBlock(nn.Module):
                 for build in (joint_attention, temporal_transformer)
             )
 
-    def _convolve(self, index: int, hidden: Tensor, time: Tensor, num_frames: int) -> Tensor:
-        hidden = self.resnets[index](hidden, time)
-        convolved: Tensor = self.temp_convs[index](hidden, num_frames=num_frames)
-        return convolved
-
-    def _attend(self, index: int, hidden: Tensor, text: Tensor, num_frames: int) -> Tensor:
-        hidden = self.attentions[index](hidden, encoder_hidden_states=text)
-        attended: Tensor = self.temp_attentions[index](hidden, num_frames=num_frames).sample
-        return attended
-
     def _layer(self, index: int, hidden: Tensor, time: Tensor, text: Tensor, num_frames: int) -> Tensor:
-        hidden = self._convolve(index, hidden, time, num_frames)
-        if self.num_attentions:
-            hidden = self._attend(index, hidden, text, num_frames)
+        hidden = self.resnets[index](hidden, time)
+        hidden = self.temp_convs[index](hidden, num_frames=num_frames)
+        if index < self.num_attentions:
+            hidden = self.attentions[index](hidden, encoder_hidden_states=text)
+            hidden = self.temp_attentions[index](hidden, num_frames=num_frames).sample
         return hidden
 
 
 class DownBlock(VideoBlock):
-    """A level of the encoder.
-
-    Args:
-        num_layers: residual blocks.
-        attends: whether attention follows each of them.
-        downsample: whether the level ends by halving the size.
-    """
+    """A level of the encoder: residual blocks, attention if it `attends`, and halving of the size."""
 
     def __init__(
         self,
@@ -244,11 +217,7 @@ class DownBlock(VideoBlock):
     ) -> tuple[Tensor, list[Tensor]]:
         """The level's output, and the skip connections of its layers.
 
-        Args:
-            hidden: (B*F, C, H, W).
-            time: (B*F, D) time embedding.
-            text: (B*F, L, D) text tokens.
-            num_frames: F.
+        `hidden` is (B*F, C, H, W), the time embedding (B*F, D), the text (B*F, L, D).
         """
         skips = []
         for index in range(len(self.resnets)):
@@ -268,20 +237,13 @@ class MidBlock(VideoBlock):
 
     def forward(self, hidden: Tensor, *, time: Tensor, text: Tensor, num_frames: int) -> Tensor:
         """As `DownBlock.forward`, without skip connections."""
-        hidden = self._layer(0, hidden, time, text, num_frames)
-        return self._convolve(1, hidden, time, num_frames)
+        for index in range(2):
+            hidden = self._layer(index, hidden, time, text, num_frames)
+        return hidden
 
 
 class UpBlock(VideoBlock):
-    """A level of the decoder.
-
-    Args:
-        in_channels: width of the level below.
-        skip_channels: width of the last layer's skip connection; the others have `out_channels`.
-        num_layers: residual blocks.
-        attends: whether attention follows each of them.
-        upsample: whether the level ends by doubling the size.
-    """
+    """A level of the decoder. Only its last layer has a skip connection of `skip_channels`."""
 
     def __init__(
         self,
