@@ -1,6 +1,7 @@
 """How well does the autoencoder keep a clip? ``python -m benchmarks.autoencoder --clips 24``.
 
-Peak signal-to-noise ratio of clips with seeds and combinations never trained on, material by material.
+Peak signal-to-noise ratio of clips with seeds and combinations never trained on, over whole frames and inside
+their objects, material by material.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from training.world import Shot, render_batch, sample_scene
 
 
 def main() -> None:
-    """Print the mean in dB, and the mean of each material."""
+    """Print the means in dB, and those of each material."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.autoencoder", description=__doc__.split("\n")[0]
     )
@@ -34,24 +35,33 @@ def main() -> None:
     clips = render_batch(scenes, shot=Shot(spec.num_frames, spec.fps, spec.resolution[0]))
     quality = defaultdict(list)
     for scene, clip in zip(scenes, tqdm(clips, desc=spec.name), strict=True):
-        quality[scene.material].append(reconstruction_psnr(backend, frames=clip.frames))
-    mean = fmean(value for values in quality.values() for value in values)
-    print(f"mean of {len(scenes)} clips of {spec.num_frames} frames: {mean:.1f} dB")
+        quality[scene.material].append(reconstruction_psnr(backend, frames=clip.frames, mask=clip.mask))
+    print(f"{len(scenes)} clips of {spec.num_frames} frames")
+    print(f"{'mean':>10} {_means([each for values in quality.values() for each in values])}")
     for material, values in sorted(quality.items()):
-        print(f"{material:>10} {fmean(values):.1f} dB ({len(values)})")
+        print(f"{material:>10} {_means(values)}")
 
 
-def reconstruction_psnr(backend: Backend, *, frames: Tensor) -> float:
+def _means(values: list[tuple[float, float]]) -> str:
+    whole, inside = (fmean(column) for column in zip(*values, strict=True))
+    return f"{whole:.1f} dB, inside objects {inside:.1f} dB ({len(values)})"
+
+
+def reconstruction_psnr(backend: Backend, *, frames: Tensor, mask: Tensor) -> tuple[float, float]:
     """Mean peak signal-to-noise ratio in dB of the frames of a clip that went through the autoencoder.
 
     Args:
         backend: the model.
         frames: (F, H, W, 3) uint8 RGB, of a length and size that suit it.
+        mask: (F, H, W) bool, the object; some of it is on every frame.
+
+    Returns:
+        The mean over frames, and that of the pixels of the object.
     """
     pictures = as_pictures(frames)
     decoded = backend.decode_video(backend.encode_video(pictures)).clamp(-1, 1).cpu()
-    errors = ((decoded - pictures) / 2).square().mean((1, 2, 3))
-    return float(-10 * torch.log10(errors).mean())
+    errors = ((decoded - pictures) / 2).square().mean(1)
+    return float(-10 * torch.log10(errors.mean((1, 2))).mean()), float(-10 * torch.log10(errors[mask].mean()))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.toybox.judging import Judge
-from training.judge import accuracy
-from training.judge_data import VIEW_SIZE
+from training.judge import VIEW_SIZE, accuracy
 from training.world import ATTRIBUTES
 
 FIRST_SEED = 4_000_000_000

@@ -30,7 +30,7 @@ from training.world import (
     render_batch,
     sample_scene,
 )
-from training.world.palette import to_lab
+from training.world.materials import to_lab
 
 FIRST_SEED = 3_000_000_000
 """Training draws its scenes from small seeds."""

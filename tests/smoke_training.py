@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+UNET_MODEL = Path(__file__).resolve().parents[1] / "assets" / "toybox"
+"""The U-Net model, whose text encoder others begin with."""
 
-def smoke_words(folder: Path, *, stage: str | None = None, out: str = "out") -> list[str]:
+
+def smoke_words(stage: str, folder: Path) -> list[str]:
     """The command line of a smoke run that keeps everything within a folder.
 
     Args:
+        stage: what is trained.
         folder: where its folders go.
-        stage: what is trained; None gives the words that come after it.
-        out: the folder of the model, within `folder`.
     """
-    folders = {"--out": out, "--cache": "cache", "--log-folder": "logs"}
+    folders = {"--out": stage, "--cache": "cache", "--log-folder": "logs"}
     named = [word for option, name in folders.items() for word in (option, str(folder / name))]
-    return [*([] if stage is None else [stage]), "--smoke", "--device", "cpu", *named]
+    return [stage, "--smoke", "--device", "cpu", *named]

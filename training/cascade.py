@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -23,41 +24,145 @@ from dreammotion_core.models.cascade.manifest import (
     TextSettings,
 )
 from dreammotion_core.models.cascade.stages import KEY_FRAME_STEP
+from dreammotion_core.models.cascade.unet import Show1UNet
 from dreammotion_core.models.loading import FORMAT_VERSION
-from training.cascade_data import Sizes, smaller_clips
 from training.cascade_losses import (
+    DETAIL_SIZE,
     DETAIL_WINDOW,
+    KEY_FRAME_SIZE,
+    NUM_TIMESTEPS,
     Material,
+    Sizes,
     first_frame_loss,
     interpolation_loss,
     key_frame_loss,
+    smaller_clips,
     super_resolution_loss,
 )
-from training.cascade_models import (
-    DETAIL_SIZE,
-    KEY_FRAME_SIZE,
-    begin_as,
-    new_detail_unet,
-    new_first_frame_unet,
-    new_interpolation_unet,
-    new_key_frame_unet,
-    new_scheduler,
-)
-from training.data import RESOLUTION, object_coverage
-from training.frozen_text import FrozenText
-from training.loop import Budget, Recipe, Setting, plot_log, train
-from training.model_files import write_index, written_together
-from training.run_folder import RunFolder
-from training.text_to_video import SHARD_SIZE
-from training.tokenizer import MAX_TOKENS, vocabulary
-from training.workers import agree, rank
+from training.data import LATENT_SIZE, RESOLUTION, object_coverage
+from training.diffusion import pass_single_frames_by
+from training.loop import Budget, Recipe, Setting, train
+from training.processes import made_once, rank
+from training.run_folder import SHARD_SIZE, RunFolder, write_index
+from training.text import MAX_TOKENS, FrozenText, vocabulary
+
+SMALL_WIDTHS = (32, 48, 48)
+ATTENTION = {True: "SimpleCrossAttn", False: "Resnet"}
+SHARED: dict[str, Any] = {
+    "out_channels": 6,
+    "layers_per_block": 1,
+    "act_fn": "gelu",
+    "norm_num_groups": 16,
+    "attention_head_dim": 16,
+    "cross_attention_dim": 96,
+    "cross_attention_norm": "group_norm",
+    "encoder_hid_dim": 96,
+    "addition_embed_type": "text",
+    "addition_embed_type_num_heads": 4,
+    "resnet_time_scale_shift": "scale_shift",
+}
+"""Settings that all pixel stages of Show-1 share, at the width of the U-Net model's text encoder."""
+
+
+def new_key_frame_unet() -> Show1UNet:
+    """The stage that an edit optimises: key frames out of noise."""
+    return _video_unet((48, 64, 96), attends=(False, True, True), sample_size=KEY_FRAME_SIZE, in_channels=3)
+
+
+def new_interpolation_unet() -> Show1UNet:
+    """Frames between two key frames, which it reads blended, with a mask that says where they are."""
+    return _video_unet(SMALL_WIDTHS, attends=(False, False, True), sample_size=KEY_FRAME_SIZE, in_channels=7)
+
+
+def new_detail_unet() -> Show1UNet:
+    """Video super-resolution of small frames, of which the first is known large."""
+    return _video_unet(
+        SMALL_WIDTHS,
+        attends=(False, False, True),
+        sample_size=DETAIL_SIZE,
+        in_channels=6,
+        class_embed_type="timestep",
+    )
+
+
+def new_first_frame_unet() -> UNet2DConditionModel:
+    """Super-resolution of that first frame; its layers are the spatial ones of the video U-Net's."""
+    return UNet2DConditionModel(
+        sample_size=DETAIL_SIZE,
+        in_channels=6,
+        block_out_channels=SMALL_WIDTHS,
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        encoder_hid_dim_type="text_proj",
+        class_embed_type="timestep",
+        **_levels((False, False, True), dimensions=2),
+        **SHARED,
+    )
+
+
+def _video_unet(widths: Sequence[int], *, attends: Sequence[bool], **more: Any) -> Show1UNet:
+    unet = Show1UNet(block_out_channels=list(widths), **_levels(attends, dimensions=3), **SHARED, **more)
+    pass_single_frames_by(unet)
+    for name, parameter in unet.named_parameters():
+        # Frames begin independent of one another, so that what pictures have taught stays.
+        if "temp_attentions" in name and ".proj_out." in name:
+            nn.init.zeros_(parameter)
+    return unet
+
+
+def _levels(attends: Sequence[bool], *, dimensions: int) -> dict[str, list[str]]:
+    """Block types from the finest level to the coarsest and back."""
+    kinds = [ATTENTION[attending] for attending in attends]
+    suffix = f"Block{dimensions}D"
+    down = {"Resnet": "ResnetDownsample", "SimpleCrossAttn": "SimpleCrossAttnDown"}
+    up = {"Resnet": "ResnetUpsample", "SimpleCrossAttn": "SimpleCrossAttnUp"}
+    return {
+        "down_block_types": [down[kind] + suffix for kind in kinds],
+        "up_block_types": [up[kind] + suffix for kind in reversed(kinds)],
+    }
+
+
+def begin_as(unet: nn.Module, other: nn.Module) -> None:
+    """Start a U-Net with the layers of another of the same widths.
+
+    A video U-Net begins as a picture U-Net that sees one frame at a time, as Show-1 began with the picture
+    models of DeepFloyd IF. Further input channels begin without effect.
+
+    Args:
+        unet: changed in place.
+        other: trained.
+
+    Raises:
+        ValueError: if layers within a frame would stay untrained.
+    """
+    learnt = other.state_dict()
+    inputs = torch.zeros_like(unet.get_parameter("conv_in.weight"))
+    shared = min(inputs.shape[1], learnt["conv_in.weight"].shape[1])
+    inputs[:, :shared] = learnt["conv_in.weight"][:, :shared]
+    missing, _ = unet.load_state_dict(learnt | {"conv_in.weight": inputs}, strict=False)
+    if untrained := [name for name in missing if "temp_" not in name]:
+        raise ValueError(f"the U-Nets differ in more than their temporal layers: {untrained}")
+
+
+def new_scheduler(prediction_type: str = "epsilon") -> DPMSolverMultistepScheduler:
+    """The schedule and the solver that Show-1's key-frame stage was published with."""
+    return DPMSolverMultistepScheduler(
+        num_train_timesteps=NUM_TIMESTEPS,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type=prediction_type,
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        thresholding=True,
+        dynamic_thresholding_ratio=0.95,
+        sample_max_value=1.5,
+        lambda_min_clipped=-5.1,
+    )
+
 
 NUM_FRAMES = 17
-"""Five key frames and the three between each two."""
-COVERAGE_SIZE = 16
+"""Frames of a clip: five key frames, and three between each two."""
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=1e-2, ema_decay=0.998, save_every=150, betas=(0.9, 0.98))
-TOYBOX = "../toybox"
-"""Where the text encoder and the latent model lie, beside the cascade's own folder."""
+UNET_MODEL = "../toybox"
+"""Folder of the U-Net model, its text encoder and last stage, seen from the cascade's folder."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +172,9 @@ class Stage:
     Attributes:
         new_unet: makes it, untrained.
         loss: (unet, material, step, progress) -> scalar.
-        share: of the whole cascade's training, in steps or minutes.
+        share: part of the cascade's steps or minutes.
         prediction_type: what it predicts.
-        begins_as: name of the stage whose layers it starts with.
+        begins_as: stage whose layers it starts with.
     """
 
     new_unet: Callable[[], nn.Module]
@@ -80,7 +185,7 @@ class Stage:
 
 
 EDIT_SETTINGS = {"learning_rate": 0.2, "num_optimization_steps": 30}
-"""Of edits, where others than the defaults suit key frames of pixels better."""
+"""Settings of edits that differ from the defaults."""
 
 STAGES = {
     "key_frames": Stage(new_key_frame_unet, key_frame_loss, share=0.64, prediction_type="epsilon"),
@@ -90,7 +195,7 @@ STAGES = {
         new_interpolation_unet, interpolation_loss, share=0.11, begins_as="super_resolution"
     ),
 }
-"""Folder of each part -> how it is trained, in the order of training."""
+"""Folder of each stage -> its training, in order."""
 
 
 def train_cascade(
@@ -102,21 +207,23 @@ def train_cascade(
     budget_of: Callable[[float], Budget],
     setting: Setting,
 ) -> None:
-    """Train all stages, or go on from their checkpoints; write them and the manifest to `out`.
+    """Train all stages or resume; write them and the manifest to `out`.
 
     Args:
         clips: (N, 17, 128, 128, 3) uint8 RGB.
-        cache: where the smaller clips are kept.
-        out: the model's folder; a trained `toybox` lies beside it.
-        run_of: from the name of a stage to its checkpoint and log.
-        budget_of: from the share of a stage to how long it lasts.
+        cache: keeps the smaller clips.
+        out: the model's folder; the U-Net model lies beside it.
+        run_of: name of a stage -> its checkpoint and log.
+        budget_of: share of a stage -> how long it lasts.
         setting: device, seed and batch scale.
 
     Raises:
-        InputError: if there is no `toybox` beside the output folder, or a checkpoint cannot be used.
+        InputError: if the U-Net model is missing, or a checkpoint cannot be used.
     """
-    text = FrozenText(out / TOYBOX, setting.device)
-    material = Material(_sizes(clips, cache), text, new_scheduler().alphas_cumprod, setting)
+    text = FrozenText(out / UNET_MODEL, setting.device)
+    material = Material(
+        made_once(lambda: _sizes(clips, cache)), text, new_scheduler().alphas_cumprod, setting
+    )
     finished: dict[str, nn.Module] = {}
     for name, stage in STAGES.items():
         torch.manual_seed(setting.seed)
@@ -128,7 +235,6 @@ def train_cascade(
         finished[name] = train(unet, loss_at, recipe=RECIPE, run=run, budget=budget)
         if rank() == 0:
             export(finished[name], out / name, prediction_type=stage.prediction_type)
-            plot_log(run.log, run.log.with_suffix(".png"), "loss")
     if rank() == 0:
         write_manifest(out)
 
@@ -138,16 +244,9 @@ def _loss_of(stage: Stage, unet: nn.Module, material: Material) -> Callable[[int
 
 
 def _sizes(clips: NDArray[np.uint8], cache: Path) -> Sizes:
-    """The clips at the stages' sizes; the first process makes what is missing in `cache`."""
-
-    def load() -> Sizes:
-        small = {size: smaller_clips(cache, clips, size=size) for size in (KEY_FRAME_SIZE, DETAIL_SIZE)}
-        return Sizes(small, object_coverage(cache, len(clips), COVERAGE_SIZE, num_frames=NUM_FRAMES))
-
-    if rank() == 0:
-        load()
-    agree(0.0)  # the others wait until the files are there
-    return load()
+    """The clips at the sizes of the stages, and where their objects are."""
+    small = {size: smaller_clips(cache, clips, size=size) for size in (KEY_FRAME_SIZE, DETAIL_SIZE)}
+    return Sizes(small, object_coverage(cache, len(clips), LATENT_SIZE, num_frames=NUM_FRAMES))
 
 
 def export(unet: nn.Module, folder: Path, *, prediction_type: str) -> None:
@@ -159,10 +258,9 @@ def export(unet: nn.Module, folder: Path, *, prediction_type: str) -> None:
         "unet": ["dreammotion_core", type(unet).__name__],
         "scheduler": ["diffusers", type(scheduler).__name__],
     }
-    with written_together(folder) as whole:
-        half.save_pretrained(whole / "unet", max_shard_size=SHARD_SIZE)
-        scheduler.save_pretrained(whole / "scheduler")
-        write_index(whole, index)
+    half.save_pretrained(folder / "unet", max_shard_size=SHARD_SIZE)
+    scheduler.save_pretrained(folder / "scheduler")
+    write_index(folder, index)
 
 
 def write_manifest(out: Path) -> None:
@@ -171,7 +269,7 @@ def write_manifest(out: Path) -> None:
         source="first_frame", num_inference_steps=12, guidance_scale=1.5, noise_level=50
     )
     parts = {
-        "text": TextSettings(source=TOYBOX, max_tokens=MAX_TOKENS),
+        "text": TextSettings(source=UNET_MODEL, max_tokens=MAX_TOKENS),
         "key-frames": KeyFrameSettings(source="key_frames", size=(KEY_FRAME_SIZE, KEY_FRAME_SIZE)),
         "interpolation": SampledSettings(source="interpolation", num_inference_steps=12, guidance_scale=1.5),
         "super-resolution": SuperResolutionSettings(
@@ -184,7 +282,7 @@ def write_manifest(out: Path) -> None:
             first_frame=first_frame,
         ),
         "latent-super-resolution": LatentSuperResolutionSettings(
-            source=TOYBOX, num_inference_steps=20, guidance_scale=3.0, strength=0.3
+            source=UNET_MODEL, num_inference_steps=20, guidance_scale=3.0, strength=0.3
         ),
     }
     manifest = {

@@ -1,50 +1,96 @@
 """The training loss of each stage of the cascade.
 
-The key frames' U-Net predicts noise, as Show-1's do. The later stages predict the velocity
-alpha noise - sigma frame: what they are given says almost everything about the frame, and where noise is
-all that is left, a small error of predicted noise would be a large error of colour.
+The key-frame stage predicts noise, as Show-1's stages do. The later stages predict the velocity
+alpha noise - sigma frame: their condition says almost everything about the frame, and at much noise a small
+error of predicted noise is a large error of colour.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from tqdm import tqdm
 
+from dreammotion_core.finishing import to_model
+from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.method.parameterization import add_noise, signal_and_noise_scale
 from dreammotion_core.models.cascade.stages import KEY_FRAME_STEP, blended, enlarged
-from training.cascade_data import Sizes
-from training.cascade_models import DETAIL_SIZE, KEY_FRAME_SIZE, NUM_TIMESTEPS
-from training.data import random_captions
-from training.frozen_text import FrozenText
+from training.data import as_pictures, kept_array, random_captions
 from training.loop import Setting
-from training.workers import rank
+from training.processes import rank
+from training.text import FrozenText
+from training.world.scene import WORLD_VERSION
 
+KEY_FRAME_SIZE, DETAIL_SIZE = 32, 64
+"""Height and width in pixels of key frames and interpolated frames, and after super-resolution."""
+NUM_TIMESTEPS = 1000
 CAPTION_DROPOUT = 0.12
 OBJECT_WEIGHT = 5.0
-"""How much more an error on the object counts than one on the background; as for `toybox`."""
+"""Weight of an error on the object; 1 elsewhere."""
 CLIP_EVERY = 6
 CLIPS_ONLY = 0.75
-"""The key-frame stage sees whole clips at one step in so many, and at every step from this part on."""
+"""The key-frame stage sees clips at every sixth step, and at every step from this part of the run on."""
 RECOLOURED = 0.5
-"""How many clips the later stages see in colours that their captions do not name: what an edit asks of
-these stages is the colour of what they are given."""
+"""Part of the clips that the later stages see in colours their captions do not name: an edit asks these
+stages for the colours of their condition."""
 DETAIL_WINDOW = 9
 CROP = 32
 CROPS_UNTIL = 0.6
-"""Super-resolution sees crops first (more pictures for the same arithmetic), then whole frames."""
+"""Until this part of the run super-resolution sees crops."""
 MAX_NOISE_LEVEL = 300
+
+
+def smaller_clips(folder: Path, clips: NDArray[np.uint8], *, size: int) -> NDArray[np.uint8]:
+    """Clips (N, F, H, W, 3) uint8 RGB at `size` x `size` pixels, as an edit scales them; kept in `folder`."""
+    num_clips, num_frames = clips.shape[:2]
+    path = folder / f"clips-v{WORLD_VERSION}-{num_clips}x{num_frames}x{size}.npy"
+    if not path.exists():
+        shape = (num_clips, num_frames, size, size, 3)
+        with written_atomically(path) as part:
+            small = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+            for index, clip in enumerate(tqdm(clips, desc=f"{size}x{size}", mininterval=10)):
+                pictures = (to_model(clip, (size, size)) + 1) * 127.5
+                small[index] = pictures.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+            small.flush()
+    return kept_array(path, in_memory=False)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The training clips at the sizes of the stages, and where their objects are.
+
+    Attributes:
+        clips: size -> (N, F, size, size, 3) uint8 RGB.
+        coverage: (N, F, c, c) in [0, 1], how much of each cell of a coarse grid the object covers.
+    """
+
+    clips: dict[int, NDArray[np.uint8]]
+    coverage: NDArray[np.float16]
+
+    def pictures(self, size: int, *, clip: NDArray[np.integer], frame: NDArray[np.integer]) -> Tensor:
+        """(B, 3, F, size, size) in [-1, 1] of clips (B,) at frames (B, F)."""
+        chosen = torch.from_numpy(self.clips[size][clip[:, None], frame])
+        return as_pictures(chosen.flatten(0, 1)).unflatten(0, frame.shape).transpose(1, 2)
+
+    def covered(self, size: int, *, clip: NDArray[np.integer], frame: NDArray[np.integer]) -> Tensor:
+        """(B, 1, F, size, size), how much of each pixel the object covers, roughly."""
+        chosen = torch.from_numpy(self.coverage[clip[:, None], frame]).float()
+        resized = F.interpolate(chosen, (size, size), mode="bilinear")
+        return resized[:, None]
 
 
 @dataclass(frozen=True)
 class Material:
-    """What every loss needs.
+    """The ingredients of every loss.
 
     Attributes:
         sizes: the training clips.
@@ -64,13 +110,13 @@ class Material:
 
 
 class Draw:
-    """All chance of a training step, from the seed, its number and the process.
+    """The random choices of a training step, which follow from the seed, its number and the process.
 
     Args:
-        material: the clips that it draws from.
+        material: to draw from.
         step: number of the step.
         count: clips of a batch, before the batch scale.
-        length: frames of each.
+        length: frames of a clip.
         stride: frames from one to the next.
     """
 

@@ -1,11 +1,15 @@
-"""The training set on disk: clips rendered once, their captions made again from their seeds."""
+"""What the models are trained on: clips rendered once and kept, and their captions made anew from the seeds.
+
+There are plain clips, and pairs of clips and of pictures that differ in one attribute.
+"""
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -19,59 +23,73 @@ from tqdm import tqdm
 
 from dreammotion_core.errors import InputError, reason_of
 from dreammotion_core.media.atomic import written_atomically
-from training.world import NUM_FORMS, Shot, caption, object_mask, render_batch, sample_scene
+from training.world import (
+    ATTRIBUTES,
+    LIKE_OUTLINES,
+    MATERIALS,
+    NUM_FORMS,
+    Scene,
+    Shot,
+    caption,
+    changed,
+    object_mask,
+    render_batch,
+    sample_scene,
+)
 from training.world.scene import WORLD_VERSION
 
-NUM_FRAMES = 8
 RESOLUTION = 128
+NUM_FRAMES = 8
+"""Frames of a plain clip."""
+LATENT_SIZE = 16
+"""Height and width of the latents of all embedded models, and of the cells that coverage is counted in."""
 CHUNK = 250
-"""Clips rendered together, so that many of them are alike and can be drawn at once."""
+"""Clips rendered together, so that many of them are alike and are drawn at once."""
 
-
-def clips_path(folder: Path, num_clips: int, num_frames: int = NUM_FRAMES) -> Path:
-    """Where the rendered clips of this version of the world are kept."""
-    return folder / f"clips-v{WORLD_VERSION}-{num_clips}x{num_frames}x{RESOLUTION}.npy"
+CLOSE_UPS = 0.35
+"""Part of the pairs whose object is larger than the world draws it."""
+LIKE_OUTLINE = 0.6
+"""Part of the changed nouns that are of like outline, where there are any."""
 
 
 def rendered_clips(
     folder: Path, num_clips: int, device: torch.device | str = "cpu", num_frames: int = NUM_FRAMES
 ) -> NDArray[np.uint8]:
-    """The first `num_clips` training clips, (N, F, H, W, 3) uint8 RGB, memory-mapped; rendered if missing.
+    """The first training clips, (N, F, H, W, 3) uint8 RGB, memory-mapped; rendered if missing in `folder`.
 
-    They are drawn on the device of the training; on a CPU by one process for each core. An interrupted
-    rendering leaves no file behind, so that a half-filled set is never trained on.
+    An interrupted rendering leaves no file behind.
     """
-    path = clips_path(folder, num_clips, num_frames)
+    path = folder / f"clips-v{WORLD_VERSION}-{num_clips}x{num_frames}x{RESOLUTION}.npy"
     if not path.exists():
+        shot = Shot(num_frames, resolution=RESOLUTION, device=device)
         shape = (num_clips, num_frames, RESOLUTION, RESOLUTION, 3)
-        bar = tqdm(desc="rendering", total=num_clips, mininterval=10)
-        with bar, written_atomically(path) as part:
+        with written_atomically(path) as part:
             clips = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-            for start, frames in _rendered_chunks(num_clips, num_frames, torch.device(device)):
-                clips[start : start + len(frames)] = frames
-                bar.update(len(frames))
+            for seeds, frames in _rendered(partial(_render_clips, shot=shot), num_clips, CHUNK, device):
+                clips[seeds.start : seeds.stop] = frames
             clips.flush()
     return kept_array(path, in_memory=False)
 
 
-def _rendered_chunks(
-    num_clips: int, num_frames: int, device: torch.device
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """First seed and frames of each chunk."""
-    chunks = [range(k, min(k + CHUNK, num_clips)) for k in range(0, num_clips, CHUNK)]
-    starts = [chunk.start for chunk in chunks]
-    shot = Shot(num_frames, resolution=RESOLUTION, device=device)
-    render = partial(_render_training_clips, shot=shot)
-    if device.type != "cpu":
-        yield from zip(starts, map(render, chunks), strict=True)
-        return
-    with _one_process_a_core() as pool:
-        yield from zip(starts, pool.map(render, chunks), strict=True)
-
-
-def _render_training_clips(seeds: range, *, shot: Shot) -> NDArray[np.uint8]:
+def _render_clips(seeds: range, *, shot: Shot) -> NDArray[np.uint8]:
     rendered = render_batch([sample_scene(seed) for seed in seeds], shot=shot)
     return np.stack([clip.frames.cpu().numpy() for clip in rendered])
+
+
+def _rendered(
+    render: Callable[[range], Any], count: int, chunk: int, device: torch.device | str
+) -> Iterator[tuple[range, Any]]:
+    """Seeds and result of each chunk of the numbers below `count`; on a CPU by one process for each core."""
+    chunks = [range(start, min(start + chunk, count)) for start in range(0, count, chunk)]
+    with tqdm(desc="rendering", total=count, mininterval=10) as bar, _one_process_a_core() as pool:
+        run = pool.map if torch.device(device).type == "cpu" else map
+        for seeds, result in zip(chunks, run(render, chunks), strict=True):
+            yield seeds, result
+            bar.update(len(seeds))
+
+
+def _one_process_a_core() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,))
 
 
 def object_coverage(
@@ -84,17 +102,20 @@ def object_coverage(
 
 
 def _coverage(seed: int, *, shot: Shot) -> NDArray[np.float16]:
-    mask = object_mask(sample_scene(seed), shot=shot)
-    return F.avg_pool2d(mask.float()[:, None], 4)[:, 0].half().numpy()
+    return cell_coverage(object_mask(sample_scene(seed), shot=shot), shot.resolution // 4)
 
 
-def kept_for_each_clip(
-    path: Path, found_for: Callable[[int], NDArray[Any]], *, num_clips: int
-) -> NDArray[Any]:
-    """An array for each training clip, stacked; found once, by one process for each core.
+def cell_coverage(mask: Tensor, size: int = LATENT_SIZE) -> NDArray[np.float16]:
+    """How much of each of size x size cells a mask (F, H, W) covers, (F, size, size) in [0, 1]."""
+    covered = F.avg_pool2d(mask.float()[None], mask.shape[-1] // size)[0]
+    return cast(NDArray[np.float16], covered.half().cpu().numpy())
+
+
+def kept_for_each_clip(path: Path, found_for: Callable[[int], Any], *, num_clips: int) -> NDArray[Any]:
+    """An array for each training clip, stacked; read from `path`, or made and kept there.
 
     Args:
-        path: of the file that keeps it.
+        path: the file that keeps them.
         found_for: from the seed of a clip to its array; must be picklable.
         num_clips: the seeds are those below.
     """
@@ -111,8 +132,8 @@ def kept_array(path: Path, *, in_memory: bool = True) -> NDArray[Any]:
     """An array that an earlier run left in the cache.
 
     Args:
-        path: of its `.npy` file.
-        in_memory: read it whole; otherwise what is asked for is read from the file.
+        path: a `.npy` file.
+        in_memory: read it whole; otherwise it is memory-mapped.
 
     Raises:
         InputError: if the file is damaged.
@@ -130,13 +151,108 @@ def as_pictures(frames: Tensor) -> Tensor:
     return frames.permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
-def _one_process_a_core() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,))
-
-
 def random_captions(seeds: NDArray[np.integer], rng: random.Random, dropout: float) -> list[str]:
     """A caption for each training clip in a random form; empty with probability `dropout`, for guidance."""
     return [
         "" if rng.random() < dropout else caption(sample_scene(int(seed)), rng.randrange(NUM_FORMS))
         for seed in seeds
     ]
+
+
+@dataclass(frozen=True)
+class PairKind:
+    """Pairs that are filmed alike.
+
+    Attributes:
+        name: in the names of their files.
+        first_seed: of their scenes, in the range of training.
+        shot: how each scene is filmed.
+    """
+
+    name: str
+    first_seed: int
+    shot: Shot
+
+
+CLIP_PAIRS = PairKind("clips", 0, Shot(9, 8.0, RESOLUTION))
+PICTURE_PAIRS = PairKind("pictures", 100_000_000, Shot(2, 1.0, RESOLUTION))
+"""Two frames of each scene, a second apart: they show more different things for the same work than clips."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """N pairs of F frames.
+
+    Attributes:
+        kind: how they are filmed.
+        frames: (N, 2, F, 128, 128, 3) uint8 RGB, memory-mapped.
+        coverage: (N, 2, F, 16, 16) float16, how much of each cell the object covers, in [0, 1].
+    """
+
+    kind: PairKind
+    frames: NDArray[np.uint8]
+    coverage: NDArray[np.float16]
+
+    def scenes(self, number: int) -> tuple[Scene, Scene]:
+        """The two scenes of a pair."""
+        return sample_pair(self.kind.first_seed + number)
+
+
+def sample_pair(seed: int) -> tuple[Scene, Scene]:
+    """A scene, and the same scene with another colour, material or noun; neither is held out."""
+    rng = random.Random(f"pair {seed}")
+    scene = sample_scene(seed)
+    if rng.random() < CLOSE_UPS:
+        x, y = 0.5 * scene.x, 0.5 * scene.y
+        scene = replace(scene, size=scene.size * rng.uniform(1.2, 1.9), x=x, y=y)
+    while True:
+        attribute = rng.choice(("colour", "material", "noun"))
+        other = changed(scene, attribute=attribute, value=rng.choice(_values(scene, attribute, rng)))
+        if _look(other) != _look(scene) and not other.is_held_out:
+            return scene, other
+
+
+def _values(scene: Scene, attribute: str, rng: random.Random) -> Sequence[str]:
+    """The values to choose from."""
+    like = next((nouns for nouns in LIKE_OUTLINES if scene.noun in nouns), ())
+    return like if attribute == "noun" and like and rng.random() < LIKE_OUTLINE else ATTRIBUTES[attribute]
+
+
+def _look(scene: Scene) -> tuple[str, str, str]:
+    """What is seen of the object: a substance hides the colour."""
+    colour = scene.colour if MATERIALS[scene.material].keeps_colour else ""
+    return colour, scene.material, scene.noun
+
+
+def rendered_pairs(folder: Path, kind: PairKind, count: int, device: torch.device | str = "cpu") -> Pairs:
+    """The first pairs of a kind, rendered if missing in `folder`.
+
+    An interrupted rendering leaves no file behind.
+    """
+    name = f"{kind.name}-v{WORLD_VERSION}-{count}"
+    frames, coverage = folder / f"{name}-frames.npy", folder / f"{name}-coverage.npy"
+    if not (frames.exists() and coverage.exists()):
+        shape = (count, 2, kind.shot.num_frames)
+        covered = np.empty((*shape, LATENT_SIZE, LATENT_SIZE), np.float16)
+        with written_atomically(frames) as part:
+            pictures = np.lib.format.open_memmap(
+                part, mode="w+", dtype=np.uint8, shape=(*shape, RESOLUTION, RESOLUTION, 3)
+            )
+            render = partial(_render_pairs, kind=kind, device=device)
+            for numbers, (shown, cells) in _rendered(render, count, CHUNK // 5, device):
+                where = slice(numbers.start, numbers.stop)
+                pictures[where], covered[where] = shown, cells
+            pictures.flush()
+        with written_atomically(coverage) as part:
+            np.save(part, covered)
+    return Pairs(kind, kept_array(frames, in_memory=False), kept_array(coverage))
+
+
+def _render_pairs(
+    numbers: range, *, kind: PairKind, device: torch.device | str
+) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+    scenes = [scene for number in numbers for scene in sample_pair(kind.first_seed + number)]
+    rendered = render_batch(scenes, shot=replace(kind.shot, device=device))
+    frames = np.stack([clip.frames.cpu().numpy() for clip in rendered])
+    covered = np.stack([cell_coverage(clip.mask) for clip in rendered])
+    return frames.reshape(-1, 2, *frames.shape[1:]), covered.reshape(-1, 2, *covered.shape[1:])

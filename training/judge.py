@@ -1,11 +1,13 @@
 """The judge `toybox-clip`: a small contrastive image-text model that says whether clips show what was asked.
 
-It is trained on rendered clips alone and shares nothing with the generator it judges.
+It is trained on rendered clips alone and shares nothing with the models it judges.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,30 +17,182 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from training.judge_data import (
-    CLOSE_UP_MARGIN,
-    SENTENCE,
-    THING,
-    VIEW_SIZE,
-    WHOLE_FRAME,
-    Batch,
-    JudgeSet,
-    blurred,
-    names,
-    object_squares,
-    square_around,
-    views,
-)
-from training.loop import Budget, Recipe, Setting, plot_log, train
-from training.model_files import written_together
+from training.data import NUM_FRAMES, as_pictures, kept_for_each_clip
+from training.loop import Budget, Recipe, Setting, train
+from training.processes import made_once, rank
 from training.run_folder import RunFolder
-from training.tokenizer import MAX_TOKENS, build_tokenizer
-from training.workers import agree, rank
-from training.world import ATTRIBUTES, Shot, caption, render_batch, sample_scene, variants
+from training.text import MAX_TOKENS, build_tokenizer
+from training.world import (
+    ATTRIBUTES,
+    NUM_FORMS,
+    Scene,
+    Shot,
+    caption,
+    object_mask,
+    render_batch,
+    sample_scene,
+    variants,
+)
+from training.world.scene import FORMS, WORLD_VERSION
+
+VIEW_SIZE = 64
+"""Height and width in pixels of what the judge sees."""
+CLOSE_UP_MARGIN = 1.15
+"""Side of a close-up over the longer side of the object."""
+SMALLEST_OBJECT = 0.12
+"""Smallest object that is learned from, as a part of the frame."""
+SENTENCE, THING = 1, FORMS.index("{thing}")
+"""Caption forms: "a striped red car on a road" for whole frames, "a striped red car" for close-ups."""
+WHOLE_FRAME = (0.0, 0.0, 1.0)
+
+
+def names(scene: Scene, attribute: str, form: int) -> bool:
+    """Whether a caption of that form mentions the attribute."""
+    return len({caption(other, form) for other in variants(scene, attribute=attribute).values()}) > 1
+
+
+def square_around(mask: Tensor) -> Tensor:
+    """The smallest square around each mask.
+
+    Args:
+        mask: (N, H, W) bool.
+
+    Returns:
+        (N, 3) float: centre x, centre y (downwards) and half side, where the frame spans [-1, 1]. The
+        half side is 0 where the mask is empty.
+    """
+    ends = []
+    for line in (mask.any(1), mask.any(2)):
+        size = line.shape[1]
+        first, last = line.int().argmax(1), size - line.flip(1).int().argmax(1)
+        ends.append(torch.stack([first, last], dim=1) * 2 / size - 1)
+    x, y = ends
+    half = torch.maximum(x[:, 1] - x[:, 0], y[:, 1] - y[:, 0]) / 2
+    return torch.stack([x.mean(1), y.mean(1), half * mask.flatten(1).any(1)], dim=1)
+
+
+def cut_out(frames: Tensor, squares: Tensor, *, mirrored: Tensor | None = None) -> Tensor:
+    """Squares of frames, at twice the size that the judge sees.
+
+    Args:
+        frames: (N, H, W, 3) uint8 RGB.
+        squares: (N, 3) as from `square_around`.
+        mirrored: (N,) bool, which to flip left to right.
+
+    Returns:
+        (N, 3, 2 * VIEW_SIZE, 2 * VIEW_SIZE) in [-1, 1]; edges are repeated outside of the frame.
+    """
+    pictures = as_pictures(frames)
+    theta = torch.zeros(len(frames), 2, 3, device=frames.device)
+    theta[:, :, 2] = squares[:, :2]
+    theta[:, 0, 0] = theta[:, 1, 1] = squares[:, 2]
+    if mirrored is not None:
+        theta[:, 0, 0] *= 1 - 2 * mirrored.float()
+    grid = F.affine_grid(theta, [len(frames), 3, 2 * VIEW_SIZE, 2 * VIEW_SIZE], align_corners=False)
+    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+
+
+def views(frames: Tensor, squares: Tensor, *, mirrored: Tensor | None = None) -> Tensor:
+    """Views of the judge, (N, 3, VIEW_SIZE, VIEW_SIZE): `cut_out` averaged down by area."""
+    return F.avg_pool2d(cut_out(frames, squares, mirrored=mirrored), 2)
+
+
+def blurred(pictures: Tensor, size: int) -> Tensor:
+    """Pictures (N, 3, H, W) scaled down to `size` pixels and up again, as soft as decoded pictures."""
+    small = F.interpolate(pictures, (size, size), mode="bilinear", antialias=True)
+    return F.interpolate(small, pictures.shape[-2:], mode="bicubic")
+
+
+def object_squares(folder: Path, num_clips: int) -> NDArray[np.float32]:
+    """The square around the object in each frame of the training clips, (N, F, 3); kept in `folder`."""
+    path = folder / f"squares-v{WORLD_VERSION}-{num_clips}.npy"
+    return kept_for_each_clip(path, _squares, num_clips=num_clips)
+
+
+def _squares(seed: int) -> NDArray[np.float32]:
+    mask = object_mask(sample_scene(seed), shot=Shot(NUM_FRAMES, resolution=64))
+    return square_around(mask).float().numpy()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures and the captions to choose from.
+
+    Attributes:
+        pictures: (B, 3, VIEW_SIZE, VIEW_SIZE) in [-1, 1], first close-ups, then whole frames.
+        captions: U different texts.
+        right: (B,) index of each picture's own caption.
+        choices: (B, U) bool, its own caption and those that differ in one attribute.
+    """
+
+    pictures: Tensor
+    captions: list[str]
+    right: Tensor
+    choices: Tensor
+
+
+@dataclass(frozen=True)
+class JudgeSet:
+    """Training clips and the squares round their objects.
+
+    Attributes:
+        clips: (N, F, H, W, 3) uint8 RGB, of the scenes with seeds 0 to N - 1.
+        squares: (N, F, 3) as from `square_around`.
+    """
+
+    clips: NDArray[np.uint8]
+    squares: NDArray[np.float32]
+
+    def batch(self, seed: int, size: int, device: torch.device) -> Batch:
+        """`size` pictures, half of them close-ups, all drawn from `seed`."""
+        rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+        shown = np.argwhere(self.squares[..., 2] > SMALLEST_OBJECT)
+        picked = shown[[rng.randrange(len(shown)) for _ in range(size)]]
+        clip, frame = picked[:, 0], picked[:, 1]
+        squares = torch.from_numpy(self.squares[clip, frame])
+        squares[:, 2] *= CLOSE_UP_MARGIN * (0.9 + 0.25 * torch.rand(size, generator=generator))
+        squares[size // 2 :] = torch.tensor(WHOLE_FRAME)
+        asked = [_question(int(s), rng, close_up=i < size // 2) for i, s in enumerate(clip)]
+        captions = list(dict.fromkeys(text for texts, _ in asked for text in texts))
+        index = {text: i for i, text in enumerate(captions)}
+        choices = torch.zeros(size, len(captions), dtype=torch.bool)
+        for row, (texts, _) in enumerate(asked):
+            choices[row, [index[text] for text in texts]] = True
+        sided = torch.tensor([not {"left", "right"}.isdisjoint(text.split()) for _, text in asked])
+        mirrored = (torch.rand(size, generator=generator) < 0.5) & ~sided
+        frames = torch.from_numpy(self.clips[clip, frame]).to(device)
+        pictures = views(frames, squares.to(device), mirrored=mirrored.to(device))
+        right = torch.tensor([index[text] for _, text in asked])
+        return Batch(_worn(pictures, rng), captions, right.to(device), choices.to(device))
+
+
+def _question(seed: int, rng: random.Random, close_up: bool) -> tuple[list[str], str]:
+    """The captions to choose from for a training clip, and the right one.
+
+    Held-out combinations are not offered: they would always be wrong, and be learned as wrong.
+    """
+    scene = sample_scene(seed)
+    form = THING if close_up else rng.choice((SENTENCE, rng.randrange(NUM_FORMS)))
+    said = [attribute for attribute in ATTRIBUTES if names(scene, attribute, form)]
+    attribute = rng.choices(said, weights=[len(ATTRIBUTES[a]) for a in said])[0]  # nouns most, being hardest
+    others = variants(scene, attribute=attribute).values()
+    choices = [caption(other, form) for other in others if close_up or not other.is_held_out]
+    return choices, caption(scene, form)
+
+
+def _worn(pictures: Tensor, rng: random.Random) -> Tensor:
+    """Pictures a little brighter or darker, noisier, and half of them blurred, as edited clips may look."""
+    brightness = torch.tensor([rng.uniform(0.92, 1.08) for _ in pictures], device=pictures.device)
+    sizes = [rng.choice((VIEW_SIZE, rng.randint(20, VIEW_SIZE))) for _ in pictures]
+    soft = [p if s == VIEW_SIZE else blurred(p[None], s)[0] for p, s in zip(pictures, sizes, strict=True)]
+    generator = torch.Generator().manual_seed(rng.getrandbits(31))
+    noise = 0.03 * torch.randn(pictures.shape, generator=generator).to(pictures.device)
+    return (torch.stack(soft) + 1) * brightness[:, None, None, None] - 1 + noise
+
 
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=5e-2, ema_decay=0.998, save_every=250, betas=(0.9, 0.98))
 PICTURES = 32
-"""Pictures in a batch of one process; few, since many small steps learn more in the same time."""
+"""Pictures in a batch; many small steps learn more in the same time."""
 LARGEST_LOGIT_SCALE = 4.6052
 """Logarithm of 100, as in CLIP."""
 
@@ -72,7 +226,7 @@ def new_judge(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 
 def new_processor() -> CLIPImageProcessor:
-    """Brings whole frames and close-ups to what the judge sees in training, but for a filter's difference."""
+    """The image processor that gives the judge the views of its training, but for the filter."""
     return CLIPImageProcessor(
         size={"height": VIEW_SIZE, "width": VIEW_SIZE},
         do_center_crop=False,
@@ -94,11 +248,9 @@ def text_features(judge: CLIPModel, tokenizer: CLIPTokenizer, texts: Sequence[st
 
 
 def contrastive_loss(judge: CLIPModel, tokenizer: CLIPTokenizer, batch: Batch) -> Tensor:
-    """How badly pictures and captions find one another.
+    """Symmetric contrastive loss, and cross-entropy of captions that differ in one attribute.
 
-    Every picture looks for its caption in the batch and every caption for its picture (pictures with
-    equal captions share them); and every picture for the right one of captions that differ in one
-    attribute.
+    Pictures with equal captions share them.
     """
     texts = text_features(judge, tokenizer, batch.captions)
     scale = judge.logit_scale.clamp(max=LARGEST_LOGIT_SCALE).exp()
@@ -113,13 +265,10 @@ def contrastive_loss(judge: CLIPModel, tokenizer: CLIPTokenizer, batch: Batch) -
 def train_judge(
     clips: NDArray[np.uint8], cache: Path, out: Path, run: RunFolder, budget: Budget, setting: Setting
 ) -> CLIPModel:
-    """Train, or go on from the run's checkpoint; write the averaged weights to `out` and return them."""
+    """Train or resume; write the averaged judge to `out` and return it."""
     device, seed = setting.device, setting.seed
     torch.manual_seed(seed)
-    if rank() == 0:
-        object_squares(cache, len(clips))
-    agree(0.0)  # the others wait until the file is there
-    data = JudgeSet(clips, object_squares(cache, len(clips)))
+    data = JudgeSet(clips, made_once(lambda: object_squares(cache, len(clips))))
     tokenizer = build_tokenizer()
     judge = new_judge(tokenizer).to(device)
 
@@ -132,16 +281,14 @@ def train_judge(
     finished = train(judge, loss_at, recipe=RECIPE, run=run, budget=budget)
     if rank() == 0:
         save_judge(finished, tokenizer, out)
-        plot_log(run.log, run.log.with_suffix(".png"), "loss")
     return finished.float()
 
 
 def save_judge(judge: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Write a folder that `CLIPModel`, `CLIPTokenizer` and `CLIPImageProcessor` load, in half precision."""
-    with written_together(folder) as whole:
-        judge.half().save_pretrained(whole)
-        tokenizer.save_pretrained(whole)
-        new_processor().save_pretrained(whole)
+    """Write a folder for `CLIPModel`, `CLIPTokenizer` and `CLIPImageProcessor`, in half precision."""
+    judge.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    new_processor().save_pretrained(folder)
 
 
 @torch.inference_mode()
@@ -154,15 +301,14 @@ def accuracy(
     close_up: bool,
     sharpness: int = VIEW_SIZE,
 ) -> dict[str, float]:
-    """How often the right value of each attribute is chosen, in fresh renders.
+    """Part of fresh renders in which the right value of each attribute is chosen.
 
     Args:
-        judge: the model.
-        tokenizer: its tokenizer.
-        seeds: of the scenes; the benchmarks' start at 3,000,000,000.
+        judge, tokenizer: the model.
+        seeds: of the scenes; those of the benchmarks start at 3,000,000,000.
         held_out: as for `sample_scene`.
-        close_up: ask about close-ups of the object instead of whole frames (and not about the place).
-        sharpness: pixels that the views are blurred to.
+        close_up: ask about close-ups of the object instead of whole frames, and not about the place.
+        sharpness: pixels to which views are blurred.
     """
     scenes = [sample_scene(seed, held_out=held_out) for seed in seeds]
     clips = render_batch(scenes, shot=Shot(1, device=judge.device))

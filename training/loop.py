@@ -1,23 +1,25 @@
-"""What every training run shares: a budget, a running average of the weights, a log, checkpoints."""
+"""What every training run shares: a budget, a running average of the weights, checkpoints, a log."""
 
 from __future__ import annotations
 
-import csv
+import copy
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from dreammotion_core.errors import reason_of
-from training.interruption import Interruption
+from training.processes import Interruption, agree, average_gradients, rank
 from training.run_folder import RunFolder
-from training.state import Ema, State
-from training.workers import agree, rank
 
 
 @dataclass
@@ -42,18 +44,10 @@ class Budget:
 
     @property
     def progress(self) -> float:
-        """From 0 at the start to 1 at the end."""
-        done = (
-            agree(self.seconds / (60 * self.minutes)) if self.minutes is not None else self.step / self.steps
-        )
-        return min(done, 1.0)
-
-
-def learning_rate(progress: float, peak: float, warmup: float = 0.03) -> float:
-    """Linear warm-up, then a cosine down to 2 % of the peak."""
-    if progress < warmup:
-        return peak * (0.05 + 0.95 * progress / warmup)
-    return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))))
+        """Part of the run that is done, in [0, 1]."""
+        if self.minutes is None:
+            return min(self.step / self.steps, 1.0)
+        return min(agree(self.seconds / (60 * self.minutes)), 1.0)
 
 
 @dataclass(frozen=True)
@@ -63,14 +57,31 @@ class Setting:
     Attributes:
         device: of the weights and the batches.
         seed: of weights, batches and noise.
-        warm_start: a folder of weights to begin with; None begins from nothing.
-        batch_scale: by how much batches are larger than what suits a CPU.
+        warm_start: folder of the model whose weights are begun with; None begins from nothing.
+        batch_scale: factor on the sizes of batches, which suit a CPU.
+        compiles: whether what pays for it is compiled, which takes minutes.
     """
 
     device: torch.device
     seed: int = 0
     warm_start: Path | None = None
     batch_scale: int = 1
+    compiles: bool = True
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function compiled by torch, or as it is on a CPU without a C++ compiler, which is said.
+
+        Args:
+            function: called with tensors of few different shapes.
+        """
+        if not self.compiles:
+            return function
+        compiler = os.environ.get("CXX", "g++")
+        if self.device.type == "cpu" and shutil.which(compiler) is None:
+            if rank() == 0:
+                print(f"{compiler} was not found: nothing is compiled, and training takes 1.6 times as long")
+            return function
+        return torch.compile(function, dynamic=False)
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,8 @@ class Recipe:
         weight_decay, betas: of AdamW.
         ema_decay: of the averaged weights.
         save_every: steps between checkpoints.
+        warmup: part of the run in which the rate rises.
+        hold: part of the run after which the rate falls.
     """
 
     learning_rate: float
@@ -89,10 +102,22 @@ class Recipe:
     ema_decay: float
     save_every: int
     betas: tuple[float, float] = (0.9, 0.999)
+    warmup: float = 0.03
+    hold: float = 0.0
 
     def from_weights(self, folder: Path | None) -> Recipe:
         """Half the learning rate if training starts from a folder of weights: less to learn, more to lose."""
         return self if folder is None else replace(self, learning_rate=0.5 * self.learning_rate)
+
+    def rate(self, progress: float) -> float:
+        """Learning rate at a progress in [0, 1]: linear warm-up, the peak, a cosine down to 2 %."""
+        hold = max(self.warmup, self.hold)
+        if progress < self.warmup:
+            return self.learning_rate * (0.05 + 0.95 * progress / self.warmup)
+        if progress < hold:
+            return self.learning_rate
+        fall = (progress - hold) / (1 - hold)
+        return self.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
 
 
 def train(
@@ -104,7 +129,9 @@ def train(
     budget: Budget,
     on_save: Callable[[nn.Module], None] = lambda _: None,
 ) -> nn.Module:
-    """Train until the budget is spent, going on from the run's checkpoint if there is one.
+    """Train until the budget is spent, resuming from the checkpoint of the run if there is one.
+
+    A longer budget than that of a finished run goes on from its end.
 
     Args:
         model: trained in place.
@@ -112,90 +139,85 @@ def train(
         recipe: how to optimise.
         run: where checkpoint and log go.
         budget: how long.
-        on_save: called with the averaged model at every checkpoint and at the end.
+        on_save: called with the averaged model at every checkpoint.
 
     Returns:
         The averaged model.
 
     Raises:
-        InputError: if the checkpoint is damaged, of another model, begun with other options, or finished
-            with a smaller budget.
+        InputError: if the checkpoint is damaged or of another model.
         OutputError: if a checkpoint cannot be written.
-        KeyboardInterrupt: at Ctrl-C, after the running step and a checkpoint; its text says where it is.
+        KeyboardInterrupt: at Ctrl-C, after the running step and a checkpoint; its text says where that is.
     """
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=recipe.betas
+        model.parameters(), recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay, fused=True
     )
-    state = State(model, Ema(model, recipe.ema_decay), optimizer)
-    _resume(run, state, budget)
+    ema = EMAModel(model.parameters(), decay=recipe.ema_decay, foreach=True)
+    _resume(run, budget, model, optimizer, ema)
+
+    def save() -> None:
+        state = {"model": model, "optimizer": optimizer, "average": ema}
+        saved = {name: part.state_dict() for name, part in state.items()}
+        run.save({**saved, "step": budget.step, "seconds": budget.seconds})
+
     total = None if budget.minutes else budget.steps
     bar = tqdm(desc=run.log.stem, initial=budget.step, total=total, mininterval=10, disable=rank() > 0)
-    average = math.nan
+    mean_loss = math.nan
     with bar, Interruption() as interruption:
         while (progress := budget.progress) < 1:
-            rate = learning_rate(progress, recipe.learning_rate)
+            rate = recipe.rate(progress)
             # Dropout draws from the global state, which a resumed run must find the same.
             torch.manual_seed(1000 * budget.step + rank())
             loss = loss_at(budget.step, progress)
-            state.update(loss, rate)
+            _update(model, optimizer, loss, rate)
+            ema.step(model.parameters())
             budget.step += 1
             bar.update()
-            average = loss.item() if math.isnan(average) else 0.98 * average + 0.02 * loss.item()
+            mean_loss = loss.item() if math.isnan(mean_loss) else 0.98 * mean_loss + 0.02 * loss.item()
             if budget.step % 50 == 0:
-                run.append(budget.step, budget.seconds, average, rate)
-                bar.set_postfix(loss=f"{average:.4f}")
+                run.append(budget.step, budget.seconds, mean_loss, rate)
+                bar.set_postfix(loss=f"{mean_loss:.4f}")
             if agree(interruption.requested):
-                _save(run, state, budget)
+                save()
                 raise KeyboardInterrupt(f"Stopped at step {budget.step}, which {run.checkpoint} keeps.")
             if budget.step % recipe.save_every == 0:
-                _save(run, state, budget)
-                on_save(state.ema.module)
-    _save(run, state, budget, finished=True)
-    on_save(state.ema.module)
-    return state.ema.module
+                save()
+                on_save(_averaged(model, ema))
+    save()
+    average = _averaged(model, ema)
+    on_save(average)
+    if rank() == 0:
+        run.plot()
+    return average
 
 
-def _resume(run: RunFolder, state: State, budget: Budget) -> None:
-    """Go on from the run's checkpoint, or begin its log; say it if nothing is left to do."""
-    if (saved := run.load()) is None:
-        run.prepare_log(step=0)
-        return
-    try:
-        state.restore(saved)
-        budget.step, budget.seconds_before = saved["step"], saved["seconds"]
-        origin, is_finished = saved["origin"], saved["finished"]
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise run.unusable(f"is of another model or an older version ({reason_of(error)})") from error
-    run.check_origin(origin)
-    if is_finished and budget.progress < 1:
-        raise run.unusable(
-            f"is of a training that was finished at step {budget.step}, and a longer one is asked for "
-            "(to train finished weights further, pass their folder with --from)"
-        )
-    run.prepare_log(step=budget.step)
-    if is_finished and rank() == 0:
-        print(
-            f"{run.log.stem}: {run.checkpoint} was finished at step {budget.step}, so nothing is left to do; "
-            "--again begins anew"
-        )
+def _resume(
+    run: RunFolder, budget: Budget, model: nn.Module, optimizer: torch.optim.Optimizer, ema: EMAModel
+) -> None:
+    if (saved := run.load()) is not None:
+        try:
+            model.load_state_dict(saved["model"])
+            optimizer.load_state_dict(saved["optimizer"])
+            ema.load_state_dict(saved["average"])
+            budget.step, budget.seconds_before = saved["step"], saved["seconds"]
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise run.unusable(f"of another model or version: {reason_of(error)}") from error
+        ema.to(next(model.parameters()).device)
+    run.begin_log(budget.step)
 
 
-def _save(run: RunFolder, state: State, budget: Budget, *, finished: bool = False) -> None:
-    run.save({**state.as_dict(), "step": budget.step, "seconds": budget.seconds, "finished": finished})
+def _update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
+    """One optimiser step at a learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    average_gradients(model)
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
 
 
-def plot_log(log: Path, picture: Path, column: str) -> None:
-    """A curve of one column of a log over the steps, logarithmic, as PNG."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot as plt
-
-    with log.open() as file:
-        rows = list(csv.DictReader(file))
-    figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
-    axes.plot([float(r["step"]) for r in rows], [float(r[column]) for r in rows], linewidth=1)
-    axes.set(xlabel="step", ylabel=column, yscale="log", title=log.stem)
-    axes.grid(alpha=0.3)
-    figure.savefig(picture, dpi=110)
-    plt.close(figure)
+def _averaged(model: nn.Module, ema: EMAModel) -> nn.Module:
+    average = copy.deepcopy(model).eval().requires_grad_(False)
+    ema.copy_to(average.parameters())
+    return average

@@ -1,46 +1,39 @@
-"""Where a training keeps its checkpoint and its log, and what its checkpoint was begun with."""
+"""What a training leaves on disk: checkpoint and log of a run, and the folders of finished models."""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from torch import nn
 
-from dreammotion_core.errors import InputError
+from dreammotion_core.errors import InputError, reason_of
 from dreammotion_core.media.atomic import written_atomically
-from training.workers import rank
+from training.processes import rank
+
+COLUMNS = ("step", "seconds", "loss", "learning_rate")
+SHARD_SIZE = "9MB"
+"""A Space takes files of at most 10 MB without large-file storage."""
 
 
 class RunFolder:
-    """Where a run keeps its checkpoint and its log; the log is what `training/logs` shows.
+    """The checkpoint and the log of a run.
 
     Args:
-        checkpoint: the file to go on from.
-        log: the CSV file.
-        columns: of the log; the first is the step.
-        origin: what decides how the run begins and what it sees, by option, such as ``{"--seed": 0}``;
-            stages add what they find out, such as the autoencoder. A checkpoint that was begun with something
-            else is not gone on from.
-        out: the folder of the model that the run trains for, if another run has to know it.
+        checkpoint: the file that a run resumes from.
+        log: a CSV file with `COLUMNS`.
     """
 
-    def __init__(
-        self,
-        checkpoint: Path,
-        log: Path,
-        columns: list[str],
-        *,
-        origin: Mapping[str, int | str] | None = None,
-        out: Path | None = None,
-    ) -> None:
-        self.checkpoint, self.log, self.columns = checkpoint, log, columns
-        self.origin = dict(origin or {})
-        self.out = "" if out is None else str(out.resolve())
+    def __init__(self, checkpoint: Path, log: Path) -> None:
+        self.checkpoint, self.log = checkpoint, log
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         log.parent.mkdir(parents=True, exist_ok=True)
 
@@ -48,53 +41,15 @@ class RunFolder:
         """The last checkpoint, or None for a fresh run.
 
         Raises:
-            InputError: if it is damaged, or not one of this program's.
+            InputError: if the file is damaged.
         """
         if not self.checkpoint.exists():
             return None
         try:
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-            raise self.unusable("is damaged") from error
-        if not isinstance(state, dict):
-            raise self.unusable("is no checkpoint of a training")
+            raise self.unusable(reason_of(error)) from error
         return state
-
-    def check_origin(self, begun_with: Mapping[str, int | str]) -> None:
-        """Make sure that a checkpoint was begun with what is asked for now.
-
-        Raises:
-            InputError: if not; it names both.
-        """
-        kinds = sorted(begun_with.keys() | self.origin.keys())
-        if other := [kind for kind in kinds if begun_with.get(kind) != self.origin.get(kind)]:
-            there, asked = (
-                ", ".join(f"{kind} {found.get(kind, 'unknown')}" for kind in other)
-                for found in (begun_with, self.origin)
-            )
-            raise self.unusable(f"was begun with {there}, and {asked} is asked for now")
-
-    def own_checkpoint(self) -> Literal["missing", "unfinished", "finished"]:
-        """What there is of a training that was begun for this very folder of a model.
-
-        Raises:
-            InputError: if the checkpoint is damaged.
-        """
-        saved = self.load()
-        if saved is None or saved.get("out") != self.out or "finished" not in saved:
-            return "missing"
-        return "finished" if saved["finished"] else "unfinished"
-
-    def keeps(self, part: Path) -> bool:
-        """Whether a finished part of a model is used as it is, because no training of it was stopped.
-
-        Raises:
-            InputError: if the checkpoint is damaged.
-        """
-        kept = (part / "config.json").exists() and self.own_checkpoint() != "unfinished"
-        if kept and rank() == 0:
-            print(f"{self.log.stem}: {part} is finished and is used as it is; --again trains it anew")
-        return kept
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint, never leaving half of one.
@@ -106,42 +61,98 @@ class RunFolder:
             return
         # Through memory, because torch reports a full disk in words of its own.
         buffer = io.BytesIO()
-        torch.save({**state, "origin": self.origin, "out": self.out}, buffer)
+        torch.save(state, buffer)
         with written_atomically(self.checkpoint) as part:
             part.write_bytes(buffer.getbuffer())
 
     def unusable(self, why: str) -> InputError:
-        """The error to raise when the checkpoint cannot be gone on from."""
+        """The error for a checkpoint that cannot be resumed from."""
         return InputError(
-            f"the checkpoint {self.checkpoint} {why}; delete that file to train this part from its start, "
-            "pass --again to train every part of this command from its start, or choose another folder "
-            "with --cache"
+            f"the checkpoint {self.checkpoint} cannot be used ({why}); delete it to train this part from its "
+            "start, or choose another folder with --cache"
         )
 
-    def prepare_log(self, *, step: int) -> None:
-        """Begin the log, or keep of it what came up to the step that a training goes on from.
-
-        Rows of later steps are those of a run that ended without a checkpoint of them; they come again.
-        """
+    def begin_log(self, step: int) -> None:
+        """Write the header, and keep the rows up to the step that a run resumes from."""
         if rank() != 0:
             return
         rows: list[list[str]] = []
         if step > 0 and self.log.is_file():
             with self.log.open(newline="") as file:
-                rows = [row for row in csv.reader(file) if self._is_of(row, step)]
-        with written_atomically(self.log) as part, part.open("w", newline="") as file:
-            csv.writer(file).writerows([self.columns, *rows])
-
-    def _is_of(self, row: list[str], last_step: int) -> bool:
-        """Whether a row is whole, no header, and of a step up to the last one."""
-        try:
-            return len(row) == len(self.columns) and float(row[0]) <= last_step
-        except ValueError:
-            return False
+                rows = [row for row in csv.reader(file) if row and row[0].isdigit() and int(row[0]) <= step]
+        with self.log.open("w", newline="") as file:
+            csv.writer(file).writerows([COLUMNS, *rows])
 
     def append(self, *values: float) -> None:
         """Add a row to the log."""
-        if rank() != 0:
-            return
-        with self.log.open("a", newline="") as file:
-            csv.writer(file).writerow([f"{v:.6g}" for v in values])
+        if rank() == 0:
+            with self.log.open("a", newline="") as file:
+                csv.writer(file).writerow([f"{v:.6g}" for v in values])
+
+    def plot(self) -> None:
+        """Draw the loss over the steps, on a logarithmic scale, as a PNG beside the log."""
+        import matplotlib
+
+        matplotlib.use("agg")
+        from matplotlib import pyplot as plt
+
+        with self.log.open() as file:
+            rows = list(csv.DictReader(file))
+        figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
+        axes.plot([float(r["step"]) for r in rows], [float(r["loss"]) for r in rows], linewidth=1)
+        axes.set(xlabel="step", ylabel="loss", yscale="log", title=self.log.stem)
+        axes.grid(alpha=0.3)
+        figure.savefig(self.log.with_suffix(".png"), dpi=110)
+        plt.close(figure)
+
+
+def write_index(folder: Path, content: dict[str, Any]) -> None:
+    """Write `model_index.json`, which names the parts of a model.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    with written_atomically(folder / "model_index.json") as part:
+        part.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def load_trained(load: Callable[[Path], Any], folder: Path, *, remedy: str) -> Any:
+    """A part of a model that an earlier training wrote.
+
+    Args:
+        load: the `from_pretrained` of its class.
+        folder: of the part.
+        remedy: what to do if the part cannot be loaded, for the error.
+
+    Raises:
+        InputError: if the part is missing, damaged, or of another shape.
+    """
+    if not folder.is_dir():
+        raise InputError(f"there is no {folder.name} at {folder.resolve()}; {remedy}")
+    try:
+        return load(folder)
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError) as error:
+        raise InputError(f"what is in {folder} cannot be loaded ({reason_of(error)}); {remedy}") from error
+
+
+def start_from(module: Any, folder: Path) -> None:
+    """Give a module, of a class of diffusers or transformers, the weights of an earlier one of its kind.
+
+    Raises:
+        InputError: if they are missing, damaged, or of another shape.
+    """
+
+    def load(folder: Path) -> None:
+        module.load_state_dict(type(module).from_pretrained(folder).float().state_dict())
+
+    remedy = "pass the folder of an earlier model of this stage, or leave --from out"
+    load_trained(load, folder, remedy=remedy)
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Twelve hexadecimal digits for the weights of a module, rounded to half precision as in files."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().half().cpu().numpy().tobytes())
+    return digest.hexdigest()[:12]

@@ -24,7 +24,7 @@ from dreammotion_core.evaluation.judges import EMBEDDED_JUDGE, ClipJudge
 from dreammotion_core.evaluation.pixels import colour_jitter, region_similarity
 from dreammotion_core.models.catalog import ASSETS
 from dreammotion_core.values import Frames, Mask
-from training.judge_data import CLOSE_UP_MARGIN, SENTENCE, THING, cut_out, square_around
+from training.judge import CLOSE_UP_MARGIN, SENTENCE, THING, cut_out, square_around
 from training.world import (
     MATERIALS,
     Scene,

@@ -260,7 +260,7 @@ def apply_options(
     """Apply options to a model in place; `layers` as for `compile_around`."""
     if options.vae_slicing and hasattr(vae, "enable_slicing"):
         vae.enable_slicing()
-    if options.vae_tiling:
+    if options.vae_tiling and hasattr(vae, "enable_tiling"):
         vae.enable_tiling()
     if options.channels_last:
         lay_channels_last(denoiser, vae)

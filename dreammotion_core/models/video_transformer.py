@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dreammotion_core.method.keys import KeyLayout, KeySite
 from dreammotion_core.models.adapter import Adapter
+from dreammotion_core.models.frame_vae import FrameAutoencoder
 from dreammotion_core.models.loading import ModelFiles, check_latents, check_text, outer_dtype
 from dreammotion_core.models.placement import Checkpointing, LoadOptions, Placement, apply_options
 from dreammotion_core.models.text import load_text_encoder
@@ -22,6 +23,7 @@ AUTOENCODERS = {
     "AutoencoderKLWan": AutoencoderKLWan,
     "AutoencoderKLCogVideoX": AutoencoderKLCogVideoX,
     "VideoAutoencoder": VideoAutoencoder,
+    "FrameAutoencoder": FrameAutoencoder,
 }
 """Autoencoders that a manifest may name."""
 

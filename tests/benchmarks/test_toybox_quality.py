@@ -40,7 +40,7 @@ from dreammotion_core.masks import grown_mask
 from dreammotion_core.values import Frames, Mask
 from tests.tiny import save_tiny_unet3d, tiny_unet3d, train_on
 from training.judge import new_judge, new_processor
-from training.tokenizer import build_tokenizer
+from training.text import build_tokenizer
 from training.world import ATTRIBUTES, USUAL_SHOT, Shot, background, render
 
 FPS = 8.0

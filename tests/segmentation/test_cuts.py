@@ -10,8 +10,7 @@ from segmentation import SceneCutWarning, load_segmenter
 from segmentation.cuts import find_cuts, is_cut
 from tests.segmentation.clips import disc_clip
 from training.world.render import render
-from training.world.scene import sample_scene
-from training.world.shot import Shot
+from training.world.scene import Shot, sample_scene
 
 FIRST_SEED = 2_000_000_000
 

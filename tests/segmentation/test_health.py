@@ -24,8 +24,7 @@ from segmentation.project import Prompt
 from segmentation.tracks import Tracks
 from tests.segmentation.clips import disc_clip
 from training.world.render import object_mask
-from training.world.scene import sample_scene
-from training.world.shot import Shot
+from training.world.scene import Shot, sample_scene
 
 SIDE = 80
 

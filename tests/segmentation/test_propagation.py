@@ -19,8 +19,7 @@ from segmentation.propagation import (
 from segmentation.vision import optical_flow
 from tests.segmentation.clips import disc_clip, overlap
 from training.world.render import background, render
-from training.world.scene import sample_scene
-from training.world.shot import Shot
+from training.world.scene import Shot, sample_scene
 
 
 def carried_on(frames: NDArray[np.uint8], mask: NDArray[np.bool_]) -> CarriedMask:

@@ -15,8 +15,7 @@ from segmentation.schedule import Span
 from segmentation.tracks import MOST_WALKS, TrackedMask, Tracks, Walks, begin_prompt
 from tests.segmentation.clips import SIZE, disc_clip, overlap
 from training.world.render import render
-from training.world.scene import sample_scene
-from training.world.shot import Shot
+from training.world.scene import Shot, sample_scene
 
 NUM_FRAMES, SIDE = 20, 16
 

@@ -7,21 +7,25 @@ import torch
 
 from benchmarks.toybox.judging import Judge
 from dreammotion_core import ModelLoadError
-from training.judge import accuracy, contrastive_loss, new_judge, save_judge, train_judge
-from training.judge_data import (
+from training.judge import (
     CLOSE_UP_MARGIN,
     SENTENCE,
     THING,
     VIEW_SIZE,
     WHOLE_FRAME,
     JudgeSet,
+    accuracy,
+    contrastive_loss,
+    new_judge,
     object_squares,
+    save_judge,
     square_around,
+    train_judge,
     views,
 )
 from training.loop import Budget, Setting
 from training.run_folder import RunFolder
-from training.tokenizer import build_tokenizer
+from training.text import build_tokenizer
 from training.world import ATTRIBUTES, Scene, caption, render, sample_scene, variants
 
 CPU = torch.device("cpu")
@@ -138,7 +142,7 @@ def test_a_few_clips_are_learnt_within_seconds(data: JudgeSet) -> None:
 
 
 def test_training_writes_a_judge_that_answers(clips: np.ndarray, tmp_path: Path) -> None:
-    run = RunFolder(tmp_path / "judge.pt", tmp_path / "judge.csv", ["step", "seconds", "loss", "rate"])
+    run = RunFolder(tmp_path / "judge.pt", tmp_path / "judge.csv")
 
     train_judge(clips, tmp_path, tmp_path / "out", run, Budget(1), Setting(CPU))
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from training.data import random_captions
-from training.tokenizer import MAX_TOKENS, build_tokenizer, vocabulary
+from training.text import MAX_TOKENS, build_tokenizer, vocabulary
 from training.world import (
     COLOURS,
     LIKE_OUTLINES,

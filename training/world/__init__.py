@@ -4,17 +4,24 @@ It is the training data of the embedded models, the source of the example clips,
 of the benchmarks: every clip comes with its exact mask, colour, material, noun, place, motion and track.
 """
 
-from training.world.attributes import ATTRIBUTES, changed, variants
-from training.world.captions import NUM_FORMS, caption
-from training.world.materials import MATERIALS
-from training.world.motions import MOTIONS
-from training.world.nouns import LIKE_OUTLINES, NOUNS
-from training.world.palette import COLOURS, nearest_colour
+from training.world.materials import COLOURS, MATERIALS, nearest_colour
+from training.world.objects import LIKE_OUTLINES, NOUNS
 from training.world.places import PLACES
-from training.world.poses import object_tracks
-from training.world.render import Rendered, background, object_mask, render, render_batch
-from training.world.scene import Companion, Scene, is_held_out, sample_scene
-from training.world.shot import USUAL_SHOT, Shot
+from training.world.render import Rendered, background, object_mask, object_tracks, render, render_batch
+from training.world.scene import (
+    ATTRIBUTES,
+    MOTIONS,
+    NUM_FORMS,
+    USUAL_SHOT,
+    Companion,
+    Scene,
+    Shot,
+    caption,
+    changed,
+    is_held_out,
+    sample_scene,
+    variants,
+)
 
 __all__ = [
     "ATTRIBUTES",

@@ -4,21 +4,55 @@ from __future__ import annotations
 
 import random
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from training.world.materials import MATERIALS
-from training.world.motions import MOTIONS
-from training.world.nouns import NOUNS
-from training.world.palette import COLOURS
+import torch
+
+from training.world.materials import COLOURS, MATERIALS
+from training.world.objects import NOUNS
 from training.world.places import PLACES
 
+
+@dataclass(frozen=True)
+class Shot:
+    """Length and size of a clip, and where it is drawn.
+
+    Attributes:
+        num_frames: frames F.
+        fps: frames a second.
+        resolution: height and width in pixels.
+        device: where to draw.
+    """
+
+    num_frames: int = 8
+    fps: float = 8.0
+    resolution: int = 128
+    device: str | torch.device = "cpu"
+
+
+USUAL_SHOT = Shot()
+"""The shot of the training clips."""
+
+MOTIONS: dict[str, tuple[str, ...]] = {
+    "right": ("moving to the right", "going right"),
+    "left": ("moving to the left", "going left"),
+    "bounce": ("bouncing", "bouncing up and down"),
+    "spin": ("spinning", "turning round"),
+    "zoom": ("coming closer", "getting bigger"),
+    "arc": ("jumping", "leaping"),
+    "wobble": ("wobbling", "rocking"),
+    "pan": ("followed by the camera", "seen by a moving camera"),
+}
+"""Motion -> its words in captions, the usual ones first. Scenes are drawn by the order of the names."""
+
 WORLD_VERSION = 2
-"""Goes up whenever equal seeds give other clips, so that kept files of an older world are not mistaken."""
+"""Number that goes up when equal seeds give other clips, and that names kept files."""
 
 PLAIN_SHARE = 0.4
-"""How much of the world is of one plain colour."""
+"""Part of the scenes whose object has one plain colour."""
 COMPANION_SHARE = 0.15
-"""How many clips show a second object."""
+"""Part of the scenes with a second object."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +74,7 @@ class Companion:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that determines a clip, so that a changed copy differs in nothing else.
+    """Everything that determines a clip; a changed copy differs in nothing else.
 
     Attributes:
         colour, noun, place, motion, material: keys of COLOURS, NOUNS, PLACES, MOTIONS, MATERIALS.
@@ -124,3 +158,84 @@ def _sample_companion(rng: random.Random, x: float, y: float) -> Companion:
         y=y + rng.uniform(0.05, 0.25),
         size=rng.uniform(0.16, 0.22),
     )
+
+
+FORMS = (
+    "{thing}, {place}",
+    "{thing} {where}",
+    "{thing} {motion} {where}",
+    "{thing} {motion}, {place}",
+    "{bare} {where}",
+    "a video of {thing} {where}",
+    "{thing}",
+)
+WORDINGS = 4
+NUM_FORMS = len(FORMS) * WORDINGS
+"""Captions of a scene, at most."""
+
+
+def with_article(words: str) -> str:
+    """The words with the article they need, as in "an orange fish"."""
+    return f"{'an' if words[0] in 'aeio' else 'a'} {words}"
+
+
+def appearance(thing: Scene | Companion) -> str:
+    """The words for material and colour: "striped red", "red", "golden"."""
+    words = [] if thing.material == "plain" else [thing.material]
+    if MATERIALS[thing.material].keeps_colour:
+        words.append(thing.colour)
+    return " ".join(words)
+
+
+def caption(scene: Scene, form: int = 1) -> str:
+    """A sentence that describes the scene.
+
+    Args:
+        scene: what to describe.
+        form: which of the `NUM_FORMS` sentences, modulo their number; 1 is the plain one
+            ("a striped red car on a road").
+    """
+    wording = form // len(FORMS) % WORDINGS
+    places = (PLACES[scene.place].where, *PLACES[scene.place].also)
+    bare = f"{appearance(scene)} {scene.noun}"
+    sentence = FORMS[form % len(FORMS)].format(
+        thing=with_article(bare),
+        bare=bare,
+        place=scene.place,
+        where=places[wording % len(places)],
+        motion=MOTIONS[scene.motion][wording % 2],
+    )
+    if scene.companion and wording > 1:
+        return f"{sentence} with {with_article(f'{appearance(scene.companion)} {scene.companion.noun}')}"
+    return sentence
+
+
+def every_sentence() -> list[str]:
+    """Texts that together hold every word that a caption can contain."""
+    return [
+        *FORMS,
+        "an with",
+        *(phrase for phrases in MOTIONS.values() for phrase in phrases),
+        *(phrase for place in PLACES.values() for phrase in (place.where, *place.also)),
+        *PLACES,
+    ]
+
+
+ATTRIBUTES = {
+    "colour": tuple(COLOURS),
+    "material": tuple(MATERIALS),
+    "noun": tuple(NOUNS),
+    "place": tuple(PLACES),
+}
+"""Attribute -> its values."""
+
+
+def changed(scene: Scene, *, attribute: str, value: str) -> Scene:
+    """The scene with one attribute changed and nothing else."""
+    change: dict[str, Any] = {attribute: value}
+    return replace(scene, **change)
+
+
+def variants(scene: Scene, *, attribute: str) -> dict[str, Scene]:
+    """The scene with every value of an attribute, its own included, in the order of `ATTRIBUTES`."""
+    return {value: changed(scene, attribute=attribute, value=value) for value in ATTRIBUTES[attribute]}

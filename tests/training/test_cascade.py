@@ -1,6 +1,5 @@
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,28 +9,28 @@ import torch
 from torch import Tensor, nn
 
 from dreammotion_core import DreamMotionPipeline, EditConfig, Video
-from tests.smoke_training import smoke_words
-from training.arguments import ROOT
-from training.cascade_data import Sizes, smaller_clips
-from training.cascade_losses import Material, interpolation_loss, key_frame_loss, super_resolution_loss
-from training.cascade_models import begin_as, new_detail_unet, new_first_frame_unet, new_interpolation_unet
+from tests.smoke_training import UNET_MODEL, smoke_words
+from training.cascade import begin_as, new_detail_unet, new_first_frame_unet, new_interpolation_unet
+from training.cascade_losses import (
+    Material,
+    Sizes,
+    interpolation_loss,
+    key_frame_loss,
+    smaller_clips,
+    super_resolution_loss,
+)
 from training.loop import Setting
 from training.run import main
 from training.world import Shot, object_mask, render, sample_scene
 
-TOYBOX = ROOT.parent / "assets" / "toybox"
 SHOT = Shot(17)
-
-
-options_for = partial(smoke_words, stage="toybox-cascade", out="toybox-cascade")
-"""A smoke run in a folder that holds a toybox, as `assets` does."""
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cascade")
-    shutil.copytree(TOYBOX, folder / "toybox")
-    assert main(options_for(folder)) == 0
+    shutil.copytree(UNET_MODEL, folder / "toybox")
+    assert main(smoke_words("toybox-cascade", folder)) == 0
     return folder
 
 
@@ -74,7 +73,7 @@ def test_the_same_command_again_trains_nothing_and_gives_the_same_weights(
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "toybox-cascade")
 
-    assert main(options_for(tmp_path)) == 0
+    assert main(smoke_words("toybox-cascade", tmp_path)) == 0
 
     for path in (trained / "toybox-cascade").rglob("*.safetensors"):
         assert (tmp_path / path.relative_to(trained)).read_bytes() == path.read_bytes()
@@ -83,9 +82,9 @@ def test_the_same_command_again_trains_nothing_and_gives_the_same_weights(
 def test_without_a_toybox_beside_it_nothing_is_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(options_for(tmp_path)) == 2
+    assert main(smoke_words("toybox-cascade", tmp_path)) == 2
 
-    assert "train toybox first" in capsys.readouterr().err
+    assert "train the U-Net model first" in capsys.readouterr().err
 
 
 def test_a_video_unet_begins_as_the_picture_unet_on_every_frame() -> None:
