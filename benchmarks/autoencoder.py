@@ -1,4 +1,4 @@
-"""How well does the autoencoder keep a clip? ``python -m benchmarks.autoencoder --clips 24``.
+"""How well an autoencoder keeps a clip: ``python -m benchmarks.autoencoder --clips 24``.
 
 Peak signal-to-noise ratio of clips with seeds and combinations never trained on, material by material.
 """
@@ -42,11 +42,11 @@ def main() -> None:
 
 
 def reconstruction_psnr(backend: Backend, *, frames: Tensor) -> float:
-    """Mean peak signal-to-noise ratio in dB of the frames of a clip that went through the autoencoder.
+    """Mean peak signal-to-noise ratio in dB of a clip's frames after encoding and decoding.
 
     Args:
         backend: the model.
-        frames: (F, H, W, 3) uint8 RGB, of a length and size that suit it.
+        frames: (F, H, W, 3) uint8 RGB, of a length and size that suit the model.
     """
     pictures = as_pictures(frames)
     decoded = backend.decode_video(backend.encode_video(pictures)).clamp(-1, 1).cpu()
