@@ -1,4 +1,4 @@
-"""Kinds of words on the command lines of the benchmarks, for argparse."""
+"""Types of command-line arguments that benchmarks share, for argparse."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from dreammotion_core.models.placement import checked_device
 
 
 def count_of(text: str) -> int:
-    """A whole number above 0, from the command line."""
+    """A whole number above 0."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
 def frames_of(text: str) -> int:
-    """A number of frames that a clip can have, from the command line."""
+    """A number of frames of a clip that moves, at least 2."""
     if (count := count_of(text)) < 2:
         raise argparse.ArgumentTypeError("a clip of one frame does not move; pass at least 2")
     return count
 
 
 def device_of(text: str) -> str:
-    """A device that is on this machine, from the command line."""
+    """A device of this machine."""
     try:
         return str(checked_device(text))
     except ConfigError as error:
@@ -34,7 +34,7 @@ def device_of(text: str) -> str:
 
 
 def part_of(text: str) -> tuple[int, int]:
-    """(K, N) of K/N, from the command line."""
+    """(K, N) of K/N."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise argparse.ArgumentTypeError(f"{text!r} is not K/N with 1 <= K <= N, such as 1/2")
@@ -42,9 +42,9 @@ def part_of(text: str) -> tuple[int, int]:
 
 
 def setting_of(text: str) -> tuple[str, Any]:
-    """Name and value of NAME=VALUE, the value in JSON, from the command line.
+    """Name and value of NAME=VALUE, the value in JSON.
 
-    No seed that every edit draws for itself: cases would differ by it, and nobody could repeat them.
+    The seed -1 is refused: every edit would draw another, and nobody could repeat the cases.
     """
     name, equals, value = text.partition("=")
     try:

@@ -1,4 +1,4 @@
-"""How well does the autoencoder keep a clip? ``python -m benchmarks.autoencoder --clips 24``.
+"""How well an autoencoder keeps a clip: ``python -m benchmarks.autoencoder --clips 24``.
 
 Peak signal-to-noise ratio of clips with seeds and combinations never trained on, over whole frames and inside
 their objects, material by material.
@@ -48,11 +48,11 @@ def _means(values: list[tuple[float, float]]) -> str:
 
 
 def reconstruction_psnr(backend: Backend, *, frames: Tensor, mask: Tensor) -> tuple[float, float]:
-    """Mean peak signal-to-noise ratio in dB of the frames of a clip that went through the autoencoder.
+    """Mean peak signal-to-noise ratio in dB of a clip's frames after encoding and decoding.
 
     Args:
         backend: the model.
-        frames: (F, H, W, 3) uint8 RGB, of a length and size that suit it.
+        frames: (F, H, W, 3) uint8 RGB, of a length and size that suit the model.
         mask: (F, H, W) bool, the object; some of it is on every frame.
 
     Returns:

@@ -1,8 +1,8 @@
 """What a step of the exact published configurations costs on a GPU: ``python -m benchmarks.gpu``.
 
-Random weights of the exact shapes, in one table: seconds a step (without and with the source branch in the
-cache), peak memory with the weights, and the share of the highest rate at which this device was seen to
-multiply matrices in the same run. On a CPU it only shows that it runs: pass a small model.
+Random weights of the exact shapes, in one table: seconds a step without and with the source branch in the
+cache, peak memory with the weights, and the share of the highest rate at which this device multiplied
+matrices in the same run. On a CPU it only shows that it runs: pass a small model.
 """
 
 from __future__ import annotations

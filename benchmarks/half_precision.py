@@ -1,8 +1,8 @@
 """How far half precision is from float32 in a step: ``python -m benchmarks.half_precision``.
 
-On a trained model and an example, a few steps from the source: relative errors of the V-DDS direction and of
-the matching gradient, in float16 with the scale of `match_keys` and without it. A CPU computes in float16
-too, slowly.
+Relative errors of the V-DDS direction and of the matching gradient on an example, a few steps from the
+source: in bfloat16, in float16 with the scale of `match_keys`, and in float16 without it. A CPU computes in
+float16 too, slowly.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CLIP = Path(__file__).resolve().parents[1] / "assets/examples/car/clip.mp4"
 PROMPTS = ("a red car on a road", "a blue car on a road")
 TIMESTEPS = (80, 600, 900)
 WEIGHTS = ((0.02, 2.0), (0.0, 2.0))
-"""Of spatial and temporal matching: the defaults, and temporal matching alone."""
+"""Weights of spatial and temporal matching: the defaults, and temporal matching alone."""
 
 
 def main() -> None:
@@ -101,7 +101,7 @@ def _answers(
 def _unscaled(
     keys: dict[str, Tensor], source_keys: dict[str, Tensor], variable: Tensor, weights: dict[str, float]
 ) -> Tensor:
-    """The same gradient, rounded to the precision of the keys as it is."""
+    """The matching gradient, rounded to the precision of the keys without a scale."""
     sizes = [each.numel() for each in keys.values()]
     joined = torch.cat([each.detach().float().flatten() for each in keys.values()]).requires_grad_()
     parts = zip(keys.items(), joined.split(sizes), strict=True)

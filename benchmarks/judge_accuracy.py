@@ -1,4 +1,4 @@
-"""How far can the judge be trusted? ``python -m benchmarks.judge_accuracy --scenes 300``.
+"""How often the judge is right: ``python -m benchmarks.judge_accuracy --scenes 300``.
 
 Zero-shot choices on true renders with seeds and combinations never trained on, sharp and blurred.
 """
@@ -12,7 +12,7 @@ from training.judge import VIEW_SIZE, accuracy
 from training.world import ATTRIBUTES
 
 FIRST_SEED = 4_000_000_000
-"""Neither trained on nor used by the edits and samples of `toybox_quality`."""
+"""Seeds that neither training nor `toybox_quality` uses."""
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""How long the measures of an edit take on a CPU: ``python -m benchmarks.measures``.
+"""How long the metrics of an edit take on a CPU: ``python -m benchmarks.measures``.
 
-The clip is an example at the size asked for; its edit is the negative of what lies in a disc. The judge is
-loaded before, as the page does it once for all visitors. Another edit of the same clip is measured after the
+The clip is an example at the size asked for; its edit is the negative inside a disc. The judge is loaded
+before, as the page loads it once for all visitors. Another edit of the same clip is evaluated after the
 first, with what is known of the clip by then. Processor seconds are printed beside those of the clock,
 because other work on the machine disturbs them least.
 """
@@ -20,11 +20,11 @@ from dreammotion_core import METRICS, ClipJudge, Instruments, MeasuredClip, Meas
 
 CLIP = Path(__file__).resolve().parents[1] / "assets" / "examples" / "car" / "clip.mp4"
 BAR = 5.0
-"""Seconds that all of them may take."""
+"""Most seconds that all of them may take."""
 
 
 def main() -> None:
-    """Measure an edit, and another of the same clip; print the seconds of each measure and of all."""
+    """Evaluate an edit, and another of the same clip; print the seconds of each metric and of all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.measures", description=__doc__.split("\n")[0])
     parser.add_argument("--frames", type=frames_of, default=8, help="(default: %(default)s)")
     parser.add_argument(

@@ -4,15 +4,13 @@
     python -m benchmarks.paper_tables --model toybox --part 2/2   # in a second process
     python -m benchmarks.paper_tables --model toybox --summary    # the report of what is finished
 
-The words of all three must agree: a folder of results refuses other settings, weights, judges or clips
-than its own.
-Without --clips the pairs are held-out clips of the procedural world; with --clips FOLDER they are its clips
-and the rows of its prompts.csv (clip, source_prompt, target_prompt, mask). An interrupted study goes on where
-it stopped. Rows may be added, moved and changed in between: what has no edit yet gets one, and edits of rows
-that are no longer there are left out. To measure finished edits by another judge or tracker, give their
-folder as --edits and a new one as --out. All methods share the settings, seed included, and none has this
-project's own finishing but "as-shipped", which is what a user gets. Writes study.json, study.md and
-study.html into --out.
+All three need the same options: a folder of results refuses other settings, weights, judges or clips than its
+own. Without --clips the pairs are held-out clips of the procedural world; with --clips FOLDER they are its
+clips and the rows of its prompts.csv (clip, source_prompt, target_prompt, mask). An interrupted study goes on
+where it stopped. Rows may be added, moved and changed in between: a row without an edit gets one, and edits
+of removed rows are left out. To evaluate finished edits by another judge or tracker, give their folder as
+--edits and a new one as --out. All methods share the settings, seed included. Only "as-shipped" has this
+project's own finishing; it is what a user gets. Writes study.json, study.md and study.html into --out.
 """
 
 from __future__ import annotations
@@ -50,11 +48,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--clips", type=Path, metavar="FOLDER", help="with prompts.csv")
     parser.add_argument(
-        "--pairs", type=count_of, metavar="N", help=f"how many (default: {NUM_PAIRS}, or all rows)"
+        "--pairs", type=count_of, metavar="N", help=f"number of pairs (default: {NUM_PAIRS}, or all rows)"
     )
-    parser.add_argument(
-        "--first", type=int, default=0, metavar="K", help="place of the first of them, from 0"
-    )
+    parser.add_argument("--first", type=int, default=0, metavar="K", help="place of the first pair, from 0")
     parser.add_argument("--methods", nargs="+", default=STUDY, metavar="NAME", help=f"of {', '.join(STUDY)}")
     parser.add_argument("--preset", default="fast")
     parser.add_argument(
@@ -64,14 +60,14 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--part", type=part_of, default=(1, 1), metavar="K/N", help="every N-th pair from the K-th"
     )
     parser.add_argument(
-        "--summary", action="store_true", help="only report what is finished; give the words of the study"
+        "--summary", action="store_true", help="only report what is finished; needs the study's options"
     )
     parser.add_argument("--out", type=Path, default=Path("outputs/study"), help="folder of the results")
     parser.add_argument(
         "--edits",
         type=Path,
         metavar="FOLDER",
-        help="results of the same study with another judge or tracker: what it holds is only measured anew",
+        help="results of the same study with another judge or tracker, whose edits are only evaluated anew",
     )
     add_instruments(parser)
     return parser.parse_args(argv)
@@ -87,7 +83,7 @@ def pairs_of(options: argparse.Namespace, *, spec: ModelSpec) -> StudyPairs:
 
 
 def numbers_of(options: argparse.Namespace, *, pairs: StudyPairs) -> Sequence[int]:
-    """The numbers of the pairs that this process shall edit.
+    """The numbers of this process's pairs.
 
     Raises:
         ConfigError: if there is no pair at the first place, or none for this part.
@@ -103,7 +99,7 @@ def numbers_of(options: argparse.Namespace, *, pairs: StudyPairs) -> Sequence[in
 
 
 def study_facts(options: argparse.Namespace, *, pipe: DreamMotionPipeline) -> dict[str, Any]:
-    """By what the edits of a study are made and measured."""
+    """The model of a study, and the models that evaluate it."""
     return {
         "model": options.model,
         "precision": pipe.spec.precision,
@@ -116,7 +112,7 @@ def study_facts(options: argparse.Namespace, *, pipe: DreamMotionPipeline) -> di
 
 
 def run_study(options: argparse.Namespace) -> str:
-    """Make and measure what is missing of a part, then report all that is finished.
+    """Make and evaluate the missing edits of a part, then report all that is finished.
 
     Returns:
         The report in Markdown.

@@ -1,10 +1,10 @@
-"""What a perfect edit scores: the study's measures of true renders of what was asked.
+"""What a perfect edit scores: the study's metrics of true renders of what was asked.
 
     python -m benchmarks.perfect_edits
 
-In the procedural world the right answer can be drawn. It goes through the same mask and the same judge and
-tracker as the edits of `paper_tables`, so what it lacks is lost by the measures, not by a method: a ceiling
-beside which the study's figures can be read. No model is needed; prints a Markdown table.
+In the procedural world the right answer can be drawn. It goes through the same mask, judge and tracker as the
+edits of `paper_tables`, so what it lacks is lost by the metrics, not by a method: a ceiling for the study's
+figures. Needs no model; prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from dreammotion_core.evaluation import ClipJudge, Instruments, Measurement, Met
 def measured_perfect_edit(
     index: int, *, spec: ModelSpec, instruments: Instruments
 ) -> tuple[str, list[Measurement]]:
-    """The title of a pair of the procedural world, and the measures of its true answer within the mask.
+    """The title of a pair of the procedural world, and the figures of its true answer within the mask.
 
     Args:
         index: number of the pair.
-        spec: of the model whose edits it is compared with; gives length, rate and size.
-        instruments: as of the study.
+        spec: the model whose length, rate and size the clip has.
+        instruments: those of the study.
     """
     pair = world_pair(index, spec=spec)
     target = edit_case(FIRST_CASE + index).target
@@ -51,10 +51,10 @@ def measured_perfect_edit(
 
 
 def ceiling_table(measured: Sequence[Sequence[Measurement]], *, titles: Sequence[str]) -> str:
-    """Mean, interval and the worst pair of each measure, as a Markdown table.
+    """Mean, interval and the worst pair of each metric, as a Markdown table.
 
     Args:
-        measured: for each pair, the same measures in the same order.
+        measured: for each pair, the same metrics in the same order.
         titles: of the pairs.
     """
     lines = ["| Measure of a perfect edit | mean | worst |", "| --- | --- | --- |"]

@@ -24,12 +24,9 @@ from dreammotion_core.values import Frames
 class Results:
     """Clips and one line of facts for each finished case.
 
-    Args:
-        path: the folder.
-
     Attributes:
         path: the folder.
-        facts: what holds for all its cases (task, model, settings); empty before `begin`.
+        facts: shared by all its cases (task, model, settings); empty before `begin`.
 
     Raises:
         ConfigError: if the facts of the folder cannot be read.
@@ -46,7 +43,7 @@ class Results:
                 raise ConfigError(f"{about} is damaged; choose another folder with --out") from error
 
     def begin(self, facts: Mapping[str, Any]) -> None:
-        """Set the facts of a new folder, or make sure that a used one has the same.
+        """Set the facts of a new folder; check that a used one has the same.
 
         Raises:
             ConfigError: if the folder holds results of another run.
@@ -59,10 +56,10 @@ class Results:
                 part.write_text(json.dumps(self.facts, indent=1) + "\n", "utf-8")
 
     def check(self, facts: Mapping[str, Any], *, but: Collection[str] = ()) -> None:
-        """Make sure that a used folder has exactly these facts; a new one agrees with all.
+        """Check that a used folder has exactly these facts; a new one agrees with all.
 
         Args:
-            facts: what is wanted.
+            facts: those of this run.
             but: names of facts that may differ.
 
         Raises:
@@ -106,7 +103,7 @@ class Results:
         """Keep a finished case: its clip first, then its line, so that a line always has its clip.
 
         Raises:
-            OutputError: if it cannot be written; then no part of the line is left.
+            OutputError: if it cannot be written; no part of the line is left then.
         """
         with written_atomically(self._clip(record["index"])) as part:
             np.savez_compressed(part, frames=frames)
@@ -143,12 +140,12 @@ class Results:
 
 
 def _append(line: bytes, path: Path) -> None:
-    """Add a line to a file that other processes add to as well; all of it or nothing.
+    """Add a line to a file that other processes add to as well: all of it or nothing.
 
     Raises:
         OSError: if it cannot be written.
     """
-    # Without a buffer, which would write the rest of a line whose beginning was taken back.
+    # A buffer would write the rest of a line whose beginning was taken back.
     with path.open("ab", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         end, rest = file.seek(0, os.SEEK_END), line

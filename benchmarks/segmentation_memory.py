@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.arguments import frames_of
 from benchmarks.davis.runs import costed
 from dreammotion_core import read_video, write_video
 from dreammotion_core.media.limits import gather_frames
@@ -51,7 +52,7 @@ def centre(index: int) -> float:
 
 
 def run(count: int, *, segmenter: str) -> str:
-    """Follow the disc through a clip of so many frames; gives the figures as one line."""
+    """Follow the disc through a clip of `count` frames; the figures as one line."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "disc.mp4"
         write_video(Video(gather_frames(disc_pictures(count), count=count, size=(HEIGHT, WIDTH)), FPS), path)
@@ -74,7 +75,7 @@ def run(count: int, *, segmenter: str) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.segmentation_memory", description=__doc__)
-    parser.add_argument("--frames", type=int, default=2000, metavar="N", help="(%(default)s)")
+    parser.add_argument("--frames", type=frames_of, default=2000, metavar="N", help="(%(default)s)")
     parser.add_argument("--segmenter", default="embedded", metavar="NAME", help="(%(default)s)")
     options = parser.parse_args(argv)
     print(run(options.frames, segmenter=options.segmenter))

@@ -17,7 +17,7 @@ PAGE, INK, FAINT = (246, 245, 242), (38, 38, 42), (128, 126, 122)
 GOOD, BAD = (46, 160, 88), (208, 70, 60)
 GAP, LINE, MARGIN, INDENT = 2, 17, 14, 13
 LETTER = 6.3
-"""Width of a letter in pixels, on the wide side of the mean."""
+"""Width of a letter in pixels, a little above the mean."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +25,9 @@ class Cell:
     """One place on a sheet.
 
     Attributes:
-        clips: the clips side by side, each (F, H, W, 3) uint8 RGB, all of one size.
-        title: what it is.
-        note: what became of it, in grey.
+        clips: side by side, each (F, H, W, 3) uint8 RGB, all of one size.
+        title: first line.
+        note: second line, in grey.
         is_good: whether its dot is green or red; None for no dot.
     """
 
@@ -38,11 +38,11 @@ class Cell:
 
 
 def contact_sheet(cells: Sequence[Cell], path: Path, *, columns: int = 6) -> None:
-    """Write cells as a PNG, row by row; of each clip the first and the middle frame, one above the other.
+    """Write cells as a PNG, row by row, with the first and the middle frame of each clip above one another.
 
     Args:
-        cells: at least one, all with as many clips of one size.
-        path: where the PNG goes.
+        cells: at least one, all with equally many clips of one size.
+        path: of the PNG.
         columns: cells in a row.
     """
     pictures = [_picture(cell) for cell in cells]
@@ -71,7 +71,7 @@ def _picture(cell: Cell) -> np.ndarray:
 
 
 def _lines(cell: Cell, *, letters: int) -> list[tuple[str, tuple[int, int, int]]]:
-    """The lines under a cell and their colours, none longer than so many letters."""
+    """The lines under a cell and their colours, each of at most so many letters."""
     return [
         (line, colour)
         for text, colour in ((cell.title, INK), (cell.note, FAINT))

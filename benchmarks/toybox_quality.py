@@ -1,4 +1,4 @@
-"""How good is the embedded model? Held-out edits and samples, measured by the renderer and by the judge.
+"""How good the embedded models are: held-out edits and samples, judged by true renders and by the judge.
 
     python -m benchmarks.toybox_quality edit --cases 100 --out outputs/edit
     python -m benchmarks.toybox_quality sample --cases 60 --out outputs/sample
@@ -6,8 +6,8 @@
 
 Clips have seeds and combinations of colour, noun and place that were never trained on. ``edit`` and
 ``sample`` only make clips; an interrupted run goes on where it stopped, and ``--part 1/2`` and
-``--part 2/2`` share the work between two processes. ``summary`` measures the clips that are there, prints
-the tables and writes the contact sheets.
+``--part 2/2`` share the work between two processes. ``summary`` evaluates the finished clips, prints the
+tables and writes the contact sheets.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         task = tasks.add_parser(name, help=help_text)
         task.add_argument("--model", default="toybox", help="name or folder (default: toybox)")
         task.add_argument("--device", default="cpu")
-        task.add_argument("--cases", type=count_of, default=cases, help=f"how many (default: {cases})")
+        task.add_argument("--cases", type=count_of, default=cases, help=f"number of cases (default: {cases})")
         task.add_argument(
             "--part",
             type=part_of,
@@ -138,7 +138,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--skip",
         type=count_of,
         default=0,
-        help="leave out so many first cases: settings are chosen on others",
+        help="cases to leave out at the start, such as those on which settings were chosen",
     )
     edit.add_argument("--preset", default="fast")
     edit.add_argument(
@@ -146,7 +146,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     sample.add_argument("--steps", type=count_of, default=30, help="denoising steps (default: 30)")
     sample.add_argument("--guidance", type=float, default=EditConfig().guidance_scale)
-    summary = tasks.add_parser("summary", help="measure a folder of results, draw its contact sheets")
+    summary = tasks.add_parser("summary", help="evaluate a folder of results, draw its contact sheets")
     summary.add_argument("folder", type=Path)
     summary.add_argument("--no-judge", action="store_true", help="the renderer's tests only")
     return parser.parse_args(argv)

@@ -1,8 +1,8 @@
-"""How well does the embedded tracker follow what is known to move? ``python -m benchmarks.tracking``.
+"""How well the embedded tracker follows what is known to move: ``python -m benchmarks.tracking``.
 
-Points of the objects of procedural clips that no study uses are followed, in the source and in the true
-render of an edit of it, and compared with where they truly are: the tracker is judged by the truth, and not
-by the motion fidelity that it finds.
+Points on the objects of procedural clips that no study uses are followed, in the source and in the true
+render of an edit of it, and compared with their true places. So the tracker is judged by the truth, not by
+the motion fidelity that it finds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dreammotion_core.values import Frames
 from training.world import Shot, object_mask, object_tracks
 
 NEAR = 2.0
-"""Pixels from the truth within which a point is said to be found."""
+"""Pixels from the truth within which a point counts as found."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Followed:
     """How well the points of a clip were followed, over all frames on which they are in the picture.
 
     Attributes:
-        found: share of points that are seen, within `NEAR` of where they are.
+        found: share of points that are seen within `NEAR` of their true places.
         seen: share of steps from frame to frame that the tracker sees.
         agreement: mean agreement of steps with the true ones as in motion fidelity; 0 where not seen.
     """
@@ -51,7 +51,7 @@ def compared(tracks: PointTracks, *, truth: NDArray[np.float64]) -> Followed:
 
     Args:
         tracks: of T points over F frames.
-        truth: (F, T, 2), where they truly are, in pixels.
+        truth: (F, T, 2) true places in pixels.
     """
     height, width = tracks.size
     inside = ((truth >= 0) & (truth <= (width - 1, height - 1))).all(axis=-1)
@@ -73,7 +73,7 @@ def followed_clips(index: int, *, spec: ModelSpec, grey: bool = False) -> tuple[
 
     Args:
         index: number of the pair.
-        spec: gives length, rate and size.
+        spec: the model whose length, rate and size the clip has.
         grey: show the tracker the clips in grey, to tell what colours add.
     """
     case = edit_case(FIRST_CASE + index)

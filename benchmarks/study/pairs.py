@@ -1,7 +1,4 @@
-"""The text-video pairs of the study: held-out clips of the procedural world, or a folder with prompts.
-
-The prompt file of a folder of clips: which of them is to become what, and where.
-"""
+"""The text-video pairs of the study: held-out clips of the procedural world, or a folder with prompts."""
 
 from __future__ import annotations
 
@@ -31,21 +28,21 @@ from training.world import Shot, background, caption, object_mask
 PROMPTS_FILE = "prompts.csv"
 COLUMNS = ("clip", "source_prompt", "target_prompt")
 KNOWN = (*COLUMNS, "mask")
-"""With the column that may be left out."""
+"""All columns; `mask` may be left out."""
 CLIP_SUFFIXES = {".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"}
 
 
 @dataclass(frozen=True)
 class PromptRow:
-    """A row of a prompt file, checked.
+    """A checked row of a prompt file.
 
     Attributes:
         clip: a video file that exists.
         mask: a file or folder that exists.
-        source_prompt, target_prompt: two that differ.
-        place: the line of the file and the name of the clip, for messages.
-        number: from the contents of all of these, so that a row keeps its results wherever it stands, and
-            has none once its clip, its mask or a prompt is another one.
+        source_prompt, target_prompt: prompts that differ.
+        number: made of the contents of all of these, so that a row keeps its results wherever it stands, and
+            loses them once its clip, its mask or a prompt changes.
+        place: line of the file and name of the clip, for messages.
     """
 
     clip: Path
@@ -58,7 +55,7 @@ class PromptRow:
 
 @contextmanager
 def named(place: str) -> Iterator[None]:
-    """Within the block, errors say what they are about."""
+    """Within the block, errors begin with a place."""
     try:
         yield
     except DreamMotionError as error:
@@ -66,16 +63,16 @@ def named(place: str) -> Iterator[None]:
 
 
 def folder_rows(folder: Path) -> list[PromptRow]:
-    """The rows of a folder's prompt file, checked.
+    """The checked rows of a folder's prompt file.
 
     The file ``prompts.csv`` (UTF-8) has the columns clip (a video in the folder), source_prompt,
     target_prompt and, if the masks do not lie in a folder ``masks`` beside the clip, mask. A clip may have
     several rows.
 
     Raises:
-        ConfigError: if the file is missing or no such table, a column has another name, a cell is empty
-            or one too many, prompts are the same, a clip or mask does not exist, two rows are equal, or
-            a clip in the folder has no row.
+        ConfigError: if the file is missing or no such table, a column has another name, a cell is empty or
+            superfluous, prompts are equal, a clip or mask does not exist, two rows are equal, or a clip in
+            the folder has no row.
         MaskError: if a folder of masks is empty.
     """
     path = folder / PROMPTS_FILE
@@ -98,8 +95,8 @@ def folder_rows(folder: Path) -> list[PromptRow]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str | None, Any]]]:
-    """The number of the line on which each row ends, and its cells by column; those too many under None."""
-    # A spreadsheet puts a mark before UTF-8, which would become part of the first column's name.
+    """The line on which each row ends, and its cells by column; superfluous cells are under None."""
+    # A spreadsheet writes a mark first, which would become part of the first column's name.
     with path.open(newline="", encoding="utf-8-sig") as lines:
         reader = csv.DictReader(lines, restval="", strict=True)
         names = list(reader.fieldnames or ())
@@ -145,12 +142,12 @@ def _number(clip: Path, mask: Path, prompts: tuple[str, str]) -> int:
 
 
 NUM_PAIRS = 26
-"""As in the paper."""
+"""Pairs of a study, as many as in the paper."""
 FIRST_CASE = 1000
-"""The numbers below are the cases of `toybox_quality`, at which defaults were chosen before."""
+"""Smaller numbers are the cases of `toybox_quality`, on which defaults were chosen."""
 MOST_CASES = 1_000_000
 NUMBERING = "by clip, mask and prompts"
-"""Of the rows of a folder. Results without this fact were numbered by line, and may be of other rows now."""
+"""A fact of studies on a folder. Results without it were numbered by line and may belong to other rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,13 +157,12 @@ class Pair:
     Attributes:
         index: its number among those of `StudyPairs`.
         title: for people.
-        place: where it stands, for messages.
+        place: its origin, for messages.
         video: at a length that the model takes.
         mask: (F, H, W) bool, what may change.
         source_prompt, target_prompt: the prompts.
-        find_object: from edited frames (F, H, W, 3) to where the object is, (F, H, W); None where nothing
-            knows that.
-        outline: (F, H, W), where the object is in the source, found in the same way.
+        find_object: finds the object, (F, H, W), in edited frames, (F, H, W, 3); None where nothing can.
+        outline: (F, H, W), the object in the source.
     """
 
     index: int
@@ -185,9 +181,9 @@ class StudyPairs:
     """All pairs that a study may take.
 
     Attributes:
-        numbers: of all of them, in order; a number stays that of its pair whatever becomes of the others.
-        read: gives the pair of a number.
-        facts: by which results are told from those of other pairs.
+        numbers: one for each pair, in order; a pair keeps its number whatever happens to the others.
+        read: returns the pair of a number.
+        facts: tell the results from those of other pairs.
     """
 
     numbers: Sequence[int]
@@ -217,7 +213,7 @@ def world_pair(index: int, *, spec: ModelSpec) -> Pair:
 
     Args:
         index: number of the pair.
-        spec: gives length, rate and size.
+        spec: the model whose length, rate and size the clip has.
     """
     case = edit_case(FIRST_CASE + index)
     shot = Shot(spec.num_frames, spec.fps, spec.resolution[0])
@@ -238,11 +234,11 @@ def world_pair(index: int, *, spec: ModelSpec) -> Pair:
 
 
 def folder_pair(row: PromptRow, *, spec: ModelSpec) -> Pair:
-    """The clip and prompts of a row of a folder; every n-th frame, as near to the model's rate as it goes.
+    """The pair of a row, with every n-th frame of its clip, n as near to the model's rate as possible.
 
     Args:
         row: of the folder's prompt file.
-        spec: gives length and rate.
+        spec: the model whose length and rate the clip has.
 
     Raises:
         InputError: if the clip or its mask cannot be used.

@@ -1,4 +1,4 @@
-"""Makes and measures the edits of a study, one for each pair and method, and goes on where it stopped."""
+"""Make and evaluate the edits of a study, one for each pair and method; a later run goes on from there."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from dreammotion_core.pipeline import DreamMotionPipeline, selection
 from dreammotion_core.values import Frames, Mask
 
 BASE = {"keep_detail": False, "colour_smoothing": 0.0}
-"""What all methods share: none has this project's own finishing, which would hide how they differ."""
+"""Settings that all methods share: no finishing by this project, which would hide how they differ."""
 SHIPPED = Variant("as-shipped", "DreamMotion, with our finishing")
-"""The settings that a user gets; its changes are worked out from the model's own."""
+"""The settings that a user gets; `study_variants` takes its changes from the model's own settings."""
 STUDY = ("dreammotion", "as-shipped", *(name for name in VARIANTS if name != "dreammotion"))
 
 INSTRUMENTS = ("judge", "tracker", "cotracker", "lpips")
-"""The facts of a study that say by what its edits were measured; with others the edits are the same."""
+"""Facts that do not change the edits of a study, only their figures."""
 
 Measure = Mapping[str, Any]
 """A measurement as plain values; see `Measurement.to_dict`."""
@@ -40,7 +40,7 @@ def study_variants(names: Sequence[str], *, usual: EditConfig) -> tuple[Variant,
         usual: the settings that a user gets.
 
     Raises:
-        ConfigError: if there is no method of a name.
+        ConfigError: if a name is unknown.
     """
     if unknown := [name for name in names if name not in STUDY]:
         raise ConfigError(f"there is no method {', '.join(unknown)}; known are: {', '.join(STUDY)}")
@@ -65,12 +65,12 @@ def possible_variants(
 
 
 def results_of(out: Path, variant: Variant) -> Results:
-    """Where the results of a method are kept."""
+    """The folder of a method's results."""
     return Results(out / variant.name)
 
 
 def facts_of(variant: Variant, *, config: EditConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What holds for all results of a method: the facts of the study, its label and its settings."""
+    """Facts shared by all results of a method: those of the study, its label and its settings."""
     return {**facts, "label": variant.label, "settings": variant.of(config).to_dict()}
 
 
@@ -82,7 +82,7 @@ def check_study(
     facts: Mapping[str, Any],
     but: Collection[str] = (),
 ) -> None:
-    """Make sure that what a folder holds of some methods was made as is now said of it.
+    """Check that the results of a folder were made with these methods, settings and facts.
 
     Args:
         out: folder of the study.
@@ -92,7 +92,7 @@ def check_study(
         but: names of facts that may differ.
 
     Raises:
-        ConfigError: if not.
+        ConfigError: if they were not.
     """
     for variant in variants:
         results_of(out, variant).check(facts_of(variant, config=config, facts=facts), but=but)
@@ -110,21 +110,20 @@ def run_part(
     out: Path,
     edits: Path | None = None,
 ) -> None:
-    """Make and measure what is not there yet, pair by pair, so that variants share what the source gives.
+    """Make and evaluate the missing edits, pair by pair, so that variants share the answers to the source.
 
     Before the first edit, all clips and masks of this process are read and checked.
 
     Args:
         pipe: the model; with a source cache the variants of a pair cost less and give the same.
-        numbers: of the pairs of this process.
-        read_pair: gives the pair of a number.
+        numbers: the pairs of this process.
+        read_pair: returns the pair of a number.
         variants: the methods.
         config: settings that all share.
-        facts: of the study, for `Results.begin`.
+        facts: of the study.
         instruments: for `evaluate_edit`.
         out: folder of the study.
-        edits: folder of the same study with other instruments; the edits it holds are taken from there and
-            only measured.
+        edits: folder of the same study with other instruments; the edits in it are only evaluated anew.
 
     Raises:
         ConfigError: if a folder holds another study.
@@ -141,21 +140,21 @@ def run_part(
         done[variant.name] = {record["index"] for record in kept[variant.name].records()}
     missing = {i: [v for v in variants if i not in done[v.name]] for i in numbers}
     todo = {i: wanted for i, wanted in missing.items() if wanted}
-    for index in todo:  # hours of edits shall not end at a clip that could have been looked at before
-        _measured_mask(read_pair(index), config)
+    for index in todo:  # a bad clip should not end hours of edits
+        _evaluation_mask(read_pair(index), config)
     with tqdm(total=sum(map(len, todo.values())), desc="edits", disable=None) as bar:
         for index, wanted in todo.items():
             pair = read_pair(index)
-            mask = _measured_mask(pair, config)
+            mask = _evaluation_mask(pair, config)
             for variant in wanted:
                 found = None if edits is None else _finished_edit(results_of(edits, variant), pair)
                 frames, seconds = found or _new_edit(pipe, pair, variant.of(config))
-                _measure_and_keep(frames, seconds, pair, mask, instruments, kept[variant.name])
+                _evaluate_and_keep(frames, seconds, pair, mask, instruments, kept[variant.name])
                 bar.update()
 
 
 def _finished_edit(results: Results, pair: Pair) -> tuple[Frames, float] | None:
-    """The edit of a pair and the seconds it took, if the results of a method hold it."""
+    """The finished edit of a pair and its seconds, if there is one."""
     asked = pair.index, pair.source_prompt, pair.target_prompt
     for record in results.records():
         if (record["index"], record["source"], record["target"]) == asked:
@@ -175,13 +174,13 @@ def _new_edit(pipe: DreamMotionPipeline, pair: Pair, config: EditConfig) -> tupl
     return np.asarray(output.frames), output.seconds
 
 
-def _measured_mask(pair: Pair, config: EditConfig) -> Mask:
-    """What may change by the shared settings; edits without a mask are measured on it too."""
+def _evaluation_mask(pair: Pair, config: EditConfig) -> Mask:
+    """The mask by the shared settings; edits without a mask are evaluated on it too."""
     with named(pair.place):
         return selection(pair.mask, pair.video, config.with_changes(use_mask=True))
 
 
-def _measure_and_keep(
+def _evaluate_and_keep(
     frames: Frames, seconds: float, pair: Pair, mask: Mask, instruments: Instruments, results: Results
 ) -> None:
     measurements = evaluate_edit(
