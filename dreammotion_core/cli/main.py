@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -30,7 +31,15 @@ from dreammotion_core.cli.selecting import (
     follow_selection,
     read_given_mask,
 )
-from dreammotion_core.errors import BackendError, ConfigError, DreamMotionError, InputError, OutOfMemoryError
+from dreammotion_core.errors import (
+    BackendError,
+    ConfigError,
+    DreamMotionError,
+    InputError,
+    OutOfMemoryError,
+    OutputError,
+)
+from dreammotion_core.media.atomic import check_writable, keep_result
 from dreammotion_core.media.frames import check_empty_folder, write_frames
 from dreammotion_core.media.masks import check_mask_target, write_masks
 from dreammotion_core.media.video import check_target, write_video
@@ -155,6 +164,7 @@ def _edit(options: argparse.Namespace) -> None:
     config = given_config(options, usual=model.settings)
     check_one_way_to_select(options, uses_mask=config.use_mask)
     check_target(options.out)
+    check_writable(_receipt_path(options))
     if options.frames_dir is not None:
         check_empty_folder(options.frames_dir)
 
@@ -175,14 +185,19 @@ def _edit(options: argparse.Namespace) -> None:
         start_frame=options.start_frame,
         **(selected.record if selected else {}),
     )
-    write_video(output.video, options.out)
-    write_receipt(receipt, _receipt_path(options))
+    moved = [
+        keep_result(partial(write_video, output.video), options.out),
+        keep_result(partial(write_receipt, receipt), _receipt_path(options)),
+    ]
     if options.frames_dir is not None:
-        write_frames(output.frames, options.frames_dir, fps=output.video.fps)
+        keep_frames = partial(write_frames, output.frames, fps=output.video.fps)
+        moved.append(keep_result(keep_frames, options.frames_dir))
     print(
         f"{options.out}: {len(output.video)} frames, {len(output.losses)} steps in {output.seconds:.0f} s, "
         f"seed {output.config.seed}; {_describe_outside(output)}"
     )
+    if problems := [sentence for sentence in moved if sentence is not None]:
+        raise OutputError(". ".join(problems))
 
 
 def _selected(options: argparse.Namespace, video: Video) -> SelectedObject:
