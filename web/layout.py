@@ -147,13 +147,7 @@ def prompt_part(parts: Parts) -> None:
 
 
 def advanced_drawer(parts: Parts, spec: ModelSpec, *, judges: Sequence[str]) -> None:
-    """Every setting that has no place of its own, as the first preset sets it.
-
-    Args:
-        parts: as everywhere here.
-        spec: the model that edits for newcomers.
-        judges: names of what may judge words and frames, the default first.
-    """
+    """Every setting that has no place of its own, as the first preset sets it."""
     settings, shown = EditConfig.settings(), shown_settings(spec.config(FIRST_PRESET))
     names = [name for name in settings if name not in (*HIDDEN_SETTINGS, *_FIELDS_ELSEWHERE)]
     special: dict[str, dict[str, Any]] = {

@@ -38,12 +38,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Picker(ABC, Generic[Spec, Thing]):
-    """Lets a visitor choose from a list, which is the component `kind` in the accordion ``{kind}_box``.
-
-    Args:
-        visitors: who is here.
-        choices: what there is to choose.
-    """
+    """Lets a visitor choose from a list, which is the component `kind` in the accordion ``{kind}_box``."""
 
     kind: str
     title: str
@@ -177,12 +172,7 @@ class Picker(ABC, Generic[Spec, Thing]):
 
 
 class SegmenterPicker(Picker[SegmenterSpec, Segmenter]):
-    """Lets a visitor choose what answers the clicks.
-
-    Args:
-        visitors: who is here.
-        segmenters: what there is to choose.
-    """
+    """Lets a visitor choose what answers the clicks."""
 
     kind = "segmenter"
     title = "Clicks are answered by"
@@ -220,13 +210,7 @@ class SegmenterPicker(Picker[SegmenterSpec, Segmenter]):
 
 
 class ModelPicker(Picker[ModelSpec, Editor]):
-    """Lets a visitor choose what edits.
-
-    Args:
-        visitors: who is here.
-        models: what there is to choose.
-        clips: reads the open clip anew, as another model wants it.
-    """
+    """Lets a visitor choose what edits."""
 
     kind = "model"
     title = "Edited by"
