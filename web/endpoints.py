@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from web.editing import EditJob, EditProgress
 from web.editor import Editor
 from web.form import read_prompts, read_seed
 from web.opening import read_upload
+from web.views import download_folder
 from web.wiring import told_to_visitor
 
 
@@ -44,9 +44,9 @@ class Endpoints:
         Yields:
             A PNG of the frame's size: white on the object, black elsewhere.
         """
-        with told_to_visitor(), tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
+        with told_to_visitor(), download_folder() as folder:
             mask = self._open(video).tracks.preview(_at(x, y))
-            path = Path(folder) / "mask.png"
+            path = folder / "mask.png"
             Image.fromarray(mask.astype(np.uint8) * 255).save(path)
             yield gr.FileData(path=str(path))
 
@@ -74,7 +74,7 @@ class Endpoints:
         Yields:
             Nothing while it waits and works, so that it can be cancelled; the edited MP4 at the end.
         """
-        with told_to_visitor(), tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
+        with told_to_visitor(), download_folder() as folder:
             prompts = read_prompts(source_prompt, target_prompt)
             config = self.editor.spec.config(seed=read_seed(seed))
             if steps is not None:
@@ -94,7 +94,7 @@ class Endpoints:
                         progress.accept(event)
                         yield None
             if progress.output is not None:
-                yield gr.FileData(path=str(write_video(progress.output.video, Path(folder) / "edit.mp4")))
+                yield gr.FileData(path=str(write_video(progress.output.video, folder / "edit.mp4")))
 
     def _open(self, upload: Any) -> Clip:
         path = _uploaded(upload)
@@ -104,7 +104,7 @@ class Endpoints:
 
 
 def _uploaded(upload: Any) -> Path:
-    # Only what says that it is an upload was checked by Gradio to be one, and not a file of the server.
+    # Gradio checks only what says that it is an upload; anything else may be a file of the server.
     try:
         return Path(gr.FileData.model_validate(upload, context={"validate_meta": True}).path)
     except ValidationError as error:

@@ -54,7 +54,7 @@ class Clips:
     def greet(self, *, token: str, example: str | None) -> Update:
         """Open an example, so that a newcomer has something to click: the chosen one, or the first."""
         visitor = self._visitors.get(token)
-        # Who chooses one meanwhile waits, or has made this one superfluous.
+        # A choice made meanwhile waits, or has come first.
         with visitor.opening:
             if visitor.clip is not None:
                 return {}
@@ -73,7 +73,7 @@ class Clips:
         return self._shown(token, clip) | _prompts("", ())
 
     def open_example(self, *, token: str, example: str, start_frame: Any, num_frames: Any) -> Update:
-        """Open an example and suggest its prompts; gives nothing to who is not admitted yet, see `greet`."""
+        """Open an example and suggest its prompts; before the arrival it does nothing, see `greet`."""
         if not token:
             return {}
         chosen = self._examples.get(example)
@@ -93,9 +93,9 @@ class Clips:
         return self._shown(token, self._open(visitor, old.path, start_frame, num_frames, kept=old.kept))
 
     def adapt(self, *, token: str) -> Update:
-        """Read the open clip anew as the visitor's model wants it; gives nothing where it is so already.
+        """Read the open clip anew, as the visitor's model wants it; does nothing if it fits already.
 
-        What was said about frames that are in both stays; the form's start goes to the new rate.
+        Prompts on frames that are in both readings stay; the form's start is given at the new rate.
         """
         visitor = self._visitors.get(token)
         old, spec = visitor.clip, self._models.of(visitor).spec
@@ -105,7 +105,7 @@ class Clips:
         clip = self._open(visitor, old.path, start, None, kept=old.kept)
         lost = carry_over(old, clip)
         if lost:
-            clip.remark([f"What was said on {lost} frames that this model does not read is gone."])
+            clip.remark([f"The clicks on {lost} frames that this model does not read are gone."])
         return self._shown(token, clip) | {"start_frame": start}
 
     def _open(
@@ -169,7 +169,7 @@ def read_upload(path: Path, *, spec: ModelSpec, start_frame: Any, num_frames: An
 
     Raises:
         VideoError: if the file cannot be used.
-        ConfigError: if the range makes no sense.
+        ConfigError: if the range is not one of whole frames that the model takes.
     """
     if num_frames is not None:
         num_frames = whole_number("the number of frames", num_frames, low=2, high=spec.max_frames)

@@ -146,7 +146,7 @@ def overlay(clip: Clip, *, index: int) -> str | None:
 
 
 def _taken(refinement: Refinement, masks: Mapping[TrackedObject, NDArray[np.bool_]]) -> list[Layer]:
-    """What the edit takes of a frame: the objects as one, and only then each in its own colour."""
+    """What the edit takes of a frame: refined as one, then shown in each object's colour."""
     together = np.any(list(masks.values()), axis=0)
     taken = _grown(invert(together) if refinement.is_inverted else together, pixels=refinement.grow)
     opacity = feathered_alpha(taken, width=refinement.feather)[0]
@@ -163,7 +163,7 @@ def _grown(mask: NDArray[np.bool_], *, pixels: int) -> NDArray[np.bool_]:
     try:
         return grown_mask(mask, pixels=pixels)
     except MaskError:
-        # Nothing is left of it on this frame, and nothing is what is to be seen.
+        # Nothing is left of the mask on this frame.
         return np.zeros_like(mask)
 
 
