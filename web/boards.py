@@ -132,6 +132,7 @@ class Boards:
         clip, editor = require_clip(visitor), self.models.of(visitor)
         prompts = read_prompts(source_prompt, target_prompt)
         config = read_settings(form, spec=editor.spec)
+        self.models.check(editor, config, num_frames=len(clip.video))
         clip.refinement = read_refinement(form)
         snapshot = clip.snapshot()
         check_choice(snapshot)

@@ -230,7 +230,9 @@ class Edits:
         visitor = self.visitors.get(token)
         clip = require_clip(visitor)
         prompts = read_prompts(source_prompt, target_prompt)
-        config = read_settings(form, spec=self.models.of(visitor).spec)
+        editor = self.models.of(visitor)
+        config = read_settings(form, spec=editor.spec)
+        self.models.check(editor, config, num_frames=len(clip.video))
         clip.refinement = read_refinement(form)
         snapshot = clip.snapshot()
         if config.use_mask:
@@ -244,7 +246,7 @@ class Edits:
                 if not snapshot.is_followed:
                     yield captioned(clip, "Stopped while following. Nothing was changed.")
                     return
-            job = EditJob(clip, self.models.of(visitor), *prompts, None, config)
+            job = EditJob(clip, editor, *prompts, None, config)
             if config.use_mask:
                 mask = edited_masks(snapshot)
                 job = replace(job, mask=mask, selection=snapshot.record(), segmenter=snapshot.segmenter)

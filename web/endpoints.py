@@ -14,13 +14,13 @@ from PIL import Image
 from pydantic import ValidationError
 
 from dreammotion_core import VideoError, write_video
-from segmentation import Click, Prompt, Segmenter, Selection, Tracks
+from segmentation import Click, Prompt, Segmenter, Selection
 from web.clip import Clip, edited_masks
 from web.device import DeviceQueue
 from web.editing import EditJob, EditProgress
 from web.editor import Editor
 from web.form import read_prompts, read_seed
-from web.opening import read_upload
+from web.models import Models
 from web.views import download_folder
 from web.wiring import told_to_visitor
 
@@ -29,9 +29,14 @@ from web.wiring import told_to_visitor
 class Endpoints:
     """What `gr.api` publishes; the line before the device is shared with the page."""
 
-    editor: Editor
+    models: Models
     segmenter: Segmenter
     device: DeviceQueue
+
+    @property
+    def editor(self) -> Editor:
+        """The one of newcomers."""
+        return self.models.first
 
     def segment(self, video: gr.FileData, x: float, y: float) -> Iterator[gr.FileData]:
         """Select the object at one point of the first frame.
@@ -80,6 +85,7 @@ class Endpoints:
             if steps is not None:
                 config = config.with_changes(num_optimization_steps=steps)
             clip = self._open(video)
+            self.models.check(self.editor, config, num_frames=len(clip.video))
             number = clip.project.objects[0].number
             clip.history = clip.history.do(lambda project: project.with_prompt(number, _at(x, y)))
             for _ in clip.tracks.update(clip.project):
@@ -98,9 +104,15 @@ class Endpoints:
 
     def _open(self, upload: Any) -> Clip:
         path = _uploaded(upload)
-        video = read_upload(path, spec=self.editor.spec, start_frame=0, num_frames=None)
-        tracks = Tracks(self.segmenter.open(video.frames), video.frames)
-        return Clip(path, video, tracks, self.segmenter.spec.name)
+
+    models: Models
+    segmenter: Segmenter
+    device: DeviceQueue
+
+    @property
+    def editor(self) -> Editor:
+        """The one of newcomers."""
+        return self.models.first
 
 
 def _uploaded(upload: Any) -> Path:

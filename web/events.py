@@ -68,7 +68,7 @@ def connect_page(
     if models.are_lent:
         connect_loan(wiring, measurements)
     connect_board(wiring, boards, edits, is_busy)
-    endpoints = Endpoints(editor=models.first, segmenter=first, device=device)
+    endpoints = Endpoints(models=models, segmenter=first, device=device)
     api(endpoints.segment, api_name="segment", concurrency_limit=2)
     api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from dreammotion_core import ModelSpec, Video, VideoError, read_clip
+from dreammotion_core import ModelSpec, Video, VideoError, probe_video, read_clip
 from segmentation import Segmenter, Tracks
 from web.clip import Clip, KeptFile, carry_over
 from web.components import Example
@@ -119,7 +119,13 @@ class Clips:
     ) -> Clip:
         with visitor.opening:
             spec = self._models.of(visitor).spec
-            video = read_upload(path, spec=spec, start_frame=start_frame, num_frames=num_frames)
+            video = read_upload(
+                path,
+                spec=spec,
+                start_frame=start_frame,
+                num_frames=num_frames,
+                max_side=self._models.limits.max_side,
+            )
             visitor.stop.set()
             segmenter = visitor.segmenter or self._segmenter
             clip = Clip(
@@ -158,7 +164,9 @@ def _prompts(source: str, targets: Sequence[str]) -> Update:
     }
 
 
-def read_upload(path: Path, *, spec: ModelSpec, start_frame: Any, num_frames: Any) -> Video:
+def read_upload(
+    path: Path, *, spec: ModelSpec, start_frame: Any, num_frames: Any, max_side: int | None = None
+) -> Video:
     """Read the part of a clip that the model can take.
 
     Args:
@@ -166,6 +174,7 @@ def read_upload(path: Path, *, spec: ModelSpec, start_frame: Any, num_frames: An
         spec: of the model, which sets frame rate and length.
         start_frame: 0-based, counted at the model's frame rate.
         num_frames: None takes the model's usual length.
+        max_side: most pixels of the longer side; None takes every clip that the library takes.
 
     Raises:
         VideoError: if the file cannot be used.
@@ -174,4 +183,11 @@ def read_upload(path: Path, *, spec: ModelSpec, start_frame: Any, num_frames: An
     if num_frames is not None:
         num_frames = whole_number("the number of frames", num_frames, low=2, high=spec.max_frames)
     start = whole_number("the start frame", start_frame, low=0, high=10**9)
+    if max_side is not None:
+        found = probe_video(path)
+        if max(found.width, found.height) > max_side:
+            raise VideoError(
+                f"the clip is {found.width}x{found.height}, and this page takes at most {max_side} "
+                "pixels a side; scale it down first"
+            )
     return read_clip(path, spec=spec, start_frame=start, num_frames=num_frames)

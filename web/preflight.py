@@ -105,6 +105,7 @@ class Measurements:
         if isinstance(editor, HostedEditor):
             yield borrowed(editor, len(clip.video), config, visitor)
             return
+        self.models.check(editor, config, num_frames=len(clip.video))
         with visitor.job() as stop:
             hidden = gr.Button(visible=False)
             yield {"stop": gr.Button(visible=True), "preflight_use": hidden}
