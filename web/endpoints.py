@@ -14,13 +14,14 @@ from PIL import Image
 from pydantic import ValidationError
 
 from dreammotion_core import VideoError, write_video
-from segmentation import Click, Prompt, Segmenter, Selection
+from segmentation import Click, Prompt, Segmenter, Selection, Tracks
 from web.clip import Clip, edited_masks
 from web.device import DeviceQueue
 from web.editing import EditJob, EditProgress
 from web.editor import Editor
 from web.form import read_prompts, read_seed
 from web.models import Models
+from web.opening import read_upload
 from web.views import download_folder
 from web.wiring import told_to_visitor
 
@@ -104,15 +105,15 @@ class Endpoints:
 
     def _open(self, upload: Any) -> Clip:
         path = _uploaded(upload)
-
-    models: Models
-    segmenter: Segmenter
-    device: DeviceQueue
-
-    @property
-    def editor(self) -> Editor:
-        """The one of newcomers."""
-        return self.models.first
+        video = read_upload(
+            path,
+            spec=self.editor.spec,
+            start_frame=0,
+            num_frames=None,
+            max_side=self.models.limits.max_side,
+        )
+        tracks = Tracks(self.segmenter.open(video.frames), video.frames)
+        return Clip(path, video, tracks, self.segmenter.spec.name)
 
 
 def _uploaded(upload: Any) -> Path:
