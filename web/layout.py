@@ -82,7 +82,8 @@ def outline_drawer(parts: Parts) -> None:
     usual, shown = Refinement(), shown_settings(EditConfig())
     with gr.Accordion("Refine the outline", open=False, elem_id="outline"):
         with gr.Row():
-            parts |= setting_field("mask_grow", shown) | setting_field("mask_feather", shown)
+            for name in ("mask_grow", "mask_edge", "mask_feather"):
+                parts |= setting_field(name, shown)
         with gr.Row():
             fills = [("Nothing", "none"), ("Its holes", "holes"), ("The box round it", "box")]
             parts["mask_fill"] = gr.Radio(fills, value=usual.fill, label="Fill", elem_id="fill")
@@ -234,7 +235,7 @@ def place_line(found: Surroundings) -> None:
     gr.HTML(render("place", text=found.describe()), elem_id="place")
 
 
-_FIELDS_ELSEWHERE = ("seed", "mask_grow", "mask_feather")
+_FIELDS_ELSEWHERE = ("seed", "mask_grow", "mask_edge", "mask_feather")
 """Settings that have their place outside the drawer."""
 
 _WIDE_FIELDS = (

@@ -204,7 +204,8 @@ def _background(output: EditOutput) -> Measurement:
     metric = METRICS["background_difference"]
     if difference is None:
         return Measurement(metric, None, note="the whole frame was edited, so there is no outside")
-    return Measurement(metric, float(difference))
+    edge = output.config.mask_edge
+    return Measurement(metric, float(difference), note=f", its edge of {edge} pixels aside" if edge else "")
 
 
 Verdict = Literal["good", "fair", "poor", "open"]
@@ -229,7 +230,7 @@ SHORT = {
 """Column headings."""
 
 SCALES = {
-    "Outside": "largest change outside the selection, of 255",
+    "Outside": "largest change outside the selection and its edge, of 255",
     "Words": "agreement with the words, more is better",
     "Frames": "likeness of neighbouring frames, 1 is a still picture",
     "Motion": "1 moves like the source",
@@ -269,8 +270,10 @@ def worded(found: Measurement) -> Wording:
     match name:
         case "background_difference":
             if value == 0:
-                return Wording("Nothing outside your selection changed", "0 of 255", "good")
-            return Wording("Something outside your selection changed", f"up to {value:.0f} of 255", "poor")
+                return Wording(f"Nothing outside your selection changed{found.note}", "0 of 255", "good")
+            return Wording(
+                f"Something outside your selection changed{found.note}", f"up to {value:.0f} of 255", "poor"
+            )
         case "motion_fidelity":
             return _motion(value)
         case "text_alignment":

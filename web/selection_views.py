@@ -149,10 +149,11 @@ def _taken(refinement: Refinement, masks: Mapping[TrackedObject, NDArray[np.bool
     """What the edit takes of a frame: refined as one, then shown in each object's colour."""
     together = np.any(list(masks.values()), axis=0)
     taken = _grown(invert(together) if refinement.is_inverted else together, pixels=refinement.grow)
+    taken = _grown(taken, pixels=refinement.edge)
     opacity = feathered_alpha(taken, width=refinement.feather)[0]
     if refinement.is_inverted:
         return [Layer(taken[0], MASK_COLOUR, opacity)]
-    reach = max(0, refinement.grow)
+    reach = max(0, refinement.grow) + refinement.edge
     return [
         Layer((taken & _grown(mask, pixels=reach))[0], tracked.colour, opacity)
         for tracked, mask in masks.items()
