@@ -80,6 +80,7 @@ def build_app(
             segmenters=segmenters,
             examples=examples,
             instruments=instruments,
+            sharper=found.sharper_segmenters if found is not None else (),
         )
         if found is not None:
             place_line(found)

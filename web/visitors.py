@@ -75,6 +75,7 @@ class VisitorStore:
     """
 
     def __init__(self, *, time_to_live: float = 3600.0) -> None:
+        self.segmenter: Segmenter | None = None
         self._visitors: dict[str, Visitor] = {}
         self._lock = threading.Lock()
         self._time_to_live = time_to_live
@@ -90,7 +91,7 @@ class VisitorStore:
         """
         token = secrets.token_urlsafe(16)
         with self._lock:
-            self._visitors[token] = Visitor(session_hash)
+            self._visitors[token] = Visitor(session_hash, segmenter=self.segmenter)
             expired = time.monotonic() - self._time_to_live
             stale = [other for other, visitor in self._visitors.items() if visitor.last_seen < expired]
         self._forget(stale)
