@@ -258,7 +258,9 @@ class Edge:
         box = np.s_[max(0, top - margin) : bottom + margin + 1, max(0, left - margin) : right + margin + 1]
         image, depth = frame[box].astype(np.float32), distance[box][..., None] / width
         guess = feathered_alpha(mask[None], width=1)[0][box][..., None]
-        inner, outer = (((1 + side).clip(0, 2) / 2) ** PURITY for side in (depth, -depth))
+        inner, outer = (
+            np.asarray(((1 + side).clip(0, 2) / 2) ** PURITY, np.float32) for side in (depth, -depth)
+        )
         inside, outside = (_continued(image, purity=purity, width=width) for purity in (inner, outer))
         inside_variance, outside_variance = (
             _continued(image * image, purity=purity, width=width) - mean * mean
@@ -300,11 +302,11 @@ def _continued(
     """(h, w, C) values near each pixel, averaged by (h, w, 1) weights."""
     weighted = np.concatenate([values * purity, purity], axis=-1)
     near = cv2.GaussianBlur(weighted, (0, 0), 0.75 * width)
-    return near[..., :-1] / (near[..., -1:] + TINY)
+    return np.asarray(near[..., :-1] / (near[..., -1:] + TINY), np.float32)
 
 
 def _summed(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return values.sum(axis=-1, keepdims=True)
+    return np.asarray(values.sum(axis=-1, keepdims=True), np.float32)
 
 
 def shares_of(source: Frames, mask: Mask, *, width: int) -> tuple[NDArray[np.float32], Sequence[Edge | None]]:
