@@ -22,7 +22,10 @@ from dreammotion_core.config import (
     Setting,
     Whole,
 )
+from dreammotion_core.errors import MaskError
 from dreammotion_core.evaluation.catalog import ABLATION, METRICS, VARIANTS
+from dreammotion_core.media.mask_levels import GivenMasks
+from dreammotion_core.media.masks import read_masks
 from dreammotion_core.media.video import read_clip, read_folder, read_video
 from dreammotion_core.models.placement import LoadOptions
 from dreammotion_core.spec import ModelSpec
@@ -452,3 +455,15 @@ def given_clip(options: argparse.Namespace, model: ModelSpec | None = None) -> V
         return read_clip(options.video, spec=model, num_frames=options.num_frames, **span)
     read = read_folder if options.video.is_dir() else read_video
     return read(options.video, max_frames=options.num_frames, **span)
+
+
+def given_masks(path: Path, *, video: Video, object_index: int | None, option: str) -> GivenMasks:
+    """The masks of a file, fitted to the clip; errors name the option for the number of the object.
+
+    Raises:
+        MaskError: if the file cannot be read or does not fit.
+    """
+    try:
+        return read_masks(path, num_frames=len(video), size=video.size, object_index=object_index)
+    except MaskError as error:
+        raise MaskError(str(error).replace("object_index", option)) from error
