@@ -103,7 +103,6 @@ class OpenClip:
         video, audio: the streams that players play; no audio where none can be decoded.
         is_counted: whether the n-th picture on screen takes the n-th time of the packets.
         is_sought: whether its packets begin elsewhere than at the begin of the file.
-        end: seconds on the clock up to which packets came so far.
         num_jumps: how often the clock was set anew so far.
         num_failures: packets that could not be decoded so far.
     """
@@ -115,9 +114,16 @@ class OpenClip:
         self.is_counted = (
             container.format.name in _WITHOUT_DISPLAY_TIMES and self.video.codec_context.has_b_frames
         )
+        self._streams: list[Any] = [s for s in (self.video, self.audio) if s is not None]
         self.is_sought = False
-        self.end = Fraction(0)
+        self._last: dict[int, tuple[int, int]] = {}
         self.num_jumps = self.num_failures = 0
+
+    @property
+    def end(self) -> Fraction:
+        """Seconds on the clock up to which packets came so far."""
+        ends = ((self._last[s.index][1], s.time_base) for s in self._streams if s.index in self._last)
+        return max((ticks * tick for ticks, tick in ends), default=Fraction(0))
 
     def seek(self, moment: Fraction) -> None:
         """Go near a moment in seconds: to a key picture before it, or anywhere in a file without an index.
@@ -134,9 +140,12 @@ class OpenClip:
         FFmpeg's program has the same rule; its libraries leave it to those who use them.
         """
         may_jump = bool(self.container.format.flags & _TIMES_MAY_JUMP)
-        shift = Fraction(0)
-        last: dict[int, tuple[Fraction, Fraction]] = {}
-        packets = self.container.demux([s for s in (self.video, self.audio) if s is not None])
+        ticks = {stream.index: Fraction(stream.time_base) for stream in self._streams}
+        back = {index: int(_JUMP_BACK / tick) for index, tick in ticks.items()}
+        ahead = {index: int(_JUMP_AHEAD / tick) for index, tick in ticks.items()}
+        shifts = dict.fromkeys(ticks, 0)
+        last = self._last
+        packets = self.container.demux(self._streams)
         while True:
             try:
                 packet = next(packets, None)
@@ -144,20 +153,19 @@ class OpenClip:
                 return
             if packet is None:
                 return
-            tick = packet.time_base
+            index = packet.stream_index
             if packet.dts is not None:
-                time = packet.dts * tick + shift
-                before, following = last.get(packet.stream_index, (time, time))
-                if time < before - _JUMP_BACK or (may_jump and time > following + _JUMP_AHEAD):
-                    shift, time = shift + following - time, following
+                time = packet.dts + shifts[index]
+                before, following = last.get(index, (time, time))
+                if time < before - back[index] or (may_jump and time > following + ahead[index]):
+                    jump = (following - time) * ticks[index]
+                    shifts = {key: shift + round(jump / ticks[key]) for key, shift in shifts.items()}
+                    time = following
                     self.num_jumps += 1
-                following = time + (packet.duration or 0) * tick
-                last[packet.stream_index] = time, following
-                self.end = max(self.end, following)
-            if shift:
-                ticks = round(shift / tick)
-                packet.pts = None if packet.pts is None else packet.pts + ticks
-                packet.dts = None if packet.dts is None else packet.dts + ticks
+                last[index] = time, time + (packet.duration or 0)
+            if shifts[index]:
+                packet.pts = None if packet.pts is None else packet.pts + shifts[index]
+                packet.dts = None if packet.dts is None else packet.dts + shifts[index]
             # An empty packet repeats a picture. The last packet of a file that is cut off is a piece of one;
             # in a stream the same mark only says that something was lost nearby.
             if packet.size and (may_jump or not packet.is_corrupt):
