@@ -23,6 +23,7 @@ from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.method.baselines import method_for
 from dreammotion_core.method.editing import EditTask, PromptEmbeds
 from dreammotion_core.method.keys import KeySite, matching_modules
+from dreammotion_core.method.parameterization import seeded_generator
 from dreammotion_core.method.prior import Backend, RendersInStages
 from dreammotion_core.method.source_cache import SourceCache
 from dreammotion_core.models.catalog import load_backend
@@ -213,7 +214,7 @@ class DreamMotionPipeline:
             size=self.spec.fit_size(finish.source.size, scale=config.resolution_scale),
             prompt=prompt,
             negative_prompt=config.negative_prompt,
-            generator=torch.Generator().manual_seed(config.seed),
+            generator=seeded_generator(config.seed),
         )
         for index, name in enumerate(self.spec.stages[1:], start=2):
             with device_failures_explained():

@@ -24,7 +24,7 @@ from dreammotion_core.method.distillation import (
     velocity_direction,
 )
 from dreammotion_core.method.keys import KeyCapture, KeySite
-from dreammotion_core.method.parameterization import add_noise, draw_noise
+from dreammotion_core.method.parameterization import add_noise, draw_noise, seeded_generator
 from dreammotion_core.method.prior import Backend
 from dreammotion_core.method.similarity import match_keys
 from dreammotion_core.method.source_cache import (
@@ -135,7 +135,7 @@ def descend(task: EditTask, step_gradient: GradientOfStep) -> Generator[tuple[St
 
 def draw_timesteps(config: EditConfig) -> Tensor:
     """(N,) timesteps for N steps, drawn uniformly from the range by the seed, in the order they are used."""
-    generator = torch.Generator().manual_seed(config.seed)
+    generator = seeded_generator(config.seed)
     timesteps = torch.randint(*config.timestep_range, (config.num_optimization_steps,), generator=generator)
     return timesteps.sort(descending=True).values if config.timestep_order == "descending" else timesteps
 

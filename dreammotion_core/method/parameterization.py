@@ -60,6 +60,16 @@ def draw_noise(seed: int, *, step: int, like: Tensor, first_frame: int = 0) -> T
     return torch.from_numpy(np.stack(frames, axis=1))[None].to(like.device)
 
 
+def seeded_generator(seed: int) -> torch.Generator:
+    """A generator on the CPU for which all 64 bits of the seed count; PyTorch's own takes the lowest 32.
+
+    Seeds below 2^32 give what they give there.
+    """
+    if seed >> 32:
+        seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    return torch.Generator().manual_seed(seed)
+
+
 def add_noise(latents: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     """z_t = alpha z + sigma epsilon, for every family (docs/method.md, equation 1)."""
     return alpha * latents + sigma * noise
