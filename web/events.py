@@ -66,6 +66,7 @@ def connect_page(
     connect_offer(wiring, arrived, offer, selections)
     is_busy = partial(offer_stop, visitors)
     edited = connect_edit(wiring, edits, is_busy)
+    wiring.connect_end(edited, editing.go_back, takes=("token",), gives=editing.outputs)
     connect_runs(wiring, edited, scores)
     connect_preflight(wiring, measurements, clips, is_busy)
     if models.are_lent:

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import gradio as gr
 
-from dreammotion_core import EditConfig, ModelSpec, describe_memory, length_words
+from dreammotion_core import EditConfig, ModelSpec, describe_download, describe_memory, length_words
 from segmentation import CheckpointError, Readiness, Segmenter, SegmenterSpec, weights_reachable
 from web.components import masthead_html
 from web.downloading import ProgressWords, size_words
@@ -300,6 +300,16 @@ class ModelPicker(Picker[ModelSpec, Editor]):
         self._models = models
         self._clips = clips
 
+    def go_back(self, *, token: str) -> Update:
+        """After an edit: show the first model again where the chosen one could not be loaded."""
+        visitor = self._visitors.get(token)
+        problem, visitor.model_problem = visitor.model_problem, ""
+        if not problem:
+            return {}
+        first = self._choices.first
+        note = f"{problem} {first.spec.label} edits again."
+        return self._shown(visitor, note=note, is_problem=True) | self._adapt(token, first)
+
     def preset(self, *, token: str, preset: Any) -> Update:
         """What a preset sets with the visitor's model."""
         return preset_fields(self._models.of(self._visitors.get(token)).spec.config(preset))
@@ -318,7 +328,10 @@ class ModelPicker(Picker[ModelSpec, Editor]):
         return size_words(spec.size_bytes) if spec.size_bytes else "size unknown"
 
     def _facts(self, spec: ModelSpec) -> tuple[str, ...]:
-        return self._size(spec), describe_memory(spec), spec.licence
+        size = self._size(spec)
+        if self._choices.standing(spec).readiness is Readiness.DOWNLOADABLE and spec.size_bytes:
+            size = f"{size}, {describe_download(spec.size_bytes)}"
+        return size, describe_memory(spec), spec.licence
 
     def _advice(self, spec: ModelSpec) -> str:
         advice = f"Takes {length_words(spec)} frames at {spec.fps:g} a second."

@@ -32,6 +32,7 @@ class Visitor:
         clip: the clip that is open, if any, with what is selected on it.
         segmenter: what answers the clicks; None until it is chosen.
         editor: what edits; None until it is chosen.
+        model_problem: why the model that was chosen is not the one that edits any more; empty where it is.
         proposal: values of the form that fit, where the latest measurement found that those in it do not.
         runs: what the edits so far came to.
         opening: held while a clip is opened, so that the one asked for last is the one that stays.
@@ -43,6 +44,7 @@ class Visitor:
     clip: Clip | None = None
     segmenter: Segmenter | None = None
     editor: Editor | None = None
+    model_problem: str = ""
     proposal: Mapping[str, Any] | None = None
     runs: RunLog = field(default_factory=RunLog)
     opening: threading.RLock = field(default_factory=threading.RLock)

@@ -339,7 +339,7 @@ def _models(_options: argparse.Namespace) -> None:
 
 
 def _describe(spec: ModelSpec | SegmenterSpec) -> None:
-    from dreammotion_core.preflight import describe_memory
+    from dreammotion_core.preflight import describe_download, describe_memory
 
     size, need = f"{spec.size_bytes / 1e6:,.0f} MB" if spec.size_bytes else "no weights", ""
     if isinstance(spec, SegmenterSpec):
@@ -347,6 +347,8 @@ def _describe(spec: ModelSpec | SegmenterSpec) -> None:
     else:
         state = "ready" if spec.is_ready() else "not ready: downloaded on first use"
         need = f"; {words}" if (words := describe_memory(spec)) else ""
+    if spec.size_bytes and not spec.is_ready():
+        size += f", {describe_download(spec.size_bytes)}"
     print(f"\n  {spec.name}  [{state}]\n    {spec.label}; {spec.licence}; {size}{need}; {spec.source}")
     print(f"    {spec.description}")
 
