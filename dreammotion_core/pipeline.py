@@ -125,7 +125,7 @@ class DreamMotionPipeline:
             target_prompt: what it should show; the words that differ are what changes.
             mask: (F, H, W) or (H, W) at the clip's size, True on the object. Required unless
                 `config.use_mask` is False.
-            config: the settings; None takes `spec.config()`, the model's defaults.
+            config: the settings; None takes those of the model that fit the words, and a notice says which.
 
         Yields:
             `Started`; `Notice`s; for each step `StepDone`, sometimes a `Preview`, and a `Notice` when steps
@@ -139,13 +139,18 @@ class DreamMotionPipeline:
         """
         started, prompts = time.perf_counter(), (source_prompt, target_prompt)
         # 1. Check everything before any work.
-        config = (config or self.spec.config()).with_drawn_seed()
         check_prompts(source_prompt=source_prompt, target_prompt=target_prompt)
+        chosen: list[Notice] = []
+        if config is None:
+            choice = self.spec.choose_preset(*prompts, size=video.size)
+            config = self.spec.config(choice.preset, mask_grow=choice.mask_grow)
+            chosen.append(Notice("preset", choice.describe(config)))
+        config = config.with_drawn_seed()
         check_fits(video, self.spec, config)
         selected = selection(mask, video, config)
         key_sites = self._key_sites(config)
         method = method_for(config, backend=self.backend)
-        notices = notices_about(video, prompts, self.backend, config=config)
+        notices = chosen + notices_about(video, prompts, self.backend, config=config)
 
         # 2. Resize to the model's grid, encode clip and prompts.
         task = self._task(video, prompts, selected, config, key_sites)

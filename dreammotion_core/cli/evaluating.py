@@ -232,7 +232,9 @@ def run_ablate(
         KeyboardInterrupt: with what was kept.
         OutputError: if the page cannot be written.
     """
-    config = given_config(options, usual=pipe.spec.settings)
+    config, reason = given_config(options, pipe.spec, size=video.size)
+    if reason:
+        note(Notice("preset", reason))
     for variant in known_variants(options.variants):
         # Refused now, not after the edits before it.
         method_for(variant.of(config), backend=pipe.backend)

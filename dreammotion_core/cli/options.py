@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import torch
 
 from dreammotion_core.config import (
+    AUTO,
     FLAG,
     PRESETS,
     SETTINGS,
@@ -359,9 +360,10 @@ def _add_settings(parser: argparse.ArgumentParser, *, but_for: Collection[str] =
     group = parser.add_argument_group("settings (default: those of the preset)")
     group.add_argument(
         "--preset",
-        choices=tuple(PRESETS),
-        default="fast",
-        help="keep-shape: for new colours and materials; paper: its optimiser, slow (%(default)s)",
+        choices=(AUTO, *PRESETS),
+        default=AUTO,
+        help="keep-shape: for new colours and materials; fast: for another thing; paper: its optimiser, slow; "
+        "auto: keep-shape or fast, by the words (%(default)s)",
     )
     for name, setting in SETTINGS.items():
         # The mask has its option beside the other ways to say where to edit.
@@ -394,15 +396,24 @@ def _add_setting(group: argparse._ArgumentGroup, name: str, setting: Setting) ->
     group.add_argument(setting.option or flag, dest=name, default=argparse.SUPPRESS, help=said, **reading)
 
 
-def given_config(options: argparse.Namespace, *, usual: Mapping[str, Any]) -> EditConfig:
-    """The preset with the settings that were given; where neither says anything, the model's usual ones.
+def given_config(
+    options: argparse.Namespace, model: ModelSpec, *, size: tuple[int, int] | None = None
+) -> tuple[EditConfig, str]:
+    """The settings that were given, over those of the preset and the model; and why the words chose the preset.
+
+    Args:
+        size: (height, width) of the clip.
 
     Raises:
         ConfigError: if one is out of its range.
     """
     given = {name: value for name, value in vars(options).items() if name in SETTINGS}
     changes = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return EditConfig.preset(options.preset, usual=usual, **changes)
+    if options.preset != AUTO or "target_prompt" not in options:
+        return model.config(options.preset, **changes), ""
+    choice = model.choose_preset(options.source_prompt, options.target_prompt, size=size)
+    config = model.config(choice.preset, **{"mask_grow": choice.mask_grow} | changes)
+    return config, choice.describe(config)
 
 
 def given_load_options(options: argparse.Namespace) -> LoadOptions:
