@@ -11,17 +11,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from dreammotion_core.config import (
-    FLAG,
-    PRESETS,
-    SETTINGS,
-    EditConfig,
-    Interval,
-    Kind,
-    OneOf,
-    Setting,
-    Whole,
-)
+from dreammotion_core.config import FLAG, PRESETS, SETTINGS, EditConfig, Interval, Kind, OneOf, Setting, Whole
 from dreammotion_core.evaluation.catalog import ABLATION, METRICS, VARIANTS
 from dreammotion_core.media.video import read_clip, read_folder, read_video
 from dreammotion_core.models.placement import LoadOptions
