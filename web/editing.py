@@ -347,11 +347,7 @@ def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Upd
 
 
 def _finished(
-    output: EditOutput,
-    job: EditJob,
-    progress: EditProgress,
-    failure: DreamMotionError | None,
-    folder: Path,
+    output: EditOutput, job: EditJob, progress: EditProgress, failure: DreamMotionError | None, folder: Path
 ) -> Update:
     movie, receipt = write_result(output, job, folder=folder)
     done = "Done."
