@@ -362,8 +362,8 @@ def _add_settings(parser: argparse.ArgumentParser, *, but_for: Collection[str] =
         "--preset",
         choices=(AUTO, *PRESETS),
         default=AUTO,
-        help="keep-shape: for new colours and materials; fast: for another thing; paper: its optimiser, slow; "
-        "auto: keep-shape or fast, by the words (%(default)s)",
+        help="keep-shape: for new colours and materials; fast: for another thing; paper: its optimiser, "
+        "slow; auto: keep-shape or fast, by the words (%(default)s)",
     )
     for name, setting in SETTINGS.items():
         # The mask has its option beside the other ways to say where to edit.
@@ -399,7 +399,7 @@ def _add_setting(group: argparse._ArgumentGroup, name: str, setting: Setting) ->
 def given_config(
     options: argparse.Namespace, model: ModelSpec, *, size: tuple[int, int] | None = None
 ) -> tuple[EditConfig, str]:
-    """The settings that were given, over those of the preset and the model; and why the words chose the preset.
+    """The settings that were given, over those of preset and model; and why the words chose the preset.
 
     Args:
         size: (height, width) of the clip.
@@ -408,7 +408,9 @@ def given_config(
         ConfigError: if one is out of its range.
     """
     given = {name: value for name, value in vars(options).items() if name in SETTINGS}
-    changes = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    changes: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+    }
     if options.preset != AUTO or "target_prompt" not in options:
         return model.config(options.preset, **changes), ""
     choice = model.choose_preset(options.source_prompt, options.target_prompt, size=size)
