@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -288,8 +289,9 @@ def _table(results: Sequence[VariantResult]) -> str:
 def _with_reasons(
     header: Sequence[str], rows: Sequence[Sequence[str]], measured: Mapping[str, Sequence[Measurement]]
 ) -> str:
-    """A table in Markdown, and why figures are missing."""
-    notes = [f"not measured: {reason}" for reason in missing_reasons(measured)]
+    """A table in Markdown, and why figures are missing; options stand in place of the library's arguments."""
+    reasons = (re.sub(r"`(judge|lpips)`", r"--\1", reason) for reason in missing_reasons(measured))
+    notes = [f"not measured: {reason}" for reason in reasons]
     return "\n".join([markdown_table(header, rows=rows), *notes])
 
 

@@ -259,7 +259,8 @@ class TestCommands:
         self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         words = ["metrics", tmp_path / "source", tmp_path / "edited", "--mask", tmp_path / "masks"]
-        words += ["--judge", "none", "--metrics", *NAMES, "text_alignment", "--json", tmp_path / "out.json"]
+        words += ["--judge", "none", "--metrics", *NAMES, "text_alignment", "frame_lpips"]
+        words += ["--json", tmp_path / "out.json"]
         code = main([str(word) for word in words])
         said = capsys.readouterr().out
         figures = {f["metric"]: f for f in json.loads((tmp_path / "out.json").read_text())}
@@ -268,6 +269,7 @@ class TestCommands:
         assert figures["background_difference"]["value"] == 0
         assert "Background change" in said
         assert "not measured: Text-Align: no target prompt" in said
+        assert "not measured: Frame-LPIPS: no LPIPS backbone was given; give one as --lpips" in said
 
     def test_a_folder_is_measured_against_the_video_at_the_rate_of_its_edit(
         self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
