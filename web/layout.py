@@ -82,6 +82,11 @@ def selection_part(parts: Parts, answer: Callable[[Any], dict[str, Any]]) -> Non
     """The selection editor and its drawers."""
     _heading("1", text="Click the object")
     parts["canvas"] = click_canvas(answer)
+    # Hidden until the first mask is there.
+    with gr.Row(elem_id="sharper"):
+        parts["offer"] = gr.Button("", size="sm", visible=False, elem_id="offer", scale=0, min_width=230)
+        parts["offer_stop"] = gr.Button("Stop", size="sm", visible=False, elem_id="offer-stop", scale=0)
+        parts["offer_note"] = gr.HTML("", elem_id="offer-note")
     parts["clip_notes"] = gr.HTML("", elem_id="clip-notes")
     outline_drawer(parts)
     mask_drawer(parts)

@@ -20,6 +20,7 @@ import torch
 from segmentation import load_segmenter, weights, weights_reachable
 from segmentation.sam import build_mobile_sam, load_sam
 from segmentation.weights import EDGETAM, MOBILE_SAM, Variant
+from tests.segmentation.test_sam import as_published
 from tests.web.pages import Page
 from web import Segmenters
 from web.pickers import SegmenterOffer, SegmenterPicker
@@ -80,7 +81,7 @@ def content() -> bytes:
     """Random weights of MobileSAM, of their real sizes."""
     torch.manual_seed(1)
     file = io.BytesIO()
-    torch.save(build_mobile_sam().state_dict(), file)
+    torch.save(as_published(build_mobile_sam()), file)
     assert len(file.getvalue()) == pytest.approx(MOBILE_SAM.size_bytes, rel=0.05)
     return file.getvalue()
 
