@@ -148,6 +148,7 @@ def prompt_part(parts: Parts) -> None:
             min_width=300,
         )
         parts |= setting_field("seed", shown_settings(EditConfig()), scale=1, min_width=110)
+    parts["preset_note"] = gr.HTML("", elem_id="preset-note")
     parts["edit"] = gr.Button("Edit", variant="primary", elem_id="edit")
     with gr.Row(elem_id="preflight-row"):
         parts["preflight_check"] = gr.Button(
