@@ -144,7 +144,7 @@ class ModelSpec:
             size: (height, width) of the clip; None takes the trained one.
         """
         changed = changed_words(source_prompt, target_prompt)
-        if not changed:
+        if not changed or not source_prompt.strip() or not target_prompt.strip():
             return PresetChoice("fast", 0, "")
         said = ", ".join(map(_said, changed))
         if all(map(changes_the_look, changed)):

@@ -40,7 +40,7 @@ from web.clip import Clip, Snapshot, edited_masks
 from web.device import DeviceQueue
 from web.editor import Editor
 from web.encoding import encode_frames
-from web.form import read_prompts, read_refinement, read_settings
+from web.form import FIRST_PRESET, read_prompts, read_refinement, read_settings
 from web.models import Models
 from web.preflight import PREFLIGHT_PARTS, said, try_settings
 from web.runs import RUN_OUTPUTS, run_views
@@ -145,6 +145,7 @@ class EditJob:
         config: the settings.
         selection: what the mask came from, as plain JSON values.
         segmenter: name of what made it.
+        preset: what was asked for, and why the words chose one.
     """
 
     clip: Clip
@@ -155,6 +156,7 @@ class EditJob:
     config: EditConfig
     selection: Mapping[str, Any] | None = None
     segmenter: str | None = None
+    preset: Mapping[str, str] | None = None
 
     def events(self) -> Generator[EditEvent, None, None]:
         """Run it. Closing the generator stops it within one step."""
@@ -202,6 +204,7 @@ def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[Pat
         selection=job.selection,
         segmenter=job.segmenter,
         start_frame=job.clip.start_frame,
+        preset=job.preset,
         stopped_early=len(output.losses) < output.config.num_optimization_steps,
     )
     return (
@@ -232,9 +235,10 @@ class Edits:
         clip = require_clip(visitor)
         prompts = read_prompts(source_prompt, target_prompt)
         editor = self.models.of(visitor)
-        config = read_settings(form, spec=editor.spec)
+        size = clip.video.size
+        config = read_settings(form, spec=editor.spec, prompts=prompts, size=size)
         self.models.check(editor, config, num_frames=len(clip.video))
-        clip.refinement = read_refinement(form)
+        clip.refinement = replace(read_refinement(form), grow=config.mask_grow)
         snapshot = clip.snapshot()
         if config.use_mask:
             check_choice(snapshot)
@@ -247,7 +251,10 @@ class Edits:
                 if not snapshot.is_followed:
                     yield captioned(clip, "Stopped while following. Nothing was changed.")
                     return
-            job = EditJob(clip, editor, *prompts, None, config)
+            preset = {"asked": form["preset"], "reason": ""}
+            if form["preset"] == FIRST_PRESET:
+                preset["reason"] = editor.spec.choose_preset(*prompts, size=size).describe(config)
+            job = EditJob(clip, editor, *prompts, None, config, preset=preset)
             if config.use_mask:
                 mask = edited_masks(snapshot)
                 job = replace(job, mask=mask, selection=snapshot.record(), segmenter=snapshot.segmenter)

@@ -82,10 +82,13 @@ class Endpoints:
         """
         with told_to_visitor(), download_folder() as folder:
             prompts = read_prompts(source_prompt, target_prompt)
-            config = self.editor.spec.config(seed=read_seed(seed))
+            changes: dict[str, Any] = {"seed": read_seed(seed)}
             if steps is not None:
-                config = config.with_changes(num_optimization_steps=steps)
+                changes["num_optimization_steps"] = steps
             clip = self._open(video)
+            config = self.editor.spec.config(
+                source_prompt=prompts[0], target_prompt=prompts[1], size=clip.video.size, **changes
+            )
             self.models.check(self.editor, config, num_frames=len(clip.video))
             number = clip.project.objects[0].number
             clip.history = clip.history.do(lambda project: project.with_prompt(number, _at(x, y)))

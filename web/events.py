@@ -153,9 +153,14 @@ def connect_pickers(
         wiring.connect(wiring[kind].stop, picker.stop, takes=("token",), queue=False)
         if picker is answering:
             wiring.connect_end(changed, selections.settle, takes=("token",), gives=("canvas",), queue=False)
-    wiring.connect(
-        wiring["preset"].input, editing.preset, takes=("token", "preset"), gives=PRESET_OUTPUTS, queue=False
-    )
+    for event in (wiring["preset"].input, wiring["source_prompt"].change, wiring["target_prompt"].change):
+        wiring.connect(
+            event,
+            editing.preset,
+            takes=("token", "preset", "source_prompt", "target_prompt", "mask_grow"),
+            gives=(*PRESET_OUTPUTS, "preset_note"),
+            queue=False,
+        )
 
 
 def connect_offer(wiring: Wiring, arrived: Dependency, offer: SegmenterOffer, selections: Selections) -> None:

@@ -15,10 +15,15 @@ from dreammotion_core import PRESETS, ConfigError, EditConfig, ModelSpec, check_
 HIDDEN_SETTINGS = ("learning_rate_end_factor",)
 """Settings without a field: they are the preset's or the model's."""
 
-FIRST_PRESET = "keep-shape"
-"""The preset that the page starts with, because all its examples suggest new colours and materials."""
+FIRST_PRESET = "auto"
+"""The preset that the page starts with: the one that fits the words."""
 
-PRESET_NAMES = {FIRST_PRESET: "Keep the shape", "fast": "Usual", "paper": "Paper"}
+PRESET_NAMES = {
+    FIRST_PRESET: "By your words",
+    "keep-shape": "Keep the shape",
+    "fast": "Usual",
+    "paper": "Paper",
+}
 """What the page calls each preset, in the order in which they are offered."""
 
 
@@ -90,12 +95,20 @@ class Refinement:
     feather: int = EditConfig.mask_feather
 
 
-def read_settings(form: Mapping[str, Any], *, spec: ModelSpec) -> EditConfig:
+def read_settings(
+    form: Mapping[str, Any],
+    *,
+    spec: ModelSpec,
+    prompts: tuple[str, str] = ("", ""),
+    size: tuple[int, int] | None = None,
+) -> EditConfig:
     """The checked settings of an edit; those without a field are the preset's or the model's.
 
     Args:
         form: values of `FORM_FIELDS` as the browser sent them.
         spec: the model that edits.
+        prompts: what the clip shows and what it should show; they choose a preset that is left open.
+        size: (height, width) of the clip.
 
     Raises:
         ConfigError: if one is of a wrong type or out of its range.
@@ -111,7 +124,18 @@ def read_settings(form: Mapping[str, Any], *, spec: ModelSpec) -> EditConfig:
     sites = form["key_sites"]
     if isinstance(sites, str):
         settings["key_sites"] = tuple(filter(None, map(str.strip, sites.splitlines()))) or None
+    if form["preset"] == FIRST_PRESET:
+        for name in _untouched(form, spec):
+            del settings[name]
+        settings |= {"source_prompt": prompts[0], "target_prompt": prompts[1], "size": size}
     return spec.config(form["preset"], **settings)
+
+
+def _untouched(form: Mapping[str, Any], spec: ModelSpec) -> set[str]:
+    """The fields that show what some preset shows, so that the words decide."""
+    presets = [preset_fields(spec.config(name)) for name in PRESETS]
+    untouched = {name for name in PRESET_OUTPUTS if form[name] in [shown[name] for shown in presets]}
+    return untouched | ({"mask_grow"} if form["mask_grow"] == EditConfig.mask_grow else set())
 
 
 def read_refinement(form: Mapping[str, Any]) -> Refinement:

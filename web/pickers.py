@@ -25,7 +25,7 @@ from web.form import FIRST_PRESET, model_fields, preset_fields
 from web.layout import frames_span, stage_choices
 from web.models import Choices, Models, Segmenters, Spec, Thing
 from web.opening import CLIP_OUTPUTS, Clips
-from web.views import Throttle, Update
+from web.views import Throttle, Update, render
 from web.visitors import Visitor, VisitorStore
 from web.wiring import message_of
 
@@ -310,9 +310,20 @@ class ModelPicker(Picker[ModelSpec, Editor]):
         note = f"{problem} {first.spec.label} edits again."
         return self._shown(visitor, note=note, is_problem=True) | self._adapt(token, first)
 
-    def preset(self, *, token: str, preset: Any) -> Update:
-        """What a preset sets with the visitor's model."""
-        return preset_fields(self._models.of(self._visitors.get(token)).spec.config(preset))
+    def preset(
+        self, *, token: str, preset: Any, source_prompt: Any, target_prompt: Any, mask_grow: Any
+    ) -> Update:
+        """What a preset sets with the visitor's model, and why the words chose it if they did."""
+        visitor = self._visitors.get(token)
+        spec, note = self._models.of(visitor).spec, ""
+        if preset == FIRST_PRESET:
+            size = visitor.clip.video.size if visitor.clip else None
+            choice = spec.choose_preset(str(source_prompt or ""), str(target_prompt or ""), size=size)
+            preset = choice.preset
+            grows = mask_grow == EditConfig.mask_grow
+            note = choice.describe(spec.config(preset, mask_grow=choice.mask_grow if grows else 0))
+        shown = render("notices", notices=[note]) if note else ""
+        return preset_fields(spec.config(preset)) | {"preset_note": shown}
 
     def _adapt(self, token: str, thing: Editor) -> Update:
         spec = thing.spec

@@ -107,13 +107,14 @@ def run_ablation(
         BackendError: if the model cannot do its part.
         NumericsError: if an optimisation leaves the finite numbers.
     """
-    config, chosen = (config or pipe.spec.config()).with_drawn_seed(), known_variants(variants)
+    words = {"source_prompt": source_prompt, "target_prompt": target_prompt}
+    config = (config or pipe.spec.config(**words, size=video.size)).with_drawn_seed()
+    chosen = known_variants(variants)
     wanted = None if names is None else list(names)
     selected: Mask = changeable(selection(mask, video, replace(config, use_mask=True)), config)
     source = MeasuredClip(video.frames)
-    prompts = {"source_prompt": source_prompt, "target_prompt": target_prompt}
     for index, variant in enumerate(chosen, start=1):
-        events = pipe.stream(video, **prompts, mask=mask, config=variant.of(config))
+        events = pipe.stream(video, **words, mask=mask, config=variant.of(config))
         output: EditOutput | None = None
         with closing(events):
             for event in events:

@@ -397,13 +397,13 @@ def test_an_untouched_page_keeps_the_shape_and_so_does_the_next_model(
 
     usual = EditConfig.preset("keep-shape", seed=untouched["seed"])
     assert untouched["settings"] == usual.to_dict()
-    assert page.locator("#preset label").all_inner_texts()[0] == "Keep the shape"
+    assert page.locator("#preset label").all_inner_texts()[0] == "By your words"
     page.check("#preset input[value=paper]")
     page.click("#masthead a")
     page.check("#model input[value=toybox-flow]")
     page.click("#model [data-part=action]")
     expect(page.locator("#masthead")).to_contain_text("Active model: toybox-flow")
-    expect(page.locator("#preset input[value=keep-shape]")).to_be_checked()
+    expect(page.locator("#preset input[value=auto]")).to_be_checked()
     page.click("#advanced button")
     set_number(page.locator("#num-optimization-steps input[type=number]"), 2)
 

@@ -96,8 +96,25 @@ def test_the_form_starts_with_the_first_preset_as_the_model_takes_it() -> None:
         parts = pool.submit(lambda: asyncio.run(build())).result()
     shown = {name: parts[name].value for name in FORM_FIELDS if name in parts}
 
-    assert shown["preset"] == next(iter(PRESET_NAMES)) == "keep-shape"
-    assert read_settings(form() | shown, spec=spec) == spec.config("keep-shape")
+    assert shown["preset"] == next(iter(PRESET_NAMES)) == "auto"
+    assert read_settings(form() | shown, spec=spec) == spec.config("fast")
+
+
+@pytest.mark.parametrize("shown", ["fast", "keep-shape", "paper"])
+def test_the_words_choose_the_preset_and_what_was_changed_by_hand_stays(shown: str) -> None:
+    spec, size = tiny_spec(), (64, 96)
+    fields = form() | {"preset": "auto", "guidance_scale": 3.0} | preset_fields(spec.config(shown))
+
+    look = read_settings(fields, spec=spec, prompts=("a red car", "a blue car"), size=size)
+    thing = read_settings(fields, spec=spec, prompts=("a red car", "a red bus"), size=size)
+    by_hand = read_settings(
+        fields | {"learning_rate": 0.123, "mask_grow": 9}, spec=spec, prompts=("a car", "a bus"), size=size
+    )
+
+    own = {"seed": 7, "guidance_scale": 3.0}
+    assert look == spec.config("keep-shape", **own)
+    assert thing == spec.config("fast", mask_grow=2, **own)
+    assert by_hand == spec.config("fast", learning_rate=0.123, mask_grow=9, **own)
 
 
 def test_the_form_can_say_the_defaults_of_the_library() -> None:

@@ -224,15 +224,19 @@ def test_another_model_is_said_plainly_and_what_was_selected_stays(page: Page) -
 
 def test_the_form_takes_the_settings_of_the_model_and_a_preset_goes_before_them(page: Page) -> None:
     update = page.use("cascade")[-1]
-    paper = page.picker.preset(token=page.token, preset="paper")
-    back = page.picker.preset(token=page.token, preset="fast")
+    words = {"source_prompt": "a red car", "target_prompt": "a blue car", "mask_grow": 0}
+    paper, back, chosen = (
+        page.picker.preset(token=page.token, preset=name, **words) for name in ("paper", "fast", "auto")
+    )
 
     assert (update["preset"], update["guidance_scale"], update["num_optimization_steps"]) == (
-        "keep-shape",
+        "auto",
         4.0,
         9,
     )
-    assert (update["spatial_weight"], back["spatial_weight"]) == (200.0, 0.02)
+    assert (chosen["spatial_weight"], back["spatial_weight"]) == (200.0, 0.02)
+    assert "only the look changes: red to blue" in chosen["preset_note"]
+    assert paper["preset_note"] == back["preset_note"] == ""
     steps = [each["num_optimization_steps"] for each in (update, paper, back)]
     assert steps == [9, 200, 9]
 
