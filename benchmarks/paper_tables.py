@@ -32,7 +32,7 @@ from dreammotion_core.cli.evaluating import given_instruments
 from dreammotion_core.cli.options import add_instruments
 from dreammotion_core.errors import ConfigError, DreamMotionError
 from dreammotion_core.evaluation import CoTracker, FlowTracker
-from dreammotion_core.evaluation.ablation import VARIANTS
+from dreammotion_core.evaluation.catalog import VARIANTS
 from dreammotion_core.method.source_cache import weights_digest
 from dreammotion_core.spec import ModelSpec
 

@@ -20,24 +20,26 @@ from .errors import (
 )
 from .evaluation import (
     EMBEDDED_JUDGE as EMBEDDED_JUDGE,
-    METRICS as METRICS,
     ClipJudge as ClipJudge,
     Instruments as Instruments,
     MeasuredClip as MeasuredClip,
     MeasuredEdit as MeasuredEdit,
     Measurement as Measurement,
-    Metric as Metric,
     evaluate_edit as evaluate_edit,
     judge_name as judge_name,
 )
 from .evaluation.ablation import (
-    ABLATION as ABLATION,
-    VARIANTS as VARIANTS,
     EditSource as EditSource,
-    Variant as Variant,
     VariantEvent as VariantEvent,
     VariantResult as VariantResult,
     run_ablation as run_ablation,
+)
+from .evaluation.catalog import (
+    ABLATION as ABLATION,
+    METRICS as METRICS,
+    VARIANTS as VARIANTS,
+    Metric as Metric,
+    Variant as Variant,
 )
 from .evaluation.board import (
     SYNCHRONISE as SYNCHRONISE,

@@ -4,9 +4,9 @@ Two masks, from a prompt before the frame and from one after it, are blended: er
 from a prompt, so the nearer one counts more, and outlines are averaged by their depth, so that halfway
 between two shapes lies a third one.
 
-A correction is right on its own frame; elsewhere it is no better than the following that brought its mask
-there. What differs from the masks without it therefore counts fully where it hangs together, from frame to
-frame, with what the correction changed on its own frame, and half elsewhere.
+A correction is right on its own frame; elsewhere its mask was followed there, with the usual errors. A
+difference from the masks without it therefore counts fully where it hangs together, from frame to frame,
+with what the correction changed on its own frame. Elsewhere it counts half.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOST_SHARE = 1 / 3
 LINKING_SIDE = 427
 """Long side, at most, of the copies on which differences are linked."""
 SLIVER = 3
-"""Pixels of such a copy up to which a difference is only an outline drawn otherwise, which links nothing."""
+"""Pixels of such a copy up to which a difference is only another outline, which links nothing."""
 STEP = 2
 """Pixels of such a copy that a difference may move from one frame to the next."""
 BELIEF_IN_FOLLOWED = 0.5
@@ -52,7 +52,7 @@ def blend_masks(before: FrameMask, after: FrameMask, *, share: float) -> FrameMa
         share: of the way from the earlier to the later one, in [0, 1].
 
     Returns:
-        (H, W) bool. The nearer mask where they do not show the same thing. Where one is empty the other,
+        (H, W) bool; the nearer mask if they do not show the same thing. If one is empty, the other one,
         unless the empty one is much nearer.
     """
     if not before.any() or not after.any():

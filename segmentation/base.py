@@ -47,11 +47,11 @@ class SegmenterSpec:
     Attributes:
         name: short stable identifier, as `load_segmenter` takes it.
         label: name for people.
-        licence: of the weights, or of the code where there are none.
-        size_bytes: of the download; 0 where there is none.
+        licence: of the weights; for a segmenter without weights, of its code.
+        size_bytes: of the download; 0 without a download.
         source: where it comes from, an address or plain words.
         description: what it is good at, in plain words.
-        checkpoint: the file that holds its weights; None where it needs none.
+        checkpoint: the file with its weights; None if it needs none.
         requires: Python packages that it needs.
     """
 
@@ -76,7 +76,7 @@ class SegmenterSpec:
         return Readiness.READY if is_here else Readiness.DOWNLOADABLE
 
     def describe_readiness(self) -> str:
-        """The readiness in words, with what to do where something is missing."""
+        """The readiness in words, with what to install if a package is missing."""
         missing = self._missing_packages()
         if missing:
             packages = ", ".join(missing)
@@ -150,7 +150,7 @@ class SegmentationSession(Protocol):
                 None is the whole clip.
 
         Raises:
-            SelectionError: on the call, if the clip has no such frame, or the range no `start`.
+            SelectionError: on the call, if the clip or the range has no frame `start`.
             FramesError: on the call, if the mask has another size than the frames.
         """
         ...

@@ -1,8 +1,8 @@
 """Clicks, a box, and both together, as immutable values, and whether they fit a clip.
 
 Coordinates are pixels of the source video, x to the right, y down, origin at the top-left corner of
-the frame; the centre of the first pixel is (0.5, 0.5). Whoever draws the frame in another size scales
-clicks back.
+the frame; the centre of the first pixel is (0.5, 0.5). A view of the
+frame in another size must scale its clicks back.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from segmentation.errors import SelectionError
 @dataclass(frozen=True)
 class Click:
     """A point on the object (positive), or a point that does not belong to it (negative).
+
+    Attributes:
+        x, y: pixels from the top-left corner.
+        is_positive: whether the point is on the object.
 
     Raises:
         SelectionError: if a coordinate is not a finite number, or the sign is not a bool.
@@ -86,7 +90,7 @@ class Selection:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was pointed at."""
+        """Whether it has neither clicks nor box."""
         return not self.clicks and self.box is None
 
     def with_click(self, click: Click) -> Self:
@@ -98,11 +102,11 @@ class Selection:
         return replace(self, box=box)
 
     def undo(self) -> Self:
-        """A copy without the latest click; without the box where no click is left."""
+        """A copy without the latest click; if there is none, without the box."""
         return replace(self, clicks=self.clicks[:-1]) if self.clicks else replace(self, box=None)
 
     def cleared(self) -> Self:
-        """A copy of the same frame with nothing pointed at."""
+        """A copy of the same frame without clicks and box."""
         return replace(self, clicks=(), box=None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -165,7 +169,7 @@ def check_selection(
 
 
 def check_frame_index(index: int, num_frames: int) -> None:
-    """Raise `SelectionError` unless a clip of so many frames has this one, counted from 0."""
+    """Raise `SelectionError` unless a clip of `num_frames` frames has a frame `index`, counted from 0."""
     if not 0 <= index < num_frames:
         raise SelectionError(f"the clip has no frame {index}; choose a frame from 0 to {num_frames - 1}")
 

@@ -68,7 +68,7 @@ class FrameHealth:
             where one of them is empty.
         outline_change: from 0 (same outline) to 1, against the same neighbour.
         resemblance: of the object's colours to the nearest confirmed frame, in [0, 1]; None if unknown.
-        score: of the model, in [0, 1]; None where it gives none.
+        score: of the model, in [0, 1]; None if it gives none.
     """
 
     frame_index: int
@@ -113,7 +113,7 @@ def assess_masks(
         confirmed: 0-based frames on which the user said what the object is, or that it is absent.
         cuts: first frames of all scenes but the first; nothing is compared over a cut.
         resemblances: from `measure_resemblances`, one for each mask.
-        scores: of the model, in [0, 1], one for each mask; None where there is none.
+        scores: of the model, in [0, 1], one for each mask; None if unknown.
 
     Returns:
         One for each mask.

@@ -1,6 +1,6 @@
 """Masks that exist: changed (box, holes, inverse, steadiness), painted, and described in plain words.
 
-Pure functions. Growing, shrinking and feathering belong to whoever uses the masks.
+Pure functions. Growing, shrinking and feathering belong to the code that uses the masks.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def paint_mask(
         outline: width in pixels of the solid line along the inside of the rim; 0 draws none.
 
     Returns:
-        (H, W, 3) uint8 RGB; pixels outside the mask are untouched.
+        (H, W, 3) uint8 RGB; pixels outside the mask do not change.
 
     Raises:
         FramesError: if the mask does not fit the frame.

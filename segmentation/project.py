@@ -206,9 +206,9 @@ class Project:
         """A copy with one more object, the last of `objects`, without prompts.
 
         Args:
-            name: for people; "Object N" where it is None or blank.
-            colour: RGB; one of `COLOURS` where it is None.
-            number: from 1 to `MOST_OBJECTS`, not used yet; the lowest such number where it is None.
+            name: for people; None or blank becomes "Object N".
+            colour: RGB; None takes one of `COLOURS`.
+            number: from 1 to `MOST_OBJECTS`, not used yet; None takes the lowest.
 
         Raises:
             SelectionError: if all numbers are used, or the number or the colour is not valid.
@@ -305,13 +305,13 @@ class History:
         return replace(self, present=changed, past=(*self.past, self.present)[-MOST_STEPS:], future=())
 
     def undo(self) -> Self:
-        """A copy one step back; itself where there is none."""
+        """A copy one step back; itself if there is no earlier state."""
         if not self.past:
             return self
         return replace(self, present=self.past[-1], past=self.past[:-1], future=(*self.future, self.present))
 
     def redo(self) -> Self:
-        """A copy one step forward again; itself where there is none."""
+        """A copy one step forward again; itself if nothing was taken back."""
         if not self.future:
             return self
         return replace(

@@ -173,7 +173,7 @@ def find_again(mask: FrameMask, *, seen: Frame, frame: Frame) -> CarriedMask:
 
     Returns:
         The mask at the place that looks like the object and has an outline of its own (a wall of the
-        object's colour has none); an empty mask with trust 0 where there is no such place.
+        object's colour has none); an empty mask with trust 0 if no place does.
     """
     found = _carry_by_look(mask, seen, frame)
     if found.trust >= FOUND_TRUST:

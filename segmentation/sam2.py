@@ -163,7 +163,7 @@ class Sam2Segmenter:
         self.model = model.eval().requires_grad_(False)
         side = {"height": model.config.image_size, "width": model.config.image_size}
         self.processor = Sam2VideoProcessor(Sam2ImageProcessor(size=side), Sam2VideoVideoProcessor(size=side))
-        # The model remembers so many frames and no more.
+        # The number of frames back that the model looks.
         self.reach = max(model.config.num_maskmem, model.config.max_object_pointers_in_encoder)
         self._lock = threading.Lock()
 

@@ -163,8 +163,8 @@ class Tracks:
         """All objects on a frame without overlap.
 
         Returns:
-            (H, W) numbers of the objects, 0 where there is none. A pixel that several claim belongs to
-            the one whose prompts were changed last.
+            (H, W) numbers of the objects, 0 on the background. A pixel of several objects gets the one
+            whose prompts were changed last.
         """
         self._check(project)
         check_frame_index(frame_index, len(self.frames))
@@ -271,8 +271,8 @@ Walk = dict[int, PackedMask]
 class Walks:
     """The masks of all prompts of a clip. While one thread follows, others may preview and look.
 
-    A walk depends on its prompt alone, unless it was cancelled: it goes on from the last mask that shows the
-    object, where a segmenter may learn its look anew, and then differs a little from one without a stop.
+    A walk depends on its prompt alone, unless it was cancelled: then it goes on from the last mask that shows
+    the object. A segmenter may learn its look anew there, so that the masks differ a little.
 
     Args:
         session: the clip, opened by any segmenter.

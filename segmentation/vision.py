@@ -24,12 +24,12 @@ _TYPICAL_AREA = 0.07
 
 
 def reduction(image: NDArray[np.generic], long_side: int) -> float:
-    """The factor, at most 1, that brings the long side of an image to at most so many pixels."""
+    """The factor, at most 1, that brings the long side of an image to at most `long_side` pixels."""
     return float(min(1.0, long_side / max(image.shape[:2])))
 
 
 def reduced(image: Frame, long_side: int, *, interpolation: int = cv2.INTER_AREA) -> Frame:
-    """A copy, with a long side of at most so many pixels, of an (H, W, 3) or (H, W) uint8 image."""
+    """A copy of an (H, W, 3) or (H, W) uint8 image with a long side of at most `long_side` pixels."""
     scale = reduction(image, long_side)
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), dtype=np.uint8)
@@ -170,7 +170,7 @@ def signed_depth(mask: FrameMask) -> NDArray[np.float32]:
 
 
 def window_round(mask: FrameMask, margin: int) -> tuple[slice, slice]:
-    """The rows and columns that hold a mask, which is not empty, and so many pixels round it."""
+    """The rows and columns of a mask, which is not empty, with `margin` pixels on each side."""
     spans = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     rows, columns = (slice(max(0, int(span[0]) - margin), int(span[-1]) + 1 + margin) for span in spans)
     return rows, columns

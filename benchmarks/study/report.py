@@ -24,8 +24,8 @@ from benchmarks.study.summary import (
     check_claims,
     estimate_text,
 )
-from dreammotion_core.evaluation.ablation import Variant
 from dreammotion_core.evaluation.board import markdown_table, report_templates
+from dreammotion_core.evaluation.catalog import Variant
 from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.values import Frames
 

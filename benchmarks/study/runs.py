@@ -14,7 +14,7 @@ from benchmarks.study.pairs import Pair, named
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.evaluation import Instruments, evaluate_edit
-from dreammotion_core.evaluation.ablation import VARIANTS, Variant, known_variants
+from dreammotion_core.evaluation.catalog import VARIANTS, Variant, known_variants
 from dreammotion_core.method.baselines import method_for
 from dreammotion_core.pipeline import DreamMotionPipeline, selection
 from dreammotion_core.values import Frames, Mask

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.study.runs import Measure, results_of
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.evaluation import METRICS, Metric, figure
-from dreammotion_core.evaluation.ablation import Variant
+from dreammotion_core.evaluation.catalog import Variant
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95

@@ -26,7 +26,7 @@ from dreammotion_core.evaluation import (
     evaluate_edit,
     known_metrics,
 )
-from dreammotion_core.evaluation.ablation import VariantEvent, VariantResult, known_variants, run_ablation
+from dreammotion_core.evaluation.ablation import VariantEvent, VariantResult, run_ablation
 from dreammotion_core.evaluation.board import (
     heading,
     markdown_table,
@@ -34,6 +34,7 @@ from dreammotion_core.evaluation.board import (
     missing_reasons,
     write_ablation_board,
 )
+from dreammotion_core.evaluation.catalog import known_variants
 from dreammotion_core.evaluation.measuring import figure
 from dreammotion_core.masks import grown_mask
 from dreammotion_core.media.atomic import check_writable, written_atomically

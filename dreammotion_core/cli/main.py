@@ -1,6 +1,7 @@
 """The commands of ``python -m dreammotion_core``: a second consumer of the same events as the page.
 
-Results are printed to stdout; messages and progress bars go to stderr.
+Results are printed to stdout; messages and progress bars go to stderr. What needs torch is imported by the
+commands that need it, so that the others and every refusal answer at once.
 """
 
 from __future__ import annotations
@@ -10,15 +11,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import permutations
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
-from diffusers.utils import logging as diffusers_logging
 from tqdm import tqdm
-from transformers.utils import logging as transformers_logging
 
-from dreammotion_core.cli.evaluating import check_ablate, run_ablate, run_metrics
 from dreammotion_core.cli.options import (
     build_parser,
     given_clip,
@@ -32,14 +31,19 @@ from dreammotion_core.cli.selecting import (
     follow_selection,
     read_given_mask,
 )
-from dreammotion_core.errors import BackendError, ConfigError, DreamMotionError, InputError, OutOfMemoryError
+from dreammotion_core.errors import (
+    BackendError,
+    ConfigError,
+    DreamMotionError,
+    InputError,
+    OutOfMemoryError,
+    OutputError,
+)
+from dreammotion_core.media.atomic import check_writable, keep_result
 from dreammotion_core.media.frames import check_empty_folder, write_frames
 from dreammotion_core.media.masks import check_mask_target, write_masks
 from dreammotion_core.media.video import check_target, write_video
 from dreammotion_core.models.catalog import find_model, list_models
-from dreammotion_core.models.download import download_model
-from dreammotion_core.pipeline import DreamMotionPipeline
-from dreammotion_core.preflight import Trial, describe_memory, describe_preflight, measure_edit
 from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import (
@@ -54,6 +58,9 @@ from dreammotion_core.values import (
     Video,
 )
 from segmentation import SegmentationError, SegmenterSpec, list_segmenters
+
+if TYPE_CHECKING:
+    from dreammotion_core.pipeline import DreamMotionPipeline
 
 _READ = {
     "video": "the clip",
@@ -157,6 +164,7 @@ def _edit(options: argparse.Namespace) -> None:
     config = given_config(options, usual=model.settings)
     check_one_way_to_select(options, uses_mask=config.use_mask)
     check_target(options.out)
+    check_writable(_receipt_path(options))
     if options.frames_dir is not None:
         check_empty_folder(options.frames_dir)
 
@@ -177,14 +185,19 @@ def _edit(options: argparse.Namespace) -> None:
         start_frame=options.start_frame,
         **(selected.record if selected else {}),
     )
-    write_video(output.video, options.out)
-    write_receipt(receipt, _receipt_path(options))
+    moved = [
+        keep_result(partial(write_video, output.video), options.out),
+        keep_result(partial(write_receipt, receipt), _receipt_path(options)),
+    ]
     if options.frames_dir is not None:
-        write_frames(output.frames, options.frames_dir, fps=output.video.fps)
+        keep_frames = partial(write_frames, output.frames, fps=output.video.fps)
+        moved.append(keep_result(keep_frames, options.frames_dir))
     print(
         f"{options.out}: {len(output.video)} frames, {len(output.losses)} steps in {output.seconds:.0f} s, "
         f"seed {output.config.seed}; {_describe_outside(output)}"
     )
+    if problems := [sentence for sentence in moved if sentence is not None]:
+        raise OutputError(". ".join(problems))
 
 
 def _selected(options: argparse.Namespace, video: Video) -> SelectedObject:
@@ -198,6 +211,12 @@ def _selected(options: argparse.Namespace, video: Video) -> SelectedObject:
 
 
 def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    from dreammotion_core.models.download import download_model
+    from dreammotion_core.pipeline import DreamMotionPipeline
+
     with tqdm(desc="download", unit="B", unit_scale=True, disable=None, leave=False) as bar:
         for progress in download_model(options.model):
             bar.total = progress.total_bytes
@@ -278,6 +297,8 @@ def _segment(options: argparse.Namespace) -> None:
 
 
 def _preflight(options: argparse.Namespace) -> None:
+    from dreammotion_core.preflight import Trial, describe_preflight, measure_edit
+
     model = find_model(options.model)
     config, video = given_config(options, usual=model.settings), given_clip(options, model)
     for found in measure_edit(_pipeline(options), video=video, config=config):
@@ -289,11 +310,15 @@ def _preflight(options: argparse.Namespace) -> None:
 
 
 def _metrics(options: argparse.Namespace) -> None:
+    from dreammotion_core.cli.evaluating import run_metrics
+
     for text in run_metrics(options, note=_note):
         print(text)
 
 
 def _ablate(options: argparse.Namespace) -> None:
+    from dreammotion_core.cli.evaluating import check_ablate, run_ablate
+
     check_one_way_to_select(options, uses_mask=True)
     check_ablate(options)
     video = given_clip(options, find_model(options.model))
@@ -312,6 +337,8 @@ def _models(_options: argparse.Namespace) -> None:
 
 
 def _describe(spec: ModelSpec | SegmenterSpec) -> None:
+    from dreammotion_core.preflight import describe_memory
+
     size, need = f"{spec.size_bytes / 1e6:,.0f} MB" if spec.size_bytes else "no weights", ""
     if isinstance(spec, SegmenterSpec):
         state = spec.describe_readiness()

@@ -22,8 +22,7 @@ from dreammotion_core.config import (
     Setting,
     Whole,
 )
-from dreammotion_core.evaluation.ablation import ABLATION, VARIANTS
-from dreammotion_core.evaluation.measuring import METRICS
+from dreammotion_core.evaluation.catalog import ABLATION, METRICS, VARIANTS
 from dreammotion_core.media.video import read_clip, read_folder, read_video
 from dreammotion_core.models.placement import LoadOptions
 from dreammotion_core.spec import ModelSpec

@@ -4,42 +4,9 @@
 also a function of its own.
 """
 
-from dreammotion_core.evaluation.judges import (
-    EMBEDDED_JUDGE,
-    ClipJudge,
-    FrameLpips,
-    backbone_path,
-    judge_name,
-)
-from dreammotion_core.evaluation.measuring import (
-    METRICS,
-    Instruments,
-    MeasuredClip,
-    MeasuredEdit,
-    Measurement,
-    Metric,
-    evaluate_edit,
-    figure,
-    known_metrics,
-)
-from dreammotion_core.evaluation.motion import (
-    CoTracker,
-    FlowTracker,
-    PointTracker,
-    PointTracks,
-    grid_points,
-    motion_fidelity,
-    step_agreement,
-    warping_error,
-)
-from dreammotion_core.evaluation.pixels import (
-    BackgroundProof,
-    background_proof,
-    colour_jitter,
-    psnr,
-    region_similarity,
-    ssim,
-)
+import lazy_loader
+
+__getattr__, __dir__, _ = lazy_loader.attach_stub(__name__, __file__)
 
 __all__ = [
     "EMBEDDED_JUDGE",

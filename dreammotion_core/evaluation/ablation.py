@@ -2,82 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dreammotion_core.config import EditConfig
-from dreammotion_core.errors import ConfigError
+from dreammotion_core.evaluation.catalog import ABLATION, Variant, known_variants
 from dreammotion_core.evaluation.measuring import Instruments, MeasuredClip, Measurement, evaluate_edit
 from dreammotion_core.pipeline import selection
 from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import EditEvent, EditOutput, Finished, Mask, Video
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A change of settings to compare.
-
-    Attributes:
-        name: short stable name.
-        label: its name for people.
-        changes: settings and their values.
-    """
-
-    name: str
-    label: str
-    changes: Mapping[str, Any] = field(default_factory=dict)
-
-    def of(self, config: EditConfig) -> EditConfig:
-        """The shared settings with this variant's changes.
-
-        Raises:
-            ConfigError: if a change does not fit the other settings.
-        """
-        return config.with_changes(**self.changes)
-
-
-# The method is named, so that a variant is what its label says whatever the shared settings name.
-_OURS = {"method": "dreammotion"}
-_WITHOUT_SPATIAL = {"spatial_weight": 0.0}
-_WITHOUT_TEMPORAL = {"temporal_weight": 0.0}
-_WITHOUT_MATCHING = _WITHOUT_SPATIAL | _WITHOUT_TEMPORAL
-_WHOLE_FRAME = {"use_mask": False}
-
-_KNOWN = (
-    Variant("dreammotion", "DreamMotion", _OURS),
-    Variant("no-matching", "without S-SSM and T-SSM (DDS only)", _OURS | _WITHOUT_MATCHING),
-    Variant("no-temporal", "without T-SSM", _OURS | _WITHOUT_TEMPORAL),
-    Variant("no-spatial", "without S-SSM", _OURS | _WITHOUT_SPATIAL),
-    Variant("no-mask", "without masks", _OURS | _WHOLE_FRAME),
-    Variant("v-sds", "V-SDS", {"method": "v-sds"}),
-    Variant("sdedit", "SDEdit", {"method": "sdedit"} | _WHOLE_FRAME),
-    Variant("ddim-inversion", "DDIM inversion and word swap", {"method": "ddim-inversion"} | _WHOLE_FRAME),
-    Variant("flowedit", "FlowEdit", {"method": "flowedit"} | _WHOLE_FRAME),
-)
-VARIANTS: Mapping[str, Variant] = {variant.name: variant for variant in _KNOWN}
-"""All variants by name. Baselines work on the whole frame, as they were published."""
-
-ABLATION = ("no-matching", "no-temporal", "no-spatial", "dreammotion", "no-mask")
-"""The default board: DDS only, with spatial matching, with temporal, with both, and both without a mask."""
-
-
-def known_variants(names: Iterable[str]) -> tuple[Variant, ...]:
-    """The variants of these names, in their order, each once.
-
-    Raises:
-        ConfigError: if a name is unknown, or there are no names.
-    """
-    wanted = list(dict.fromkeys(names))
-    unknown = [name for name in wanted if name not in VARIANTS]
-    if unknown or not wanted:
-        said = f"there is no variant {', '.join(unknown)}" if unknown else "no variant was chosen"
-        raise ConfigError(f"{said}; known are: {', '.join(VARIANTS)}")
-    return tuple(VARIANTS[name] for name in wanted)
 
 
 class EditSource(Protocol):

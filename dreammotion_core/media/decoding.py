@@ -7,7 +7,6 @@ pictures on a constant grid, ``scale`` converts their colours, ``aresample`` kee
 
 from __future__ import annotations
 
-import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +33,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from dreammotion_core.errors import VideoError
+from dreammotion_core.media.atomic import check_readable
 from dreammotion_core.media.colours import FrameConverter, filtered, linked, picture_graph
 from dreammotion_core.media.limits import MAX_FPS, MAX_SIDE, MIN_FPS, check_size
 from dreammotion_core.values import AudioTrack, Notice
@@ -77,19 +77,10 @@ def opened_clip(path: Path) -> Iterator[OpenClip]:
     Raises:
         VideoError: if it is missing, unreadable, empty, not a file, or holds no video that can be decoded.
     """
-    try:
-        status = path.stat()
-        if stat.S_ISREG(status.st_mode):
-            path.open("rb").close()
-    except FileNotFoundError as error:
-        raise VideoError(f"there is no file {path}; pass the path of a video file") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise VideoError(f"{path} cannot be opened ({reason}); check its name and its permissions") from error
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
-        raise VideoError(f"{path} is {kind}; pass the path of a video file")
-    if status.st_size == 0:
+    check_readable(path, VideoError, wanted="the path of a video file")
+    if path.is_dir():
+        raise VideoError(f"{path} is a folder; pass the path of a video file")
+    if path.stat().st_size == 0:
         raise VideoError(f"{path.name} is empty (0 bytes); pass a video file")
     limits = {"format_whitelist": ",".join(CONTAINER_FORMATS), "protocol_whitelist": "file"}
     try:

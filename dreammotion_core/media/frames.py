@@ -10,6 +10,7 @@ Deliberately absent: what their levels mean.
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Iterable, Iterator
@@ -23,7 +24,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from dreammotion_core.errors import InputError, OutputError, VideoError
-from dreammotion_core.media.atomic import written_atomically
+from dreammotion_core.media.atomic import check_readable, check_writable, written_atomically
 from dreammotion_core.media.limits import (
     MAX_FPS,
     MAX_SIDE,
@@ -55,8 +56,9 @@ def png_files(folder: Path, error: type[InputError]) -> list[Path]:
     Raises:
         InputError: of the class `error`, if there is no such folder or no PNG file in it.
     """
+    check_readable(folder, error, wanted="a folder of PNG files")
     if not folder.is_dir():
-        raise error(f"there is no folder {folder}; pass a folder of PNG files")
+        raise error(f"{folder} is a file; pass a folder of PNG files")
     paths = [path for path in folder.iterdir() if path.suffix.lower() == ".png" and path.is_file()]
     if not paths:
         raise error(f"{folder} holds no PNG file; pass a folder of PNG files, one a frame")
@@ -147,13 +149,16 @@ def check_empty_folder(folder: str | Path) -> None:
     """Refuse a folder that already holds something.
 
     Raises:
-        OutputError: if it is not empty, or is a file.
+        OutputError: if it is not empty, cannot be written to, or is a file.
     """
     place = Path(folder)
-    if place.exists() and not place.is_dir():
+    if os.path.isdir(place):
+        check_readable(place, OutputError, wanted="an empty folder")
+        if any(place.iterdir()):
+            raise OutputError(f"{place} is not empty; choose a new folder, so that nothing is mixed or lost")
+    elif os.path.exists(place):
         raise OutputError(f"{place} is a file; choose a folder")
-    if place.is_dir() and any(place.iterdir()):
-        raise OutputError(f"{place} is not empty; choose a new folder, so that nothing is mixed or lost")
+    check_writable(place / picture_name(0))
 
 
 _FPS = "fps"

@@ -13,6 +13,7 @@ whole in ``.npz`` alone.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreammotion_core.errors import MaskError
-from dreammotion_core.media.atomic import check_writable
+from dreammotion_core.media.atomic import check_readable, check_writable
 from dreammotion_core.media.frames import check_empty_folder
 from dreammotion_core.media.mask_formats import (
     VIDEO_SUFFIXES,
@@ -186,7 +187,7 @@ def check_mask_target(path: str | Path) -> None:
     suffix = _suffix(target)
     if suffix in _FILE_SUFFIXES:
         check_writable(target)
-    elif suffix and not target.is_dir():
+    elif suffix and not os.path.isdir(target):
         raise MaskError(
             f"{target.name} ends in {suffix}; choose the name of a folder, or one that ends in "
             f"{', '.join(_FILE_SUFFIXES[:-1])} or {_FILE_SUFFIXES[-1]}"
@@ -202,10 +203,9 @@ def _overlapping_frames(objects: Mapping[int, Mask]) -> int:
 
 
 def _levels(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
+    check_readable(path, MaskError, wanted=_READABLE)
     if path.is_dir():
         return read_mask_folder(path, num_frames=num_frames, size=size)
-    if not path.is_file():
-        raise MaskError(f"there is no {path}; pass {_READABLE}")
     suffix = _suffix(path)
     if suffix == ".png":
         return read_mask_picture(path, size=size)

@@ -7,6 +7,7 @@ played at the rate that they keep and never resampled.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -348,7 +349,7 @@ def length_words(spec: ModelSpec) -> str:
 
 
 def _read(path: Path, spec: ModelSpec, start_frame: int, num_frames: int, fps: float | None) -> Video:
-    if path.is_dir():
+    if os.path.isdir(path):
         return read_folder(path, start_frame=start_frame, max_frames=num_frames, fps=fps)
     rate = spec.fps if fps is None else fps
     return read_video(path, start_frame=start_frame, max_frames=num_frames, fps=rate)

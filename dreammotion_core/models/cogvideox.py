@@ -16,43 +16,27 @@ from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.method.parameterization import PredictionType
 from dreammotion_core.models.loading import ModelFiles
 from dreammotion_core.models.placement import LoadOptions
-from dreammotion_core.models.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
+from dreammotion_core.models.video_transformer import VideoTransformerBackend, load_parts
 from dreammotion_core.spec import ModelSpec
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
 class CogVideoXBackend(VideoTransformerBackend):
-    """A CogVideoX transformer over a video autoencoder, with a text encoder; see `VideoTransformerBackend`.
+    """A CogVideoX transformer over a video autoencoder, with a text encoder; parts as from `load_parts`.
 
     Only the noise levels of the scheduler are used.
     """
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        *,
-        transformer: CogVideoXTransformer3DModel,
-        vae: Any,
-        text_encoder: Any,
-        tokenizer: Any,
-        scheduler: CogVideoXDDIMScheduler,
-        options: LoadOptions | None = None,
-    ) -> None:
-        config = transformer.config
+    def __init__(self, spec: ModelSpec, *, scheduler: CogVideoXDDIMScheduler, **parts: Any) -> None:
+        config = parts["transformer"].config
         super().__init__(
             spec,
-            transformer=transformer,
-            vae=vae,
-            text_encoder=text_encoder,
-            tokenizer=tokenizer,
-            layers=transformer.transformer_blocks,
-            key_sites=middle_key_sites(
-                "transformer_blocks", num_layers=config.num_layers, num_text_tokens=config.max_text_seq_length
-            ),
+            blocks="transformer_blocks",
             patch_size=config.patch_size,
             max_tokens=config.max_text_seq_length,
-            options=options,
+            num_text_tokens=config.max_text_seq_length,
+            **parts,
         )
         self.scheduler = scheduler
         self.prediction_type: PredictionType = scheduler.config.prediction_type

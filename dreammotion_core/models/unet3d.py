@@ -76,14 +76,8 @@ class UNet3DBackend(Adapter):
             max_frames=min(spec.max_frames, unet.config.get("motion_max_seq_length") or spec.max_frames),
             precision=precision,
         )
-        self._apply(options or LoadOptions())
-
-    def _apply(self, options: LoadOptions) -> None:
-        self._placement = Placement(
-            (self.denoiser, self.vae, self.text_encoder),
-            transient=(self.text_encoder,),
-            offload=options.offload,
-        )
+        options, networks = options or LoadOptions(), (self.denoiser, self.vae, self.text_encoder)
+        self._placement = Placement(networks, transient=(self.text_encoder,), offload=options.offload)
         layers = unet_layers(self.denoiser)
         self.checkpointing = Checkpointing(layers, options=options, usual=cheap_layers(self.denoiser))
         apply_options(self.denoiser, self.vae, options, layers=layers, key_sites=self.key_sites)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKLCogVideoX, AutoencoderKLWan
-from torch import Tensor, nn
+from torch import Tensor
 
 from dreammotion_core.method.keys import KeyLayout, KeySite
 from dreammotion_core.models.adapter import Adapter
@@ -113,8 +113,13 @@ def middle_key_sites(blocks: str, *, num_layers: int, num_text_tokens: int = 0) 
 class VideoTransformerBackend(Adapter):
     """A denoiser over a video autoencoder, with a text encoder; the families add how it is asked.
 
-    All parts are on the CPU; the networks are frozen and set to evaluation mode. A token covers `patch_size`
-    latents along either side.
+    All parts are on the CPU; the networks are frozen and set to evaluation mode.
+
+    Args:
+        blocks: name of the list of layers within the transformer.
+        patch_size: latents that a token covers, along either side.
+        max_tokens: text tokens that the denoiser reads.
+        num_text_tokens: text tokens in front of the frames' tokens, in joint attention.
     """
 
     def __init__(
@@ -125,31 +130,28 @@ class VideoTransformerBackend(Adapter):
         vae: Any,
         text_encoder: Any,
         tokenizer: Any,
-        layers: Sequence[nn.Module],
-        key_sites: Sequence[KeySite],
+        options: LoadOptions | None = None,
+        blocks: str,
         patch_size: int,
         max_tokens: int,
-        options: LoadOptions | None = None,
+        num_text_tokens: int = 0,
     ) -> None:
+        options, layers = options or LoadOptions(), getattr(transformer, blocks)
         self.denoiser = transformer.eval().requires_grad_(False)
         self.codec = VideoCodec(vae)
         self.text_encoder = text_encoder.eval().requires_grad_(False)
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
-        self.key_sites = key_sites
+        self.key_sites: Sequence[KeySite] = middle_key_sites(
+            blocks, num_layers=len(layers), num_text_tokens=num_text_tokens
+        )
         self.spec = replace(
             spec,
             size_multiple=self.codec.stride * patch_size,
             frame_step=self.codec.frame_step,
             precision=str(transformer.dtype).removeprefix("torch."),
         )
-        self._apply(options or LoadOptions(), layers)
-
-    def _apply(self, options: LoadOptions, layers: Sequence[nn.Module]) -> None:
-        self._placement = Placement(
-            (self.denoiser, self.codec.vae, self.text_encoder),
-            transient=(self.text_encoder,),
-            offload=options.offload,
-        )
+        networks = (self.denoiser, self.codec.vae, self.text_encoder)
+        self._placement = Placement(networks, transient=(self.text_encoder,), offload=options.offload)
         self.checkpointing = Checkpointing(layers, options=options)
         apply_options(self.denoiser, self.codec.vae, options, layers=layers, key_sites=self.key_sites)
 

@@ -15,7 +15,7 @@ from dreammotion_core.method.parameterization import PredictionType, flow_signal
 from dreammotion_core.models.loading import ModelFiles
 from dreammotion_core.models.placement import LoadOptions
 from dreammotion_core.models.text import token_limit
-from dreammotion_core.models.video_transformer import VideoTransformerBackend, load_parts, middle_key_sites
+from dreammotion_core.models.video_transformer import VideoTransformerBackend, load_parts
 from dreammotion_core.spec import ModelSpec
 
 PARTS = ("transformer", "vae", "text_encoder", "tokenizer")
@@ -26,34 +26,19 @@ MAX_TOKENS = 512
 
 
 class WanBackend(VideoTransformerBackend):
-    """A Wan transformer over a video autoencoder, with a text encoder; see `VideoTransformerBackend`."""
+    """A Wan transformer over a video autoencoder, with a text encoder; parts as from `load_parts`."""
 
     prediction_type: PredictionType = "flow_prediction"
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        *,
-        transformer: WanTransformer3DModel,
-        vae: Any,
-        text_encoder: Any,
-        tokenizer: Any,
-        options: LoadOptions | None = None,
-    ) -> None:
-        config = transformer.config
+    def __init__(self, spec: ModelSpec, **parts: Any) -> None:
+        tokenizer = parts["tokenizer"]
+        trained = min(MAX_TOKENS, tokenizer.model_max_length)
         super().__init__(
             spec,
-            transformer=transformer,
-            vae=vae,
-            text_encoder=text_encoder,
-            tokenizer=tokenizer,
-            layers=transformer.blocks,
-            key_sites=middle_key_sites("blocks", num_layers=config.num_layers),
-            patch_size=config.patch_size[-1],
-            max_tokens=token_limit(
-                tokenizer, text_encoder=text_encoder, trained=min(MAX_TOKENS, tokenizer.model_max_length)
-            ),
-            options=options,
+            blocks="blocks",
+            patch_size=parts["transformer"].config.patch_size[-1],
+            max_tokens=token_limit(tokenizer, text_encoder=parts["text_encoder"], trained=trained),
+            **parts,
         )
 
     @classmethod

@@ -66,7 +66,7 @@ def describe_frame(image: Frame, *, motion: Motion | None) -> PixelFeatures:
 
     Args:
         image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
-        motion: of the image; None where it is unknown.
+        motion: of the image; None if unknown.
 
     Returns:
         (H, W, 19) float32, or (H, W, 13) without motion.

@@ -66,7 +66,7 @@ def region_at(image: Frame, *, point: Point, motion: Motion | None, largest: flo
     Args:
         image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
         point: in pixels.
-        motion: of the image; None where it is unknown.
+        motion: of the image; None if unknown.
         largest: share of the frame; a larger region is chosen only if there is no other.
 
     Returns:
@@ -92,7 +92,7 @@ def object_in_box(image: Frame, box: Box, *, motion: Motion | None) -> FrameMask
     Args:
         image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
         box: round the object, as tight as a user draws it.
-        motion: of the image; None where it is unknown.
+        motion: of the image; None if unknown.
 
     Returns:
         (H, W) bool; the ellipse in the box if nothing in it differs.

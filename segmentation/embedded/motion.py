@@ -53,7 +53,7 @@ _GRID = 16
 """Pixels between the points that the homography is fitted to, at most: a small frame has closer ones."""
 _FEWEST_ACROSS = 12
 _SMALLEST_SIDE = 8
-"""Pixels; a smaller flow is none."""
+"""Pixels, of the smallest flow that a background is looked for in."""
 _LEAST_NOISE = 0.3
 _USUAL_RANGE = 100
 """Grey levels for the motion that only a twentieth of the picture exceeds."""

@@ -118,7 +118,7 @@ def cut_by_odds(image: Frame, odds: NDArray[np.float32], *, undecided: FrameMask
 
     Args:
         odds: (H, W) log odds that a pixel belongs to the object.
-        undecided: (H, W) bool; elsewhere the sign of the odds stands.
+        undecided: (H, W) bool; elsewhere the sign of the odds decides.
     """
     marked = odds > 0
     if not undecided.any() or marked.all() or not marked.any():

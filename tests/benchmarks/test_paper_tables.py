@@ -34,7 +34,7 @@ from dreammotion_core import (
     list_models,
 )
 from dreammotion_core.evaluation import Instruments, Measurement
-from dreammotion_core.evaluation.ablation import VARIANTS, Variant
+from dreammotion_core.evaluation.catalog import VARIANTS, Variant
 from dreammotion_core.values import Frames
 from tests.tiny import save_moving_square, save_tiny_unet3d, tiny_spec, train_on
 

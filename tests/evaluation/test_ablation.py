@@ -32,14 +32,7 @@ from dreammotion_core import (
 )
 from dreammotion_core.cli.main import main
 from dreammotion_core.evaluation import METRICS, Measurement
-from dreammotion_core.evaluation.ablation import (
-    ABLATION,
-    VARIANTS,
-    VariantEvent,
-    VariantResult,
-    known_variants,
-    run_ablation,
-)
+from dreammotion_core.evaluation.ablation import VariantEvent, VariantResult, run_ablation
 from dreammotion_core.evaluation.board import (
     Player,
     ablation_board,
@@ -53,6 +46,7 @@ from dreammotion_core.evaluation.board import (
     synchronised_grid,
     write_ablation_board,
 )
+from dreammotion_core.evaluation.catalog import ABLATION, VARIANTS, known_variants
 from dreammotion_core.media.masks import write_masks
 from dreammotion_core.method.baselines import METHODS
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_unet3d

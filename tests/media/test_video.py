@@ -369,7 +369,7 @@ def test_clip_without_sound_has_none(tmp_path: Path) -> None:
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(VideoError, match=r"no file .*nowhere\.mp4"):
+    with pytest.raises(VideoError, match=r"there is no .*nowhere\.mp4"):
         read_video(tmp_path / "nowhere.mp4")
 
 

@@ -123,6 +123,17 @@ def test_a_site_that_fires_twice_raises(unet: nn.Module, inputs: tuple[Tensor, T
         run_twice()
 
 
+def test_keys_come_without_the_private_name_of_torch(
+    unet: nn.Module, inputs: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(torch._C, "_current_graph_task_id")
+
+    with capture(unet, SPATIAL) as captured:
+        run(unet, inputs)
+
+    assert captured.keys()
+
+
 def test_keys_keep_the_graph_and_the_gradient_reaches_the_input(
     unet: nn.Module, inputs: tuple[Tensor, Tensor, Tensor]
 ) -> None:

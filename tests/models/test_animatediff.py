@@ -72,7 +72,7 @@ def test_the_noise_schedule_of_an_image_model_is_refused_until_it_is_linear(tmp_
     with pytest.raises(ModelLoadError, match=r'scaled_linear.*write "beta_schedule": "linear" there'):
         load_backend(folder)
 
-    # As the README makes a folder.
+    # As docs/models.md makes a folder.
     fitting = DDIMScheduler.from_pretrained(
         folder,
         subfolder="scheduler",

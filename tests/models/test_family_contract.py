@@ -438,7 +438,7 @@ def test_a_folder_of_another_model_is_refused(folder: Path, tmp_path: Path) -> N
     }
     (other / "model_index.json").write_text(json.dumps(manifest))
 
-    with pytest.raises(ModelLoadError, match=r"StableDiffusionPipeline.*no text-to-video model"):
+    with pytest.raises(ModelLoadError, match=r"StableDiffusionPipeline.*not a text-to-video model"):
         load_backend(str(other))
 
 

@@ -132,7 +132,7 @@ def test_a_hub_model_of_another_kind_is_refused_before_its_weights_are_fetched(h
         {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
     ).encode()
 
-    with pytest.raises(ModelLoadError, match=r"StableDiffusionPipeline.*no text-to-video model"):
+    with pytest.raises(ModelLoadError, match=r"StableDiffusionPipeline.*not a text-to-video model"):
         load_backend(f"owner/model@{REVISION}")
 
 

@@ -91,18 +91,12 @@ class CascadeBackend(Adapter):
             size_multiple=stages.latent.spec.size_multiple if stages.latent else spec.size_multiple,
             precision=str(self.denoiser.dtype).removeprefix("torch."),
         )
-        self._apply(options or LoadOptions())
-
-    def _apply(self, options: LoadOptions) -> None:
-        self._placement = Placement(
-            (self.text_encoder, *networks(self.stages)),
-            transient=(self.text_encoder,),
-            offload=options.offload,
-        )
+        options, parts = options or LoadOptions(), (text_encoder, *networks(stages))
+        self._placement = Placement(parts, transient=(text_encoder,), offload=options.offload)
         layers = unet_layers(self.denoiser)
         self.checkpointing = Checkpointing(layers, options=options)
         if options.channels_last:
-            lay_channels_last(*networks(self.stages))
+            lay_channels_last(*networks(stages))
         if options.compile:
             compile_around(self.denoiser, layers, key_sites=self.key_sites)
 
