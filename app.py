@@ -32,6 +32,7 @@ from web import (
     Example,
     HostedEditor,
     LazyEditor,
+    Limits,
     Models,
     Segmenters,
     Selections,
@@ -99,23 +100,32 @@ def launch_options() -> dict[str, Any]:
 
 def _models(found: Surroundings) -> Models:
     options = LoadOptions.low_memory() if found.low_memory.value else None
+    device, max_frames = found.device.value, found.max_frames.value
+    make = partial(LazyEditor, device=device, options=options, max_frames=max_frames)
+    editor = make(found.model.value)
+    limits = Limits(max_steps=found.max_steps.value, max_side=found.max_side.value)
     if found.place is Place.LENT:
         # The work runs in a forked process, which needs loaded weights.
-        editor = LazyEditor(found.model.value, device=found.device.value, options=options)
         editor.pipeline()
-        hosted = HostedEditor(
-            editor, lend=spaces.GPU, size=found.lent_size.value, max_seconds=found.max_seconds.value
-        )
-        return Models(hosted, device=found.device.value)
-    make = partial(LazyEditor, device=found.device.value, options=options)
+        lent, seconds = found.lent_size.value, found.max_seconds.value
+        hosted = HostedEditor(editor, lend=spaces.GPU, size=lent, max_seconds=seconds)
+        return Models(hosted, device=device, limits=limits)
     return Models(
-        make(found.model.value), make=make, device=found.device.value, saves_memory=options is not None
+        editor,
+        make=make,
+        device=device,
+        saves_memory=options is not None,
+        may_download=found.may_download,
+        limits=limits,
+        max_frames=max_frames,
     )
 
 
 def _segmenters(found: Surroundings, checkpoint: Path | None) -> Segmenters:
     load = partial(load_segmenter, device=found.segmenter_device)
-    return Segmenters(load(found.segmenter.value, checkpoint=checkpoint), load=load)
+    return Segmenters(
+        load(found.segmenter.value, checkpoint=checkpoint), load=load, may_download=found.may_download
+    )
 
 
 def prepare(

@@ -95,6 +95,7 @@ __all__ = [
     "read_video",
     "run_ablation",
     "settle_after_fork",
+    "settle_before_fork",
     "shortest_length",
     "usable_memory",
     "write_ablation_board",

@@ -96,6 +96,7 @@ from .surroundings import (
     best_first as best_first,
     find_surroundings as find_surroundings,
     settle_after_fork as settle_after_fork,
+    settle_before_fork as settle_before_fork,
 )
 from .values import (
     AudioTrack as AudioTrack,

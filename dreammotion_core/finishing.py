@@ -334,6 +334,7 @@ class Finishing:
     """Decodes, restores size and detail, removes flicker, and keeps the source outside the mask.
 
     Attributes:
+        region: (F, H, W) bool, what the edit may change.
         shares: (F, H, W), the object's share in each pixel, in [0, 1].
         feather: (F, H, W), opacity of the edit over the source, in [0, 1].
         edges: of each frame; None where there is no outline.
@@ -345,6 +346,7 @@ class Finishing:
 
     backend: Backend
     source: Video
+    region: Mask
     shares: NDArray[np.float32]
     feather: NDArray[np.float32]
     edges: Sequence[Edge | None]
@@ -362,12 +364,14 @@ class Finishing:
         if config.keep_detail and backend.spec.keeps_detail:
             reconstruction = to_pixels(backend.decode_video(source_latents), source.size)
         grid = backend.spec.fit_size(source.size, scale=config.resolution_scale)
+        region = changeable(mask, config)
         shares, edges = shares_of(source.frames, mask, width=config.mask_edge)
         return cls(
             backend,
             source,
+            region,
             shares,
-            feathered_alpha(changeable(mask, config), width=config.mask_feather),
+            feathered_alpha(region, width=config.mask_feather),
             edges,
             reconstruction=reconstruction,
             detail_window=DETAIL_WINDOW * source.size[0] / grid[0],
@@ -397,3 +401,7 @@ class Finishing:
         if self.smoothing > 0:
             blended = steadied(blended, source=self.source.frames, alpha=alpha, smoothing=self.smoothing)
         return composite(self.source.frames, blended, alpha)
+
+    def difference_outside(self, frames: Frames) -> int | None:
+        """Largest difference of a finished clip from the source outside `region`, in 8-bit levels."""
+        return max_difference_outside(self.source.frames, frames, self.region)

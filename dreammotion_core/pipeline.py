@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dreammotion_core.config import MAX_PROMPT_CHARACTERS, EditConfig
 from dreammotion_core.errors import ConfigError, MaskError, PromptError, VideoError
-from dreammotion_core.finishing import Finishing, changeable, max_difference_outside, to_model
+from dreammotion_core.finishing import Finishing, to_model
 from dreammotion_core.masks import checked_mask, grown_mask, latent_mask
 from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.method.baselines import method_for
@@ -149,8 +149,7 @@ class DreamMotionPipeline:
         # 2. Resize to the model's grid, encode clip and prompts.
         task = self._task(video, prompts, selected, config, key_sites)
         finish = Finishing.prepare(self.backend, video, task.source_latents, selected, config)
-        region = changeable(selected, config)
-        yield self._started(task, region)
+        yield self._started(task, finish.region)
         yield from notices
 
         # 3. Optimise the latents.
@@ -172,14 +171,14 @@ class DreamMotionPipeline:
         yield Finished(
             EditOutput(
                 video=Video(frames, video.fps, video.audio, tuple(notices)),
-                mask=region,
+                mask=finish.region,
                 source_prompt=source_prompt,
                 target_prompt=target_prompt,
                 config=config,
                 model=self.spec.name,
                 losses=tuple(losses),
                 seconds=time.perf_counter() - started,
-                max_difference_outside=max_difference_outside(video.frames, frames, region),
+                max_difference_outside=finish.difference_outside(frames),
                 precision=self.spec.precision,
             )
         )

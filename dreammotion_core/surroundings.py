@@ -42,7 +42,7 @@ LENT_BYTES = {"large": 44_000_000_000, "xlarge": 90_000_000_000}
 LENT_DEVICE = "cuda"
 """What a lent GPU is called, also while none is lent."""
 
-SPACE_LIMITS = {"max_steps": 300, "max_frames": 49, "max_queue": 16}
+SPACE_LIMITS = {"max_steps": 300, "max_frames": 49, "max_side": 1920, "max_queue": 16}
 HOME_QUEUE = 32
 
 _VARIABLE = re.compile(r"DREAMMOTION_[A-Z_]+")
@@ -120,6 +120,7 @@ class Surroundings:
         judges: what judges words and frames besides the embedded one.
         downloads: names of models and segmenters that visitors may download; None allows all.
         max_steps, max_frames: of an edit; None leaves them to the model.
+        max_side: pixels of the longer side of an uploaded clip; None takes every clip.
         max_queue: jobs that may wait.
         max_seconds: that an edit may borrow a lent GPU for.
         lent_size: of a lent GPU, ``"large"`` or ``"xlarge"``.
@@ -137,6 +138,7 @@ class Surroundings:
     downloads: Choice[frozenset[str] | None] = Choice(None)
     max_steps: Choice[int | None] = Choice(None)
     max_frames: Choice[int | None] = Choice(None)
+    max_side: Choice[int | None] = Choice(None)
     max_queue: Choice[int] = Choice(HOME_QUEUE)
     max_seconds: Choice[int] = Choice(200)
     lent_size: Choice[str] = Choice("large")
@@ -172,7 +174,7 @@ class Surroundings:
         allowed = self.downloads.value
         downloads = "all" if allowed is None else ", ".join(sorted(allowed)) or "none"
         limited: dict[str, Choice[Any]] = {"steps": self.max_steps, "frames": self.max_frames}
-        limited["queue"] = self.max_queue
+        limited |= {"pixels a side": self.max_side, "queue": self.max_queue}
         if self.place is Place.LENT:
             limited["seconds"] = self.max_seconds
         limits = [f"{name} {limit}" for name, limit in limited.items() if limit.value is not None]
@@ -228,6 +230,7 @@ def find_surroundings(
         downloads=rule.wish("downloads", _allowed, frozenset() if rule.space else None),
         max_steps=rule.wish("max_steps", _at_least_one, limits.get("max_steps")),
         max_frames=rule.wish("max_frames", _at_least_one, limits.get("max_frames")),
+        max_side=rule.wish("max_side", _at_least_one, limits.get("max_side")),
         max_queue=rule.wish("max_queue", _at_least_one, limits.get("max_queue", HOME_QUEUE)),
         max_seconds=rule.wish("max_seconds", _at_least_one, 200),
         lent_size=rule.wish("lent_size", _lent_size, "large"),
@@ -365,13 +368,17 @@ class _Rule:
         return room
 
 
-def settle_after_fork() -> None:
-    """Compute on this thread alone: the threads of a parent process do not come along to a forked one.
+def settle_before_fork() -> None:
+    """Let OpenCV compute on the calling thread alone, in a process that will be forked.
 
-    Without it the first parallel work on the processor waits for them forever.
+    Its other threads would not come along to the fork, which would wait for them forever, even to end them.
     """
-    torch.set_num_threads(1)
     cv2.setNumThreads(1)
+
+
+def settle_after_fork() -> None:
+    """Let torch compute on the calling thread alone, in a forked process, for the same reason."""
+    torch.set_num_threads(1)
 
 
 def best_first(specs: Sequence[ModelSpec], *, room: int) -> list[ModelSpec]:
@@ -404,7 +411,7 @@ def variable_of(name: str) -> str:
 
 _WISHES = (
     *("model", "segmenter", "device", "low_memory", "judge", "downloads"),
-    *("max_steps", "max_frames", "max_queue", "max_seconds", "lent_size"),
+    *("max_steps", "max_frames", "max_side", "max_queue", "max_seconds", "lent_size"),
 )
 
 

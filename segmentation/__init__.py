@@ -25,32 +25,9 @@ Where to look:
     masks        masks changed, painted, described
 """
 
-from segmentation.base import Readiness, SegmentationSession, Segmenter, SegmenterSpec
-from segmentation.catalog import download_weights, list_segmenters, load_segmenter
-from segmentation.clicks import Box, Click, Selection
-from segmentation.cuts import find_cuts
-from segmentation.errors import (
-    CheckpointError,
-    FramesError,
-    SceneCutWarning,
-    SegmentationError,
-    SelectionError,
-    UnknownSegmenterError,
-)
-from segmentation.health import FrameHealth, Level, assess_masks, next_doubtful, review_object
-from segmentation.masks import describe_problem, fill_box, fill_holes, invert, paint_mask, smooth_in_time
-from segmentation.project import (
-    AddedObjects,
-    History,
-    PackedMask,
-    Project,
-    Prompt,
-    TrackedObject,
-    add_given_objects,
-    describe_project,
-)
-from segmentation.tracks import TrackedMask, Tracks, UnreachedScene, begin_prompt
-from segmentation.weights import Download
+import lazy_loader
+
+__getattr__, __dir__, _ = lazy_loader.attach_stub(__name__, __file__)
 
 __all__ = [
     "AddedObjects",

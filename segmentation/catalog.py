@@ -6,9 +6,18 @@ from collections.abc import Generator
 from pathlib import Path
 
 from segmentation.base import Readiness, Segmenter, SegmenterSpec
-from segmentation.embedded.segmenter import EMBEDDED_SPEC, EmbeddedSegmenter
 from segmentation.errors import UnknownSegmenterError
 from segmentation.weights import MOBILE_SAM, SAM_VARIANTS, VIDEO_VARIANTS, Download, Variant
+
+EMBEDDED_SPEC = SegmenterSpec(
+    name="embedded",
+    label="Embedded (colour and motion)",
+    licence="Apache-2.0",
+    size_bytes=0,
+    source="part of this software",
+    description="Answers at once and needs no download. Good at cartoons and at objects that stand out "
+    "by their colour or by how they move; real footage often takes several clicks or a box.",
+)
 
 _WITH_WEIGHTS = {variant.name: variant for variant in (*SAM_VARIANTS, MOBILE_SAM, *VIDEO_VARIANTS)}
 
@@ -33,18 +42,20 @@ def load_segmenter(
             package that it needs is not installed.
         CheckpointError: if its weights are missing, damaged or cannot be downloaded.
     """
+    # Each segmenter is imported when it is asked for: the list needs none, and torch takes seconds.
     if name == EMBEDDED_SPEC.name:
         if checkpoint is not None:
             raise UnknownSegmenterError(
                 f"the embedded segmenter has no weights but the checkpoint {checkpoint} was passed; "
                 f"name its segmenter: {', '.join(_WITH_WEIGHTS)}"
             )
-        return EmbeddedSegmenter()
+        from segmentation.embedded.segmenter import EmbeddedSegmenter
+
+        return EmbeddedSegmenter(EMBEDDED_SPEC)
     if name not in _WITH_WEIGHTS:
         known = ", ".join((EMBEDDED_SPEC.name, *_WITH_WEIGHTS))
         raise UnknownSegmenterError(f"there is no segmenter {name!r}; choose one of: {known}")
     variant = _available(name)
-    # Loading torch takes seconds, which users of the embedded segmenter need not wait.
     if variant in VIDEO_VARIANTS:
         from segmentation.sam2 import load_sam2
 

@@ -25,6 +25,7 @@ from dreammotion_core import (
     VideoError,
 )
 from dreammotion_core.finishing import Finishing, to_model
+from dreammotion_core.masks import grown_mask
 from dreammotion_core.method.prior import RenderedStage
 from dreammotion_core.models.unet3d import UNet3DBackend
 from dreammotion_core.values import EditEvent
@@ -89,10 +90,22 @@ def test_nothing_changes_outside_the_mask_in_any_preview_and_the_result_says_so(
     events = list(pipe.stream(video, **PROMPTS, mask=mask, config=CONFIG))
 
     output = events[-1].output  # type: ignore[union-attr]
-    for frames in [e.frames for e in events if isinstance(e, Preview)] + [output.frames]:
-        assert frames.shape == video.frames.shape
-        assert np.array_equal(frames[~mask], video.frames[~mask])
-        assert not np.array_equal(frames[mask], video.frames[mask])
+    assert np.array_equal(output.mask, grown_mask(mask, pixels=CONFIG.mask_edge))
+    assert np.array_equal(output.mask, events[0].mask)  # type: ignore[union-attr]
+    for result in (*(e for e in events if isinstance(e, Preview)), output):
+        assert result.frames.shape == video.frames.shape
+        assert np.array_equal(result.frames[~output.mask], video.frames[~output.mask])
+        assert not np.array_equal(result.frames[mask], video.frames[mask])
+    assert output.max_difference_outside == 0
+
+
+def test_without_the_clean_edge_nothing_changes_outside_the_mask_itself(pipe: DreamMotionPipeline) -> None:
+    video, mask = moving_square()
+
+    output = pipe(video, **PROMPTS, mask=mask, config=CONFIG.with_changes(mask_edge=0))
+
+    assert np.array_equal(output.mask, mask)
+    assert np.array_equal(output.frames[~mask], video.frames[~mask])
     assert output.max_difference_outside == 0
 
 
@@ -260,8 +273,8 @@ def test_a_cascade_runs_its_stages_up_to_the_last_one_asked_for(
         (name, index, 3) for index, name in enumerate(names, start=2)
     ]
     output = events[-1].output  # type: ignore[union-attr]
-    for frames in (output.frames, *(stage.frames for stage in stages)):
-        assert np.array_equal(frames[~mask], video.frames[~mask])
+    for result in (output, *stages):
+        assert np.array_equal(result.frames[~output.mask], video.frames[~output.mask])
     if stages:
         assert np.array_equal(output.frames, stages[-1].frames)
         previews = [event for event in events if isinstance(event, Preview)]

@@ -187,7 +187,7 @@ def test_all_is_said_on_one_line() -> None:
     assert found.describe() == (
         "Place: Space somebody/dreammotion, processor · device: cpu (automatic) · model: toybox (automatic)"
         " · segmenter: embedded (automatic) · limits: steps 300 (automatic), "
-        "frames 24 (DREAMMOTION_MAX_FRAMES), queue 16 (automatic) · "
+        "frames 24 (DREAMMOTION_MAX_FRAMES), pixels a side 1920 (automatic), queue 16 (automatic) · "
         "downloads: edgetam, mobile-sam (DREAMMOTION_DOWNLOADS)"
     )
     assert found.may_download("edgetam")

@@ -5,7 +5,7 @@ from web.editor import LazyEditor
 from web.events import connect_page
 from web.layout import notice_part, page_parts, place_line
 from web.lending import HostedEditor
-from web.models import Models, Segmenters
+from web.models import Limits, Models, Segmenters
 from web.scoring import SharedInstruments
 from web.selection import Selections
 from web.visitors import VisitorStore
@@ -16,6 +16,7 @@ __all__ = [
     "Example",
     "HostedEditor",
     "LazyEditor",
+    "Limits",
     "Models",
     "Segmenters",
     "Selections",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -38,7 +36,7 @@ from web.lending import HostedEditor
 from web.models import Models
 from web.scoring import SharedInstruments
 from web.selection import follow, require_clip
-from web.views import Throttle, Update, format_seconds, render
+from web.views import Throttle, Update, download_folder, format_seconds, render
 from web.visitors import VisitorStore
 from web.wiring import message_of
 
@@ -105,13 +103,7 @@ class BoardProgress:
 
 
 def status_html(progress: BoardProgress, *, words: str = "", is_problem: bool = False) -> str:
-    """A line for each variant with its bar, and a sentence about the whole.
-
-    Args:
-        progress: what is known.
-        words: plain text.
-        is_problem: whether the words say what went wrong.
-    """
+    """A line for each variant with its bar, and a sentence about the whole."""
     variants = [progress.line(index) for index in range(len(progress.variants))]
     return render("progress", variants=variants, words=words, is_problem=is_problem)
 
@@ -135,11 +127,12 @@ class Boards:
     def run(
         self, *, token: str, source_prompt: Any, target_prompt: Any, judge: Any = None, **form: Any
     ) -> Iterator[Update]:
-        """Run all variants of the edit that the form asks for, always by DreamMotion and with a selection."""
+        """Run all variants of the edit in the form, always by DreamMotion and with a selection."""
         visitor = self.visitors.get(token)
         clip, editor = require_clip(visitor), self.models.of(visitor)
         prompts = read_prompts(source_prompt, target_prompt)
         config = read_settings(form, spec=editor.spec)
+        self.models.check(editor, config, num_frames=len(clip.video))
         clip.refinement = read_refinement(form)
         snapshot = clip.snapshot()
         check_choice(snapshot)
@@ -206,10 +199,10 @@ def _watched(
                 elif throttle.is_due():
                     yield _told(progress)
     except OutOfMemoryError as error:
-        # A new one: the traceback of the old one holds on to what lies on the device.
+        # A new one, because the old traceback keeps tensors on the device.
         failure = OutOfMemoryError(f"{error}. “Time and memory” under Edit finds what fits.")
     except Exception as error:
-        # Also of one that nobody foresaw: what is finished must not be lost with it.
+        # Unforeseen errors too: finished variants must not be lost.
         failure = error
     progress.is_over = True
     yield from _ended(progress, clip, failure)
@@ -232,7 +225,6 @@ def _ended(progress: BoardProgress, clip: Clip, failure: Exception | None) -> It
     if not progress.results:
         yield told
         return
-    # Gradio copies the file into its own cache before it asks for more.
-    with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
-        path = write_ablation_board(progress.results, Path(folder) / "ablation.html", source=clip.video)
+    with download_folder() as folder:
+        path = write_ablation_board(progress.results, folder / "ablation.html", source=clip.video)
         yield told | {"board_file": gr.DownloadButton(value=str(path), visible=True)}

@@ -117,7 +117,7 @@ class FramePreparer:
             self._timer.start()
 
     def _work(self, frame_index: int) -> None:
-        # What fails here fails again with the click that needs it, where the visitor is told.
+        # A failure comes again with the click that needs the frame, and is told there.
         with self._working, suppress(Exception):
             if frame_index == self._wanted:
                 self._prepare(frame_index)
@@ -163,7 +163,7 @@ MOST_REVIEWS = 32
 
 @dataclass(eq=False)
 class Clip:
-    """An opened clip. It starts with one object on which nothing has been said yet.
+    """An opened clip. It starts with one object without prompts.
 
     Attributes:
         path: the file that it was read from.
@@ -205,13 +205,12 @@ class Clip:
     def reopen(self, segmenter: Segmenter) -> None:
         """Go on with another segmenter: prompts stay, masks that were followed are made anew."""
         tracks = Tracks(segmenter.open(self.video.frames), self.video.frames)
-        # What is seen now stays until there is something to see in its place.
+        # Masks that are shown stay until new ones take their place.
         for tracked in self.project.objects:
             for prompt in tracked.prompts:
                 tracks.preview(prompt)
         with self.changing:
             self.tracks, self.segmenter = tracks, segmenter.spec.name
-        # Another segmenter prepares anew.
         self.preparer = _preparer_of(self)
         self._reviews.clear()
 
@@ -235,14 +234,14 @@ class Clip:
         self._picked = self.project.object(number).number
 
     def change(self, change: Callable[[Project], Project]) -> None:
-        """Change the objects, as one step that can be taken back; only while `changing` is held."""
+        """Change the objects, as one step that can be undone; the caller holds `changing`."""
         before = {tracked.number for tracked in self.project.objects}
         self.history = self.history.do(change)
-        # After an undo a number may come again; what was said of the object before is not said of this one.
+        # After an undo a number may come again, for another object.
         self.left_alone -= {tracked.number for tracked in self.project.objects} - before
 
     def snapshot(self) -> Snapshot:
-        """What is selected now, for what takes longer than until the next click."""
+        """What is selected now; it stays the same during the next clicks."""
         with self.changing:
             return Snapshot(
                 video=self.video,
@@ -290,7 +289,7 @@ def _preparer_of(clip: Clip) -> FramePreparer:
 
     def prepare(frame_index: int) -> None:
         clip = held()
-        # Following comes by every frame itself, and would only be slowed down.
+        # Following prepares every frame itself.
         if clip is not None and not clip.following.locked():
             clip.tracks.prepare(frame_index)
 
@@ -328,17 +327,12 @@ def _same_moment(frame_index: int, old: Clip, new: Clip) -> int | None:
     """A frame's number in another reading; None where that reading shows other moments."""
     place = (old.start_frame + frame_index) * new.video.fps / old.video.fps - new.start_frame
     index = round(place)
-    # Rates such as 30000/1001 are no exact numbers.
+    # Rates such as 30000/1001 are rounded.
     return index if abs(place - index) < 1e-6 and 0 <= index < len(new.video) else None
 
 
 def refined_masks(snapshot: Snapshot, *, number: int, within: range) -> NDArray[np.bool_]:
     """An object's masks, filled and steadied.
-
-    Args:
-        snapshot: with the object, and what is to be done to its masks.
-        number: of the object.
-        within: 0-based frames.
 
     Returns:
         (frames of `within`, H, W) bool.
@@ -362,7 +356,7 @@ def refined_masks(snapshot: Snapshot, *, number: int, within: range) -> NDArray[
 
 
 def edited_masks(snapshot: Snapshot) -> NDArray[np.bool_]:
-    """(F, H, W) bool: the chosen objects together, or all but them, before growing and feathering."""
+    """(F, H, W) bool: the chosen objects together, or everything else, before growing and feathering."""
     together = np.zeros(snapshot.video.frames.shape[:3], np.bool_)
     for tracked in snapshot.chosen:
         together |= refined_masks(snapshot, number=tracked.number, within=range(len(snapshot.video)))

@@ -62,88 +62,62 @@ CSS_FILES = tuple(sorted(_STATIC.glob("*.css")))
 """For `launch(css_paths=...)`."""
 
 
-def click_canvas(answer: Callable[[Any], dict[str, Any]], *, elem_id: str = "canvas") -> gr.HTML:
+def click_canvas(answer: Callable[[Any], dict[str, Any]]) -> gr.HTML:
     """The selection editor. Takes the views of `web.selection_views`.
 
     It asks for following by the event ``play`` and for its end by ``stop``.
 
     Args:
         answer: changes and shows the objects; called past the queue, with one JSON argument.
-        elem_id: in the page.
     """
 
     # Gradio marks the function that it is given, which a bound method does not allow.
     def ask(payload: Any) -> dict[str, Any]:
         return answer(payload)
 
-    return gr.HTML(
-        value=None,
-        html_template=_read("click_canvas.html"),
-        js_on_load="".join(_read(f"click_canvas_{part}.js") for part in _CANVAS_PARTS),
-        server_functions=[ask],
-        elem_id=elem_id,
-    )
+    script = "".join(_read(f"click_canvas_{part}.js") for part in _CANVAS_PARTS)
+    return _component("canvas", _read("click_canvas.html"), script, server_functions=[ask])
 
 
-def player(*, elem_id: str = "player") -> gr.HTML:
+def player() -> gr.HTML:
     """A looping clip with filmstrip and wipe compare. Takes `web.views.player_view`."""
-    return gr.HTML(
-        value=None, html_template=_read("player.html"), js_on_load=_read("player.js"), elem_id=elem_id
-    )
+    return _component("player", _read("player.html"), _read("player.js"))
 
 
-def losses_plot(*, elem_id: str = "losses") -> gr.HTML:
+def losses_plot() -> gr.HTML:
     """Three small live curves. Takes `web.views.losses_view`."""
-    return gr.HTML(
-        value=None, html_template=_read("losses.html"), js_on_load=_read("losses.js"), elem_id=elem_id
-    )
+    return _component("losses", _read("losses.html"), _read("losses.js"))
 
 
-def examples_row(examples: Sequence[Example], *, elem_id: str = "examples") -> gr.HTML:
-    """Moving pictures of the examples. Its value names the one that was clicked (event ``select``)."""
-    return gr.HTML(
-        value=None,
-        html_template=render("examples", examples=[_example_card(example) for example in examples]),
-        js_on_load=_read("examples.js"),
-        elem_id=elem_id,
-        visible=bool(examples),
-    )
-
-
-def _example_card(example: Example) -> dict[str, str]:
-    video = read_video(example.path)
-    moving, still = (
-        encode_loop(frames, fps=video.fps, side=160) for frames in (video.frames, video.frames[:1])
-    )
-    return {"name": example.name, "title": example.source_prompt, "moving": moving, "still": still}
+def board() -> gr.HTML:
+    """Clips that run in step, with what was measured of them. Takes an `AblationBoard` as a dictionary."""
+    return _component("board", _read("board.html"), f"{SYNCHRONISE}{_read('board.js')}")
 
 
 def choice_list(label: str, *, elem_id: str) -> gr.HTML:
     """Things to choose from, that may have to be downloaded.
 
-    Takes the views of `web.pickers`; its value names the choice (event ``select``), and
-    a download is ended by the event ``stop``.
+    Takes the views of `web.pickers`; its value names the choice (event ``select``), and a download is ended
+    by the event ``stop``.
 
     Args:
         label: what the choice is about, for screen readers.
         elem_id: in the page.
     """
-    return gr.HTML(
-        value=None,
-        html_template=render("picker", label=label),
-        js_on_load=_read("picker.js"),
-        elem_id=elem_id,
-    )
+    return _component(elem_id, render("picker", label=label), _read("picker.js"))
 
 
-def board(*, elem_id: str = "board") -> gr.HTML:
-    """Clips that run in step, with what was measured of them. Takes an `AblationBoard` as a dictionary."""
-    return gr.HTML(
-        value=None,
-        html_template=_read("board.html"),
-        js_on_load=f"{SYNCHRONISE}{_read('board.js')}",
-        elem_id=elem_id,
-    )
+def examples_row(examples: Sequence[Example]) -> gr.HTML:
+    """Moving pictures of the examples. Its value names the one that was clicked (event ``select``)."""
+    cards = []
+    for example in examples:
+        video = read_video(example.path)
+        moving, still = (
+            encode_loop(frames, fps=video.fps, side=160) for frames in (video.frames, video.frames[:1])
+        )
+        cards.append({"name": example.name, "title": example.source_prompt, "moving": moving, "still": still})
+    template = render("examples", examples=cards)
+    return _component("examples", template, _read("examples.js"), visible=bool(examples))
 
 
 def masthead(model: ModelSpec) -> gr.HTML:
@@ -154,6 +128,10 @@ def masthead(model: ModelSpec) -> gr.HTML:
 def masthead_html(model: ModelSpec) -> str:
     """The masthead while a model is active."""
     return render("masthead", model=model)
+
+
+def _component(elem_id: str, template: str, script: str, **options: Any) -> gr.HTML:
+    return gr.HTML(value=None, html_template=template, js_on_load=script, elem_id=elem_id, **options)
 
 
 def _read(name: str) -> str:

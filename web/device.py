@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Self
 
 LEFT_THE_LINE = "You left the line. Nothing was changed."
 
@@ -28,10 +28,10 @@ class DeviceQueue:
     """
 
     def __init__(self, *, max_waiting: int = 8, at_once: int = 1) -> None:
-        self._tickets: deque[Ticket] = deque()
-        self._changed = threading.Condition()
+        self.tickets: deque[Ticket] = deque()
+        self.changed = threading.Condition()
         self._max_waiting = max_waiting
-        self._at_once = at_once
+        self.at_once = at_once
 
     def enter(self) -> Ticket:
         """A place at the end of the line. Give it back with `Ticket.leave`, or use it in a `with`.
@@ -39,33 +39,45 @@ class DeviceQueue:
         Raises:
             QueueFullError: if `max_waiting` others wait already.
         """
-        with self._changed:
-            if len(self._tickets) >= self._max_waiting + self._at_once:
+        with self.changed:
+            if len(self.tickets) >= self._max_waiting + self.at_once:
                 raise QueueFullError(
                     f"{self._max_waiting} edits are waiting already; please try again in a few minutes"
                 )
             ticket = Ticket(self)
-            self._tickets.append(ticket)
+            self.tickets.append(ticket)
             return ticket
 
-    def place_of(self, ticket: Ticket) -> int:
-        """How many are before this ticket; 0 means that it holds the device."""
-        with self._changed:
-            return max(0, self._tickets.index(ticket) + 1 - self._at_once)
 
-    def wait_for(self, ticket: Ticket, *, seconds: float) -> bool:
-        """Wait until the ticket holds the device, for at most `seconds`. True if it does."""
-        with self._changed:
-            return self._changed.wait_for(
-                lambda: self._tickets.index(ticket) < self._at_once, timeout=seconds
-            )
+class Ticket(AbstractContextManager["Ticket"]):
+    """A place in the line of a `DeviceQueue`. Leaving its `with` block leaves the line."""
 
-    def remove(self, ticket: Ticket) -> None:
-        """Take a ticket out of the line, wherever it stands; a second time does nothing."""
-        with self._changed:
-            if ticket in self._tickets:
-                self._tickets.remove(ticket)
-                self._changed.notify_all()
+    def __init__(self, queue: DeviceQueue) -> None:
+        self._queue = queue
+
+    @property
+    def place(self) -> int:
+        """How many are before this one; 0 means that it holds the device."""
+        queue = self._queue
+        with queue.changed:
+            return max(0, queue.tickets.index(self) + 1 - queue.at_once)
+
+    def wait(self, *, seconds: float) -> bool:
+        """Wait for the device, for at most `seconds`. True if it is held now."""
+        with self._queue.changed:
+            return self._queue.changed.wait_for(lambda: self.place == 0, timeout=seconds)
+
+    def leave(self) -> None:
+        """Give the device or the place in the line back; a second time does nothing."""
+        with self._queue.changed:
+            if self in self._queue.tickets:
+                self._queue.tickets.remove(self)
+                self._queue.changed.notify_all()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
 
 
 def waiting(ticket: Ticket, stop: threading.Event) -> Iterator[str | None]:
@@ -89,31 +101,3 @@ def waiting(ticket: Ticket, stop: threading.Event) -> Iterator[str | None]:
         yield f"Waiting for the device: {others} before yours. Stop leaves the line."
     if stop.is_set():
         yield LEFT_THE_LINE
-
-
-class Ticket:
-    """A place in the line of a `DeviceQueue`. Leaving its `with` block leaves the line."""
-
-    def __init__(self, queue: DeviceQueue) -> None:
-        self._queue = queue
-
-    @property
-    def place(self) -> int:
-        """How many are before this one; 0 means that it holds the device."""
-        return self._queue.place_of(self)
-
-    def wait(self, *, seconds: float) -> bool:
-        """Wait for the device, for at most `seconds`. True if it is held now."""
-        return self._queue.wait_for(self, seconds=seconds)
-
-    def leave(self) -> None:
-        """Give the device or the place in the line back."""
-        self._queue.remove(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.leave()

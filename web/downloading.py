@@ -19,12 +19,12 @@ class Progress(Protocol):
 
     @property
     def received_bytes(self) -> int:
-        """So far."""
+        """Received so far."""
         ...
 
     @property
     def total_bytes(self) -> int:
-        """Of the whole; 0 where nobody knows."""
+        """Size of the whole; 0 if unknown."""
         ...
 
 
@@ -48,7 +48,7 @@ class OneAtATime:
     def fetch(
         self, name: str, download: Callable[[], Generator[Progress, None, None]]
     ) -> Generator[Progress | None, None, None]:
-        """Download a thing, or wait until who downloads it already is done.
+        """Download a thing, or wait for the download that is under way.
 
         Closing the iterator stops the download, or the waiting; then the one who waits longest begins anew.
 
@@ -73,11 +73,7 @@ class OneAtATime:
 
 
 class ProgressWords:
-    """Says how far a download has come, and how long it will still take.
-
-    Args:
-        label: of the thing.
-    """
+    """Says how far a download has come, and how long it will still take."""
 
     def __init__(self, label: str) -> None:
         self._label = label

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -49,6 +48,7 @@ from web.views import (
     Throttle,
     Update,
     captioned,
+    download_folder,
     facts_view,
     format_seconds,
     losses_view,
@@ -190,11 +190,6 @@ class EditJob:
 def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[Path, Path]:
     """Write the MP4 and the receipt of an edit.
 
-    Args:
-        output: the result.
-        job: what was asked for.
-        folder: of this edit alone.
-
     Returns:
         Paths of the MP4 and the JSON file.
     """
@@ -231,11 +226,13 @@ class Edits:
     models: Models
 
     def run(self, *, token: str, source_prompt: Any, target_prompt: Any, **form: Any) -> Iterator[Update]:
-        """Edit the selected object. Follows the selection through the clip first if nobody did."""
+        """Edit the selected objects, following them through the clip first if necessary."""
         visitor = self.visitors.get(token)
         clip = require_clip(visitor)
         prompts = read_prompts(source_prompt, target_prompt)
-        config = read_settings(form, spec=self.models.of(visitor).spec)
+        editor = self.models.of(visitor)
+        config = read_settings(form, spec=editor.spec)
+        self.models.check(editor, config, num_frames=len(clip.video))
         clip.refinement = read_refinement(form)
         snapshot = clip.snapshot()
         if config.use_mask:
@@ -249,7 +246,7 @@ class Edits:
                 if not snapshot.is_followed:
                     yield captioned(clip, "Stopped while following. Nothing was changed.")
                     return
-            job = EditJob(clip, self.models.of(visitor), *prompts, None, config)
+            job = EditJob(clip, editor, *prompts, None, config)
             if config.use_mask:
                 mask = edited_masks(snapshot)
                 job = replace(job, mask=mask, selection=snapshot.record(), segmenter=snapshot.segmenter)
@@ -270,7 +267,7 @@ class Edits:
         try:
             yield from self._watch(job, progress, stop)
         except OutOfMemoryError as error:
-            # A new one: the traceback of the old one holds on to what lies on the device.
+            # A new one, because the old traceback keeps tensors on the device.
             failure = OutOfMemoryError(f"{error}. Under Edit it says what fits.")
         except DreamMotionError as error:
             failure = error
@@ -280,9 +277,8 @@ class Edits:
             yield captioned(job.clip, f"{reason} Nothing was changed.", is_problem=failure is not None)
         else:
             visitor.runs.add(output, clip=job.clip)
-            # Gradio copies the files into its own cache before it asks for more.
-            with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
-                yield _finished(output, job, progress, failure, Path(folder)) | run_views(visitor.runs)
+            with download_folder() as folder:
+                yield _finished(output, job, progress, failure, folder) | run_views(visitor.runs)
         if isinstance(failure, OutOfMemoryError) and not stop.is_set():
             yield from _what_fits(job, visitor, stop)
         if failure is not None:

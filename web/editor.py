@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -16,11 +17,13 @@ from dreammotion_core import (
     EditSource,
     LoadOptions,
     MemorySourceCache,
+    ModelSpec,
     Preflight,
     Trial,
     Video,
     list_models,
     measure_edit,
+    shortest_length,
 )
 
 
@@ -41,19 +44,27 @@ class LazyEditor:
         model: name, hub id or folder, as `DreamMotionPipeline.from_pretrained` takes it.
         device: torch name of the device.
         options: how it is loaded.
+        max_frames: most frames of an edit here; None leaves it to the model.
 
     Raises:
         ModelLoadError: if the model is none of the registry's and cannot be loaded.
     """
 
-    def __init__(self, model: str, *, device: str = "cpu", options: LoadOptions | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        device: str = "cpu",
+        options: LoadOptions | None = None,
+        max_frames: int | None = None,
+    ) -> None:
         self._model = model
         self._device = device
         self._options = options
         self._pipeline: DreamMotionPipeline | None = None
         self._lock = threading.Lock()
         known = next((spec for spec in list_models() if spec.name == model), None)
-        self.spec = known or self.pipeline().spec
+        self.spec = shortened(known or self.pipeline().spec, max_frames)
 
     def stream(
         self,
@@ -94,3 +105,11 @@ class LazyEditor:
         """Let the weights go; the next edit loads them again."""
         with self._lock:
             self._pipeline = None
+
+
+def shortened(spec: ModelSpec, max_frames: int | None) -> ModelSpec:
+    """A model that edits at most so many frames at once, but not fewer than it must."""
+    if max_frames is None or spec.max_frames <= max_frames:
+        return spec
+    most = max(shortest_length(spec), spec.fit_length(max_frames))
+    return replace(spec, max_frames=most, num_frames=min(spec.num_frames, most))

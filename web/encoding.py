@@ -1,4 +1,4 @@
-"""Frames and masks as data URIs, so that nothing is written to disk for a picture on the page."""
+"""Frames as data URIs: no picture on the page is written to disk."""
 
 from __future__ import annotations
 

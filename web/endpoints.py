@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,7 +20,9 @@ from web.device import DeviceQueue
 from web.editing import EditJob, EditProgress
 from web.editor import Editor
 from web.form import read_prompts, read_seed
+from web.models import Models
 from web.opening import read_upload
+from web.views import download_folder
 from web.wiring import told_to_visitor
 
 
@@ -29,9 +30,14 @@ from web.wiring import told_to_visitor
 class Endpoints:
     """What `gr.api` publishes; the line before the device is shared with the page."""
 
-    editor: Editor
+    models: Models
     segmenter: Segmenter
     device: DeviceQueue
+
+    @property
+    def editor(self) -> Editor:
+        """The one of newcomers."""
+        return self.models.first
 
     def segment(self, video: gr.FileData, x: float, y: float) -> Iterator[gr.FileData]:
         """Select the object at one point of the first frame.
@@ -44,9 +50,9 @@ class Endpoints:
         Yields:
             A PNG of the frame's size: white on the object, black elsewhere.
         """
-        with told_to_visitor(), tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
+        with told_to_visitor(), download_folder() as folder:
             mask = self._open(video).tracks.preview(_at(x, y))
-            path = Path(folder) / "mask.png"
+            path = folder / "mask.png"
             Image.fromarray(mask.astype(np.uint8) * 255).save(path)
             yield gr.FileData(path=str(path))
 
@@ -74,12 +80,13 @@ class Endpoints:
         Yields:
             Nothing while it waits and works, so that it can be cancelled; the edited MP4 at the end.
         """
-        with told_to_visitor(), tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
+        with told_to_visitor(), download_folder() as folder:
             prompts = read_prompts(source_prompt, target_prompt)
             config = self.editor.spec.config(seed=read_seed(seed))
             if steps is not None:
                 config = config.with_changes(num_optimization_steps=steps)
             clip = self._open(video)
+            self.models.check(self.editor, config, num_frames=len(clip.video))
             number = clip.project.objects[0].number
             clip.history = clip.history.do(lambda project: project.with_prompt(number, _at(x, y)))
             for _ in clip.tracks.update(clip.project):
@@ -94,17 +101,23 @@ class Endpoints:
                         progress.accept(event)
                         yield None
             if progress.output is not None:
-                yield gr.FileData(path=str(write_video(progress.output.video, Path(folder) / "edit.mp4")))
+                yield gr.FileData(path=str(write_video(progress.output.video, folder / "edit.mp4")))
 
     def _open(self, upload: Any) -> Clip:
         path = _uploaded(upload)
-        video = read_upload(path, spec=self.editor.spec, start_frame=0, num_frames=None)
+        video = read_upload(
+            path,
+            spec=self.editor.spec,
+            start_frame=0,
+            num_frames=None,
+            max_side=self.models.limits.max_side,
+        )
         tracks = Tracks(self.segmenter.open(video.frames), video.frames)
         return Clip(path, video, tracks, self.segmenter.spec.name)
 
 
 def _uploaded(upload: Any) -> Path:
-    # Only what says that it is an upload was checked by Gradio to be one, and not a file of the server.
+    # Gradio checks only what says that it is an upload; anything else may be a file of the server.
     try:
         return Path(gr.FileData.model_validate(upload, context={"validate_meta": True}).path)
     except ValidationError as error:

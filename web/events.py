@@ -46,18 +46,7 @@ def connect_page(
     examples: Sequence[Example],
     instruments: SharedInstruments,
 ) -> None:
-    """Let everything on the page, and the two endpoints, be answered; within the page's own `with`.
-
-    Args:
-        page: the page.
-        wiring: over its components.
-        visitors: who is here.
-        selections: answer the canvas.
-        models: that edit.
-        segmenters: that answer clicks.
-        examples: that may be opened by name.
-        instruments: that measure results.
-    """
+    """Connect everything on the page, and the two endpoints; within the page's own `with`."""
     # Lent GPUs have a line of their own.
     device, first = DeviceQueue(at_once=LENT_AT_ONCE if models.are_lent else 1), segmenters.first
     clips = Clips(visitors=visitors, models=models, segmenter=first, examples=examples)
@@ -79,7 +68,7 @@ def connect_page(
     if models.are_lent:
         connect_loan(wiring, measurements)
     connect_board(wiring, boards, edits, is_busy)
-    endpoints = Endpoints(editor=models.first, segmenter=first, device=device)
+    endpoints = Endpoints(models=models, segmenter=first, device=device)
     api(endpoints.segment, api_name="segment", concurrency_limit=2)
     api(endpoints.edit_video, api_name="edit_video", concurrency_limit=None)
 

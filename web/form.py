@@ -37,7 +37,7 @@ def shown_settings(config: EditConfig) -> dict[str, Any]:
 SETTING_FIELDS = tuple(shown_settings(EditConfig()))
 
 _KEPT_FIELDS = (
-    *("seed", "method", "strength", "use_mask", "mask_grow", "mask_feather"),
+    *("seed", "method", "strength", "use_mask", "mask_grow", "mask_edge", "mask_feather"),
     *("resolution_scale", "last_stage"),
 )
 
@@ -59,7 +59,7 @@ PRESET_OUTPUTS = tuple(preset_fields(EditConfig()))
 Fill = Literal["none", "holes", "box"]
 MOST_STEADY = 3
 
-REFINEMENT_FIELDS = ("mask_fill", "mask_steady", "mask_invert", "mask_grow", "mask_feather")
+REFINEMENT_FIELDS = ("mask_fill", "mask_steady", "mask_invert", "mask_grow", "mask_edge", "mask_feather")
 """Names of the fields that make up a `Refinement`."""
 
 FORM_FIELDS = ("preset", *dict.fromkeys((*SETTING_FIELDS, *REFINEMENT_FIELDS)))
@@ -78,13 +78,15 @@ class Refinement:
         steady: frames before and after that vote on each mask; 0 leaves it as it is.
         is_inverted: whether everything but the objects is changed.
         grow: pixels by which the outline moves outwards, or inwards if negative.
-        feather: width in pixels of the soft rim inside the outline.
+        edge: pixels to each side of the outline that lose the old colour.
+        feather: width in pixels of the soft rim inside what may change.
     """
 
     fill: Fill = "none"
     steady: int = 0
     is_inverted: bool = False
     grow: int = EditConfig.mask_grow
+    edge: int = EditConfig.mask_edge
     feather: int = EditConfig.mask_feather
 
 
@@ -126,9 +128,9 @@ def read_refinement(form: Mapping[str, Any]) -> Refinement:
         raise ConfigError(f"what is filled is {fill!r}; choose one of: {', '.join(get_args(Fill))}")
     if not isinstance(is_inverted, bool):
         raise ConfigError(f"whether the mask is inverted is {is_inverted!r}; pass true or false")
-    grow, feather = (_rim(name, form[name]) for name in ("mask_grow", "mask_feather"))
+    rim = {name: _rim(f"mask_{name}", form[f"mask_{name}"]) for name in ("grow", "edge", "feather")}
     steady = whole_number("steadiness", form["mask_steady"], low=0, high=MOST_STEADY)
-    return Refinement(fill=fill, steady=steady, is_inverted=is_inverted, grow=grow, feather=feather)
+    return Refinement(fill=fill, steady=steady, is_inverted=is_inverted, **rim)
 
 
 def _rim(name: str, value: Any) -> int:

@@ -25,6 +25,201 @@ from web.mask_exchange import MASK_FILE_TYPES, MASK_KINDS
 from web.runs import runs_html
 from web.views import render
 
+Parts = dict[str, Component]
+"""Components by their names; each function below adds its own."""
+
+
+def page_parts(
+    spec: ModelSpec,
+    *,
+    examples: Sequence[Example],
+    judges: Sequence[str],
+    answer: Callable[[Any], dict[str, Any]],
+) -> Parts:
+    """Everything on the page, within its `with`.
+
+    Args:
+        spec: the model that edits for newcomers.
+        examples: clips to open.
+        judges: names of what may judge words and frames, the default first.
+        answer: as `click_canvas` takes it.
+    """
+    parts: Parts = {"token": gr.State(None), "masthead": masthead(spec)}
+    with gr.Row(elem_classes="dm-source"):
+        parts["example"] = examples_row(examples)
+        parts["upload"] = gr.UploadButton(
+            "Upload a video", file_types=["video"], elem_id="upload", scale=0, min_width=160
+        )
+    with gr.Row(equal_height=False, elem_classes="dm-bench"):
+        with gr.Column(min_width=320):
+            selection_part(parts, answer)
+            prompt_part(parts)
+            advanced_drawer(parts, spec, judges=judges)
+        with gr.Column(min_width=320, elem_classes="dm-screen"):
+            result_part(parts)
+    with gr.Tabs(elem_id="evidence"):
+        with gr.Tab("Your runs", id="runs"):
+            runs_part(parts)
+        with gr.Tab("Ablation", id="ablation"):
+            ablation_part(parts)
+    return parts
+
+
+def selection_part(parts: Parts, answer: Callable[[Any], dict[str, Any]]) -> None:
+    """The selection editor and its drawers."""
+    _heading("1", text="Click the object")
+    parts["canvas"] = click_canvas(answer)
+    parts["clip_notes"] = gr.HTML("", elem_id="clip-notes")
+    outline_drawer(parts)
+    mask_drawer(parts)
+    with gr.Accordion("Clicks are answered by", open=False, elem_id="segmenter-box") as box:
+        parts["segmenter"] = choice_list("What answers your clicks", elem_id="segmenter")
+    parts["segmenter_box"] = box
+
+
+def outline_drawer(parts: Parts) -> None:
+    """What can be done to the masks of the objects before the edit."""
+    usual, shown = Refinement(), shown_settings(EditConfig())
+    with gr.Accordion("Refine the outline", open=False, elem_id="outline"):
+        with gr.Row():
+            for name in ("mask_grow", "mask_edge", "mask_feather"):
+                parts |= setting_field(name, shown)
+        with gr.Row():
+            fills = [("Nothing", "none"), ("Its holes", "holes"), ("The box round it", "box")]
+            parts["mask_fill"] = gr.Radio(fills, value=usual.fill, label="Fill", elem_id="fill")
+            parts["mask_steady"] = gr.Slider(
+                0, MOST_STEADY, usual.steady, step=1, label="Steady in time (frames)", elem_id="steady"
+            )
+        parts["mask_invert"] = gr.Checkbox(
+            usual.is_inverted, label="Change everything except what is selected", elem_id="invert"
+        )
+
+
+def mask_drawer(parts: Parts) -> None:
+    """Import and export of masks."""
+    kinds = list(MASK_KINDS)
+    narrow: dict[str, Any] = {"size": "md", "scale": 0, "min_width": 150}
+    with gr.Accordion("Masks in and out", open=False, elem_id="mask-files"):
+        with gr.Row():
+            parts["mask_upload"] = gr.UploadButton(
+                "Import masks", file_types=MASK_FILE_TYPES, elem_id="mask-upload", **narrow
+            )
+            gr.HTML(render("about_masks"), elem_id="mask-help")
+        with gr.Row():
+            parts["mask_export"] = gr.Button("Export masks", elem_id="mask-export", **narrow)
+            parts["mask_kind"] = gr.Radio(
+                kinds, value=kinds[0], label="Kind", container=False, elem_id="mask-kind", min_width=230
+            )
+        parts["mask_file"] = gr.DownloadButton(visible="hidden", elem_id="mask-file")
+
+
+def prompt_part(parts: Parts) -> None:
+    """What the clip shows, what it should show, and the button."""
+    _heading("2", text="Say what it becomes")
+    with gr.Row(elem_classes="dm-prompts"):
+        parts["source_prompt"] = gr.Textbox(
+            label="The clip shows", placeholder="a red car, road", elem_id="source-prompt", min_width=200
+        )
+        parts["target_prompt"] = gr.Textbox(
+            label="It should show", placeholder="a blue car, road", elem_id="target-prompt", min_width=200
+        )
+    parts["suggestions"] = gr.Radio([], label="Try", container=False, visible=False, elem_id="suggestions")
+    with gr.Row():
+        parts["preset"] = gr.Radio(
+            [(label, name) for name, label in PRESET_NAMES.items()],
+            value=FIRST_PRESET,
+            label="How",
+            info="keep the shape for a new colour or material; the paper's way takes five times as long",
+            elem_id="preset",
+            scale=3,
+            min_width=300,
+        )
+        parts |= setting_field("seed", shown_settings(EditConfig()), scale=1, min_width=110)
+    parts["edit"] = gr.Button("Edit", variant="primary", elem_id="edit")
+    with gr.Row(elem_id="preflight-row"):
+        parts["preflight_check"] = gr.Button(
+            "Time and memory", size="sm", elem_id="preflight-check", scale=0, min_width=150
+        )
+        parts["preflight"] = gr.HTML("", elem_id="preflight")
+    parts["preflight_use"] = gr.Button("", size="sm", visible=False, elem_id="preflight-use")
+    with gr.Accordion("Edited by", open=False, elem_id="model-box") as box:
+        parts["model"] = choice_list("What edits the clip", elem_id="model")
+    parts["model_box"] = box
+
+
+def advanced_drawer(parts: Parts, spec: ModelSpec, *, judges: Sequence[str]) -> None:
+    """Every setting that has no place of its own, as the first preset sets it."""
+    settings, shown = EditConfig.settings(), shown_settings(spec.config(FIRST_PRESET))
+    names = [name for name in settings if name not in (*HIDDEN_SETTINGS, *_FIELDS_ELSEWHERE)]
+    special: dict[str, dict[str, Any]] = {
+        "last_stage": {"choices": stage_choices(spec), "visible": bool(spec.stages)},
+        "key_sites": {"placeholder": "one pattern a line", "lines": 2},
+    }
+    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+        _group("The clip")
+        with gr.Row():
+            parts["start_frame"] = gr.Number(
+                0, label="Start frame", precision=0, minimum=0, elem_id="start-frame", min_width=120
+            )
+            parts["num_frames"] = gr.Slider(
+                **frames_span(spec), label="Number of frames", elem_id="num-frames"
+            )
+        for title, group in groupby(names, key=lambda name: settings[name].group):
+            _group(title)
+            with gr.Row(elem_classes="dm-settings"):
+                for name in group:
+                    parts |= setting_field(name, shown, **special.get(name, {}))
+        if len(judges) > 1:
+            _group("How results are measured")
+        parts["judge"] = gr.Radio(
+            list(judges),
+            value=judges[0],
+            label="Words and frames are judged by",
+            info="from the next run and the next ablation on; figures of different judges are never compared",
+            visible=len(judges) > 1,
+            elem_id="judge",
+        )
+
+
+def result_part(parts: Parts) -> None:
+    """The player and what is said of a result."""
+    _heading("", text="Watch it change")
+    parts["player"] = player()
+    parts["stop"] = gr.Button("Stop", visible=False, elem_id="stop")
+    parts["losses"] = losses_plot()
+    parts["facts"] = gr.HTML("", elem_id="facts")
+    with gr.Row():
+        parts["movie"] = gr.DownloadButton("Download the MP4", visible=False, elem_id="movie")
+        parts["receipt"] = gr.DownloadButton("Download the receipt", visible=False, elem_id="receipt")
+    parts["card"] = gr.HTML("", elem_id="card")
+
+
+def runs_part(parts: Parts) -> None:
+    """The table of the visitor's edits."""
+    parts["runs"] = gr.HTML(runs_html(()), elem_id="runs")
+    with gr.Row():
+        parts["runs_export"] = gr.Button(
+            "Download as CSV", size="md", visible=False, elem_id="runs-export", scale=0, min_width=190
+        )
+    parts["runs_file"] = gr.DownloadButton(visible="hidden", elem_id="runs-file")
+
+
+def ablation_part(parts: Parts) -> None:
+    """What each part of the method does."""
+    gr.HTML(render("about_ablation"))
+    with gr.Row():
+        parts["board_run"] = gr.Button(
+            "Run the ablation", size="md", elem_id="board-run", scale=0, min_width=190
+        )
+        parts["board_stop"] = gr.Button(
+            "Stop", size="md", visible=False, elem_id="board-stop", scale=0, min_width=110
+        )
+        parts["board_file"] = gr.DownloadButton(
+            "Download the board", size="md", visible=False, elem_id="board-file", scale=0, min_width=190
+        )
+    parts["board_status"] = gr.HTML("", elem_id="board-status")
+    parts["board"] = board()
+
 
 def notice_part(found: Surroundings) -> None:
     """What was asked for and is not so, and who can change it; nothing where all is as asked."""
@@ -40,234 +235,8 @@ def place_line(found: Surroundings) -> None:
     gr.HTML(render("place", text=found.describe()), elem_id="place")
 
 
-def outline_drawer() -> dict[str, Component]:
-    """What can be done to the masks of the objects before the edit, by name."""
-    usual, shown = Refinement(), shown_settings(EditConfig())
-    with gr.Accordion("Refine the outline", open=False, elem_id="outline"):
-        with gr.Row():
-            grow, feather = (setting_field(name, shown) for name in ("mask_grow", "mask_feather"))
-        with gr.Row():
-            fills = [("Nothing", "none"), ("Its holes", "holes"), ("The box round it", "box")]
-            fill = gr.Radio(fills, value=usual.fill, label="Fill", elem_id="fill")
-            steady = gr.Slider(
-                0, MOST_STEADY, usual.steady, step=1, label="Steady in time (frames)", elem_id="steady"
-            )
-        inverted = gr.Checkbox(
-            usual.is_inverted, label="Change everything except what is selected", elem_id="invert"
-        )
-    return grow | feather | {"mask_fill": fill, "mask_steady": steady, "mask_invert": inverted}
-
-
-def mask_drawer() -> dict[str, Component]:
-    """Import and export of masks, by name."""
-    kinds = list(MASK_KINDS)
-    with gr.Accordion("Masks in and out", open=False, elem_id="mask-files"):
-        with gr.Row():
-            upload = gr.UploadButton(
-                "Import masks",
-                file_types=MASK_FILE_TYPES,
-                size="md",
-                elem_id="mask-upload",
-                scale=0,
-                min_width=150,
-            )
-            gr.HTML(
-                "<p>One for each frame, of the clip's size: a zip of PNG, an npz or an mp4. "
-                "They count as they are, and clicks correct them.</p>",
-                elem_id="mask-help",
-            )
-        with gr.Row():
-            export = gr.Button("Export masks", size="md", elem_id="mask-export", scale=0, min_width=150)
-            kind = gr.Radio(
-                kinds, value=kinds[0], label="Kind", container=False, elem_id="mask-kind", min_width=230
-            )
-        file = gr.DownloadButton(visible="hidden", elem_id="mask-file")
-    return {"mask_kind": kind, "mask_export": export, "mask_upload": upload, "mask_file": file}
-
-
-def page_parts(
-    spec: ModelSpec,
-    *,
-    examples: Sequence[Example],
-    judges: Sequence[str],
-    answer: Callable[[Any], dict[str, Any]],
-) -> dict[str, Component]:
-    """Everything on the page, by name; within its `with`.
-
-    Args:
-        spec: of the model that edits for newcomers.
-        examples: that may be opened.
-        judges: names of what may judge words and frames, the usual one first.
-        answer: as `click_canvas` takes it.
-    """
-    parts: dict[str, Component] = {"token": gr.State(None), "masthead": masthead(spec)}
-    parts |= clip_row(examples)
-    with gr.Row(equal_height=False, elem_classes="dm-bench"):
-        with gr.Column(min_width=320):
-            parts |= selection_part(answer) | prompt_part() | advanced_drawer(spec, judges=judges)
-        with gr.Column(min_width=320, elem_classes="dm-screen"):
-            parts |= result_part()
-    return parts | evidence_part()
-
-
-def clip_row(examples: Sequence[Example]) -> dict[str, Component]:
-    """Where a clip comes from, by name."""
-    with gr.Row(elem_classes="dm-source"):
-        row = examples_row(examples)
-        upload = gr.UploadButton(
-            "Upload a video", file_types=["video"], elem_id="upload", scale=0, min_width=160
-        )
-    return {"example": row, "upload": upload}
-
-
-def selection_part(answer: Callable[[Any], dict[str, Any]]) -> dict[str, Component]:
-    """The selection editor and what belongs to it, by name.
-
-    Args:
-        answer: as `click_canvas` takes it.
-    """
-    _heading("1", text="Click the object")
-    canvas = click_canvas(answer)
-    notes = gr.HTML("", elem_id="clip-notes")
-    outline, files = outline_drawer(), mask_drawer()
-    with gr.Accordion("Clicks are answered by", open=False, elem_id="segmenter-box") as box:
-        segmenter = choice_list("What answers your clicks", elem_id="segmenter")
-    picker = {"segmenter_box": box, "segmenter": segmenter}
-    return {"canvas": canvas, "clip_notes": notes} | outline | files | picker
-
-
-def prompt_part() -> dict[str, Component]:
-    """What the clip shows, what it should show, and the button, by name."""
-    _heading("2", text="Say what it becomes")
-    with gr.Row(elem_classes="dm-prompts"):
-        source = gr.Textbox(
-            label="The clip shows", placeholder="a red car, road", elem_id="source-prompt", min_width=200
-        )
-        target = gr.Textbox(
-            label="It should show", placeholder="a blue car, road", elem_id="target-prompt", min_width=200
-        )
-    suggestions = gr.Radio([], label="Try", container=False, visible=False, elem_id="suggestions")
-    with gr.Row():
-        preset = gr.Radio(
-            [(label, name) for name, label in PRESET_NAMES.items()],
-            value=FIRST_PRESET,
-            label="How",
-            info="keep the shape for a new colour or material; the paper's way takes five times as long",
-            elem_id="preset",
-            scale=3,
-            min_width=300,
-        )
-        seed = setting_field("seed", shown_settings(EditConfig()), scale=1, min_width=110)
-    edit = gr.Button("Edit", variant="primary", elem_id="edit")
-    with gr.Row(elem_id="preflight-row"):
-        check = gr.Button("Time and memory", size="sm", elem_id="preflight-check", scale=0, min_width=150)
-        verdict = gr.HTML("", elem_id="preflight")
-    proposal = gr.Button("", size="sm", visible=False, elem_id="preflight-use")
-    with gr.Accordion("Edited by", open=False, elem_id="model-box") as box:
-        model = choice_list("What edits the clip", elem_id="model")
-    return {
-        "model_box": box,
-        "model": model,
-        "preflight_check": check,
-        "preflight": verdict,
-        "preflight_use": proposal,
-        "source_prompt": source,
-        "target_prompt": target,
-        "suggestions": suggestions,
-        "preset": preset,
-        "edit": edit,
-        **seed,
-    }
-
-
-def result_part() -> dict[str, Component]:
-    """The player and what is said of a result, by name."""
-    _heading("", text="Watch it change")
-    screen = player()
-    stop = gr.Button("Stop", visible=False, elem_id="stop")
-    losses = losses_plot()
-    facts = gr.HTML("", elem_id="facts")
-    with gr.Row():
-        movie = gr.DownloadButton("Download the MP4", visible=False, elem_id="movie")
-        receipt = gr.DownloadButton("Download the receipt", visible=False, elem_id="receipt")
-    card = gr.HTML("", elem_id="card")
-    return {
-        "player": screen,
-        "stop": stop,
-        "losses": losses,
-        "facts": facts,
-        "card": card,
-        "movie": movie,
-        "receipt": receipt,
-    }
-
-
-def evidence_part() -> dict[str, Component]:
-    """What the visitor's edits came to, and what each part of the method does, by name."""
-    with gr.Tabs(elem_id="evidence"):
-        with gr.Tab("Your runs", id="runs"):
-            runs = _runs_tab()
-        with gr.Tab("Ablation", id="ablation"):
-            ablation = _ablation_tab()
-    return runs | ablation
-
-
-def _runs_tab() -> dict[str, Component]:
-    runs = gr.HTML(runs_html(()), elem_id="runs")
-    with gr.Row():
-        export = gr.Button(
-            "Download as CSV", size="md", visible=False, elem_id="runs-export", scale=0, min_width=190
-        )
-    file = gr.DownloadButton(visible="hidden", elem_id="runs-file")
-    return {"runs": runs, "runs_export": export, "runs_file": file}
-
-
-def _ablation_tab() -> dict[str, Component]:
-    gr.HTML(render("about_ablation"))
-    with gr.Row():
-        run = gr.Button("Run the ablation", size="md", elem_id="board-run", scale=0, min_width=190)
-        stop = gr.Button("Stop", size="md", visible=False, elem_id="board-stop", scale=0, min_width=110)
-        file = gr.DownloadButton(
-            "Download the board", size="md", visible=False, elem_id="board-file", scale=0, min_width=190
-        )
-    status = gr.HTML("", elem_id="board-status")
-    return {
-        "board_run": run,
-        "board_stop": stop,
-        "board_file": file,
-        "board_status": status,
-        "board": board(),
-    }
-
-
-def _heading(number: str, *, text: str) -> None:
-    mark = f"<span>{number}</span> " if number else ""
-    gr.HTML(f"<h2>{mark}{text}</h2>", elem_classes="dm-step")
-
-
-def advanced_drawer(spec: ModelSpec, *, judges: Sequence[str]) -> dict[str, Component]:
-    """Every setting that has no place of its own, as the first preset sets it, by name.
-
-    Args:
-        spec: the model that edits for newcomers.
-        judges: names of what may judge words and frames, the usual one first.
-    """
-    elsewhere = (*HIDDEN_SETTINGS, "seed", "mask_grow", "mask_feather")
-    names = [name for name in EditConfig.settings() if name not in elsewhere]
-    shown = shown_settings(spec.config(FIRST_PRESET))
-    special: dict[str, dict[str, Any]] = {
-        "last_stage": {"choices": stage_choices(spec), "visible": bool(spec.stages)},
-        "key_sites": {"placeholder": "one pattern a line", "lines": 2},
-    }
-    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-        parts = _span(spec)
-        for title, group in groupby(names, key=lambda name: EditConfig.settings()[name].group):
-            _group(title)
-            with gr.Row(elem_classes="dm-settings"):
-                for name in group:
-                    parts |= setting_field(name, shown, **special.get(name, {}))
-        return parts | _judge(judges)
-
+_FIELDS_ELSEWHERE = ("seed", "mask_grow", "mask_edge", "mask_feather")
+"""Settings that have their place outside the drawer."""
 
 _WIDE_FIELDS = (
     *("guidance_scale", "timestep_order", "direction_weighting", "key_sites", "negative_prompt"),
@@ -311,45 +280,24 @@ def setting_field(name: str, shown: Mapping[str, Any], **options: Any) -> dict[s
     return {name: kind(value=value, **common)}
 
 
-def _judge(judges: Sequence[str]) -> dict[str, Component]:
-    if len(judges) > 1:
-        _group("How results are measured")
-    judge = gr.Radio(
-        list(judges),
-        value=judges[0],
-        label="Words and frames are judged by",
-        info="from the next run and the next ablation on; figures of different judges are never compared",
-        visible=len(judges) > 1,
-        elem_id="judge",
-    )
-    return {"judge": judge}
+def _heading(number: str, *, text: str) -> None:
+    mark = f"<span>{number}</span> " if number else ""
+    gr.HTML(f"<h2>{mark}{text}</h2>", elem_classes="dm-step")
 
 
 def _group(title: str) -> None:
     gr.HTML(f"<h3>{title}</h3>", elem_classes="dm-group")
 
 
-def _span(spec: ModelSpec) -> dict[str, Component]:
-    _group("The clip")
-    with gr.Row():
-        start = gr.Number(
-            0, label="Start frame", precision=0, minimum=0, elem_id="start-frame", min_width=120
-        )
-        count = gr.Slider(
-            shortest_length(spec),
-            spec.fit_length(spec.max_frames),
-            spec.num_frames,
-            step=spec.frame_step,
-            label="Number of frames",
-            info=frames_info(spec),
-            elem_id="num-frames",
-        )
-    return {"start_frame": start, "num_frames": count}
-
-
-def frames_info(spec: ModelSpec) -> str:
-    """What is said of the number of frames."""
-    return f"{spec.label} takes {length_words(spec)}"
+def frames_span(spec: ModelSpec) -> dict[str, Any]:
+    """The slider of the number of frames, as a model takes them."""
+    return {
+        "minimum": shortest_length(spec),
+        "maximum": spec.fit_length(spec.max_frames),
+        "step": spec.frame_step,
+        "value": spec.num_frames,
+        "info": f"{spec.label} takes {length_words(spec)}",
+    }
 
 
 def stage_choices(spec: ModelSpec) -> list[tuple[str, str]]:

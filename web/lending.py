@@ -34,6 +34,7 @@ from dreammotion_core import (
     Trial,
     Video,
     settle_after_fork,
+    settle_before_fork,
 )
 from web.editor import LazyEditor
 from web.views import format_seconds
@@ -152,6 +153,7 @@ class HostedEditor:
     def __init__(
         self, editor: LazyEditor, *, lend: Lend, size: str = "large", max_seconds: int = 200
     ) -> None:
+        settle_before_fork()
         self.spec = editor.spec
         self._editor = editor
         self._size = size

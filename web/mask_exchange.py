@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +13,17 @@ from dreammotion_core import GivenObjects, MaskError, read_objects, write_object
 from segmentation import AddedObjects, TrackedObject, add_given_objects
 from web.clip import Clip, Snapshot, refined_masks
 from web.selection import follow, require_clip
-from web.views import Update
+from web.views import Update, download_folder
 from web.visitors import VisitorStore
 
 EXPORT_OUTPUTS = ("canvas", "mask_file")
 """Names of the components that an export changes."""
 
 MASK_KINDS = {"PNG": "masks.zip", "NumPy": "masks.npz", "MP4": "masks.mp4"}
-"""What is offered for an export, and the name of the file that it becomes."""
+"""Kinds of files for an export, and the name of each file."""
 
 MASK_FILE_TYPES = [".zip", ".npz", ".mp4", ".png"]
-"""What is taken for an import."""
+"""Endings of files for an import."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -42,7 +41,7 @@ class MaskExchange:
         return {}
 
     def take_out(self, *, token: str, mask_kind: Any) -> Iterator[Update]:
-        """Write the masks of all objects. Follows them through the clip first where nobody did."""
+        """Write the masks of all objects, following them through the clip first if necessary."""
         visitor = self.visitors.get(token)
         clip = require_clip(visitor)
         snapshot = clip.snapshot()
@@ -54,9 +53,8 @@ class MaskExchange:
                 yield from follow(clip, stop)
             if not snapshot.is_followed:
                 return
-        # Gradio copies the file into its own cache before it asks for more.
-        with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
-            path, notes = export_masks(snapshot, folder=Path(folder), kind=mask_kind)
+        with download_folder() as folder:
+            path, notes = export_masks(snapshot, folder=folder, kind=mask_kind)
             clip.remark(notes)
             yield {"mask_file": gr.DownloadButton(value=str(path))}
 
@@ -103,11 +101,6 @@ def export_masks(snapshot: Snapshot, *, folder: Path, kind: str) -> tuple[Path, 
     The edit may still grow and feather them. Object 1 alone is written in black and white, others by their
     numbers; where they overlap and the file cannot keep that, a pixel belongs to the one that was changed
     last. An archive keeps of names what is printable.
-
-    Args:
-        snapshot: with the objects.
-        folder: to write to.
-        kind: one of `MASK_KINDS`.
 
     Returns:
         The file, and what it does not hold.

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from dreammotion_core import (
     ConfigError,
+    EditConfig,
     ModelDownload,
     ModelSpec,
     download_model,
@@ -31,7 +32,7 @@ from segmentation import (
     load_segmenter,
 )
 from web.downloading import OneAtATime, Progress, size_words
-from web.editor import Editor, LazyEditor
+from web.editor import Editor, LazyEditor, shortened
 from web.lending import HostedEditor
 from web.visitors import Visitor
 
@@ -55,6 +56,19 @@ class Standing:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What visitors may ask for; None leaves it to the model.
+
+    Attributes:
+        max_steps: of an edit.
+        max_side: pixels of the longer side of an uploaded clip.
+    """
+
+    max_steps: int | None = None
+    max_side: int | None = None
+
+
 class Choices(ABC, Generic[Spec, Thing]):
     """A list of things to choose from, each made once, when it is first chosen.
 
@@ -65,6 +79,7 @@ class Choices(ABC, Generic[Spec, Thing]):
         first: as above.
         make: gives a thing by its name.
         download: fetches its weights before; gives nothing where they are here.
+        may_download: whether visitors may do so, by the name of the thing.
     """
 
     noun: str
@@ -79,8 +94,10 @@ class Choices(ABC, Generic[Spec, Thing]):
         *,
         make: Callable[[str], Thing],
         download: Callable[[str], Generator[Progress, None, None]],
+        may_download: Callable[[str], bool],
     ) -> None:
         self.first: Thing = first
+        self._may_download = may_download
         self._make: Callable[[str], Thing] = make
         self._download = download
         self._made: dict[str, Thing] = {first.spec.name: first}
@@ -93,6 +110,16 @@ class Choices(ABC, Generic[Spec, Thing]):
     @abstractmethod
     def standing(self, spec: Spec) -> Standing:
         """Whether a thing can be used at once, after a download, or not on this machine."""
+
+    def _missing(self, spec: Spec) -> Standing:
+        """Whether weights that are not here may be fetched."""
+        if self._may_download(spec.name):
+            return Standing(Readiness.DOWNLOADABLE)
+        reason = (
+            f"{spec.label} is {Readiness.UNAVAILABLE}: its weights are not on this machine, and visitors "
+            f"may not download them. The owner allows it with DREAMMOTION_DOWNLOADS={spec.name}."
+        )
+        return Standing(Readiness.UNAVAILABLE, reason)
 
     def of(self, visitor: Visitor) -> Thing:
         """What a visitor has chosen."""
@@ -159,6 +186,7 @@ class Segmenters(Choices[SegmenterSpec, Segmenter]):
         first: what answers the clicks of newcomers.
         load: gets a segmenter by its name, as `segmentation.load_segmenter` does.
         download: fetches its weights before, as `segmentation.download_weights` does.
+        may_download: as in `Choices`.
     """
 
     noun = slot = "segmenter"
@@ -170,8 +198,9 @@ class Segmenters(Choices[SegmenterSpec, Segmenter]):
         *,
         load: Callable[[str], Segmenter] = load_segmenter,
         download: Callable[[str], Generator[Download, None, None]] = download_weights,
+        may_download: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        super().__init__(first, make=load, download=download)
+        super().__init__(first, make=load, download=download, may_download=may_download)
 
     def specs(self) -> tuple[SegmenterSpec, ...]:
         """Those of the library, and the first."""
@@ -182,7 +211,7 @@ class Segmenters(Choices[SegmenterSpec, Segmenter]):
         readiness = Readiness.READY if spec.name in self._made else spec.readiness()
         if readiness is Readiness.UNAVAILABLE:
             return Standing(readiness, f"{spec.label} is {spec.describe_readiness()}.")
-        return Standing(readiness)
+        return self._missing(spec) if readiness is Readiness.DOWNLOADABLE else Standing(readiness)
 
 
 class Models(Choices[ModelSpec, Editor]):
@@ -194,6 +223,9 @@ class Models(Choices[ModelSpec, Editor]):
         device: torch name of the device that they run on.
         download: fetches the weights before, as `dreammotion_core.download_model` does.
         saves_memory: whether the editors are made with `LoadOptions.low_memory`.
+        may_download: as in `Choices`.
+        limits: of what visitors may ask for.
+        max_frames: of an edit; None leaves it to each model.
     """
 
     noun, slot = "model", "editor"
@@ -207,8 +239,14 @@ class Models(Choices[ModelSpec, Editor]):
         device: str = "cpu",
         download: Callable[[str], Generator[ModelDownload, None, None]] = download_model,
         saves_memory: bool = False,
+        may_download: Callable[[str], bool] = lambda _: True,
+        limits: Limits = Limits(),
+        max_frames: int | None = None,
     ) -> None:
-        super().__init__(first, make=make or (lambda _: first), download=download)
+        make_one = make or (lambda _: first)
+        super().__init__(first, make=make_one, download=download, may_download=may_download)
+        self.limits = limits
+        self._max_frames = max_frames
         self._is_one = make is None
         self._device = device
         self._saves_memory = saves_memory
@@ -220,7 +258,22 @@ class Models(Choices[ModelSpec, Editor]):
 
     def specs(self) -> tuple[ModelSpec, ...]:
         """Those of the library, and the first; where only that is offered, nothing else."""
-        return _with_first(self.first.spec, () if self._is_one else list_models())
+        known = () if self._is_one else list_models()
+        return _with_first(self.first.spec, tuple(shortened(spec, self._max_frames) for spec in known))
+
+    def check(self, editor: Editor, config: EditConfig, *, num_frames: int) -> None:
+        """Refuse what the limits of this page do not allow.
+
+        Raises:
+            ConfigError: with what they do.
+        """
+        most = self.limits.max_steps
+        if most is not None and config.num_optimization_steps > most:
+            raise ConfigError(
+                f"num_optimization_steps is {config.num_optimization_steps}; this page allows at most {most}"
+            )
+        if isinstance(editor, HostedEditor):
+            editor.check(num_frames, config)
 
     def is_slow(self, spec: ModelSpec) -> bool:
         """Whether a model is meant for more than the processor that it would run on here."""
@@ -246,12 +299,19 @@ class Models(Choices[ModelSpec, Editor]):
                 f"be used on {self._device}. Start the page on a larger device, or choose a smaller model."
             )
             return Standing(Readiness.UNAVAILABLE, reason)
+        own = usable_memory("cpu")
+        if own and self._device != "cpu" and spec.loaded_bytes > own:
+            reason = (
+                f"{refused} its weights take {size_words(spec.loaded_bytes)} of the machine's own memory "
+                f"while they are loaded, and {size_words(own)} can be used. Choose a smaller model."
+            )
+            return Standing(Readiness.UNAVAILABLE, reason)
         if spec.name == self.first.spec.name or spec.is_ready():
             return Standing(Readiness.READY)
         if spec.is_local:
             reason = f"{refused} its folder {spec.source} is missing. Fetch it again."
             return Standing(Readiness.UNAVAILABLE, reason)
-        return Standing(Readiness.DOWNLOADABLE)
+        return self._missing(spec)
 
     def make_room(self, editor: Editor) -> None:
         """Let the weights of other large models go before those of a large one are loaded.

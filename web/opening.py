@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from dreammotion_core import ModelSpec, Video, VideoError, read_clip
+from dreammotion_core import ModelSpec, Video, VideoError, probe_video, read_clip
 from segmentation import Segmenter, Tracks
 from web.clip import Clip, KeptFile, carry_over
 from web.components import Example
@@ -54,7 +54,7 @@ class Clips:
     def greet(self, *, token: str, example: str | None) -> Update:
         """Open an example, so that a newcomer has something to click: the chosen one, or the first."""
         visitor = self._visitors.get(token)
-        # Who chooses one meanwhile waits, or has made this one superfluous.
+        # A choice made meanwhile waits, or has come first.
         with visitor.opening:
             if visitor.clip is not None:
                 return {}
@@ -73,7 +73,7 @@ class Clips:
         return self._shown(token, clip) | _prompts("", ())
 
     def open_example(self, *, token: str, example: str, start_frame: Any, num_frames: Any) -> Update:
-        """Open an example and suggest its prompts; gives nothing to who is not admitted yet, see `greet`."""
+        """Open an example and suggest its prompts; before the arrival it does nothing, see `greet`."""
         if not token:
             return {}
         chosen = self._examples.get(example)
@@ -93,9 +93,9 @@ class Clips:
         return self._shown(token, self._open(visitor, old.path, start_frame, num_frames, kept=old.kept))
 
     def adapt(self, *, token: str) -> Update:
-        """Read the open clip anew as the visitor's model wants it; gives nothing where it is so already.
+        """Read the open clip anew, as the visitor's model wants it; does nothing if it fits already.
 
-        What was said about frames that are in both stays; the form's start goes to the new rate.
+        Prompts on frames that are in both readings stay; the form's start is given at the new rate.
         """
         visitor = self._visitors.get(token)
         old, spec = visitor.clip, self._models.of(visitor).spec
@@ -105,7 +105,7 @@ class Clips:
         clip = self._open(visitor, old.path, start, None, kept=old.kept)
         lost = carry_over(old, clip)
         if lost:
-            clip.remark([f"What was said on {lost} frames that this model does not read is gone."])
+            clip.remark([f"The clicks on {lost} frames that this model does not read are gone."])
         return self._shown(token, clip) | {"start_frame": start}
 
     def _open(
@@ -119,7 +119,13 @@ class Clips:
     ) -> Clip:
         with visitor.opening:
             spec = self._models.of(visitor).spec
-            video = read_upload(path, spec=spec, start_frame=start_frame, num_frames=num_frames)
+            video = read_upload(
+                path,
+                spec=spec,
+                start_frame=start_frame,
+                num_frames=num_frames,
+                max_side=self._models.limits.max_side,
+            )
             visitor.stop.set()
             segmenter = visitor.segmenter or self._segmenter
             clip = Clip(
@@ -158,7 +164,9 @@ def _prompts(source: str, targets: Sequence[str]) -> Update:
     }
 
 
-def read_upload(path: Path, *, spec: ModelSpec, start_frame: Any, num_frames: Any) -> Video:
+def read_upload(
+    path: Path, *, spec: ModelSpec, start_frame: Any, num_frames: Any, max_side: int | None = None
+) -> Video:
     """Read the part of a clip that the model can take.
 
     Args:
@@ -166,12 +174,20 @@ def read_upload(path: Path, *, spec: ModelSpec, start_frame: Any, num_frames: An
         spec: of the model, which sets frame rate and length.
         start_frame: 0-based, counted at the model's frame rate.
         num_frames: None takes the model's usual length.
+        max_side: most pixels of the longer side; None takes every clip that the library takes.
 
     Raises:
         VideoError: if the file cannot be used.
-        ConfigError: if the range makes no sense.
+        ConfigError: if the range is not one of whole frames that the model takes.
     """
     if num_frames is not None:
         num_frames = whole_number("the number of frames", num_frames, low=2, high=spec.max_frames)
     start = whole_number("the start frame", start_frame, low=0, high=10**9)
+    if max_side is not None:
+        found = probe_video(path)
+        if max(found.width, found.height) > max_side:
+            raise VideoError(
+                f"the clip is {found.width}x{found.height}, and this page takes at most {max_side} "
+                "pixels a side; scale it down first"
+            )
     return read_clip(path, spec=spec, start_frame=start, num_frames=num_frames)

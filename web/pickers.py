@@ -15,13 +15,13 @@ from weakref import WeakKeyDictionary
 
 import gradio as gr
 
-from dreammotion_core import EditConfig, ModelSpec, describe_memory, length_words, shortest_length
+from dreammotion_core import EditConfig, ModelSpec, describe_memory, length_words
 from segmentation import CheckpointError, Readiness, Segmenter, SegmenterSpec
 from web.components import masthead_html
 from web.downloading import ProgressWords, size_words
 from web.editor import Editor
 from web.form import FIRST_PRESET, model_fields, preset_fields
-from web.layout import frames_info, stage_choices
+from web.layout import frames_span, stage_choices
 from web.models import Choices, Models, Segmenters, Spec, Thing
 from web.opening import CLIP_OUTPUTS, Clips
 from web.views import Throttle, Update
@@ -38,12 +38,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Picker(ABC, Generic[Spec, Thing]):
-    """Lets a visitor choose from a list, which is the component `kind` in the accordion ``{kind}_box``.
-
-    Args:
-        visitors: who is here.
-        choices: what there is to choose.
-    """
+    """Lets a visitor choose from a list, which is the component `kind` in the accordion ``{kind}_box``."""
 
     kind: str
     title: str
@@ -177,12 +172,7 @@ class Picker(ABC, Generic[Spec, Thing]):
 
 
 class SegmenterPicker(Picker[SegmenterSpec, Segmenter]):
-    """Lets a visitor choose what answers the clicks.
-
-    Args:
-        visitors: who is here.
-        segmenters: what there is to choose.
-    """
+    """Lets a visitor choose what answers the clicks."""
 
     kind = "segmenter"
     title = "Clicks are answered by"
@@ -220,13 +210,7 @@ class SegmenterPicker(Picker[SegmenterSpec, Segmenter]):
 
 
 class ModelPicker(Picker[ModelSpec, Editor]):
-    """Lets a visitor choose what edits.
-
-    Args:
-        visitors: who is here.
-        models: what there is to choose.
-        clips: reads the open clip anew, as another model wants it.
-    """
+    """Lets a visitor choose what edits."""
 
     kind = "model"
     title = "Edited by"
@@ -252,13 +236,7 @@ class ModelPicker(Picker[ModelSpec, Editor]):
         spec = thing.spec
         controls = {
             "masthead": masthead_html(spec),
-            "num_frames": gr.Slider(
-                minimum=shortest_length(spec),
-                maximum=spec.fit_length(spec.max_frames),
-                step=spec.frame_step,
-                value=spec.num_frames,
-                info=frames_info(spec),
-            ),
+            "num_frames": gr.Slider(**frames_span(spec)),
             "last_stage": gr.Radio(choices=stage_choices(spec), value="", visible=bool(spec.stages)),
             "preset": FIRST_PRESET,
         }

@@ -28,16 +28,9 @@ PREFLIGHT_PARTS = ("preflight", "preflight_use")
 def try_settings(
     editor: Editor, *, clip: Clip, config: EditConfig, visitor: Visitor, stop: threading.Event
 ) -> Iterator[Update]:
-    """Measure an edit, and smaller ones where it does not fit; remember the proposal for the visitor.
+    """Measure an edit, and smaller ones if it does not fit; remember the proposal for the visitor.
 
-    Only for who holds the device.
-
-    Args:
-        editor: what edits.
-        clip: what would be edited.
-        config: as it would be edited.
-        visitor: who is offered what fits.
-        stop: ends it after the trial that runs.
+    The caller holds the device.
     """
     with closing(editor.measure(clip.video, config=config)) as found:
         for each in found:
@@ -105,13 +98,14 @@ class Measurements:
     models: Models
 
     def run(self, *, token: str, **form: Any) -> Iterator[Update]:
-        """Try a step of the edit that the form asks for, and smaller ones where it does not fit."""
+        """Try a step of the edit in the form, and smaller edits if it does not fit."""
         visitor = self.visitors.get(token)
         clip, editor = require_clip(visitor), self.models.of(visitor)
         config = read_settings(form, spec=editor.spec)
         if isinstance(editor, HostedEditor):
             yield borrowed(editor, len(clip.video), config, visitor)
             return
+        self.models.check(editor, config, num_frames=len(clip.video))
         with visitor.job() as stop:
             hidden = gr.Button(visible=False)
             yield {"stop": gr.Button(visible=True), "preflight_use": hidden}
@@ -138,7 +132,7 @@ class Measurements:
         return borrowed(editor, frames, config, visitor)
 
     def accept(self, *, token: str) -> Update:
-        """Take what was proposed into the form."""
+        """Put the proposal into the form."""
         visitor = self.visitors.get(token)
         proposal, visitor.proposal = visitor.proposal, None
         if proposal is None:

@@ -24,7 +24,7 @@ MEASURES = (
     "warping_error",
     "colour_jitter",
 )
-"""Names of what is measured of every run."""
+"""Names of the measures of every run."""
 
 MOST_RUNS = 200
 """Number of runs that are remembered; the oldest go first."""
@@ -35,7 +35,7 @@ _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 @dataclass(eq=False)
 class Run:
-    """One edit and its figures, as far as they are known.
+    """One edit and its figures so far.
 
     Attributes:
         number: 1-based, among the visitor's runs.
@@ -47,9 +47,9 @@ class Run:
         num_steps: that were made.
         seconds: that they took.
         figures: measurements by the names of `MEASURES`, as they become known.
-        is_measured: whether no more will come.
-        problem: why some are missing, in plain words; empty where none is.
-        remark: how they were measured, in plain words; empty where nothing is to be said.
+        is_measured: whether no more figures will come.
+        problem: why some are missing, in plain words; empty if none is.
+        remark: how they were measured, in plain words; may be empty.
     """
 
     number: int
@@ -97,12 +97,7 @@ class RunLog:
     _count: int = 0
 
     def add(self, output: EditOutput, *, clip: Clip) -> Run:
-        """Note a result, which is then to be measured, and put it on the card.
-
-        Args:
-            output: the edit.
-            clip: its source.
-        """
+        """Add a result, to be measured later, and put it on the card."""
         self._count += 1
         run = Run(
             number=self._count,
@@ -172,14 +167,10 @@ def columns(runs: Sequence[Run]) -> list[Column]:
 
 
 def write_runs(runs: list[Run], path: Path) -> Path:
-    """Write runs as CSV in UTF-8, with a mark by which spreadsheets know it.
+    """Write runs as CSV in UTF-8, with the mark by which spreadsheets recognise it.
 
     Each measure has two columns for each judge of it, who is named in brackets: of the edit, and of the
     source by itself. Words that a spreadsheet would take for a formula begin with an apostrophe.
-
-    Args:
-        runs: the rows.
-        path: where to.
     """
     shown = columns(runs)
     header = [*_FACTS]
@@ -208,24 +199,25 @@ def _cell(value: str | int | float | None) -> str | int | float | None:
 
 
 def _background(output: EditOutput) -> Measurement:
-    """The proof that every edit brings along, at full size and before encoding."""
+    """The figure that comes with every edit, at full size and before encoding."""
     difference = output.max_difference_outside
     metric = METRICS["background_difference"]
     if difference is None:
         return Measurement(metric, None, note="the whole frame was edited, so there is no outside")
-    return Measurement(metric, float(difference))
+    edge = output.config.mask_edge
+    return Measurement(metric, float(difference), note=f", its edge of {edge} pixels aside" if edge else "")
 
 
 Verdict = Literal["good", "fair", "poor", "open"]
 
-# Where the words change. Chosen by us by eye; the figures themselves are always shown.
+# Limits between the words, chosen by eye; the figures are always shown.
 _SAME_MOTION, _ROUGHLY_SAME_MOTION = 0.9, 0.7
 _SAME_COSINE = 0.02
 _SAME_FLICKER, _SAME_SHIMMER = 1.25, 1.5
 _STILL = {"colour_jitter": 0.05, "warping_error": 0.1}
-"""Up to this much of its own, a source is so still that no multiple of it means anything."""
+"""Flicker of a source up to which multiples of it mean nothing."""
 _HARDLY_SEEN = 1.0
-"""CIELAB units a frame."""
+"""Flicker that is hardly seen, in CIELAB units a frame."""
 
 SHORT = {
     "background_difference": "Outside",
@@ -238,7 +230,7 @@ SHORT = {
 """Column headings."""
 
 SCALES = {
-    "Outside": "largest change outside the selection, of 255",
+    "Outside": "largest change outside the selection and its edge, of 255",
     "Words": "agreement with the words, more is better",
     "Frames": "likeness of neighbouring frames, 1 is a still picture",
     "Motion": "1 moves like the source",
@@ -264,11 +256,7 @@ class Wording:
 
 
 def pending_wording(name: str) -> Wording:
-    """What a measure will answer, while it is not known.
-
-    Args:
-        name: of the measure.
-    """
+    """The question of a measure, while its answer is not known."""
     return Wording(METRICS[name].question, "measuring…", "open")
 
 
@@ -282,8 +270,10 @@ def worded(found: Measurement) -> Wording:
     match name:
         case "background_difference":
             if value == 0:
-                return Wording("Nothing outside your selection changed", "0 of 255", "good")
-            return Wording("Something outside your selection changed", f"up to {value:.0f} of 255", "poor")
+                return Wording(f"Nothing outside your selection changed{found.note}", "0 of 255", "good")
+            return Wording(
+                f"Something outside your selection changed{found.note}", f"up to {value:.0f} of 255", "poor"
+            )
         case "motion_fidelity":
             return _motion(value)
         case "text_alignment":
@@ -306,7 +296,7 @@ def worded(found: Measurement) -> Wording:
 
 
 def short_figure(found: Measurement | None) -> str:
-    """A figure for a cell of a table, in its column's own scale."""
+    """A figure for a cell of the table, in the scale of its column."""
     if found is None or found.value is None:
         return "-"
     times = _multiple(found)
@@ -332,7 +322,7 @@ def _flicker(found: Measurement) -> Wording:
 
 
 def _against_source(found: Measurement, *, same: float) -> tuple[str, bool]:
-    """A flicker's figure, and whether it is no more than the source's."""
+    """The figure of a flicker, and whether the source flickers as much."""
     value, own, times = found.value or 0.0, found.source_value or 0.0, _multiple(found)
     if times is None:
         return _beside(value, own, digits=2), value <= own + _STILL[found.metric.name]
@@ -382,7 +372,7 @@ def card_html(run: Run) -> str:
 
 
 def runs_html(runs: Sequence[Run]) -> str:
-    """A row for each run, the latest first; a sentence where there are none."""
+    """A row for each run, the latest first; a sentence if there are none."""
     judges = list(dict.fromkeys(sentence for run in runs for sentence in _judges(run)))
     return render("runs", runs=runs[::-1], columns=columns(runs), scales=SCALES, judges=judges)
 

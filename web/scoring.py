@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -29,7 +27,7 @@ from dreammotion_core import (
     judge_name,
 )
 from web.runs import SHORT, RunLog, Unmeasured, run_views, write_runs
-from web.views import Update
+from web.views import Update, download_folder
 from web.visitors import VisitorStore
 from web.wiring import message_of
 
@@ -37,7 +35,7 @@ JUDGED = ("text_alignment", "frame_consistency")
 """Measures that ask the judge; both look at the same features."""
 
 _BY_COST = ("colour_jitter", "warping_error", "motion_fidelity", *JUDGED)
-"""What is measured of every run beyond its own proof, in this order; the second and third share a flow."""
+"""Measures of every run, the cheapest first; the first three share a flow. The background needs none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +79,7 @@ class SharedInstruments:
 
     @property
     def judges(self) -> list[str]:
-        """Names of the judges, that of newcomers first."""
+        """Names of the judges, the default first."""
         return list(self._given)
 
     def is_loaded(self, judge: str) -> bool:
@@ -89,7 +87,7 @@ class SharedInstruments:
         return judge in self._complete
 
     def check(self, judge: Any) -> str:
-        """A choice out of whatever the browser sent; None takes the first.
+        """A checked choice of the browser; None takes the first.
 
         Raises:
             ConfigError: if there is no such judge.
@@ -111,7 +109,7 @@ class SharedInstruments:
 
 
 MOST_SECONDS = 30.0
-"""After which no further figure of a run is begun."""
+"""Seconds after which no further figure of a run is begun."""
 
 MOST_PIXELS = 24 * 576 * 320
 """Pixels of a clip as it is measured; larger clips are reduced."""
@@ -145,7 +143,7 @@ class Scores:
         )
 
     def measure(self, *, token: str, judge: Any = None) -> Iterator[Update]:
-        """Measure the visitor's runs that are not yet, and show every figure as it becomes known.
+        """Measure the visitor's new runs, and show every figure as it becomes known.
 
         Args:
             token: of the visitor.
@@ -155,12 +153,12 @@ class Scores:
         for unmeasured in log.unmeasured():
             run = unmeasured.run
             try:
-                # One after the other, so that the seconds of one run are not taken by another's.
+                # One at a time, so that runs do not take each other's seconds.
                 with self._turn:
                     for _ in self._measured(unmeasured, judge):
                         yield _shown(log)
             except Exception as error:
-                # The result is there all the same, and whoever made it should not be startled by a toast.
+                # The result is complete without figures: no toast.
                 run.problem = f"It could not be measured; your result is complete. {message_of(error)}"
             run.is_measured = True
             yield _shown(log)
@@ -170,9 +168,8 @@ class Scores:
         runs = self._visitors.get(token).runs.rows
         # What is downloaded at the end must not be the file before.
         yield {"runs_file": gr.DownloadButton(value=None)}
-        # Gradio copies the file into its own cache before it asks for more.
-        with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
-            path = write_runs(runs, Path(folder) / "runs.csv")
+        with download_folder() as folder:
+            path = write_runs(runs, folder / "runs.csv")
             yield {"runs_file": gr.DownloadButton(value=str(path))}
 
     def _measured(self, unmeasured: Unmeasured, judge: Any) -> Iterator[None]:

@@ -25,7 +25,7 @@ _RELOAD = "the page sent something that cannot be read; reload it"
 
 
 def apply_commands(clip: Clip, commands: Any) -> None:
-    """Carry out commands in order; those before one that is refused count.
+    """Carry out commands in order; those before a refused one count.
 
     Args:
         clip: with the objects.
@@ -91,7 +91,7 @@ def _pick(clip: Clip, command: Mapping[str, Any]) -> None:
 
 
 def _remove(clip: Clip, command: Mapping[str, Any]) -> None:
-    """Takes object. Where it was the last one, a new one takes its place."""
+    """Takes object. A new one takes the place of the last one."""
 
     def removed(project: Project) -> Project:
         rest = project.remove_object(command["object"])
@@ -185,14 +185,14 @@ class Selections:
             yield from follow(clip, stop)
 
     def refine(self, *, token: str, **form: Any) -> Update:
-        """Take what is to be done to the masks, and show it."""
+        """Refine the masks as the form says, and show them."""
         clip = require_clip(self.visitors.get(token))
         clip.refinement = read_refinement(form)
         is_following = clip.following.locked()
         return {"canvas": settled_view(clip, serial=next(_serials), is_following=is_following)}
 
     def settle(self, *, token: str) -> Update:
-        """After masks have changed, in whatever way: let the canvas show what there is."""
+        """Let the canvas show the masks after any change."""
         clip = self.visitors.get(token).clip
         if clip is None:
             return {}
@@ -233,10 +233,6 @@ def require_clip(visitor: Visitor) -> Clip:
 def follow(clip: Clip, stop: threading.Event) -> Iterator[Update]:
     """Make the masks that the objects still lack, until it is stopped or the objects change.
 
-    Args:
-        clip: with the objects.
-        stop: checked after every frame.
-
     Yields:
         Updates of the canvas.
 
@@ -267,7 +263,7 @@ def _apply(clip: Clip, commands: Any) -> None:
     try:
         apply_commands(clip, commands)
     finally:
-        # The masks of prompts are made here, so that a look at them costs nothing.
+        # Masks of prompts are made here, so that showing them costs nothing.
         for tracked in clip.project.objects:
             missing = clip.tracks.missing_frames(clip.project, number=tracked.number)
             for prompt in tracked.prompts:

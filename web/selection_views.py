@@ -146,13 +146,14 @@ def overlay(clip: Clip, *, index: int) -> str | None:
 
 
 def _taken(refinement: Refinement, masks: Mapping[TrackedObject, NDArray[np.bool_]]) -> list[Layer]:
-    """What the edit takes of a frame: the objects as one, and only then each in its own colour."""
+    """What the edit takes of a frame: refined as one, then shown in each object's colour."""
     together = np.any(list(masks.values()), axis=0)
     taken = _grown(invert(together) if refinement.is_inverted else together, pixels=refinement.grow)
+    taken = _grown(taken, pixels=refinement.edge)
     opacity = feathered_alpha(taken, width=refinement.feather)[0]
     if refinement.is_inverted:
         return [Layer(taken[0], MASK_COLOUR, opacity)]
-    reach = max(0, refinement.grow)
+    reach = max(0, refinement.grow) + refinement.edge
     return [
         Layer((taken & _grown(mask, pixels=reach))[0], tracked.colour, opacity)
         for tracked, mask in masks.items()
@@ -163,7 +164,7 @@ def _grown(mask: NDArray[np.bool_], *, pixels: int) -> NDArray[np.bool_]:
     try:
         return grown_mask(mask, pixels=pixels)
     except MaskError:
-        # Nothing is left of it on this frame, and nothing is what is to be seen.
+        # Nothing is left of the mask on this frame.
         return np.zeros_like(mask)
 
 

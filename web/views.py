@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +38,16 @@ class Throttle:
             return False
         self._shown_at = now
         return True
+
+
+@contextmanager
+def download_folder() -> Iterator[Path]:
+    """A folder for what a visitor downloads; gone at the end of the `with`.
+
+    Gradio copies the files into its own cache before it asks a handler for more.
+    """
+    with tempfile.TemporaryDirectory(prefix="dreammotion-") as folder:
+        yield Path(folder)
 
 
 def format_seconds(seconds: float) -> str:

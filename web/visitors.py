@@ -20,7 +20,7 @@ from web.runs import RunLog
 
 
 class VisitorGoneError(Exception):
-    """The page's state has been dropped, after a long pause or a restart of the server."""
+    """The state of the page is gone, after a long pause or a restart of the server."""
 
 
 @dataclass(eq=False)

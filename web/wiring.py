@@ -66,7 +66,7 @@ DOWNLOAD = """(file) => {
   if (!file?.url) return;
   Object.assign(document.createElement("a"), { href: file.url, download: file.orig_name ?? "" }).click();
 }"""
-"""Saves the file of a button that is not seen, as JavaScript."""
+"""JavaScript that saves the file of a hidden button."""
 
 
 class Wiring:
@@ -110,14 +110,8 @@ class Wiring:
         )
 
     def connect_end(self, over: Dependency, handler: Callable[..., Any], **options: Any) -> None:
-        """Run a handler when an event is over, however it ended.
-
-        Args:
-            over: the event, as `connect` gave it.
-            handler: as in `connect`.
-            **options: as in `connect`.
-        """
-        # What hangs on `then` alone does not run after a failure.
+        """Run a handler when an event is over, however it ended."""
+        # `then` alone does not run after a failure.
         for event in (over.then, over.failure):
             self.connect(event, handler, **options)
 

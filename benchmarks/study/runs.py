@@ -15,6 +15,7 @@ from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.evaluation import Instruments, evaluate_edit
 from dreammotion_core.evaluation.catalog import VARIANTS, Variant, known_variants
+from dreammotion_core.finishing import changeable
 from dreammotion_core.method.baselines import method_for
 from dreammotion_core.pipeline import DreamMotionPipeline, selection
 from dreammotion_core.values import Frames, Mask
@@ -177,7 +178,7 @@ def _new_edit(pipe: DreamMotionPipeline, pair: Pair, config: EditConfig) -> tupl
 def _evaluation_mask(pair: Pair, config: EditConfig) -> Mask:
     """The mask by the shared settings; edits without a mask are evaluated on it too."""
     with named(pair.place):
-        return selection(pair.mask, pair.video, config.with_changes(use_mask=True))
+        return changeable(selection(pair.mask, pair.video, config.with_changes(use_mask=True)), config)
 
 
 def _evaluate_and_keep(

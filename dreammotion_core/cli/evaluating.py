@@ -36,6 +36,7 @@ from dreammotion_core.evaluation.board import (
 )
 from dreammotion_core.evaluation.catalog import known_variants
 from dreammotion_core.evaluation.measuring import figure
+from dreammotion_core.finishing import changeable
 from dreammotion_core.masks import grown_mask
 from dreammotion_core.media.atomic import check_writable, written_atomically
 from dreammotion_core.media.frames import kept_fps
@@ -66,7 +67,7 @@ def run_metrics(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
     """
     known_metrics(options.metrics)
     _check_target_prompt(options.target_prompt)
-    _check_mask_grow(options)
+    config = _given_rim(options)
     if options.json is not None:
         check_writable(options.json)
     source, edited = _read_clips(options, note)
@@ -74,7 +75,7 @@ def run_metrics(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
     measurements = evaluate_edit(
         source.frames,
         edited=edited.frames,
-        mask=None if given is None else grown_mask(given, pixels=options.mask_grow),
+        mask=None if given is None else changeable(grown_mask(given, pixels=options.mask_grow), config),
         object_mask=given,
         edited_mask=_read_mask(options.edited_mask, source, note, options.edited_object),
         target_prompt=options.target_prompt,
@@ -84,7 +85,7 @@ def run_metrics(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
     changed = any(m.metric.name == "background_difference" and m.value for m in measurements)
     # Frames, unlike a compressed video, hardly change by themselves.
     if changed and not options.mask_grow and options.edited.is_dir():
-        text = "Pixels outside the mask changed. If the edit grew the mask, give the same --mask-grow."
+        text = "Pixels outside the mask changed. Give the same --mask-grow and --mask-edge as for the edit."
         note(Notice("grown", text))
     rows = [
         [heading(m), m.text, figure(m.source_value, digits=m.metric.digits), m.metric.question]
@@ -122,13 +123,15 @@ def _check_target_prompt(prompt: str | None) -> None:
         )
 
 
-def _check_mask_grow(options: argparse.Namespace) -> None:
+def _given_rim(options: argparse.Namespace) -> EditConfig:
+    """The settings that say what the edit could change."""
     # The limits are those of the setting.
-    EditConfig(mask_grow=options.mask_grow)
+    config = EditConfig(mask_grow=options.mask_grow, mask_edge=options.mask_edge)
     if options.mask_grow and options.mask is None:
         raise ConfigError(
             f"the mask is to grow by {options.mask_grow} pixels, but none is given; give it with --mask"
         )
+    return config
 
 
 def _read_clips(options: argparse.Namespace, note: Note) -> tuple[Video, Video]:

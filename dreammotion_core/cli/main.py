@@ -275,11 +275,13 @@ def _keep(latest: Preview | None, video: Video, out: Path) -> str:
 
 
 def _describe_outside(output: EditOutput) -> str:
-    """How much the edit changed outside its mask, which may be grown."""
-    difference, grow = output.max_difference_outside, output.config.mask_grow
+    """How much the edit changed outside its mask, which may be grown and has an edge."""
+    difference, config = output.max_difference_outside, output.config
     if difference is None:
         return "the whole frame was edited"
+    grow, edge = config.mask_grow, config.mask_edge
     resized = f", {'grown' if grow > 0 else 'shrunk'} by {abs(grow)} pixels" if grow else ""
+    resized += f", and its edge of {edge}" if edge else ""
     changed = f"changed by up to {difference} of 255 levels" if difference else "unchanged"
     return f"outside the mask{resized}: {changed}"
 

@@ -154,6 +154,13 @@ def _add_metrics(parser: argparse.ArgumentParser) -> None:
         help="grows the mask, or shrinks it if negative, as for `edit`",
     )
     parser.add_argument(
+        "--mask-edge",
+        metavar="PIXELS",
+        type=int,
+        default=EditConfig.mask_edge,
+        help="band round the outline that the edit could change, as for `edit` (%(default)s)",
+    )
+    parser.add_argument(
         "--edited-mask", metavar="PATH", type=Path, help="where the object is in the edit, for its outline"
     )
     _add_object(parser, "--edited-object", of="edited mask", dest="edited_object")

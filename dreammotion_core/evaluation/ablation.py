@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dreammotion_core.config import EditConfig
 from dreammotion_core.evaluation.catalog import ABLATION, Variant, known_variants
 from dreammotion_core.evaluation.measuring import Instruments, MeasuredClip, Measurement, evaluate_edit
+from dreammotion_core.finishing import changeable
 from dreammotion_core.pipeline import selection
 from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import EditEvent, EditOutput, Finished, Mask, Video
@@ -108,7 +109,7 @@ def run_ablation(
     """
     config, chosen = (config or pipe.spec.config()).with_drawn_seed(), known_variants(variants)
     wanted = None if names is None else list(names)
-    selected: Mask = selection(mask, video, replace(config, use_mask=True))
+    selected: Mask = changeable(selection(mask, video, replace(config, use_mask=True)), config)
     source = MeasuredClip(video.frames)
     prompts = {"source_prompt": source_prompt, "target_prompt": target_prompt}
     for index, variant in enumerate(chosen, start=1):

@@ -40,16 +40,6 @@ from segmentation.embedded.outline import OutlineTracker, Point, filled_componen
 from segmentation.propagation import CarriedMask, follow
 from segmentation.vision import colour_histogram, likeness, reduced, resized, scaled
 
-EMBEDDED_SPEC = SegmenterSpec(
-    name="embedded",
-    label="Embedded (colour and motion)",
-    licence="Apache-2.0",
-    size_bytes=0,
-    source="part of this software",
-    description="Answers at once and needs no download. Good at cartoons and at objects that stand out "
-    "by their colour or by how they move; real footage often takes several clicks or a box.",
-)
-
 # Long sides in pixels of the copies that each step works on.
 CLICK_SIDE = 128
 BOX_SIDE = 256
@@ -67,7 +57,8 @@ LOST_LIKENESS = 0.2
 class EmbeddedSegmenter:
     """Finds objects by colour, edges and motion; see `Segmenter`."""
 
-    spec = EMBEDDED_SPEC
+    def __init__(self, spec: SegmenterSpec) -> None:
+        self.spec = spec
 
     def open(self, frames: Frames) -> EmbeddedSession:
         """Prepare a clip; see `Segmenter.open`."""

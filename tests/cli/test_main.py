@@ -30,6 +30,7 @@ from dreammotion_core import (
 )
 from dreammotion_core.cli.main import main
 from dreammotion_core.cli.selecting import FollowedObject
+from dreammotion_core.masks import grown_mask
 from dreammotion_core.media import frames
 from dreammotion_core.media.frames import kept_fps
 from dreammotion_core.media.masks import read_masks, write_masks
@@ -85,7 +86,7 @@ def test_edit_writes_clip_frames_and_receipt(
     assert receipt["source"]["name"] == "clip.mp4"
     assert "unchanged" in capsys.readouterr().out
     source = read_video(clip, max_frames=3).frames
-    outside = ~read_masks(masks, num_frames=3, size=SIZE).masks
+    outside = ~grown_mask(read_masks(masks, num_frames=3, size=SIZE).masks, pixels=EditConfig.mask_edge)
     assert np.array_equal(read_frames(frames, fps=8.0).frames[outside], source[outside])
     assert kept_fps(frames) == read_video(clip).fps
 
@@ -265,10 +266,10 @@ def test_an_edit_in_a_grown_mask_is_measured_in_it(
         return float(background["value"])
 
     assert main([*edit_arguments(clip, model, tmp_path / "out.mp4", *given), *grow]) == 0
-    assert f"outside the mask, {words}: unchanged" in capsys.readouterr().out
+    assert f"outside the mask, {words}, and its edge of 2: unchanged" in capsys.readouterr().out
     assert outside(*grow) == 0.0
     assert (outside() > 0) == (pixels > 0)
-    assert ("give the same --mask-grow" in capsys.readouterr().err) == (pixels > 0)
+    assert ("Give the same --mask-grow" in capsys.readouterr().err) == (pixels > 0)
 
 
 def test_edit_of_the_whole_frame(

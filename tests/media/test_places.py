@@ -60,7 +60,7 @@ def test_what_cannot_be_read_is_called_by_its_reason(
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    with pytest.raises(error, match="there is no .*nothing; pass a clip"):
+    with pytest.raises(error, match=r"there is no .*nothing; pass a clip"):
         check_readable(tmp_path / "nothing", error, wanted="a clip")
     with pytest.raises(error, match="is a pipe or a device; pass a clip"):
         check_readable(tmp_path / "pipe", error, wanted="a clip")

@@ -1,12 +1,15 @@
-"""Small clips and pictures with known masks, for the tests of all segmenters."""
+"""Small clips, pictures and sessions with known masks, for the tests of all segmenters."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from segmentation import Click, Selection
+from segmentation.base import FrameMask
 
 SIZE = 96
 CENTRE = Selection(clicks=(Click(0.4 * SIZE, 0.5 * SIZE),))
@@ -95,3 +98,27 @@ def disc(*, radius: float = 20, across: float = 48) -> NDArray[np.bool_]:
 def grainy_picture(mask: NDArray[np.bool_], *, seed: int = 0) -> NDArray[np.uint8]:
     """A brown object on an olive ground, with noise that hides a single pixel's side."""
     return picture_of(mask, inside=(150, 100, 70), outside=(110, 115, 70), noise=25, seed=seed)
+
+
+class ScriptedSession:
+    """A session without pictures; its subclasses say what a selection and following give."""
+
+    num_frames: int
+
+    def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
+        raise NotImplementedError
+
+    def followed(self, index: int, mask: FrameMask) -> FrameMask:
+        """The mask on a frame to which one is followed."""
+        raise NotImplementedError
+
+    def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
+        return self.follow(selection.frame_index, self.mask_at(selection))
+
+    def follow(
+        self, start: int, mask: FrameMask, *, within: range | None = None
+    ) -> Iterator[tuple[int, FrameMask]]:
+        within = range(self.num_frames) if within is None else within
+        yield start, mask
+        for index in (*range(start + 1, within.stop), *range(start - 1, within.start - 1, -1)):
+            yield index, self.followed(index, mask)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from segmentation import Click, Project, Prompt, Selection, Tracks, begin_prompt
 from segmentation.amending import Amendments, amend, blend_masks, linked_part
 from segmentation.base import FrameMask
+from tests.segmentation.clips import ScriptedSession
 
 Y, X = np.mgrid[:64, :96]
 
@@ -148,24 +148,17 @@ class TestAmendments:
         assert np.array_equal(looked[0], alone.amended("state", 8, corrected=[0], seen=seen))
 
 
-class DriftingSession:
+class DriftingSession(ScriptedSession):
     """Selects too much; what is followed from a corrected mask picks something else up on the way."""
+
+    num_frames = NUM_FRAMES
 
     def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
         assert selection.clicks
         return BODY | SPILL if prior is None else prior & ~SPILL
 
-    def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
-        return self.follow(selection.frame_index, self.mask_at(selection))
-
-    def follow(
-        self, start: int, mask: FrameMask, *, within: range | None = None
-    ) -> Iterator[tuple[int, FrameMask]]:
-        within = range(NUM_FRAMES) if within is None else within
-        yield start, mask
-        is_corrected = not (mask & SPILL).any()
-        for index in (*range(start + 1, within.stop), *range(start - 1, within.start - 1, -1)):
-            yield index, mask | DRIFT if is_corrected else mask
+    def followed(self, index: int, mask: FrameMask) -> FrameMask:  # noqa: ARG002 - the same on every frame
+        return mask if (mask & SPILL).any() else mask | DRIFT
 
 
 @pytest.fixture

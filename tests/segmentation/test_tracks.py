@@ -13,7 +13,7 @@ from segmentation.base import FrameMask
 from segmentation.project import Project, Prompt
 from segmentation.schedule import Span
 from segmentation.tracks import MOST_WALKS, TrackedMask, Tracks, Walks, begin_prompt
-from tests.segmentation.clips import SIZE, disc_clip, overlap
+from tests.segmentation.clips import SIZE, ScriptedSession, disc_clip, overlap
 from training.world.render import render
 from training.world.scene import Shot, sample_scene
 
@@ -28,8 +28,10 @@ def absent(frame: int) -> Prompt:
     return Prompt.of_mask(frame, np.zeros((SIDE, SIDE), bool))
 
 
-class CountingSession:
+class CountingSession(ScriptedSession):
     """A session whose object is a square at the click's column; it keeps what it was asked to follow."""
+
+    num_frames = NUM_FRAMES
 
     def __init__(self, lost: frozenset[int] = frozenset()) -> None:
         self.made: list[int] = []
@@ -43,17 +45,9 @@ class CountingSession:
             mask[:4, int(each.x) : int(each.x) + 4] = each.is_positive
         return mask
 
-    def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
-        return self.follow(selection.frame_index, self.mask_at(selection))
-
-    def follow(
-        self, start: int, mask: FrameMask, *, within: range | None = None
-    ) -> Iterator[tuple[int, FrameMask]]:
-        within = range(NUM_FRAMES) if within is None else within
-        yield start, mask
-        for index in (*range(start + 1, within.stop), *range(start - 1, within.start - 1, -1)):
-            self.made.append(index)
-            yield index, np.zeros_like(mask) if index in self._lost else mask
+    def followed(self, index: int, mask: FrameMask) -> FrameMask:
+        self.made.append(index)
+        return np.zeros_like(mask) if index in self._lost else mask
 
 
 @pytest.fixture

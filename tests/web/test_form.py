@@ -86,7 +86,10 @@ def test_the_form_starts_with_the_first_preset_as_the_model_takes_it() -> None:
 
     async def build() -> dict[str, Component]:
         with gr.Blocks():
-            return prompt_part() | advanced_drawer(spec, judges=["toybox-clip"])
+            parts: dict[str, Component] = {}
+            prompt_part(parts)
+            advanced_drawer(parts, spec, judges=["toybox-clip"])
+            return parts
 
     # A thread and a loop of their own, as in the test of the whole page.
     with ThreadPoolExecutor(1) as pool:

@@ -62,7 +62,8 @@ def lender() -> Lender:
 def models(lender: Lender, editor: LazyEditor, monkeypatch: pytest.MonkeyPatch) -> Models:
     """What the app makes where the package ``spaces`` is, but for the device."""
     monkeypatch.setattr(app, "spaces", SimpleNamespace(GPU=lender))
-    # This process is no fork.
+    # This process is neither forked nor a fork.
+    monkeypatch.setattr(lending, "settle_before_fork", lambda: None)
     monkeypatch.setattr(lending, "settle_after_fork", lambda: None)
     monkeypatch.setattr(app, "LazyEditor", lambda *_, **__: editor)
     lent = Surroundings(
@@ -116,7 +117,7 @@ def test_a_large_ablation_borrows_for_each_variant(page: Page, models: Models, l
     list(page.boards.run(token=page.token, **PROMPTS, **form(steps=4)))
 
     assert len(lender.seconds) == len(ABLATION)
-    assert len(set(lender.seconds)) == 1
+    assert max(lender.seconds) <= 20
 
 
 def test_stop_gives_back_what_is_lent(page: Page, lender: Lender) -> None:

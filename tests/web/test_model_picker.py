@@ -250,7 +250,7 @@ def test_what_another_reading_does_not_have_is_said_to_be_gone(page: Page) -> No
     clip = page.visitor.clip
     assert clip is not None
     assert [prompt.frame_index for prompt in clip.project.objects[0].prompts] == [0]
-    assert clip.remarks == ("What was said on 2 frames that this model does not read is gone.",)
+    assert clip.remarks == ("The clicks on 2 frames that this model does not read are gone.",)
 
 
 def given(page: Page) -> dict[int, int]:

@@ -120,7 +120,7 @@ def test_the_card_is_there_at_once_and_fills(judge: ClipJudge) -> None:
     before = run_views(bench.log)["card"]
     cards = [update["card"] for update in bench.measured()]
 
-    assert "Nothing outside your selection changed" in before
+    assert "Nothing outside your selection changed, its edge of 2 pixels aside" in before
     assert "0 of 255" in before
     assert before.count("measuring…") == len(MEASURES) - 1
     assert [card.count("measuring…") for card in cards] == [5, 4, 3, 2, 1, 0, 0]

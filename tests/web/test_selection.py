@@ -203,9 +203,8 @@ def test_the_masks_are_refined_as_the_form_says(page: Page) -> None:
     plain = edited_masks(clip.snapshot())
     picture = page.do(token)["overlays"]["0"]
 
-    update = page.selections.refine(
-        token=token, mask_fill="box", mask_steady=1, mask_invert=True, mask_grow=2, mask_feather=0
-    )
+    rim = {"mask_grow": 2, "mask_edge": 1, "mask_feather": 0}
+    update = page.selections.refine(token=token, mask_fill="box", mask_steady=1, mask_invert=True, **rim)
 
     assert update["canvas"]["kind"] == "settled"
     assert not (edited_masks(clip.snapshot()) & plain).any()
@@ -213,10 +212,11 @@ def test_the_masks_are_refined_as_the_form_says(page: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    ("grow", "feather", "is_inverted"), [(-4, 0, False), (0, 5, False), (3, 2, False), (-3, 2, True)]
+    ("grow", "edge", "feather", "is_inverted"),
+    [(-4, 0, 0, False), (0, 0, 5, False), (3, 2, 2, False), (-3, 2, 2, True)],
 )
 def test_the_overlay_shows_of_touching_objects_what_the_edit_takes(
-    page: Page, monkeypatch: pytest.MonkeyPatch, grow: int, feather: int, is_inverted: bool
+    page: Page, monkeypatch: pytest.MonkeyPatch, grow: int, edge: int, feather: int, is_inverted: bool
 ) -> None:
     token = page.arrive()
     page.do(token, {"do": "add"})
@@ -226,12 +226,12 @@ def test_the_overlay_shows_of_touching_objects_what_the_edit_takes(
         mask[20:40, columns] = True
         given = Prompt.of_mask(0, mask)
         clip.history = clip.history.do(lambda p, n=number, given=given: p.with_prompt(n, given))
-    clip.refinement = Refinement(grow=grow, feather=feather, is_inverted=is_inverted)
+    clip.refinement = Refinement(grow=grow, edge=edge, feather=feather, is_inverted=is_inverted)
     monkeypatch.setattr("web.selection_views.encode_overlay", lambda given, **_: layers.extend(given))
 
     overlay(clip, index=0)
 
-    edited = grown_mask(edited_masks(clip.snapshot())[:1], pixels=grow)
+    edited = grown_mask(grown_mask(edited_masks(clip.snapshot())[:1], pixels=grow), pixels=edge)
     opacities = [np.where(layer.mask, layer.opacity, 0) for layer in layers]
     assert np.array_equal(np.max(opacities, axis=0), feathered_alpha(edited, width=feather)[0])
     assert len(layers) == (1 if is_inverted else 2)
