@@ -48,6 +48,7 @@ from web import (
 )
 
 EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
+MAX_UPLOAD_MB = 100
 
 
 def build_app(
@@ -56,11 +57,13 @@ def build_app(
     examples: Sequence[Example] = (),
     instruments: SharedInstruments | None = None,
     found: Surroundings | None = None,
+    max_upload_mb: int = MAX_UPLOAD_MB,
 ) -> gr.Blocks:
     """The page over models, segmenters, examples and instruments; it loads nothing.
 
     Args:
         found: where the page runs; the page shows it. None shows nothing.
+        max_upload_mb: megabytes of the largest upload; the page shows it.
     """
     instruments, visitors = instruments or SharedInstruments(), VisitorStore()
     selections = Selections(visitors=visitors)
@@ -69,7 +72,11 @@ def build_app(
         if found is not None:
             notice_part(found)
         parts = page_parts(
-            models.first.spec, examples=examples, judges=instruments.judges, answer=selections.answer
+            models.first.spec,
+            examples=examples,
+            judges=instruments.judges,
+            answer=selections.answer,
+            max_upload_mb=max_upload_mb,
         )
         connect_page(
             page,
@@ -80,19 +87,20 @@ def build_app(
             segmenters=segmenters,
             examples=examples,
             instruments=instruments,
+            sharper=found.sharper_segmenters if found is not None else (),
         )
         if found is not None:
             place_line(found)
     return page
 
 
-def launch_options() -> dict[str, Any]:
+def launch_options(max_upload_mb: int = MAX_UPLOAD_MB) -> dict[str, Any]:
     """Arguments of `launch` besides the address."""
     return {
         "theme": page_theme(),
         "css_paths": list(CSS_FILES),
         "run_history": False,
-        "max_file_size": "100mb",
+        "max_file_size": f"{max_upload_mb}mb",
         "state_session_capacity": 200,
         "footer_links": ["api"],
     }
@@ -197,6 +205,20 @@ def main() -> None:
     )
     parser.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
+    parser.add_argument(
+        "--max-upload",
+        type=_megabytes,
+        default=MAX_UPLOAD_MB,
+        metavar="MB",
+        help=f"megabytes of the largest file that visitors may upload (default: {MAX_UPLOAD_MB})",
+    )
+    parser.add_argument(
+        "--root-path",
+        default=None,
+        metavar="PREFIX",
+        help="path under which a proxy serves the page, for example /dreammotion (default: none, or what "
+        "GRADIO_ROOT_PATH says)",
+    )
     options = parser.parse_args()
     try:
         found = find_surroundings(vars(options), segmenters=list_segmenters())
@@ -205,9 +227,22 @@ def main() -> None:
         parser.exit(2, f"{parser.prog}: {error}\n")
     for line in (found.describe(), *found.notices):
         print(line, flush=True)  # noqa: T201
-    page = build_app(models, segmenters, load_examples(EXAMPLES_FOLDER), instruments, found)
+    page = build_app(
+        models, segmenters, load_examples(EXAMPLES_FOLDER), instruments, found, options.max_upload
+    )
     page.queue(max_size=found.max_queue.value, default_concurrency_limit=1)
-    page.launch(server_name=options.host, server_port=options.port, **launch_options())
+    page.launch(
+        server_name=options.host,
+        server_port=options.port,
+        root_path=options.root_path,
+        **launch_options(options.max_upload),
+    )
+
+
+def _megabytes(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of megabytes; pass 1 or more")
+    return int(text)
 
 
 if __name__ == "__main__":

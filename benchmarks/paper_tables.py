@@ -23,6 +23,7 @@ from typing import Any
 from transformers.utils.logging import disable_progress_bar
 
 from benchmarks.arguments import count_of, part_of, setting_of
+from benchmarks.results import resumable
 from benchmarks.study.pairs import NUM_PAIRS, StudyPairs, folder_pairs, world_pairs
 from benchmarks.study.report import write_report
 from benchmarks.study.runs import BASE, STUDY, check_study, possible_variants, run_part, study_variants
@@ -30,7 +31,7 @@ from benchmarks.study.summary import FOREIGN, FULL, summarise_study
 from dreammotion_core import DreamMotionPipeline, MemorySourceCache
 from dreammotion_core.cli.evaluating import given_instruments
 from dreammotion_core.cli.options import add_instruments
-from dreammotion_core.errors import ConfigError, DreamMotionError
+from dreammotion_core.errors import ConfigError
 from dreammotion_core.evaluation import CoTracker, FlowTracker
 from dreammotion_core.evaluation.catalog import VARIANTS
 from dreammotion_core.method.source_cache import weights_digest
@@ -158,15 +159,11 @@ def run_study(options: argparse.Namespace) -> str:
 
 
 def main() -> None:
-    """Run the command line; mistakes of the user end in one line."""
+    """Run the command line."""
     options = arguments()
     disable_progress_bar()
-    try:
+    with resumable():
         print(run_study(options))
-    except DreamMotionError as error:
-        raise SystemExit(f"error: {error}") from error
-    except KeyboardInterrupt:
-        raise SystemExit("stopped; the same command goes on where it was") from None
 
 
 if __name__ == "__main__":

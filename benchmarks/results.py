@@ -9,16 +9,28 @@ import fcntl
 import json
 import os
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
-from dreammotion_core.errors import ConfigError, OutputError
+from dreammotion_core.errors import ConfigError, DreamMotionError, OutputError
 from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.values import Frames
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """For the command of a long benchmark: mistakes end in one line, Ctrl-C says how it goes on."""
+    try:
+        yield
+    except DreamMotionError as error:
+        raise SystemExit(f"error: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; the same command goes on where it was") from None
 
 
 class Results:

@@ -24,12 +24,11 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.arguments import count_of, part_of, setting_of
-from benchmarks.results import Results
+from benchmarks.results import Results, resumable
 from benchmarks.toybox.judging import Judge
 from benchmarks.toybox.summary import summarise
 from benchmarks.world_cases import KINDS, edit_case, edit_indices, sample_case
 from dreammotion_core import DreamMotionPipeline, EditConfig, Video
-from dreammotion_core.errors import DreamMotionError
 from dreammotion_core.finishing import to_pixels
 from dreammotion_core.method.parameterization import add_noise
 from dreammotion_core.method.prior import Backend
@@ -177,18 +176,14 @@ def make_clips(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Make clips or sum up; mistakes of the user end in one line."""
+    """Make clips or sum up."""
     options = arguments()
-    try:
+    with resumable():
         if options.task == "summary":
             judge = None if options.no_judge else Judge.from_folder()
             print(summarise(Results(options.folder), judge=judge))
         else:
             make_clips(options)
-    except DreamMotionError as error:
-        raise SystemExit(f"error: {error}") from error
-    except KeyboardInterrupt:
-        raise SystemExit("stopped; the same command goes on where it was") from None
 
 
 if __name__ == "__main__":

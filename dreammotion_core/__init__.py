@@ -76,6 +76,7 @@ __all__ = [
     "best_first",
     "build_receipt",
     "check_prompts",
+    "describe_download",
     "describe_memory",
     "describe_preflight",
     "download_model",

@@ -81,6 +81,7 @@ from .pipeline import DreamMotionPipeline as DreamMotionPipeline, check_prompts 
 from .preflight import (
     Preflight as Preflight,
     Trial as Trial,
+    describe_download as describe_download,
     describe_memory as describe_memory,
     describe_preflight as describe_preflight,
     measure_edit as measure_edit,

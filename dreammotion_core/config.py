@@ -373,6 +373,8 @@ CHOICES = {name: tuple(setting.choices) for name, setting in SETTINGS.items() if
 """The settings that are one of some names, and these names."""
 
 Preset = Literal["fast", "keep-shape", "paper"]
+AUTO = "auto"
+"""Stands for the preset that fits the words; see `ModelSpec.choose_preset`."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {},
     # The limit always acts: matching is as strong as the direction, whatever the scale of a model's keys.

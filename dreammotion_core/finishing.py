@@ -19,6 +19,87 @@ from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.method.prior import Backend
 from dreammotion_core.values import Frames, Mask, Video
 
+DETAIL_WINDOW = 4.0
+"""Standard deviation in pixels of the model's grid, about one latent of an 8 times smaller grid."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finishing:
+    """Decodes, restores size and detail, removes flicker, and keeps the source outside the mask.
+
+    Attributes:
+        region: (F, H, W) bool, what the edit may change.
+        shares: (F, H, W), the object's share in each pixel, in [0, 1].
+        feather: (F, H, W), opacity of the edit over the source, in [0, 1].
+        edges: of each frame; None where there is no outline.
+        reconstruction: (F, H, W, 3) float RGB in [0, 255], the source after autoencoder and grid; None if its
+            detail is not given back.
+        detail_window: neighbourhood that decides whether detail fits, in pixels.
+        smoothing: standard deviation in frames for the object's mean colour over time; 0 for none.
+    """
+
+    backend: Backend
+    source: Video
+    region: Mask
+    shares: NDArray[np.float32]
+    feather: NDArray[np.float32]
+    edges: Sequence[Edge | None]
+    reconstruction: NDArray[np.float32] | None
+    detail_window: float
+    smoothing: float
+
+    @classmethod
+    @device_failures_explained()
+    def prepare(
+        cls, backend: Backend, source: Video, source_latents: Tensor, mask: Mask, config: EditConfig
+    ) -> Self:
+        """Compute once what every preview and the result need."""
+        reconstruction = None
+        if config.keep_detail and backend.spec.keeps_detail:
+            reconstruction = to_pixels(backend.decode_video(source_latents), source.size)
+        grid = backend.spec.fit_size(source.size, scale=config.resolution_scale)
+        region = changeable(mask, config)
+        shares, edges = shares_of(source.frames, mask, width=config.mask_edge)
+        return cls(
+            backend,
+            source,
+            region,
+            shares,
+            feathered_alpha(region, width=config.mask_feather),
+            edges,
+            reconstruction=reconstruction,
+            detail_window=DETAIL_WINDOW * source.size[0] / grid[0],
+            smoothing=config.colour_smoothing * source.fps,
+        )
+
+    @device_failures_explained()
+    def __call__(self, latents: Tensor) -> Frames:
+        """(1, C, f, h, w) latents as (F, H, W, 3) uint8 RGB; the source's latents give the source exactly."""
+        return self.finish(self.backend.decode_video(latents))
+
+    def finish(self, images: Tensor) -> Frames:
+        """(F, 3, h, w) RGB images, roughly in [-1, 1], as (F, H, W, 3) uint8 RGB at the source's size."""
+        edited, kept = to_pixels(images, self.source.size), None
+        if self.reconstruction is not None:
+            kept = structure_kept(edited, self.reconstruction, window=self.detail_window)
+            edited = edited + kept[..., None] * (self.source.frames - self.reconstruction)
+        background = self.source.frames.astype(np.float32)
+        for index, edge in enumerate(self.edges):
+            if edge is not None:
+                parts = edge.purified(
+                    self.source.frames[index], edited[index], None if kept is None else kept[index]
+                )
+                edited[index][edge.box], background[index][edge.box] = parts
+        blended = blend(self.source.frames, blend(background, edited, self.shares), self.feather)
+        alpha = self.shares * self.feather
+        if self.smoothing > 0:
+            blended = steadied(blended, source=self.source.frames, alpha=alpha, smoothing=self.smoothing)
+        return composite(self.source.frames, blended, alpha)
+
+    def difference_outside(self, frames: Frames) -> int | None:
+        """Largest difference of a finished clip from the source outside `region`, in 8-bit levels."""
+        return max_difference_outside(self.source.frames, frames, self.region)
+
 
 def to_model(frames: Frames, size: tuple[int, int]) -> Tensor:
     """(F, H, W, 3) uint8 RGB as (F, 3, h, w) float32 RGB in [-1, 1], at the (h, w) of the model's grid."""
@@ -206,24 +287,24 @@ def _rgb(lab: Lab) -> NDArray[np.float32]:
 
 
 PRIOR_VARIANCE = 0.5
-"""Of the object's share in a pixel on the outline; large, so that the colours decide wherever they can."""
+"""Variance of the object's share in a pixel on the outline; large, so that the colours decide if they can."""
 COLOUR_VARIANCE = 64.0
 """Least variance of a colour, in squared levels, from noise and compression."""
 PURITY = 8
-"""Power by which pixels count less, the nearer to the other side they lie, as examples of their own."""
+"""Power by which a pixel counts less as an example of its side, the nearer it lies to the other one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Edge:
-    """The band round an outline in a frame of the source: what is mixed there (docs/method.md, equation 16).
+    """The band round an outline in a frame of the source, with object and background apart (docs/method.md).
 
     Attributes:
-        box: rows and columns that all arrays cover: the band with a margin.
+        box: rows and columns of all arrays: the band with a margin.
         alpha: (h, w, 1), share of the object in a pixel, in [0, 1].
-        mixed: (h, w, 1) in [0, 1], how far the edit's own colour is not to be trusted.
+        mixed: (h, w, 1) in [0, 1], how little the edit's own colour can be trusted.
         purity: (h, w, 1) weight of a pixel as an example of the object.
-        width: of the band to each side, in pixels.
-        detail: (h, w, 3), the object's colour without the background, less its smooth course.
+        width: pixels of the band to each side.
+        detail: (h, w, 3), the object's colour without the background, less its smooth part.
         background: (h, w, 3), the background's colour without the object.
     """
 
@@ -237,17 +318,12 @@ class Edge:
 
     @classmethod
     def estimate(cls, frame: NDArray[np.uint8], mask: NDArray[np.bool_], *, width: int) -> Self | None:
-        """Continue object and background smoothly into the band, and read each pixel's share off its colour.
+        """Continue object and background smoothly into the band; each pixel's colour gives its share.
 
-        The share is believed as far as the two colours differ by more than they vary; else the mask decides.
-
-        Args:
-            frame: (H, W, 3) RGB.
-            mask: (H, W).
-            width: of the band to each side, in pixels, at least 1.
+        The share counts as far as the two colours differ by more than they vary; else the mask decides.
 
         Returns:
-            None if the mask has no outline in this frame.
+            None if the (H, W) mask has no outline in this (H, W, 3) frame.
         """
         distance = outline_distance(mask)
         rows, columns = (np.flatnonzero((abs(distance) < width).any(axis=axis)) for axis in (1, 0))
@@ -258,7 +334,9 @@ class Edge:
         box = np.s_[max(0, top - margin) : bottom + margin + 1, max(0, left - margin) : right + margin + 1]
         image, depth = frame[box].astype(np.float32), distance[box][..., None] / width
         guess = feathered_alpha(mask[None], width=1)[0][box][..., None]
-        inner, outer = (((1 + side).clip(0, 2) / 2) ** PURITY for side in (depth, -depth))
+        inner: NDArray[np.float32]
+        outer: NDArray[np.float32]
+        inner, outer = (np.power((1 + side).clip(0, 2) / 2, PURITY) for side in (depth, -depth))
         inside, outside = (_continued(image, purity=purity, width=width) for purity in (inner, outer))
         inside_variance, outside_variance = (
             _continued(image * image, purity=purity, width=width) - mean * mean
@@ -280,12 +358,9 @@ class Edge:
     def purified(
         self, source: NDArray[np.uint8], edited: NDArray[np.float32], kept: NDArray[np.float32] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Within `box`: the edit without the background, and the background without the object.
+        """Within `box`, the edit without the background, and the background without the object.
 
-        Args:
-            source: (H, W, 3) RGB.
-            edited: (H, W, 3) RGB in [0, 255].
-            kept: (H, W) in [0, 1], how much of the source's structure the edit keeps; None for nothing.
+        `kept` is the (H, W) share of the source's structure that the edit keeps; None means nothing.
         """
         before, after = source[self.box].astype(np.float32), edited[self.box]
         pure = _continued(after, purity=self.purity, width=self.width)
@@ -304,16 +379,14 @@ def _continued(
 
 
 def _summed(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return values.sum(axis=-1, keepdims=True)
+    total: NDArray[np.float32] = values.sum(axis=-1, keepdims=True)
+    return total
 
 
 def shares_of(source: Frames, mask: Mask, *, width: int) -> tuple[NDArray[np.float32], Sequence[Edge | None]]:
     """The object's share in each pixel, (F, H, W) in [0, 1], and the edges of all frames.
 
-    Args:
-        source: (F, H, W, 3) uint8 RGB.
-        mask: (F, H, W), the object.
-        width: of the band to each side of its outline, in pixels; 0 takes the mask as it is.
+    A width of 0 takes the mask as it is.
     """
     if width == 0:
         return mask.astype(np.float32), [None] * len(mask)
@@ -323,85 +396,3 @@ def shares_of(source: Frames, mask: Mask, *, width: int) -> tuple[NDArray[np.flo
         if edge is not None:
             share[edge.box] = edge.alpha[..., 0]
     return shares, edges
-
-
-DETAIL_WINDOW = 4.0
-"""Standard deviation in pixels of the model's grid, about one latent of an 8 times smaller grid."""
-
-
-@dataclass(frozen=True, eq=False)
-class Finishing:
-    """Decodes, restores size and detail, removes flicker, and keeps the source outside the mask.
-
-    Attributes:
-        region: (F, H, W) bool, what the edit may change.
-        shares: (F, H, W), the object's share in each pixel, in [0, 1].
-        feather: (F, H, W), opacity of the edit over the source, in [0, 1].
-        edges: of each frame; None where there is no outline.
-        reconstruction: (F, H, W, 3) float RGB in [0, 255], the source after autoencoder and grid; None if its
-            detail is not given back.
-        detail_window: neighbourhood that decides whether detail fits, in pixels.
-        smoothing: standard deviation in frames for the object's mean colour over time; 0 for none.
-    """
-
-    backend: Backend
-    source: Video
-    region: Mask
-    shares: NDArray[np.float32]
-    feather: NDArray[np.float32]
-    edges: Sequence[Edge | None]
-    reconstruction: NDArray[np.float32] | None
-    detail_window: float
-    smoothing: float
-
-    @classmethod
-    @device_failures_explained()
-    def prepare(
-        cls, backend: Backend, source: Video, source_latents: Tensor, mask: Mask, config: EditConfig
-    ) -> Self:
-        """Compute once what every preview and the result need."""
-        reconstruction = None
-        if config.keep_detail and backend.spec.keeps_detail:
-            reconstruction = to_pixels(backend.decode_video(source_latents), source.size)
-        grid = backend.spec.fit_size(source.size, scale=config.resolution_scale)
-        region = changeable(mask, config)
-        shares, edges = shares_of(source.frames, mask, width=config.mask_edge)
-        return cls(
-            backend,
-            source,
-            region,
-            shares,
-            feathered_alpha(region, width=config.mask_feather),
-            edges,
-            reconstruction=reconstruction,
-            detail_window=DETAIL_WINDOW * source.size[0] / grid[0],
-            smoothing=config.colour_smoothing * source.fps,
-        )
-
-    @device_failures_explained()
-    def __call__(self, latents: Tensor) -> Frames:
-        """(1, C, f, h, w) latents as (F, H, W, 3) uint8 RGB; the source's latents give the source exactly."""
-        return self.finish(self.backend.decode_video(latents))
-
-    def finish(self, images: Tensor) -> Frames:
-        """(F, 3, h, w) RGB images, roughly in [-1, 1], as (F, H, W, 3) uint8 RGB at the source's size."""
-        edited, kept = to_pixels(images, self.source.size), None
-        if self.reconstruction is not None:
-            kept = structure_kept(edited, self.reconstruction, window=self.detail_window)
-            edited = edited + kept[..., None] * (self.source.frames - self.reconstruction)
-        background = self.source.frames.astype(np.float32)
-        for index, edge in enumerate(self.edges):
-            if edge is not None:
-                parts = edge.purified(
-                    self.source.frames[index], edited[index], None if kept is None else kept[index]
-                )
-                edited[index][edge.box], background[index][edge.box] = parts
-        blended = blend(self.source.frames, blend(background, edited, self.shares), self.feather)
-        alpha = self.shares * self.feather
-        if self.smoothing > 0:
-            blended = steadied(blended, source=self.source.frames, alpha=alpha, smoothing=self.smoothing)
-        return composite(self.source.frames, blended, alpha)
-
-    def difference_outside(self, frames: Frames) -> int | None:
-        """Largest difference of a finished clip from the source outside `region`, in 8-bit levels."""
-        return max_difference_outside(self.source.frames, frames, self.region)

@@ -23,6 +23,7 @@ from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.method.baselines import method_for
 from dreammotion_core.method.editing import EditTask, PromptEmbeds
 from dreammotion_core.method.keys import KeySite, matching_modules
+from dreammotion_core.method.parameterization import seeded_generator
 from dreammotion_core.method.prior import Backend, RendersInStages
 from dreammotion_core.method.source_cache import SourceCache
 from dreammotion_core.models.catalog import load_backend
@@ -124,7 +125,7 @@ class DreamMotionPipeline:
             target_prompt: what it should show; the words that differ are what changes.
             mask: (F, H, W) or (H, W) at the clip's size, True on the object. Required unless
                 `config.use_mask` is False.
-            config: the settings; None takes `spec.config()`, the model's defaults.
+            config: the settings; None takes those of the model that fit the words, and a notice says which.
 
         Yields:
             `Started`; `Notice`s; for each step `StepDone`, sometimes a `Preview`, and a `Notice` when steps
@@ -138,13 +139,18 @@ class DreamMotionPipeline:
         """
         started, prompts = time.perf_counter(), (source_prompt, target_prompt)
         # 1. Check everything before any work.
-        config = (config or self.spec.config()).with_drawn_seed()
         check_prompts(source_prompt=source_prompt, target_prompt=target_prompt)
+        chosen: list[Notice] = []
+        if config is None:
+            choice = self.spec.choose_preset(*prompts, size=video.size)
+            config = self.spec.config(choice.preset, mask_grow=choice.mask_grow)
+            chosen.append(Notice("preset", choice.describe(config)))
+        config = config.with_drawn_seed()
         check_fits(video, self.spec, config)
         selected = selection(mask, video, config)
         key_sites = self._key_sites(config)
         method = method_for(config, backend=self.backend)
-        notices = notices_about(video, prompts, self.backend, config=config)
+        notices = chosen + notices_about(video, prompts, self.backend, config=config)
 
         # 2. Resize to the model's grid, encode clip and prompts.
         task = self._task(video, prompts, selected, config, key_sites)
@@ -213,7 +219,7 @@ class DreamMotionPipeline:
             size=self.spec.fit_size(finish.source.size, scale=config.resolution_scale),
             prompt=prompt,
             negative_prompt=config.negative_prompt,
-            generator=torch.Generator().manual_seed(config.seed),
+            generator=seeded_generator(config.seed),
         )
         for index, name in enumerate(self.spec.stages[1:], start=2):
             with device_failures_explained():

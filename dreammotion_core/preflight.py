@@ -226,6 +226,13 @@ def describe_memory(spec: ModelSpec) -> str:
     return f"needs {least}{low}"
 
 
+def describe_download(size_bytes: int) -> str:
+    """How long a download takes, for example ``about 10 min at 100 Mbit/s``."""
+    seconds = size_bytes * 8 / 100_000_000
+    time = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(1, seconds):.0f} s"
+    return f"about {time} at 100 Mbit/s"
+
+
 def describe_preflight(result: Preflight) -> tuple[str, ...]:
     """Sentences for people: whether an edit fits, how long it takes, and what to do if it does not fit."""
     asked, proposal = result.asked, result.proposal

@@ -1,15 +1,17 @@
-"""`ModelSpec`: the facts about a model, and whether it is on this machine."""
+"""`ModelSpec`: the facts about a model, whether it is on this machine, and settings that fit the words."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from dreammotion_core.config import EditConfig
+from dreammotion_core.config import AUTO, EditConfig
 from dreammotion_core.errors import VideoError
 
 
@@ -109,13 +111,46 @@ class ModelSpec:
         height, width = (max(multiple, round(side * scale / multiple) * multiple) for side in size)
         return height, width
 
-    def config(self, preset: str = "fast", **changes: Any) -> EditConfig:
+    def config(
+        self,
+        preset: str = AUTO,
+        *,
+        source_prompt: str = "",
+        target_prompt: str = "",
+        size: tuple[int, int] | None = None,
+        **changes: Any,
+    ) -> EditConfig:
         """The settings of an edit with this model: its own, then those of the preset, then the changes.
+
+        Args:
+            preset: ``"auto"`` takes what `choose_preset` says of the prompts and the clip's (height, width).
 
         Raises:
             ConfigError: if there is no such preset, or a setting is unknown or out of its range.
         """
+        if preset == AUTO:
+            choice = self.choose_preset(source_prompt, target_prompt, size=size)
+            preset, changes = choice.preset, {"mask_grow": choice.mask_grow} | changes
         return EditConfig.preset(preset, usual=self.settings, **changes)
+
+    def choose_preset(
+        self, source_prompt: str, target_prompt: str, *, size: tuple[int, int] | None = None
+    ) -> PresetChoice:
+        """The preset for a change of words: ``"keep-shape"`` where only the look changes, else ``"fast"``.
+
+        Another thing gets room round the selection, because it rarely has the old outline.
+
+        Args:
+            size: (height, width) of the clip; None takes the trained one.
+        """
+        changed = changed_words(source_prompt, target_prompt)
+        if not changed:
+            return PresetChoice("fast", 0, "")
+        said = ", ".join(map(_said, changed))
+        if all(map(changes_the_look, changed)):
+            return PresetChoice("keep-shape", 0, f"Keep the shape, because only the look changes: {said}.")
+        room = min(256, max(1, round(min(size or self.resolution) * ROOM)))
+        return PresetChoice("fast", room, f"Usual, because the thing itself changes: {said}.")
 
     def fit_length(self, num_frames: int) -> int:
         """The largest accepted number of frames up to `num_frames`; 1 if no larger one is accepted."""
@@ -142,6 +177,87 @@ class ModelSpec:
                 f"the frames are {size[1]}x{size[0]}; {self.label} needs both sides to be multiples of "
                 f"{self.size_multiple}: scale or crop them"
             )
+
+
+ROOM = 1 / 32
+"""Of the clip's shorter side, by which the selection grows for another thing."""
+
+LOOKS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        red orange yellow green blue purple pink brown black white grey gray teal cyan magenta turquoise
+        violet indigo lilac lavender crimson scarlet maroon burgundy beige cream ivory tan khaki olive
+        lime mint navy azure aqua coral salmon peach amber ochre gold golden silver silvery bronze copper
+        brass colour color coloured colored colourful colorful pastel neon dark light bright pale deep
+        vivid dull plain striped stripes stripy dotted dots spotted checkered chequered checked plaid
+        tartan patterned camouflage furry fluffy woollen woolen knitted denim velvet silk leather cotton
+        felt wooden wood oak bamboo cardboard paper origami wicker straw stone marble granite brick
+        concrete clay ceramic porcelain terracotta sandstone glass crystal diamond ice icy frozen snow
+        snowy metal metallic steel iron chrome chromed tin rusty rusted plastic rubber wax chocolate shiny
+        glossy matte glittering glittery sparkling glowing transparent translucent painted lacquered
+        polished dirty muddy dusty wet burnt new old
+        """,
+    )
+)
+"""Words of colour, material, pattern and finish."""
+
+_ARTICLES = frozenset(("a", "an", "the"))
+_LINKS = frozenset(
+    re.findall(r"\w+", "of in on at with made from out and or is are by into to for under over its")
+)
+
+WordChange = tuple[tuple[str, ...], tuple[str, ...], str]
+"""Words that went, words that came, and the word that follows both; empty at the end."""
+
+
+@dataclass(frozen=True)
+class PresetChoice:
+    """A preset, the pixels by which the selection grows, and why; an empty reason if there are no words."""
+
+    preset: str
+    mask_grow: int
+    reason: str
+
+    def describe(self, config: EditConfig) -> str:
+        """The reason, and what was done to the selection if the settings follow the choice there too."""
+        if not 0 < self.mask_grow == config.mask_grow:
+            return self.reason
+        return f"{self.reason} The selection grows by {self.mask_grow} pixels to make room."
+
+
+def changed_words(source_prompt: str, target_prompt: str) -> list[WordChange]:
+    """Where two prompts differ, articles aside."""
+    source, target = (
+        [word for word in re.findall(r"\w+", prompt.lower()) if word not in _ARTICLES]
+        for prompt in (source_prompt, target_prompt)
+    )
+    spans = SequenceMatcher(None, source, target, autojunk=False).get_opcodes()
+    return [
+        (tuple(source[a:b]), tuple(target[c:d]), source[b] if b < len(source) else "")
+        for kind, a, b, c, d in spans
+        if kind != "equal"
+    ]
+
+
+def changes_the_look(change: WordChange) -> bool:
+    """Whether a change of words is one of colour, material, pattern or finish.
+
+    An unknown word counts as a look only before a thing that stays, in place of a look or of nothing; so
+    another thing never keeps the old shape.
+    """
+    old, new, following = change
+    if all(word in LOOKS or word in _LINKS for word in (*old, *new)):
+        return True
+    describes = following not in {"", *_LINKS} and not following.endswith("ing") and not {*old, *new} & _LINKS
+    return describes and (LOOKS.issuperset(old) or LOOKS.issuperset(new))
+
+
+def _said(change: WordChange) -> str:
+    old, new = (" ".join(words) for words in change[:2])
+    if old and new:
+        return f"{old} to {new}"
+    return f"now {new}" if new else f"no longer {old}"
 
 
 NETWORKS = ("unet", "transformer", "vae", "text_encoder")

@@ -116,7 +116,7 @@ class Surroundings:
         model: name, folder or hub id.
         low_memory: whether it is loaded with `LoadOptions.low_memory`.
         segmenter: name of what answers clicks.
-        segmenter_device: torch name of its device.
+        segmenter_device: torch name of the device of segmenters; the embedded one needs none.
         judges: what judges words and frames besides the embedded one.
         downloads: names of models and segmenters that visitors may download; None allows all.
         max_steps, max_frames: of an edit; None leaves them to the model.
@@ -147,6 +147,13 @@ class Surroundings:
     def may_download(self, name: str) -> bool:
         """Whether visitors may download a model or segmenter."""
         return self.downloads.value is None or name in self.downloads.value
+
+    @property
+    def sharper_segmenters(self) -> tuple[str, ...]:
+        """What may be offered instead of the embedded segmenter, where nobody has chosen that one."""
+        if self.segmenter != Choice(SMALL_SEGMENTER):
+            return ()
+        return SEGMENTERS_OF_A_GPU if self.segmenter_device != "cpu" else SEGMENTERS_OF_A_CPU
 
     def noting(self, notice: str, **changes: Any) -> Surroundings:
         """The same with some changes, and a sentence that says why."""
@@ -337,7 +344,7 @@ class _Rule:
         for name in SEGMENTERS_OF_A_GPU if on_gpu else SEGMENTERS_OF_A_CPU:
             if name in ready:
                 return Choice(name), where
-        return Choice(SMALL_SEGMENTER), "cpu"
+        return Choice(SMALL_SEGMENTER), where
 
     def _refuse(self, error: DreamMotionError, asked: str = "") -> None:
         if not self._is_forgiving:

@@ -71,4 +71,5 @@ __all__ = [
     "paint_mask",
     "review_object",
     "smooth_in_time",
+    "weights_reachable",
 ]

@@ -10,6 +10,7 @@ from .catalog import (
     download_weights as download_weights,
     list_segmenters as list_segmenters,
     load_segmenter as load_segmenter,
+    weights_reachable as weights_reachable,
 )
 from .clicks import Box as Box, Click as Click, Selection as Selection
 from .cuts import find_cuts as find_cuts

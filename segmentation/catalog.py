@@ -84,6 +84,11 @@ def download_weights(name: str) -> Generator[Download, None, None]:
         yield from _available(name).download()
 
 
+def weights_reachable(name: str) -> bool:
+    """Whether a download of a segmenter's weights can begin: its publisher answers within two seconds."""
+    return name in _WITH_WEIGHTS and _WITH_WEIGHTS[name].is_reachable()
+
+
 def _available(name: str) -> Variant:
     variant = _WITH_WEIGHTS[name]
     if variant.spec.readiness() is Readiness.UNAVAILABLE:

@@ -27,14 +27,7 @@ from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 
-from segmentation.base import (
-    FrameMask,
-    Frames,
-    SegmenterSpec,
-    check_frames,
-    check_walk,
-    follow_selection,
-)
+from segmentation.base import FrameMask, Frames, SegmenterSpec, check_frames, check_walk, follow_selection
 from segmentation.clicks import Selection, check_selection
 from segmentation.errors import CheckpointError, reason_of
 from segmentation.propagation import CarriedMask, follow, selection_from_mask, with_inner_click

@@ -10,17 +10,21 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import shutil
+import socket
 import tempfile
 import urllib.request
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from segmentation.base import SegmenterSpec
 from segmentation.errors import CheckpointError, reason_of
 
 CACHE_VARIABLE = "DREAMMOTION_CACHE"
 WEIGHTS_NAME = "model.safetensors"
+_HUB = "https://huggingface.co/"
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 30
 
@@ -66,8 +70,33 @@ class Variant:
 
     @property
     def path(self) -> Path:
-        """The file on this machine, which may not be there yet."""
-        return cache_folder() / self.file_name
+        """The file on this machine, which may not be there yet.
+
+        It is in the folder of downloads, or where the hub's own library has put it, for example by
+        `preload_from_hub` of a Space.
+        """
+        own = cache_folder() / self.file_name
+        return own if own.is_file() else self._in_hub_cache() or own
+
+    def _in_hub_cache(self) -> Path | None:
+        address, found, place = self.url.partition("/resolve/")
+        if not found or not address.startswith(_HUB):
+            return None
+        from huggingface_hub import try_to_load_from_cache
+
+        revision, _, name = place.partition("/")
+        file = try_to_load_from_cache(address.removeprefix(_HUB), name, revision=revision)
+        return Path(file) if isinstance(file, str) else None
+
+    def is_reachable(self, *, seconds: float = 2.0) -> bool:
+        """Whether its publisher answers within some seconds."""
+        place = urlsplit(self.url)
+        try:
+            port = place.port or 443
+            socket.create_connection((place.hostname, port), timeout=seconds).close()
+        except OSError:
+            return False
+        return True
 
     @property
     def spec(self) -> SegmenterSpec:
@@ -132,6 +161,9 @@ def download_checkpoint(
     partial: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(target.parent).free
+        if free < size_bytes:
+            raise OSError(f"it needs {size_bytes / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free")
         with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as file:
             partial = Path(file.name)
             digest, received = hashlib.sha256(), 0

@@ -83,9 +83,9 @@ TABLE = [
     ("dead", T4, machine(gpu=1, works=False), (), Place.CPU, "cpu", "toybox", False, "embedded", "cpu"),
     ("dead", T4, machine(gpu=1, works=False), SAM, Place.CPU, "cpu", "toybox", False, "mobile-sam", "cpu"),
     # 16 GB of it can hold CogVideoX only sparingly, and the 15 GB beside it cannot load it.
-    ("15 GB", T4, machine(gpu=14_300_000_000), (), Place.GPU, "cuda", "toybox", False, "embedded", "cpu"),
+    ("15 GB", T4, machine(gpu=14_300_000_000), (), Place.GPU, "cuda", "toybox", False, "embedded", "cuda"),
     ("15 GB", T4, machine(gpu=14_300_000_000), SAM, Place.GPU, "cuda", "toybox", False, "sam2-tiny", "cuda"),
-    ("24 GB", L4, machine(gpu=22_000_000_000), (), Place.GPU, "cuda", "wan-1.3b", True, "embedded", "cpu"),
+    ("24 GB", L4, machine(gpu=22_000_000_000), (), Place.GPU, "cuda", "wan-1.3b", True, "embedded", "cuda"),
     ("24 GB", L4, machine(gpu=22_000_000_000), SAM, Place.GPU, "cuda", "wan-1.3b", True, "sam2-tiny", "cuda"),
     ("lent", LENT, BLIND, (), Place.LENT, "cuda", "toybox", False, "embedded", "cpu"),
     ("lent", LENT, BLIND, SAM, Place.LENT, "cuda", "toybox", False, "mobile-sam", "cpu"),

@@ -24,6 +24,7 @@ from dreammotion_core import (
     MaskError,
     MeasuredClip,
     MeasuredEdit,
+    ModelLoadError,
     Notice,
     OutOfMemoryError,
     Preview,
@@ -271,6 +272,9 @@ class Edits:
             failure = OutOfMemoryError(f"{error}. Under Edit it says what fits.")
         except DreamMotionError as error:
             failure = error
+        if isinstance(failure, ModelLoadError) and visitor.editor is job.editor is not self.models.first:
+            # The page goes back to the first model; see `ModelPicker.go_back`.
+            visitor.editor, visitor.model_problem = None, _sentence(failure)
         output = progress.output or job.stopped_output(progress)
         if output is None:
             reason = "Stopped before the first preview." if failure is None else _sentence(failure)
@@ -343,11 +347,7 @@ def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Upd
 
 
 def _finished(
-    output: EditOutput,
-    job: EditJob,
-    progress: EditProgress,
-    failure: DreamMotionError | None,
-    folder: Path,
+    output: EditOutput, job: EditJob, progress: EditProgress, failure: DreamMotionError | None, folder: Path
 ) -> Update:
     movie, receipt = write_result(output, job, folder=folder)
     done = "Done."

@@ -94,10 +94,7 @@ class LazyEditor:
         with self._lock:
             if self._pipeline is None:
                 self._pipeline = DreamMotionPipeline.from_pretrained(
-                    self._model,
-                    options=self._options,
-                    device=self._device,
-                    source_cache=MemorySourceCache(),
+                    self._model, options=self._options, device=self._device, source_cache=MemorySourceCache()
                 )
             return self._pipeline
 

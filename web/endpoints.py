@@ -106,11 +106,7 @@ class Endpoints:
     def _open(self, upload: Any) -> Clip:
         path = _uploaded(upload)
         video = read_upload(
-            path,
-            spec=self.editor.spec,
-            start_frame=0,
-            num_frames=None,
-            max_side=self.models.limits.max_side,
+            path, spec=self.editor.spec, start_frame=0, num_frames=None, max_side=self.models.limits.max_side
         )
         tracks = Tracks(self.segmenter.open(video.frames), video.frames)
         return Clip(path, video, tracks, self.segmenter.spec.name)

@@ -20,7 +20,7 @@ from web.form import EDIT_FIELDS, FORM_FIELDS, PRESET_OUTPUTS, REFINEMENT_FIELDS
 from web.mask_exchange import EXPORT_OUTPUTS, MaskExchange
 from web.models import Models, Segmenters
 from web.opening import CLIP_OUTPUTS, Clips
-from web.pickers import ModelPicker, SegmenterPicker
+from web.pickers import OFFER_OUTPUTS, ModelPicker, SegmenterOffer, SegmenterPicker
 from web.preflight import PREFLIGHT_OUTPUTS, PREFLIGHT_PARTS, PROPOSAL_OUTPUTS, Measurements
 from web.runs import RUN_OUTPUTS
 from web.scoring import Scores, SharedInstruments
@@ -45,6 +45,7 @@ def connect_page(
     segmenters: Segmenters,
     examples: Sequence[Example],
     instruments: SharedInstruments,
+    sharper: Sequence[str] = (),
 ) -> None:
     """Connect everything on the page, and the two endpoints; within the page's own `with`."""
     # Lent GPUs have a line of their own.
@@ -61,8 +62,11 @@ def connect_page(
     connect_selection(wiring, selections)
     connect_mask_files(wiring, selections, MaskExchange(visitors=visitors))
     connect_pickers(wiring, arrived, answering, editing, selections)
+    offer = SegmenterOffer(visitors=visitors, segmenters=segmenters, picker=answering, names=sharper)
+    connect_offer(wiring, arrived, offer, selections)
     is_busy = partial(offer_stop, visitors)
     edited = connect_edit(wiring, edits, is_busy)
+    wiring.connect_end(edited, editing.go_back, takes=("token",), gives=editing.outputs)
     connect_runs(wiring, edited, scores)
     connect_preflight(wiring, measurements, clips, is_busy)
     if models.are_lent:
@@ -152,6 +156,14 @@ def connect_pickers(
     wiring.connect(
         wiring["preset"].input, editing.preset, takes=("token", "preset"), gives=PRESET_OUTPUTS, queue=False
     )
+
+
+def connect_offer(wiring: Wiring, arrived: Dependency, offer: SegmenterOffer, selections: Selections) -> None:
+    """The offer of a sharper segmenter beside the first mask."""
+    wiring.connect(arrived.then, offer.show, takes=("token",), gives=("offer",))
+    changed = wiring.connect(wiring["offer"].click, offer.accept, takes=("token",), gives=OFFER_OUTPUTS)
+    wiring.connect_end(changed, selections.settle, takes=("token",), gives=("canvas",), queue=False)
+    wiring.connect(wiring["offer_stop"].click, offer.stop, takes=("token",), queue=False)
 
 
 def connect_edit(wiring: Wiring, edits: Edits, is_busy: Settle) -> Dependency:

@@ -25,6 +25,13 @@ from web.mask_exchange import MASK_FILE_TYPES, MASK_KINDS
 from web.runs import runs_html
 from web.views import render
 
+CLIP_ENDINGS = (
+    *(".mov", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".m2t", ".ts", ".3gp", ".3g2", ".gif", ".apng"),
+    *(".m4v", ".mpg", ".mpeg", ".vob", ".mod", ".tod", ".ogv", ".flv", ".f4v", ".wmv", ".asf", ".divx"),
+    *(".mxf", ".dv", ".nut", ".rm", ".wtv", ".ivf", ".h264", ".264", ".hevc", ".265", ".mjpeg", ".avif"),
+)
+"""Endings of files that are read, and that a browser or Python may not know as video."""
+
 Parts = dict[str, Component]
 """Components by their names; each function below adds its own."""
 
@@ -35,6 +42,7 @@ def page_parts(
     examples: Sequence[Example],
     judges: Sequence[str],
     answer: Callable[[Any], dict[str, Any]],
+    max_upload_mb: int,
 ) -> Parts:
     """Everything on the page, within its `with`.
 
@@ -43,12 +51,17 @@ def page_parts(
         examples: clips to open.
         judges: names of what may judge words and frames, the default first.
         answer: as `click_canvas` takes it.
+        max_upload_mb: megabytes of the largest upload.
     """
     parts: Parts = {"token": gr.State(None), "masthead": masthead(spec)}
     with gr.Row(elem_classes="dm-source"):
         parts["example"] = examples_row(examples)
         parts["upload"] = gr.UploadButton(
-            "Upload a video", file_types=["video"], elem_id="upload", scale=0, min_width=160
+            f"Upload a video (up to {max_upload_mb} MB)",
+            file_types=["video", *CLIP_ENDINGS],
+            elem_id="upload",
+            scale=0,
+            min_width=160,
         )
     with gr.Row(equal_height=False, elem_classes="dm-bench"):
         with gr.Column(min_width=320):

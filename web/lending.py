@@ -335,6 +335,9 @@ def loan_words(title: str, message: str) -> str:
         message: its words.
     """
     match title.removeprefix("ZeroGPU "):
+        # Without a token of the visitor, a full line has the title of a used-up quota.
+        case "queue timeout" | "quota exceeded" if "No GPU was available" in message:
+            return "no GPU was free for a minute; try again"
         case "quota exceeded":
             return _quota_words(message)
         case "illegal duration":
@@ -344,8 +347,6 @@ def loan_words(title: str, message: str) -> str:
             )
         case "pending credits exceeded":
             return "other work of yours holds all of your GPU time; try again when it has ended"
-        case "queue timeout":
-            return "no GPU was free for a minute; try again"
         case "client error" if "token" in message.lower():
             return "the sign-in of this page has expired; reload the page and try again"
         case "client error":

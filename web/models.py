@@ -17,6 +17,7 @@ from dreammotion_core import (
     EditConfig,
     ModelDownload,
     ModelSpec,
+    best_first,
     download_model,
     list_models,
     usable_memory,
@@ -257,8 +258,10 @@ class Models(Choices[ModelSpec, Editor]):
         return isinstance(self.first, HostedEditor)
 
     def specs(self) -> tuple[ModelSpec, ...]:
-        """Those of the library, and the first; where only that is offered, nothing else."""
+        """Those of the library and the first, those that suit a GPU best first; or the first alone."""
         known = () if self._is_one else list_models()
+        if self._device != "cpu":
+            known = tuple(best_first(known, room=usable_memory(self._device)))
         return _with_first(self.first.spec, tuple(shortened(spec, self._max_frames) for spec in known))
 
     def check(self, editor: Editor, config: EditConfig, *, num_frames: int) -> None:

@@ -109,13 +109,7 @@ class Clips:
         return self._shown(token, clip) | {"start_frame": start}
 
     def _open(
-        self,
-        visitor: Visitor,
-        path: Path,
-        start_frame: Any,
-        num_frames: Any,
-        *,
-        kept: KeptFile | None = None,
+        self, visitor: Visitor, path: Path, start_frame: Any, num_frames: Any, *, kept: KeptFile | None = None
     ) -> Clip:
         with visitor.opening:
             spec = self._models.of(visitor).spec

@@ -5,18 +5,19 @@ What a choice costs is said before, and where it fails the former choice stays.
 
 from __future__ import annotations
 
+import html
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Generic
 from weakref import WeakKeyDictionary
 
 import gradio as gr
 
-from dreammotion_core import EditConfig, ModelSpec, describe_memory, length_words
-from segmentation import CheckpointError, Readiness, Segmenter, SegmenterSpec
+from dreammotion_core import EditConfig, ModelSpec, describe_download, describe_memory, length_words
+from segmentation import CheckpointError, Readiness, Segmenter, SegmenterSpec, weights_reachable
 from web.components import masthead_html
 from web.downloading import ProgressWords, size_words
 from web.editor import Editor
@@ -209,6 +210,77 @@ class SegmenterPicker(Picker[SegmenterSpec, Segmenter]):
         )
 
 
+OFFER_OUTPUTS = ("offer", "offer_stop", "offer_note", *SegmenterPicker.outputs)
+"""Names of the components that the offer of a sharper segmenter changes."""
+
+
+class SegmenterOffer:
+    """Offers SAM beside the first mask, where the embedded segmenter answers because nothing else is here.
+
+    Args:
+        visitors: who is here.
+        segmenters: what there is to choose.
+        picker: changes over.
+        names: what may be offered, the best first; empty where the owner has chosen the segmenter.
+        is_reachable: whether a download can begin, by the name of a segmenter.
+    """
+
+    def __init__(
+        self,
+        *,
+        visitors: VisitorStore,
+        segmenters: Segmenters,
+        picker: SegmenterPicker,
+        names: Sequence[str],
+        is_reachable: Callable[[str], bool] = weights_reachable,
+    ) -> None:
+        self._visitors = visitors
+        self._segmenters = segmenters
+        self._picker = picker
+        self._names = names
+        self._is_reachable = is_reachable
+
+    def show(self, *, token: str) -> Update:
+        """Offer what can be had; nothing to who has it, and nothing without a network."""
+        spec = self._offered()
+        if spec is None or self._segmenters.of(self._visitors.get(token)).spec.name == spec.name:
+            return {"offer": gr.Button(visible=False)}
+        ready = self._segmenters.standing(spec).readiness is Readiness.READY
+        if not ready and not self._is_reachable(spec.name):
+            return {"offer": gr.Button(visible=False)}
+        size = "" if ready else f", {size_words(spec.size_bytes)}"
+        return {"offer": gr.Button(f"Sharper outlines: {spec.label}{size}", visible=True)}
+
+    def accept(self, *, token: str) -> Iterator[Update]:
+        """Fetch it and let it answer what was clicked; newcomers begin with it from then on."""
+        spec, visitor = self._offered(), self._visitors.get(token)
+        if spec is None:
+            return
+        for update in self._picker.use(token=token, segmenter=spec.name):
+            view = update["segmenter"]
+            is_busy = view["is_busy"]
+            note = f'<p role="status">{html.escape(view["note"])}</p>'
+            yield update | {
+                "offer": gr.Button(visible=not is_busy),
+                "offer_stop": gr.Button(visible=is_busy),
+                "offer_note": note,
+            }
+        if visitor.segmenter is not None and visitor.segmenter.spec.name == spec.name:
+            self._visitors.segmenter = visitor.segmenter
+            yield {"offer": gr.Button(visible=False)}
+
+    def stop(self, *, token: str) -> Update:
+        """End the download, or the waiting for it."""
+        return self._picker.stop(token=token)
+
+    def _offered(self) -> SegmenterSpec | None:
+        for name in self._names:
+            spec = self._segmenters.spec(name)
+            if self._segmenters.standing(spec).readiness is not Readiness.UNAVAILABLE:
+                return spec
+        return None
+
+
 class ModelPicker(Picker[ModelSpec, Editor]):
     """Lets a visitor choose what edits."""
 
@@ -228,6 +300,16 @@ class ModelPicker(Picker[ModelSpec, Editor]):
         self._models = models
         self._clips = clips
 
+    def go_back(self, *, token: str) -> Update:
+        """After an edit: show the first model again where the chosen one could not be loaded."""
+        visitor = self._visitors.get(token)
+        problem, visitor.model_problem = visitor.model_problem, ""
+        if not problem:
+            return {}
+        first = self._choices.first
+        note = f"{problem} {first.spec.label} edits again."
+        return self._shown(visitor, note=note, is_problem=True) | self._adapt(token, first)
+
     def preset(self, *, token: str, preset: Any) -> Update:
         """What a preset sets with the visitor's model."""
         return preset_fields(self._models.of(self._visitors.get(token)).spec.config(preset))
@@ -246,7 +328,10 @@ class ModelPicker(Picker[ModelSpec, Editor]):
         return size_words(spec.size_bytes) if spec.size_bytes else "size unknown"
 
     def _facts(self, spec: ModelSpec) -> tuple[str, ...]:
-        return self._size(spec), describe_memory(spec), spec.licence
+        size = self._size(spec)
+        if self._choices.standing(spec).readiness is Readiness.DOWNLOADABLE and spec.size_bytes:
+            size = f"{size}, {describe_download(spec.size_bytes)}"
+        return size, describe_memory(spec), spec.licence
 
     def _advice(self, spec: ModelSpec) -> str:
         advice = f"Takes {length_words(spec)} frames at {spec.fps:g} a second."

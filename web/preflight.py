@@ -58,10 +58,7 @@ def _offered(found: Preflight, visitor: Visitor) -> Update:
     update = {"preflight": render("verdict", state=state, verdict=verdict, text=" ".join(others))}
     if proposal is None:
         return update
-    visitor.proposal = {
-        "num_frames": proposal.num_frames,
-        "resolution_scale": proposal.resolution_scale,
-    }
+    visitor.proposal = {"num_frames": proposal.num_frames, "resolution_scale": proposal.resolution_scale}
     words = f"Use {proposal.num_frames} frames"
     if proposal.resolution_scale < 1:
         words += f" at {proposal.resolution_scale:g} of the resolution"

@@ -128,11 +128,7 @@ class Scores:
     """
 
     def __init__(
-        self,
-        *,
-        visitors: VisitorStore,
-        instruments: SharedInstruments,
-        seconds: float = MOST_SECONDS,
+        self, *, visitors: VisitorStore, instruments: SharedInstruments, seconds: float = MOST_SECONDS
     ) -> None:
         self._visitors = visitors
         self._instruments = instruments

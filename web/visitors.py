@@ -32,6 +32,7 @@ class Visitor:
         clip: the clip that is open, if any, with what is selected on it.
         segmenter: what answers the clicks; None until it is chosen.
         editor: what edits; None until it is chosen.
+        model_problem: why the model that was chosen is not the one that edits any more; empty where it is.
         proposal: values of the form that fit, where the latest measurement found that those in it do not.
         runs: what the edits so far came to.
         opening: held while a clip is opened, so that the one asked for last is the one that stays.
@@ -43,6 +44,7 @@ class Visitor:
     clip: Clip | None = None
     segmenter: Segmenter | None = None
     editor: Editor | None = None
+    model_problem: str = ""
     proposal: Mapping[str, Any] | None = None
     runs: RunLog = field(default_factory=RunLog)
     opening: threading.RLock = field(default_factory=threading.RLock)
@@ -75,6 +77,7 @@ class VisitorStore:
     """
 
     def __init__(self, *, time_to_live: float = 3600.0) -> None:
+        self.segmenter: Segmenter | None = None
         self._visitors: dict[str, Visitor] = {}
         self._lock = threading.Lock()
         self._time_to_live = time_to_live
@@ -90,7 +93,7 @@ class VisitorStore:
         """
         token = secrets.token_urlsafe(16)
         with self._lock:
-            self._visitors[token] = Visitor(session_hash)
+            self._visitors[token] = Visitor(session_hash, segmenter=self.segmenter)
             expired = time.monotonic() - self._time_to_live
             stale = [other for other, visitor in self._visitors.items() if visitor.last_seen < expired]
         self._forget(stale)

@@ -20,7 +20,7 @@ from dreammotion_core.method.baselines import method_for
 from dreammotion_core.pipeline import DreamMotionPipeline, selection
 from dreammotion_core.values import Frames, Mask
 
-BASE = {"keep_detail": False, "colour_smoothing": 0.0}
+BASE = {"keep_detail": False, "colour_smoothing": 0.0, "mask_edge": 0}
 """Settings that all methods share: no finishing by this project, which would hide how they differ."""
 SHIPPED = Variant("as-shipped", "DreamMotion, with our finishing")
 """The settings that a user gets; `study_variants` takes its changes from the model's own settings."""
@@ -146,10 +146,10 @@ def run_part(
     with tqdm(total=sum(map(len, todo.values())), desc="edits", disable=None) as bar:
         for index, wanted in todo.items():
             pair = read_pair(index)
-            mask = _evaluation_mask(pair, config)
             for variant in wanted:
                 found = None if edits is None else _finished_edit(results_of(edits, variant), pair)
                 frames, seconds = found or _new_edit(pipe, pair, variant.of(config))
+                mask = _evaluation_mask(pair, variant.of(config))
                 _evaluate_and_keep(frames, seconds, pair, mask, instruments, kept[variant.name])
                 bar.update()
 
@@ -176,7 +176,7 @@ def _new_edit(pipe: DreamMotionPipeline, pair: Pair, config: EditConfig) -> tupl
 
 
 def _evaluation_mask(pair: Pair, config: EditConfig) -> Mask:
-    """The mask by the shared settings; edits without a mask are evaluated on it too."""
+    """What the settings may change with a mask; edits without one are evaluated on it too."""
     with named(pair.place):
         return changeable(selection(pair.mask, pair.video, config.with_changes(use_mask=True)), config)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from dreammotion_core.cli.options import given_config
+from dreammotion_core.cli.options import given_config, given_masks
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError, OutputError, PromptError
 from dreammotion_core.evaluation import (
@@ -40,7 +40,6 @@ from dreammotion_core.finishing import changeable
 from dreammotion_core.masks import grown_mask
 from dreammotion_core.media.atomic import check_writable, written_atomically
 from dreammotion_core.media.frames import kept_fps
-from dreammotion_core.media.masks import read_masks
 from dreammotion_core.media.video import is_same_rate, read_folder, read_video
 from dreammotion_core.method.baselines import method_for
 from dreammotion_core.pipeline import DreamMotionPipeline
@@ -71,13 +70,15 @@ def run_metrics(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
     if options.json is not None:
         check_writable(options.json)
     source, edited = _read_clips(options, note)
-    given = _read_mask(options.mask, source, note, options.object_index)
+    given = _read_mask(options.mask, source, note, options.object_index, option="--object")
     measurements = evaluate_edit(
         source.frames,
         edited=edited.frames,
         mask=None if given is None else changeable(grown_mask(given, pixels=options.mask_grow), config),
         object_mask=given,
-        edited_mask=_read_mask(options.edited_mask, source, note, options.edited_object),
+        edited_mask=_read_mask(
+            options.edited_mask, source, note, options.edited_object, option="--edited-object"
+        ),
         target_prompt=options.target_prompt,
         names=options.metrics,
         instruments=given_instruments(options),
@@ -182,12 +183,14 @@ def _source_fps(options: argparse.Namespace, edited_fps: float | None) -> float 
     return fps
 
 
-def _read_mask(path: Path | None, video: Video, note: Note, object_index: int | None) -> Mask | None:
+def _read_mask(
+    path: Path | None, video: Video, note: Note, object_index: int | None, *, option: str
+) -> Mask | None:
     if path is None:
         if object_index is not None:
             raise ConfigError(f"object {object_index} was chosen of a mask that is not given; give its file")
         return None
-    given = read_masks(path, num_frames=len(video), size=video.size, object_index=object_index)
+    given = given_masks(path, video=video, object_index=object_index, option=option)
     _tell(given.notices, path, note)
     return np.asarray(given.masks)
 
@@ -229,7 +232,9 @@ def run_ablate(
         KeyboardInterrupt: with what was kept.
         OutputError: if the page cannot be written.
     """
-    config = given_config(options, usual=pipe.spec.settings)
+    config, reason = given_config(options, pipe.spec, size=video.size)
+    if reason:
+        note(Notice("preset", reason))
     for variant in known_variants(options.variants):
         # Refused now, not after the edits before it.
         method_for(variant.of(config), backend=pipe.backend)

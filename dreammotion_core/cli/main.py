@@ -161,7 +161,7 @@ def _lies_in(place: Path, folder: Path) -> bool:
 
 def _edit(options: argparse.Namespace) -> None:
     model = find_model(options.model)
-    config = given_config(options, usual=model.settings)
+    config, _ = given_config(options, model)
     check_one_way_to_select(options, uses_mask=config.use_mask)
     check_target(options.out)
     check_writable(_receipt_path(options))
@@ -169,6 +169,9 @@ def _edit(options: argparse.Namespace) -> None:
         check_empty_folder(options.frames_dir)
 
     video = given_clip(options, model)
+    config, reason = given_config(options, model, size=video.size)
+    if reason:
+        _say(f"Note: {reason}")
     selected = _selected(options, video) if config.use_mask else None
     events = _pipeline(options).stream(
         video,
@@ -183,6 +186,7 @@ def _edit(options: argparse.Namespace) -> None:
         output,
         source_path=options.video if options.video.is_file() else None,
         start_frame=options.start_frame,
+        preset={"asked": options.preset, "reason": reason},
         **(selected.record if selected else {}),
     )
     moved = [
@@ -302,7 +306,7 @@ def _preflight(options: argparse.Namespace) -> None:
     from dreammotion_core.preflight import Trial, describe_preflight, measure_edit
 
     model = find_model(options.model)
-    config, video = given_config(options, usual=model.settings), given_clip(options, model)
+    (config, _), video = given_config(options, model), given_clip(options, model)
     for found in measure_edit(_pipeline(options), video=video, config=config):
         if isinstance(found, Trial):
             verdict = "fits" if found.fits else "does not fit"
@@ -339,7 +343,7 @@ def _models(_options: argparse.Namespace) -> None:
 
 
 def _describe(spec: ModelSpec | SegmenterSpec) -> None:
-    from dreammotion_core.preflight import describe_memory
+    from dreammotion_core.preflight import describe_download, describe_memory
 
     size, need = f"{spec.size_bytes / 1e6:,.0f} MB" if spec.size_bytes else "no weights", ""
     if isinstance(spec, SegmenterSpec):
@@ -347,6 +351,8 @@ def _describe(spec: ModelSpec | SegmenterSpec) -> None:
     else:
         state = "ready" if spec.is_ready() else "not ready: downloaded on first use"
         need = f"; {words}" if (words := describe_memory(spec)) else ""
+    if spec.size_bytes and not spec.is_ready():
+        size += f", {describe_download(spec.size_bytes)}"
     print(f"\n  {spec.name}  [{state}]\n    {spec.label}; {spec.licence}; {size}{need}; {spec.source}")
     print(f"    {spec.description}")
 

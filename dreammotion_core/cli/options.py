@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import torch
 
 from dreammotion_core.config import (
+    AUTO,
     FLAG,
     PRESETS,
     SETTINGS,
@@ -22,7 +23,10 @@ from dreammotion_core.config import (
     Setting,
     Whole,
 )
+from dreammotion_core.errors import MaskError
 from dreammotion_core.evaluation.catalog import ABLATION, METRICS, VARIANTS
+from dreammotion_core.media.mask_levels import GivenMasks
+from dreammotion_core.media.masks import read_masks
 from dreammotion_core.media.video import read_clip, read_folder, read_video
 from dreammotion_core.models.placement import LoadOptions
 from dreammotion_core.spec import ModelSpec
@@ -356,9 +360,10 @@ def _add_settings(parser: argparse.ArgumentParser, *, but_for: Collection[str] =
     group = parser.add_argument_group("settings (default: those of the preset)")
     group.add_argument(
         "--preset",
-        choices=tuple(PRESETS),
-        default="fast",
-        help="keep-shape: for new colours and materials; paper: its optimiser, slow (%(default)s)",
+        choices=(AUTO, *PRESETS),
+        default=AUTO,
+        help="keep-shape: for new colours and materials; fast: for another thing; paper: its optimiser, slow; "
+        "auto: keep-shape or fast, by the words (%(default)s)",
     )
     for name, setting in SETTINGS.items():
         # The mask has its option beside the other ways to say where to edit.
@@ -391,15 +396,24 @@ def _add_setting(group: argparse._ArgumentGroup, name: str, setting: Setting) ->
     group.add_argument(setting.option or flag, dest=name, default=argparse.SUPPRESS, help=said, **reading)
 
 
-def given_config(options: argparse.Namespace, *, usual: Mapping[str, Any]) -> EditConfig:
-    """The preset with the settings that were given; where neither says anything, the model's usual ones.
+def given_config(
+    options: argparse.Namespace, model: ModelSpec, *, size: tuple[int, int] | None = None
+) -> tuple[EditConfig, str]:
+    """The settings that were given, over those of the preset and the model; and why the words chose the preset.
+
+    Args:
+        size: (height, width) of the clip.
 
     Raises:
         ConfigError: if one is out of its range.
     """
     given = {name: value for name, value in vars(options).items() if name in SETTINGS}
     changes = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return EditConfig.preset(options.preset, usual=usual, **changes)
+    if options.preset != AUTO or "target_prompt" not in options:
+        return model.config(options.preset, **changes), ""
+    choice = model.choose_preset(options.source_prompt, options.target_prompt, size=size)
+    config = model.config(choice.preset, **{"mask_grow": choice.mask_grow} | changes)
+    return config, choice.describe(config)
 
 
 def given_load_options(options: argparse.Namespace) -> LoadOptions:
@@ -452,3 +466,15 @@ def given_clip(options: argparse.Namespace, model: ModelSpec | None = None) -> V
         return read_clip(options.video, spec=model, num_frames=options.num_frames, **span)
     read = read_folder if options.video.is_dir() else read_video
     return read(options.video, max_frames=options.num_frames, **span)
+
+
+def given_masks(path: Path, *, video: Video, object_index: int | None, option: str) -> GivenMasks:
+    """The masks of a file, fitted to the clip; errors name the option for the number of the object.
+
+    Raises:
+        MaskError: if the file cannot be read or does not fit.
+    """
+    try:
+        return read_masks(path, num_frames=len(video), size=video.size, object_index=object_index)
+    except MaskError as error:
+        raise MaskError(str(error).replace("object_index", option)) from error

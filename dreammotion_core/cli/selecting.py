@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from dreammotion_core.cli.options import given_masks
 from dreammotion_core.errors import ConfigError, MaskError
 from dreammotion_core.media.mask_levels import MaskStream
-from dreammotion_core.media.masks import read_masks
 from dreammotion_core.values import Mask, Video
 from segmentation import (
     Box,
@@ -132,9 +132,7 @@ def read_given_mask(options: argparse.Namespace, *, video: Video) -> SelectedObj
     Raises:
         MaskError: if it cannot be read or does not fit.
     """
-    given = read_masks(
-        options.mask, num_frames=len(video), size=video.size, object_index=options.object_index
-    )
+    given = given_masks(options.mask, video=video, object_index=options.object_index, option="--object")
     return SelectedObject(given.masks, tuple(notice.text for notice in given.notices), {})
 
 

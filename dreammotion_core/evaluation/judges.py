@@ -204,11 +204,7 @@ class FrameLpips:
     """
 
     def __init__(
-        self,
-        backbone: Backbone = "alex",
-        *,
-        allow_download: bool = False,
-        device: str | torch.device = "cpu",
+        self, backbone: Backbone = "alex", *, allow_download: bool = False, device: str | torch.device = "cpu"
     ) -> None:
         path = backbone_path(backbone)
         if not path.is_file() and not allow_download:

@@ -65,7 +65,8 @@ _MOST_LOST = 0.01
 """Share of the pictures of an uneven recording that a constant rate may leave out."""
 
 _DECODERS_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-_UNDECODABLE_SOUND = Notice("audio_dropped", "The sound was left out: it cannot be decoded.")
+_COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
+_UNDECODABLE_SOUND = "The sound was left out: it cannot be decoded."
 
 AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
 
@@ -102,7 +103,6 @@ class OpenClip:
         video, audio: the streams that players play; no audio where none can be decoded.
         is_counted: whether the n-th picture on screen takes the n-th time of the packets.
         is_sought: whether its packets begin elsewhere than at the begin of the file.
-        end: seconds on the clock up to which packets came so far.
         num_jumps: how often the clock was set anew so far.
         num_failures: packets that could not be decoded so far.
     """
@@ -114,9 +114,16 @@ class OpenClip:
         self.is_counted = (
             container.format.name in _WITHOUT_DISPLAY_TIMES and self.video.codec_context.has_b_frames
         )
+        self._streams: list[Any] = [s for s in (self.video, self.audio) if s is not None]
         self.is_sought = False
-        self.end = Fraction(0)
+        self._last: dict[int, tuple[int, int]] = {}
         self.num_jumps = self.num_failures = 0
+
+    @property
+    def end(self) -> Fraction:
+        """Seconds on the clock up to which packets came so far."""
+        ends = ((self._last[s.index][1], s.time_base) for s in self._streams if s.index in self._last)
+        return max((ticks * tick for ticks, tick in ends), default=Fraction(0))
 
     def seek(self, moment: Fraction) -> None:
         """Go near a moment in seconds: to a key picture before it, or anywhere in a file without an index.
@@ -133,9 +140,12 @@ class OpenClip:
         FFmpeg's program has the same rule; its libraries leave it to those who use them.
         """
         may_jump = bool(self.container.format.flags & _TIMES_MAY_JUMP)
-        shift = Fraction(0)
-        last: dict[int, tuple[Fraction, Fraction]] = {}
-        packets = self.container.demux([s for s in (self.video, self.audio) if s is not None])
+        ticks = {stream.index: Fraction(stream.time_base) for stream in self._streams}
+        back = {index: int(_JUMP_BACK / tick) for index, tick in ticks.items()}
+        ahead = {index: int(_JUMP_AHEAD / tick) for index, tick in ticks.items()}
+        shifts = dict.fromkeys(ticks, 0)
+        last = self._last
+        packets = self.container.demux(self._streams)
         while True:
             try:
                 packet = next(packets, None)
@@ -143,20 +153,19 @@ class OpenClip:
                 return
             if packet is None:
                 return
-            tick = packet.time_base
+            index = packet.stream_index
             if packet.dts is not None:
-                time = packet.dts * tick + shift
-                before, following = last.get(packet.stream_index, (time, time))
-                if time < before - _JUMP_BACK or (may_jump and time > following + _JUMP_AHEAD):
-                    shift, time = shift + following - time, following
+                time = packet.dts + shifts[index]
+                before, following = last.get(index, (time, time))
+                if time < before - back[index] or (may_jump and time > following + ahead[index]):
+                    jump = (following - time) * ticks[index]
+                    shifts = {key: shift + round(jump / ticks[key]) for key, shift in shifts.items()}
+                    time = following
                     self.num_jumps += 1
-                following = time + (packet.duration or 0) * tick
-                last[packet.stream_index] = time, following
-                self.end = max(self.end, following)
-            if shift:
-                ticks = round(shift / tick)
-                packet.pts = None if packet.pts is None else packet.pts + ticks
-                packet.dts = None if packet.dts is None else packet.dts + ticks
+                last[index] = time, time + (packet.duration or 0)
+            if shifts[index]:
+                packet.pts = None if packet.pts is None else packet.pts + shifts[index]
+                packet.dts = None if packet.dts is None else packet.dts + shifts[index]
             # An empty packet repeats a picture. The last packet of a file that is cut off is a piece of one;
             # in a stream the same mark only says that something was lost nearby.
             if packet.size and (may_jump or not packet.is_corrupt):
@@ -212,10 +221,10 @@ def _best(streams: Sequence[AnyStream]) -> AnyStream | None:
 
 
 def _picture_stream(container: InputContainer, path: Path) -> VideoStream:
-    covers = Disposition.attached_pic | Disposition.timed_thumbnails
-    streams = [stream for stream in container.streams.video if not stream.disposition & covers]
+    streams = [stream for stream in container.streams.video if not stream.disposition & _COVERS]
     known = [stream for stream in streams if stream.codec_context is not None]
-    best = _best([stream for stream in known if stream.codec_context.width] or known)
+    # A still picture beside its moving form has one frame.
+    best = _best([stream for stream in known if stream.codec_context.width and stream.frames != 1] or known)
     if best is not None:
         return best
     if streams:
@@ -377,15 +386,21 @@ def _constant_rate(seconds: NDArray[np.floating[Any]], tick: float, stated: Sequ
         The first of these and of the usual rates at which pictures follow each other from frame to frame; of
         an uneven recording the lowest at which next to none is lost.
     """
+    intervals = np.diff(seconds)
     candidates = [*((rate, 0.25) for rate in stated), *((rate, 0.1) for rate in _USUAL_RATES)]
-    typical = float(np.median(np.diff(seconds)))
-    for rate, tolerance in sorted(candidates, key=lambda rate: abs(1 / rate[0] - typical) > 1.001 * tick):
-        slots = np.rint(seconds * float(rate))
-        steps = np.diff(slots)
-        error = np.abs(seconds - slots / float(rate)).max()
-        follows = np.all(steps >= 1) and np.sum(steps == 1) >= len(steps) / 2
-        if follows and error <= max(1.001 * tick, tolerance / rate):
-            return rate
+    # Times of a fine clock may have been rounded to milliseconds by a program before.
+    for slack in (1.001 * tick, 0.0011, 1.0):
+        following = []
+        for rate, tolerance in candidates:
+            slots = np.rint(seconds * float(rate))
+            steps = np.diff(slots)
+            is_typical = abs(1 / rate - np.median(intervals)) <= slack
+            if is_typical and np.all(steps >= 1) and np.sum(steps == 1) >= len(steps) / 2:
+                following.append(rate)
+                if np.abs(seconds - slots / float(rate)).max() <= max(1.001 * tick, tolerance / rate):
+                    return rate
+        if following and slack < 1:
+            return following[0]
     for rate in sorted(rate for rate, _ in candidates):
         if len(np.unique(np.rint(seconds * float(rate)))) >= (1 - _MOST_LOST) * len(seconds):
             return rate
@@ -397,13 +412,13 @@ def _left_out(source: OpenClip, rate: Fraction) -> Iterator[Notice]:
     if source.container.format.flags & _HAS_NO_TIMES and not source.video.codec_context.framerate:
         yield Notice("assumed_fps", f"The file states no frame rate; {float(rate):g} a second are assumed.")
     for kind, tracks in (("picture", streams.video), ("sound", streams.audio)):
-        count = sum(not track.disposition & Disposition.attached_pic for track in tracks)
+        count = sum(not track.disposition & _COVERS and track.frames != 1 for track in tracks)
         if count > 1:
             yield Notice(
                 f"{kind}_tracks", f"Of its {count} {kind} tracks, the one that players play is used."
             )
     if streams.audio and source.audio is None:
-        yield _UNDECODABLE_SOUND
+        yield Notice("audio_dropped", _UNDECODABLE_SOUND)
 
 
 def _missing_end(source: OpenClip, end: int) -> Iterator[Notice]:
@@ -416,7 +431,7 @@ def _missing_end(source: OpenClip, end: int) -> Iterator[Notice]:
     elif container.format.name == "avi":
         stated = float(stream.frames * stream.time_base)
     elif container.format.name.startswith(("matroska", "flv")) and container.duration and is_alone:
-        stated = (container.start_time + container.duration) / av.time_base
+        stated = container.duration / av.time_base
     missing = stated - float(max(end * stream.time_base, source.end))
     if missing > 0.2:
         yield Notice("cut_off", f"The file breaks off {missing:.1f} seconds before its end.")
@@ -446,7 +461,7 @@ class Reading:
         self._begin = clip.begin + selected.start / rate
         self._decoded_slots: set[int] = set()
         self._num_frames = 0
-        self._sound_notices: list[Notice] = []
+        self._sound_notices: dict[str, str] = {}
         self.converter = FrameConverter(clip.first, clip.pixel_aspect)
 
     def pictures(self) -> Iterator[NDArray[np.uint8]]:
@@ -477,7 +492,7 @@ class Reading:
             return None
         if seconds > MAX_AUDIO_SECONDS:
             text = f"The sound was left out: it is kept for up to {MAX_AUDIO_SECONDS // 60} minutes."
-            self._sound_notices.append(Notice("audio_dropped", text))
+            self._sound_notices["audio_dropped"] = text
             return None
         samples = np.zeros((1, 0), np.float32)
         rate = 0
@@ -517,7 +532,7 @@ class Reading:
         if selected.stop == clip.frames_at(self._rate):
             yield from clip.end_notices
         yield from self.converter.notices()
-        yield from self._sound_notices
+        yield from (Notice(code, text) for code, text in self._sound_notices.items())
 
     def _timed(self) -> Iterator[VideoFrame]:
         """Decoded pictures, their times counted from the begin of the clip."""
@@ -535,18 +550,21 @@ class Reading:
         def form(frame: AudioFrame) -> tuple[Any, ...]:
             return frame.format.name, frame.layout.name, frame.sample_rate, frame.time_base
 
-        output, most_channels = "", 0
+        output: tuple[int, str] | None = None
         pieces = self._frames_from(self._begin - 1, lambda source: source.audio)
         for (format_, layout, rate, tick), frames in groupby(pieces, form):
             channels = AudioLayout(layout).nb_channels
-            if channels > max(2, most_channels):
-                text = f"Its {channels} channels of sound were mixed down to 2."
-                self._sound_notices = [Notice("audio_mixed", text)]
-            most_channels = max(channels, most_channels)
-            output = output or f"fltp:{rate}:{'mono' if channels == 1 else 'stereo'}"
+            output = output or (rate, "mono" if channels == 1 else "stereo")
+            if channels > AudioLayout(output[1]).nb_channels:
+                text = f"Its {channels} channels of sound were mixed down to {output[1]}."
+                self._sound_notices["audio_mixed"] = text
+            if rate != output[0]:
+                text = f"Its sound was resampled from {rate} to {output[0]} samples a second, as it begins."
+                self._sound_notices["audio_resampled"] = text
             graph = Graph()
             source = graph.add_abuffer(sample_rate=rate, format=format_, layout=layout, time_base=tick)
-            filters = ("aresample", "async=1:min_hard_comp=0.01"), ("aformat", output), ("abuffersink", "")
+            target = "aformat", f"fltp:{output[0]}:{output[1]}"
+            filters = ("aresample", "async=1:min_hard_comp=0.01"), target, ("abuffersink", "")
             yield from filtered(linked(graph, source, *filters), frames)
 
     def _frames_from(self, moment: Fraction, stream_of: Callable[[OpenClip], Any]) -> Iterator[Any]:
@@ -571,4 +589,4 @@ class Reading:
             if first is not None:
                 yield from chain([first], frames)
             elif source.num_failures:
-                self._sound_notices = [_UNDECODABLE_SOUND]
+                self._sound_notices["audio_dropped"] = _UNDECODABLE_SOUND

@@ -28,7 +28,6 @@ from __future__ import annotations
 import colorsys
 import io
 import json
-import math
 import re
 import stat
 import tokenize
@@ -39,13 +38,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dreammotion_core.errors import MaskError, VideoError
+from dreammotion_core.errors import MaskError, VideoError, reason_of
 from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.media.decoding import examine, stored_pictures
 from dreammotion_core.media.frames import (
@@ -54,7 +53,6 @@ from dreammotion_core.media.frames import (
     over_black,
     picture_name,
     png_files,
-    write_png_folder,
 )
 from dreammotion_core.media.limits import check_size
 from dreammotion_core.media.mask_levels import MaskLevels, MaskStream
@@ -111,19 +109,6 @@ _COLOUR_TOLERANCE = 16
 _GOLDEN_RATIO = 0.618034
 _NAMED_STRAYS = 3
 _CLUTTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-
-
-def read_mask_picture(path: Path, *, size: tuple[int, int]) -> MaskLevels:
-    """Read one PNG file that holds the mask of all frames.
-
-    Args:
-        path: the file.
-        size: (H, W) of the clip in pixels.
-
-    Raises:
-        MaskError: if it is unreadable, of another size, coloured, or has more than 8 bits.
-    """
-    return stacked_pictures([(path.name, path)], num_frames=1, size=size)
 
 
 def read_mask_folder(folder: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
@@ -211,19 +196,6 @@ def grey_levels(picture: NDArray[np.uint8], *, name: str) -> NDArray[np.uint8]:
     return green
 
 
-def write_mask_folder(masks: MaskStream, folder: Path) -> None:
-    """Write ``00000.png``, ``00001.png``, ..., or nothing at all.
-
-    Args:
-        masks: bool, written as grey 0 and 255, or numbers of objects, with a palette.
-        folder: is made if missing; must be empty.
-
-    Raises:
-        OutputError: if the folder is not empty or cannot be written.
-    """
-    write_png_folder(map(mask_picture, masks), folder)
-
-
 def mask_picture(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> Image.Image:
     """One mask as a picture: bool as grey 0 and 255, numbers of objects with a palette."""
     if mask.dtype == np.bool_:
@@ -304,16 +276,23 @@ def read_mask_archive(path: Path, *, num_frames: int, size: tuple[int, int]) -> 
         # An RGBA picture that resists compression, with room for the text that programs add.
         limit = 5 * size[0] * (size[1] + 1) + _ENTRY_SLACK_BYTES
         pictures.sort(key=lambda name: frame_order(PurePosixPath(name).name))
-        files = ((name, io.BytesIO(read_entry(archive, name, limit=limit))) for name in pictures)
+
+        def content(name: str) -> IO[bytes]:
+            check_entry_size(archive, name, limit=limit)
+            with archive.open(name) as entry:
+                return io.BytesIO(entry.read(limit))
+
+        files = ((name, content(name)) for name in pictures)
         sheet = str(PurePosixPath(folders[0]) / NAMES_ENTRY)
-        called = _names_in(archive, sheet) if sheet in names else None
+        has_names = sheet in names and archive.getinfo(sheet).file_size <= MOST_NAMES_BYTES
+        called = read_names(archive.read(sheet)) if has_names else None
         strays = set(names) - set(pictures) - (set() if called is None else {sheet})
         levels = stacked_pictures(files, num_frames=num_frames, size=size, notices=stray_notices(strays))
         return replace(levels, names=called or {})
 
 
 def write_mask_archive(masks: MaskStream, path: Path, *, names: Mapping[int, str]) -> None:
-    """Write a zip of the files that `write_mask_folder` writes. Equal masks give equal archives.
+    """Write a zip of pictures, one a frame. Equal masks give equal archives.
 
     Args:
         masks: bool, or numbers of objects.
@@ -353,45 +332,14 @@ def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
         raise MaskError(f"{path.name} cannot be read ({reason}); pack it again as an ordinary zip") from error
 
 
-def read_entry(archive: zipfile.ZipFile, name: str, *, limit: int) -> bytes:
-    """Unpack one entry into memory.
-
-    Args:
-        archive: from `opened_archive`.
-        name: of the entry.
-        limit: most bytes it may have.
-
-    Raises:
-        MaskError: as `check_entry_size`, with nothing unpacked. It cannot yield more than it declares.
-    """
-    check_entry_size(archive, name, limit=limit)
-    with archive.open(name) as entry:
-        return entry.read(limit)
-
-
 def check_entry_size(archive: zipfile.ZipFile, name: str, *, limit: int) -> None:
-    """Refuse an entry before it is unpacked.
-
-    Args:
-        archive: from `opened_archive`.
-        name: of the entry.
-        limit: most bytes it may have.
-
-    Raises:
-        MaskError: if it declares more.
-    """
+    """Raise if an entry declares more bytes than a limit, before it is unpacked."""
     declared = archive.getinfo(name).file_size
     if declared > limit:
         raise MaskError(
             f"{name} unpacks to {declared:,} bytes, but a mask of this clip needs at most {limit:,}; "
             "pack masks of the clip's own size"
         )
-
-
-def _names_in(archive: zipfile.ZipFile, name: str) -> dict[int, str] | None:
-    if archive.getinfo(name).file_size > MOST_NAMES_BYTES:
-        return None
-    return read_names(read_entry(archive, name, limit=MOST_NAMES_BYTES))
 
 
 def _check_entries(archive: zipfile.ZipFile, archive_name: str) -> None:
@@ -449,15 +397,12 @@ class PackedLayers(Mapping[int, Mask]):
         return len(self._frames)
 
 
-_KEY = "masks"
 _OBJECT_KEY = re.compile(r"object_([1-9]\d{0,2})\.npy")
 MOST_LAYERS = 32
 """Objects that are stored each alone: each has to be unpacked, however small the file is."""
 _MAX_HEADER_BYTES = 10_000
-_BLOCK_VALUES = 2**16
-"""Read at once, because numbers may be stored eight times as wide as they are kept."""
 # What numpy lets through where an array's description is none: it has Python parse it.
-_NO_HEADER = (LookupError, ValueError, TypeError, RecursionError, MemoryError, tokenize.TokenError)
+_NO_ARRAY = (LookupError, ValueError, TypeError, RecursionError, MemoryError, tokenize.TokenError)
 _ADVICE = "save one (frames, height, width) array of bool, or of whole numbers from 0 to 255, one an object"
 
 
@@ -487,38 +432,6 @@ def read_mask_array(path: Path, *, num_frames: int, size: tuple[int, int]) -> Ma
     return MaskLevels(flattened(layers), are_objects=True, layers=layers)
 
 
-def write_mask_array(masks: MaskStream, path: Path) -> None:
-    """Write one compressed array called ``masks``.
-
-    Args:
-        masks: bool, or numbers of objects.
-        path: ends in ``.npz``; an older file is replaced.
-
-    Raises:
-        OutputError: if it cannot be written.
-    """
-    _write_arrays({_KEY: masks}, path)
-
-
-def write_mask_layers(layers: Mapping[int, NDArray[np.bool_]], path: Path) -> None:
-    """Write one compressed array for each object, so that they may overlap.
-
-    Args:
-        layers: (F, H, W) bool by the numbers of the objects, at most `MOST_LAYERS`.
-        path: ends in ``.npz``; an older file is replaced.
-
-    Raises:
-        MaskError: if these are too many.
-        OutputError: if it cannot be written.
-    """
-    if len(layers) > MOST_LAYERS:
-        raise MaskError(
-            f"{len(layers)} objects overlap, but an .npz file keeps at most {MOST_LAYERS} that do; "
-            "export fewer at once"
-        )
-    _write_arrays({f"object_{number}": MaskStream.of(mask) for number, mask in layers.items()}, path)
-
-
 def flattened(layers: Mapping[int, NDArray[np.bool_]]) -> NDArray[np.uint8]:
     """Numbers of objects, at least one; where several claim a pixel, the last of them has it.
 
@@ -534,20 +447,35 @@ def flattened(layers: Mapping[int, NDArray[np.bool_]]) -> NDArray[np.uint8]:
     return labels
 
 
-def _write_arrays(arrays: Mapping[str, MaskStream], path: Path) -> None:
-    """As numpy writes them, but frame by frame, and with the same bytes for the same masks."""
+def write_mask_arrays(masks: MaskStream | Mapping[int, NDArray[np.bool_]], path: Path) -> None:
+    """Write one compressed array called ``masks``, or one for each object, so that they may overlap.
+
+    Args:
+        masks: bool or numbers of objects; or (F, H, W) bool by number, at most `MOST_LAYERS`.
+        path: ends in ``.npz``; an older file is replaced. Equal masks give equal files.
+
+    Raises:
+        MaskError: if these are too many.
+        OutputError: if it cannot be written.
+    """
+    if isinstance(masks, MaskStream):
+        arrays = {"masks": masks}
+    else:
+        arrays = {f"object_{number}": MaskStream.of(mask) for number, mask in masks.items()}
+    if len(arrays) > MOST_LAYERS:
+        raise MaskError(
+            f"{len(arrays)} objects overlap, but an .npz file keeps at most {MOST_LAYERS} that do; "
+            "export fewer at once"
+        )
     with written_atomically(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, masks in arrays.items():
-            header = {
-                "descr": np.lib.format.dtype_to_descr(masks.dtype),
-                "fortran_order": False,
-                "shape": masks.shape,
-            }
+        for name, stream in arrays.items():
+            description = np.lib.format.dtype_to_descr(stream.dtype)
+            header = {"descr": description, "fortran_order": False, "shape": stream.shape}
             info = zipfile.ZipInfo(f"{name}.npy")
             info.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(info, "w", force_zip64=True) as entry:
                 np.lib.format.write_array_header_1_0(entry, header)
-                for mask in masks:
+                for mask in stream:
                     entry.write(np.ascontiguousarray(mask).tobytes())
 
 
@@ -565,54 +493,29 @@ def _layer_numbers(names: Sequence[str], file_name: str) -> list[int] | None:
     return numbers
 
 
-class _Header(NamedTuple):
-    """What an array's description says, and how many bytes it takes."""
-
-    shape: tuple[int, ...]
-    is_fortran: bool
-    dtype: np.dtype
-    num_bytes: int
-
-
 def _array(
     archive: zipfile.ZipFile, name: str, *, file_name: str, num_frames: int, size: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """(F or 1, H, W) levels of one array."""
+    """(F or 1, H, W) levels of one array; the size is checked before it is read."""
+    widest = np.dtype(np.uint64).itemsize
+    check_entry_size(archive, name, limit=_MAX_HEADER_BYTES + widest * num_frames * size[0] * size[1])
     with archive.open(name) as entry:
-        shape, is_fortran, dtype, header_bytes = _header(entry.read(_MAX_HEADER_BYTES), file_name)
-    if dtype.kind not in "biu":
-        kind = "Python objects, which are never loaded" if dtype.hasobject else str(dtype)
-        raise MaskError(f"{file_name} holds {kind}; {_ADVICE}")
-    check_mask_shape(shape, num_frames=num_frames, size=size)
-    levels = np.empty(math.prod(shape), np.uint8)
-    check_entry_size(archive, name, limit=_MAX_HEADER_BYTES + levels.size * dtype.itemsize)
-    with archive.open(name) as entry:
-        entry.read(header_bytes)
-        for start in range(0, levels.size, _BLOCK_VALUES):
-            block = levels[start : start + _BLOCK_VALUES]
-            content = entry.read(block.size * dtype.itemsize)
-            if len(content) < block.size * dtype.itemsize:
-                raise EOFError
-            values = np.frombuffer(content, dtype)
-            if values.min() < 0 or values.max() > 255:
-                raise MaskError(f"{file_name} holds values from {values.min()} to {values.max()}; {_ADVICE}")
-            block[:] = values
-    return levels.reshape(shape, order="F" if is_fortran else "C").reshape(-1, *size)
-
-
-def _header(begin: bytes, name: str) -> _Header:
-    """What the beginning of a file says of its array."""
-    file = io.BytesIO(begin)
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    try:
-        reader = readers[np.lib.format.read_magic(file)]
-        shape, is_fortran, dtype = reader(file, max_header_size=_MAX_HEADER_BYTES)
-    except _NO_HEADER as error:
-        raise MaskError(f"{name} does not hold an array in numpy's format; {_ADVICE}") from error
-    return _Header(shape, is_fortran, dtype, file.tell())
+        try:
+            array = np.load(entry, allow_pickle=False, max_header_size=_MAX_HEADER_BYTES)
+        except _NO_ARRAY as error:
+            if "Object arrays" in str(error):
+                raise MaskError(
+                    f"{file_name} holds Python objects, which are never loaded; {_ADVICE}"
+                ) from error
+            raise MaskError(
+                f"{file_name} does not hold an array in numpy's format ({reason_of(error)}); {_ADVICE}"
+            ) from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biu":
+        raise MaskError(f"{file_name} holds {getattr(array, 'dtype', 'an archive')}; {_ADVICE}")
+    check_mask_shape(array.shape, num_frames=num_frames, size=size)
+    if array.min() < 0 or array.max() > 255:
+        raise MaskError(f"{file_name} holds values from {array.min()} to {array.max()}; {_ADVICE}")
+    return array.astype(np.uint8).reshape(-1, *size)
 
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")

@@ -168,10 +168,7 @@ def _chosen(levels: MaskLevels, object_index: int | None) -> int:
     present = levels.present
     if object_index is None:
         if len(present) > 1:
-            raise MaskError(
-                f"the mask holds {_named(present)}; choose one by its number (--object on the command line, "
-                "--edited-object for --edited-mask)"
-            )
+            raise MaskError(f"the mask holds {_named(present)}; choose one by its number (object_index)")
         return present[0] if present else 1
     if object_index not in present:
         raise MaskError(
@@ -188,8 +185,8 @@ def _thresholded(levels: MaskLevels) -> tuple[NDArray[np.bool_], tuple[Notice, .
     if 0 < highest < THRESHOLD:
         raise MaskError(
             f"the brightest level of the mask is {highest}, but the object begins at {THRESHOLD} of 255; "
-            "make the object white; if levels number objects, save them with a palette, or choose one "
-            "(--object on the command line, --edited-object for --edited-mask)"
+            "make the object white; if levels number objects, save them with a palette, or choose one by its "
+            "number (object_index)"
         )
     between = [level for level in present if levels.noise < level < 255 - levels.noise]
     text = f"The mask holds greys; from {THRESHOLD} of 255 upwards they were taken as the object."

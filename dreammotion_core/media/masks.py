@@ -23,19 +23,18 @@ from numpy.typing import NDArray
 
 from dreammotion_core.errors import MaskError
 from dreammotion_core.media.atomic import check_readable, check_writable
-from dreammotion_core.media.frames import check_empty_folder
+from dreammotion_core.media.frames import check_empty_folder, write_png_folder
 from dreammotion_core.media.mask_formats import (
     VIDEO_SUFFIXES,
     flattened,
+    mask_picture,
     read_mask_archive,
     read_mask_array,
     read_mask_folder,
-    read_mask_picture,
     read_mask_video,
+    stacked_pictures,
     write_mask_archive,
-    write_mask_array,
-    write_mask_folder,
-    write_mask_layers,
+    write_mask_arrays,
     write_mask_video,
 )
 from dreammotion_core.media.mask_levels import (
@@ -126,11 +125,11 @@ def write_masks(
         case ".zip":
             write_mask_archive(stream, target, names=names)
         case ".npz":
-            write_mask_array(stream, target)
+            write_mask_arrays(stream, target)
         case ".mp4":
             write_mask_video(stream, target, fps=fps)
         case _:
-            write_mask_folder(stream, target)
+            write_png_folder(map(mask_picture, stream), target)
     return target
 
 
@@ -164,7 +163,7 @@ def write_objects(
     overlapping = _overlapping_frames(objects)
     if overlapping and suffix == ".npz":
         check_mask_target(target)
-        write_mask_layers(objects, target)
+        write_mask_arrays(objects, target)
         return ()
     write_masks(flattened(objects), target, fps=fps, names=names)
     if not overlapping:
@@ -208,7 +207,7 @@ def _levels(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels
         return read_mask_folder(path, num_frames=num_frames, size=size)
     suffix = _suffix(path)
     if suffix == ".png":
-        return read_mask_picture(path, size=size)
+        return stacked_pictures([(path.name, path)], num_frames=1, size=size)
     if suffix == ".zip":
         return read_mask_archive(path, num_frames=num_frames, size=size)
     if suffix == ".npz":

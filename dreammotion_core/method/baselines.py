@@ -27,7 +27,7 @@ from dreammotion_core.method.distillation import (
     velocity_direction,
 )
 from dreammotion_core.method.editing import EditTask, descend, edit_latents, refuse_infinite
-from dreammotion_core.method.parameterization import add_noise
+from dreammotion_core.method.parameterization import add_noise, draw_noise
 from dreammotion_core.method.prior import Backend
 from dreammotion_core.method.source_cache import SourceCache
 from dreammotion_core.values import StepDone, StepLosses
@@ -184,8 +184,7 @@ def sdedit(
     config, embeds, source = task.config, task.prompt_embeds, task.source_latents
     start = config.strength * (config.timestep_range[1] - 1)
     timesteps = timesteps_down_to_zero(start, num_steps=config.num_optimization_steps, device=source.device)
-    generator = torch.Generator().manual_seed(config.seed)
-    noise = torch.randn(source.shape, generator=generator).to(source.device)
+    noise = draw_noise(config.seed, step=0, like=source)
     noisy = add_noise(source, noise, *backend.signal_and_noise(timesteps[:1], source))
     steps, scale = Steps(config.num_optimization_steps, source), config.guidance_scale
     for signal, timestep in denoised(backend, noisy, timesteps, embeds.target, embeds.negative, scale):
@@ -256,12 +255,11 @@ def flowedit(
     config, embeds, source = task.config, task.prompt_embeds, task.source_latents
     start = config.strength * (config.timestep_range[1] - 1)
     timesteps = timesteps_down_to_zero(start, num_steps=config.num_optimization_steps, device=source.device)
-    generator = torch.Generator().manual_seed(config.seed)
     steps, edited = Steps(config.num_optimization_steps, source), source
     source_scale = min(SOURCE_GUIDANCE, config.guidance_scale)
-    for now, then in pairwise(timesteps[:, None]):
+    for step, (now, then) in enumerate(pairwise(timesteps[:, None]), start=1):
         alpha, sigma = backend.signal_and_noise(now, source)
-        noise = torch.randn(source.shape, generator=generator).to(source.device)
+        noise = draw_noise(config.seed, step=step, like=source)
         noisy_source = add_noise(source, noise, alpha, sigma)
         noisy_edited = noisy_source + (edited - source)
         of_edited = guided_noise(

@@ -24,7 +24,7 @@ from dreammotion_core.method.distillation import (
     velocity_direction,
 )
 from dreammotion_core.method.keys import KeyCapture, KeySite
-from dreammotion_core.method.parameterization import add_noise
+from dreammotion_core.method.parameterization import add_noise, draw_noise, seeded_generator
 from dreammotion_core.method.prior import Backend
 from dreammotion_core.method.similarity import match_keys
 from dreammotion_core.method.source_cache import (
@@ -102,13 +102,12 @@ GradientOfStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, StepLosses]]
 
 
 def descend(task: EditTask, step_gradient: GradientOfStep) -> Generator[tuple[StepDone, Tensor], None, None]:
-    """Descend from the source latents, with a timestep and a noise for each step drawn from the seed.
+    """Descend from the source latents, with a timestep and a noise for each step that follow from the seed.
 
     Yields:
         As `edit_latents`.
     """
     config = task.config
-    generator = torch.Generator().manual_seed(config.seed)
     latents = task.source_latents.clone()
     optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer](
         [latents], lr=config.learning_rate
@@ -119,10 +118,10 @@ def descend(task: EditTask, step_gradient: GradientOfStep) -> Generator[tuple[St
         end_factor=config.learning_rate_end_factor,
         total_iters=config.num_optimization_steps,
     )
-    timesteps = draw_timesteps(config, generator).to(latents.device)
+    timesteps = draw_timesteps(config).to(latents.device)
     for step in range(1, config.num_optimization_steps + 1):
         started, timestep = time.perf_counter(), timesteps[step - 1 : step]
-        noise = torch.randn(latents.shape, generator=generator).to(latents.device)
+        noise = draw_noise(config.seed, step=step, like=latents)
         latents.grad, losses = step_gradient(latents, timestep, noise)
         norm = float(latents.grad.square().mean().sqrt())
         optimizer.step()
@@ -134,8 +133,9 @@ def descend(task: EditTask, step_gradient: GradientOfStep) -> Generator[tuple[St
         )
 
 
-def draw_timesteps(config: EditConfig, generator: torch.Generator) -> Tensor:
-    """(N,) timesteps for N steps, drawn uniformly from the range, in the order they are used."""
+def draw_timesteps(config: EditConfig) -> Tensor:
+    """(N,) timesteps for N steps, drawn uniformly from the range by the seed, in the order they are used."""
+    generator = seeded_generator(config.seed)
     timesteps = torch.randint(*config.timestep_range, (config.num_optimization_steps,), generator=generator)
     return timesteps.sort(descending=True).values if config.timestep_order == "descending" else timesteps
 

@@ -1,12 +1,14 @@
-"""A denoiser's prediction as noise, so that the losses do not know the model family.
+"""The noise of each step, and a prediction as noise, so that the losses do not know the model family.
 
-Pure functions on tensors.
+Pure functions.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from dreammotion_core.errors import BackendError
@@ -35,6 +37,37 @@ def flow_signal_and_noise_scale(timestep: Tensor, like: Tensor) -> tuple[Tensor,
     sigma = (timestep.to(like.device) / NUM_TRAIN_TIMESTEPS).to(like.dtype)
     sigma = sigma.reshape(-1, *[1] * (like.ndim - 1))
     return 1 - sigma, sigma
+
+
+def draw_noise(seed: int, *, step: int, like: Tensor, first_frame: int = 0) -> Tensor:
+    """Gaussian noise that depends only on the seed, the step and the place of each latent frame in the clip.
+
+    So all windows of a clip that share a frame share its noise, and a clip's beginning draws what the whole
+    clip draws.
+
+    Args:
+        seed: from 0.
+        step: from 0.
+        like: (1, C, f, h, w), latents of a part of the clip; gives shape and device.
+        first_frame: the latent frame of the clip with which `like` begins.
+    """
+    _, channels, num_frames, height, width = like.shape
+    generators = (
+        np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(step, frame)))
+        for frame in range(first_frame, first_frame + num_frames)
+    )
+    frames = [generator.standard_normal((channels, height, width), np.float32) for generator in generators]
+    return torch.from_numpy(np.stack(frames, axis=1))[None].to(like.device)
+
+
+def seeded_generator(seed: int) -> torch.Generator:
+    """A generator on the CPU for which all 64 bits of the seed count; PyTorch's own takes the lowest 32.
+
+    Seeds below 2^32 give what they give there.
+    """
+    if seed >> 32:
+        seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    return torch.Generator().manual_seed(seed)
 
 
 def add_noise(latents: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:

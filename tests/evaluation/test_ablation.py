@@ -338,7 +338,7 @@ class TestCommands:
         words += ["--metrics", "mask_overlap", "--mask", str(tmp_path / "masks"), "--edited-mask"]
 
         assert main([*words, str(tmp_path / "objects.npz")]) == 2
-        assert "--edited-object for --edited-mask" in capsys.readouterr().err
+        assert "choose one by its number (--edited-object)" in capsys.readouterr().err
         assert main([*words, str(tmp_path / "objects.npz"), "--edited-object", "2"]) == 0
         assert "| Mask IoU ↑ | 1.000 |" in capsys.readouterr().out
 

@@ -702,7 +702,8 @@ def test_an_npz_of_many_wide_layers_takes_little_memory(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert np.array_equal(given.masks[24], wide > 0)
     assert given.present == tuple(range(1, 25))
-    assert peak < 10 * wide.size
+    # The file holds 24 layers of eight bytes a pixel.
+    assert peak < 14 * wide.size
 
 
 @pytest.mark.parametrize("keep", [4, 60, -100])

@@ -21,7 +21,8 @@ from dreammotion_core.method.baselines import (
     moved,
     timesteps_down_to_zero,
 )
-from dreammotion_core.method.editing import EditTask, PromptEmbeds
+from dreammotion_core.method.editing import EditTask, PromptEmbeds, draw_timesteps
+from dreammotion_core.method.parameterization import draw_noise
 from dreammotion_core.values import StepDone
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_unet3d
 
@@ -159,9 +160,8 @@ class TestMethods:
         )
         task, model = task_of(config, target=2.0), GaussianModel(is_flow=True)
         steps = list(METHODS["v-sds"].edit(model, task))  # type: ignore[arg-type]
-        generator = torch.Generator().manual_seed(3)
-        timestep = torch.randint(*config.timestep_range, (1,), generator=generator)
-        noise = torch.randn(SHAPE, generator=generator)
+        timestep = draw_timesteps(config)
+        noise = draw_noise(3, step=1, like=task.source_latents)
         alpha, sigma = model.signal_and_noise(timestep, noise)
         noisy = alpha * task.source_latents + sigma * noise
         noise_pred = model.predict_noise(noisy, timestep, task.prompt_embeds.target)

@@ -132,6 +132,8 @@ def play() -> dict[str, Any]:
             except Exception as failure:
                 error = f"{type(failure).__name__}: {failure}"
             listed = len(page.visitors.get(token).runs.rows)
+            with page.device.enter() as ticket:
+                is_free = ticket.wait(seconds=0.01)
             return {
                 "caption": captions[-1] if captions else "",
                 "captions": len(captions),
@@ -139,7 +141,7 @@ def play() -> dict[str, Any]:
                 "runs": listed,
                 "asked": lender.asked[before[0] :],
                 "released": lender.released[before[1] :],
-                "waiting": not page.device.enter().wait(seconds=0.01),
+                "waiting": not is_free,
             }
 
         def kill() -> None:
