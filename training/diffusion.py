@@ -210,23 +210,14 @@ def new_scheduler() -> DDIMScheduler:
     )
 
 
-def export(model: nn.Module, out: Path, *, tokenizer: CLIPTokenizer) -> None:
-    """Write the parts in half precision, in the folder formats of diffusers and transformers.
-
-    Args:
-        model: stays in its own precision.
-        out: the model's folder.
-        tokenizer: of its captions.
-    """
-    if rank() != 0:
-        return
-    copy = TextToVideo(model.text_encoder.config.vocab_size, model.text_encoder.config.eos_token_id)
-    copy.load_state_dict(model.state_dict())
-    copy.half()
-    copy.unet.save_pretrained(out / "unet", max_shard_size=SHARD_SIZE)
-    copy.text_encoder.save_pretrained(out / "text_encoder")
-    tokenizer.save_pretrained(out / "tokenizer")
-    new_scheduler().save_pretrained(out / "scheduler")
+def export(model: Any, out: Path, *, tokenizer: CLIPTokenizer) -> None:
+    """Write a `TextToVideo`, which becomes half precision, as diffusers and transformers do."""
+    if rank() == 0:
+        model.half()
+        model.unet.save_pretrained(out / "unet", max_shard_size=SHARD_SIZE)
+        model.text_encoder.save_pretrained(out / "text_encoder")
+        tokenizer.save_pretrained(out / "tokenizer")
+        new_scheduler().save_pretrained(out / "scheduler")
 
 
 @torch.no_grad()

@@ -303,23 +303,13 @@ def noise_levels(count: int, *, generator: torch.Generator) -> Tensor:
 
 
 def export(model: Any, *, out: Path, tokenizer: CLIPTokenizer) -> None:
-    """Write transformer, text encoder and scheduler in half precision, as diffusers and transformers do.
-
-    Args:
-        model: a `TextToVelocity`, which stays in its own precision.
-        out: the model's folder.
-        tokenizer: of its captions.
-    """
-    if rank() != 0:
-        return
-    transformer = WanTransformer3DModel.from_config(model.transformer.config)
-    transformer.load_state_dict(model.transformer.state_dict())
-    text_encoder = CLIPTextModel(model.text_encoder.config)
-    text_encoder.load_state_dict(model.text_encoder.state_dict())
-    transformer.half().save_pretrained(out / "transformer", max_shard_size=SHARD_SIZE)
-    text_encoder.half().save_pretrained(out / "text_encoder")
-    tokenizer.save_pretrained(out / "tokenizer")
-    FlowMatchEulerDiscreteScheduler().save_pretrained(out / "scheduler")
+    """Write a `TextToVelocity`, which becomes half precision, and a scheduler, as diffusers does."""
+    if rank() == 0:
+        model.half()
+        model.transformer.save_pretrained(out / "transformer", max_shard_size=SHARD_SIZE)
+        model.text_encoder.save_pretrained(out / "text_encoder")
+        tokenizer.save_pretrained(out / "tokenizer")
+        FlowMatchEulerDiscreteScheduler().save_pretrained(out / "scheduler")
 
 
 def write_manifest(out: Path) -> None:

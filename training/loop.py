@@ -139,7 +139,7 @@ def train(
         recipe: how to optimise.
         run: where checkpoint and log go.
         budget: how long.
-        on_save: called with the averaged model at every checkpoint.
+        on_save: called with a copy of the averaged model at every checkpoint; may change it.
 
     Returns:
         The averaged model.
@@ -184,11 +184,10 @@ def train(
                 save()
                 on_save(_averaged(model, ema))
     save()
-    average = _averaged(model, ema)
-    on_save(average)
+    on_save(_averaged(model, ema))
     if rank() == 0:
         run.plot()
-    return average
+    return _averaged(model, ema)
 
 
 def _resume(
