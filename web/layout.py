@@ -88,11 +88,6 @@ def selection_part(parts: Parts, answer: Callable[[Any], dict[str, Any]]) -> Non
         parts["offer_stop"] = gr.Button("Stop", size="sm", visible=False, elem_id="offer-stop", scale=0)
         parts["offer_note"] = gr.HTML("", elem_id="offer-note")
     parts["clip_notes"] = gr.HTML("", elem_id="clip-notes")
-    with gr.Row(elem_id="sharper"):
-        button: dict[str, Any] = {"size": "sm", "visible": False, "scale": 0, "min_width": 150}
-        parts["offer"] = gr.Button("Sharper outlines", elem_id="offer", **button)
-        parts["offer_stop"] = gr.Button("Stop", elem_id="offer-stop", **button)
-        parts["offer_note"] = gr.HTML("", elem_id="offer-note")
     outline_drawer(parts)
     mask_drawer(parts)
     with gr.Accordion("Clicks are answered by", open=False, elem_id="segmenter-box") as box:
