@@ -239,13 +239,14 @@ def scenes() -> dict[str, Any]:
     if find_spec("spaces") is None:
         pytest.skip("the package spaces is not installed; see requirements-dev.txt")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.web.lender"], cwd=ROOT, capture_output=True, text=True, timeout=280
+        [sys.executable, "-m", "tests.web.lender"], cwd=ROOT, capture_output=True, text=True, timeout=800
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
+@pytest.mark.timeout(900)
 def test_an_edit_ends_and_gives_the_gpu_back(scenes: dict[str, Any]) -> None:
     for name in ("edit", "after the abort"):
         scene = scenes[name]
@@ -255,6 +256,7 @@ def test_an_edit_ends_and_gives_the_gpu_back(scenes: dict[str, Any]) -> None:
         assert scene["asked"][0]["gpuSize"] == "large"
 
 
+@pytest.mark.timeout(900)
 def test_stop_frees_the_gpu_within_a_step_and_keeps_the_preview(scenes: dict[str, Any]) -> None:
     scene = scenes["stop"]
 
@@ -264,6 +266,7 @@ def test_stop_frees_the_gpu_within_a_step_and_keeps_the_preview(scenes: dict[str
     assert scene["runs"] == scenes["edit"]["runs"] + 1
 
 
+@pytest.mark.timeout(900)
 def test_an_abort_keeps_the_preview_as_a_stopped_run(scenes: dict[str, Any]) -> None:
     scene = scenes["abort"]
 
@@ -274,6 +277,7 @@ def test_an_abort_keeps_the_preview_as_a_stopped_run(scenes: dict[str, Any]) -> 
     assert not scene["waiting"]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -296,16 +300,19 @@ def test_a_refusal_is_one_sentence_and_the_page_goes_on(scenes: dict[str, Any], 
     assert "Done." in scenes["board"]["caption"]
 
 
+@pytest.mark.timeout(900)
 def test_an_edit_that_is_too_long_is_refused_before_anything_is_asked(scenes: dict[str, Any]) -> None:
     assert scenes["too long"]["asked"] == []
     assert "are allowed here" in scenes["too long"]["error"]
 
 
+@pytest.mark.timeout(900)
 def test_an_error_of_ours_keeps_its_words(scenes: dict[str, Any]) -> None:
     assert scenes["our error"]["error"].startswith("KeySiteError: ")
     assert "nothing.like.this" in scenes["our error"]["error"]
 
 
+@pytest.mark.timeout(900)
 def test_an_ablation_is_one_loan(scenes: dict[str, Any]) -> None:
     assert len(scenes["board"]["asked"]) == 1
     assert scenes["board"]["released"] == [False]
