@@ -23,7 +23,7 @@ from web import HostedEditor, LazyEditor
 
 SPACE = {"SYSTEM": "spaces", "SPACE_ID": "somebody/dreammotion"}
 PACKAGE = """
-def GPU(*, duration):
+def GPU(*, duration, size):
     return lambda work: work
 
 # Called by Gradio on a Space, for every event.
@@ -178,10 +178,13 @@ def test_what_cannot_be_loaded_gives_way_on_a_space_and_is_refused_in_a_terminal
         app.prepare(found(segmenter=wishes["segmenter"]), tmp_path / "weights.pt")
 
 
-def test_what_nobody_asked_for_gives_way_in_a_terminal_too(tmp_path: Path) -> None:
-    (tmp_path / "weights.pt").write_bytes(b"cut off")
+def test_what_nobody_asked_for_gives_way_in_a_terminal_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAMMOTION_CACHE", str(tmp_path))
+    (tmp_path / "mobile_sam.pt").write_bytes(b"cut off")
 
-    forgiven, _, segmenters, _ = app.prepare(found(segmenter=Choice("mobile-sam")), tmp_path / "weights.pt")
+    forgiven, _, segmenters, _ = app.prepare(found(segmenter=Choice("mobile-sam")))
 
     assert segmenters.first.spec.name == "embedded"
     assert "mobile-sam" in forgiven.notices[0]
