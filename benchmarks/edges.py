@@ -33,7 +33,7 @@ from dreammotion_core.finishing import Finishing, to_model
 from dreammotion_core.masks import latent_mask, outline_distance
 from dreammotion_core.method.editing import EditTask, PromptEmbeds, edit_latents
 from dreammotion_core.values import Frames, Mask
-from segmentation import Prompt, Selection, Tracks, load_segmenter
+from segmentation import Click, Prompt, Selection, Tracks, load_segmenter
 from training.world import Shot, caption
 
 FIRST_CASE = 300
@@ -76,10 +76,10 @@ def _rms(values: NDArray[np.float32]) -> float:
     return float(np.sqrt(np.square(values, dtype=np.float64).mean()))
 
 
-def clicked_mask(frames: Frames, outline: Mask) -> Mask:
-    """What the embedded segmenter makes of one click in the middle of the object on the first frame."""
+def clicked_mask(frames: Frames, click: Click) -> Mask:
+    """What the embedded segmenter makes of one click on the first frame, (F, H, W)."""
     tracks = Tracks(load_segmenter().open(frames), frames)
-    prompt = Prompt(Selection(0, (click_inside(outline[0]),)))
+    prompt = Prompt(Selection(0, (click,)))
     project = tracks.new_project().add_object().with_prompt(1, prompt)
     for _ in tracks.update(project):
         pass
@@ -108,7 +108,9 @@ def compared(
     source, goal = rendered([case.source, case.target], shot=shot)
     outline, mask = case.outlines(shot=shot), case.mask(shot=shot)
     if options.clicked:
-        mask = grown_mask(clicked_mask(source, outline), pixels=ROOM if case.kind == "noun" else 0)
+        mask = grown_mask(
+            clicked_mask(source, click_inside(outline[0])), pixels=ROOM if case.kind == "noun" else 0
+        )
     encoded, answer = (backend.encode_video(to_model(clip, spec.resolution)) for clip in (source, goal))
     latents = answer
     if not options.perfect:

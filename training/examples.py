@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from dreammotion_core import Video, write_video
+from dreammotion_core.models.catalog import find_model
 from training.world import MOTIONS, USUAL_SHOT, Scene, caption, render
 
 FOLDER = Path(__file__).resolve().parents[1] / "assets" / "examples"
@@ -53,10 +54,14 @@ def write_example(name: str, scene: Scene, changes: tuple[dict[str, str], ...], 
     out = folder / name
     out.mkdir(parents=True, exist_ok=True)
     write_video(Video(rendered.frames.numpy(), USUAL_SHOT.fps), out / "clip.mp4")
+    prompts = [caption(replace(scene, **change)) for change in changes]
+    spec, size = find_model("toybox"), (rendered.frames.shape[1], rendered.frames.shape[2])
+    choices = [spec.choose_preset(caption(scene), prompt, size=size) for prompt in prompts]
     meta = {
         "title": f"{scene.colour} {scene.noun}, {MOTIONS[scene.motion][0]}",
         "source_prompt": caption(scene),
-        "target_prompts": [caption(replace(scene, **change)) for change in changes],
+        "target_prompts": prompts,
+        "presets": [{"name": choice.preset, "mask_grow": choice.mask_grow} for choice in choices],
         "click": {"x": int(centre[0]), "y": int(centre[1])},
         "licence": "CC0-1.0, drawn by this project",
     }

@@ -54,13 +54,9 @@ async function sync() {
 }
 
 function arrange(stageChanged) {
-  const [bitmap] = frames;
-  if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
-    canvas.width = bitmap.width;
-    canvas.height = bitmap.height;
-    find(".dm-stage").style.setProperty("--dm-aspect", view.width / view.height);
-  }
+  find(".dm-stage").style.setProperty("--dm-aspect", view.width / view.height);
   find(".dm-stage").classList.add("dm-filled");
+  fit();
   element.dataset.stage = view.stage;
   badge.hidden = false;
   badge.textContent = view.badge ?? BADGES[view.stage];
@@ -75,6 +71,19 @@ function arrange(stageChanged) {
   slider.max = frames.length - 1;
   if (stageChanged && view.progress !== null) bringIntoSight();
   drawStrip();
+  shown = -1;
+}
+
+// A small clip is enlarged here, because a browser enlarges a canvas less smoothly than what is drawn on it.
+function fit() {
+  if (!frames.length) return;
+  const [{ width, height }] = frames;
+  const shownWidth = Math.max(width, Math.round(canvas.clientWidth * devicePixelRatio));
+  const shownHeight = Math.round((shownWidth * height) / width);
+  if (canvas.width === shownWidth && canvas.height === shownHeight) return;
+  canvas.width = shownWidth;
+  canvas.height = shownHeight;
+  ink.imageSmoothingQuality = "high";
   shown = -1;
 }
 
@@ -104,7 +113,11 @@ function draw(index) {
   const { width, height } = canvas;
   ink.drawImage(frames[index], 0, 0, width, height);
   const edge = Math.round((wipe.value / 1000) * width);
-  if (before.length && edge > 0) ink.drawImage(before[index], 0, 0, edge, height, 0, 0, edge, height);
+  if (before.length && edge > 0) {
+    const picture = before[index];
+    const cut = (edge / width) * picture.width;
+    ink.drawImage(picture, 0, 0, cut, picture.height, 0, 0, edge, height);
+  }
   find(".dm-strip").style.setProperty("--dm-at", `${((index + 0.5) / frames.length) * 100}%`);
   find(".dm-count").textContent = `${index + 1} / ${frames.length}`;
   slider.value = index;
@@ -144,6 +157,7 @@ wipe.addEventListener("input", () => {
   shown = -1;
 });
 new ResizeObserver(drawStrip).observe(strip);
+new ResizeObserver(fit).observe(canvas);
 setPlaying(isPlaying);
 watch("value", sync);
 sync();
