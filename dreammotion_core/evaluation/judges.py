@@ -51,7 +51,6 @@ class ClipJudge:
 
     Args:
         model: put into evaluation mode and frozen.
-        tokenizer: for its texts.
         processor: brings pictures to its size and normalisation.
         name: label of its figures.
     """
