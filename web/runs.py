@@ -17,12 +17,8 @@ from web.clip import Clip
 from web.views import render
 
 MEASURES = (
-    "background_difference",
-    "text_alignment",
-    "frame_consistency",
-    "motion_fidelity",
-    "warping_error",
-    "colour_jitter",
+    *("background_difference", "text_alignment", "frame_consistency"),
+    *("motion_fidelity", "warping_error", "colour_jitter"),
 )
 """Names of the measures of every run."""
 

@@ -59,8 +59,6 @@ class AblationBoard:
     Attributes:
         facts: what was edited into what.
         grid: the clips, to be moved by ``synchronise``.
-        table: the figures, and what is not measured.
-        curves: the losses, with their colours.
         reading: how to read the figures.
     """
 
