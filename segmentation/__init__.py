@@ -11,7 +11,7 @@
     frame = next_doubtful(health, after=3)                  # correct it, update again
 
 Frames are uint8 (F, H, W, 3) RGB, masks bool (H, W), coordinates pixels of the source video with x to
-the right and y down. The package stands alone: it knows nothing of what the masks are for.
+the right and y down.
 
 Where to look:
 
@@ -27,49 +27,5 @@ Where to look:
 
 import lazy_loader
 
-__getattr__, __dir__, _ = lazy_loader.attach_stub(__name__, __file__)
-
-__all__ = [
-    "AddedObjects",
-    "Box",
-    "CheckpointError",
-    "Click",
-    "Download",
-    "FrameHealth",
-    "FramesError",
-    "History",
-    "Level",
-    "PackedMask",
-    "Project",
-    "Prompt",
-    "Readiness",
-    "SceneCutWarning",
-    "SegmentationError",
-    "SegmentationSession",
-    "Segmenter",
-    "SegmenterSpec",
-    "Selection",
-    "SelectionError",
-    "TrackedMask",
-    "TrackedObject",
-    "Tracks",
-    "UnknownSegmenterError",
-    "UnreachedScene",
-    "add_given_objects",
-    "assess_masks",
-    "begin_prompt",
-    "describe_problem",
-    "describe_project",
-    "download_weights",
-    "fill_box",
-    "fill_holes",
-    "find_cuts",
-    "invert",
-    "list_segmenters",
-    "load_segmenter",
-    "next_doubtful",
-    "paint_mask",
-    "review_object",
-    "smooth_in_time",
-    "weights_reachable",
-]
+# The public list is that of `__init__.pyi`.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,12 +1,7 @@
-"""One mask from several that were followed to the same frame. Pure functions over masks, and a store.
+"""One mask from several that were followed to the same frame.
 
-Two masks, from a prompt before the frame and from one after it, are blended: errors grow with the distance
-from a prompt, so the nearer one counts more, and outlines are averaged by their depth, so that halfway
-between two shapes lies a third one.
-
-A correction is right on its own frame; elsewhere its mask was followed there, with the usual errors. A
-difference from the masks without it therefore counts fully where it hangs together, from frame to frame,
-with what the correction changed on its own frame. Elsewhere it counts half.
+The nearer of two prompts counts more, because errors grow with the distance. What a correction changes counts
+fully where it hangs together, from frame to frame, with the change on the corrected frame; elsewhere, half.
 """
 
 from __future__ import annotations
@@ -27,7 +22,6 @@ SURE_DEPTH = 0.15
 """Distance from the outline, as a share of the root of the area, at which a mask is sure of a pixel."""
 LOST_SHARE = 1 / 3
 """Share of the way from a mask without the object, up to which the object counts as absent."""
-
 LINKING_SIDE = 427
 """Long side, at most, of the copies on which differences are linked."""
 SLIVER = 3

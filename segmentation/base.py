@@ -1,8 +1,4 @@
-"""What every segmenter promises: slow work once per clip, fast answers per click, streamed following.
-
-Frames go in and masks come out as plain arrays; this module knows no model. `SegmentationSession.mask_at`
-is where a click becomes a mask.
-"""
+"""What every segmenter promises: slow work once per clip, fast answers per click, streamed following."""
 
 from __future__ import annotations
 
@@ -46,13 +42,11 @@ class SegmenterSpec:
 
     Attributes:
         name: short stable identifier, as `load_segmenter` takes it.
-        label: name for people.
         licence: of the weights; for a segmenter without weights, of its code.
         size_bytes: of the download; 0 without a download.
         source: where it comes from, an address or plain words.
         description: what it is good at, in plain words.
         checkpoint: the file with its weights; None if it needs none.
-        requires: Python packages that it needs.
     """
 
     name: str
@@ -77,10 +71,8 @@ class SegmenterSpec:
 
     def describe_readiness(self) -> str:
         """The readiness in words, with what to install if a package is missing."""
-        missing = self._missing_packages()
-        if missing:
-            packages = ", ".join(missing)
-            return f"{Readiness.UNAVAILABLE}: install {packages}, in the versions of requirements.txt"
+        if missing := ", ".join(self._missing_packages()):
+            return f"{Readiness.UNAVAILABLE}: install {missing}, in the versions of requirements.txt"
         return str(self.readiness())
 
     def _missing_packages(self) -> tuple[str, ...]:
@@ -101,7 +93,6 @@ class Segmenter(Protocol):
         Raises:
             FramesError: if the frames have another shape or type, or there are none.
         """
-        ...
 
 
 class SegmentationSession(Protocol):
@@ -121,7 +112,6 @@ class SegmentationSession(Protocol):
         Raises:
             SelectionError: if the selection is empty or does not fit the clip.
         """
-        ...
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
         """The object on every frame, as the masks become known.
@@ -136,7 +126,6 @@ class SegmentationSession(Protocol):
         Raises:
             SelectionError: on the call, not on the first step, as in `mask_at`.
         """
-        ...
 
     def follow(
         self, start: int, mask: FrameMask, *, within: range | None = None
@@ -153,7 +142,6 @@ class SegmentationSession(Protocol):
             SelectionError: on the call, if the clip or the range has no frame `start`.
             FramesError: on the call, if the mask has another size than the frames.
         """
-        ...
 
 
 @runtime_checkable
@@ -162,17 +150,12 @@ class PreparingSession(Protocol):
 
     def prepare(self, frame_index: int) -> None:
         """Do now what the first click on a frame (0-based) would wait for."""
-        ...
 
 
 def follow_selection(
     session: SegmentationSession, *, frames: Frames, selection: Selection
 ) -> Iterator[tuple[int, FrameMask]]:
-    """Implement `SegmentationSession.propagate` by `mask_at` and `follow`.
-
-    Raises:
-        SelectionError: on the call, not on the first step.
-    """
+    """Implement `SegmentationSession.propagate` by `mask_at` and `follow`; it raises on the call."""
     check_selection(selection, shape=frames.shape[:3])
 
     def walk() -> Iterator[tuple[int, FrameMask]]:

@@ -1,8 +1,7 @@
 """Clicks, a box, and both together, as immutable values, and whether they fit a clip.
 
-Coordinates are pixels of the source video, x to the right, y down, origin at the top-left corner of
-the frame; the centre of the first pixel is (0.5, 0.5). A view of the
-frame in another size must scale its clicks back.
+Coordinates are pixels of the source video, x to the right, y down, origin at the top-left corner of the
+frame; the centre of the first pixel is (0.5, 0.5).
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ class Click:
 
     Attributes:
         x, y: pixels from the top-left corner.
-        is_positive: whether the point is on the object.
 
     Raises:
         SelectionError: if a coordinate is not a finite number, or the sign is not a bool.
@@ -81,12 +79,9 @@ class Selection:
     box: Box | None = None
 
     def __post_init__(self) -> None:
-        if (
-            isinstance(self.frame_index, bool)
-            or not isinstance(self.frame_index, int)
-            or self.frame_index < 0
-        ):
-            raise SelectionError(f"the frame number is {self.frame_index!r}; pass a whole number from 0")
+        index = self.frame_index
+        if isinstance(index, bool) or not isinstance(index, int) or index < 0:
+            raise SelectionError(f"the frame number is {index!r}; pass a whole number from 0")
 
     @property
     def is_empty(self) -> bool:
@@ -142,7 +137,6 @@ def check_selection(
     """Raise unless a selection fits its clip. A box may stick out of the frame.
 
     Args:
-        selection: the clicks and the box.
         shape: number of frames, height and width of the clip.
         may_only_remove: whether negative clicks alone make sense, because they correct an earlier mask.
 

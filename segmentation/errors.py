@@ -1,14 +1,7 @@
-"""Everything that can go wrong while an object is being selected, as one tree.
+"""Everything that can go wrong while an object is being selected, as one tree below `SegmentationError`.
 
-    SegmentationError
-      SelectionError (ValueError)          clicks or a box that cannot be used
-      FramesError (ValueError)             frames or masks of a wrong shape, type or count
-      UnknownSegmenterError (ValueError)   a name or an option that is not offered
-      CheckpointError (RuntimeError)       weights missing, damaged or unreachable
-
-One warning, for those who follow an object without `Tracks`: `SceneCutWarning`.
-
-Every message says what was received, what is accepted, and what to do next.
+Every message says what was received, what is accepted, and what to do next. One warning is for those who
+follow an object without `Tracks`: `SceneCutWarning`.
 """
 
 

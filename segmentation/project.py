@@ -1,8 +1,7 @@
 """What the user said: objects of a clip with names, colours and prompts, and the history of changes.
 
 Immutable values: every change gives a new project, so undo and redo keep the old ones. `segmentation.tracks`
-makes masks from a project. The last part adds objects whose masks were made elsewhere, and describes a
-project in plain JSON values.
+makes masks from a project.
 """
 
 from __future__ import annotations
@@ -24,20 +23,13 @@ Colour = tuple[int, int, int]
 """RGB, each in [0, 255]."""
 
 COLOURS: tuple[Colour, ...] = (
-    (139, 92, 246),
-    (245, 158, 11),
-    (16, 185, 129),
-    (236, 72, 153),
-    (14, 165, 233),
-    (250, 204, 21),
-    (239, 68, 68),
-    (132, 204, 22),
+    *((139, 92, 246), (245, 158, 11), (16, 185, 129), (236, 72, 153)),
+    *((14, 165, 233), (250, 204, 21), (239, 68, 68), (132, 204, 22)),
 )
 """Default colours, in the order of the objects; they repeat after the last."""
 
 MOST_OBJECTS = 255
 """At most, so that the number of an object fits an 8-bit picture."""
-
 MOST_STEPS = 200
 """Changes that can be taken back, at most."""
 
@@ -194,10 +186,9 @@ class Project:
         Raises:
             SelectionError: if there is none.
         """
-        for candidate in self.objects:
-            if candidate.number == number:
-                return candidate
-        known = ", ".join(str(candidate.number) for candidate in self.objects) or "none yet; add one first"
+        if found := next((each for each in self.objects if each.number == number), None):
+            return found
+        known = ", ".join(str(each.number) for each in self.objects) or "none yet; add one first"
         raise SelectionError(f"there is no object {number}; the objects are: {known}")
 
     def add_object(
@@ -285,7 +276,6 @@ class History:
     """A project with its earlier states and those taken back.
 
     Attributes:
-        present: the project as it is.
         past: earlier states, the latest last; at most `MOST_STEPS`.
         future: states taken back, the next one last.
     """
@@ -324,7 +314,6 @@ class AddedObjects:
     """A project to which masks were added as objects.
 
     Attributes:
-        project: with these objects.
         numbers: of the objects in the project, by their numbers in the masks.
     """
 
@@ -341,7 +330,6 @@ def add_given_objects(
     changes its own frame alone. Objects without prompts are removed, and their numbers are free again.
 
     Args:
-        project: of the clip.
         masks: (F, H, W) bool by the numbers of the objects, read one after the other.
         names: of the objects, by their numbers in the masks.
 
@@ -383,10 +371,7 @@ def describe_project(project: Project) -> dict[str, Any]:
             {
                 "number": tracked.number,
                 "name": tracked.name,
-                "prompts": [
-                    _describe(prompt)
-                    for prompt in sorted(tracked.prompts, key=lambda prompt: prompt.frame_index)
-                ],
+                "prompts": [_describe(p) for p in sorted(tracked.prompts, key=lambda p: p.frame_index)],
             }
             for tracked in project.objects
             if tracked.prompts

@@ -1,7 +1,6 @@
 """Carry a mask from frame to frame along dense optical flow, or by its look where the flow fails.
 
-Pure functions over arrays. `follow` serves every segmenter that knows single images only: the segmenter
-passes in how it corrects the carried mask on each frame.
+`follow` serves every segmenter that knows single images only, and takes how it corrects a carried mask.
 """
 
 from __future__ import annotations
@@ -42,10 +41,8 @@ FOUND_TRUST = 0.7
 """Least trust in the look of an object found again."""
 FOUND_OUTLINE = 0.6
 """Least edge strength along the outline of an object found again, against that when it was last seen."""
-
 WHOLE_SHARE = 0.5
 """Least share of the first mask's area at which an object counts as whole."""
-
 STRANGE_DIFFERENCE = 48.0
 """Root mean square difference, in 8-bit levels, at which two looks have nothing in common."""
 
@@ -218,7 +215,6 @@ def selection_from_mask(mask: FrameMask, *, frame_index: int) -> Selection:
 
     Args:
         mask: (H, W) bool, not empty.
-        frame_index: of the frame that it lies on.
 
     Returns:
         The tight box, and one positive click at the innermost pixel of the mask.

@@ -1,8 +1,6 @@
 """Segment Anything and MobileSAM: image models; optical flow carries the object between the frames.
 
-The slow image encoder runs once per clicked frame and its result stays in the session; every click then
-costs only the mask decoder. MobileSAM differs by its encoder alone: TinyViT from the timm library.
-
+The slow image encoder runs once per clicked frame; every click then costs only the mask decoder.
 Sources: Kirillov et al., Segment Anything (ICCV 2023); Zhang et al., Faster Segment Anything (2023).
 """
 
@@ -94,9 +92,7 @@ def load_weights(model: Sam, path: Path, *, convert: Convert = dict) -> None:
     """Fill a model from a checkpoint; every tensor must be there and fit.
 
     Args:
-        model: to be filled.
         path: of a file of plain tensors, in any precision; code in it is refused, never run.
-        convert: from the names in the file to those of the model.
 
     Raises:
         CheckpointError: if the file is missing, damaged, or of another architecture.

@@ -1,8 +1,6 @@
-"""SAM 2.1 and EdgeTAM: video models, which follow an object by their own memory of it.
+"""SAM 2.1 and EdgeTAM: video models of transformers, which follow an object by their own memory of it.
 
-Both run through transformers, which gives them the same session and the same outputs. The published
-architectures are written down here, so that one file of weights is all that a model needs.
-
+The published architectures are written down here, so that a model needs one file of weights.
 Sources: Ravi et al., SAM 2 (2024); Zhou et al., EdgeTAM (2025).
 """
 
@@ -85,9 +83,8 @@ def video_config(name: str) -> Sam2VideoConfig | EdgeTamVideoConfig:
         return edgetam_config()
     encoder = Sam2HieraDetConfig(**_ENCODERS[name])
     channels = list(reversed(encoder.embed_dim_per_stage))
-    return Sam2VideoConfig(
-        vision_config=Sam2VisionConfig(backbone_config=encoder, backbone_channel_list=channels)
-    )
+    vision = Sam2VisionConfig(backbone_config=encoder, backbone_channel_list=channels)
+    return Sam2VideoConfig(vision_config=vision)
 
 
 def edgetam_config(**changes: Any) -> EdgeTamVideoConfig:
@@ -109,7 +106,6 @@ def load_video_model(config: Sam2VideoConfig | EdgeTamVideoConfig, path: Path) -
     """A `Sam2VideoModel` or `EdgeTamVideoModel` with weights, on the processor.
 
     Args:
-        config: its architecture.
         path: a safetensors file, or a folder with model.safetensors; every tensor must be there and fit.
 
     Raises:
@@ -184,7 +180,6 @@ class Sam2Segmenter:
 
         Args:
             state: from `start`, with a prompt.
-            index: 0-based number of the frame.
             is_backwards: whether the clip is followed from later to earlier frames.
 
         Returns:
@@ -287,9 +282,8 @@ class Sam2Session:
             prompt["input_labels"] = [[[int(click.is_positive) for click in clicks]]]
         if box is not None:
             prompt["input_boxes"] = [[[float(box.x0), float(box.y0), float(box.x1), float(box.y1)]]]
-        self._segmenter.processor.add_inputs_to_inference_session(
-            state, selection.frame_index, OBJECT, **prompt
-        )
+        add = self._segmenter.processor.add_inputs_to_inference_session
+        add(state, selection.frame_index, OBJECT, **prompt)
 
 
 def _forget(state: Any, index: int, *, reach: int) -> None:

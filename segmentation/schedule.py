@@ -1,11 +1,7 @@
-"""Which prompts answer for which frames of an object. Pure functions.
+"""Which prompts answer for which frames of an object: both ways up to the next prompt, never over a cut.
 
-A prompt reaches both ways up to the next frame with a prompt, and never over a scene cut; between two
-prompts both answer. A prompt that says "not here" answers for its own frame alone.
-
-A correction, which is a prompt on a mask that was followed there, does not end the reach of the selections
-round it: they are followed past it, so that the correction can be weighed against what was seen without it
-(`segmentation.amending`). A selection that changes after the correction is followed up to it only.
+Between two prompts both answer. A selection is followed past a later correction of its mask, so that the
+correction can be weighed against what was seen without it (`segmentation.amending`).
 """
 
 from __future__ import annotations
@@ -23,7 +19,6 @@ class Span:
     """The frames that one prompt answers for.
 
     Attributes:
-        prompt: to be followed.
         within: 0-based numbers of the frames, that of the prompt among them.
     """
 

@@ -1,13 +1,7 @@
 """The masks of all objects of a project: streamed as they become known, kept, and never made twice.
 
-The masks that following gives are kept by prompt: a correction costs only the frames that it answers for
-(`segmentation.schedule`), undo and redo cost nothing. Between two prompts both are followed to each other
-and blended; corrections are weighed against what was seen without them (`segmentation.amending`). Works
-with every `SegmentationSession`.
-
-    Tracks       masks of a project, one `update` at a time
-    begin_prompt the prompt that a click adds to
-    Walks        the masks that following each prompt has given
+A correction costs only the frames that it answers for (`segmentation.schedule`) and is weighed against what
+was seen without it (`segmentation.amending`). Works with every `SegmentationSession`.
 """
 
 from __future__ import annotations
@@ -38,7 +32,6 @@ class TrackedMask:
 
     Attributes:
         frame_index: 0-based.
-        number: of the object.
         mask: (H, W) bool; empty where the object is lost.
     """
 
@@ -52,7 +45,6 @@ class UnreachedScene:
     """A scene that no prompt of an object reaches, because nothing is followed over a cut.
 
     Attributes:
-        number: of the object.
         within: 0-based numbers of the scene's frames.
         message: the same for people, with what to do.
     """
@@ -244,9 +236,6 @@ def begin_prompt(tracks: Tracks, *, project: Project, number: int, frame_index: 
     selecting anew, and a negative click alone is enough.
 
     Args:
-        tracks: of the clip.
-        project: with the object.
-        number: of the object.
         frame_index: 0-based frame that is shown.
 
     Returns:
@@ -273,9 +262,6 @@ class Walks:
 
     A walk depends on its prompt alone, unless it was cancelled: then it goes on from the last mask that shows
     the object. A segmenter may learn its look anew there, so that the masks differ a little.
-
-    Args:
-        session: the clip, opened by any segmenter.
     """
 
     def __init__(self, session: SegmentationSession) -> None:
@@ -330,8 +316,6 @@ class Walks:
         """The mask that a prompt gives on a frame, or gave before its latest change.
 
         Args:
-            span: of the prompt.
-            frame_index: 0-based.
             prompts: of its object, the one changed last at the end.
         """
         if frame_index == span.prompt.frame_index and span.prompt.selection.is_empty:

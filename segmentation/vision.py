@@ -1,8 +1,4 @@
-"""What a picture, a mask and the motion between two frames consist of. Pure functions over arrays.
-
-Four parts: copies of another size, optical flow, regions of a picture, and the places of pixels. No
-function decides what is an object.
-"""
+"""What a picture, a mask and the motion between two frames consist of. Pure functions over arrays."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Published weights: names, sizes, addresses and checksums of each set, and its download.
 
-Nothing here loads a model, so that listing what there is costs nothing. One loop downloads from all
-publishers: it tells its progress, stops between two blocks, and checks the whole file, which neither
-huggingface_hub nor torch.hub can do in one call.
+One loop downloads from all publishers: it tells its progress, stops between two blocks, and checks the whole
+file, which neither huggingface_hub nor torch.hub can do in one call.
 """
 
 from __future__ import annotations
@@ -31,12 +30,7 @@ _TIMEOUT_SECONDS = 30
 
 @dataclass(frozen=True)
 class Download:
-    """Progress of a download.
-
-    Attributes:
-        received_bytes: so far.
-        total_bytes: of the whole file.
-    """
+    """Progress of a download."""
 
     received_bytes: int
     total_bytes: int
@@ -48,12 +42,9 @@ class Variant:
 
     Attributes:
         name: as `load_segmenter` takes it.
-        label: for people.
         description: what it is good at.
-        url: of the file.
         source: where it is published, for people.
         file_name: in the cache folder.
-        size_bytes: of the file.
         sha256: of the file, 64 hexadecimal digits.
         requires: Python packages that it needs beside torch.
     """
@@ -92,8 +83,7 @@ class Variant:
         """Whether its publisher answers within some seconds."""
         place = urlsplit(self.url)
         try:
-            port = place.port or 443
-            socket.create_connection((place.hostname, port), timeout=seconds).close()
+            socket.create_connection((place.hostname, place.port or 443), timeout=seconds).close()
         except OSError:
             return False
         return True
@@ -129,8 +119,7 @@ class Variant:
 
 def cache_folder() -> Path:
     """The folder of downloaded weights: ``$DREAMMOTION_CACHE``, else one in the user's cache folder."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
+    if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "dreammotion"
@@ -145,10 +134,7 @@ def download_checkpoint(
     nothing.
 
     Args:
-        url: where it is published.
         target: where to keep it; nothing is done if it exists.
-        sha256: its checksum, 64 hexadecimal digits.
-        size_bytes: its size.
 
     Yields:
         About once for every megabyte.
@@ -190,7 +176,7 @@ def download_checkpoint(
             partial.unlink(missing_ok=True)
 
 
-def _segment_anything(size: str, *, label: str, file_name: str, size_bytes: int, sha256: str) -> Variant:
+def _segment_anything(size: str, label: str, file_name: str, *, size_bytes: int, sha256: str) -> Variant:
     url = f"https://dl.fbaipublicfiles.com/segment_anything/{file_name}"
     return Variant(
         name=f"sam-vit-{size}",
@@ -208,23 +194,17 @@ def _segment_anything(size: str, *, label: str, file_name: str, size_bytes: int,
 
 SAM_VARIANTS = (
     _segment_anything(
-        "b",
-        label="base",
-        file_name="sam_vit_b_01ec64.pth",
+        *("b", "base", "sam_vit_b_01ec64.pth"),
         size_bytes=375_042_383,
         sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
     ),
     _segment_anything(
-        "l",
-        label="large",
-        file_name="sam_vit_l_0b3195.pth",
+        *("l", "large", "sam_vit_l_0b3195.pth"),
         size_bytes=1_249_524_607,
         sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
     ),
     _segment_anything(
-        "h",
-        label="huge",
-        file_name="sam_vit_h_4b8939.pth",
+        *("h", "huge", "sam_vit_h_4b8939.pth"),
         size_bytes=2_564_550_879,
         sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
     ),
@@ -249,11 +229,11 @@ MOBILE_SAM = Variant(
 
 def _on_hub(
     name: str,
-    *,
     label: str,
     best_at: str,
     repository: str,
     revision: str,
+    *,
     size_bytes: int,
     sha256: str,
     requires: tuple[str, ...] = ("transformers",),
@@ -275,49 +255,34 @@ def _on_hub(
 
 SAM2_VARIANTS = (
     _on_hub(
-        "sam2-tiny",
-        label="SAM 2.1 (tiny)",
-        best_at="The quickest of the four sizes.",
-        repository="facebook/sam2.1-hiera-tiny",
-        revision="de431c4043854a71d8101e17995dfe596bf101a5",
+        *("sam2-tiny", "SAM 2.1 (tiny)", "The quickest of the four sizes."),
+        *("facebook/sam2.1-hiera-tiny", "de431c4043854a71d8101e17995dfe596bf101a5"),
         size_bytes=155_908_064,
         sha256="48c14467e5cf9e51870511feb72c89688e82dd74523142c0538b663e193ac2a7",
     ),
     _on_hub(
-        "sam2-small",
-        label="SAM 2.1 (small)",
-        best_at="A little slower than tiny.",
-        repository="facebook/sam2.1-hiera-small",
-        revision="ee5bba1d82bb8749febdf90f45e84b687142ba03",
+        *("sam2-small", "SAM 2.1 (small)", "A little slower than tiny."),
+        *("facebook/sam2.1-hiera-small", "ee5bba1d82bb8749febdf90f45e84b687142ba03"),
         size_bytes=184_305_280,
         sha256="0a4067b11ce1e23d5229203f11c718a823060d15a4b23fa2372a7d4b77cbbc60",
     ),
     _on_hub(
-        "sam2-base-plus",
-        label="SAM 2.1 (base plus)",
-        best_at="Better on a GPU.",
-        repository="facebook/sam2.1-hiera-base-plus",
-        revision="b7320756a13354e7530a63935656d35b2f91a290",
+        *("sam2-base-plus", "SAM 2.1 (base plus)", "Better on a GPU."),
+        *("facebook/sam2.1-hiera-base-plus", "b7320756a13354e7530a63935656d35b2f91a290"),
         size_bytes=323_476_296,
         sha256="2012733a0de5d03efd1bba550a2847c4551be9ef2e0d497c83074df66189f780",
     ),
     _on_hub(
-        "sam2-large",
-        label="SAM 2.1 (large)",
-        best_at="The most exact of the four sizes; for a GPU.",
-        repository="facebook/sam2.1-hiera-large",
-        revision="665f8e2ad61cf5f53d65644ff27c8ee525124610",
+        *("sam2-large", "SAM 2.1 (large)", "The most exact of the four sizes; for a GPU."),
+        *("facebook/sam2.1-hiera-large", "665f8e2ad61cf5f53d65644ff27c8ee525124610"),
         size_bytes=897_897_416,
         sha256="dc407dce21301fd94abb395c5099b4f2c455fdc8a8f261ac3d0ea6d4cd197230",
     ),
 )
 
 EDGETAM = _on_hub(
-    "edgetam",
-    label="EdgeTAM",
-    best_at="Made for small devices.",
-    repository="yonigozlan/EdgeTAM-hf",
-    revision="c266ce53b3fc00f0f495b583f6a116c4e57f53bb",
+    *("edgetam", "EdgeTAM", "Made for small devices."),
+    *("yonigozlan/EdgeTAM-hf", "c266ce53b3fc00f0f495b583f6a116c4e57f53bb"),
     size_bytes=55_912_824,
     sha256="8858f8e4757b0b96dab8763f296ecffd845efbbbf698f64163cfa20a63d5fff4",
     requires=("transformers", "timm"),

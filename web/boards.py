@@ -47,7 +47,6 @@ class BoardProgress:
 
     Attributes:
         variants: in the order in which they run.
-        results: of the finished variants.
         is_over: whether nothing runs any more.
         problem: why some figures are missing, in plain words; empty where none is.
     """
@@ -75,23 +74,18 @@ class BoardProgress:
 
     def line(self, index: int) -> dict[str, Any]:
         """A variant: its label, state, how much of it is done in per cent, and how far it is in words."""
-        state, percent = "waiting", 0
+        state, percent, words = "waiting", 0, "waiting"
         if index < len(self.results):
             state, percent = "done", 100
-        elif index == len(self.results) and not self.is_over:
-            state = "running"
+            words = f"done in {format_seconds(self.results[index].output.seconds)}"
+        elif self.is_over:
+            words = "left out"
+        elif index == len(self.results):
+            state, words = "running", self._running()
             percent = round(100 * self._step / self._num_steps) if self._num_steps else 0
-        label, words = self.variants[index].label, self.words(index)
-        return {"label": label, "state": state, "percent": percent, "words": words}
+        return {"label": self.variants[index].label, "state": state, "percent": percent, "words": words}
 
-    def words(self, index: int) -> str:
-        """How far a variant is, in plain words."""
-        if index < len(self.results):
-            return f"done in {format_seconds(self.results[index].output.seconds)}"
-        if self.is_over:
-            return "left out"
-        if index > len(self.results):
-            return "waiting"
+    def _running(self) -> str:
         if not self._num_steps:
             return "next"
         if self._step == self._num_steps:
@@ -110,7 +104,6 @@ def status_html(progress: BoardProgress, *, words: str = "", is_problem: bool = 
 
 BOARD_OUTPUTS = ("canvas", "board_status", "board", "board_file", "board_stop")
 """Names of the components that a board changes."""
-
 MEASURES = tuple(name for name in METRICS if name not in ("frame_lpips", "mask_overlap"))
 """Measures that need neither another model nor another selection."""
 

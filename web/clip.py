@@ -1,7 +1,6 @@
 """The clip that a visitor works on: its frames, the objects selected on it, and their masks.
 
-`Clip` goes on changing while its visitor clicks. `Snapshot` is what was selected at one moment: edits and
-exports are made from it. `edited_masks` gives the masks that an edit takes.
+`Clip` goes on changing while its visitor clicks; edits and exports are made from a `Snapshot`.
 """
 
 from __future__ import annotations
@@ -46,12 +45,8 @@ class Snapshot:
     """What is selected on a clip at one moment; everything that comes of an edit is about these objects.
 
     Attributes:
-        video: the frames.
-        project: the objects.
-        tracks: their masks.
         segmenter: name of what makes them.
         left_alone: numbers of the objects that the edit does not change.
-        refinement: what is done to the masks before the edit.
     """
 
     video: Video
@@ -156,7 +151,6 @@ def _link_or_copy(original: Path, path: Path) -> None:
 
 MOST_REMARKS = 8
 """Number of remarks that are remembered, each of several sentences."""
-
 MOST_REVIEWS = 32
 """Number of objects, or states of one, whose health is remembered."""
 
@@ -166,14 +160,10 @@ class Clip:
     """An opened clip. It starts with one object without prompts.
 
     Attributes:
-        path: the file that it was read from.
-        video: its frames.
-        tracks: the masks of its objects.
         segmenter: name of what makes them.
         start_frame: where in the file it begins, in frames at its own rate.
         number: grows with every clip that a visitor opens, so that late answers can be told apart.
         kept: keeps the file at `path` while the clip is open or edited; None where nobody deletes it.
-        history: the objects with their prompts, and what they were before.
         left_alone: numbers of the objects that the edit does not change.
         refinement: what is done to the masks before the edit.
         changing: held while the objects are changed, so that no change overwrites another.
@@ -226,11 +216,7 @@ class Clip:
         return next((each for each in objects if each.number == self._picked), objects[-1])
 
     def pick(self, number: int) -> None:
-        """Let clicks be about another object.
-
-        Raises:
-            SelectionError: if there is no such object.
-        """
+        """Let clicks be about another object; a `SelectionError` if there is none of this number."""
         self._picked = self.project.object(number).number
 
     def change(self, change: Callable[[Project], Project]) -> None:
@@ -300,7 +286,6 @@ def carry_over(old: Clip, new: Clip) -> int:
     """Take the objects of a clip and their prompts to another reading of the same file.
 
     Args:
-        old: as it was read.
         new: perhaps from another moment, at another rate or length; changed.
 
     Returns:

@@ -24,10 +24,6 @@ class Example:
     """A clip with prompts that suit it.
 
     Attributes:
-        name: of its folder.
-        path: the clip.
-        source_prompt: what it shows.
-        target_prompts: what it could become.
         click: (x, y) in its pixels, a point on the object.
     """
 
@@ -40,24 +36,17 @@ class Example:
 
 def load_examples(folder: Path) -> tuple[Example, ...]:
     """Read every ``<name>/clip.mp4`` with its ``meta.json`` in a folder, in order of name."""
-    return tuple(_read_example(meta) for meta in sorted(folder.glob("*/meta.json")))
-
-
-def _read_example(path: Path) -> Example:
-    meta = json.loads(path.read_text(encoding="utf-8"))
-    return Example(
-        name=path.parent.name,
-        path=path.parent / "clip.mp4",
-        source_prompt=meta["source_prompt"],
-        target_prompts=tuple(meta["target_prompts"]),
-        click=(meta["click"]["x"], meta["click"]["y"]),
-    )
+    found = []
+    for path in sorted(folder.glob("*/meta.json")):
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        shown, wanted = meta["source_prompt"], tuple(meta["target_prompts"])
+        click = meta["click"]["x"], meta["click"]["y"]
+        found.append(Example(path.parent.name, path.parent / "clip.mp4", shown, wanted, click))
+    return tuple(found)
 
 
 _STATIC = Path(__file__).parent / "static"
-
 _CANVAS_PARTS = ("drawing", "server", "objects", "timeline", "pointer")
-
 CSS_FILES = tuple(sorted(_STATIC.glob("*.css")))
 """For `launch(css_paths=...)`."""
 
@@ -102,7 +91,6 @@ def choice_list(label: str, *, elem_id: str) -> gr.HTML:
 
     Args:
         label: what the choice is about, for screen readers.
-        elem_id: in the page.
     """
     return _component(elem_id, render("picker", label=label), _read("picker.js"))
 
@@ -188,13 +176,8 @@ _SETTINGS = {
 def page_theme() -> gr.themes.Base:
     """The theme for `launch`. Light and dark follow the visitor's system; no font is fetched."""
     sans = (
-        "Inter",
-        "ui-sans-serif",
-        "system-ui",
-        "Segoe UI",
-        "Helvetica Neue",
-        "Liberation Sans",
-        "sans-serif",
+        *("Inter", "ui-sans-serif", "system-ui", "Segoe UI"),
+        *("Helvetica Neue", "Liberation Sans", "sans-serif"),
     )
     mono = ("ui-monospace", "SF Mono", "Menlo", "Liberation Mono", "monospace")
     theme = gr.themes.Base(font=sans, font_mono=mono, radius_size=gr.themes.sizes.radius_md)

@@ -83,10 +83,6 @@ class Ticket(AbstractContextManager["Ticket"]):
 def waiting(ticket: Ticket, stop: threading.Event) -> Iterator[str | None]:
     """Wait until a ticket holds the device or the visitor stops waiting.
 
-    Args:
-        ticket: in the line.
-        stop: set to stop waiting.
-
     Yields:
         How many are before it, in plain words; None while that stays the same.
     """

@@ -20,12 +20,10 @@ class Progress(Protocol):
     @property
     def received_bytes(self) -> int:
         """Received so far."""
-        ...
 
     @property
     def total_bytes(self) -> int:
         """Size of the whole; 0 if unknown."""
-        ...
 
 
 @dataclass
@@ -48,16 +46,10 @@ class OneAtATime:
     def fetch(
         self, name: str, download: Callable[[], Generator[Progress, None, None]]
     ) -> Generator[Progress | None, None, None]:
-        """Download a thing, or wait for the download that is under way.
+        """Download a thing, or wait for the download under way; yields how far it is, None while unknown.
 
         Closing the iterator stops the download, or the waiting; then the one who waits longest begins anew.
-
-        Args:
-            name: of the thing.
-            download: gives nothing if the thing is here already.
-
-        Yields:
-            How far it has come; None while nothing is known.
+        `download` gives nothing if the thing is here already.
         """
         lock = self.lock(name)
         while not lock.acquire(timeout=_SECONDS_BETWEEN_LOOKS):

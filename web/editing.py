@@ -62,16 +62,7 @@ from web.wiring import message_of
 
 @dataclass
 class EditProgress:
-    """What is known of a running edit.
-
-    Attributes:
-        started: the first event.
-        preview: the latest preview.
-        stage: the latest finished stage of a cascade.
-        losses: of every step so far.
-        notices: what the visitor should know, in order.
-        output: the result, at the end.
-    """
+    """What is known of a running edit."""
 
     started: Started | None = None
     preview: Preview | None = None
@@ -137,12 +128,7 @@ class EditJob:
     """What a visitor asked for.
 
     Attributes:
-        clip: the open clip.
-        editor: runs it.
-        source_prompt: what it shows.
-        target_prompt: what it should show.
         mask: (F, H, W) bool; None edits the whole frame.
-        config: the settings.
         selection: what the mask came from, as plain JSON values.
         segmenter: name of what made it.
         preset: what was asked for, and why the words chose one.
@@ -191,11 +177,7 @@ class EditJob:
 
 
 def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[Path, Path]:
-    """Write the MP4 and the receipt of an edit.
-
-    Returns:
-        Paths of the MP4 and the JSON file.
-    """
+    """Write the MP4 and the receipt of an edit, and give their paths."""
     words = re.sub(r"[^a-z0-9]+", "-", output.target_prompt.lower())[:48].strip("-")
     stem = f"{words or 'edit'}-{output.config.seed}"
     receipt = build_receipt(
@@ -207,10 +189,8 @@ def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[Pat
         preset=job.preset,
         stopped_early=len(output.losses) < output.config.num_optimization_steps,
     )
-    return (
-        write_video(output.video, folder / f"{stem}.mp4"),
-        write_receipt(receipt, folder / f"{stem}.json"),
-    )
+    movie = write_video(output.video, folder / f"{stem}.mp4")
+    return movie, write_receipt(receipt, folder / f"{stem}.json")
 
 
 EDIT_OUTPUTS = (
@@ -312,11 +292,7 @@ class Edits:
 
 
 def check_choice(snapshot: Snapshot) -> None:
-    """Raise early if nothing would be edited.
-
-    Raises:
-        MaskError: if nothing is selected, or every object is to be left alone.
-    """
+    """Raise a `MaskError` early if nothing is selected, or all of it is to be left alone."""
     if not snapshot.selected:
         raise MaskError("nothing is selected; click the object that you want to change first")
     if not snapshot.chosen:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from dataclasses import replace
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Protocol
 
 from dreammotion_core import (
     DreamMotionPipeline,
@@ -32,7 +29,6 @@ class Editor(EditSource, Protocol):
 
     def measure(self, video: Video, *, config: EditConfig) -> Generator[Trial | Preflight, None, None]:
         """Measure an edit before it begins."""
-        ...
 
 
 class LazyEditor:
@@ -42,8 +38,6 @@ class LazyEditor:
 
     Args:
         model: name, hub id or folder, as `DreamMotionPipeline.from_pretrained` takes it.
-        device: torch name of the device.
-        options: how it is loaded.
         max_frames: most frames of an edit here; None leaves it to the model.
 
     Raises:
@@ -66,19 +60,9 @@ class LazyEditor:
         known = next((spec for spec in list_models() if spec.name == model), None)
         self.spec = shortened(known or self.pipeline().spec, max_frames)
 
-    def stream(
-        self,
-        video: Video,
-        *,
-        source_prompt: str,
-        target_prompt: str,
-        mask: NDArray[np.bool_] | None,
-        config: EditConfig,
-    ) -> Generator[EditEvent, None, None]:
-        """Run one edit, after loading the weights if nobody did before."""
-        yield from self.pipeline().stream(
-            video, source_prompt=source_prompt, target_prompt=target_prompt, mask=mask, config=config
-        )
+    def stream(self, video: Video, **asked: Any) -> Generator[EditEvent, None, None]:
+        """Run one edit, as `EditSource.stream`, after loading the weights if nobody did before."""
+        yield from self.pipeline().stream(video, **asked)
 
     def measure(self, video: Video, *, config: EditConfig) -> Generator[Trial | Preflight, None, None]:
         """Measure an edit, after loading the weights if nobody did before."""

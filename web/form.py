@@ -1,7 +1,6 @@
-"""The form: its fields, what they show for some settings, and what is read from them.
+"""The form: its fields, what they show for some settings, and what is read and checked from them.
 
-Most fields are settings of the library, of the same name. The limits that the page shows can be bypassed, so
-everything that arrives is checked again.
+Most fields are settings of the library, of the same name.
 """
 
 from __future__ import annotations
@@ -14,10 +13,8 @@ from dreammotion_core import PRESETS, ConfigError, EditConfig, ModelSpec, check_
 
 HIDDEN_SETTINGS = ("learning_rate_end_factor",)
 """Settings without a field: they are the preset's or the model's."""
-
 FIRST_PRESET = "auto"
 """The preset that the page starts with: the one that fits the words."""
-
 PRESET_NAMES = {
     FIRST_PRESET: "By your words",
     "keep-shape": "Keep the shape",
@@ -63,13 +60,10 @@ PRESET_OUTPUTS = tuple(preset_fields(EditConfig()))
 
 Fill = Literal["none", "holes", "box"]
 MOST_STEADY = 3
-
 REFINEMENT_FIELDS = ("mask_fill", "mask_steady", "mask_invert", "mask_grow", "mask_edge", "mask_feather")
 """Names of the fields that make up a `Refinement`."""
-
 FORM_FIELDS = ("preset", *dict.fromkeys((*SETTING_FIELDS, *REFINEMENT_FIELDS)))
 """Names of all fields but those of the words."""
-
 EDIT_FIELDS = ("token", "source_prompt", "target_prompt", *FORM_FIELDS)
 """Names of all that an edit is asked for with."""
 
@@ -106,7 +100,6 @@ def read_settings(
 
     Args:
         form: values of `FORM_FIELDS` as the browser sent them.
-        spec: the model that edits.
         prompts: what the clip shows and what it should show; they choose a preset that is left open.
         size: (height, width) of the clip.
 
@@ -164,11 +157,7 @@ def _rim(name: str, value: Any) -> int:
 
 
 def whole_number(name: str, value: Any, *, low: int, high: int) -> int:
-    """A whole number out of whatever the browser sent.
-
-    Raises:
-        ConfigError: if it is not one, or not within [low, high].
-    """
+    """A whole number in [low, high] out of whatever the browser sent; else a `ConfigError`."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or value % 1 != 0 or not low <= value <= high:
         raise ConfigError(f"{name} is {value!r}; enter a whole number from {low:,} to {high:,}")
@@ -176,23 +165,15 @@ def whole_number(name: str, value: Any, *, low: int, high: int) -> int:
 
 
 def read_seed(value: Any) -> int:
-    """A seed out of text.
-
-    Raises:
-        ConfigError: if it is not a whole number.
-    """
+    """A seed out of text; a `ConfigError` unless it is a whole number."""
     try:
-        return int(str(value).strip())
+        return int(str(value))
     except ValueError as error:
         raise ConfigError(f"the seed is {value!r}; enter a whole number, or -1 to draw one") from error
 
 
 def read_prompts(source_prompt: Any, target_prompt: Any) -> tuple[str, str]:
-    """The two prompts, without blanks at their ends.
-
-    Raises:
-        PromptError: if one is missing or too long, or they are the same.
-    """
+    """The two prompts without blanks at their ends, as `check_prompts` accepts them."""
     source, target = (
         text.strip() if isinstance(text, str) else "" for text in (source_prompt, target_prompt)
     )

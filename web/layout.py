@@ -47,8 +47,6 @@ def page_parts(
     """Everything on the page, within its `with`.
 
     Args:
-        spec: the model that edits for newcomers.
-        examples: clips to open.
         judges: names of what may judge words and frames, the default first.
         answer: as `click_canvas` takes it.
         max_upload_mb: megabytes of the largest upload.
@@ -268,7 +266,6 @@ def setting_field(name: str, shown: Mapping[str, Any], **options: Any) -> dict[s
     """The field of a setting of the library by its name; of a range, one for each end.
 
     Args:
-        name: the setting.
         shown: what the fields show, as `shown_settings` gives it.
         options: of the component, before those that follow from the setting.
     """

@@ -18,10 +18,8 @@ from web.visitors import VisitorStore
 
 EXPORT_OUTPUTS = ("canvas", "mask_file")
 """Names of the components that an export changes."""
-
 MASK_KINDS = {"PNG": "masks.zip", "NumPy": "masks.npz", "MP4": "masks.mp4"}
 """Kinds of files for an export, and the name of each file."""
-
 MASK_FILE_TYPES = [".zip", ".npz", ".mp4", ".png"]
 """Endings of files for an import."""
 
@@ -66,7 +64,6 @@ def import_masks(clip: Clip, *, path: Path) -> None:
 
     Args:
         clip: that the masks are for; unchanged where the file is refused.
-        path: an untrusted file.
 
     Raises:
         MaskError: if the file cannot be read, or its masks do not fit the clip.
@@ -81,11 +78,7 @@ def import_masks(clip: Clip, *, path: Path) -> None:
 
 
 def check_export(snapshot: Snapshot, *, kind: Any) -> None:
-    """Raise early if `export_masks` could not write the file.
-
-    Raises:
-        MaskError: if the kind is not one of `MASK_KINDS` or holds fewer objects, or if nothing is selected.
-    """
+    """Raise a `MaskError` early if `export_masks` could not write the file."""
     if kind not in MASK_KINDS:
         raise MaskError(f"there is no kind of mask file {kind!r}; choose one of: {', '.join(MASK_KINDS)}")
     num_objects = len(snapshot.selected)

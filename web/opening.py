@@ -29,10 +29,7 @@ class Clips:
     """Opens clips for visitors.
 
     Args:
-        visitors: who is here.
-        models: say which frame rate and length they want.
         segmenter: prepares the clip for clicks, until a visitor chooses another.
-        examples: that may be opened by name.
     """
 
     def __init__(
@@ -164,8 +161,6 @@ def read_upload(
     """Read the part of a clip that the model can take.
 
     Args:
-        path: a video file.
-        spec: of the model, which sets frame rate and length.
         start_frame: 0-based, counted at the model's frame rate.
         num_frames: None takes the model's usual length.
         max_side: most pixels of the longer side; None takes every clip that the library takes.

@@ -81,7 +81,6 @@ def borrowed(editor: HostedEditor, num_frames: int, config: EditConfig, visitor:
 
 PREFLIGHT_OUTPUTS = ("player", *PREFLIGHT_PARTS, "stop")
 """Names of the components that a measurement changes."""
-
 PROPOSAL_OUTPUTS = ("num_optimization_steps", "num_frames", "resolution_scale", "preflight_use")
 """Names of the components that taking the proposal changes."""
 

@@ -17,18 +17,13 @@ from web.clip import Clip
 from web.views import render
 
 MEASURES = (
-    "background_difference",
-    "text_alignment",
-    "frame_consistency",
-    "motion_fidelity",
-    "warping_error",
-    "colour_jitter",
+    *("background_difference", "text_alignment", "frame_consistency"),
+    *("motion_fidelity", "warping_error", "colour_jitter"),
 )
 """Names of the measures of every run."""
 
 MOST_RUNS = 200
 """Number of runs that are remembered; the oldest go first."""
-
 _FACTS = ("run", "clip", "clip_shows", "should_show", "method", "model", "seed", "steps", "seconds")
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -39,13 +34,6 @@ class Run:
 
     Attributes:
         number: 1-based, among the visitor's runs.
-        clip: name of the file.
-        source_prompt, target_prompt: the words.
-        method: as `EditConfig.method`.
-        model: that edited.
-        seed: that was used.
-        num_steps: that were made.
-        seconds: that they took.
         figures: measurements by the names of `MEASURES`, as they become known.
         is_measured: whether no more figures will come.
         problem: why some are missing, in plain words; empty if none is.
@@ -72,9 +60,7 @@ class Unmeasured:
     """A run that is still to be measured, with its clips.
 
     Attributes:
-        run: the row.
         source: (F, H, W, 3) uint8 RGB.
-        output: the edit.
     """
 
     run: Run
@@ -87,7 +73,6 @@ class RunLog:
     """The runs of one visitor, the latest at the end.
 
     Attributes:
-        rows: the runs.
         on_card: the one whose card is on the page; None while another edit runs.
     """
 
@@ -127,7 +112,6 @@ class Column:
     """Figures that may stand below one another.
 
     Attributes:
-        name: of the measure.
         judge: whose figures these are; empty for arithmetic on pixels, and where nobody has judged yet.
     """
 
@@ -245,7 +229,6 @@ class Wording:
     """A figure as a sentence.
 
     Attributes:
-        sentence: what it says.
         figure: the number with its scale; empty where there is none.
         verdict: whether it is as one would wish; "open" where that is not known.
     """
@@ -271,9 +254,8 @@ def worded(found: Measurement) -> Wording:
         case "background_difference":
             if value == 0:
                 return Wording(f"Nothing outside your selection changed{found.note}", "0 of 255", "good")
-            return Wording(
-                f"Something outside your selection changed{found.note}", f"up to {value:.0f} of 255", "poor"
-            )
+            sentence = f"Something outside your selection changed{found.note}"
+            return Wording(sentence, f"up to {value:.0f} of 255", "poor")
         case "motion_fidelity":
             return _motion(value)
         case "text_alignment":
@@ -343,7 +325,6 @@ def _beside(value: float, own: float | None, *, digits: int) -> str:
 
 RUN_OUTPUTS = ("card", "runs", "runs_export")
 """Names of the components that a run and its figures change."""
-
 _BY_JUDGE = ("text_alignment", "frame_consistency")
 _EXPLAINED = {*_BY_JUDGE, "background_difference"}
 """Measures whose absence is explained elsewhere: by the run's problem, or by their own sentence."""
@@ -378,7 +359,6 @@ def runs_html(runs: Sequence[Run]) -> str:
 
 
 def _reasons(run: Run) -> list[str]:
-    """Why figures are missing."""
     return [
         f"{SHORT[name]} not measured: {found.note}."
         for name, found in run.figures.items()

@@ -33,7 +33,6 @@ from web.wiring import message_of
 
 JUDGED = ("text_alignment", "frame_consistency")
 """Measures that ask the judge; both look at the same features."""
-
 _BY_COST = ("colour_jitter", "warping_error", "motion_fidelity", *JUDGED)
 """Measures of every run, the cheapest first; the first three share a flow. The background needs none."""
 
@@ -87,11 +86,7 @@ class SharedInstruments:
         return judge in self._complete
 
     def check(self, judge: Any) -> str:
-        """A checked choice of the browser; None takes the first.
-
-        Raises:
-            ConfigError: if there is no such judge.
-        """
+        """A checked choice of the browser; None takes the first, an unknown one is a `ConfigError`."""
         chosen = self.judges[0] if judge is None else judge
         if chosen not in self.judges:
             raise ConfigError(f"there is no judge {judge!r}; choose one of: {', '.join(self.judges)}")
@@ -110,10 +105,8 @@ class SharedInstruments:
 
 MOST_SECONDS = 30.0
 """Seconds after which no further figure of a run is begun."""
-
 MOST_PIXELS = 24 * 576 * 320
 """Pixels of a clip as it is measured; larger clips are reduced."""
-
 _SOURCES_KEPT = 2
 """Sources whose flow and features are kept for the next edit of them, up to 70 MB each."""
 
@@ -122,8 +115,6 @@ class Scores:
     """Measures runs and saves their table.
 
     Args:
-        visitors: who is here.
-        instruments: that measure.
         seconds: after which no further figure of a run is begun.
     """
 
@@ -139,12 +130,7 @@ class Scores:
         )
 
     def measure(self, *, token: str, judge: Any = None) -> Iterator[Update]:
-        """Measure the visitor's new runs, and show every figure as it becomes known.
-
-        Args:
-            token: of the visitor.
-            judge: name of the one that judges words and frames, as the browser sent it.
-        """
+        """Measure the visitor's new runs, and show every figure as it becomes known."""
         log = self._visitors.get(token).runs
         for unmeasured in log.unmeasured():
             run = unmeasured.run

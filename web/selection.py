@@ -28,7 +28,6 @@ def apply_commands(clip: Clip, commands: Any) -> None:
     """Carry out commands in order; those before a refused one count.
 
     Args:
-        clip: with the objects.
         commands: a list of ``{"do": name, ...}``; see the functions below for what each takes. Clicks, boxes
             and the like are about the picked object.
 
@@ -220,11 +219,7 @@ class Selections:
 
 
 def require_clip(visitor: Visitor) -> Clip:
-    """The clip that a visitor has open.
-
-    Raises:
-        SelectionError: if there is none.
-    """
+    """The clip that a visitor has open; without one, a `SelectionError`."""
     if visitor.clip is None:
         raise SelectionError("no clip is open; choose an example or upload a video first")
     return visitor.clip

@@ -48,7 +48,6 @@ def next_doubtful(clip: Clip, *, after: int) -> tuple[int, int] | None:
     """The next frame to look at, and the number of the object to look at there.
 
     Args:
-        clip: with objects that are followed.
         after: 0-based frame that is shown now.
     """
     found = [
@@ -124,10 +123,6 @@ def overlay(clip: Clip, *, index: int) -> str | None:
     What the edit changes is tinted, as far as it is grown, shrunk, feathered or inverted; objects that it
     leaves alone are outlined.
 
-    Args:
-        clip: with the objects and what is done to their masks.
-        index: 0-based frame.
-
     Raises:
         SelectionError: if there is no such frame.
     """
@@ -170,10 +165,8 @@ def _grown(mask: NDArray[np.bool_], *, pixels: int) -> NDArray[np.bool_]:
 
 MASK_COLOUR = (255, 45, 120)
 """RGB of a mask of several objects: seldom found in nature, and visible on dark and light."""
-
 TINT = 130
 """Opacity of an overlay's inside, to 255."""
-
 _RIM = np.ones((5, 5), np.uint8)
 
 
@@ -232,8 +225,6 @@ def canvas_view(clip: Clip, *, token: str, hint: tuple[float, float] | None = No
     """A newly opened clip, ready for clicks on any frame.
 
     Args:
-        clip: the open clip.
-        token: by which the canvas finds its visitor again.
         hint: (x, y) in pixels, where a first click would be good.
     """
     height, width = clip.video.size
@@ -252,14 +243,7 @@ def canvas_view(clip: Clip, *, token: str, hint: tuple[float, float] | None = No
 
 
 def following_view(clip: Clip, *, frame: int, done: int, total: int) -> dict[str, Any]:
-    """A frame whose masks have just become known.
-
-    Args:
-        clip: the open clip.
-        frame: 0-based.
-        done: masks made so far.
-        total: masks to be made.
-    """
+    """A frame whose masks have just become known."""
     note = f"Following: {done} of {total} frames."
     picture = overlay(clip, index=frame)
     return {"kind": "following", "clip": clip.number, "frame": frame, "overlay": picture, "note": note}
@@ -271,10 +255,8 @@ def settled_view(
     """Tells the canvas that masks have changed, so that it asks anew for what it shows.
 
     Args:
-        clip: the open clip.
         serial: differs from that of the message before, so that none looks like a repetition.
         note: to be shown instead of the usual one.
-        is_following: whether more masks are being made.
     """
     return {
         "kind": "settled",
@@ -289,7 +271,6 @@ def bench_view(clip: Clip, *, frame: int, overlays: Collection[int] = ()) -> dic
     """All that is shown of the objects while one frame is shown.
 
     Args:
-        clip: with the objects.
         frame: 0-based, the one that is shown.
         overlays: the frames whose overlays are wanted.
 
@@ -300,7 +281,16 @@ def bench_view(clip: Clip, *, frame: int, overlays: Collection[int] = ()) -> dic
     note, is_problem = _note(clip, frame)
     return {
         "frame": frame,
-        "objects": [_object_view(clip, tracked) for tracked in clip.project.objects],
+        "objects": [
+            {
+                "number": tracked.number,
+                "name": tracked.name,
+                "colour": "#" + bytes(tracked.colour).hex(),
+                "isEdited": tracked.number not in clip.left_alone,
+                "frames": list(tracked.confirmed_frames),
+            }
+            for tracked in clip.project.objects
+        ],
         "picked": clip.picked.number,
         "prompt": prompt.selection.to_dict(),
         "isAbsent": prompt.says_absent,
@@ -313,16 +303,6 @@ def bench_view(clip: Clip, *, frame: int, overlays: Collection[int] = ()) -> dic
         "notices": notices(clip),
         "note": note,
         "isProblem": is_problem,
-    }
-
-
-def _object_view(clip: Clip, tracked: TrackedObject) -> dict[str, Any]:
-    return {
-        "number": tracked.number,
-        "name": tracked.name,
-        "colour": "#" + bytes(tracked.colour).hex(),
-        "isEdited": tracked.number not in clip.left_alone,
-        "frames": list(tracked.confirmed_frames),
     }
 
 

@@ -85,7 +85,6 @@ def player_view(
 
     Args:
         clip: the open clip; a result is compared with its frames.
-        stage: what the frames are.
         frames: data URIs.
         caption: one sentence for everyone, read aloud by screen readers.
         progress: from 0 to 1 while something runs.
@@ -109,14 +108,9 @@ def player_view(
 
 def losses_view(losses: Sequence[StepLosses], *, num_steps: int) -> dict[str, Any]:
     """The three losses of every step so far."""
-    return {
-        "numSteps": num_steps,
-        "series": {
-            "appearance": [_rounded(entry.appearance) for entry in losses],
-            "spatial": [_rounded(entry.spatial) for entry in losses],
-            "temporal": [_rounded(entry.temporal) for entry in losses],
-        },
-    }
+    names = ("appearance", "spatial", "temporal")
+    series = {name: [float(f"{getattr(entry, name):.4g}") for entry in losses] for name in names}
+    return {"numSteps": num_steps, "series": series}
 
 
 def facts_view(output: EditOutput, *, notices: Sequence[str]) -> str:
@@ -128,10 +122,6 @@ def facts_view(output: EditOutput, *, notices: Sequence[str]) -> str:
         "Model": output.model,
     }
     return render("facts", facts=facts, notices=notices)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.4g}")
 
 
 def captioned(clip: Clip, caption: str, **state: Any) -> Update:

@@ -29,12 +29,10 @@ class Visitor:
 
     Attributes:
         session_hash: the page's connection, which ends when the tab is closed.
-        clip: the clip that is open, if any, with what is selected on it.
         segmenter: what answers the clicks; None until it is chosen.
         editor: what edits; None until it is chosen.
         model_problem: why the model that was chosen is not the one that edits any more; empty where it is.
         proposal: values of the form that fit, where the latest measurement found that those in it do not.
-        runs: what the edits so far came to.
         opening: held while a clip is opened, so that the one asked for last is the one that stays.
         stop: set to end the running job within one step.
         last_seen: monotonic seconds.
@@ -86,11 +84,7 @@ class VisitorStore:
         return len(self._visitors)
 
     def admit(self, session_hash: str | None = None) -> str:
-        """Add a visitor, and forget those who have been away too long.
-
-        Returns:
-            The token by which `get` finds the visitor.
-        """
+        """Add a visitor, and forget those who have been away too long."""
         token = secrets.token_urlsafe(16)
         with self._lock:
             self._visitors[token] = Visitor(session_hash, segmenter=self.segmenter)
@@ -100,11 +94,7 @@ class VisitorStore:
         return token
 
     def get(self, token: object) -> Visitor:
-        """The visitor behind a token.
-
-        Raises:
-            VisitorGoneError: if the token is unknown or was dropped.
-        """
+        """The visitor behind a token; a `VisitorGoneError` if it is unknown or was dropped."""
         with self._lock:
             visitor = self._visitors.get(token) if isinstance(token, str) else None
             if visitor is None:

@@ -1,7 +1,6 @@
 """Connects named components with handlers that know names only, and failures with words for visitors.
 
-Handlers take keyword arguments and give ``{name: value}``: they can be tested without a page, and no tuple
-has to match an order that is written down elsewhere. Nobody sees a traceback, and none is lost.
+Handlers take keyword arguments and give ``{name: value}``. Nobody sees a traceback, and none is lost.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from web.visitors import VisitorGoneError
 
 EXPECTED = (DreamMotionError, SegmentationError, QueueFullError, VisitorGoneError)
 """Errors whose message is written for people."""
-
 UNEXPECTED = "Something went wrong on our side. Nothing of yours was lost; please try again."
 
 _logger = logging.getLogger(__name__)
@@ -49,11 +47,7 @@ def message_of(error: Exception) -> str:
 
 @contextmanager
 def told_to_visitor() -> Iterator[None]:
-    """Within it, every exception becomes the toast that Gradio shows.
-
-    Raises:
-        gr.Error: instead of any other exception.
-    """
+    """Within it, every exception becomes the `gr.Error` that Gradio shows as a toast."""
     try:
         yield
     except gr.Error:
@@ -70,11 +64,7 @@ DOWNLOAD = """(file) => {
 
 
 class Wiring:
-    """Event table over named components.
-
-    Args:
-        components: everything that a handler may read or change, by name.
-    """
+    """Event table over named components."""
 
     def __init__(self, components: Mapping[str, Component]) -> None:
         self._components = components
@@ -128,13 +118,9 @@ class Wiring:
         """Run what takes long and can be stopped.
 
         Args:
-            event: as in `connect`.
-            handler: as in `connect`.
             settle: takes the name of the button and the token; says, when the job is over, whether there is
                 still one to stop.
             stop: name of the button that stops it.
-            takes: as in `connect`.
-            gives: as in `connect`.
         """
         done = self.connect(event, handler, takes=takes, gives=gives)
         self.connect_end(done, partial(settle, stop), takes=("token",), gives=(stop,), queue=False)

@@ -53,10 +53,6 @@ Note = Callable[[Notice], None]
 def run_metrics(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
     """Run ``metrics``.
 
-    Args:
-        options: of the command line.
-        note: takes what reading changed.
-
     Yields:
         A table in Markdown, and what could not be measured and why. It comes before the JSON is written.
 
@@ -66,7 +62,11 @@ def run_metrics(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
         OutputError: if the JSON cannot be written.
     """
     known_metrics(options.metrics)
-    _check_target_prompt(options.target_prompt)
+    if options.target_prompt is not None and not options.target_prompt.strip():
+        raise PromptError(
+            "the target prompt is empty; describe in a few words what the edit should show, or leave "
+            "--target-prompt out"
+        )
     config = _given_rim(options)
     if options.json is not None:
         check_writable(options.json)
@@ -101,11 +101,7 @@ def run_metrics(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
 
 
 def given_instruments(options: argparse.Namespace) -> Instruments:
-    """The judge, tracker and LPIPS backbone asked for.
-
-    Raises:
-        ModelLoadError: if one cannot be loaded.
-    """
+    """The judge, tracker and LPIPS backbone asked for; a `ModelLoadError` if one cannot be loaded."""
     device = options.device
     judge = None if options.judge == "none" else ClipJudge.from_pretrained(options.judge, device=device)
     tracker: PointTracker = FlowTracker()
@@ -117,16 +113,7 @@ def given_instruments(options: argparse.Namespace) -> Instruments:
     return Instruments(judge=judge, tracker=tracker, lpips=lpips)
 
 
-def _check_target_prompt(prompt: str | None) -> None:
-    if prompt is not None and not prompt.strip():
-        raise PromptError(
-            "the target prompt is empty; describe in a few words what the edit should show, or leave "
-            "--target-prompt out"
-        )
-
-
 def _given_rim(options: argparse.Namespace) -> EditConfig:
-    """The settings that say what the edit could change."""
     # The limits are those of the setting.
     config = EditConfig(mask_grow=options.mask_grow, mask_edge=options.mask_edge)
     if options.mask_grow and options.mask is None:
@@ -202,12 +189,7 @@ def _tell(notices: Iterable[Notice], path: Path, note: Note) -> None:
 
 
 def check_ablate(options: argparse.Namespace) -> None:
-    """Refuse at once what would otherwise fail after the edits.
-
-    Raises:
-        ConfigError: if a variant or a metric is unknown.
-        OutputError: if the page could not be written.
-    """
+    """Refuse at once an unknown variant or metric, or a page that cannot be written."""
     known_variants(options.variants)
     known_metrics(options.metrics)
     check_writable(options.out)
@@ -219,9 +201,6 @@ def run_ablate(
     """Run ``ablate`` on a loaded model and a selected object. Stopped or failing, it writes what is finished.
 
     Args:
-        options: of the command line.
-        pipe: the model.
-        video: the source clip.
         mask: (F, H, W) bool, the object.
         note: takes the notices of the edits, and what was kept where one of them failed.
 
@@ -289,7 +268,7 @@ def _table(results: Sequence[VariantResult]) -> str:
 def _with_reasons(
     header: Sequence[str], rows: Sequence[Sequence[str]], measured: Mapping[str, Sequence[Measurement]]
 ) -> str:
-    """A table in Markdown, and why figures are missing; options stand in place of the library's arguments."""
+    # Options stand in place of the library's arguments.
     reasons = (re.sub(r"`(judge|lpips)`", r"--\1", reason) for reason in missing_reasons(measured))
     notes = [f"not measured: {reason}" for reason in reasons]
     return "\n".join([markdown_table(header, rows=rows), *notes])

@@ -1,7 +1,6 @@
 """The commands of ``python -m dreammotion_core``: a second consumer of the same events as the page.
 
-Results are printed to stdout; messages and progress bars go to stderr. What needs torch is imported by the
-commands that need it, so that the others and every refusal answer at once.
+Results go to stdout, messages and bars to stderr. What needs torch is imported by the commands that need it.
 """
 
 from __future__ import annotations
@@ -98,8 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands[options.command](options)
     except (DreamMotionError, SegmentationError) as error:
         _say(f"Error: {error}")
-        is_about_input = isinstance(error, (InputError, ValueError))
-        return 2 if is_about_input else 1
+        return 2 if isinstance(error, (InputError, ValueError)) else 1
     except KeyboardInterrupt as stopped:
         _say(str(stopped) or "Stopped. Nothing is left half-written.")
         return 130
@@ -110,9 +108,6 @@ def check_places(options: argparse.Namespace) -> None:
     """Refuse a command whose results would overwrite what it reads, or one another.
 
     Links do not hide that two places are one.
-
-    Args:
-        options: of any command.
 
     Raises:
         ConfigError: if a result would replace something that is read or become part of it, or two results
@@ -271,7 +266,6 @@ def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
 
 
 def _keep(latest: Preview | None, video: Video, out: Path) -> str:
-    """Write the latest preview, and say so."""
     if latest is None:
         return "Stopped before the first preview. Nothing was written."
     write_video(replace(video, frames=latest.frames), out)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -66,39 +65,23 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"DreamMotion {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_edit(commands.add_parser("edit", help="edit a clip", description="Edit a clip."))
-    _add_segment(
-        commands.add_parser(
-            "segment",
-            help="select an object and write its masks",
-            description="Select an object and write one mask a frame, white on the object.",
-        )
-    )
-    _add_preflight(
-        commands.add_parser(
-            "preflight",
-            help="find the time and memory of an edit",
-            description="Try a step of an edit. Say how long the edit takes, whether it fits into memory, "
-            "and what fits otherwise.",
-        )
-    )
-    _add_metrics(
-        commands.add_parser(
-            "metrics",
-            help="evaluate an edit",
-            description="Evaluate an edit beside its source. Frames as PNG give exact figures of the "
-            "background; a video file has been compressed.",
-        )
-    )
-    _add_ablate(
-        commands.add_parser(
-            "ablate",
-            help="compare variants of the method",
-            description="Edit a clip with parts of the method switched off, or by baselines, with the same "
-            "seed. Write a page that shows and evaluates them side by side.",
-        )
-    )
-    commands.add_parser("models", help="list the models and the segmenters", description="List them.")
+
+    def command(name: str, brief: str, description: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=brief, description=description)
+
+    segment = "Select an object and write one mask a frame, white on the object."
+    preflight = "Try a step of an edit. Say how long the edit takes, whether it fits into memory, "
+    preflight += "and what fits otherwise."
+    metrics = "Evaluate an edit beside its source. Frames as PNG give exact figures of the "
+    metrics += "background; a video file has been compressed."
+    ablate = "Edit a clip with parts of the method switched off, or by baselines, with the same "
+    ablate += "seed. Write a page that shows and evaluates them side by side."
+    _add_edit(command("edit", "edit a clip", "Edit a clip."))
+    _add_segment(command("segment", "select an object and write its masks", segment))
+    _add_preflight(command("preflight", "find the time and memory of an edit", preflight))
+    _add_metrics(command("metrics", "evaluate an edit", metrics))
+    _add_ablate(command("ablate", "compare variants of the method", ablate))
+    command("models", "list the models and the segmenters", "List them.")
     return parser
 
 
@@ -207,7 +190,6 @@ def _add_prompts(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_place(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Where to edit: by pointing, or by a mask file."""
     group = parser.add_argument_group("where to change it (point at the object, or give its mask)")
     _add_pointing(group)
     group.add_argument(
@@ -242,17 +224,8 @@ def _add_pointing(group: argparse._ArgumentGroup) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Pointing:
-    """A click or a box on a frame.
-
-    Attributes:
-        frame_index: 0-based, among the frames that are used.
-        numbers: pixels from the left and top edge of the frame: x, y, or x0, y0, x1, y1.
-    """
-
-    frame_index: int
-    numbers: tuple[float, ...]
+Pointing = tuple[int, tuple[float, ...]]
+"""A click or a box: 0-based number of its frame, and x, y, or x0, y0, x1, y1 in pixels of the frame."""
 
 
 def _pointing(form: str) -> Callable[[str], Pointing]:
@@ -269,20 +242,18 @@ def _pointing(form: str) -> Callable[[str], Pointing]:
             raise argparse.ArgumentTypeError(
                 f"{text!r} is not of the form {form}, in pixels, or {form}@N, on frame N"
             )
-        return Pointing(index, numbers)
+        return index, numbers
 
     return read
 
 
 def _add_range(parser: argparse.ArgumentParser, *, default: str) -> None:
-    """The frames that are used."""
     rate = "frames a second to which a video is resampled; the rate of frames that keep none"
     span = _add_start(parser, default=default, rate=rate)
     span.add_argument("--num-frames", type=int, metavar="N", help="number of frames")
 
 
 def _add_start(parser: argparse.ArgumentParser, *, default: str, rate: str) -> argparse._ArgumentGroup:
-    """The first frame that is used, and the rate."""
     span = parser.add_argument_group(f"which frames (default: {default})")
     span.add_argument("--start-frame", type=int, default=0, metavar="N", help="first frame (%(default)s)")
     span.add_argument("--fps", type=float, metavar="RATE", help=rate)
@@ -290,7 +261,6 @@ def _add_start(parser: argparse.ArgumentParser, *, default: str, rate: str) -> a
 
 
 def _add_model(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """The model, its precision and its device."""
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model",
@@ -372,7 +342,6 @@ def _add_settings(parser: argparse.ArgumentParser, *, but_for: Collection[str] =
 
 
 def _add_setting(group: argparse._ArgumentGroup, name: str, setting: Setting) -> None:
-    """Add the option of a setting, read as its accepted values say."""
     accepted, flag = setting.accepted, f"--{name.replace('_', '-')}"
     said = f"{setting.label[0].lower()}{setting.label[1:]}: {setting.help}"
     reading: dict[str, Any]

@@ -40,7 +40,6 @@ class SelectedObject:
 
     Attributes:
         masks: (F, H, W) bool.
-        notes: what the user should know about them.
         record: ``selection`` and ``segmenter`` for the receipt; empty for masks from a file.
     """
 
@@ -56,11 +55,6 @@ class FollowedObject:
         notes: what the user should know about it.
         areas: pixels of the object on every frame.
         record: for the receipt.
-
-    Args:
-        tracks: hold all masks.
-        project: holds the object.
-        segmenter: name of the one that made the masks.
     """
 
     def __init__(self, tracks: Tracks, project: Project, *, segmenter: str) -> None:
@@ -89,21 +83,16 @@ class FollowedObject:
 
 
 def given_selections(options: argparse.Namespace) -> tuple[Selection, ...]:
-    """The selections of the options, one a frame in the order of the frames; possibly none.
-
-    Raises:
-        SelectionError: if a frame has two boxes.
-    """
+    """The selections of the options, one a frame, in order; a `SelectionError` for two boxes on a frame."""
     clicks: dict[int, list[Click]] = {}
     boxes: dict[int, Box] = {}
     for is_positive, pointings in ((True, options.click), (False, options.negative_click)):
-        for each in pointings:
-            x, y = each.numbers
-            clicks.setdefault(each.frame_index, []).append(Click(x, y, is_positive))
-    for each in options.box:
-        if each.frame_index in boxes:
-            raise SelectionError(f"frame {each.frame_index} has two boxes; give one box on a frame")
-        boxes[each.frame_index] = Box(*each.numbers)
+        for index, (x, y) in pointings:
+            clicks.setdefault(index, []).append(Click(x, y, is_positive))
+    for index, corners in options.box:
+        if index in boxes:
+            raise SelectionError(f"frame {index} has two boxes; give one box on a frame")
+        boxes[index] = Box(*corners)
     return tuple(
         Selection(index, tuple(clicks.get(index, ())), boxes.get(index))
         for index in sorted(clicks.keys() | boxes.keys())
@@ -111,11 +100,7 @@ def given_selections(options: argparse.Namespace) -> tuple[Selection, ...]:
 
 
 def check_one_way_to_select(options: argparse.Namespace, *, uses_mask: bool) -> None:
-    """Refuse an edit without a place, and one with two.
-
-    Raises:
-        ConfigError: unless exactly one of clicks or boxes, a mask file and the whole frame was chosen.
-    """
+    """Raise a `ConfigError` unless one of clicks or boxes, a mask and the whole frame was chosen."""
     if options.object_index is not None and options.mask is None:
         raise ConfigError("--object chooses an object of a mask file; give the file with --mask")
     ways = (bool(given_selections(options)), options.mask is not None, not uses_mask)
@@ -127,11 +112,7 @@ def check_one_way_to_select(options: argparse.Namespace, *, uses_mask: bool) -> 
 
 
 def read_given_mask(options: argparse.Namespace, *, video: Video) -> SelectedObject:
-    """The mask file, fitted to the clip.
-
-    Raises:
-        MaskError: if it cannot be read or does not fit.
-    """
+    """The mask file, fitted to the clip; a `MaskError` if it cannot be read or does not fit."""
     given = given_masks(options.mask, video=video, object_index=options.object_index, option="--object")
     return SelectedObject(given.masks, tuple(notice.text for notice in given.notices), {})
 

@@ -25,7 +25,6 @@ class EditSource(Protocol):
     @property
     def spec(self) -> ModelSpec:
         """Facts about the model."""
-        ...
 
     def stream(
         self,
@@ -37,7 +36,6 @@ class EditSource(Protocol):
         config: EditConfig,
     ) -> Generator[EditEvent, None, None]:
         """Events of an edit, as `DreamMotionPipeline.stream` yields them."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +43,6 @@ class VariantResult:
     """A finished variant.
 
     Attributes:
-        variant: its changes.
-        output: the edit.
         measurements: its figures, on the mask that all variants share.
     """
 
@@ -60,9 +56,7 @@ class VariantEvent:
     """An event of a variant's edit.
 
     Attributes:
-        variant: the variant that runs.
         index: its number, from 1.
-        num_variants: how many there are.
         event: any but `Finished`, in whose place a `VariantResult` comes.
     """
 
@@ -89,14 +83,9 @@ def run_ablation(
     Close the generator to stop after the current step.
 
     Args:
-        pipe: edits the clip once for each variant.
-        video: the source clip.
-        source_prompt: describes the clip as it is.
-        target_prompt: describes it as it should be.
         mask: (F, H, W) or (H, W), the object; variants without a mask are evaluated on it too.
         config: settings that all variants share, None for the model's own; a seed of -1 is drawn once.
         variants: names from `VARIANTS`.
-        instruments: for `evaluate_edit`.
         names: metrics wanted; None takes all.
 
     Yields:

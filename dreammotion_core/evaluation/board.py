@@ -24,17 +24,13 @@ from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.values import Frames, Video
 
 TEMPLATES = Path(__file__).parent / "templates"
-
 SYNCHRONISE = (TEMPLATES / "synchronise.js").read_text(encoding="utf-8")
 """JavaScript that defines ``synchronise(root)``: one clock for all clips within an element, now or later."""
-
 SOURCE = "source clip, by itself"
 LOSSES = {"appearance": "V-DDS direction", "spatial": "S-SSM loss", "temporal": "T-SSM loss"}
-
 COLOURS = ("#5b5bd6", "#e5484d", "#30a46c", "#f76b15", "#0090ff", "#8e4ec6", "#978365", "#12a594", "#e93d82")
 CHART = {"width": 520, "height": 220, "left": 78, "right": 512, "top": 10, "bottom": 188}
 """The size of a chart and the places of its axes, in pixels."""
-
 STRIP_QUALITY = 85
 """JPEG quality of the strips that hold the frames of a clip."""
 LARGEST_SIDE = 384
@@ -63,8 +59,6 @@ class AblationBoard:
     Attributes:
         facts: what was edited into what.
         grid: the clips, to be moved by ``synchronise``.
-        table: the figures, and what is not measured.
-        curves: the losses, with their colours.
         reading: how to read the figures.
     """
 
@@ -80,7 +74,6 @@ def ablation_board(results: Sequence[VariantResult], *, source: Video) -> Ablati
 
     Args:
         results: from `run_ablation`, at least one.
-        source: the clip that was edited.
 
     Raises:
         ConfigError: if there are no results.
@@ -94,7 +87,11 @@ def ablation_board(results: Sequence[VariantResult], *, source: Video) -> Ablati
     ]
     measured = {r.variant.label: r.measurements for r in results}
     header, rows, best = measurement_cells(measured)
-    curves = {title: _loss_curves(results, name) for name, title in LOSSES.items()}
+    ours = [r for r in results if r.output.config.method == "dreammotion"]
+    curves = {
+        title: {r.variant.label: [float(getattr(step, name)) for step in r.output.losses] for r in ours}
+        for name, title in LOSSES.items()
+    }
     charts = "".join(line_chart(values, title=title) for title, values in curves.items())
     metrics = [
         column[0].metric for column in metric_columns(measured) if any(m.value is not None for m in column)
@@ -113,11 +110,6 @@ def write_ablation_board(results: Sequence[VariantResult], path: str | Path, *, 
 
     Args:
         results: from `run_ablation`, at least one.
-        path: of the HTML file.
-        source: the clip that was edited.
-
-    Returns:
-        The path written.
 
     Raises:
         ConfigError: if there are no results.
@@ -131,22 +123,12 @@ def write_ablation_board(results: Sequence[VariantResult], path: str | Path, *, 
     return Path(path)
 
 
-def _loss_curves(results: Sequence[VariantResult], name: str) -> Mapping[str, list[float]]:
-    """One loss of each variant whose method has it, by its label."""
-    return {
-        r.variant.label: [float(getattr(step, name)) for step in r.output.losses]
-        for r in results
-        if r.output.config.method == "dreammotion"
-    }
-
-
 @dataclass(frozen=True, eq=False)
 class Player:
     """A clip with its caption.
 
     Attributes:
         frames: (F, H, W, 3) uint8 RGB.
-        caption: plain text.
         note: a second line, fainter.
     """
 
@@ -190,8 +172,6 @@ def html_table(header: Sequence[str], *, rows: Sequence[Sequence[str]], best: se
     """A table of plain text as HTML.
 
     Args:
-        header: column headings.
-        rows: cells, as many as headings.
         best: (row, column) of cells to set off.
     """
     return str(_PARTS.table(header, rows, best))
@@ -208,7 +188,6 @@ def line_chart(curves: Mapping[str, Sequence[float]], *, title: str) -> str:
 
     Args:
         curves: name -> one finite value a step; a curve may be empty.
-        title: plain text.
 
     Returns:
         A figure in HTML; a sentence instead where there is nothing to draw.
@@ -279,11 +258,7 @@ def measurement_cells(
 
 
 def missing_reasons(measured: Mapping[str, Sequence[Measurement]]) -> list[str]:
-    """Why figures are missing: each reason once, with its edits where it is not about all of them.
-
-    Args:
-        measured: as for `measurement_cells`.
-    """
+    """Why figures are missing: each reason once, with its edits where it is not about all of them."""
     reasons = []
     for column in metric_columns(measured):
         edits: dict[str, list[str]] = {}

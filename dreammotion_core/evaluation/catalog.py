@@ -20,8 +20,6 @@ class Metric:
     """A question about an edit, and how to read its figure.
 
     Attributes:
-        name: short stable name.
-        label: column heading.
         question: in plain words.
         better: which way is better; ``"neither"`` where an edit is free to change it.
         scale: how to read the figure, in plain words.
@@ -41,105 +39,50 @@ class Metric:
         return {"higher": "↑", "lower": "↓", "neither": ""}[self.better]
 
 
-_METRICS = (
-    Metric(
-        name="text_alignment",
-        label="Text-Align",
-        question="Does it show what the target prompt says?",
-        better="higher",
-        scale="cosine of picture and text, by one judge; only comparable with the same judge",
+# Name: label and question.
+_ASKED = {
+    "text_alignment": ("Text-Align", "Does it show what the target prompt says?"),
+    "frame_consistency": ("Frame-Con", "Do neighbouring frames belong together?"),
+    "motion_fidelity": ("Motion-Fidelity", "Does the object move as it did?"),
+    "motion_fidelity_frame": ("Motion-Fidelity, whole frame", "Does everything in the frame move as it did?"),
+    "frame_lpips": ("Frame-LPIPS", "How different does it look from the source?"),
+    "ssim_inside": ("SSIM inside", "How much of the object's fine structure is left?"),
+    "psnr_inside": ("PSNR inside", "How far are the object's pixels from the source's?"),
+    "ssim_outside": ("SSIM outside", "How much of the background's structure is left?"),
+    "psnr_outside": ("PSNR outside", "How far are the background's pixels from the source's?"),
+    "background_difference": ("Background change", "Did anything outside the selection change?"),
+    "warping_error": ("Warping error (thousandths)", "Does the object shimmer where the source only moves?"),
+    "colour_jitter": ("Colour jitter", "Does the object's colour flicker as a whole?"),
+    "mask_overlap": ("Mask IoU", "Did the object keep its outline?"),
+}
+# Name: which way is better, decimals, and scale.
+_READ: dict[str, tuple[Better, int, str]] = {
+    "text_alignment": (
+        "higher",
+        3,
+        "cosine of picture and text, by one judge; only comparable with the same judge",
     ),
-    Metric(
-        name="frame_consistency",
-        label="Frame-Con",
-        question="Do neighbouring frames belong together?",
-        better="higher",
-        scale="cosine of neighbouring frames; 1 is a still picture",
+    "frame_consistency": ("higher", 3, "cosine of neighbouring frames; 1 is a still picture"),
+    "motion_fidelity": ("higher", 3, "1 is the same motion, 0 unrelated motion"),
+    "motion_fidelity_frame": ("higher", 3, "1 is the same motion, 0 unrelated motion"),
+    "frame_lpips": ("lower", 3, "0 is the same picture"),
+    "ssim_inside": ("neither", 3, "1 is the same picture"),
+    "psnr_inside": ("neither", 1, "decibels; ∞ is the same picture"),
+    "ssim_outside": ("higher", 3, "1 is the same picture"),
+    "psnr_outside": ("higher", 1, "decibels; ∞ is the same picture"),
+    "background_difference": ("lower", 0, "largest change of any pixel, in 8-bit levels; 0 is untouched"),
+    "warping_error": (
+        "lower",
+        2,
+        "squared RGB difference along the source's motion; compare with the source's own",
     ),
-    Metric(
-        name="motion_fidelity",
-        label="Motion-Fidelity",
-        question="Does the object move as it did?",
-        better="higher",
-        scale="1 is the same motion, 0 unrelated motion",
-    ),
-    Metric(
-        name="motion_fidelity_frame",
-        label="Motion-Fidelity, whole frame",
-        question="Does everything in the frame move as it did?",
-        better="higher",
-        scale="1 is the same motion, 0 unrelated motion",
-    ),
-    Metric(
-        name="frame_lpips",
-        label="Frame-LPIPS",
-        question="How different does it look from the source?",
-        better="lower",
-        scale="0 is the same picture",
-    ),
-    Metric(
-        name="ssim_inside",
-        label="SSIM inside",
-        question="How much of the object's fine structure is left?",
-        better="neither",
-        scale="1 is the same picture",
-    ),
-    Metric(
-        name="psnr_inside",
-        label="PSNR inside",
-        question="How far are the object's pixels from the source's?",
-        better="neither",
-        scale="decibels; ∞ is the same picture",
-        digits=1,
-    ),
-    Metric(
-        name="ssim_outside",
-        label="SSIM outside",
-        question="How much of the background's structure is left?",
-        better="higher",
-        scale="1 is the same picture",
-    ),
-    Metric(
-        name="psnr_outside",
-        label="PSNR outside",
-        question="How far are the background's pixels from the source's?",
-        better="higher",
-        scale="decibels; ∞ is the same picture",
-        digits=1,
-    ),
-    Metric(
-        name="background_difference",
-        label="Background change",
-        question="Did anything outside the selection change?",
-        better="lower",
-        scale="largest change of any pixel, in 8-bit levels; 0 is untouched",
-        digits=0,
-    ),
-    Metric(
-        name="warping_error",
-        label="Warping error (thousandths)",
-        question="Does the object shimmer where the source only moves?",
-        better="lower",
-        scale="squared RGB difference along the source's motion; compare with the source's own",
-        digits=2,
-    ),
-    Metric(
-        name="colour_jitter",
-        label="Colour jitter",
-        question="Does the object's colour flicker as a whole?",
-        better="lower",
-        scale="CIELAB units a frame; below 1 is hardly seen",
-        digits=2,
-    ),
-    Metric(
-        name="mask_overlap",
-        label="Mask IoU",
-        question="Did the object keep its outline?",
-        better="higher",
-        scale="1 is the same outline",
-    ),
-)
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _METRICS}
+    "colour_jitter": ("lower", 2, "CIELAB units a frame; below 1 is hardly seen"),
+    "mask_overlap": ("higher", 3, "1 is the same outline"),
+}
+METRICS: Mapping[str, Metric] = {
+    name: Metric(name=name, label=label, question=question, better=better, digits=digits, scale=scale)
+    for (name, (label, question)), (better, digits, scale) in zip(_ASKED.items(), _READ.values(), strict=True)
+}
 """All metrics by name, in the order of a report."""
 
 
@@ -157,13 +100,7 @@ def known_metrics(names: Iterable[str] | None) -> tuple[Metric, ...]:
 
 @dataclass(frozen=True)
 class Variant:
-    """A change of settings to compare.
-
-    Attributes:
-        name: short stable name.
-        label: its name for people.
-        changes: settings and their values.
-    """
+    """A change of settings to compare."""
 
     name: str
     label: str
@@ -198,7 +135,6 @@ _VARIANTS = (
 )
 VARIANTS: Mapping[str, Variant] = {variant.name: variant for variant in _VARIANTS}
 """All variants by name. Baselines work on the whole frame, as they were published."""
-
 ABLATION = ("no-matching", "no-temporal", "no-spatial", "dreammotion", "no-mask")
 """The default board: DDS only, with spatial matching, with temporal, with both, and both without a mask."""
 

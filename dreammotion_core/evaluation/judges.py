@@ -25,14 +25,8 @@ if TYPE_CHECKING:
     from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 LOAD_ERRORS = (
-    OSError,
-    EOFError,
-    UnpicklingError,
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
+    *(OSError, EOFError, UnpicklingError, RuntimeError),
+    *(ValueError, KeyError, TypeError, AttributeError),
 )
 """Errors of the libraries for weights that are missing, cut off, of another kind (such as a saved web page)
 or of another model."""
@@ -51,7 +45,6 @@ class ClipJudge:
 
     Args:
         model: put into evaluation mode and frozen.
-        tokenizer: for its texts.
         processor: brings pictures to its size and normalisation.
         name: label of its figures.
     """

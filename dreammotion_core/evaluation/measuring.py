@@ -123,10 +123,6 @@ class MeasuredClip:
         """The optical flow, the slowest thing to compute; 16 bytes a pixel."""
         return ClipFlow.of(self.frames)
 
-    def knows_features(self, judge: ClipJudge) -> bool:
-        """Whether `features` costs nothing."""
-        return self._judged is not None and self._judged[0] is judge
-
     def features(self, judge: ClipJudge) -> Features:
         """(F, D) unit vectors of the frames; those of the latest judge are kept."""
         if self._judged is None or self._judged[0] is not judge:
@@ -141,18 +137,8 @@ class MeasuredClip:
         """
         check_frames(self.frames[start:], fewest=2)
         if isinstance(tracker, FlowTracker):
-            return tracker.along(self.flow.part(start, None), points=points)
+            return tracker.along(ClipFlow(self.flow.pairs[start:]), points=points)
         return tracker(self.frames[start:], points=points)
-
-    def part(self, first: int, end: int | None = None) -> MeasuredClip:
-        """The clip from frame `first` to before `end`, with what is known of it."""
-        part = MeasuredClip(self.frames[first:end])
-        if "flow" in vars(self):
-            part.flow = self.flow.part(first, end)
-        if self._judged is not None:
-            judge, features = self._judged
-            part._judged = judge, features[first:end]
-        return part
 
 
 Figure = tuple[float, float | None, str]
@@ -166,7 +152,6 @@ class MeasuredEdit:
         source: the clip before; share it between edits, so that it keeps what is known of it.
         edited: the clip after, of the same shape.
         mask: (F, H, W) or (H, W) bool, the selection; None where the whole frame was edited.
-        target_prompt: for text alignment.
         object_mask: the object in the source, if the selection left room round it; None takes `mask`.
         edited_mask: the object in the edit, for the overlap of outlines.
         instruments: None takes those that need no weights.
@@ -211,22 +196,6 @@ class MeasuredEdit:
             return Measurement(metric, None, note=str(error))
         return Measurement(metric, value, source_value, judge)
 
-    def beginning(self, num_frames: int) -> MeasuredEdit:
-        """The first frames of the edit, with what is known of them; to try what a metric costs."""
-
-        def cut(mask: Mask | None) -> Mask | None:
-            return None if mask is None else mask[:num_frames]
-
-        return MeasuredEdit(
-            source=self.source.part(0, num_frames),
-            edited=self.edited.part(0, num_frames),
-            mask=cut(self.mask),
-            target_prompt=self.target_prompt,
-            object_mask=cut(self.object_mask),
-            edited_mask=cut(self.edited_mask),
-            instruments=self.instruments,
-        )
-
     @property
     def selected(self) -> Mask:
         """The mask, or the whole frame without one."""
@@ -243,8 +212,7 @@ class MeasuredEdit:
             raise MetricError("no judge was given; give one as `judge`")
         return self.instruments.judge
 
-    def text_alignment(self) -> Figure:
-        """Text-Align."""
+    def _text_alignment(self) -> Figure:
         if self.target_prompt is None or not self.target_prompt.strip():
             raise MetricError("no target prompt was given")
         text = self.judge.text_features([self.target_prompt])[0]
@@ -253,16 +221,14 @@ class MeasuredEdit:
         )
         return edited, source, self.judge.name
 
-    def frame_consistency(self) -> Figure:
-        """Frame-Con."""
+    def _frame_consistency(self) -> Figure:
         check_frames(self.source.frames, fewest=2)
         edited, source = (frame_consistency(clip.features(self.judge)) for clip in (self.edited, self.source))
         return edited, source, self.judge.name
 
-    def motion_fidelity(self) -> Figure:
-        """Motion fidelity of the object, or of the whole frame without a mask."""
+    def _motion_fidelity(self) -> Figure:
         if self.mask is None:
-            return self.motion_fidelity_frame()
+            return self._motion_fidelity_frame()
         appears = np.flatnonzero(self.mask.any(axis=(1, 2)))
         if not len(appears):
             raise MetricError("the mask selects nothing on any frame, so there is no object to follow")
@@ -272,8 +238,7 @@ class MeasuredEdit:
             raise MetricError("the object is on the last frame only, so there is no motion to compare")
         return self._fidelity_from(starts, of_object=True)
 
-    def motion_fidelity_frame(self) -> Figure:
-        """Motion fidelity of the whole frame."""
+    def _motion_fidelity_frame(self) -> Figure:
         check_frames(self.source.frames, fewest=2)
         return self._fidelity_from(self._starts(np.arange(len(self.source.frames) - 1)), of_object=False)
 
@@ -293,19 +258,14 @@ class MeasuredEdit:
     def _fidelity_from(self, starts: NDArray[np.int_], *, of_object: bool) -> Figure:
         followed = [self._followed(int(start)) for start in starts]
         source, edited = (
-            [
-                tracks[clip].part(count) if of_object else tracks[clip].part(0, count)
-                for count, tracks in followed
-            ]
-            for clip in range(2)
+            [t[clip].part(n) if of_object else t[clip].part(0, n) for n, t in followed] for clip in range(2)
         )
         return motion_fidelity(source, edited=edited), None, self.instruments.tracker.name
 
     def _followed(self, start: int) -> tuple[int, list[PointTracks]]:
         """Points sown on a frame, first over all of it, then on the object; followed in source and edit.
 
-        Returns:
-            The number of those over all of the frame, and the tracks in both clips.
+        Comes with the number of those over all of the frame.
         """
         if start not in self._tracks:
             size, tracker = self.source.frames.shape[1:3], self.instruments.tracker
@@ -318,23 +278,20 @@ class MeasuredEdit:
             self._tracks[start] = count, [c.tracks(tracker, points=points, start=start) for c in clips]
         return self._tracks[start]
 
-    def frame_lpips(self) -> Figure:
-        """Frame-LPIPS."""
+    def _frame_lpips(self) -> Figure:
         lpips = self.instruments.lpips
         if lpips is None:
             raise MetricError("no LPIPS backbone was given; give one as `lpips`")
         return lpips(self.source.frames, edited=self.edited.frames), None, lpips.name
 
-    def background_difference(self) -> Figure:
-        """Largest change outside the mask."""
+    def _background_difference(self) -> Figure:
         mask = self._given_mask()
         difference = max_difference_outside(self.source.frames, self.edited.frames, mask)
         if difference is None:
             raise MetricError("nothing lies outside the mask")
         return float(difference), None, ""
 
-    def warping_error(self) -> Figure:
-        """Warping error within the mask, in thousandths."""
+    def _warping_error(self) -> Figure:
         frames = self.source.frames
         check_frames(frames, fewest=2)
         edited, source = (
@@ -343,22 +300,19 @@ class MeasuredEdit:
         )
         return edited, source, ""
 
-    def colour_jitter(self) -> Figure:
-        """Colour jitter within the mask."""
+    def _colour_jitter(self) -> Figure:
         check_frames(self.source.frames, fewest=2)
         edited, source = (
             colour_jitter(clip.frames, mask=self.selected) for clip in (self.edited, self.source)
         )
         return edited, source, ""
 
-    def mask_overlap(self) -> Figure:
-        """Overlap of the object before and after."""
+    def _mask_overlap(self) -> Figure:
         if self.edited_mask is None or self.object_mask is None:
             raise MetricError("no masks of the object before and after were given; select it in the edit too")
         return region_similarity(self.edited_mask, truth=self.object_mask), None, ""
 
-    def kept(self, measure: Callable[..., float], *, outside: bool) -> Figure:
-        """SSIM or PSNR within or outside the mask."""
+    def _kept(self, measure: Callable[..., float], *, outside: bool) -> Figure:
         region = ~self._given_mask() if outside else self.selected
         return measure(self.source.frames, edited=self.edited.frames, region=region), None, ""
 
@@ -369,19 +323,19 @@ class MeasuredEdit:
 
 
 _COMPUTE: Mapping[str, Callable[[MeasuredEdit], Figure]] = {
-    "text_alignment": MeasuredEdit.text_alignment,
-    "frame_consistency": MeasuredEdit.frame_consistency,
-    "motion_fidelity": MeasuredEdit.motion_fidelity,
-    "motion_fidelity_frame": MeasuredEdit.motion_fidelity_frame,
-    "frame_lpips": MeasuredEdit.frame_lpips,
-    "ssim_inside": lambda edit: edit.kept(ssim, outside=False),
-    "psnr_inside": lambda edit: edit.kept(psnr, outside=False),
-    "ssim_outside": lambda edit: edit.kept(ssim, outside=True),
-    "psnr_outside": lambda edit: edit.kept(psnr, outside=True),
-    "background_difference": MeasuredEdit.background_difference,
-    "warping_error": MeasuredEdit.warping_error,
-    "colour_jitter": MeasuredEdit.colour_jitter,
-    "mask_overlap": MeasuredEdit.mask_overlap,
+    "text_alignment": MeasuredEdit._text_alignment,
+    "frame_consistency": MeasuredEdit._frame_consistency,
+    "motion_fidelity": MeasuredEdit._motion_fidelity,
+    "motion_fidelity_frame": MeasuredEdit._motion_fidelity_frame,
+    "frame_lpips": MeasuredEdit._frame_lpips,
+    "ssim_inside": lambda edit: edit._kept(ssim, outside=False),
+    "psnr_inside": lambda edit: edit._kept(psnr, outside=False),
+    "ssim_outside": lambda edit: edit._kept(ssim, outside=True),
+    "psnr_outside": lambda edit: edit._kept(psnr, outside=True),
+    "background_difference": MeasuredEdit._background_difference,
+    "warping_error": MeasuredEdit._warping_error,
+    "colour_jitter": MeasuredEdit._colour_jitter,
+    "mask_overlap": MeasuredEdit._mask_overlap,
 }
 """What computes each of `METRICS`."""
 
@@ -403,7 +357,6 @@ def evaluate_edit(
         source: (F, H, W, 3) uint8 RGB, or a `MeasuredClip` of it that several edits share.
         edited: of the same shape.
         mask: (F, H, W) or (H, W) bool, the selection; None where the whole frame was edited.
-        target_prompt: for text alignment.
         object_mask: the object in the source, if the selection left room round it; None takes `mask`.
         edited_mask: the object in the edit, for the overlap of outlines.
         names: metrics wanted, from `METRICS`; None takes all.

@@ -38,7 +38,6 @@ DEFAULT_GRID = 24
 STILL = 1 / 400
 """Length of a step, as a share of the longer side of the frame, below which its direction counts for little:
 on points that stand still, a tracker measures its own noise."""
-
 WORKING_SIDE = 192
 """Longer side in pixels to which smaller clips are enlarged: patches of 8 pixels must fit into small
 objects."""
@@ -160,7 +159,6 @@ Half = tuple[NDArray[np.float64], NDArray[np.int_]]
 
 
 def _best_agreements(source: PointTracks, edited: PointTracks) -> tuple[Half, Half]:
-    """The agreements of the source's tracks, and of the edit's."""
     steps, seen = _visible_steps(source)
     edited_steps, edited_seen = _visible_steps(edited)
     agreement = np.zeros((steps.shape[1], edited_steps.shape[1]))
@@ -176,7 +174,6 @@ def _best_agreements(source: PointTracks, edited: PointTracks) -> tuple[Half, Ha
 
 
 def _weighted_mean(halves: Sequence[Half]) -> float:
-    """Mean over the tracks of all sets, each weighed by its visible steps."""
     best, count = (np.concatenate(parts) for parts in zip(*halves, strict=True))
     if not len(best):
         raise MetricError(
@@ -407,10 +404,6 @@ class ClipFlow:
             is_consistent(there, back=back, points=pixel_grid(there.shape[:2])) for there, back in self.pairs
         ]
 
-    def part(self, first: int, end: int | None) -> ClipFlow:
-        """The flow of the frames from `first` to before `end`."""
-        return ClipFlow(self.pairs[first : None if end is None else end - 1])
-
 
 def consecutive_flows(frames: Frames) -> list[FlowPair]:
     """Flow there and back between each frame and the next, F - 1 pairs of (F, H, W, 3) frames.
@@ -442,7 +435,6 @@ def consecutive_flows(frames: Frames) -> list[FlowPair]:
 
 
 def _working_frame(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The frame at the size at which flow is computed."""
     height, width = frame.shape[:2]
     side = max(height, width)
     scale = min(max(side, WORKING_SIDE), LARGEST_SIDE) / side
@@ -479,7 +471,6 @@ def _colour_difference(
 
 
 def _resized_flow(flow: Flow, size: tuple[int, ...]) -> Flow:
-    """The flow in pixels of a frame of `size`, (H, W)."""
     height, width = flow.shape[:2]
     if (height, width) == size:
         return flow

@@ -93,8 +93,7 @@ def background_proof(source: Frames, *, edited: Frames, mask: Mask) -> Backgroun
     """Compare all pixels outside the mask.
 
     Args:
-        source: (F, H, W, 3) uint8 RGB.
-        edited: (F, H, W, 3) uint8 RGB.
+        source, edited: (F, H, W, 3) uint8 RGB.
         mask: (F, H, W) bool, what the edit could change.
 
     Raises:
@@ -141,8 +140,7 @@ def psnr(source: Frames, *, edited: Frames, region: Mask) -> float:
     """Peak signal-to-noise ratio in decibels over all pixels of a region; infinite where nothing changed.
 
     Args:
-        source: (F, H, W, 3) uint8 RGB.
-        edited: (F, H, W, 3) uint8 RGB.
+        source, edited: (F, H, W, 3) uint8 RGB.
         region: (F, H, W) bool.
 
     Raises:
@@ -161,8 +159,7 @@ def ssim(source: Frames, *, edited: Frames, region: Mask) -> float:
     """Mean structural similarity of luminance over the pixels of a region, in [-1, 1]; 1 where equal.
 
     Args:
-        source: (F, H, W, 3) uint8 RGB.
-        edited: (F, H, W, 3) uint8 RGB.
+        source, edited: (F, H, W, 3) uint8 RGB.
         region: (F, H, W) bool; only changes within it count.
 
     Raises:

@@ -1,8 +1,7 @@
 """The look of an object against the rest: learned on one frame, kept up to date along a clip.
 
-Pixels are described by their colours and their surroundings' (`describe_pixels`), for single clicks also by
-their motion (`describe_frame`). They are told apart by kernel ridge regression with random Fourier features
-(Rahimi and Recht, NIPS 2007), which is solved at once and takes new frames as they come.
+Pixels are told apart by kernel ridge regression with random Fourier features (Rahimi and Recht, NIPS 2007),
+which is solved at once and takes new frames as they come.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ USUAL_SIDE = 512.0
 """Long side, in pixels, of the images on which `describe_frame` takes these breadths at scale 1."""
 MOTION_BREADTH = 1 / 64
 """Standard deviation of the surroundings whose mean motion counts, as a share of the long side."""
-
 KERNEL_WIDTH = 0.5
 NUM_WAVES = 512
 RIDGE = 0.01
@@ -33,13 +31,11 @@ NEWS_SHARE = 0.2
 """Weight of all frames since the first against the first, which is known where the others are estimates."""
 MEMORY = 0.8
 """Share of their weight that a new frame leaves to the frames between it and the first."""
-
 SMOOTH_WAVES = 64
 """Few, so that what is learned from a rough guess does not learn its errors: a part of the object that the
 guess leaves out still looks like the object."""
 SMOOTH_KERNEL_WIDTH = 1.2
 GUESS_SAMPLES = 1200
-
 _SMALLEST_BREADTH = 0.3
 
 
@@ -66,7 +62,6 @@ def describe_frame(image: Frame, *, motion: Motion | None) -> PixelFeatures:
 
     Args:
         image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
-        motion: of the image; None if unknown.
 
     Returns:
         (H, W, 19) float32, or (H, W, 13) without motion.
@@ -118,8 +113,6 @@ class Appearance:
         num_waves: random features; fewer are smoother.
         kernel_width: of the Gaussian kernel, in standard deviations of a feature times the root of their
             number; wider is smoother.
-        news_share: see `NEWS_SHARE`.
-        memory: see `MEMORY`.
     """
 
     def __init__(

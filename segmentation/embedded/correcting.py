@@ -1,11 +1,7 @@
-"""A mask that is nearly right, made right: by one more click, or on the next frame after a motion carried it.
+"""A mask that is nearly right, made right, on small images only.
 
-After a click (`corrected`) the mask is doubted near the click only: from what is left of it, and from a disc
-round the click, the look of the object and of the rest is learned, and a cut tells how far the error goes.
-
-A carried mask is grown anew (`Regrower`) from the look and the motion of the object, which are learned half
-from the first frame and half from the carried mask: what the mask lost comes back, what it wrongly holds
-falls away. Works on small images only.
+After a click, `corrected` doubts the mask near it and learns from the rest how far the error goes. On the
+next frame, `Regrower` grows a carried mask anew, by what the first frame and the carried mask show.
 """
 
 from __future__ import annotations
@@ -47,7 +43,6 @@ CLICK_FARTHEST = 1.0
 """Distance of a click from the mask, as a share of the root of its area, from which it means another part."""
 SHARE_LEFT = (0.4, 3.0)
 """Least and most area after a click, in areas before it: for a larger change users select anew."""
-
 CARRIED_WAVES = 96
 CARRIED_NEWS_SHARE = 0.5
 """Weight of the present frame against the first."""
@@ -61,7 +56,6 @@ CARRIED_PLACE = 1.0
 """Log odds of a pixel deep inside the carried mask."""
 CARRIED_DEEP = 0.5
 """Depth, as a share of the root of the area, from which a pixel counts as deep inside."""
-
 _SHORTEST = 3.0
 _SPARED = 1.5
 """Pixels round an earlier click within which it stays right."""
@@ -85,7 +79,6 @@ def corrected(
         mask: (H, W) bool, without the point of a positive click, with that of a negative one.
         image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
         features: (H, W, C) of the image, from `describe_frame`.
-        point: of the click.
         is_positive: whether the object is missing there.
         alike: the other clicks of its sign.
         opposite: the clicks of the other sign.
@@ -181,7 +174,6 @@ class Regrower:
         Args:
             image: (h, w, 3) uint8 RGB, of the size of the first one.
             carried: (H, W) bool on the frame itself, which may be larger.
-            motion: of the image.
 
         Returns:
             (H, W) bool; the carried mask to the pixel where only an outline would change, and everywhere if

@@ -1,8 +1,7 @@
 """The region that a first click or a box means: grown in several ways, the best-looking chosen.
 
-From a click, regions grow from discs of several sizes by their look (`grown_from`) and from what moves along
-with the click (`moving_regions`). From a box, what differs inside is cut out by colour, by motion and by
-both. Works on small images only; `correcting` does what further clicks ask for.
+From a click, regions grow by look and by what moves along; from a box, what differs inside is cut out by
+colour, by motion and by both. Works on small images only.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ LEAST_RISE = 0.3
 """Least logarithmic motion at the click over that of the frame, for motion to say anything."""
 SHARED_FATE = 0.5
 """Share of the motion at the click from which a pixel counts as moving along in `common_fate`."""
-
 SCORE_WEIGHTS = np.array([1.0, -6.0, -0.06, 0.06])
 """Weights of the numbers from `describe_region`, fitted to the overlap with true objects."""
 MOTION_WEIGHT = 0.6
@@ -46,7 +44,6 @@ FIT_WEIGHT = 1.0
 """Weight of reaching all four sides of a box, against the score."""
 SMALLEST_SHARE = 0.1
 """Least share of a box that a region fills; a colour that the surroundings share too leaves less."""
-
 _LEAST_BLUR = 0.3
 _DEEP = 0.5
 """Depth, as a share of the root of the area, from which a pixel counts as deep inside."""
@@ -65,8 +62,6 @@ def region_at(image: Frame, *, point: Point, motion: Motion | None, largest: flo
 
     Args:
         image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
-        point: in pixels.
-        motion: of the image; None if unknown.
         largest: share of the frame; a larger region is chosen only if there is no other.
 
     Returns:
@@ -92,7 +87,6 @@ def object_in_box(image: Frame, box: Box, *, motion: Motion | None) -> FrameMask
     Args:
         image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
         box: round the object, as tight as a user draws it.
-        motion: of the image; None if unknown.
 
     Returns:
         (H, W) bool; the ellipse in the box if nothing in it differs.
@@ -137,8 +131,6 @@ def grown_from(image: Frame, *, features: PixelFeatures, point: Point, radius: f
 
     Args:
         features: (H, W, C) of the image, from `describe_frame`.
-        point: the centre, in pixels.
-        radius: in pixels.
 
     Returns:
         (H, W) bool, connected, without holes; it contains the point.
@@ -225,7 +217,6 @@ def score_region(image: Frame, mask: FrameMask, *, motion: Motion | None, any_si
     """How much a region, which is not empty, looks like a whole object; comparable within one image.
 
     Args:
-        motion: of the image; None if unknown.
         any_size: ignore size and contact with the frame, because the user's box gives both.
     """
     counts = (1, 0, 0, 1) if any_size else (1, 1, 1, 1)

@@ -1,12 +1,7 @@
 """The motion of a clip against its background, as a picture and as features to be joined with colours.
 
-What moves together mostly belongs together, whatever its colours. The background is what one homography
-explains; motion against it is measured over several neighbours in time, and the median counts, so that one
-bad flow does no harm.
-
-Selecting, following, and following again after a correction need the same flows, so `ClipMotion` keeps them.
-Flow to frames farther away is chained from the flow between neighbours. The number of flows kept is limited,
-so that memory does not grow with the clip.
+The background is what one homography explains; motion against it is measured over several neighbours in time,
+and the median counts. `ClipMotion` keeps a limited number of flows, because later steps need the same ones.
 """
 
 from __future__ import annotations
@@ -39,12 +34,10 @@ STEPS = (1, 2, 4)
 """Neighbours in time either way, in frames, that motion is measured over."""
 KEPT_SIDE = 240
 """Long side, at most, at which a flow is kept: at half the size it is computed on it loses nothing."""
-
 CLEAR_MOTION = 0.5
 """Motion that is told for sure, in pixels a frame (with a long side of at most 480)."""
 FEWEST_FOLLOW = 0.25
 """Share of the frame that one homography must explain; less is no background, or another scene."""
-
 _HOMOGRAPHY_TOLERANCE = 1.0
 """Pixels (with a long side of at most 480) within which a point counts as moved by the homography."""
 _ROUND_TRIP_TOLERANCE = 1.0
@@ -126,11 +119,7 @@ KeptFlow = NDArray[np.float16]
 
 
 class ClipMotion:
-    """Flows and drifts of a clip, each computed when it is first asked for.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-    """
+    """Flows and drifts of a clip, each computed when it is first asked for."""
 
     def __init__(self, frames: Frames) -> None:
         self._size = frames.shape[1:3]

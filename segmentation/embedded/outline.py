@@ -1,8 +1,7 @@
 """Cuts along colour edges, and the outline of a carried mask drawn back to its object by them.
 
-A carried mask is trusted as far as the motion that carried it: close to the outline, and farther away where
-the motion contradicts itself, the object's learned look decides, with the cut along edges. Works on small
-images only.
+Close to the outline, and farther away where the motion contradicts itself, the object's learned look decides.
+Works on small images only.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ LOOK_WEIGHT = 2.0
 """Log odds of a pixel that looks just like the object; its place gives as much at the rim of the reach."""
 SMALLEST_PART = 0.05
 """Share of the largest part of a mask, below which a part is a scrap that the object left behind."""
-
 _SETTLED = 3
 """Distance in pixels up to which the outline may be wrong, so that nothing is learned there."""
 _SHORTEST_REACH = 1.5

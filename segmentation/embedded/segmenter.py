@@ -1,16 +1,7 @@
 """The embedded segmenter: colour, edges and motion find the object and carry it along.
 
-Made for clean clips with one distinct object. It works on reduced copies, so an answer to a click takes
-the same short time for every size. It has no weights and knows nothing about things in the world.
-
-From a click to a mask (`EmbeddedSession.mask_at`):
-
-    1. growing      the region that the first click, or the box, means
-    2. correcting   each further click that the mask contradicts changes it
-    3. outline      the outline is drawn to the colour edges of the frame
-
-From a mask to the next frame (`EmbeddedSession.follow`): `segmentation.propagation` carries it along the
-flow, `correcting` grows it anew, `outline` draws its outline.
+Made for clean clips with one distinct object. It works on reduced copies, so an answer to a click takes the
+same short time for every size. It has no weights and knows nothing about things in the world.
 """
 
 from __future__ import annotations
@@ -46,7 +37,6 @@ BOX_SIDE = 256
 OUTLINE_SIDE = 320
 TRACK_SIDE = 480
 REGROWN_SIDE = 160
-
 KEPT_REGIONS = 64
 OUTLINE_REACH = 0.012
 """Distance that a cut may move the outline, as a share of the image's long side."""
@@ -67,11 +57,7 @@ class EmbeddedSegmenter:
 
 
 class EmbeddedSession:
-    """One clip, ready for clicks; see `SegmentationSession`. Keeps its motion, as far as `ClipMotion` does.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-    """
+    """One clip, ready for clicks; see `SegmentationSession`. Keeps its motion as `ClipMotion` does."""
 
     def __init__(self, frames: Frames) -> None:
         self._frames = frames

@@ -612,19 +612,6 @@ class TestEvaluateEdit:
         alone = [evaluate_edit(source.frames, edited=edit, mask=mask, names=names) for edit in edits]
         assert shared == alone
 
-    def test_the_beginning_of_an_edit_measures_as_that_many_frames_by_themselves(self) -> None:
-        clip, other, mask = shifting(2, 1), shifting(2, 1, seed=1), square_mask()
-        edit = MeasuredEdit(source=MeasuredClip(clip), edited=MeasuredClip(other), mask=mask)
-        names = ["motion_fidelity", "ssim_outside", "warping_error"]
-        whole = [edit.measure(name) for name in names]
-
-        beginning = edit.beginning(3)
-
-        assert [beginning.measure(name) for name in names] == list(
-            evaluate_edit(clip[:3], edited=other[:3], mask=mask[:3], names=names)
-        )
-        assert [edit.measure(name) for name in names] == whole
-
     def test_what_cannot_be_measured_says_why(self) -> None:
         found = by_name(evaluate_edit(shifting(2, 1), edited=shifting(2, 1)))
 
