@@ -20,16 +20,17 @@ import torch
 from torch import nn
 
 from benchmarks.arguments import frames_of
-from benchmarks.cost.counting import Counter, fake_device
-from benchmarks.cost.models import (
+from benchmarks.cost import (
     IMAGE_PARTS,
     MODELS,
     NUM_TOKENS,
     PUBLISHED,
     STRIDE,
     TEXT_WIDTH,
+    Counter,
     StepInputs,
     as_loaded,
+    fake_device,
     published_cascade,
     random_inputs,
     t5,

@@ -17,8 +17,7 @@ from functools import partial
 import torch
 
 from benchmarks.arguments import count_of, device_of, frames_of
-from benchmarks.cost.counting import Counter
-from benchmarks.cost.models import CASES, MODELS, PRECISIONS, STRIDE, random_inputs
+from benchmarks.cost import CASES, MODELS, PRECISIONS, STRIDE, Counter, random_inputs
 from dreammotion_core import LoadOptions, MemorySourceCache, OutOfMemoryError
 from dreammotion_core.memory import MemoryMeter
 from dreammotion_core.method.editing import distill_step

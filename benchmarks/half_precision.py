@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.arguments import count_of, frames_of
-from benchmarks.cost.counting import all_precisions
+from benchmarks.cost import all_precisions
 from dreammotion_core import DreamMotionPipeline, LoadOptions, read_video
 from dreammotion_core.method.distillation import masked_direction
 from dreammotion_core.method.editing import EditTask, edit_latents, predict

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.toybox.judging import Judge
+from benchmarks.toybox import Judge
 from training.judge import VIEW_SIZE, accuracy
 from training.world import ATTRIBUTES
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.arguments import count_of, device_of, frames_of
-from benchmarks.cost.models import MODELS, PRECISIONS, StepInputs, random_inputs
+from benchmarks.cost import MODELS, PRECISIONS, StepInputs, random_inputs
 from dreammotion_core import LoadOptions, MemorySourceCache
 from dreammotion_core.memory import MemoryMeter
 from dreammotion_core.method.distillation import classifier_free_guidance, masked_direction

@@ -25,8 +25,7 @@ from tqdm import tqdm
 
 from benchmarks.arguments import count_of, part_of, setting_of
 from benchmarks.results import Results, resumable
-from benchmarks.toybox.judging import Judge
-from benchmarks.toybox.summary import summarise
+from benchmarks.toybox import Judge, summarise
 from benchmarks.world_cases import KINDS, edit_case, edit_indices, sample_case
 from dreammotion_core import DreamMotionPipeline, EditConfig, Video
 from dreammotion_core.finishing import to_pixels

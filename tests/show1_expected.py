@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from benchmarks.cost.models import TEXT_WIDTH
+from benchmarks.cost import TEXT_WIDTH
 
 Shape = tuple[int, ...]
 Entry = tuple[str, Shape]

@@ -11,7 +11,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 from torch import nn
 
-from benchmarks.cost.models import as_image_config
+from benchmarks.cost import as_image_config
 from dreammotion_core.models.cascade.backend import CascadeBackend
 from dreammotion_core.models.cascade.manifest import CascadeManifest
 from dreammotion_core.models.cascade.stages import CascadeStages, PixelStage

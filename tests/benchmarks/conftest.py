@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.cost.models import MODELS, RandomModel
+from benchmarks.cost import MODELS, RandomModel
 
 TINY_UNET = {
     "block_out_channels": (32, 32),

@@ -10,9 +10,7 @@ from diffusers import AutoencoderKL
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from benchmarks import counted
-from benchmarks.cost import models
-from benchmarks.cost.counting import Counter, fake_device
-from benchmarks.cost.models import MODELS, PUBLISHED, random_inputs
+from benchmarks.cost import MODELS, PUBLISHED, Counter, fake_device, models, random_inputs
 from benchmarks.counted import COLUMNS, counted_cascade, counted_edit, lines, one_step
 from benchmarks.step import naive_step
 from dreammotion_core import LoadOptions

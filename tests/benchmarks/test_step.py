@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import gpu, half_precision, measures, step
-from benchmarks.cost.models import MODELS, StepInputs, random_inputs
+from benchmarks.cost import MODELS, StepInputs, random_inputs
 from benchmarks.step import naive_step
 from dreammotion_core import LoadOptions
 from dreammotion_core.method.editing import distill_step

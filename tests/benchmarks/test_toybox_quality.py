@@ -13,15 +13,15 @@ from PIL import Image
 
 from benchmarks import toybox_quality
 from benchmarks.results import Results
-from benchmarks.toybox.judging import (
+from benchmarks.toybox import (
     Judge,
     evaluate_case,
     evaluate_sample,
     fitted_value,
     nearest_by_mean,
     renderers_choice,
+    summarise,
 )
-from benchmarks.toybox.summary import summarise
 from benchmarks.toybox_quality import arguments, make_clips, sample_video
 from benchmarks.world_cases import (
     KINDS,

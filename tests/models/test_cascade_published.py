@@ -11,7 +11,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from huggingface_hub import constants
 
-from benchmarks.cost.models import BASE, FIRST_FRAME, INTERPOLATION, SUPER_RESOLUTION, as_image_config
+from benchmarks.cost import BASE, FIRST_FRAME, INTERPOLATION, SUPER_RESOLUTION, as_image_config
 from dreammotion_core.models.cascade.manifest import SHOW_1_MANIFEST, STAGES
 from dreammotion_core.models.cascade.unet import Show1UNet
 from dreammotion_core.models.catalog import SHOW_1, SHOW_1_STAGES

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.toybox.judging import Judge
+from benchmarks.toybox import Judge
 from dreammotion_core import ModelLoadError
 from training.judge import (
     CLOSE_UP_MARGIN,

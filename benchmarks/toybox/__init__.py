@@ -1,1 +1,0 @@
-"""The quality of the embedded models on held-out edits and samples."""
