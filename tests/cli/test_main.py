@@ -129,7 +129,7 @@ def test_one_of_several_objects_is_edited(
     code, said = failure(arguments, capsys)
     assert code == 2
     assert "the objects 4 and 9; choose one by its number (--object" in said
-    assert main([*arguments, "--object", "9", "--steps", "1"]) == 0
+    assert main([*arguments, "--object", "9", "--steps", "1", "--mask-edge", "0"]) == 0
 
     receipt = json.loads((tmp_path / "out.json").read_text())
     assert receipt["mask"]["share"] == pytest.approx(square.mean(), abs=1e-4)
@@ -139,7 +139,7 @@ def test_greys_of_a_mask_are_divided_and_it_is_said(
     clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(np.tile(np.arange(96, dtype=np.uint8) * 2, (64, 1))).save(tmp_path / "soft.png")
-    words = ("--mask", tmp_path / "soft.png", "--steps", 1)
+    words = ("--mask", tmp_path / "soft.png", "--steps", 1, "--mask-edge", 0)
 
     assert main(edit_arguments(clip, model, tmp_path / "out.mp4", *words)) == 0
 
@@ -149,6 +149,7 @@ def test_greys_of_a_mask_are_divided_and_it_is_said(
 
 def test_every_setting_reaches_the_edit(clip: Path, model: Path, masks: Path, tmp_path: Path) -> None:
     settings = {
+        "--preset": "fast",
         "--optimizer": "adam",
         "--learning-rate": "0.05",
         "--learning-rate-end-factor": "0.5",
@@ -160,6 +161,7 @@ def test_every_setting_reaches_the_edit(clip: Path, model: Path, masks: Path, tm
         "--temporal-weight": "0.5",
         "--no-mask-matching": "",
         "--mask-grow": "1",
+        "--mask-edge": "3",
         "--mask-feather": "0",
         "--colour-smoothing": "0",
         "--negative-prompt": "road",
@@ -184,6 +186,7 @@ def test_every_setting_reaches_the_edit(clip: Path, model: Path, masks: Path, tm
         temporal_weight=0.5,
         mask_matching=False,
         mask_grow=1,
+        mask_edge=3,
         mask_feather=0,
         colour_smoothing=0.0,
         negative_prompt="road",
@@ -284,7 +287,7 @@ def test_edit_of_a_clicked_object(clip: Path, model: Path, tmp_path: Path) -> No
     _, mask = moving_square(6, SIZE)
     y, x = (int(np.median(axis)) for axis in np.nonzero(mask[0]))
 
-    code = main(edit_arguments(clip, model, tmp_path / "out.mp4", "--click", f"{x},{y}"))
+    code = main(edit_arguments(clip, model, tmp_path / "out.mp4", "--click", f"{x},{y}", "--mask-edge", 0))
 
     assert code == 0
     receipt = json.loads((tmp_path / "out.json").read_text())
