@@ -103,7 +103,8 @@ def compared(
 ) -> tuple[Scored, Scored, Cell]:
     """An edit without the clean edge and with it, and close-ups of source, true render and both."""
     spec, backend = pipe.spec, pipe.backend
-    config = spec.config(options.preset, seed=0)
+    words = {"source_prompt": caption(case.source), "target_prompt": caption(case.target)}
+    config = spec.config(options.preset, **words, seed=0)
     shot = Shot(spec.fit_length(9), spec.fps, spec.resolution[0])
     source, goal = rendered([case.source, case.target], shot=shot)
     outline, mask = case.outlines(shot=shot), case.mask(shot=shot)
@@ -156,7 +157,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", default="toybox", help="name or folder (%(default)s)")
-    parser.add_argument("--preset", default="fast", help="(%(default)s)")
+    parser.add_argument("--preset", default="auto", help="(%(default)s)")
     parser.add_argument("--cases", type=count_of, default=9, metavar="N", help="(%(default)s)")
     parser.add_argument("--perfect", action="store_true", help="the true render's latents, not an edit's")
     parser.add_argument("--clicked", action="store_true", help="masks of one click, not exact ones")

@@ -1,10 +1,15 @@
 """The preset that fits the words; the other parts of `ModelSpec` are tested with the models."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from dreammotion_core import ConfigError, EditConfig
+from dreammotion_core import ConfigError, EditConfig, probe_video
+from dreammotion_core.models.catalog import find_model
 from dreammotion_core.spec import LOOKS
 from tests.tiny import tiny_spec
+from training.examples import FOLDER
 from training.world import ATTRIBUTES
 
 LOOK = [
@@ -81,3 +86,13 @@ def test_settings_follow_the_words_and_changes_go_before_them() -> None:
 def test_without_words_auto_is_refused_where_no_model_is_asked() -> None:
     with pytest.raises(ConfigError, match="there is no preset 'auto'"):
         EditConfig.preset("auto")
+
+
+@pytest.mark.parametrize("folder", sorted(FOLDER.glob("*/")), ids=lambda folder: folder.name)
+def test_each_example_carries_the_preset_and_the_room_that_its_words_choose(folder: Path) -> None:
+    meta = json.loads((folder / "meta.json").read_text())
+    facts, spec = probe_video(folder / "clip.mp4"), find_model("toybox")
+
+    for prompt, carried in zip(meta["target_prompts"], meta["presets"], strict=True):
+        choice = spec.choose_preset(meta["source_prompt"], prompt, size=(facts.height, facts.width))
+        assert carried == {"name": choice.preset, "mask_grow": choice.mask_grow}
