@@ -160,7 +160,6 @@ def test_every_setting_reaches_the_edit(clip: Path, model: Path, masks: Path, tm
         "--spatial-weight": "0",
         "--temporal-weight": "0.5",
         "--no-mask-matching": "",
-        "--preset": "fast",
         "--mask-grow": "1",
         "--mask-edge": "3",
         "--mask-feather": "0",
