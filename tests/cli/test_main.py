@@ -197,6 +197,39 @@ def test_every_setting_reaches_the_edit(clip: Path, model: Path, masks: Path, tm
     assert EditConfig.from_dict(receipt["settings"]) == expected
 
 
+@pytest.mark.parametrize(
+    ("target", "given", "preset", "grow", "said"),
+    [
+        ("a blue car, road", (), "keep-shape", 0, "only the look changes: red to blue"),
+        ("a red bus, road", (), "fast", 2, "changes: car to bus. The selection grows by 2 pixels"),
+        ("a red bus, road", ("--mask-grow", 5), "fast", 5, "changes: car to bus."),
+        ("a red bus, road", ("--preset", "keep-shape"), "keep-shape", 0, ""),
+    ],
+)
+def test_the_words_choose_the_preset_and_the_receipt_says_so(
+    clip: Path,
+    model: Path,
+    masks: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+    given: tuple[object, ...],
+    preset: str,
+    grow: int,
+    said: str,
+) -> None:
+    words = ("--mask", masks, "--source-prompt", "a red car, road", "--target-prompt", target, *given)
+
+    assert main(edit_arguments(clip, model, tmp_path / "out.mp4", *words, "--steps", 1)) == 0
+
+    receipt = json.loads((tmp_path / "out.json").read_text())
+    expected = EditConfig.preset(preset, num_optimization_steps=1, mask_grow=grow, seed=receipt["seed"])
+    assert EditConfig.from_dict(receipt["settings"]) == expected
+    assert said in capsys.readouterr().err
+    assert said in receipt["preset"]["reason"]
+    assert receipt["preset"]["asked"] == (given[1] if "--preset" in given else "auto")
+
+
 def test_edit_of_a_range_and_of_a_folder_of_frames(model: Path, tmp_path: Path) -> None:
     video, mask = moving_square(6, SIZE)
     (tmp_path / "frames").mkdir()
