@@ -193,7 +193,8 @@ def test_a_model_may_have_settings_of_its_own(folder: Path, tmp_path: Path) -> N
     assert spec.config("paper").num_optimization_steps == 200
     pipe, (video, mask) = DreamMotionPipeline.from_pretrained(str(other)), moving_square()
     output = pipe(video, source_prompt="a red car", target_prompt="a blue car", mask=mask)
-    assert output.config == spec.config(seed=output.config.seed)
+    # Only the colour differs, so the words choose this preset.
+    assert output.config == spec.config("keep-shape", seed=output.config.seed)
 
 
 @pytest.mark.parametrize("settings", [{"guidance": 3.0}, {"guidance_scale": "much"}, 5])
