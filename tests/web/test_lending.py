@@ -250,7 +250,6 @@ def scenes() -> dict[str, Any]:
     return found
 
 
-@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_an_edit_ends_and_gives_the_gpu_back(scenes: dict[str, Any]) -> None:
     for name in ("edit", "after the abort"):
@@ -261,7 +260,6 @@ def test_an_edit_ends_and_gives_the_gpu_back(scenes: dict[str, Any]) -> None:
         assert scene["asked"][0]["gpuSize"] == "large"
 
 
-@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_stop_frees_the_gpu_within_a_step_and_keeps_the_preview(scenes: dict[str, Any]) -> None:
     scene = scenes["stop"]
@@ -272,7 +270,6 @@ def test_stop_frees_the_gpu_within_a_step_and_keeps_the_preview(scenes: dict[str
     assert scene["runs"] == scenes["edit"]["runs"] + 1
 
 
-@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_an_abort_keeps_the_preview_as_a_stopped_run(scenes: dict[str, Any]) -> None:
     scene = scenes["abort"]
@@ -284,7 +281,6 @@ def test_an_abort_keeps_the_preview_as_a_stopped_run(scenes: dict[str, Any]) -> 
     assert not scene["waiting"]
 
 
-@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("name", "said"),
@@ -308,21 +304,18 @@ def test_a_refusal_is_one_sentence_and_the_page_goes_on(scenes: dict[str, Any], 
     assert "Done." in scenes["board"]["caption"]
 
 
-@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_an_edit_that_is_too_long_is_refused_before_anything_is_asked(scenes: dict[str, Any]) -> None:
     assert scenes["too long"]["asked"] == []
     assert "are allowed here" in scenes["too long"]["error"]
 
 
-@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_an_error_of_ours_keeps_its_words(scenes: dict[str, Any]) -> None:
     assert scenes["our error"]["error"].startswith("KeySiteError: ")
     assert "nothing.like.this" in scenes["our error"]["error"]
 
 
-@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_an_ablation_is_one_loan(scenes: dict[str, Any]) -> None:
     assert len(scenes["board"]["asked"]) == 1
