@@ -438,7 +438,7 @@ def test_a_second_generation_is_as_bright_as_the_first_and_in_step(tmp_path: Pat
     assert heard(second.audio) == pytest.approx(heard(source.audio), abs=1 / 24)
 
 
-# --- the table, a sample of it in make test ------------------------------------------------------------------------
+# --- the table: a sample of it in make test --------------------------------------------------------
 
 
 @pytest.mark.parametrize(
