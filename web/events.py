@@ -176,19 +176,10 @@ def connect_edit(wiring: Wiring, edits: Edits, is_busy: Settle) -> Dependency:
     for event in (wiring["stop"].click, wiring["canvas"].stop):
         wiring.connect(event, edits.stop, takes=("token",), queue=False)
     wiring["suggestions"].input(
-        None,
-        wiring["suggestions"],
-        wiring["target_prompt"],
-        js="(text) => text",
-        api_visibility="private",
+        None, wiring["suggestions"], wiring["target_prompt"], js="(text) => text", api_visibility="private"
     )
     return wiring.connect_job(
-        wiring["edit"].click,
-        edits.run,
-        settle=is_busy,
-        stop="stop",
-        takes=EDIT_FIELDS,
-        gives=EDIT_OUTPUTS,
+        wiring["edit"].click, edits.run, settle=is_busy, stop="stop", takes=EDIT_FIELDS, gives=EDIT_OUTPUTS
     )
 
 

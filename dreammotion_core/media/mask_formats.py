@@ -47,13 +47,7 @@ from PIL import Image
 from dreammotion_core.errors import MaskError, VideoError, reason_of
 from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.media.decoding import examine, stored_pictures
-from dreammotion_core.media.frames import (
-    frame_order,
-    opened_png,
-    over_black,
-    picture_name,
-    png_files,
-)
+from dreammotion_core.media.frames import frame_order, opened_png, over_black, picture_name, png_files
 from dreammotion_core.media.limits import check_size
 from dreammotion_core.media.mask_levels import MaskLevels, MaskStream
 from dreammotion_core.media.video import write_h264
