@@ -38,16 +38,10 @@ Seen = Callable[[int], tuple[FrameMask, FrameMask] | None]
 
 
 def blend_masks(before: FrameMask, after: FrameMask, *, share: float) -> FrameMask:
-    """The object between two frames with prompts.
+    """The object between two frames with prompts, (H, W) bool; `share` in [0, 1] of the way to the later.
 
-    Args:
-        before: (H, W) bool, followed from the earlier prompt.
-        after: (H, W) bool, followed from the later one.
-        share: of the way from the earlier to the later one, in [0, 1].
-
-    Returns:
-        (H, W) bool; the nearer mask if they do not show the same thing. If one is empty, the other one,
-        unless the empty one is much nearer.
+    The nearer mask if they do not show the same thing. If one is empty, the other one, unless the empty one
+    is much nearer.
     """
     if not before.any() or not after.any():
         seen, far = (before, share) if before.any() else (after, 1 - share)
@@ -98,16 +92,10 @@ class Amendments:
     def amended(
         self, state: Hashable, frame_index: int, *, corrected: Sequence[int], seen: Seen
     ) -> FrameMask | None:
-        """A frame after corrections of others.
+        """A 0-based frame after corrections of others, (H, W) bool; None if a frame between is unknown.
 
-        Args:
-            state: everything that the masks depend on.
-            frame_index: 0-based, not a corrected one.
-            corrected: the nearest corrected frames, at most one on either side.
-            seen: the masks of a frame in this state.
-
-        Returns:
-            (H, W) bool; None as long as a frame between is unknown.
+        `corrected` are the nearest corrected frames, at most one on either side; `state` is everything that
+        the masks of `seen` depend on.
         """
         pair = seen(frame_index)
         if pair is None:
@@ -125,7 +113,7 @@ class Amendments:
         return amend(*pair, linked)
 
     def _linked(self, state: Hashable, start: int, frame_index: int, seen: Seen) -> FrameMask | None:
-        """The part of a frame that hangs together with the change of a corrected one; None if unknown."""
+        """None if the change of the corrected frame is unknown."""
         while len(self._states) >= MOST_KEPT and state not in self._states:
             del self._states[next(iter(self._states))]
         way = 1 if frame_index > start else -1

@@ -25,14 +25,7 @@ _FLAT = 1.0
 
 
 def find_cuts(frames: Frames) -> tuple[int, ...]:
-    """The first frame of every scene but the first.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-
-    Returns:
-        0-based frame numbers, ascending.
-    """
+    """The first frame of every scene but the first, 0-based, ascending; frames are (F, H, W, 3) uint8 RGB."""
     return tuple(index for index in range(1, len(frames)) if is_cut(frames[index - 1], frame=frames[index]))
 
 

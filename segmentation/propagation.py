@@ -80,22 +80,17 @@ def follow(
     within: range | None = None,
     flow_between: FlowBetween | None = None,
 ) -> Iterator[tuple[int, FrameMask]]:
-    """Stream the masks of a clip, from one frame outwards.
+    """Stream the masks of a clip, (frame number, (H, W) bool), from the 0-based `start` outwards.
+
+    First `start`, then the later frames in order, then the earlier ones backwards. While the object is lost
+    (nothing left, or the flow contradicts itself on most of it) the masks are empty. It is found again where
+    it looks as it last did, but never beyond a scene cut: from there on all masks are empty, with a
+    `SceneCutWarning`.
 
     Args:
-        start: 0-based frame that `first_mask` belongs to.
         correct: called on every carried mask that can be trusted.
         within: the frames to stream, `start` among them; None is the whole clip.
         flow_between: a source of flows that are known already; None computes them.
-
-    Yields:
-        (frame number, (H, W) bool): first `start`, then the later frames in order, then the earlier ones
-        backwards. While the object is lost (nothing left, or the flow contradicts itself on most of it)
-        the masks are empty. It is found again where it looks as it last did, but never beyond a scene cut:
-        from there on all masks are empty.
-
-    Warns:
-        SceneCutWarning: at a scene cut.
     """
     yield start, first_mask
     within = range(len(frames)) if within is None else within
@@ -146,15 +141,11 @@ def _before_cut(frames: Frames, start: int, indices: range) -> Iterator[int]:
 
 
 def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame, flows: tuple[Flow, Flow]) -> CarriedMask:
-    """The object of the previous frame on this one.
+    """The object of an (H, W) bool mask of the previous frame on this one.
 
     Optical flow misses jumps longer than the object's own structure. Where it contradicts itself, the
-    object is also searched by its look, and the answer with more trust counts.
-
-    Args:
-        mask: (H, W) bool on `previous`.
-        frame: (H, W, 3) uint8 RGB, the neighbour in time.
-        flows: (H, W, 2) each, from `previous` to `frame` and back.
+    object is also searched by its look, and the answer with more trust counts. `flows` are (H, W, 2), there
+    and back.
     """
     carried = _carry_by_flow(mask, *flows)
     if carried.trust >= SOLID_TRUST or not mask.any():
@@ -163,14 +154,10 @@ def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame, flows: tuple[F
 
 
 def find_again(mask: FrameMask, *, seen: Frame, frame: Frame) -> CarriedMask:
-    """An object that was lost, on a later or earlier frame.
+    """An object that was last whole on `seen`, on a later or earlier frame.
 
-    Args:
-        mask: (H, W) bool on `seen`, where the object was last whole; may be empty.
-
-    Returns:
-        The mask at the place that looks like the object and has an outline of its own (a wall of the
-        object's colour has none); an empty mask with trust 0 if no place does.
+    The mask at the place that looks like the object and has an outline of its own (a wall of the object's
+    colour has none); an empty mask with trust 0 if no place does.
     """
     found = _carry_by_look(mask, seen, frame)
     if found.trust >= FOUND_TRUST:
@@ -211,14 +198,7 @@ def _carry_by_look(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMas
 
 
 def selection_from_mask(mask: FrameMask, *, frame_index: int) -> Selection:
-    """The box and the click that point at an existing mask.
-
-    Args:
-        mask: (H, W) bool, not empty.
-
-    Returns:
-        The tight box, and one positive click at the innermost pixel of the mask.
-    """
+    """The tight box of an (H, W) bool mask, not empty, and one positive click at its innermost pixel."""
     rows, columns = window_round(mask, margin=0)
     box = Box(float(columns.start), float(rows.start), float(columns.stop), float(rows.stop))
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
@@ -227,14 +207,9 @@ def selection_from_mask(mask: FrameMask, *, frame_index: int) -> Selection:
 
 
 def with_inner_click(selection: Selection, mask: FrameMask) -> Selection:
-    """The selection with a click that keeps the middle of an existing mask.
+    """The selection with one more positive click, made before the others, in the middle of an existing mask.
 
-    Args:
-        selection: on the mask's frame.
-
-    Returns:
-        A copy with one more positive click, made before the others; the selection itself where the mask
-        is empty, or where a negative click lies within 2 pixels of that middle.
+    The selection itself where the mask is empty, or a negative click lies within 2 pixels of that middle.
     """
     if not mask.any():
         return selection

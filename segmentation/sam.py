@@ -50,8 +50,7 @@ Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 def load_sam(variant: Variant, *, checkpoint: Path | None = None, device: str = "cpu") -> SamSegmenter:
     """Load one of `SAM_VARIANTS` or `MOBILE_SAM`, downloading it once if no file is given.
 
-    Raises:
-        CheckpointError: if the file is missing, damaged, of another model, or cannot be downloaded.
+    Raises `CheckpointError` if the file is missing, damaged, of another model, or cannot be downloaded.
     """
     path = checkpoint or variant.downloaded()
     if variant == MOBILE_SAM:
@@ -89,13 +88,9 @@ def build_mobile_sam(*, side: int = MOBILE_SIDE) -> Sam:
 
 
 def load_weights(model: Sam, path: Path, *, convert: Convert = dict) -> None:
-    """Fill a model from a checkpoint; every tensor must be there and fit.
+    """Fill a model from a file of plain tensors, in any precision; code in it is refused, never run.
 
-    Args:
-        path: of a file of plain tensors, in any precision; code in it is refused, never run.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged, or of another architecture.
+    Raises `CheckpointError` if the file is missing, damaged, or of another architecture.
     """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}; pass the path of a .pth file")
@@ -142,17 +137,7 @@ class SamSegmenter:
     def decode(
         self, embedding: Tensor, selection: Selection, *, size: tuple[int, int], prior: FrameMask | None
     ) -> FrameMask:
-        """The best mask for a selection.
-
-        Args:
-            embedding: of the frame, from `embed`.
-            selection: clicks and box in pixels of the frame.
-            size: (H, W) of the frame.
-            prior: (H, W) bool, a rough mask to start from, if any.
-
-        Returns:
-            (H, W) bool: the proposal that the model itself scores highest.
-        """
+        """The (H, W) bool mask for a selection that the model scores highest; `prior` is a rough start."""
         is_ambiguous = selection.box is None and len(selection.clicks) == 1
         with self._lock:
             sparse, dense = self.model.prompt_encoder(**self._prompt(selection, size, prior))
@@ -267,10 +252,7 @@ class MobileEncoder(nn.Module):
 
 
 def from_published_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """MobileSAM's published checkpoint under the names of `build_mobile_sam`, where timm has the layers.
-
-    The classifier that TinyViT was trained with is left out; unknown names stay as they are.
-    """
+    """MobileSAM's checkpoint under the names of `build_mobile_sam`, without TinyViT's classifier."""
     classifier = {"image_encoder.head.weight", "image_encoder.head.bias"}
     return {_our_name(name): tensor for name, tensor in weights.items() if name not in classifier}
 

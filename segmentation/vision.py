@@ -50,8 +50,7 @@ def scaled(selection: Selection, frame: Frame, image: Frame) -> Selection:
 def optical_flow(source: Frame, target: Frame) -> Flow:
     """Dense displacement of every pixel of `source` towards `target`, by DIS on a reduced copy.
 
-    Returns:
-        (H, W, 2) float32 in pixels of the frame; zero where a frame is too small to compare.
+    (H, W, 2) float32 in pixels of the frame; zero where a frame is too small to compare.
     """
     return enlarged(reduced_flow(source, target), source.shape[:2])
 
@@ -79,15 +78,7 @@ def enlarged(flow: Flow, size: tuple[int, int]) -> Flow:
 
 
 def sample(values: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
-    """`values` looked up where the flow points; 0 beyond the frame.
-
-    Args:
-        values: (H, W) or (H, W, C) float32 of one frame.
-        flow: (H, W, 2) from another frame to that one, as `optical_flow` gives it.
-
-    Returns:
-        The shape of `values`, in the places of the other frame.
-    """
+    """`values`, (H, W) or (H, W, C) float32, looked up where an (H, W, 2) flow points; 0 beyond the frame."""
     x, y = pixel_places(*flow.shape[:2])
     sampled = cv2.remap(values, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderValue=0)
     return np.asarray(sampled, dtype=np.float32).reshape(values.shape)
@@ -143,11 +134,7 @@ def ring_round(mask: FrameMask) -> NDArray[np.uint8]:
 
 
 def colour_histogram(image: Frame, mask: NDArray[np.generic]) -> NDArray[np.float32]:
-    """The colours of an image where an (H, W) mask is true or above 0.
-
-    Returns:
-        (6, 6, 6) shares that add up to 1; all 0 where the part is empty.
-    """
+    """The colours of an image where a mask is not 0: (6, 6, 6) shares; all 0 where the part is empty."""
     bins, ranges = [_HISTOGRAM_BINS] * 3, [0, 256] * 3
     counts = cv2.calcHist([image], [0, 1, 2], mask.astype(np.uint8), bins, ranges)
     return np.asarray(counts / max(1.0, float(counts.sum())), dtype=np.float32)

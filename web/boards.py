@@ -43,12 +43,9 @@ from web.wiring import message_of
 
 @dataclass
 class BoardProgress:
-    """The variants, how far each is, and what came of those that are finished.
+    """The variants in order, how far each is, and what came of those that are finished.
 
-    Attributes:
-        variants: in the order in which they run.
-        is_over: whether nothing runs any more.
-        problem: why some figures are missing, in plain words; empty where none is.
+    `problem` says in plain words why some figures are missing.
     """
 
     variants: tuple[Variant, ...] = tuple(VARIANTS[name] for name in ABLATION)

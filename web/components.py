@@ -1,7 +1,7 @@
 """The browser components and the theme.
 
-A component is a `gr.HTML` whose markup and script are files in static/. The markup has no placeholders for
-values, because Gradio would rebuild it, and wipe the canvases, at every update; the scripts watch the value.
+Markup and script of a `gr.HTML` are files in static/. The markup has no placeholders for values, because
+Gradio would rebuild it, and wipe the canvases, at every update; the scripts watch the value.
 """
 
 from __future__ import annotations
@@ -21,11 +21,7 @@ from web.views import render
 
 @dataclass(frozen=True)
 class Example:
-    """A clip with prompts that suit it.
-
-    Attributes:
-        click: (x, y) in its pixels, a point on the object.
-    """
+    """A clip with prompts that suit it; `click` is (x, y) in its pixels, a point on the object."""
 
     name: str
     path: Path
@@ -52,12 +48,10 @@ CSS_FILES = tuple(sorted(_STATIC.glob("*.css")))
 
 
 def click_canvas(answer: Callable[[Any], dict[str, Any]]) -> gr.HTML:
-    """The selection editor. Takes the views of `web.selection_views`.
+    """The selection editor, which takes the views of `web.selection_views`.
 
-    It asks for following by the event ``play`` and for its end by ``stop``.
-
-    Args:
-        answer: changes and shows the objects; called past the queue, with one JSON argument.
+    It asks for following by the event ``play`` and for its end by ``stop``. `answer` changes and shows the
+    objects; it is called past the queue, with one JSON argument.
     """
 
     # Gradio marks the function that it is given, which a bound method does not allow.
@@ -84,13 +78,9 @@ def board() -> gr.HTML:
 
 
 def choice_list(label: str, *, elem_id: str) -> gr.HTML:
-    """Things to choose from, that may have to be downloaded.
+    """Things to choose from, that may have to be downloaded; `label` is for screen readers.
 
-    Takes the views of `web.pickers`; its value names the choice (event ``select``), and a download is ended
-    by the event ``stop``.
-
-    Args:
-        label: what the choice is about, for screen readers.
+    Takes the views of `web.pickers`. The event ``select`` gives the choice, ``stop`` ends a download.
     """
     return _component(elem_id, render("picker", label=label), _read("picker.js"))
 

@@ -129,8 +129,7 @@ class EditJob:
 
     Attributes:
         mask: (F, H, W) bool; None edits the whole frame.
-        selection: what the mask came from, as plain JSON values.
-        segmenter: name of what made it.
+        selection: what the mask came from, as plain JSON values; `segmenter` made it.
         preset: what was asked for, and why the words chose one.
     """
 

@@ -14,12 +14,7 @@ DISPLAY_SIDE = 640
 
 
 def encode_frames(frames: NDArray[np.uint8], *, quality: int = 82) -> list[str]:
-    """JPEG data URIs of frames, reduced to `DISPLAY_SIDE`.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-        quality: of the JPEG, 1 to 95.
-    """
+    """JPEG data URIs of (F, H, W, 3) uint8 RGB frames, reduced to `DISPLAY_SIDE`; `quality` is 1 to 95."""
     return [encode_frame(frame, quality=quality) for frame in frames]
 
 

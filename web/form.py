@@ -98,13 +98,8 @@ def read_settings(
 ) -> EditConfig:
     """The checked settings of an edit; those without a field are the preset's or the model's.
 
-    Args:
-        form: values of `FORM_FIELDS` as the browser sent them.
-        prompts: what the clip shows and what it should show; they choose a preset that is left open.
-        size: (height, width) of the clip.
-
-    Raises:
-        ConfigError: if one is of a wrong type or out of its range.
+    `prompts` (source, target) choose a preset that is left open; `size` is (height, width) of the clip.
+    Raises `ConfigError` if one is of a wrong type or out of its range.
     """
     settings = {name: form[name] for name in SETTING_FIELDS}
     for name, value in settings.items():
@@ -125,21 +120,14 @@ def read_settings(
 
 
 def _untouched(form: Mapping[str, Any], spec: ModelSpec) -> set[str]:
-    """The fields that show what some preset shows, so that the words decide."""
+    """Fields that show what some preset shows, so that the words decide."""
     presets = [preset_fields(spec.config(name)) for name in PRESETS]
     untouched = {name for name in PRESET_OUTPUTS if form[name] in [shown[name] for shown in presets]}
     return untouched | ({"mask_grow"} if form["mask_grow"] == EditConfig.mask_grow else set())
 
 
 def read_refinement(form: Mapping[str, Any]) -> Refinement:
-    """The checked refinement of a form.
-
-    Args:
-        form: values of `REFINEMENT_FIELDS` as the browser sent them.
-
-    Raises:
-        ConfigError: if one is of a wrong type or out of its range.
-    """
+    """The checked refinement of a form. Raises `ConfigError` for a wrong type or range."""
     fill, is_inverted = form["mask_fill"], form["mask_invert"]
     if fill not in get_args(Fill):
         raise ConfigError(f"what is filled is {fill!r}; choose one of: {', '.join(get_args(Fill))}")

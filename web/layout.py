@@ -44,13 +44,7 @@ def page_parts(
     answer: Callable[[Any], dict[str, Any]],
     max_upload_mb: int,
 ) -> Parts:
-    """Everything on the page, within its `with`.
-
-    Args:
-        judges: names of what may judge words and frames, the default first.
-        answer: as `click_canvas` takes it.
-        max_upload_mb: megabytes of the largest upload.
-    """
+    """Everything on the page, within its `with`; `judges` are names, the default first."""
     parts: Parts = {"token": gr.State(None), "masthead": masthead(spec)}
     with gr.Row(elem_classes="dm-source"):
         parts["example"] = examples_row(examples)
@@ -265,9 +259,8 @@ _WIDE_FIELDS = (
 def setting_field(name: str, shown: Mapping[str, Any], **options: Any) -> dict[str, Component]:
     """The field of a setting of the library by its name; of a range, one for each end.
 
-    Args:
-        shown: what the fields show, as `shown_settings` gives it.
-        options: of the component, before those that follow from the setting.
+    `shown` is from `shown_settings`; `options` of the component come before those that follow from the
+    setting.
     """
     setting, value = EditConfig.settings()[name], shown.get(name)
     label = f"{setting.label} ({setting.unit})" if setting.unit else setting.label

@@ -1,7 +1,7 @@
 """Editing on a GPU that is lent for a while: how long it is borrowed, what of an edit fits, and what failed.
 
-Hugging Face lends GPUs to Spaces. The work runs in a forked process, from which only plain values come back.
-The time is taken from the quota of the visitor.
+Hugging Face lends GPUs to Spaces, at the cost of the visitor's quota. The work runs in a forked process, from
+which only plain values come back.
 """
 
 from __future__ import annotations
@@ -86,7 +86,6 @@ class _Failed:
 
     @property
     def error(self) -> DreamMotionError:
-        """To be raised where the edit was asked for."""
         if issubclass(self.kind, OutOfMemoryError):
             # Not of that class, after which a smaller edit would be tried, for which nobody asked.
             return LoanError(loan_words("worker error", "OutOfMemoryError"))
@@ -98,8 +97,7 @@ class Loan:
     """What an edit would borrow.
 
     Attributes:
-        seconds: asked for.
-        limit: most seconds that may be asked for.
+        seconds: asked for; at most `limit` may be.
         quota: seconds that it takes of the visitor's quota.
         steps, frames: the most, with the other as it is, that fit in the limit or, where the edit does so, in
             the quota without an account; 0 where fewer do not help.
@@ -143,11 +141,8 @@ class Loan:
 class HostedEditor:
     """An editor that borrows a GPU for each edit, for as long as its steps and frames are likely to take.
 
-    Args:
-        editor: does the work. Its weights must be loaded, because the work runs in a forked process.
-        lend: lends the GPU.
-        size: of the GPU, ``"large"`` or ``"xlarge"``.
-        max_seconds: that one edit may borrow it for.
+    The weights of `editor` must be loaded, because the work runs in a forked process. `lend` lends a GPU of
+    `size` ``"large"`` or ``"xlarge"``, for at most `max_seconds` an edit.
     """
 
     def __init__(
@@ -174,9 +169,8 @@ class HostedEditor:
     ) -> Generator[EditEvent, None, None]:
         """Run one edit. Closing the generator gives the GPU back within one step.
 
-        Raises:
-            ConfigError: if it would borrow the GPU for too long.
-            LoanError: if the GPU is not lent, or is taken back.
+        Raises `ConfigError` if it would borrow the GPU for too long, and `LoanError` if the GPU is not lent,
+        or is taken back.
         """
         self.check(len(video), config)
         prompts = {"source_prompt": source_prompt, "target_prompt": target_prompt}
@@ -192,10 +186,7 @@ class HostedEditor:
         mask: NDArray[np.bool_] | None,
         configs: Sequence[EditConfig],
     ) -> Iterator[EditSource]:
-        """Several edits of one clip in one loan, where they fit in it; else one loan for each.
-
-        Gives what streams them, in this order, with the same clip and words.
-        """
+        """Give what streams several edits of one clip in order, in one loan where they fit in it."""
         if self.seconds(len(video), configs) > self._max_seconds:
             yield self
             return
@@ -227,11 +218,7 @@ class HostedEditor:
         )
 
     def check(self, num_frames: int, config: EditConfig) -> None:
-        """Refuse an edit that would borrow the GPU for too long.
-
-        Raises:
-            ConfigError: with what fits.
-        """
+        """Refuse an edit that would borrow the GPU for too long. Raises `ConfigError` with what fits."""
         loan = self.loan(num_frames, config)
         if not loan.fits:
             raise ConfigError(loan.describe())
@@ -309,7 +296,6 @@ class _Shared:
         self._events = events
 
     def stream(self, *_: Any, **__: Any) -> Generator[EditEvent, None, None]:
-        """The next one of the edits."""
         for event in self._events:
             yield event
             if isinstance(event, Finished):
@@ -328,12 +314,7 @@ def _expected_frame_seconds(spec: ModelSpec) -> float:
 
 
 def loan_words(title: str, message: str) -> str:
-    """What a failed loan means, and what to do.
-
-    Args:
-        title: of the lender's error.
-        message: its words.
-    """
+    """What a failed loan means, and what to do, from title and message of the lender's error."""
     match title.removeprefix("ZeroGPU "):
         # Without a token of the visitor, a full line has the title of a used-up quota.
         case "queue timeout" | "quota exceeded" if "No GPU was available" in message:

@@ -26,11 +26,7 @@ CLIP_OUTPUTS = (
 
 
 class Clips:
-    """Opens clips for visitors.
-
-    Args:
-        segmenter: prepares the clip for clicks, until a visitor chooses another.
-    """
+    """Opens clips for visitors; `segmenter` prepares them for clicks, until a visitor chooses another."""
 
     def __init__(
         self, *, visitors: VisitorStore, models: Models, segmenter: Segmenter, examples: Sequence[Example]
@@ -158,16 +154,11 @@ def _prompts(source: str, targets: Sequence[str]) -> Update:
 def read_upload(
     path: Path, *, spec: ModelSpec, start_frame: Any, num_frames: Any, max_side: int | None = None
 ) -> Video:
-    """Read the part of a clip that the model can take.
+    """Read the part of a clip that the model can take, from `start_frame` at the model's frame rate.
 
-    Args:
-        start_frame: 0-based, counted at the model's frame rate.
-        num_frames: None takes the model's usual length.
-        max_side: most pixels of the longer side; None takes every clip that the library takes.
-
-    Raises:
-        VideoError: if the file cannot be used.
-        ConfigError: if the range is not one of whole frames that the model takes.
+    `num_frames` None takes the model's usual length, `max_side` None every clip that the library takes.
+    Raises `VideoError` if the file cannot be used, and `ConfigError` if the range is not one of whole frames
+    that the model takes.
     """
     if num_frames is not None:
         num_frames = whole_number("the number of frames", num_frames, low=2, high=spec.max_frames)

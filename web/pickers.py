@@ -79,12 +79,7 @@ class Picker(ABC, Generic[Spec, Thing]):
         return self._shown(self._visitors.get(token))
 
     def use(self, *, token: str, **chosen: Any) -> Iterator[Update]:
-        """Change over to another choice; the one before stays where that fails.
-
-        Args:
-            token: of the visitor.
-            chosen: the name that the list sent, by the name of the list.
-        """
+        """Change over to the choice that the list sent; the one before stays where that fails."""
         visitor = self._visitors.get(token)
         self._stops[visitor] = stop = threading.Event()
         try:
@@ -134,7 +129,6 @@ class Picker(ABC, Generic[Spec, Thing]):
         return f"{self._choices.of(visitor).spec.label} {self.stays}"
 
     def _reason(self, error: Exception, name: Any) -> str:
-        """Why a choice failed; `name` is as the browser sent it."""
         del name
         return message_of(error)
 
@@ -217,12 +211,8 @@ OFFER_OUTPUTS = ("offer", "offer_stop", "offer_note", *SegmenterPicker.outputs)
 class SegmenterOffer:
     """Offers SAM beside the first mask, where the embedded segmenter answers because nothing else is here.
 
-    Args:
-        visitors: who is here.
-        segmenters: what there is to choose.
-        picker: changes over.
-        names: what may be offered, the best first; empty where the owner has chosen the segmenter.
-        is_reachable: whether a download can begin, by the name of a segmenter.
+    `names` may be offered, the best first; there are none where the owner has chosen the segmenter.
+    `is_reachable` says whether a download can begin.
     """
 
     def __init__(

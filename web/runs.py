@@ -57,11 +57,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Unmeasured:
-    """A run that is still to be measured, with its clips.
-
-    Attributes:
-        source: (F, H, W, 3) uint8 RGB.
-    """
+    """A run that is still to be measured, with its clips; `source` is (F, H, W, 3) uint8 RGB."""
 
     run: Run
     source: NDArray[np.uint8]
@@ -70,11 +66,7 @@ class Unmeasured:
 
 @dataclass(eq=False)
 class RunLog:
-    """The runs of one visitor, the latest at the end.
-
-    Attributes:
-        on_card: the one whose card is on the page; None while another edit runs.
-    """
+    """The runs of one visitor, the latest at the end; the card of `on_card` is on the page."""
 
     rows: list[Run] = field(default_factory=list)
     on_card: Run | None = None
@@ -109,11 +101,7 @@ class RunLog:
 
 @dataclass(frozen=True)
 class Column:
-    """Figures that may stand below one another.
-
-    Attributes:
-        judge: whose figures these are; empty for arithmetic on pixels, and where nobody has judged yet.
-    """
+    """Figures that may stand below one another; without a judge those of pixels, or not judged yet."""
 
     name: str
     judge: str
@@ -226,12 +214,7 @@ SCALES = {
 
 @dataclass(frozen=True)
 class Wording:
-    """A figure as a sentence.
-
-    Attributes:
-        figure: the number with its scale; empty where there is none.
-        verdict: whether it is as one would wish; "open" where that is not known.
-    """
+    """A figure as a sentence; `verdict` is whether it is as one would wish, or "open"."""
 
     sentence: str
     figure: str
@@ -312,7 +295,7 @@ def _against_source(found: Measurement, *, same: float) -> tuple[str, bool]:
 
 
 def _multiple(found: Measurement) -> float | None:
-    """A flicker in multiples of the source's; None for other measures and for sources that hardly flicker."""
+    """None for other measures and for sources that hardly flicker."""
     least, own = _STILL.get(found.metric.name), found.source_value
     if least is None or own is None or own <= least or found.value is None:
         return None

@@ -39,12 +39,7 @@ _BY_COST = ("colour_jitter", "warping_error", "motion_fidelity", *JUDGED)
 
 @dataclass(frozen=True, eq=False)
 class AtHand:
-    """What measures.
-
-    Attributes:
-        instruments: the judge, if there is one, and the tracker.
-        problem: why there is no judge, in plain words; empty where there is one.
-    """
+    """What measures; `problem` says in plain words why there is no judge."""
 
     instruments: Instruments
     problem: str = ""
@@ -53,14 +48,9 @@ class AtHand:
 class SharedInstruments:
     """The judges to choose from, loaded once for all visitors, and the tracker. Thread-safe.
 
-    Args:
-        judges: of words and frames, as `ClipJudge.from_pretrained` takes them, the first for newcomers. The
-            embedded one can be chosen in any case.
-        load: loads one; called until it succeeds once for each.
-
-    Raises:
-        ModelLoadError: if there cannot be such a judge.
-        ConfigError: if two have the same name, so that their figures could not be told apart.
+    `judges` are as `ClipJudge.from_pretrained` takes them, the first for newcomers; the embedded one can be
+    chosen in any case. `load` is called until it succeeds once for each. Raises `ModelLoadError` if there
+    cannot be such a judge, and `ConfigError` if two have the same name.
     """
 
     def __init__(
@@ -112,11 +102,7 @@ _SOURCES_KEPT = 2
 
 
 class Scores:
-    """Measures runs and saves their table.
-
-    Args:
-        seconds: after which no further figure of a run is begun.
-    """
+    """Measures runs and saves their table; after `seconds`, no further figure of a run is begun."""
 
     def __init__(
         self, *, visitors: VisitorStore, instruments: SharedInstruments, seconds: float = MOST_SECONDS

@@ -25,14 +25,9 @@ _RELOAD = "the page sent something that cannot be read; reload it"
 
 
 def apply_commands(clip: Clip, commands: Any) -> None:
-    """Carry out commands in order; those before a refused one count.
+    """Carry out ``{"do": name, ...}`` commands in order; those before a refused one count.
 
-    Args:
-        commands: a list of ``{"do": name, ...}``; see the functions below for what each takes. Clicks, boxes
-            and the like are about the picked object.
-
-    Raises:
-        SelectionError: if a command is unknown or does not fit the clip.
+    Raises `SelectionError` if a command is unknown or does not fit the clip.
     """
     if not isinstance(commands, list):
         raise SelectionError(_RELOAD)
@@ -162,14 +157,10 @@ class Selections:
     def answer(self, payload: Any) -> dict[str, Any]:
         """What the canvas calls to change or to see something.
 
-        Args:
-            payload: ``{"token", "clip", "frame", "commands", "overlays", "seek"}``: the frame that is shown,
-                what to do (see `apply_commands`), more frames whose overlays are wanted, and whether to go on
-                to the next doubtful frame.
-
-        Returns:
-            `web.selection_views.bench_view`, with an ``"error"`` if something was refused; or the error
-            alone, because an exception would reach the canvas as an answer without content.
+        The payload is ``{"token", "clip", "frame", "commands", "overlays", "seek"}``: the frame that is
+        shown, what to do (see `apply_commands`), more frames whose overlays are wanted, and whether to go on
+        to the next doubtful frame. Gives `bench_view`, with an ``"error"`` if something was refused; or the
+        error alone, because an exception would reach the canvas as an answer without content.
         """
         try:
             return self._answer(payload)
@@ -228,11 +219,7 @@ def require_clip(visitor: Visitor) -> Clip:
 def follow(clip: Clip, stop: threading.Event) -> Iterator[Update]:
     """Make the masks that the objects still lack, until it is stopped or the objects change.
 
-    Yields:
-        Updates of the canvas.
-
-    Raises:
-        SelectionError: if nothing is selected.
+    Yields updates of the canvas. Raises `SelectionError` if nothing is selected.
     """
     project, tracks = clip.project, clip.tracks
     if not any(tracked.prompts for tracked in project.objects):
