@@ -15,17 +15,10 @@ from numpy.typing import NDArray
 from segmentation.clicks import Selection, check_frame_index, check_selection
 from segmentation.errors import FramesError, SelectionError
 
-Frame = NDArray[np.uint8]
-"""(H, W, 3) RGB, values in [0, 255]."""
-
-Frames = NDArray[np.uint8]
-"""(F, H, W, 3) RGB, values in [0, 255]."""
-
-FrameMask = NDArray[np.bool_]
-"""(H, W), True where the object is."""
-
-Masks = NDArray[np.bool_]
-"""(F, H, W), True where the object is."""
+Frame = NDArray[np.uint8]  # (H, W, 3) RGB, values in [0, 255].
+Frames = NDArray[np.uint8]  # (F, H, W, 3) RGB, values in [0, 255].
+FrameMask = NDArray[np.bool_]  # (H, W), True where the object is.
+Masks = NDArray[np.bool_]  # (F, H, W), True where the object is.
 
 
 class Readiness(StrEnum):

@@ -31,12 +31,9 @@ SCATTERING = (0.15, 0.4)
 LOW_SCORE = (0.5, 0.25)
 LOW_RESEMBLANCE = (0.65, 0.5)
 """On five real clips 19 of 20 masks with an IoU above 0.6 lie above the first, three in four others below."""
-HIDDEN_SHARE = 0.5
-"""Share of the largest recent area, below which a shrinking object is probably hidden."""
-RECENT = 8
-"""Frames towards the nearest confirmed one that a mask is compared with, at most."""
-FULL = 0.95
-"""Share of the frame above which a mask is nearly all of it."""
+HIDDEN_SHARE = 0.5  # Share of the largest recent area, below which a shrinking object is probably hidden.
+RECENT = 8  # Frames towards the nearest confirmed one that a mask is compared with, at most.
+FULL = 0.95  # Share of the frame above which a mask is nearly all of it.
 LOOK_SIDE = 160
 """Long side of the copies on which colours are compared: noise and sharp outlines count little there."""
 

@@ -19,19 +19,15 @@ from segmentation.base import FrameMask, Masks, check_same_size
 from segmentation.clicks import Box, Click, Selection, check_frame_index, check_selection
 from segmentation.errors import FramesError, SelectionError
 
-Colour = tuple[int, int, int]
-"""RGB, each in [0, 255]."""
-
+Colour = tuple[int, int, int]  # RGB, each in [0, 255].
 COLOURS: tuple[Colour, ...] = (
     *((139, 92, 246), (245, 158, 11), (16, 185, 129), (236, 72, 153)),
     *((14, 165, 233), (250, 204, 21), (239, 68, 68), (132, 204, 22)),
 )
 """Default colours, in the order of the objects; they repeat after the last."""
 
-MOST_OBJECTS = 255
-"""At most, so that the number of an object fits an 8-bit picture."""
-MOST_STEPS = 200
-"""Changes that can be taken back, at most."""
+MOST_OBJECTS = 255  # At most, so that the number of an object fits an 8-bit picture.
+MOST_STEPS = 200  # Changes that can be taken back, at most.
 
 
 @dataclass(frozen=True)
@@ -268,7 +264,7 @@ class History:
     future: tuple[Project, ...] = ()
 
     def do(self, change: Callable[[Project], Project]) -> Self:
-        """A copy with a change made, as in ``history.do(Project.add_object)``; an equal project is no step."""
+        """A copy with a change made, as in ``history.do(Project.add_object)``; an equal one is no step."""
         changed = change(self.present)
         if changed == self.present:
             return self

@@ -31,18 +31,14 @@ from segmentation.errors import CheckpointError, reason_of
 from segmentation.propagation import CarriedMask, follow, selection_from_mask, with_inner_click
 from segmentation.weights import MOBILE_SAM, Variant
 
-CACHED_EMBEDDINGS = 4
-"""Clicked frames whose features are kept."""
+CACHED_EMBEDDINGS = 4  # Clicked frames whose features are kept.
 MASK_PROMPT_LOGIT = 8.0
 """Logit of the object in a mask that the model starts from; the rest has its negative."""
-LOWEST_AGREEMENT = 0.4
-"""IoU of the model's mask with the carried one, below which the object counts as lost."""
-
+LOWEST_AGREEMENT = 0.4  # IoU of the model's mask with the carried one, below which the object counts as lost.
 MOBILE_SIDE, MOBILE_WIDTH = 1024, 256
 """Side of MobileSAM's square input in pixels, and channels of its features."""
 _STRIDE = 16
 _PIXEL_MEAN, _PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-
 Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """From tensors by the names in a file to the same tensors by the names of the model."""
 

@@ -37,8 +37,7 @@ from segmentation.errors import CheckpointError, reason_of
 from segmentation.propagation import with_inner_click
 from segmentation.weights import WEIGHTS_NAME, Variant
 
-OBJECT = 1
-"""The number by which the model's session knows the object."""
+OBJECT = 1  # The number by which the model's session knows the object.
 
 # The tiny encoder is the default of transformers.
 _ENCODERS: dict[str, dict[str, Any]] = {

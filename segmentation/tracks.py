@@ -22,8 +22,7 @@ from segmentation.errors import FramesError
 from segmentation.project import PackedMask, Project, Prompt, TrackedObject
 from segmentation.schedule import Plan, Span, plan_object
 
-MOST_WALKS = 64
-"""Prompts whose masks are kept; those in use are always kept."""
+MOST_WALKS = 64  # Prompts whose masks are kept; those in use are always kept.
 
 
 @dataclass(frozen=True, eq=False)

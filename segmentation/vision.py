@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 from segmentation.base import Frame, FrameMask
 from segmentation.clicks import Box, Click, Selection
 
-Flow = NDArray[np.float32]
-"""(H, W, 2), displacement in pixels, x right then y down."""
-
+Flow = NDArray[np.float32]  # (H, W, 2), displacement in pixels, x right then y down.
 FLOW_LONG_SIDE = 480
 _SMALLEST_FLOW_SIDE = 16
 _HISTOGRAM_BINS = 6

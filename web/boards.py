@@ -100,7 +100,6 @@ def status_html(progress: BoardProgress, *, words: str = "", is_problem: bool = 
 
 
 BOARD_OUTPUTS = ("canvas", "board_status", "board", "board_file", "board_stop")
-"""Names of the components that a board changes."""
 MEASURES = tuple(name for name in METRICS if name not in ("frame_lpips", "mask_overlap"))
 """Measures that need neither another model nor another selection."""
 

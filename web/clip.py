@@ -76,8 +76,7 @@ class Snapshot:
         return describe_project(self.project) | {"edited": edited, "refinement": asdict(self.refinement)}
 
 
-PAUSE = 0.25
-"""Seconds on a frame before it is prepared; to find and click something takes longer."""
+PAUSE = 0.25  # Seconds on a frame before it is prepared; to find and click something takes longer.
 
 
 class FramePreparer:
@@ -139,10 +138,8 @@ def _link_or_copy(original: Path, path: Path) -> None:
         shutil.copyfile(original, path)
 
 
-MOST_REMARKS = 8
-"""Number of remarks that are remembered, each of several sentences."""
-MOST_REVIEWS = 32
-"""Number of objects, or states of one, whose health is remembered."""
+MOST_REMARKS = 8  # Number of remarks that are remembered, each of several sentences.
+MOST_REVIEWS = 32  # Number of objects, or states of one, whose health is remembered.
 
 
 @dataclass(eq=False)

@@ -44,7 +44,6 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
 _STATIC = Path(__file__).parent / "static"
 _CANVAS_PARTS = ("drawing", "server", "objects", "timeline", "pointer")
 CSS_FILES = tuple(sorted(_STATIC.glob("*.css")))
-"""For `launch(css_paths=...)`."""
 
 
 def click_canvas(answer: Callable[[Any], dict[str, Any]]) -> gr.HTML:
@@ -120,7 +119,6 @@ _INK, _PAPER, _CARD, _LINE = "#1f1c18", "#f7f4ee", "#fffdf9", "#e4ddd1"
 _INK_DARK, _PAPER_DARK, _CARD_DARK, _LINE_DARK = "#efe9df", "#15130f", "#1e1b16", "#37322a"
 _MUTED, _MUTED_DARK = "#6c655a", "#a79f91"
 _ACCENT, _ACCENT_HOVER, _ACCENT_DARK = "#b01e55", "#8f1443", "#ff7aa5"
-
 _COLOURS = {
     "body_background_fill": (_PAPER, _PAPER_DARK),
     "body_text_color": (_INK, _INK_DARK),

@@ -197,7 +197,6 @@ EDIT_OUTPUTS = (
     *RUN_OUTPUTS,
     *PREFLIGHT_PARTS,
 )
-"""Names of the components that an edit changes."""
 
 
 @dataclass(kw_only=True, eq=False)

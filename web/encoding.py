@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-DISPLAY_SIDE = 640
-"""Longest side of a frame as the player shows it. Results are written at full size."""
+DISPLAY_SIDE = 640  # Longest side of a frame as the player shows it. Results are written at full size.
 
 
 def encode_frames(frames: NDArray[np.uint8], *, quality: int = 82) -> list[str]:

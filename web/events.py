@@ -29,9 +29,7 @@ from web.views import Update
 from web.visitors import VisitorStore
 from web.wiring import DOWNLOAD, Wiring
 
-LENT_AT_ONCE = 8
-"""Edits that may run side by side where each borrows a GPU."""
-
+LENT_AT_ONCE = 8  # Edits that may run side by side where each borrows a GPU.
 _SPAN = ("token", "start_frame", "num_frames")
 
 

@@ -13,8 +13,7 @@ from dreammotion_core import PRESETS, ConfigError, EditConfig, ModelSpec, check_
 
 HIDDEN_SETTINGS = ("learning_rate_end_factor",)
 """Settings without a field: they are the preset's or the model's."""
-FIRST_PRESET = "auto"
-"""The preset that the page starts with: the one that fits the words."""
+FIRST_PRESET = "auto"  # The preset that the page starts with: the one that fits the words.
 PRESET_NAMES = {
     FIRST_PRESET: "By your words",
     "keep-shape": "Keep the shape",
@@ -37,7 +36,6 @@ def shown_settings(config: EditConfig) -> dict[str, Any]:
 
 
 SETTING_FIELDS = tuple(shown_settings(EditConfig()))
-
 _KEPT_FIELDS = (
     *("seed", "method", "strength", "use_mask", "mask_grow", "mask_edge", "mask_feather"),
     *("resolution_scale", "last_stage"),
@@ -56,12 +54,9 @@ def preset_fields(config: EditConfig) -> dict[str, Any]:
 
 
 PRESET_OUTPUTS = tuple(preset_fields(EditConfig()))
-"""Names of the fields that a preset sets."""
-
 Fill = Literal["none", "holes", "box"]
 MOST_STEADY = 3
 REFINEMENT_FIELDS = ("mask_fill", "mask_steady", "mask_invert", "mask_grow", "mask_edge", "mask_feather")
-"""Names of the fields that make up a `Refinement`."""
 FORM_FIELDS = ("preset", *dict.fromkeys((*SETTING_FIELDS, *REFINEMENT_FIELDS)))
 """Names of all fields but those of the words."""
 EDIT_FIELDS = ("token", "source_prompt", "target_prompt", *FORM_FIELDS)

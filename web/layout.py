@@ -32,8 +32,7 @@ CLIP_ENDINGS = (
 )
 """Endings of files that are read, and that a browser or Python may not know as video."""
 
-Parts = dict[str, Component]
-"""Components by their names; each function below adds its own."""
+Parts = dict[str, Component]  # Components by their names; each function below adds its own.
 
 
 def page_parts(

@@ -41,10 +41,8 @@ from web.views import format_seconds
 
 START_SECONDS = 10.0
 """Until the first step: the worker starts, the weights move to the GPU, words and clip are encoded."""
-QUICKEST_STEP = 0.06
-"""Seconds of a step of the smallest models, which wait for the processor."""
-TFLOP_A_SECOND = 40.0
-"""What half an RTX Pro 6000 is expected to compute; nobody has measured it for us."""
+QUICKEST_STEP = 0.06  # Seconds of a step of the smallest models, which wait for the processor.
+TFLOP_A_SECOND = 40.0  # What half an RTX Pro 6000 is expected to compute; nobody has measured it for us.
 TFLOP_A_FRAME = {
     "zeroscope": 4.7,
     "modelscope": 1.7,
@@ -54,19 +52,13 @@ TFLOP_A_FRAME = {
     "wan-14b": 120.0,
 }
 """Of a step, at each model's own size; counted, or scaled from what was (docs/measuring.md)."""
-TFLOP_A_GIGABYTE = 0.35
-"""For other models: work grows with the memory that they need."""
-SMALL_BYTES = 100_000_000
-"""Weights of models whose steps are the quickest."""
-UNKNOWN_BYTES = 14_000_000_000
-"""Memory of a model that says neither what it needs nor how large it is."""
-MARGIN = 1.2
-"""On measured steps."""
-
+TFLOP_A_GIGABYTE = 0.35  # For other models: work grows with the memory that they need.
+SMALL_BYTES = 100_000_000  # Weights of models whose steps are the quickest.
+UNKNOWN_BYTES = 14_000_000_000  # Memory of a model that says neither what it needs nor how large it is.
+MARGIN = 1.2  # On measured steps.
 QUOTA_FACTOR = {"large": 1.5, "xlarge": 2.0}
 """Seconds of a visitor's quota for each second that is asked for."""
-ANONYMOUS_SECONDS, FREE_SECONDS = 120, 300
-"""A day's quota without an account, and with a free one."""
+ANONYMOUS_SECONDS, FREE_SECONDS = 120, 300  # A day's quota without an account, and with a free one.
 
 
 class LoanError(BackendError):

@@ -17,11 +17,9 @@ from web.views import Update, download_folder
 from web.visitors import VisitorStore
 
 EXPORT_OUTPUTS = ("canvas", "mask_file")
-"""Names of the components that an export changes."""
 MASK_KINDS = {"PNG": "masks.zip", "NumPy": "masks.npz", "MP4": "masks.mp4"}
 """Kinds of files for an export, and the name of each file."""
 MASK_FILE_TYPES = [".zip", ".npz", ".mp4", ".png"]
-"""Endings of files for an import."""
 
 
 @dataclass(kw_only=True, eq=False)

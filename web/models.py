@@ -37,9 +37,7 @@ from web.editor import Editor, LazyEditor, shortened
 from web.lending import HostedEditor
 from web.visitors import Visitor
 
-LARGE_BYTES = 10**9
-"""From this size of the weights on, only one model at a time is kept in memory."""
-
+LARGE_BYTES = 10**9  # From this size of the weights on, only one model at a time is kept in memory.
 Spec = TypeVar("Spec", ModelSpec, SegmenterSpec)
 Thing = TypeVar("Thing", Editor, Segmenter)
 
@@ -67,10 +65,8 @@ class Choices(ABC, Generic[Spec, Thing]):
     """
 
     noun: str
-    slot: str
-    """Attribute of a `Visitor` that holds the choice."""
-    error: type[Exception]
-    """Raised where a thing cannot be chosen."""
+    slot: str  # Attribute of a `Visitor` that holds the choice.
+    error: type[Exception]  # Raised where a thing cannot be chosen.
 
     def __init__(
         self,

@@ -22,7 +22,6 @@ CLIP_OUTPUTS = (
     *("canvas", "player", "clip_notes", "source_prompt", "target_prompt", "suggestions"),
     *("preflight", "preflight_use"),
 )
-"""Names of the components that opening a clip changes."""
 
 
 class Clips:

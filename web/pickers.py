@@ -42,15 +42,11 @@ class Picker(ABC, Generic[Spec, Thing]):
     """Lets a visitor choose from a list, which is the component `kind` in the accordion ``{kind}_box``."""
 
     kind: str
-    title: str
-    """Of the accordion, before the active choice."""
-    stays: str
-    """Said of the former choice where nothing changes."""
+    title: str  # Of the accordion, before the active choice.
+    stays: str  # Said of the former choice where nothing changes.
     stopped = "Stopped."
-    has_changed: str
-    """Said of the new choice."""
+    has_changed: str  # Said of the new choice.
     outputs: tuple[str, ...]
-    """Names of the components that a choice changes."""
 
     def __init__(self, *, visitors: VisitorStore, choices: Choices[Spec, Thing]) -> None:
         self._visitors = visitors
@@ -205,7 +201,6 @@ class SegmenterPicker(Picker[SegmenterSpec, Segmenter]):
 
 
 OFFER_OUTPUTS = ("offer", "offer_stop", "offer_note", *SegmenterPicker.outputs)
-"""Names of the components that the offer of a sharper segmenter changes."""
 
 
 class SegmenterOffer:

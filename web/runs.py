@@ -22,8 +22,7 @@ MEASURES = (
 )
 """Names of the measures of every run."""
 
-MOST_RUNS = 200
-"""Number of runs that are remembered; the oldest go first."""
+MOST_RUNS = 200  # Number of runs that are remembered; the oldest go first.
 _FACTS = ("run", "clip", "clip_shows", "should_show", "method", "model", "seed", "steps", "seconds")
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -188,9 +187,7 @@ _SAME_COSINE = 0.02
 _SAME_FLICKER, _SAME_SHIMMER = 1.25, 1.5
 _STILL = {"colour_jitter": 0.05, "warping_error": 0.1}
 """Flicker of a source up to which multiples of it mean nothing."""
-_HARDLY_SEEN = 1.0
-"""Flicker that is hardly seen, in CIELAB units a frame."""
-
+_HARDLY_SEEN = 1.0  # Flicker that is hardly seen, in CIELAB units a frame.
 SHORT = {
     "background_difference": "Outside",
     "text_alignment": "Words",
@@ -307,7 +304,6 @@ def _beside(value: float, own: float | None, *, digits: int) -> str:
 
 
 RUN_OUTPUTS = ("card", "runs", "runs_export")
-"""Names of the components that a run and its figures change."""
 _BY_JUDGE = ("text_alignment", "frame_consistency")
 _EXPLAINED = {*_BY_JUDGE, "background_difference"}
 """Measures whose absence is explained elsewhere: by the run's problem, or by their own sentence."""

@@ -93,12 +93,9 @@ class SharedInstruments:
             return self._complete[judge]
 
 
-MOST_SECONDS = 30.0
-"""Seconds after which no further figure of a run is begun."""
-MOST_PIXELS = 24 * 576 * 320
-"""Pixels of a clip as it is measured; larger clips are reduced."""
-_SOURCES_KEPT = 2
-"""Sources whose flow and features are kept for the next edit of them, up to 70 MB each."""
+MOST_SECONDS = 30.0  # Seconds after which no further figure of a run is begun.
+MOST_PIXELS = 24 * 576 * 320  # Pixels of a clip as it is measured; larger clips are reduced.
+_SOURCES_KEPT = 2  # Sources whose flow and features are kept for the next edit of them, up to 70 MB each.
 
 
 class Scores:

@@ -143,8 +143,6 @@ def _colour(text: Any) -> tuple[int, int, int]:
 
 
 MOST_OVERLAYS = 32
-"""Most overlays in one answer."""
-
 _serials = itertools.count(1)
 
 

@@ -158,8 +158,7 @@ def _grown(mask: NDArray[np.bool_], *, pixels: int) -> NDArray[np.bool_]:
 
 MASK_COLOUR = (255, 45, 120)
 """RGB of a mask of several objects: seldom found in nature, and visible on dark and light."""
-TINT = 130
-"""Opacity of an overlay's inside, to 255."""
+TINT = 130  # Opacity of an overlay's inside, to 255.
 _RIM = np.ones((5, 5), np.uint8)
 
 

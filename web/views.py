@@ -16,13 +16,9 @@ from dreammotion_core import EditOutput, StepLosses
 from web.clip import Clip
 from web.device import Ticket, waiting
 
-Update = dict[str, Any]
-"""New values, or Gradio updates, of some components by name."""
-
+Update = dict[str, Any]  # New values, or Gradio updates, of some components by name.
 Stage = Literal["source", "preview", "result"]
-
-SECONDS_BETWEEN_UPDATES = 0.3
-"""Between two views of something that goes on."""
+SECONDS_BETWEEN_UPDATES = 0.3  # Between two views of something that goes on.
 
 
 class Throttle:

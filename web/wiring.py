@@ -25,7 +25,6 @@ from web.visitors import VisitorGoneError
 EXPECTED = (DreamMotionError, SegmentationError, QueueFullError, VisitorGoneError)
 """Errors whose message is written for people."""
 UNEXPECTED = "Something went wrong on our side. Nothing of yours was lost; please try again."
-
 _logger = logging.getLogger(__name__)
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from dreammotion_core.errors import DreamMotionError, OutputError
 
-_LONGEST_NAME = 255
-"""Bytes of a file's name."""
+_LONGEST_NAME = 255  # Bytes of a file's name.
 _LONGEST_SUFFIX = 16
 
 

@@ -64,7 +64,6 @@ _MOST_LOST = 0.01
 _DECODERS_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 _UNDECODABLE_SOUND = "The sound was left out: it cannot be decoded."
-
 AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
 
 

@@ -139,8 +139,7 @@ def check_empty_folder(folder: str | Path) -> None:
     check_writable(place / picture_name(0))
 
 
-_FPS = "fps"
-"""Keyword of the frame rate among the texts of a PNG file."""
+_FPS = "fps"  # Keyword of the frame rate among the texts of a PNG file.
 
 
 def read_frames(

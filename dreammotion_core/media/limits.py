@@ -18,12 +18,8 @@ from dreammotion_core.values import Frames, Notice
 
 MIN_FPS, MAX_FPS = 0.1, 240.0
 MIN_SIDE, MAX_SIDE, MAX_ASPECT = 16, 4096, 8.0
-
-IN_MEMORY_BYTES = 2**28
-"""Pixels of about nine seconds of 854x480; longer clips lie in a file."""
-
-MAX_CLIP_BYTES = 2**34
-"""Pixels of about ten minutes of 854x480; longer clips are refused."""
+IN_MEMORY_BYTES = 2**28  # Pixels of about nine seconds of 854x480; longer clips lie in a file.
+MAX_CLIP_BYTES = 2**34  # Pixels of about ten minutes of 854x480; longer clips are refused.
 
 
 def check_size(width: int, height: int) -> None:
