@@ -215,12 +215,7 @@ class Clip:
         """What is selected now; it stays the same during the next clicks."""
         with self.changing:
             return Snapshot(
-                video=self.video,
-                project=self.project,
-                tracks=self.tracks,
-                segmenter=self.segmenter,
-                left_alone=self.left_alone,
-                refinement=self.refinement,
+                self.video, self.project, self.tracks, self.segmenter, self.left_alone, self.refinement
             )
 
     @property

@@ -217,15 +217,14 @@ def runs_part(parts: Parts) -> None:
 def ablation_part(parts: Parts) -> None:
     """What each part of the method does."""
     gr.HTML(render("about_ablation"))
+    narrow: dict[str, Any] = {"size": "md", "scale": 0, "min_width": 190}
     with gr.Row():
-        parts["board_run"] = gr.Button(
-            "Run the ablation", size="md", elem_id="board-run", scale=0, min_width=190
-        )
+        parts["board_run"] = gr.Button("Run the ablation", elem_id="board-run", **narrow)
         parts["board_stop"] = gr.Button(
-            "Stop", size="md", visible=False, elem_id="board-stop", scale=0, min_width=110
+            "Stop", visible=False, elem_id="board-stop", **narrow | {"min_width": 110}
         )
         parts["board_file"] = gr.DownloadButton(
-            "Download the board", size="md", visible=False, elem_id="board-file", scale=0, min_width=190
+            "Download the board", visible=False, elem_id="board-file", **narrow
         )
     parts["board_status"] = gr.HTML("", elem_id="board-status")
     parts["board"] = board()

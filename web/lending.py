@@ -124,9 +124,8 @@ class Loan:
             f"Borrows a GPU for up to {format_seconds(self.seconds)}, "
             f"which takes {format_seconds(self.quota)} of your GPU time of the day"
         )
-        minutes = (
-            f"{ANONYMOUS_SECONDS // 60} minutes without an account, {FREE_SECONDS // 60} with a free one"
-        )
+        anonymous, free = ANONYMOUS_SECONDS // 60, FREE_SECONDS // 60
+        minutes = f"{anonymous} minutes without an account, {free} with a free one"
         return f"{text} ({minutes})." if self.is_for_all else f"{text} ({minutes}): sign in, or {smaller}."
 
 
@@ -146,9 +145,8 @@ class HostedEditor:
         self._size = size
         self._max_seconds = max_seconds
         self._frame_seconds = _expected_frame_seconds(editor.spec)
-        self._lent: Callable[..., Generator[Any, None, None]] = lend(duration=self._asked, size=size)(
-            self._work
-        )
+        lent: Callable[..., Generator[Any, None, None]] = lend(duration=self._asked, size=size)(self._work)
+        self._lent = lent
 
     def stream(
         self,
@@ -195,10 +193,8 @@ class HostedEditor:
         """What an edit would borrow, and what fits where that is too long."""
         seconds = self.seconds(num_frames, (config,))
         quota = math.ceil(seconds * QUOTA_FACTOR[self._size])
-        room = (
-            self._max_seconds if seconds > self._max_seconds else ANONYMOUS_SECONDS / QUOTA_FACTOR[self._size]
-        )
-        work = room - START_SECONDS
+        free = ANONYMOUS_SECONDS / QUOTA_FACTOR[self._size]
+        work = (self._max_seconds if seconds > self._max_seconds else free) - START_SECONDS
         frame = self._frame_seconds * config.resolution_scale**2
         frames = self.spec.fit_length(max(1, int(work / config.num_optimization_steps / frame)))
         return Loan(
@@ -228,20 +224,13 @@ class HostedEditor:
         return self.seconds(len(video), configs)
 
     def _work(
-        self,
-        video: Video,
-        *,
-        source_prompt: str,
-        target_prompt: str,
-        mask: NDArray[np.bool_] | None,
-        configs: Sequence[EditConfig],
+        self, video: Video, *, configs: Sequence[EditConfig], **asked: Any
     ) -> Generator[EditEvent | _Failed, None, None]:
         """In the worker: the edits, one after the other."""
         settle_after_fork()
-        prompts = {"source_prompt": source_prompt, "target_prompt": target_prompt}
         try:
             for config in configs:
-                yield from self._editor.stream(video, mask=mask, config=config, **prompts)
+                yield from self._editor.stream(video, config=config, **asked)
         except DreamMotionError as error:
             yield _Failed(type(error), str(error))
 

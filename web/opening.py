@@ -72,9 +72,8 @@ class Clips:
         if chosen is None:
             raise VideoError(f"there is no example {example!r}; choose one of: {', '.join(self._examples)}")
         clip = self._open(self._visitors.get(token), chosen.path, start_frame, num_frames)
-        return self._shown(token, clip, hint=chosen.click) | _prompts(
-            chosen.source_prompt, chosen.target_prompts
-        )
+        prompts = _prompts(chosen.source_prompt, chosen.target_prompts)
+        return self._shown(token, clip, hint=chosen.click) | prompts
 
     def reopen(self, *, token: str, start_frame: Any, num_frames: Any) -> Update:
         """Read another part of the clip that is open."""
@@ -105,12 +104,9 @@ class Clips:
     ) -> Clip:
         with visitor.opening:
             spec = self._models.of(visitor).spec
+            most = self._models.limits.max_side
             video = read_upload(
-                path,
-                spec=spec,
-                start_frame=start_frame,
-                num_frames=num_frames,
-                max_side=self._models.limits.max_side,
+                path, spec=spec, start_frame=start_frame, num_frames=num_frames, max_side=most
             )
             visitor.stop.set()
             segmenter = visitor.segmenter or self._segmenter

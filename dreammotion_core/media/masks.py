@@ -1,14 +1,7 @@
-"""Masks from and to files of every kind: the one place that knows which kinds there are.
+"""Masks from and to files: folders and ``.zip`` of PNG files, one a frame, ``.npz`` arrays and ``.mp4``.
 
-| Path | Holds |
-|---|---|
-| folder, ``.zip`` | PNG files, one a frame: grey for one object, with a palette for several |
-| ``.png`` | one mask for all frames (reading only) |
-| ``.npz`` | one array, bool or numbers of objects; or one for each of several objects that overlap |
-| ``.mp4`` | one object, white on black (reading: other videos too) |
-
-A mask that is written and read again is the same, bit for bit, in all of them. Objects that overlap stay
-whole in ``.npz`` alone.
+A ``.png`` is one mask for all frames (reading only), a video one object, white on black. A mask that is
+written and read again is the same, bit for bit. Objects that overlap stay whole in ``.npz`` alone.
 """
 
 from __future__ import annotations
