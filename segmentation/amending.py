@@ -17,15 +17,12 @@ from segmentation.project import PackedMask
 from segmentation.vision import reduced, resized, signed_depth, window_round
 
 LEAST_OVERLAP = 0.5  # Least IoU of two masks that show the same thing.
-SURE_DEPTH = 0.15
-"""Distance from the outline, as a share of the root of the area, at which a mask is sure of a pixel."""
-LOST_SHARE = 1 / 3
-"""Share of the way from a mask without the object, up to which the object counts as absent."""
+SURE_DEPTH = 0.15  # Depth, as a share of the root of the area, at which a mask is sure of a pixel.
+LOST_SHARE = 1 / 3  # Of the way from a mask without the object, where it counts as absent.
 LINKING_SIDE = 427  # Long side, at most, of the copies on which differences are linked.
 SLIVER = 3  # Pixels of such a copy up to which a difference is only another outline, which links nothing.
 STEP = 2  # Pixels of such a copy that a difference may move from one frame to the next.
-BELIEF_IN_FOLLOWED = 0.5
-"""Weight of the correction's own following for the rest, against what was seen before."""
+BELIEF_IN_FOLLOWED = 0.5  # Weight of the correction's own following, against what was seen before.
 MOST_KEPT = 8  # States of objects, such as before and after a correction, whose differences are kept.
 Seen = Callable[[int], tuple[FrameMask, FrameMask] | None]
 """Frame number -> (H, W) bool without the corrections, and with their own following; None if unknown."""

@@ -34,8 +34,7 @@ LOW_RESEMBLANCE = (0.65, 0.5)
 HIDDEN_SHARE = 0.5  # Share of the largest recent area, below which a shrinking object is probably hidden.
 RECENT = 8  # Frames towards the nearest confirmed one that a mask is compared with, at most.
 FULL = 0.95  # Share of the frame above which a mask is nearly all of it.
-LOOK_SIDE = 160
-"""Long side of the copies on which colours are compared: noise and sharp outlines count little there."""
+LOOK_SIDE = 160  # Long side of the copies on which colours are compared: noise counts little there.
 
 
 class Level(StrEnum):
@@ -240,7 +239,6 @@ class _Clip:
         return scene_at(index, cuts=self.cuts, num_frames=len(self.measures))
 
     def anchor(self, index: int) -> int | None:
-        """The nearest confirmed frame of the same scene."""
         return nearest_confirmed(index, confirmed=self.confirmed, scene=self.scene(index))
 
     def trail(self, index: int) -> range:

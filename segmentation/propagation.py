@@ -35,11 +35,9 @@ SEARCH_LONG_SIDE = 160  # Pixels; of the copies on which an object is searched b
 LOWEST_TRUST = 0.25  # Trust below which an object counts as lost.
 SOLID_TRUST = 0.6  # Trust in the flow from which the look is not asked.
 FOUND_TRUST = 0.7  # Least trust in the look of an object found again.
-FOUND_OUTLINE = 0.6
-"""Least edge strength along the outline of an object found again, against that when it was last seen."""
+FOUND_OUTLINE = 0.6  # Least edge strength of an outline found again, against that when last seen.
 WHOLE_SHARE = 0.5  # Least share of the first mask's area at which an object counts as whole.
-STRANGE_DIFFERENCE = 48.0
-"""Root mean square difference, in 8-bit levels, at which two looks have nothing in common."""
+STRANGE_DIFFERENCE = 48.0  # Root mean square, in 8-bit levels, at which looks have nothing in common.
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,11 +32,9 @@ from segmentation.propagation import CarriedMask, follow, selection_from_mask, w
 from segmentation.weights import MOBILE_SAM, Variant
 
 CACHED_EMBEDDINGS = 4  # Clicked frames whose features are kept.
-MASK_PROMPT_LOGIT = 8.0
-"""Logit of the object in a mask that the model starts from; the rest has its negative."""
+MASK_PROMPT_LOGIT = 8.0  # Logit of the object in a mask to start from; the rest has its negative.
 LOWEST_AGREEMENT = 0.4  # IoU of the model's mask with the carried one, below which the object counts as lost.
-MOBILE_SIDE, MOBILE_WIDTH = 1024, 256
-"""Side of MobileSAM's square input in pixels, and channels of its features."""
+MOBILE_SIDE, MOBILE_WIDTH = 1024, 256  # Pixels of the square input, and channels of the features.
 _STRIDE = 16
 _PIXEL_MEAN, _PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]

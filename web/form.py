@@ -11,8 +11,7 @@ from typing import Any, Literal, get_args
 
 from dreammotion_core import PRESETS, ConfigError, EditConfig, ModelSpec, check_prompts
 
-HIDDEN_SETTINGS = ("learning_rate_end_factor",)
-"""Settings without a field: they are the preset's or the model's."""
+HIDDEN_SETTINGS = ("learning_rate_end_factor",)  # Without a field: the preset's or the model's.
 FIRST_PRESET = "auto"  # The preset that the page starts with: the one that fits the words.
 PRESET_NAMES = {
     FIRST_PRESET: "By your words",
@@ -59,8 +58,7 @@ MOST_STEADY = 3
 REFINEMENT_FIELDS = ("mask_fill", "mask_steady", "mask_invert", "mask_grow", "mask_edge", "mask_feather")
 FORM_FIELDS = ("preset", *dict.fromkeys((*SETTING_FIELDS, *REFINEMENT_FIELDS)))
 """Names of all fields but those of the words."""
-EDIT_FIELDS = ("token", "source_prompt", "target_prompt", *FORM_FIELDS)
-"""Names of all that an edit is asked for with."""
+EDIT_FIELDS = ("token", "source_prompt", "target_prompt", *FORM_FIELDS)  # All of an edit.
 
 
 @dataclass(frozen=True)

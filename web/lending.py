@@ -16,7 +16,6 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from numpy.typing import NDArray
 
 from dreammotion_core import (
     BackendError,
@@ -39,8 +38,7 @@ from dreammotion_core import (
 from web.editor import LazyEditor
 from web.views import format_seconds
 
-START_SECONDS = 10.0
-"""Until the first step: the worker starts, the weights move to the GPU, words and clip are encoded."""
+START_SECONDS = 10.0  # Until the first step: worker, weights, words and clip.
 QUICKEST_STEP = 0.06  # Seconds of a step of the smallest models, which wait for the processor.
 TFLOP_A_SECOND = 40.0  # What half an RTX Pro 6000 is expected to compute; nobody has measured it for us.
 TFLOP_A_FRAME = {
@@ -56,8 +54,7 @@ TFLOP_A_GIGABYTE = 0.35  # For other models: work grows with the memory that the
 SMALL_BYTES = 100_000_000  # Weights of models whose steps are the quickest.
 UNKNOWN_BYTES = 14_000_000_000  # Memory of a model that says neither what it needs nor how large it is.
 MARGIN = 1.2  # On measured steps.
-QUOTA_FACTOR = {"large": 1.5, "xlarge": 2.0}
-"""Seconds of a visitor's quota for each second that is asked for."""
+QUOTA_FACTOR = {"large": 1.5, "xlarge": 2.0}  # Seconds of quota for each second asked for.
 ANONYMOUS_SECONDS, FREE_SECONDS = 120, 300  # A day's quota without an account, and with a free one.
 
 
@@ -148,40 +145,22 @@ class HostedEditor:
         lent: Callable[..., Generator[Any, None, None]] = lend(duration=self._asked, size=size)(self._work)
         self._lent = lent
 
-    def stream(
-        self,
-        video: Video,
-        *,
-        source_prompt: str,
-        target_prompt: str,
-        mask: NDArray[np.bool_] | None,
-        config: EditConfig,
-    ) -> Generator[EditEvent, None, None]:
-        """Run one edit. Closing the generator gives the GPU back within one step.
+    def stream(self, video: Video, *, config: EditConfig, **asked: Any) -> Generator[EditEvent, None, None]:
+        """Run one edit, as `EditSource.stream`. Closing the generator gives the GPU back within one step.
 
         Raises `ConfigError` if it would borrow the GPU for too long, and `LoanError` if the GPU is not lent,
         or is taken back.
         """
         self.check(len(video), config)
-        prompts = {"source_prompt": source_prompt, "target_prompt": target_prompt}
-        yield from self._borrowed(video, mask=mask, configs=(config,), **prompts)
+        yield from self._borrowed(video, configs=(config,), **asked)
 
     @contextmanager
-    def at_once(
-        self,
-        video: Video,
-        *,
-        source_prompt: str,
-        target_prompt: str,
-        mask: NDArray[np.bool_] | None,
-        configs: Sequence[EditConfig],
-    ) -> Iterator[EditSource]:
+    def at_once(self, video: Video, *, configs: Sequence[EditConfig], **asked: Any) -> Iterator[EditSource]:
         """Give what streams several edits of one clip in order, in one loan where they fit in it."""
         if self.seconds(len(video), configs) > self._max_seconds:
             yield self
             return
-        prompts = {"source_prompt": source_prompt, "target_prompt": target_prompt}
-        with closing(self._borrowed(video, mask=mask, configs=tuple(configs), **prompts)) as events:
+        with closing(self._borrowed(video, configs=tuple(configs), **asked)) as events:
             yield _Shared(self.spec, events)
 
     def measure(self, video: Video, *, config: EditConfig) -> Generator[Trial | Preflight, None, None]:

@@ -17,8 +17,7 @@ from web.views import Update, download_folder
 from web.visitors import VisitorStore
 
 EXPORT_OUTPUTS = ("canvas", "mask_file")
-MASK_KINDS = {"PNG": "masks.zip", "NumPy": "masks.npz", "MP4": "masks.mp4"}
-"""Kinds of files for an export, and the name of each file."""
+MASK_KINDS = {"PNG": "masks.zip", "NumPy": "masks.npz", "MP4": "masks.mp4"}  # For an export.
 MASK_FILE_TYPES = [".zip", ".npz", ".mp4", ".png"]
 
 

@@ -185,8 +185,10 @@ Verdict = Literal["good", "fair", "poor", "open"]
 _SAME_MOTION, _ROUGHLY_SAME_MOTION = 0.9, 0.7
 _SAME_COSINE = 0.02
 _SAME_FLICKER, _SAME_SHIMMER = 1.25, 1.5
-_STILL = {"colour_jitter": 0.05, "warping_error": 0.1}
-"""Flicker of a source up to which multiples of it mean nothing."""
+_STILL = {
+    "colour_jitter": 0.05,
+    "warping_error": 0.1,
+}  # A source's flicker up to which multiples say nothing.
 _HARDLY_SEEN = 1.0  # Flicker that is hardly seen, in CIELAB units a frame.
 SHORT = {
     "background_difference": "Outside",

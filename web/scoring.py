@@ -31,8 +31,7 @@ from web.views import Update, download_folder
 from web.visitors import VisitorStore
 from web.wiring import message_of
 
-JUDGED = ("text_alignment", "frame_consistency")
-"""Measures that ask the judge; both look at the same features."""
+JUDGED = ("text_alignment", "frame_consistency")  # Both look at the same features.
 _BY_COST = ("colour_jitter", "warping_error", "motion_fidelity", *JUDGED)
 """Measures of every run, the cheapest first; the first three share a flow. The background needs none."""
 

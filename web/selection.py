@@ -40,7 +40,6 @@ def apply_commands(clip: Clip, commands: Any) -> None:
 
 
 def _click(clip: Clip, command: Mapping[str, Any]) -> None:
-    """Takes frame, x, y, is_positive."""
     prompt = _begun(clip, command)
     if len(prompt.selection.clicks) >= MAX_CLICKS:
         raise SelectionError(f"this frame has {MAX_CLICKS} clicks already; undo some and click again")
@@ -48,19 +47,16 @@ def _click(clip: Clip, command: Mapping[str, Any]) -> None:
 
 
 def _box(clip: Clip, command: Mapping[str, Any]) -> None:
-    """Takes frame, x0, y0, x1, y1."""
     box = Box(*(command[edge] for edge in ("x0", "y0", "x1", "y1")))
     _say(clip, _begun(clip, command).with_box(box))
 
 
 def _absent(clip: Clip, command: Mapping[str, Any]) -> None:
-    """Takes frame."""
     nothing = np.zeros(clip.video.frames.shape[1:3], np.bool_)
     _say(clip, Prompt.of_mask(_begun(clip, command).frame_index, nothing))
 
 
 def _clear(clip: Clip, command: Mapping[str, Any]) -> None:
-    """Takes frame."""
     number, frame = clip.picked.number, _begun(clip, command).frame_index
     if clip.picked.prompt_on(frame) is not None:
         clip.change(lambda project: project.without_prompt(number, frame))
@@ -80,7 +76,6 @@ def _add(clip: Clip, _command: Mapping[str, Any]) -> None:
 
 
 def _pick(clip: Clip, command: Mapping[str, Any]) -> None:
-    """Takes object."""
     clip.pick(command["object"])
 
 

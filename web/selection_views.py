@@ -156,8 +156,7 @@ def _grown(mask: NDArray[np.bool_], *, pixels: int) -> NDArray[np.bool_]:
         return np.zeros_like(mask)
 
 
-MASK_COLOUR = (255, 45, 120)
-"""RGB of a mask of several objects: seldom found in nature, and visible on dark and light."""
+MASK_COLOUR = (255, 45, 120)  # RGB; seldom found in nature, and visible on dark and light.
 TINT = 130  # Opacity of an overlay's inside, to 255.
 _RIM = np.ones((5, 5), np.uint8)
 
@@ -278,7 +277,6 @@ def bench_view(clip: Clip, *, frame: int, overlays: Collection[int] = ()) -> dic
 
 
 def _note(clip: Clip, frame: int) -> tuple[str, bool]:
-    """What to do next, and whether something is wrong."""
     picked, missing = clip.picked, clip.tracks.num_missing(clip.project)
     prompt = picked.prompt_on(frame)
     if not picked.prompts:
