@@ -32,6 +32,7 @@ CLIP_ENDINGS = (
 )
 """Endings of files that are read, and that a browser or Python may not know as video."""
 
+_NARROW: dict[str, Any] = {"size": "md", "scale": 0}
 Parts = dict[str, Component]  # Components by their names; each function below adds its own.
 
 
@@ -107,15 +108,14 @@ def outline_drawer(parts: Parts) -> None:
 def mask_drawer(parts: Parts) -> None:
     """Import and export of masks."""
     kinds = list(MASK_KINDS)
-    narrow: dict[str, Any] = {"size": "md", "scale": 0, "min_width": 150}
     with gr.Accordion("Masks in and out", open=False, elem_id="mask-files"):
         with gr.Row():
             parts["mask_upload"] = gr.UploadButton(
-                "Import masks", file_types=MASK_FILE_TYPES, elem_id="mask-upload", **narrow
+                "Import masks", file_types=MASK_FILE_TYPES, elem_id="mask-upload", min_width=150, **_NARROW
             )
             gr.HTML(render("about_masks"), elem_id="mask-help")
         with gr.Row():
-            parts["mask_export"] = gr.Button("Export masks", elem_id="mask-export", **narrow)
+            parts["mask_export"] = gr.Button("Export masks", elem_id="mask-export", min_width=150, **_NARROW)
             parts["mask_kind"] = gr.Radio(
                 kinds, value=kinds[0], label="Kind", container=False, elem_id="mask-kind", min_width=230
             )
@@ -209,7 +209,7 @@ def runs_part(parts: Parts) -> None:
     parts["runs"] = gr.HTML(runs_html(()), elem_id="runs")
     with gr.Row():
         parts["runs_export"] = gr.Button(
-            "Download as CSV", size="md", visible=False, elem_id="runs-export", scale=0, min_width=190
+            "Download as CSV", visible=False, elem_id="runs-export", min_width=190, **_NARROW
         )
     parts["runs_file"] = gr.DownloadButton(visible="hidden", elem_id="runs-file")
 
@@ -217,14 +217,11 @@ def runs_part(parts: Parts) -> None:
 def ablation_part(parts: Parts) -> None:
     """What each part of the method does."""
     gr.HTML(render("about_ablation"))
-    narrow: dict[str, Any] = {"size": "md", "scale": 0, "min_width": 190}
     with gr.Row():
-        parts["board_run"] = gr.Button("Run the ablation", elem_id="board-run", **narrow)
-        parts["board_stop"] = gr.Button(
-            "Stop", visible=False, elem_id="board-stop", **narrow | {"min_width": 110}
-        )
+        parts["board_run"] = gr.Button("Run the ablation", elem_id="board-run", min_width=190, **_NARROW)
+        parts["board_stop"] = gr.Button("Stop", visible=False, elem_id="board-stop", min_width=110, **_NARROW)
         parts["board_file"] = gr.DownloadButton(
-            "Download the board", visible=False, elem_id="board-file", **narrow
+            "Download the board", visible=False, elem_id="board-file", min_width=190, **_NARROW
         )
     parts["board_status"] = gr.HTML("", elem_id="board-status")
     parts["board"] = board()

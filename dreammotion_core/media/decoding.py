@@ -52,10 +52,7 @@ _JUMP_BACK, _JUMP_AHEAD = Fraction(1, 10), 10
 MAX_SPAN_SECONDS = 24 * 3600
 MAX_AUDIO_SECONDS = 20 * 60
 _USUAL_RATES = (
-    *(
-        Fraction(rate)
-        for rate in (1, 2, 4, 5, 6, 8, 10, 12, 15, 18, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120)
-    ),
+    *map(Fraction, (1, 2, 4, 5, 6, 8, 10, 12, 15, 18, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120)),
     *(Fraction(1000 * rate, 1001) for rate in (15, 24, 30, 60, 120)),
     *(Fraction(25, 2), Fraction(144), Fraction(240)),
 )

@@ -16,13 +16,10 @@ from segmentation.embedded.motion import Motion
 PixelFeatures = NDArray[np.float32]
 """(N, C) or (H, W, C): C is 13 from `describe_pixels`, up to 19 from `describe_frame`."""
 
-BREADTHS = (2.0, 5.0, 10.0)
-"""Standard deviations of the surroundings whose mean colour counts, in pixels at scale 1."""
+BREADTHS = (2.0, 5.0, 10.0)  # Of the surroundings whose mean colour counts, in pixels at scale 1.
 TEXTURE_BREADTH = 3.0
-USUAL_SIDE = 512.0
-"""Long side, in pixels, of the images on which `describe_frame` takes these breadths at scale 1."""
-MOTION_BREADTH = 1 / 64
-"""Standard deviation of the surroundings whose mean motion counts, as a share of the long side."""
+USUAL_SIDE = 512.0  # Long side in pixels of images whose breadths are taken at scale 1.
+MOTION_BREADTH = 1 / 64  # Breadth of the surroundings whose mean motion counts, of the long side.
 KERNEL_WIDTH = 0.5
 NUM_WAVES = 512
 RIDGE = 0.01  # Share of the mean squared feature; limits the trust in rare colours.

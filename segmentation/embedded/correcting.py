@@ -27,22 +27,18 @@ from segmentation.vision import pixel_places, resized, signed_depth
 CLICK_CERTAIN = (0.6, 0.3)
 """Radius round a click within which all is wrong: share of its distance to the outline, and at most this
 share of the root of the area."""
-CLICK_REACH = 2.0
-"""Distance from the click up to which the mask is doubted, in distances from the click to the outline."""
+CLICK_REACH = 2.0  # The mask is doubted so far round a click, in its distances to the outline.
 CLICK_DOUBTED = 0.2  # Weight of the doubted mask as an example, against 1 elsewhere.
 CLICK_SHARE = 0.3  # Weight of the disc round the click among the examples of its side.
 CLICK_LOOK = 6.0  # Log odds of a pixel that looks just like the object.
 CLICK_PLACE = (0.3, 2.0)  # Log odds of a pixel deep inside the mask, next to the click and far from it.
 CLICK_DEEP = 0.3  # Depth, as a share of the root of the area, from which a pixel counts as deep inside.
-CLICK_FARTHEST = 1.0
-"""Distance of a click from the mask, as a share of the root of its area, from which it means another part."""
-SHARE_LEFT = (0.4, 3.0)
-"""Least and most area after a click, in areas before it: for a larger change users select anew."""
+CLICK_FARTHEST = 1.0  # From here, in roots of the area, a click means another part.
+SHARE_LEFT = (0.4, 3.0)  # Least and most area after a click, in areas before it.
 CARRIED_WAVES = 96
 CARRIED_NEWS_SHARE = 0.5  # Weight of the present frame against the first.
 CARRIED_SAMPLES = 600  # Pixels learned of the object, and of the rest, in a frame.
-CARRIED_SURROUNDINGS = 0.7
-"""Distance from the object, as a share of the root of its area, that half of the rest's samples keep to."""
+CARRIED_SURROUNDINGS = 0.7  # Half of the rest's samples are so near, in roots of the object's area.
 CARRIED_LOOK = 4.0  # Log odds of a pixel that looks and moves just like the object.
 CARRIED_PLACE = 1.0  # Log odds of a pixel deep inside the carried mask.
 CARRIED_DEEP = 0.5  # Depth, as a share of the root of the area, from which a pixel counts as deep inside.

@@ -19,26 +19,19 @@ from segmentation.embedded.motion import Motion
 from segmentation.embedded.outline import Point, cut, cut_by_odds, filled_component
 from segmentation.vision import describe_region, ring_round, signed_depth
 
-GROWING_RADII = (0.05, 0.07, 0.1, 0.14, 0.2)
-"""Radii of the discs round a click that regions grow from, as shares of the image's long side."""
+GROWING_RADII = (0.05, 0.07, 0.1, 0.14, 0.2)  # Of the discs round a click, of the long side.
 GROWING_ROUNDS = 3
 GROWING_LOOK = 4.0  # Log odds of a pixel that looks just like the object.
 GROWING_PLACE = 0.2  # Log odds of a pixel deep inside the guess: its place says little.
 MOVING_SHARES = (0.3, 0.4, 0.5, 0.6)  # Shares of the motion at the click, from which on a pixel moves along.
-MOVING_SHARPNESS = 6.0
-"""Log odds of a pixel that moves as much as the click does, against one that does not move at all."""
+MOVING_SHARPNESS = 6.0  # Log odds of a pixel that moves as the click does, against one at rest.
 LEAST_RISE = 0.3  # Least logarithmic motion at the click over that of the frame, for motion to say anything.
-SHARED_FATE = 0.5
-"""Share of the motion at the click from which a pixel counts as moving along in `common_fate`."""
-SCORE_WEIGHTS = np.array([1.0, -6.0, -0.06, 0.06])
-"""Weights of the numbers from `describe_region`, fitted to the overlap with true objects."""
-MOTION_WEIGHT = 0.6
-"""Weight of the motion contrast between a region and the ring round it, in the same units."""
-AGREEMENT_WEIGHT = 1.0
-"""Weight of the agreement with other regions, and of the common fate with the click, against the score."""
+SHARED_FATE = 0.5  # Share of the click's motion from which a pixel moves along in `common_fate`.
+SCORE_WEIGHTS = np.array([1.0, -6.0, -0.06, 0.06])  # Of `describe_region`, fitted to true overlaps.
+MOTION_WEIGHT = 0.6  # Of the motion contrast with the ring round a region, in the same units.
+AGREEMENT_WEIGHT = 1.0  # Of agreement with other regions and common fate, against the score.
 FIT_WEIGHT = 1.0  # Weight of reaching all four sides of a box, against the score.
-SMALLEST_SHARE = 0.1
-"""Least share of a box that a region fills; a colour that the surroundings share too leaves less."""
+SMALLEST_SHARE = 0.1  # Least share of a box that a region fills.
 _LEAST_BLUR = 0.3
 _DEEP = 0.5  # Depth, as a share of the root of the area, from which a pixel counts as deep inside.
 _CERTAIN_ODDS = 6.0

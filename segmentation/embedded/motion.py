@@ -30,17 +30,12 @@ from segmentation.vision import (
 KEPT_FLOWS = 256  # Flows between neighbours, either way; at 854x480 one takes 130 KB.
 KEPT_DRIFTS = 128
 STEPS = (1, 2, 4)  # Neighbours in time either way, in frames, that motion is measured over.
-KEPT_SIDE = 240
-"""Long side, at most, at which a flow is kept: at half the size it is computed on it loses nothing."""
+KEPT_SIDE = 240  # Long side, at most, of kept flows: half the size they are computed on.
 CLEAR_MOTION = 0.5  # Motion that is told for sure, in pixels a frame (with a long side of at most 480).
-FEWEST_FOLLOW = 0.25
-"""Share of the frame that one homography must explain; less is no background, or another scene."""
-_HOMOGRAPHY_TOLERANCE = 1.0
-"""Pixels (with a long side of at most 480) within which a point counts as moved by the homography."""
-_ROUND_TRIP_TOLERANCE = 1.0
-"""Pixels by which flow there and back may differ on half of the frame; more is a cut to another scene."""
-_GRID = 16
-"""Pixels between the points that the homography is fitted to, at most: a small frame has closer ones."""
+FEWEST_FOLLOW = 0.25  # Share of the frame that one homography must explain to be the background.
+_HOMOGRAPHY_TOLERANCE = 1.0  # Pixels (long side at most 480) within which it moves a point.
+_ROUND_TRIP_TOLERANCE = 1.0  # Median pixels between flow there and back; more is a cut.
+_GRID = 16  # Most pixels between the points that the homography is fitted to.
 _FEWEST_ACROSS = 12
 _SMALLEST_SIDE = 8  # Pixels, of the smallest flow that a background is looked for in.
 _LEAST_NOISE = 0.3

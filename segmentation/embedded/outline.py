@@ -14,21 +14,16 @@ from segmentation.base import Frame, FrameMask
 from segmentation.embedded.appearance import Appearance, PixelFeatures, describe_pixels
 from segmentation.vision import signed_depth, window_round
 
-Point = tuple[int, int]  # X and y in pixels of the image.
+Point = tuple[int, int]  # x and y in pixels of the image.
 REACH = 0.07  # Distance that the outline may move at most, as a share of the root of the object's area.
 LEAST_REACH = 0.4  # Share of that distance where the flow agrees with itself.
-SURROUNDINGS = 0.35
-"""Width of the surroundings that are learned, as a share of the root of the object's area."""
-LOOK_WEIGHT = 2.0
-"""Log odds of a pixel that looks just like the object; its place gives as much at the rim of the reach."""
-SMALLEST_PART = 0.05
-"""Share of the largest part of a mask, below which a part is a scrap that the object left behind."""
+SURROUNDINGS = 0.35  # Width that is learned, as a share of the root of the object's area.
+LOOK_WEIGHT = 2.0  # Log odds of a pixel that looks just like the object.
+SMALLEST_PART = 0.05  # Share of the largest part, below which a part is a scrap left behind.
 _SETTLED = 3  # Distance in pixels up to which the outline may be wrong, so that nothing is learned there.
-_SHORTEST_REACH = 1.5
-"""Pixels; below 1 no pixel would be open, and the outline of a small object could never be corrected."""
+_SHORTEST_REACH = 1.5  # Pixels; below 1 no pixel would be open.
 _FIRST_SAMPLES, _LATER_SAMPLES = 4000, 1000
-_FULL_DISAGREEMENT = 1.2
-"""Pixels between a start and its round trip along the flow, from which the flow is not trusted at all."""
+_FULL_DISAGREEMENT = 1.2  # Pixels after a round trip from which the flow is not trusted at all.
 _MOST_ODDS = 6.0
 _CUT_SHARPNESS = 3.0  # Weight of log odds against the cost of an outline in `cv2.grabCut`.
 _FEWEST_PIXELS = 8
