@@ -30,15 +30,12 @@ def list_segmenters() -> tuple[SegmenterSpec, ...]:
 def load_segmenter(
     name: str = "embedded", *, checkpoint: Path | None = None, device: str = "cpu"
 ) -> Segmenter:
-    """Get a segmenter, downloading its weights once if it has any.
+    """Get one of `list_segmenters` by name, downloading its weights once if it has any.
 
-    Args:
-        name: one of the names in `list_segmenters`.
-        checkpoint: a file with its weights, or the folder that holds them, instead of the download.
-        device: a torch device name; the embedded segmenter always runs on the processor.
-
-    Raises `UnknownSegmenterError` if there is no such segmenter, it takes no checkpoint, or lacks a Python
-    package, and `CheckpointError` if its weights are missing, damaged or cannot be downloaded.
+    `checkpoint` is a file with its weights, or the folder that holds them, instead of the download. The
+    embedded segmenter always runs on the processor. Raises `UnknownSegmenterError` if there is no such
+    segmenter, it takes no checkpoint, or lacks a Python package, and `CheckpointError` if its weights are
+    missing, damaged or cannot be downloaded.
     """
     # Each segmenter is imported when it is asked for: the list needs none, and torch takes seconds.
     if name == EMBEDDED_SPEC.name:

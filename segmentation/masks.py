@@ -40,19 +40,12 @@ def invert(masks: Masks) -> Masks:
 def smooth_in_time(
     masks: Masks, *, frames: Frames | None = None, reach: int = 1, within: range | None = None
 ) -> Masks:
-    """Masks that flicker less: each pixel goes with the majority of its frame and the frames round it.
+    """(F, H, W) bool masks that flicker less: each pixel goes with most of its frame and those round it.
 
-    Neighbouring masks are first brought to the frame along the motion between the frames, so that a
-    moving object keeps its outline. Frames without an object neither vote nor change. Where votes are
-    equal, the frame's own mask decides.
-
-    Args:
-        masks: (F, H, W) bool.
-        frames: (F, H, W, 3) uint8 RGB; None compares pixels at the same place, for objects at rest.
-        reach: how many frames before and after vote, from 1.
-        within: the frames to smooth; None is all of them.
-
-    Raises `FramesError` if masks, frames or reach do not fit.
+    Neighbouring masks are first brought to the frame along the motion between the frames, so that a moving
+    object keeps its outline; without `frames`, (F, H, W, 3) uint8 RGB, pixels at the same place are compared.
+    Frames without an object neither vote nor change. Where votes are equal, the frame's own mask decides.
+    `reach` frames before and after vote, from 1. Raises `FramesError` if masks, frames or reach do not fit.
     """
     _check_masks(masks)
     if frames is not None:

@@ -182,12 +182,9 @@ class Project:
     ) -> Self:
         """A copy with one more object, the last of `objects`, without prompts.
 
-        Args:
-            name: for people; None or blank becomes "Object N".
-            colour: RGB; None takes one of `COLOURS`.
-            number: from 1 to `MOST_OBJECTS`, not used yet; None takes the lowest.
-
-        Raises `SelectionError` if all numbers are used, or the number or the colour is not valid.
+        None or a blank name becomes "Object N", no colour one of `COLOURS`, no number the lowest free one up
+        to `MOST_OBJECTS`. Raises `SelectionError` if all numbers are used, or the number or the colour is not
+        valid.
         """
         free = sorted(set(range(1, MOST_OBJECTS + 1)) - self.used_numbers)
         if not free:
@@ -322,12 +319,11 @@ def add_given_objects(
 
 
 def describe_project(project: Project) -> dict[str, Any]:
-    """Names and prompts of all objects that have prompts.
+    """Names and prompts of all objects that have prompts, the latter in the order of their frames.
 
-    Returns:
-        ``{"objects": [{"number", "name", "prompts": [...]}]}``, prompts in the order of their frames, each
-        ``{"frame_index", "clicks", "box", "mask"}``. "mask" is None, or the area in pixels and the SHA-256
-        of `PackedMask.bits` of a mask that was given or corrected.
+    ``{"objects": [{"number", "name", "prompts": [...]}]}``, prompts ``{"frame_index", "clicks", "box",
+    "mask"}``. "mask" is None, or the area in pixels and the SHA-256 of `PackedMask.bits` of a mask that was
+    given or corrected.
     """
     return {
         "objects": [

@@ -78,12 +78,8 @@ def follow(
     First `start`, then the later frames in order, then the earlier ones backwards. While the object is lost
     (nothing left, or the flow contradicts itself on most of it) the masks are empty. It is found again where
     it looks as it last did, but never beyond a scene cut: from there on all masks are empty, with a
-    `SceneCutWarning`.
-
-    Args:
-        correct: called on every carried mask that can be trusted.
-        within: the frames to stream, `start` among them; None is the whole clip.
-        flow_between: a source of flows that are known already; None computes them.
+    `SceneCutWarning`. `correct` is called on every carried mask that can be trusted, `flow_between` knows
+    flows already, and `within` None is the whole clip.
     """
     yield start, first_mask
     within = range(len(frames)) if within is None else within

@@ -178,11 +178,9 @@ class Segmenters(Choices[SegmenterSpec, Segmenter]):
 class Models(Choices[ModelSpec, Editor]):
     """The models of this server; the weights of one are loaded by its first edit.
 
-    Args:
-        first: what edits for newcomers.
-        make: gives an editor for the name of a model, without loading weights; None offers only the first.
-        saves_memory: whether the editors are made with `LoadOptions.low_memory`.
-        max_frames: of an edit; None leaves it to each model.
+    `make` gives an editor for the name of a model, without loading weights; None offers only the first.
+    `saves_memory` says that editors are made with `LoadOptions.low_memory`. `max_frames` None leaves it to
+    each.
     """
 
     noun, slot = "model", "editor"

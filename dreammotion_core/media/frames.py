@@ -147,14 +147,10 @@ def read_frames(
 ) -> Video:
     """Read a folder of PNG files as a clip, in the order of the numbers in their names.
 
-    Args:
-        folder: holds at least two PNG files of one size, 8 bits a channel.
-        fps: frames a second to play them at.
-        start_frame: first file to read, counted from 0.
-        max_frames: None reads to the last.
-
-    A cut, and transparent parts laid over black, are in the clip's notices. Raises `VideoError` if there are
-    too few files, one is unreadable, sizes differ or are not accepted, or the range lies outside the folder.
+    The folder holds at least two files of one size, 8 bits a channel. `start_frame` is counted from 0;
+    `max_frames` None reads to the last. A cut, and transparent parts laid over black, are in the clip's
+    notices. Raises `VideoError` if there are too few files, one is unreadable, sizes differ or are not
+    accepted, or the range lies outside the folder.
     """
     available = png_files(Path(folder), VideoError)
     if len(available) < 2:

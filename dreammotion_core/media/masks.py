@@ -48,22 +48,14 @@ _READABLE = "a folder of PNG files, or a .png, .zip, .npz or .mp4 file"
 def read_masks(
     path: str | Path, *, num_frames: int, size: tuple[int, int], object_index: int | None = None
 ) -> GivenMasks:
-    """Read the mask of one object on every frame of a clip.
+    """Read the mask of one object on every frame of a clip of (H, W) `size`, from a folder or file as above.
 
-    Count, size and values are checked before much is read; nothing is resized, cut or repaired. Greys
-    are divided at 128 of 255, with a notice.
+    Count, size and values are checked before much is read; nothing is resized, cut or repaired. Greys are
+    divided at 128 of 255, with a notice. `object_index` is needed if there are several objects.
 
-    Args:
-        path: a folder or file of the kinds above.
-        num_frames: frames F of the clip.
-        size: (H, W) of the clip in pixels.
-        object_index: the number of the object, needed if there are several.
-
-    Returns:
-        (F, H, W) bool and what is worth knowing about it: codes ``thresholded``, ``stray_files``,
-        ``alpha``, ``empty_frames`` and ``full_mask``.
-
-    Raises `MaskError` if the file cannot be read or does not fit, or if it is unclear which object is meant.
+    Returns (F, H, W) bool and what is worth knowing about it: codes ``thresholded``, ``stray_files``,
+    ``alpha``, ``empty_frames`` and ``full_mask``. Raises `MaskError` if the file cannot be read or does not
+    fit, or if it is unclear which object is meant.
     """
     levels = _levels(Path(path), num_frames=num_frames, size=size)
     return one_object(levels, num_frames=num_frames, object_index=object_index)
@@ -117,13 +109,9 @@ def write_objects(
 ) -> tuple[Notice, ...]:
     """Write the masks of several objects, so that `read_objects` reads them again; see `write_masks`.
 
-    Object 1 alone is written in black and white. Objects that overlap stay whole in ``.npz``; elsewhere a
-    pixel belongs to the last of them, and a notice with code ``overlap`` says so.
-
-    Args:
-        objects: (F, H, W) bool by number, from 1 to 255, the lowest layer first; at least one.
-        path: an ``.mp4`` holds one object.
-        fps: frames a second of an ``.mp4``.
+    `objects` are (F, H, W) bool by number, from 1 to 255, the lowest layer first; at least one. Object 1
+    alone is written in black and white; an ``.mp4`` holds one object. Objects that overlap stay whole in
+    ``.npz``; elsewhere a pixel belongs to the last of them, and a notice with code ``overlap`` says so.
 
     Raises `MaskError` if these are no objects, or the file cannot hold so many, and `OutputError` if it
     cannot be written; none is left half-written.
