@@ -34,10 +34,7 @@ MOST_STEPS = 200  # Changes that can be taken back, at most.
 class PackedMask:
     """A mask in a few kilobytes; two of the same pixels are equal.
 
-    Attributes:
-        height, width: of the frame, in pixels.
-        area: pixels of the object.
-        data: one bit a pixel, row by row, compressed.
+    `area` counts the pixels of the object; `data` has one bit a pixel, row by row, compressed.
     """
 
     height: int

@@ -26,9 +26,8 @@ class Span:
 class Plan:
     """Which prompts of one object are followed where.
 
-    Attributes:
-        spans: of all prompts, each up to the next prompts.
-        selecting: of those that correct nothing, as if there were no later corrections.
+    `spans` are of all prompts, each up to the next prompts; `selecting` of those that correct nothing, as if
+    there were no later corrections.
     """
 
     spans: tuple[Span, ...]

@@ -100,9 +100,8 @@ def lengths(flow: Flow) -> NDArray[np.float32]:
 def describe_region(image: Frame, mask: FrameMask) -> NDArray[np.float64]:
     """Four numbers that tell an object, where the mask is (not empty), from a patch of something.
 
-    Returns:
-        (4,): mean edge strength along the outline in [0, 1]; share of the outline on the frame's rim;
-        squared log of the area against a typical one; colour difference to the ring round it in [0, 1].
+    Mean edge strength along the outline in [0, 1]; share of the outline on the frame's rim; squared log of
+    the area against a typical one; colour difference to the ring round it in [0, 1].
     """
     region, kernel = mask.astype(np.uint8), np.ones((3, 3), np.uint8)
     rim = (region - cv2.erode(np.pad(region, 1), kernel)[1:-1, 1:-1]) > 0

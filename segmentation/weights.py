@@ -38,14 +38,10 @@ class Download:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One published set of weights.
+    """One published set of weights, under a name as `load_segmenter` takes it.
 
-    Attributes:
-        name: as `load_segmenter` takes it.
-        source: where it is published, for people.
-        file_name: in the cache folder.
-        sha256: of the file, 64 hexadecimal digits.
-        requires: Python packages that it needs beside torch.
+    `source` is for people, `file_name` in the cache folder, `sha256` of the file in hexadecimal digits;
+    `requires` are Python packages that it needs beside torch.
     """
 
     name: str

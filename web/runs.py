@@ -29,14 +29,10 @@ _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 @dataclass(eq=False)
 class Run:
-    """One edit and its figures so far.
+    """One edit and its figures so far, by the names of `MEASURES`; no more will come once it `is_measured`.
 
-    Attributes:
-        number: 1-based, among the visitor's runs.
-        figures: measurements by the names of `MEASURES`, as they become known.
-        is_measured: whether no more figures will come.
-        problem: why some are missing, in plain words; empty if none is.
-        remark: how they were measured, in plain words; may be empty.
+    `number` is 1-based among the visitor's runs; `problem` says why some figures are missing, `remark` how
+    they were measured, in plain words.
     """
 
     number: int

@@ -35,14 +35,8 @@ from dreammotion_core.values import Frames, Notice, Video
 
 # What Pillow raises where bytes are wrong; of parts that lie behind the pixels, while these are decoded.
 _DAMAGE = (
-    UnidentifiedImageError,
-    OSError,
-    SyntaxError,
-    ValueError,
-    struct.error,
-    IndexError,
-    TypeError,
-    Image.DecompressionBombError,
+    *(UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error),
+    *(IndexError, TypeError, Image.DecompressionBombError),
 )
 
 
