@@ -12,17 +12,6 @@
 
 Frames are uint8 (F, H, W, 3) RGB, masks bool (H, W), coordinates pixels of the source video with x to
 the right and y down.
-
-Where to look:
-
-    base         what every segmenter promises; `SegmentationSession.mask_at` makes a mask from clicks
-    catalog      which segmenters there are: `embedded` needs no download; `sam`, `sam2` need `weights`
-    project      what the user said: `clicks` on objects, as immutable values with a history
-    tracks       the masks of a project: which prompt answers where (`schedule`), how corrections are
-                 weighed (`amending`)
-    propagation  a mask carried from frame to frame, by `vision`, never over `cuts`
-    health       which masks deserve a look
-    masks        masks changed, painted, described
 """
 
 import lazy_loader

@@ -16,38 +16,23 @@ from segmentation.base import FrameMask
 from segmentation.project import PackedMask
 from segmentation.vision import reduced, resized, signed_depth, window_round
 
-LEAST_OVERLAP = 0.5
-"""Least IoU of two masks that show the same thing."""
-SURE_DEPTH = 0.15
-"""Distance from the outline, as a share of the root of the area, at which a mask is sure of a pixel."""
-LOST_SHARE = 1 / 3
-"""Share of the way from a mask without the object, up to which the object counts as absent."""
-LINKING_SIDE = 427
-"""Long side, at most, of the copies on which differences are linked."""
-SLIVER = 3
-"""Pixels of such a copy up to which a difference is only another outline, which links nothing."""
-STEP = 2
-"""Pixels of such a copy that a difference may move from one frame to the next."""
-BELIEF_IN_FOLLOWED = 0.5
-"""Weight of the correction's own following for the rest, against what was seen before."""
-MOST_KEPT = 8
-"""States of objects, such as before and after a correction, whose differences are kept."""
-
+LEAST_OVERLAP = 0.5  # Least IoU of two masks that show the same thing.
+SURE_DEPTH = 0.15  # Depth, as a share of the root of the area, at which a mask is sure of a pixel.
+LOST_SHARE = 1 / 3  # Of the way from a mask without the object, where it counts as absent.
+LINKING_SIDE = 427  # Long side, at most, of the copies on which differences are linked.
+SLIVER = 3  # Pixels of such a copy up to which a difference is only another outline, which links nothing.
+STEP = 2  # Pixels of such a copy that a difference may move from one frame to the next.
+BELIEF_IN_FOLLOWED = 0.5  # Weight of the correction's own following, against what was seen before.
+MOST_KEPT = 8  # States of objects, such as before and after a correction, whose differences are kept.
 Seen = Callable[[int], tuple[FrameMask, FrameMask] | None]
 """Frame number -> (H, W) bool without the corrections, and with their own following; None if unknown."""
 
 
 def blend_masks(before: FrameMask, after: FrameMask, *, share: float) -> FrameMask:
-    """The object between two frames with prompts.
+    """The object between two frames with prompts, (H, W) bool; `share` in [0, 1] of the way to the later.
 
-    Args:
-        before: (H, W) bool, followed from the earlier prompt.
-        after: (H, W) bool, followed from the later one.
-        share: of the way from the earlier to the later one, in [0, 1].
-
-    Returns:
-        (H, W) bool; the nearer mask if they do not show the same thing. If one is empty, the other one,
-        unless the empty one is much nearer.
+    The nearer mask if they do not show the same thing. If one is empty, the other one, unless the empty one
+    is much nearer.
     """
     if not before.any() or not after.any():
         seen, far = (before, share) if before.any() else (after, 1 - share)
@@ -98,16 +83,10 @@ class Amendments:
     def amended(
         self, state: Hashable, frame_index: int, *, corrected: Sequence[int], seen: Seen
     ) -> FrameMask | None:
-        """A frame after corrections of others.
+        """A 0-based frame after corrections of others, (H, W) bool; None if a frame between is unknown.
 
-        Args:
-            state: everything that the masks depend on.
-            frame_index: 0-based, not a corrected one.
-            corrected: the nearest corrected frames, at most one on either side.
-            seen: the masks of a frame in this state.
-
-        Returns:
-            (H, W) bool; None as long as a frame between is unknown.
+        `corrected` are the nearest corrected frames, at most one on either side; `state` is everything that
+        the masks of `seen` depend on.
         """
         pair = seen(frame_index)
         if pair is None:
@@ -125,7 +104,7 @@ class Amendments:
         return amend(*pair, linked)
 
     def _linked(self, state: Hashable, start: int, frame_index: int, seen: Seen) -> FrameMask | None:
-        """The part of a frame that hangs together with the change of a corrected one; None if unknown."""
+        """None if the change of the corrected frame is unknown."""
         while len(self._states) >= MOST_KEPT and state not in self._states:
             del self._states[next(iter(self._states))]
         way = 1 if frame_index > start else -1

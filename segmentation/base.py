@@ -15,17 +15,10 @@ from numpy.typing import NDArray
 from segmentation.clicks import Selection, check_frame_index, check_selection
 from segmentation.errors import FramesError, SelectionError
 
-Frame = NDArray[np.uint8]
-"""(H, W, 3) RGB, values in [0, 255]."""
-
-Frames = NDArray[np.uint8]
-"""(F, H, W, 3) RGB, values in [0, 255]."""
-
-FrameMask = NDArray[np.bool_]
-"""(H, W), True where the object is."""
-
-Masks = NDArray[np.bool_]
-"""(F, H, W), True where the object is."""
+Frame = NDArray[np.uint8]  # (H, W, 3) RGB, values in [0, 255].
+Frames = NDArray[np.uint8]  # (F, H, W, 3) RGB, values in [0, 255].
+FrameMask = NDArray[np.bool_]  # (H, W), True where the object is.
+Masks = NDArray[np.bool_]  # (F, H, W), True where the object is.
 
 
 class Readiness(StrEnum):
@@ -45,7 +38,6 @@ class SegmenterSpec:
         licence: of the weights; for a segmenter without weights, of its code.
         size_bytes: of the download; 0 without a download.
         source: where it comes from, an address or plain words.
-        description: what it is good at, in plain words.
         checkpoint: the file with its weights; None if it needs none.
     """
 
@@ -85,13 +77,9 @@ class Segmenter(Protocol):
     spec: SegmenterSpec
 
     def open(self, frames: Frames) -> SegmentationSession:
-        """Prepare a clip.
+        """Prepare a clip of (F, H, W, 3) uint8 RGB frames, which must not change while the session is in use.
 
-        Args:
-            frames: (F, H, W, 3) uint8 RGB; not copied, must not change while the session is in use.
-
-        Raises:
-            FramesError: if the frames have another shape or type, or there are none.
+        Raises `FramesError` if the frames have another shape or type, or there are none.
         """
 
 
@@ -99,48 +87,30 @@ class SegmentationSession(Protocol):
     """One clip, opened for clicking. Safe to use from several threads."""
 
     def mask_at(self, selection: Selection, *, prior: FrameMask | None = None) -> FrameMask:
-        """The object on the frame that was clicked.
+        """The object on the frame that was clicked, (H, W) bool.
 
-        Args:
-            selection: the clicks and the box on one frame.
-            prior: (H, W) bool, the object's mask on this frame until now; the selection corrects it, so
-                negative clicks alone are enough. None starts anew.
-
-        Returns:
-            (H, W) bool. It may be empty or full: `describe_problem` says so in plain words.
-
-        Raises:
-            SelectionError: if the selection is empty or does not fit the clip.
+        The selection corrects `prior`, the (H, W) bool mask until now, so negative clicks alone are enough;
+        None starts anew. The result may be empty or full: `describe_problem` says so in plain words. Raises
+        `SelectionError` if the selection is empty or does not fit the clip.
         """
 
     def propagate(self, selection: Selection) -> Iterator[tuple[int, FrameMask]]:
-        """The object on every frame, as the masks become known.
+        """The object on every frame, as masks become known: 0-based number and (H, W) bool, each once.
 
-        The clicked frame comes first, then the frames after it in order, then those before it backwards.
-        A lost object leaves empty masks until it is found again; image models also leave them beyond a
-        scene cut, with a `SceneCutWarning`. Closing the iterator cancels the work.
-
-        Yields:
-            (0-based frame number, (H, W) bool mask); every frame exactly once.
-
-        Raises:
-            SelectionError: on the call, not on the first step, as in `mask_at`.
+        The clicked frame comes first, then the frames after it in order, then those before it backwards. A
+        lost object leaves empty masks until it is found again; image models also leave them beyond a scene
+        cut, with a `SceneCutWarning`. Closing the iterator cancels the work. Raises `SelectionError` on the
+        call, not on the first step, as in `mask_at`.
         """
 
     def follow(
         self, start: int, mask: FrameMask, *, within: range | None = None
     ) -> Iterator[tuple[int, FrameMask]]:
-        """Follow a given mask, drawn or imported, as `propagate` follows that of a selection.
+        """Follow an (H, W) bool mask, drawn or imported, as `propagate` follows that of a selection.
 
-        Args:
-            start: 0-based frame that the mask belongs to.
-            mask: (H, W) bool.
-            within: the frames to follow it through, `start` among them; no other frame costs anything.
-                None is the whole clip.
-
-        Raises:
-            SelectionError: on the call, if the clip or the range has no frame `start`.
-            FramesError: on the call, if the mask has another size than the frames.
+        `within` are the frames to follow it through, the 0-based `start` among them; no other frame costs
+        anything. None is the whole clip. Raises on the call, `SelectionError` if the clip or the range has no
+        frame `start`, and `FramesError` if the mask has another size than the frames.
         """
 
 
@@ -181,15 +151,10 @@ def check_same_size(mask: tuple[int, ...], frame: tuple[int, ...]) -> None:
 
 
 def check_walk(frames: Frames, start: int, mask: FrameMask, *, within: range | None) -> range:
-    """Raise unless a mask can be followed; see `SegmentationSession.follow`.
+    """Give `within`, None as the whole clip, if a mask can be followed; see `SegmentationSession.follow`.
 
-    Returns:
-        `within`, or the whole clip where it is None.
-
-    Raises:
-        SelectionError: if the clip has no frame `start`, or the range does not lie in the clip, goes in
-            steps, or does not contain `start`.
-        FramesError: if the mask has another size than the frames.
+    Raises `SelectionError` if the clip has no frame `start`, or the range does not lie in the clip, goes in
+    steps, or does not contain `start`, and `FramesError` if the mask has another size than the frames.
     """
     num_frames = len(frames)
     check_frame_index(start, num_frames)

@@ -30,17 +30,12 @@ def list_segmenters() -> tuple[SegmenterSpec, ...]:
 def load_segmenter(
     name: str = "embedded", *, checkpoint: Path | None = None, device: str = "cpu"
 ) -> Segmenter:
-    """Get a segmenter, downloading its weights once if it has any.
+    """Get one of `list_segmenters` by name, downloading its weights once if it has any.
 
-    Args:
-        name: one of the names in `list_segmenters`.
-        checkpoint: a file with its weights, or the folder that holds them, instead of the download.
-        device: a torch device name; the embedded segmenter always runs on the processor.
-
-    Raises:
-        UnknownSegmenterError: if there is no such segmenter, it takes no checkpoint, or a Python
-            package that it needs is not installed.
-        CheckpointError: if its weights are missing, damaged or cannot be downloaded.
+    `checkpoint` is a file with its weights, or the folder that holds them, instead of the download. The
+    embedded segmenter always runs on the processor. Raises `UnknownSegmenterError` if there is no such
+    segmenter, it takes no checkpoint, or lacks a Python package, and `CheckpointError` if its weights are
+    missing, damaged or cannot be downloaded.
     """
     # Each segmenter is imported when it is asked for: the list needs none, and torch takes seconds.
     if name == EMBEDDED_SPEC.name:
@@ -66,19 +61,11 @@ def load_segmenter(
 
 
 def download_weights(name: str) -> Generator[Download, None, None]:
-    """Download the weights of a segmenter, unless they are here already or it has none.
+    """Download the weights of a segmenter, unless they are here already or it has none; yield the progress.
 
-    `load_segmenter` downloads too, but without progress.
-
-    Args:
-        name: one of the names in `list_segmenters`; other names download nothing.
-
-    Yields:
-        The progress. Closing the iterator cancels the download.
-
-    Raises:
-        UnknownSegmenterError: if a Python package that it needs is not installed.
-        CheckpointError: if it cannot be reached or written, or its checksum differs.
+    `load_segmenter` downloads too, but without progress. Closing the iterator cancels the download. Raises
+    `UnknownSegmenterError` if a Python package that it needs is not installed, and `CheckpointError` if it
+    cannot be reached or written, or its checksum differs.
     """
     if name in _WITH_WEIGHTS:
         yield from _available(name).download()

@@ -16,13 +16,9 @@ from segmentation.errors import SelectionError
 
 @dataclass(frozen=True)
 class Click:
-    """A point on the object (positive), or a point that does not belong to it (negative).
+    """A point on the object (positive), or one beside it (negative); pixels from the top-left corner.
 
-    Attributes:
-        x, y: pixels from the top-left corner.
-
-    Raises:
-        SelectionError: if a coordinate is not a finite number, or the sign is not a bool.
+    Raises `SelectionError` if a coordinate is not a finite number, or the sign is not a bool.
     """
 
     x: float
@@ -37,14 +33,9 @@ class Click:
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle round the object.
+    """A rectangle round the object, from the top-left corner to the bottom-right one, exclusive.
 
-    Attributes:
-        x0, y0: top-left corner.
-        x1, y1: bottom-right corner, exclusive.
-
-    Raises:
-        SelectionError: if a coordinate is not finite or the box has no area.
+    Raises `SelectionError` if a coordinate is not finite or the box has no area.
     """
 
     x0: float
@@ -63,15 +54,9 @@ class Box:
 
 @dataclass(frozen=True)
 class Selection:
-    """All clicks and the box on one frame.
+    """All clicks in the order they were made, and at most one box, on one 0-based frame.
 
-    Attributes:
-        frame_index: 0-based number of the frame.
-        clicks: in the order they were made.
-        box: at most one.
-
-    Raises:
-        SelectionError: if the frame number is negative or not whole.
+    Raises `SelectionError` if the frame number is negative or not whole.
     """
 
     frame_index: int = 0
@@ -116,8 +101,7 @@ class Selection:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`. Missing entries take their default.
 
-        Raises:
-            SelectionError: if an entry is unknown, missing or out of its range.
+        Raises `SelectionError` if an entry is unknown, missing or out of its range.
         """
         try:
             entries = dict(values)
@@ -134,15 +118,11 @@ class Selection:
 def check_selection(
     selection: Selection, *, shape: tuple[int, int, int], may_only_remove: bool = False
 ) -> None:
-    """Raise unless a selection fits its clip. A box may stick out of the frame.
+    """Raise unless a selection fits a clip of (F, H, W) `shape`. A box may stick out of the frame.
 
-    Args:
-        shape: number of frames, height and width of the clip.
-        may_only_remove: whether negative clicks alone make sense, because they correct an earlier mask.
-
-    Raises:
-        SelectionError: if nothing positive was selected, a click or all of the box lies outside the frame,
-            or the clip has no such frame.
+    `may_only_remove` allows negative clicks alone, because they correct an earlier mask. Raises
+    `SelectionError` if nothing positive was selected, a click or all of the box lies outside the frame, or
+    the clip has no such frame.
     """
     num_frames, height, width = shape
     check_frame_index(selection.frame_index, num_frames)

@@ -18,21 +18,12 @@ EDGE_WEIGHT = 2.0
 LOWEST_CONTINUITY = 1.5
 """Least likeness of colours plus weighted persistence of edges within one scene. Measured on real footage:
 above 2.6 within scenes, below 1.2 across cuts."""
-LOWEST_LIKENESS = 0.5
-"""Least likeness of colours within one scene, for frames without edges."""
-_FLAT = 1.0
-"""Standard deviation of the edge strength, in 8-bit levels, below which a frame has no edges to compare."""
+LOWEST_LIKENESS = 0.5  # Least likeness of colours within one scene, for frames without edges.
+_FLAT = 1.0  # Deviation of the edge strength, in 8-bit levels, below which there are no edges.
 
 
 def find_cuts(frames: Frames) -> tuple[int, ...]:
-    """The first frame of every scene but the first.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-
-    Returns:
-        0-based frame numbers, ascending.
-    """
+    """The first frame of every scene but the first, 0-based, ascending; frames are (F, H, W, 3) uint8 RGB."""
     return tuple(index for index in range(1, len(frames)) if is_cut(frames[index - 1], frame=frames[index]))
 
 

@@ -31,14 +31,10 @@ SCATTERING = (0.15, 0.4)
 LOW_SCORE = (0.5, 0.25)
 LOW_RESEMBLANCE = (0.65, 0.5)
 """On five real clips 19 of 20 masks with an IoU above 0.6 lie above the first, three in four others below."""
-HIDDEN_SHARE = 0.5
-"""Share of the largest recent area, below which a shrinking object is probably hidden."""
-RECENT = 8
-"""Frames towards the nearest confirmed one that a mask is compared with, at most."""
-FULL = 0.95
-"""Share of the frame above which a mask is nearly all of it."""
-LOOK_SIDE = 160
-"""Long side of the copies on which colours are compared: noise and sharp outlines count little there."""
+HIDDEN_SHARE = 0.5  # Share of the largest recent area, below which a shrinking object is probably hidden.
+RECENT = 8  # Frames towards the nearest confirmed one that a mask is compared with, at most.
+FULL = 0.95  # Share of the frame above which a mask is nearly all of it.
+LOOK_SIDE = 160  # Long side of the copies on which colours are compared: noise counts little there.
 
 
 class Level(StrEnum):
@@ -78,9 +74,7 @@ class FrameHealth:
 def review_object(tracks: Tracks, *, project: Project, number: int) -> tuple[FrameHealth, ...]:
     """Assess every frame's mask of an object that was followed; few of them are in memory at a time.
 
-    Raises:
-        SelectionError: if there is no such object.
-        FramesError: if the project belongs to another clip.
+    Raises `SelectionError` if there is no such object, and `FramesError` if the project is of another clip.
     """
     confirmed = project.object(number).confirmed_frames
 
@@ -100,7 +94,7 @@ def assess_masks(
     resemblances: Sequence[float | None] | None = None,
     scores: Sequence[float | None] | None = None,
 ) -> tuple[FrameHealth, ...]:
-    """Look for masks that probably went wrong.
+    """Look for masks that probably went wrong; one finding for each mask.
 
     Args:
         masks: (H, W) bool each, of one object, in the order of the frames.
@@ -109,11 +103,7 @@ def assess_masks(
         resemblances: from `measure_resemblances`, one for each mask.
         scores: of the model, in [0, 1], one for each mask; None if unknown.
 
-    Returns:
-        One for each mask.
-
-    Raises:
-        FramesError: if there are not as many resemblances or scores as masks.
+    Raises `FramesError` if there are not as many resemblances or scores as masks.
     """
     measures, changes = measure_masks(masks)
     unknown = [None] * len(measures)
@@ -128,12 +118,9 @@ def assess_masks(
 
 
 def next_doubtful(health: Sequence[FrameHealth], *, after: int) -> int | None:
-    """The next frame to look at, going round at the end of the clip; None if all are good.
+    """The next frame to look at after one, going round at the end of the clip; None if all are good.
 
     Only the first of neighbouring frames with the same complaint is offered.
-
-    Args:
-        after: the frame that is shown now.
     """
     worth_a_look = [
         each.frame_index
@@ -148,15 +135,8 @@ def measure_resemblances(
 ) -> tuple[float | None, ...]:
     """Compare the object's colours with those on the nearest confirmed frame of the same scene.
 
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-        masks: (H, W) bool each, one for every frame.
-        confirmed: 0-based frames with a prompt.
-        cuts: first frames of all scenes but the first.
-
-    Returns:
-        For each frame the overlap of the colour histograms, in [0, 1]; None where the object is missing
-        here or on the confirmed frame.
+    For (F, H, W, 3) uint8 RGB frames and (H, W) bool masks, gives the overlap of the colour histograms, in
+    [0, 1]; None where the object is missing here or on the confirmed frame.
     """
     looks = []
     for frame, mask in zip(frames, masks, strict=True):
@@ -204,10 +184,7 @@ class MaskChange:
 
 
 def measure_masks(masks: Iterable[FrameMask]) -> tuple[tuple[MaskMeasures, ...], tuple[MaskChange, ...]]:
-    """Measure (H, W) bool masks in the order of their frames, and the changes from each to the next.
-
-    Only two masks are in memory at a time if they come from a generator.
-    """
+    """Measure (H, W) bool masks and the changes from each to the next; two are in memory at a time."""
     measures: list[MaskMeasures] = []
     changes: list[MaskChange] = []
     previous: FrameMask | None = None
@@ -262,7 +239,6 @@ class _Clip:
         return scene_at(index, cuts=self.cuts, num_frames=len(self.measures))
 
     def anchor(self, index: int) -> int | None:
-        """The nearest confirmed frame of the same scene."""
         return nearest_confirmed(index, confirmed=self.confirmed, scene=self.scene(index))
 
     def trail(self, index: int) -> range:

@@ -40,23 +40,12 @@ def invert(masks: Masks) -> Masks:
 def smooth_in_time(
     masks: Masks, *, frames: Frames | None = None, reach: int = 1, within: range | None = None
 ) -> Masks:
-    """Masks that flicker less: each pixel goes with the majority of its frame and the frames round it.
+    """(F, H, W) bool masks that flicker less: each pixel goes with most of its frame and those round it.
 
-    Neighbouring masks are first brought to the frame along the motion between the frames, so that a
-    moving object keeps its outline. Frames without an object neither vote nor change. Where votes are
-    equal, the frame's own mask decides.
-
-    Args:
-        masks: (F, H, W) bool.
-        frames: (F, H, W, 3) uint8 RGB; None compares pixels at the same place, for objects at rest.
-        reach: how many frames before and after vote, from 1.
-        within: the frames to smooth; None is all of them.
-
-    Returns:
-        (F, H, W) bool.
-
-    Raises:
-        FramesError: if masks, frames or reach do not fit.
+    Neighbouring masks are first brought to the frame along the motion between the frames, so that a moving
+    object keeps its outline; without `frames`, (F, H, W, 3) uint8 RGB, pixels at the same place are compared.
+    Frames without an object neither vote nor change. Where votes are equal, the frame's own mask decides.
+    `reach` frames before and after vote, from 1. Raises `FramesError` if masks, frames or reach do not fit.
     """
     _check_masks(masks)
     if frames is not None:
@@ -78,20 +67,11 @@ def paint_mask(
     opacity: float = 0.45,
     outline: int = 2,
 ) -> Frame:
-    """A copy of a frame with the object tinted and outlined.
+    """A copy of an (H, W, 3) uint8 RGB frame with the object of an (H, W) bool mask tinted and outlined.
 
-    Args:
-        frame: (H, W, 3) uint8 RGB.
-        mask: (H, W) bool, True on the object.
-        colour: RGB in [0, 255].
-        opacity: of the tint, from 0 (none) to 1 (solid).
-        outline: width in pixels of the solid line along the inside of the rim; 0 draws none.
-
-    Returns:
-        (H, W, 3) uint8 RGB; pixels outside the mask do not change.
-
-    Raises:
-        FramesError: if the mask does not fit the frame.
+    `colour` is RGB in [0, 255], `opacity` of the tint from 0 to 1, `outline` the width in pixels of the solid
+    line along the inside of the rim, 0 for none. Pixels outside the mask do not change. Raises `FramesError`
+    if the mask does not fit the frame.
     """
     check_same_size(mask.shape, frame.shape[:2])
     painted = frame.copy()
@@ -105,14 +85,7 @@ def paint_mask(
 
 
 def describe_problem(mask: FrameMask) -> str | None:
-    """What a person should know about a mask that looks wrong.
-
-    Args:
-        mask: (H, W) bool, or (F, H, W) for a whole clip.
-
-    Returns:
-        One sentence with a next step; None where the mask looks usable.
-    """
+    """One sentence with a next step about a mask, (H, W) or (F, H, W) bool, that looks wrong; else None."""
     share = float(mask.mean()) if mask.size else 0.0
     if share == 0:
         return "Nothing was selected. Click on the middle of the object, or draw a box round it."

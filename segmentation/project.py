@@ -19,29 +19,22 @@ from segmentation.base import FrameMask, Masks, check_same_size
 from segmentation.clicks import Box, Click, Selection, check_frame_index, check_selection
 from segmentation.errors import FramesError, SelectionError
 
-Colour = tuple[int, int, int]
-"""RGB, each in [0, 255]."""
-
+Colour = tuple[int, int, int]  # RGB, each in [0, 255].
 COLOURS: tuple[Colour, ...] = (
     *((139, 92, 246), (245, 158, 11), (16, 185, 129), (236, 72, 153)),
     *((14, 165, 233), (250, 204, 21), (239, 68, 68), (132, 204, 22)),
 )
 """Default colours, in the order of the objects; they repeat after the last."""
 
-MOST_OBJECTS = 255
-"""At most, so that the number of an object fits an 8-bit picture."""
-MOST_STEPS = 200
-"""Changes that can be taken back, at most."""
+MOST_OBJECTS = 255  # At most, so that the number of an object fits an 8-bit picture.
+MOST_STEPS = 200  # Changes that can be taken back, at most.
 
 
 @dataclass(frozen=True)
 class PackedMask:
     """A mask in a few kilobytes; two of the same pixels are equal.
 
-    Attributes:
-        height, width: of the frame, in pixels.
-        area: pixels of the object.
-        data: one bit a pixel, row by row, compressed.
+    `area` counts the pixels of the object; `data` has one bit a pixel, row by row, compressed.
     """
 
     height: int
@@ -70,10 +63,8 @@ class PackedMask:
 class Prompt:
     """What the user said about one object on one frame: clicks and a box, a mask, or clicks on a mask.
 
-    Attributes:
-        selection: frame number, clicks, box.
-        given: the mask that the clicks correct; without clicks it counts as it is, and an empty one says
-            that the object is not on this frame. None starts from the clicks.
+    The clicks of `selection` correct the `given` mask; without clicks it counts as it is, and an empty one
+    says that the object is not on this frame. None starts from the clicks.
     """
 
     selection: Selection
@@ -159,13 +150,9 @@ class TrackedObject:
 
 @dataclass(frozen=True)
 class Project:
-    """All objects of a clip.
+    """All objects of a clip, in the order in which they were added.
 
-    Attributes:
-        num_frames, height, width: of the clip.
-        objects: in the order in which they were added.
-        used_numbers: of all objects ever added, also of those removed.
-        num_changes: of prompts, so far.
+    `used_numbers` are of all objects ever added, `num_changes` counts those of prompts.
     """
 
     num_frames: int
@@ -181,11 +168,7 @@ class Project:
         return self.num_frames, self.height, self.width
 
     def object(self, number: int) -> TrackedObject:
-        """The object with this number.
-
-        Raises:
-            SelectionError: if there is none.
-        """
+        """The object with this number. Raises `SelectionError` if there is none."""
         if found := next((each for each in self.objects if each.number == number), None):
             return found
         known = ", ".join(str(each.number) for each in self.objects) or "none yet; add one first"
@@ -196,13 +179,9 @@ class Project:
     ) -> Self:
         """A copy with one more object, the last of `objects`, without prompts.
 
-        Args:
-            name: for people; None or blank becomes "Object N".
-            colour: RGB; None takes one of `COLOURS`.
-            number: from 1 to `MOST_OBJECTS`, not used yet; None takes the lowest.
-
-        Raises:
-            SelectionError: if all numbers are used, or the number or the colour is not valid.
+        None or a blank name becomes "Object N", no colour one of `COLOURS`, no number the lowest free one up
+        to `MOST_OBJECTS`. Raises `SelectionError` if all numbers are used, or the number or the colour is not
+        valid.
         """
         free = sorted(set(range(1, MOST_OBJECTS + 1)) - self.used_numbers)
         if not free:
@@ -234,10 +213,9 @@ class Project:
     def with_prompt(self, number: int, prompt: Prompt) -> Self:
         """A copy with this prompt of an object; it replaces the one on its frame, an empty one removes it.
 
-        Raises:
-            SelectionError: if there is no such object, or the prompt does not fit the clip: a frame beyond
-                it, a click outside, only negative clicks without a mask to correct.
-            FramesError: if a given mask has another size than the clip.
+        Raises `SelectionError` if there is no such object, or the prompt does not fit the clip: a frame
+        beyond it, a click outside, only negative clicks without a mask to correct. Raises `FramesError` if a
+        given mask has another size than the clip.
         """
         if prompt.is_empty:
             return self.without_prompt(number, prompt.frame_index)
@@ -273,22 +251,14 @@ class Project:
 
 @dataclass(frozen=True)
 class History:
-    """A project with its earlier states and those taken back.
-
-    Attributes:
-        past: earlier states, the latest last; at most `MOST_STEPS`.
-        future: states taken back, the next one last.
-    """
+    """A project with its earlier states, the latest last, at most `MOST_STEPS`, and those taken back."""
 
     present: Project
     past: tuple[Project, ...] = ()
     future: tuple[Project, ...] = ()
 
     def do(self, change: Callable[[Project], Project]) -> Self:
-        """A copy with a change made, for example ``history.do(Project.add_object)``.
-
-        A change that leaves the project equal is no step.
-        """
+        """A copy with a change made, as in ``history.do(Project.add_object)``; an equal one is no step."""
         changed = change(self.present)
         if changed == self.present:
             return self
@@ -311,11 +281,7 @@ class History:
 
 @dataclass(frozen=True)
 class AddedObjects:
-    """A project to which masks were added as objects.
-
-    Attributes:
-        numbers: of the objects in the project, by their numbers in the masks.
-    """
+    """A project to which masks were added as objects; `numbers` are theirs, by their numbers in the masks."""
 
     project: Project
     numbers: Mapping[int, int]
@@ -324,21 +290,12 @@ class AddedObjects:
 def add_given_objects(
     project: Project, *, masks: Mapping[int, Masks], names: Mapping[int, str] = MappingProxyType({})
 ) -> AddedObjects:
-    """Add objects whose masks were made elsewhere.
+    """Add objects whose masks were made elsewhere, (F, H, W) bool by number, read one after the other.
 
     Every frame becomes a prompt, also where the object is absent: nothing is followed, and a correction
-    changes its own frame alone. Objects without prompts are removed, and their numbers are free again.
-
-    Args:
-        masks: (F, H, W) bool by the numbers of the objects, read one after the other.
-        names: of the objects, by their numbers in the masks.
-
-    Returns:
-        The project, in which an object keeps its number if no other has had it.
-
-    Raises:
-        FramesError: if the masks are of another clip.
-        SelectionError: if there are too many objects.
+    changes its own frame alone. Objects without prompts are removed, and their numbers are free again. An
+    object keeps its number if no other has had it. Raises `FramesError` if the masks are of another clip, and
+    `SelectionError` if there are too many objects.
     """
     untouched = {tracked.number for tracked in project.objects if not tracked.prompts}
     kept = tuple(tracked for tracked in project.objects if tracked.prompts)
@@ -359,12 +316,11 @@ def add_given_objects(
 
 
 def describe_project(project: Project) -> dict[str, Any]:
-    """Names and prompts of all objects that have prompts.
+    """Names and prompts of all objects that have prompts, the latter in the order of their frames.
 
-    Returns:
-        ``{"objects": [{"number", "name", "prompts": [...]}]}``, prompts in the order of their frames, each
-        ``{"frame_index", "clicks", "box", "mask"}``. "mask" is None, or the area in pixels and the SHA-256
-        of `PackedMask.bits` of a mask that was given or corrected.
+    ``{"objects": [{"number", "name", "prompts": [...]}]}``, prompts ``{"frame_index", "clicks", "box",
+    "mask"}``. "mask" is None, or the area in pixels and the SHA-256 of `PackedMask.bits` of a mask that was
+    given or corrected.
     """
     return {
         "objects": [

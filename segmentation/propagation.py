@@ -31,20 +31,13 @@ from segmentation.vision import (
     window_round,
 )
 
-SEARCH_LONG_SIDE = 160
-"""Pixels; of the copies on which an object is searched by its look."""
-LOWEST_TRUST = 0.25
-"""Trust below which an object counts as lost."""
-SOLID_TRUST = 0.6
-"""Trust in the flow from which the look is not asked."""
-FOUND_TRUST = 0.7
-"""Least trust in the look of an object found again."""
-FOUND_OUTLINE = 0.6
-"""Least edge strength along the outline of an object found again, against that when it was last seen."""
-WHOLE_SHARE = 0.5
-"""Least share of the first mask's area at which an object counts as whole."""
-STRANGE_DIFFERENCE = 48.0
-"""Root mean square difference, in 8-bit levels, at which two looks have nothing in common."""
+SEARCH_LONG_SIDE = 160  # Pixels; of the copies on which an object is searched by its look.
+LOWEST_TRUST = 0.25  # Trust below which an object counts as lost.
+SOLID_TRUST = 0.6  # Trust in the flow from which the look is not asked.
+FOUND_TRUST = 0.7  # Least trust in the look of an object found again.
+FOUND_OUTLINE = 0.6  # Least edge strength of an outline found again, against that when last seen.
+WHOLE_SHARE = 0.5  # Least share of the first mask's area at which an object counts as whole.
+STRANGE_DIFFERENCE = 48.0  # Root mean square, in 8-bit levels, at which looks have nothing in common.
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,22 +73,13 @@ def follow(
     within: range | None = None,
     flow_between: FlowBetween | None = None,
 ) -> Iterator[tuple[int, FrameMask]]:
-    """Stream the masks of a clip, from one frame outwards.
+    """Stream the masks of a clip, (frame number, (H, W) bool), from the 0-based `start` outwards.
 
-    Args:
-        start: 0-based frame that `first_mask` belongs to.
-        correct: called on every carried mask that can be trusted.
-        within: the frames to stream, `start` among them; None is the whole clip.
-        flow_between: a source of flows that are known already; None computes them.
-
-    Yields:
-        (frame number, (H, W) bool): first `start`, then the later frames in order, then the earlier ones
-        backwards. While the object is lost (nothing left, or the flow contradicts itself on most of it)
-        the masks are empty. It is found again where it looks as it last did, but never beyond a scene cut:
-        from there on all masks are empty.
-
-    Warns:
-        SceneCutWarning: at a scene cut.
+    First `start`, then the later frames in order, then the earlier ones backwards. While the object is lost
+    (nothing left, or the flow contradicts itself on most of it) the masks are empty. It is found again where
+    it looks as it last did, but never beyond a scene cut: from there on all masks are empty, with a
+    `SceneCutWarning`. `correct` is called on every carried mask that can be trusted, `flow_between` knows
+    flows already, and `within` None is the whole clip.
     """
     yield start, first_mask
     within = range(len(frames)) if within is None else within
@@ -146,15 +130,11 @@ def _before_cut(frames: Frames, start: int, indices: range) -> Iterator[int]:
 
 
 def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame, flows: tuple[Flow, Flow]) -> CarriedMask:
-    """The object of the previous frame on this one.
+    """The object of an (H, W) bool mask of the previous frame on this one.
 
     Optical flow misses jumps longer than the object's own structure. Where it contradicts itself, the
-    object is also searched by its look, and the answer with more trust counts.
-
-    Args:
-        mask: (H, W) bool on `previous`.
-        frame: (H, W, 3) uint8 RGB, the neighbour in time.
-        flows: (H, W, 2) each, from `previous` to `frame` and back.
+    object is also searched by its look, and the answer with more trust counts. `flows` are (H, W, 2), there
+    and back.
     """
     carried = _carry_by_flow(mask, *flows)
     if carried.trust >= SOLID_TRUST or not mask.any():
@@ -163,14 +143,10 @@ def carry_mask(mask: FrameMask, *, previous: Frame, frame: Frame, flows: tuple[F
 
 
 def find_again(mask: FrameMask, *, seen: Frame, frame: Frame) -> CarriedMask:
-    """An object that was lost, on a later or earlier frame.
+    """An object that was last whole on `seen`, on a later or earlier frame.
 
-    Args:
-        mask: (H, W) bool on `seen`, where the object was last whole; may be empty.
-
-    Returns:
-        The mask at the place that looks like the object and has an outline of its own (a wall of the
-        object's colour has none); an empty mask with trust 0 if no place does.
+    The mask at the place that looks like the object and has an outline of its own (a wall of the object's
+    colour has none); an empty mask with trust 0 if no place does.
     """
     found = _carry_by_look(mask, seen, frame)
     if found.trust >= FOUND_TRUST:
@@ -211,14 +187,7 @@ def _carry_by_look(mask: FrameMask, previous: Frame, frame: Frame) -> CarriedMas
 
 
 def selection_from_mask(mask: FrameMask, *, frame_index: int) -> Selection:
-    """The box and the click that point at an existing mask.
-
-    Args:
-        mask: (H, W) bool, not empty.
-
-    Returns:
-        The tight box, and one positive click at the innermost pixel of the mask.
-    """
+    """The tight box of an (H, W) bool mask, not empty, and one positive click at its innermost pixel."""
     rows, columns = window_round(mask, margin=0)
     box = Box(float(columns.start), float(rows.start), float(columns.stop), float(rows.stop))
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
@@ -227,14 +196,9 @@ def selection_from_mask(mask: FrameMask, *, frame_index: int) -> Selection:
 
 
 def with_inner_click(selection: Selection, mask: FrameMask) -> Selection:
-    """The selection with a click that keeps the middle of an existing mask.
+    """The selection with one more positive click, made before the others, in the middle of an existing mask.
 
-    Args:
-        selection: on the mask's frame.
-
-    Returns:
-        A copy with one more positive click, made before the others; the selection itself where the mask
-        is empty, or where a negative click lies within 2 pixels of that middle.
+    The selection itself where the mask is empty, or a negative click lies within 2 pixels of that middle.
     """
     if not mask.any():
         return selection

@@ -31,18 +31,12 @@ from segmentation.errors import CheckpointError, reason_of
 from segmentation.propagation import CarriedMask, follow, selection_from_mask, with_inner_click
 from segmentation.weights import MOBILE_SAM, Variant
 
-CACHED_EMBEDDINGS = 4
-"""Clicked frames whose features are kept."""
-MASK_PROMPT_LOGIT = 8.0
-"""Logit of the object in a mask that the model starts from; the rest has its negative."""
-LOWEST_AGREEMENT = 0.4
-"""IoU of the model's mask with the carried one, below which the object counts as lost."""
-
-MOBILE_SIDE, MOBILE_WIDTH = 1024, 256
-"""Side of MobileSAM's square input in pixels, and channels of its features."""
+CACHED_EMBEDDINGS = 4  # Clicked frames whose features are kept.
+MASK_PROMPT_LOGIT = 8.0  # Logit of the object in a mask to start from; the rest has its negative.
+LOWEST_AGREEMENT = 0.4  # IoU of the model's mask with the carried one, below which the object counts as lost.
+MOBILE_SIDE, MOBILE_WIDTH = 1024, 256  # Pixels of the square input, and channels of the features.
 _STRIDE = 16
 _PIXEL_MEAN, _PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-
 Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """From tensors by the names in a file to the same tensors by the names of the model."""
 
@@ -50,8 +44,7 @@ Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 def load_sam(variant: Variant, *, checkpoint: Path | None = None, device: str = "cpu") -> SamSegmenter:
     """Load one of `SAM_VARIANTS` or `MOBILE_SAM`, downloading it once if no file is given.
 
-    Raises:
-        CheckpointError: if the file is missing, damaged, of another model, or cannot be downloaded.
+    Raises `CheckpointError` if the file is missing, damaged, of another model, or cannot be downloaded.
     """
     path = checkpoint or variant.downloaded()
     if variant == MOBILE_SAM:
@@ -89,13 +82,9 @@ def build_mobile_sam(*, side: int = MOBILE_SIDE) -> Sam:
 
 
 def load_weights(model: Sam, path: Path, *, convert: Convert = dict) -> None:
-    """Fill a model from a checkpoint; every tensor must be there and fit.
+    """Fill a model from a file of plain tensors, in any precision; code in it is refused, never run.
 
-    Args:
-        path: of a file of plain tensors, in any precision; code in it is refused, never run.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged, or of another architecture.
+    Raises `CheckpointError` if the file is missing, damaged, or of another architecture.
     """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}; pass the path of a .pth file")
@@ -142,17 +131,7 @@ class SamSegmenter:
     def decode(
         self, embedding: Tensor, selection: Selection, *, size: tuple[int, int], prior: FrameMask | None
     ) -> FrameMask:
-        """The best mask for a selection.
-
-        Args:
-            embedding: of the frame, from `embed`.
-            selection: clicks and box in pixels of the frame.
-            size: (H, W) of the frame.
-            prior: (H, W) bool, a rough mask to start from, if any.
-
-        Returns:
-            (H, W) bool: the proposal that the model itself scores highest.
-        """
+        """The (H, W) bool mask for a selection that the model scores highest; `prior` is a rough start."""
         is_ambiguous = selection.box is None and len(selection.clicks) == 1
         with self._lock:
             sparse, dense = self.model.prompt_encoder(**self._prompt(selection, size, prior))
@@ -267,10 +246,7 @@ class MobileEncoder(nn.Module):
 
 
 def from_published_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """MobileSAM's published checkpoint under the names of `build_mobile_sam`, where timm has the layers.
-
-    The classifier that TinyViT was trained with is left out; unknown names stay as they are.
-    """
+    """MobileSAM's checkpoint under the names of `build_mobile_sam`, without TinyViT's classifier."""
     classifier = {"image_encoder.head.weight", "image_encoder.head.bias"}
     return {_our_name(name): tensor for name, tensor in weights.items() if name not in classifier}
 

@@ -37,8 +37,7 @@ from segmentation.errors import CheckpointError, reason_of
 from segmentation.propagation import with_inner_click
 from segmentation.weights import WEIGHTS_NAME, Variant
 
-OBJECT = 1
-"""The number by which the model's session knows the object."""
+OBJECT = 1  # The number by which the model's session knows the object.
 
 # The tiny encoder is the default of transformers.
 _ENCODERS: dict[str, dict[str, Any]] = {
@@ -64,13 +63,9 @@ _ENCODERS: dict[str, dict[str, Any]] = {
 
 
 def load_sam2(variant: Variant, *, checkpoint: Path | None = None, device: str = "cpu") -> Sam2Segmenter:
-    """Load one of `VIDEO_VARIANTS`, downloading it once if no checkpoint is given.
+    """Load one of `VIDEO_VARIANTS`, downloading it once if no checkpoint (file or folder) is given.
 
-    Args:
-        checkpoint: a safetensors file, or a folder with model.safetensors.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged, of another model, or cannot be downloaded.
+    Raises `CheckpointError` if the file is missing, damaged, of another model, or cannot be downloaded.
     """
     path = checkpoint or variant.downloaded()
     model = load_video_model(video_config(variant.name), path)
@@ -103,13 +98,9 @@ def edgetam_config(**changes: Any) -> EdgeTamVideoConfig:
 
 
 def load_video_model(config: Sam2VideoConfig | EdgeTamVideoConfig, path: Path) -> Any:
-    """A `Sam2VideoModel` or `EdgeTamVideoModel` with weights, on the processor.
+    """A `Sam2VideoModel` or `EdgeTamVideoModel` on the processor, from a safetensors file or its folder.
 
-    Args:
-        path: a safetensors file, or a folder with model.safetensors; every tensor must be there and fit.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged, or of another architecture.
+    Raises `CheckpointError` if the file is missing, damaged, or of another architecture.
     """
     file = path / WEIGHTS_NAME if path.is_dir() else path
     if not file.is_file():
@@ -176,14 +167,10 @@ class Sam2Segmenter:
         return state
 
     def step(self, state: Any, *, index: int, is_backwards: bool = False) -> FrameMask:
-        """The object on one frame, which then is part of the session's memory.
+        """The object on one frame, (H, W) bool, which then is part of the session's memory.
 
-        Args:
-            state: from `start`, with a prompt.
-            is_backwards: whether the clip is followed from later to earlier frames.
-
-        Returns:
-            (H, W) bool; empty if the model says that the object is not there.
+        Empty if the model says that the object is not there. `is_backwards` follows from later to earlier
+        frames.
         """
         with self._lock:
             output = self.model(state, frame_idx=index, reverse=is_backwards)
@@ -200,11 +187,7 @@ class Sam2Segmenter:
 
 
 class PreparedFrames:
-    """A clip in the input format of a video model, one frame at a time to save memory.
-
-    Args:
-        prepare: from (H, W, 3) uint8 RGB to normalised (3, side, side).
-    """
+    """A clip as normalised (3, side, side) inputs of a video model, one frame at a time to save memory."""
 
     def __init__(self, frames: Frames, prepare: Callable[[Frame], Tensor]) -> None:
         self._frames = frames

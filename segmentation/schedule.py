@@ -16,11 +16,7 @@ from segmentation.project import Prompt
 
 @dataclass(frozen=True)
 class Span:
-    """The frames that one prompt answers for.
-
-    Attributes:
-        within: 0-based numbers of the frames, that of the prompt among them.
-    """
+    """The frames, 0-based and that of the prompt among them, that one prompt answers for."""
 
     prompt: Prompt
     within: range
@@ -30,9 +26,8 @@ class Span:
 class Plan:
     """Which prompts of one object are followed where.
 
-    Attributes:
-        spans: of all prompts, each up to the next prompts.
-        selecting: of those that correct nothing, as if there were no later corrections.
+    `spans` are of all prompts, each up to the next prompts; `selecting` of those that correct nothing, as if
+    there were no later corrections.
     """
 
     spans: tuple[Span, ...]
@@ -52,10 +47,9 @@ class Plan:
         return spans_at(self.spans, frame_index)
 
     def corrected(self, frame_index: int) -> tuple[int, ...]:
-        """The nearest corrected frames, at most one on either side, that are weighed for a frame.
+        """The nearest corrected frames, 0-based, ascending, at most one on either side, weighed for a frame.
 
-        Returns:
-            0-based, ascending; empty at a frame with a prompt, and where no selection reaches.
+        Empty at a frame with a prompt, and where no selection reaches.
         """
         near = [span.prompt for span in self.after(frame_index)]
         if any(prompt.frame_index == frame_index for prompt in near) or not self.before(frame_index):
@@ -87,14 +81,10 @@ def plan_object(prompts: tuple[Prompt, ...], *, num_frames: int, cuts: tuple[int
 def plan_spans(
     prompts: tuple[Prompt, ...], *, num_frames: int, cuts: tuple[int, ...] = ()
 ) -> tuple[Span, ...]:
-    """Divide a clip among prompts, at most one for each frame.
+    """Divide a clip among prompts, at most one for each frame; spans are in the order of the frames.
 
-    Args:
-        cuts: first frames of all scenes but the first, ascending.
-
-    Returns:
-        In the order of the frames. Between two prompts of a scene the spans of both overlap. Scenes without
-        a prompt are not covered.
+    `cuts` are the first frames of all scenes but the first, ascending. Between two prompts of a scene the
+    spans of both overlap. Scenes without a prompt are not covered.
     """
     followed = sorted(prompt.frame_index for prompt in prompts if not prompt.says_absent)
     spans = []

@@ -22,18 +22,12 @@ from segmentation.errors import FramesError
 from segmentation.project import PackedMask, Project, Prompt, TrackedObject
 from segmentation.schedule import Plan, Span, plan_object
 
-MOST_WALKS = 64
-"""Prompts whose masks are kept; those in use are always kept."""
+MOST_WALKS = 64  # Prompts whose masks are kept; those in use are always kept.
 
 
 @dataclass(frozen=True, eq=False)
 class TrackedMask:
-    """A mask that has just become known.
-
-    Attributes:
-        frame_index: 0-based.
-        mask: (H, W) bool; empty where the object is lost.
-    """
+    """A mask, (H, W) bool, that has just become known; empty where the object is lost."""
 
     frame_index: int
     number: int
@@ -42,12 +36,7 @@ class TrackedMask:
 
 @dataclass(frozen=True)
 class UnreachedScene:
-    """A scene that no prompt of an object reaches, because nothing is followed over a cut.
-
-    Attributes:
-        within: 0-based numbers of the scene's frames.
-        message: the same for people, with what to do.
-    """
+    """A scene, by its 0-based frames, that no prompt of an object reaches, because a cut ends following."""
 
     number: int
     within: range
@@ -57,9 +46,7 @@ class UnreachedScene:
 class Tracks:
     """The masks of one clip's projects. One `update` at a time; reading meanwhile is fine.
 
-    Args:
-        session: the clip, opened by any segmenter.
-        frames: (F, H, W, 3) uint8 RGB, the same that the session has; kept as `frames`.
+    `session` is the clip, opened by any segmenter, `frames` the same (F, H, W, 3) uint8 RGB.
     """
 
     def __init__(self, session: SegmentationSession, frames: Frames) -> None:
@@ -86,8 +73,7 @@ class Tracks:
     def preview(self, prompt: Prompt) -> FrameMask:
         """The mask of a prompt on its own frame, (H, W) bool; instant if it was asked for before.
 
-        Raises:
-            SelectionError: if the prompt is empty, or only removes from an object that is not there.
+        Raises `SelectionError` if the prompt is empty, or only removes from an object that is not there.
         """
         return self._walks.preview(prompt)
 
@@ -95,10 +81,7 @@ class Tracks:
         """Make the masks that a project still lacks. Closing the iterator cancels; what is done stays.
 
         The object and the prompt that were changed last come first, each from its own frame onwards and
-        then backwards.
-
-        Raises:
-            FramesError: on the call, if the project belongs to another clip.
+        then backwards. Raises `FramesError`, on the call, if the project belongs to another clip.
         """
         self._check(project)
         return self._update(project)
@@ -123,9 +106,8 @@ class Tracks:
     def missing_frames(self, project: Project, *, number: int) -> tuple[int, ...]:
         """The frames, ascending, on which `update` would make a mask of an object.
 
-        Raises:
-            SelectionError: if there is no such object.
-            FramesError: if the project belongs to another clip.
+        Raises `SelectionError` if there is no such object, and `FramesError` if the project is of another
+        clip.
         """
         self._check(project)
         plan = self._plan(project.object(number))
@@ -137,26 +119,20 @@ class Tracks:
         return sum(len(self.missing_frames(project, number=each.number)) for each in project.objects)
 
     def mask(self, project: Project, *, number: int, frame_index: int) -> FrameMask:
-        """The object on a frame, as far as it is known.
+        """The object on a frame, (H, W) bool, as far as it is known.
 
-        Returns:
-            (H, W) bool. Where `update` has not come yet, the mask from before the latest change of a
-            prompt; empty where nothing is known.
-
-        Raises:
-            SelectionError: if there is no such object or frame.
-            FramesError: if the project belongs to another clip.
+        Where `update` has not come yet, the mask from before the latest change of a prompt; empty where
+        nothing is known. Raises `SelectionError` if there is no such object or frame, and `FramesError` if
+        the project belongs to another clip.
         """
         self._check(project)
         check_frame_index(frame_index, len(self.frames))
         return self._mask(project.object(number), frame_index)
 
     def labels(self, project: Project, *, frame_index: int) -> NDArray[np.uint8]:
-        """All objects on a frame without overlap.
+        """The numbers (H, W) of all objects on a frame, 0 on the background.
 
-        Returns:
-            (H, W) numbers of the objects, 0 on the background. A pixel of several objects gets the one
-            whose prompts were changed last.
+        A pixel of several objects gets the one whose prompts were changed last.
         """
         self._check(project)
         check_frame_index(frame_index, len(self.frames))
@@ -230,21 +206,12 @@ class Tracks:
 
 
 def begin_prompt(tracks: Tracks, *, project: Project, number: int, frame_index: int) -> Prompt:
-    """The prompt that a user's next click or box on a frame adds to.
+    """The prompt that a user's next click or box on a 0-based frame adds to.
 
     Where a followed mask is seen, it becomes part of the prompt, so that the click corrects it instead of
-    selecting anew, and a negative click alone is enough.
-
-    Args:
-        frame_index: 0-based frame that is shown.
-
-    Returns:
-        The prompt on this frame unless it says "not here"; else one of the mask seen there; else an empty
-        one. It is not part of the project until `Project.with_prompt`.
-
-    Raises:
-        SelectionError: if there is no such object or frame.
-        FramesError: if the project belongs to another clip.
+    selecting anew, and a negative click alone is enough. A prompt "not here" is replaced. The result is not
+    part of the project until `Project.with_prompt`. Raises `SelectionError` if there is no such object or
+    frame, and `FramesError` if the project belongs to another clip.
     """
     earlier = project.object(number).prompt_on(frame_index)
     if earlier is not None and not earlier.says_absent:
@@ -313,11 +280,7 @@ class Walks:
         return all(frame_index in self._walks.get(span.prompt, {}) for span in spans)
 
     def known(self, span: Span, frame_index: int, *, prompts: Sequence[Prompt]) -> PackedMask | None:
-        """The mask that a prompt gives on a frame, or gave before its latest change.
-
-        Args:
-            prompts: of its object, the one changed last at the end.
-        """
+        """The mask that a prompt gives on a frame, or gave before its latest change."""
         if frame_index == span.prompt.frame_index and span.prompt.selection.is_empty:
             return span.prompt.given
         current = self._walks.get(span.prompt, {}).get(frame_index)

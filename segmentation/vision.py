@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 from segmentation.base import Frame, FrameMask
 from segmentation.clicks import Box, Click, Selection
 
-Flow = NDArray[np.float32]
-"""(H, W, 2), displacement in pixels, x right then y down."""
-
+Flow = NDArray[np.float32]  # (H, W, 2), displacement in pixels, x right then y down.
 FLOW_LONG_SIDE = 480
 _SMALLEST_FLOW_SIDE = 16
 _HISTOGRAM_BINS = 6
@@ -50,8 +48,7 @@ def scaled(selection: Selection, frame: Frame, image: Frame) -> Selection:
 def optical_flow(source: Frame, target: Frame) -> Flow:
     """Dense displacement of every pixel of `source` towards `target`, by DIS on a reduced copy.
 
-    Returns:
-        (H, W, 2) float32 in pixels of the frame; zero where a frame is too small to compare.
+    (H, W, 2) float32 in pixels of the frame; zero where a frame is too small to compare.
     """
     return enlarged(reduced_flow(source, target), source.shape[:2])
 
@@ -79,15 +76,7 @@ def enlarged(flow: Flow, size: tuple[int, int]) -> Flow:
 
 
 def sample(values: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
-    """`values` looked up where the flow points; 0 beyond the frame.
-
-    Args:
-        values: (H, W) or (H, W, C) float32 of one frame.
-        flow: (H, W, 2) from another frame to that one, as `optical_flow` gives it.
-
-    Returns:
-        The shape of `values`, in the places of the other frame.
-    """
+    """`values`, (H, W) or (H, W, C) float32, looked up where an (H, W, 2) flow points; 0 beyond the frame."""
     x, y = pixel_places(*flow.shape[:2])
     sampled = cv2.remap(values, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderValue=0)
     return np.asarray(sampled, dtype=np.float32).reshape(values.shape)
@@ -111,9 +100,8 @@ def lengths(flow: Flow) -> NDArray[np.float32]:
 def describe_region(image: Frame, mask: FrameMask) -> NDArray[np.float64]:
     """Four numbers that tell an object, where the mask is (not empty), from a patch of something.
 
-    Returns:
-        (4,): mean edge strength along the outline in [0, 1]; share of the outline on the frame's rim;
-        squared log of the area against a typical one; colour difference to the ring round it in [0, 1].
+    Mean edge strength along the outline in [0, 1]; share of the outline on the frame's rim; squared log of
+    the area against a typical one; colour difference to the ring round it in [0, 1].
     """
     region, kernel = mask.astype(np.uint8), np.ones((3, 3), np.uint8)
     rim = (region - cv2.erode(np.pad(region, 1), kernel)[1:-1, 1:-1]) > 0
@@ -143,11 +131,7 @@ def ring_round(mask: FrameMask) -> NDArray[np.uint8]:
 
 
 def colour_histogram(image: Frame, mask: NDArray[np.generic]) -> NDArray[np.float32]:
-    """The colours of an image where an (H, W) mask is true or above 0.
-
-    Returns:
-        (6, 6, 6) shares that add up to 1; all 0 where the part is empty.
-    """
+    """The colours of an image where a mask is not 0: (6, 6, 6) shares; all 0 where the part is empty."""
     bins, ranges = [_HISTOGRAM_BINS] * 3, [0, 256] * 3
     counts = cv2.calcHist([image], [0, 1, 2], mask.astype(np.uint8), bins, ranges)
     return np.asarray(counts / max(1.0, float(counts.sum())), dtype=np.float32)

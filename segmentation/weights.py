@@ -38,15 +38,10 @@ class Download:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One published set of weights.
+    """One published set of weights, under a name as `load_segmenter` takes it.
 
-    Attributes:
-        name: as `load_segmenter` takes it.
-        description: what it is good at.
-        source: where it is published, for people.
-        file_name: in the cache folder.
-        sha256: of the file, 64 hexadecimal digits.
-        requires: Python packages that it needs beside torch.
+    `source` is for people, `file_name` in the cache folder, `sha256` of the file in hexadecimal digits;
+    `requires` are Python packages that it needs beside torch.
     """
 
     name: str
@@ -61,11 +56,7 @@ class Variant:
 
     @property
     def path(self) -> Path:
-        """The file on this machine, which may not be there yet.
-
-        It is in the folder of downloads, or where the hub's own library has put it, for example by
-        `preload_from_hub` of a Space.
-        """
+        """The file on this machine, perhaps not there yet: downloaded, or where the hub's library put it."""
         own = cache_folder() / self.file_name
         return own if own.is_file() else self._in_hub_cache() or own
 
@@ -107,11 +98,7 @@ class Variant:
         return download_checkpoint(self.url, self.path, sha256=self.sha256, size_bytes=self.size_bytes)
 
     def downloaded(self) -> Path:
-        """The file on this machine, downloaded if it is not here yet.
-
-        Raises:
-            CheckpointError: as `download_checkpoint`.
-        """
+        """The file on this machine, downloaded if it is not here yet; raises as `download_checkpoint`."""
         for _ in self.download():
             pass
         return self.path
@@ -128,19 +115,11 @@ def cache_folder() -> Path:
 def download_checkpoint(
     url: str, target: Path, *, sha256: str, size_bytes: int
 ) -> Generator[Download, None, None]:
-    """Download a file once and yield the progress. Closing the iterator cancels the download.
+    """Download a file once, unless `target` exists, and yield the progress about once for every megabyte.
 
     The file appears under its name only when complete and verified; a cancelled or failed download leaves
-    nothing.
-
-    Args:
-        target: where to keep it; nothing is done if it exists.
-
-    Yields:
-        About once for every megabyte.
-
-    Raises:
-        CheckpointError: if it cannot be reached or written, or its checksum differs.
+    nothing. Closing the iterator cancels it. Raises `CheckpointError` if the file cannot be reached or
+    written, or its checksum differs.
     """
     if target.is_file():
         return

@@ -43,12 +43,9 @@ from web.wiring import message_of
 
 @dataclass
 class BoardProgress:
-    """The variants, how far each is, and what came of those that are finished.
+    """The variants in order, how far each is, and what came of those that are finished.
 
-    Attributes:
-        variants: in the order in which they run.
-        is_over: whether nothing runs any more.
-        problem: why some figures are missing, in plain words; empty where none is.
+    `problem` says in plain words why some figures are missing.
     """
 
     variants: tuple[Variant, ...] = tuple(VARIANTS[name] for name in ABLATION)
@@ -103,7 +100,6 @@ def status_html(progress: BoardProgress, *, words: str = "", is_problem: bool = 
 
 
 BOARD_OUTPUTS = ("canvas", "board_status", "board", "board_file", "board_stop")
-"""Names of the components that a board changes."""
 MEASURES = tuple(name for name in METRICS if name not in ("frame_lpips", "mask_overlap"))
 """Measures that need neither another model nor another selection."""
 

@@ -44,9 +44,7 @@ from web.form import Refinement
 class Snapshot:
     """What is selected on a clip at one moment; everything that comes of an edit is about these objects.
 
-    Attributes:
-        segmenter: name of what makes them.
-        left_alone: numbers of the objects that the edit does not change.
+    The edit does not change the objects whose numbers are in `left_alone`.
     """
 
     video: Video
@@ -78,18 +76,14 @@ class Snapshot:
         return describe_project(self.project) | {"edited": edited, "refinement": asdict(self.refinement)}
 
 
-PAUSE = 0.25
-"""Seconds on a frame before it is prepared; to find and click something takes longer."""
+PAUSE = 0.25  # Seconds on a frame before it is prepared; to find and click something takes longer.
 
 
 class FramePreparer:
     """Gets the frame that a visitor looks at ready for a click, in the background.
 
-    Only a frame on which the visitor stays is prepared, and one at a time: playing a clip prepares nothing.
-
-    Args:
-        prepare: does the work for a 0-based frame number, on a thread of its own.
-        pause: seconds without another frame after which it is called.
+    Only a frame on which the visitor stays for `pause` seconds is prepared, and one at a time: playing a clip
+    prepares nothing. `prepare` takes a 0-based frame number, on a thread of its own.
     """
 
     def __init__(self, prepare: Callable[[int], None], *, pause: float = PAUSE) -> None:
@@ -119,15 +113,10 @@ class FramePreparer:
 
 
 class KeptFile:
-    """A second name for an upload, or a copy; removed with the last reference to this object.
+    """A second name for an upload at `path`, or a copy; removed with the last reference to this object.
 
-    Gradio deletes uploads after an hour, open or not.
-
-    Attributes:
-        path: the second name, in a folder of its own.
-
-    Raises:
-        VideoError: if the file is gone or cannot be copied.
+    Gradio deletes uploads after an hour, open or not. Raises `VideoError` if the file is gone or cannot be
+    copied.
     """
 
     def __init__(self, original: Path) -> None:
@@ -149,10 +138,8 @@ def _link_or_copy(original: Path, path: Path) -> None:
         shutil.copyfile(original, path)
 
 
-MOST_REMARKS = 8
-"""Number of remarks that are remembered, each of several sentences."""
-MOST_REVIEWS = 32
-"""Number of objects, or states of one, whose health is remembered."""
+MOST_REMARKS = 8  # Number of remarks that are remembered, each of several sentences.
+MOST_REVIEWS = 32  # Number of objects, or states of one, whose health is remembered.
 
 
 @dataclass(eq=False)
@@ -165,10 +152,8 @@ class Clip:
         number: grows with every clip that a visitor opens, so that late answers can be told apart.
         kept: keeps the file at `path` while the clip is open or edited; None where nobody deletes it.
         left_alone: numbers of the objects that the edit does not change.
-        refinement: what is done to the masks before the edit.
         changing: held while the objects are changed, so that no change overwrites another.
         following: held while masks are made, which only one job may do at a time.
-        preparer: gets the frame that is shown ready for a click.
     """
 
     path: Path
@@ -230,12 +215,7 @@ class Clip:
         """What is selected now; it stays the same during the next clicks."""
         with self.changing:
             return Snapshot(
-                video=self.video,
-                project=self.project,
-                tracks=self.tracks,
-                segmenter=self.segmenter,
-                left_alone=self.left_alone,
-                refinement=self.refinement,
+                self.video, self.project, self.tracks, self.segmenter, self.left_alone, self.refinement
             )
 
     @property
@@ -270,7 +250,7 @@ class Clip:
 
 
 def _preparer_of(clip: Clip) -> FramePreparer:
-    """A preparer with a weak reference to the clip, so that a closed clip and its file go at once."""
+    """With a weak reference, so that a closed clip and its file go at once."""
     held = weakref.ref(clip)
 
     def prepare(frame_index: int) -> None:
@@ -283,13 +263,9 @@ def _preparer_of(clip: Clip) -> FramePreparer:
 
 
 def carry_over(old: Clip, new: Clip) -> int:
-    """Take the objects of a clip and their prompts to another reading of the same file.
+    """Take the objects of a clip and their prompts to another reading of the same file, which is changed.
 
-    Args:
-        new: perhaps from another moment, at another rate or length; changed.
-
-    Returns:
-        The number of frames with prompts that the other reading does not have.
+    Gives the number of frames with prompts that the other reading does not have.
     """
     project, lost = new.tracks.new_project(), set()
     for tracked in old.project.objects:
@@ -309,7 +285,7 @@ def carry_over(old: Clip, new: Clip) -> int:
 
 
 def _same_moment(frame_index: int, old: Clip, new: Clip) -> int | None:
-    """A frame's number in another reading; None where that reading shows other moments."""
+    """None where that reading shows other moments."""
     place = (old.start_frame + frame_index) * new.video.fps / old.video.fps - new.start_frame
     index = round(place)
     # Rates such as 30000/1001 are rounded.
@@ -317,11 +293,7 @@ def _same_moment(frame_index: int, old: Clip, new: Clip) -> int | None:
 
 
 def refined_masks(snapshot: Snapshot, *, number: int, within: range) -> NDArray[np.bool_]:
-    """An object's masks, filled and steadied.
-
-    Returns:
-        (frames of `within`, H, W) bool.
-    """
+    """An object's masks, filled and steadied: (frames of `within`, H, W) bool."""
     reach = snapshot.refinement.steady
     wide = range(max(0, within.start - reach), min(len(snapshot.video), within.stop + reach))
     shown = range(within.start - wide.start, within.stop - wide.start)

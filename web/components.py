@@ -1,7 +1,7 @@
 """The browser components and the theme.
 
-A component is a `gr.HTML` whose markup and script are files in static/. The markup has no placeholders for
-values, because Gradio would rebuild it, and wipe the canvases, at every update; the scripts watch the value.
+Markup and script of a `gr.HTML` are files in static/. The markup has no placeholders for values, because
+Gradio would rebuild it, and wipe the canvases, at every update; the scripts watch the value.
 """
 
 from __future__ import annotations
@@ -21,11 +21,7 @@ from web.views import render
 
 @dataclass(frozen=True)
 class Example:
-    """A clip with prompts that suit it.
-
-    Attributes:
-        click: (x, y) in its pixels, a point on the object.
-    """
+    """A clip with prompts that suit it; `click` is (x, y) in its pixels, a point on the object."""
 
     name: str
     path: Path
@@ -48,16 +44,13 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
 _STATIC = Path(__file__).parent / "static"
 _CANVAS_PARTS = ("drawing", "server", "objects", "timeline", "pointer")
 CSS_FILES = tuple(sorted(_STATIC.glob("*.css")))
-"""For `launch(css_paths=...)`."""
 
 
 def click_canvas(answer: Callable[[Any], dict[str, Any]]) -> gr.HTML:
-    """The selection editor. Takes the views of `web.selection_views`.
+    """The selection editor, which takes the views of `web.selection_views`.
 
-    It asks for following by the event ``play`` and for its end by ``stop``.
-
-    Args:
-        answer: changes and shows the objects; called past the queue, with one JSON argument.
+    It asks for following by the event ``play`` and for its end by ``stop``. `answer` changes and shows the
+    objects; it is called past the queue, with one JSON argument.
     """
 
     # Gradio marks the function that it is given, which a bound method does not allow.
@@ -84,13 +77,9 @@ def board() -> gr.HTML:
 
 
 def choice_list(label: str, *, elem_id: str) -> gr.HTML:
-    """Things to choose from, that may have to be downloaded.
+    """Things to choose from, that may have to be downloaded; `label` is for screen readers.
 
-    Takes the views of `web.pickers`; its value names the choice (event ``select``), and a download is ended
-    by the event ``stop``.
-
-    Args:
-        label: what the choice is about, for screen readers.
+    Takes the views of `web.pickers`. The event ``select`` gives the choice, ``stop`` ends a download.
     """
     return _component(elem_id, render("picker", label=label), _read("picker.js"))
 
@@ -126,42 +115,31 @@ def _read(name: str) -> str:
     return (_STATIC / name).read_text(encoding="utf-8")
 
 
-_INK, _PAPER, _CARD, _LINE = "#1f1c18", "#f7f4ee", "#fffdf9", "#e4ddd1"
-_INK_DARK, _PAPER_DARK, _CARD_DARK, _LINE_DARK = "#efe9df", "#15130f", "#1e1b16", "#37322a"
-_MUTED, _MUTED_DARK = "#6c655a", "#a79f91"
-_ACCENT, _ACCENT_HOVER, _ACCENT_DARK = "#b01e55", "#8f1443", "#ff7aa5"
-
+_ACCENT = "#b01e55"
+# Colours in light and dark, and Gradio's names of what has them.
 _COLOURS = {
-    "body_background_fill": (_PAPER, _PAPER_DARK),
-    "body_text_color": (_INK, _INK_DARK),
-    "body_text_color_subdued": (_MUTED, _MUTED_DARK),
-    "background_fill_primary": (_CARD, _CARD_DARK),
-    "background_fill_secondary": (_PAPER, _PAPER_DARK),
-    "border_color_primary": (_LINE, _LINE_DARK),
-    "border_color_accent": (_ACCENT, _ACCENT_DARK),
-    "block_background_fill": (_CARD, _CARD_DARK),
-    "block_border_color": (_LINE, _LINE_DARK),
-    "block_label_text_color": (_MUTED, _MUTED_DARK),
-    "block_title_text_color": (_INK, _INK_DARK),
-    "input_background_fill": ("#ffffff", "#262219"),
-    "input_border_color": (_LINE, _LINE_DARK),
-    "input_border_color_focus": (_ACCENT, _ACCENT_DARK),
-    "slider_color": (_ACCENT, _ACCENT_DARK),
-    "checkbox_background_color_selected": (_ACCENT, _ACCENT_DARK),
-    "checkbox_border_color_selected": (_ACCENT, _ACCENT_DARK),
-    "checkbox_label_background_fill": ("transparent", "transparent"),
-    "button_primary_background_fill": (_ACCENT, "#bd2f66"),
-    "button_primary_background_fill_hover": (_ACCENT_HOVER, "#d3437b"),
-    "button_primary_border_color": (_ACCENT, "#bd2f66"),
-    "button_primary_text_color": ("#ffffff", "#ffffff"),
-    "button_secondary_background_fill": (_CARD, _CARD_DARK),
-    "button_secondary_background_fill_hover": (_PAPER, "#2a251e"),
-    "button_secondary_border_color": (_LINE, _LINE_DARK),
-    "button_secondary_text_color": (_INK, _INK_DARK),
-    "link_text_color": (_ACCENT, _ACCENT_DARK),
+    ("#f7f4ee", "#15130f"): ("body_background_fill", "background_fill_secondary"),
+    ("#fffdf9", "#1e1b16"): (
+        *("background_fill_primary", "block_background_fill", "button_secondary_background_fill"),
+    ),
+    ("#1f1c18", "#efe9df"): ("body_text_color", "block_title_text_color", "button_secondary_text_color"),
+    ("#6c655a", "#a79f91"): ("body_text_color_subdued", "block_label_text_color"),
+    ("#e4ddd1", "#37322a"): (
+        *("border_color_primary", "block_border_color"),
+        *("input_border_color", "button_secondary_border_color"),
+    ),
+    (_ACCENT, "#ff7aa5"): (
+        *("border_color_accent", "input_border_color_focus", "slider_color", "link_text_color"),
+        *("checkbox_background_color_selected", "checkbox_border_color_selected"),
+    ),
+    (_ACCENT, "#bd2f66"): ("button_primary_background_fill", "button_primary_border_color"),
+    ("#8f1443", "#d3437b"): ("button_primary_background_fill_hover",),
+    ("#ffffff", "#ffffff"): ("button_primary_text_color",),
+    ("#f7f4ee", "#2a251e"): ("button_secondary_background_fill_hover",),
+    ("#ffffff", "#262219"): ("input_background_fill",),
+    ("transparent", "transparent"): ("checkbox_label_background_fill",),
 }
-"""Gradio's names of colours: (light, dark)."""
-
+# The same in light and dark.
 _SETTINGS = {
     "color_accent": _ACCENT,
     "block_shadow": "none",
@@ -170,7 +148,6 @@ _SETTINGS = {
     "input_border_width": "1px",
     "button_large_text_weight": "600",
 }
-"""The same in light and dark."""
 
 
 def page_theme() -> gr.themes.Base:
@@ -181,5 +158,6 @@ def page_theme() -> gr.themes.Base:
     )
     mono = ("ui-monospace", "SF Mono", "Menlo", "Liberation Mono", "monospace")
     theme = gr.themes.Base(font=sans, font_mono=mono, radius_size=gr.themes.sizes.radius_md)
-    dark = {f"{name}_dark": colours[1] for name, colours in _COLOURS.items()}
-    return theme.set(**_SETTINGS, **{name: colours[0] for name, colours in _COLOURS.items()}, **dark)
+    coloured = {name: light for (light, _), names in _COLOURS.items() for name in names}
+    dark = {f"{name}_dark": colour for (_, colour), names in _COLOURS.items() for name in names}
+    return theme.set(**_SETTINGS, **coloured, **dark)

@@ -20,12 +20,7 @@ class QueueFullError(Exception):
 
 
 class DeviceQueue:
-    """Hands the device to one ticket holder at a time, in order of arrival.
-
-    Args:
-        max_waiting: tickets that may wait behind those that run.
-        at_once: tickets that hold it together; more than one where every edit borrows a device of its own.
-    """
+    """Hands the device to `at_once` ticket holders, in order of arrival; `max_waiting` wait behind."""
 
     def __init__(self, *, max_waiting: int = 8, at_once: int = 1) -> None:
         self.tickets: deque[Ticket] = deque()
@@ -34,11 +29,7 @@ class DeviceQueue:
         self.at_once = at_once
 
     def enter(self) -> Ticket:
-        """A place at the end of the line. Give it back with `Ticket.leave`, or use it in a `with`.
-
-        Raises:
-            QueueFullError: if `max_waiting` others wait already.
-        """
+        """A place at the end of the line, for a `with`, or raise `QueueFullError` if it is full."""
         with self.changed:
             if len(self.tickets) >= self._max_waiting + self.at_once:
                 raise QueueFullError(
@@ -83,8 +74,7 @@ class Ticket(AbstractContextManager["Ticket"]):
 def waiting(ticket: Ticket, stop: threading.Event) -> Iterator[str | None]:
     """Wait until a ticket holds the device or the visitor stops waiting.
 
-    Yields:
-        How many are before it, in plain words; None while that stays the same.
+    Yields how many are before it, in plain words; None while that stays the same.
     """
     told = 0
     # Short waits keep the line cancellable: a closed tab is noticed at the next yield.

@@ -28,11 +28,7 @@ class Progress(Protocol):
 
 @dataclass
 class OneAtATime:
-    """Lets one visitor at a time download a thing; the others wait and see how far it is.
-
-    Attributes:
-        latest: how far the download under way has come, by the name of the thing.
-    """
+    """Lets one visitor at a time download a thing; the others wait and see how far it is, as in `latest`."""
 
     latest: dict[str, Progress] = field(default_factory=dict)
     _locks: dict[str, threading.Lock] = field(default_factory=dict)

@@ -127,11 +127,8 @@ class EditProgress:
 class EditJob:
     """What a visitor asked for.
 
-    Attributes:
-        mask: (F, H, W) bool; None edits the whole frame.
-        selection: what the mask came from, as plain JSON values.
-        segmenter: name of what made it.
-        preset: what was asked for, and why the words chose one.
+    `mask` is (F, H, W) bool, or None for the whole frame; it came from `selection`, plain JSON values, by
+    `segmenter`. `preset` is what was asked for, and why the words chose one.
     """
 
     clip: Clip
@@ -198,7 +195,6 @@ EDIT_OUTPUTS = (
     *RUN_OUTPUTS,
     *PREFLIGHT_PARTS,
 )
-"""Names of the components that an edit changes."""
 
 
 @dataclass(kw_only=True, eq=False)

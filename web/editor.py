@@ -34,14 +34,8 @@ class Editor(EditSource, Protocol):
 class LazyEditor:
     """An editor whose weights are loaded by the first edit, if its model is one of `list_models`.
 
-    What the model answers to a source clip is kept in memory, so that a second edit of it costs less.
-
-    Args:
-        model: name, hub id or folder, as `DreamMotionPipeline.from_pretrained` takes it.
-        max_frames: most frames of an edit here; None leaves it to the model.
-
-    Raises:
-        ModelLoadError: if the model is none of the registry's and cannot be loaded.
+    What the model answers to a source clip is kept in memory, so that a second edit of it costs less. Raises
+    `ModelLoadError` if the model is none of the registry's and cannot be loaded.
     """
 
     def __init__(

@@ -9,17 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-DISPLAY_SIDE = 640
-"""Longest side of a frame as the player shows it. Results are written at full size."""
+DISPLAY_SIDE = 640  # Longest side of a frame as the player shows it. Results are written at full size.
 
 
 def encode_frames(frames: NDArray[np.uint8], *, quality: int = 82) -> list[str]:
-    """JPEG data URIs of frames, reduced to `DISPLAY_SIDE`.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-        quality: of the JPEG, 1 to 95.
-    """
+    """JPEG data URIs of (F, H, W, 3) uint8 RGB frames, reduced to `DISPLAY_SIDE`; `quality` is 1 to 95."""
     return [encode_frame(frame, quality=quality) for frame in frames]
 
 

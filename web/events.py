@@ -29,9 +29,7 @@ from web.views import Update
 from web.visitors import VisitorStore
 from web.wiring import DOWNLOAD, Wiring
 
-LENT_AT_ONCE = 8
-"""Edits that may run side by side where each borrows a GPU."""
-
+LENT_AT_ONCE = 8  # Edits that may run side by side where each borrows a GPU.
 _SPAN = ("token", "start_frame", "num_frames")
 
 
@@ -176,19 +174,10 @@ def connect_edit(wiring: Wiring, edits: Edits, is_busy: Settle) -> Dependency:
     for event in (wiring["stop"].click, wiring["canvas"].stop):
         wiring.connect(event, edits.stop, takes=("token",), queue=False)
     wiring["suggestions"].input(
-        None,
-        wiring["suggestions"],
-        wiring["target_prompt"],
-        js="(text) => text",
-        api_visibility="private",
+        None, wiring["suggestions"], wiring["target_prompt"], js="(text) => text", api_visibility="private"
     )
     return wiring.connect_job(
-        wiring["edit"].click,
-        edits.run,
-        settle=is_busy,
-        stop="stop",
-        takes=EDIT_FIELDS,
-        gives=EDIT_OUTPUTS,
+        wiring["edit"].click, edits.run, settle=is_busy, stop="stop", takes=EDIT_FIELDS, gives=EDIT_OUTPUTS
     )
 
 

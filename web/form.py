@@ -11,10 +11,8 @@ from typing import Any, Literal, get_args
 
 from dreammotion_core import PRESETS, ConfigError, EditConfig, ModelSpec, check_prompts
 
-HIDDEN_SETTINGS = ("learning_rate_end_factor",)
-"""Settings without a field: they are the preset's or the model's."""
-FIRST_PRESET = "auto"
-"""The preset that the page starts with: the one that fits the words."""
+HIDDEN_SETTINGS = ("learning_rate_end_factor",)  # Without a field: the preset's or the model's.
+FIRST_PRESET = "auto"  # The preset that the page starts with: the one that fits the words.
 PRESET_NAMES = {
     FIRST_PRESET: "By your words",
     "keep-shape": "Keep the shape",
@@ -37,7 +35,6 @@ def shown_settings(config: EditConfig) -> dict[str, Any]:
 
 
 SETTING_FIELDS = tuple(shown_settings(EditConfig()))
-
 _KEPT_FIELDS = (
     *("seed", "method", "strength", "use_mask", "mask_grow", "mask_edge", "mask_feather"),
     *("resolution_scale", "last_stage"),
@@ -56,16 +53,12 @@ def preset_fields(config: EditConfig) -> dict[str, Any]:
 
 
 PRESET_OUTPUTS = tuple(preset_fields(EditConfig()))
-"""Names of the fields that a preset sets."""
-
 Fill = Literal["none", "holes", "box"]
 MOST_STEADY = 3
 REFINEMENT_FIELDS = ("mask_fill", "mask_steady", "mask_invert", "mask_grow", "mask_edge", "mask_feather")
-"""Names of the fields that make up a `Refinement`."""
 FORM_FIELDS = ("preset", *dict.fromkeys((*SETTING_FIELDS, *REFINEMENT_FIELDS)))
 """Names of all fields but those of the words."""
-EDIT_FIELDS = ("token", "source_prompt", "target_prompt", *FORM_FIELDS)
-"""Names of all that an edit is asked for with."""
+EDIT_FIELDS = ("token", "source_prompt", "target_prompt", *FORM_FIELDS)  # All of an edit.
 
 
 @dataclass(frozen=True)
@@ -98,13 +91,8 @@ def read_settings(
 ) -> EditConfig:
     """The checked settings of an edit; those without a field are the preset's or the model's.
 
-    Args:
-        form: values of `FORM_FIELDS` as the browser sent them.
-        prompts: what the clip shows and what it should show; they choose a preset that is left open.
-        size: (height, width) of the clip.
-
-    Raises:
-        ConfigError: if one is of a wrong type or out of its range.
+    `prompts` (source, target) choose a preset that is left open; `size` is (height, width) of the clip.
+    Raises `ConfigError` if one is of a wrong type or out of its range.
     """
     settings = {name: form[name] for name in SETTING_FIELDS}
     for name, value in settings.items():
@@ -125,21 +113,14 @@ def read_settings(
 
 
 def _untouched(form: Mapping[str, Any], spec: ModelSpec) -> set[str]:
-    """The fields that show what some preset shows, so that the words decide."""
+    """Fields that show what some preset shows, so that the words decide."""
     presets = [preset_fields(spec.config(name)) for name in PRESETS]
     untouched = {name for name in PRESET_OUTPUTS if form[name] in [shown[name] for shown in presets]}
     return untouched | ({"mask_grow"} if form["mask_grow"] == EditConfig.mask_grow else set())
 
 
 def read_refinement(form: Mapping[str, Any]) -> Refinement:
-    """The checked refinement of a form.
-
-    Args:
-        form: values of `REFINEMENT_FIELDS` as the browser sent them.
-
-    Raises:
-        ConfigError: if one is of a wrong type or out of its range.
-    """
+    """The checked refinement of a form. Raises `ConfigError` for a wrong type or range."""
     fill, is_inverted = form["mask_fill"], form["mask_invert"]
     if fill not in get_args(Fill):
         raise ConfigError(f"what is filled is {fill!r}; choose one of: {', '.join(get_args(Fill))}")

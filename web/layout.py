@@ -32,8 +32,8 @@ CLIP_ENDINGS = (
 )
 """Endings of files that are read, and that a browser or Python may not know as video."""
 
-Parts = dict[str, Component]
-"""Components by their names; each function below adds its own."""
+_NARROW: dict[str, Any] = {"size": "md", "scale": 0}
+Parts = dict[str, Component]  # Components by their names; each function below adds its own.
 
 
 def page_parts(
@@ -44,13 +44,7 @@ def page_parts(
     answer: Callable[[Any], dict[str, Any]],
     max_upload_mb: int,
 ) -> Parts:
-    """Everything on the page, within its `with`.
-
-    Args:
-        judges: names of what may judge words and frames, the default first.
-        answer: as `click_canvas` takes it.
-        max_upload_mb: megabytes of the largest upload.
-    """
+    """Everything on the page, within its `with`; `judges` are names, the default first."""
     parts: Parts = {"token": gr.State(None), "masthead": masthead(spec)}
     with gr.Row(elem_classes="dm-source"):
         parts["example"] = examples_row(examples)
@@ -114,15 +108,14 @@ def outline_drawer(parts: Parts) -> None:
 def mask_drawer(parts: Parts) -> None:
     """Import and export of masks."""
     kinds = list(MASK_KINDS)
-    narrow: dict[str, Any] = {"size": "md", "scale": 0, "min_width": 150}
     with gr.Accordion("Masks in and out", open=False, elem_id="mask-files"):
         with gr.Row():
             parts["mask_upload"] = gr.UploadButton(
-                "Import masks", file_types=MASK_FILE_TYPES, elem_id="mask-upload", **narrow
+                "Import masks", file_types=MASK_FILE_TYPES, elem_id="mask-upload", min_width=150, **_NARROW
             )
             gr.HTML(render("about_masks"), elem_id="mask-help")
         with gr.Row():
-            parts["mask_export"] = gr.Button("Export masks", elem_id="mask-export", **narrow)
+            parts["mask_export"] = gr.Button("Export masks", elem_id="mask-export", min_width=150, **_NARROW)
             parts["mask_kind"] = gr.Radio(
                 kinds, value=kinds[0], label="Kind", container=False, elem_id="mask-kind", min_width=230
             )
@@ -216,7 +209,7 @@ def runs_part(parts: Parts) -> None:
     parts["runs"] = gr.HTML(runs_html(()), elem_id="runs")
     with gr.Row():
         parts["runs_export"] = gr.Button(
-            "Download as CSV", size="md", visible=False, elem_id="runs-export", scale=0, min_width=190
+            "Download as CSV", visible=False, elem_id="runs-export", min_width=190, **_NARROW
         )
     parts["runs_file"] = gr.DownloadButton(visible="hidden", elem_id="runs-file")
 
@@ -225,14 +218,10 @@ def ablation_part(parts: Parts) -> None:
     """What each part of the method does."""
     gr.HTML(render("about_ablation"))
     with gr.Row():
-        parts["board_run"] = gr.Button(
-            "Run the ablation", size="md", elem_id="board-run", scale=0, min_width=190
-        )
-        parts["board_stop"] = gr.Button(
-            "Stop", size="md", visible=False, elem_id="board-stop", scale=0, min_width=110
-        )
+        parts["board_run"] = gr.Button("Run the ablation", elem_id="board-run", min_width=190, **_NARROW)
+        parts["board_stop"] = gr.Button("Stop", visible=False, elem_id="board-stop", min_width=110, **_NARROW)
         parts["board_file"] = gr.DownloadButton(
-            "Download the board", size="md", visible=False, elem_id="board-file", scale=0, min_width=190
+            "Download the board", visible=False, elem_id="board-file", min_width=190, **_NARROW
         )
     parts["board_status"] = gr.HTML("", elem_id="board-status")
     parts["board"] = board()
@@ -265,9 +254,8 @@ _WIDE_FIELDS = (
 def setting_field(name: str, shown: Mapping[str, Any], **options: Any) -> dict[str, Component]:
     """The field of a setting of the library by its name; of a range, one for each end.
 
-    Args:
-        shown: what the fields show, as `shown_settings` gives it.
-        options: of the component, before those that follow from the setting.
+    `shown` is from `shown_settings`; `options` of the component come before those that follow from the
+    setting.
     """
     setting, value = EditConfig.settings()[name], shown.get(name)
     label = f"{setting.label} ({setting.unit})" if setting.unit else setting.label

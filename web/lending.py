@@ -1,7 +1,7 @@
 """Editing on a GPU that is lent for a while: how long it is borrowed, what of an edit fits, and what failed.
 
-Hugging Face lends GPUs to Spaces. The work runs in a forked process, from which only plain values come back.
-The time is taken from the quota of the visitor.
+Hugging Face lends GPUs to Spaces, at the cost of the visitor's quota. The work runs in a forked process, from
+which only plain values come back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from numpy.typing import NDArray
 
 from dreammotion_core import (
     BackendError,
@@ -39,12 +38,9 @@ from dreammotion_core import (
 from web.editor import LazyEditor
 from web.views import format_seconds
 
-START_SECONDS = 10.0
-"""Until the first step: the worker starts, the weights move to the GPU, words and clip are encoded."""
-QUICKEST_STEP = 0.06
-"""Seconds of a step of the smallest models, which wait for the processor."""
-TFLOP_A_SECOND = 40.0
-"""What half an RTX Pro 6000 is expected to compute; nobody has measured it for us."""
+START_SECONDS = 10.0  # Until the first step: worker, weights, words and clip.
+QUICKEST_STEP = 0.06  # Seconds of a step of the smallest models, which wait for the processor.
+TFLOP_A_SECOND = 40.0  # What half an RTX Pro 6000 is expected to compute; nobody has measured it for us.
 TFLOP_A_FRAME = {
     "zeroscope": 4.7,
     "modelscope": 1.7,
@@ -54,19 +50,12 @@ TFLOP_A_FRAME = {
     "wan-14b": 120.0,
 }
 """Of a step, at each model's own size; counted, or scaled from what was (docs/measuring.md)."""
-TFLOP_A_GIGABYTE = 0.35
-"""For other models: work grows with the memory that they need."""
-SMALL_BYTES = 100_000_000
-"""Weights of models whose steps are the quickest."""
-UNKNOWN_BYTES = 14_000_000_000
-"""Memory of a model that says neither what it needs nor how large it is."""
-MARGIN = 1.2
-"""On measured steps."""
-
-QUOTA_FACTOR = {"large": 1.5, "xlarge": 2.0}
-"""Seconds of a visitor's quota for each second that is asked for."""
-ANONYMOUS_SECONDS, FREE_SECONDS = 120, 300
-"""A day's quota without an account, and with a free one."""
+TFLOP_A_GIGABYTE = 0.35  # For other models: work grows with the memory that they need.
+SMALL_BYTES = 100_000_000  # Weights of models whose steps are the quickest.
+UNKNOWN_BYTES = 14_000_000_000  # Memory of a model that says neither what it needs nor how large it is.
+MARGIN = 1.2  # On measured steps.
+QUOTA_FACTOR = {"large": 1.5, "xlarge": 2.0}  # Seconds of quota for each second asked for.
+ANONYMOUS_SECONDS, FREE_SECONDS = 120, 300  # A day's quota without an account, and with a free one.
 
 
 class LoanError(BackendError):
@@ -86,7 +75,6 @@ class _Failed:
 
     @property
     def error(self) -> DreamMotionError:
-        """To be raised where the edit was asked for."""
         if issubclass(self.kind, OutOfMemoryError):
             # Not of that class, after which a smaller edit would be tried, for which nobody asked.
             return LoanError(loan_words("worker error", "OutOfMemoryError"))
@@ -98,8 +86,7 @@ class Loan:
     """What an edit would borrow.
 
     Attributes:
-        seconds: asked for.
-        limit: most seconds that may be asked for.
+        seconds: asked for; at most `limit` may be.
         quota: seconds that it takes of the visitor's quota.
         steps, frames: the most, with the other as it is, that fit in the limit or, where the edit does so, in
             the quota without an account; 0 where fewer do not help.
@@ -134,20 +121,16 @@ class Loan:
             f"Borrows a GPU for up to {format_seconds(self.seconds)}, "
             f"which takes {format_seconds(self.quota)} of your GPU time of the day"
         )
-        minutes = (
-            f"{ANONYMOUS_SECONDS // 60} minutes without an account, {FREE_SECONDS // 60} with a free one"
-        )
+        anonymous, free = ANONYMOUS_SECONDS // 60, FREE_SECONDS // 60
+        minutes = f"{anonymous} minutes without an account, {free} with a free one"
         return f"{text} ({minutes})." if self.is_for_all else f"{text} ({minutes}): sign in, or {smaller}."
 
 
 class HostedEditor:
     """An editor that borrows a GPU for each edit, for as long as its steps and frames are likely to take.
 
-    Args:
-        editor: does the work. Its weights must be loaded, because the work runs in a forked process.
-        lend: lends the GPU.
-        size: of the GPU, ``"large"`` or ``"xlarge"``.
-        max_seconds: that one edit may borrow it for.
+    The weights of `editor` must be loaded, because the work runs in a forked process. `lend` lends a GPU of
+    `size` ``"large"`` or ``"xlarge"``, for at most `max_seconds` an edit.
     """
 
     def __init__(
@@ -159,48 +142,25 @@ class HostedEditor:
         self._size = size
         self._max_seconds = max_seconds
         self._frame_seconds = _expected_frame_seconds(editor.spec)
-        self._lent: Callable[..., Generator[Any, None, None]] = lend(duration=self._asked, size=size)(
-            self._work
-        )
+        lent: Callable[..., Generator[Any, None, None]] = lend(duration=self._asked, size=size)(self._work)
+        self._lent = lent
 
-    def stream(
-        self,
-        video: Video,
-        *,
-        source_prompt: str,
-        target_prompt: str,
-        mask: NDArray[np.bool_] | None,
-        config: EditConfig,
-    ) -> Generator[EditEvent, None, None]:
-        """Run one edit. Closing the generator gives the GPU back within one step.
+    def stream(self, video: Video, *, config: EditConfig, **asked: Any) -> Generator[EditEvent, None, None]:
+        """Run one edit, as `EditSource.stream`. Closing the generator gives the GPU back within one step.
 
-        Raises:
-            ConfigError: if it would borrow the GPU for too long.
-            LoanError: if the GPU is not lent, or is taken back.
+        Raises `ConfigError` if it would borrow the GPU for too long, and `LoanError` if the GPU is not lent,
+        or is taken back.
         """
         self.check(len(video), config)
-        prompts = {"source_prompt": source_prompt, "target_prompt": target_prompt}
-        yield from self._borrowed(video, mask=mask, configs=(config,), **prompts)
+        yield from self._borrowed(video, configs=(config,), **asked)
 
     @contextmanager
-    def at_once(
-        self,
-        video: Video,
-        *,
-        source_prompt: str,
-        target_prompt: str,
-        mask: NDArray[np.bool_] | None,
-        configs: Sequence[EditConfig],
-    ) -> Iterator[EditSource]:
-        """Several edits of one clip in one loan, where they fit in it; else one loan for each.
-
-        Gives what streams them, in this order, with the same clip and words.
-        """
+    def at_once(self, video: Video, *, configs: Sequence[EditConfig], **asked: Any) -> Iterator[EditSource]:
+        """Give what streams several edits of one clip in order, in one loan where they fit in it."""
         if self.seconds(len(video), configs) > self._max_seconds:
             yield self
             return
-        prompts = {"source_prompt": source_prompt, "target_prompt": target_prompt}
-        with closing(self._borrowed(video, mask=mask, configs=tuple(configs), **prompts)) as events:
+        with closing(self._borrowed(video, configs=tuple(configs), **asked)) as events:
             yield _Shared(self.spec, events)
 
     def measure(self, video: Video, *, config: EditConfig) -> Generator[Trial | Preflight, None, None]:
@@ -212,10 +172,8 @@ class HostedEditor:
         """What an edit would borrow, and what fits where that is too long."""
         seconds = self.seconds(num_frames, (config,))
         quota = math.ceil(seconds * QUOTA_FACTOR[self._size])
-        room = (
-            self._max_seconds if seconds > self._max_seconds else ANONYMOUS_SECONDS / QUOTA_FACTOR[self._size]
-        )
-        work = room - START_SECONDS
+        free = ANONYMOUS_SECONDS / QUOTA_FACTOR[self._size]
+        work = (self._max_seconds if seconds > self._max_seconds else free) - START_SECONDS
         frame = self._frame_seconds * config.resolution_scale**2
         frames = self.spec.fit_length(max(1, int(work / config.num_optimization_steps / frame)))
         return Loan(
@@ -227,11 +185,7 @@ class HostedEditor:
         )
 
     def check(self, num_frames: int, config: EditConfig) -> None:
-        """Refuse an edit that would borrow the GPU for too long.
-
-        Raises:
-            ConfigError: with what fits.
-        """
+        """Refuse an edit that would borrow the GPU for too long. Raises `ConfigError` with what fits."""
         loan = self.loan(num_frames, config)
         if not loan.fits:
             raise ConfigError(loan.describe())
@@ -249,20 +203,13 @@ class HostedEditor:
         return self.seconds(len(video), configs)
 
     def _work(
-        self,
-        video: Video,
-        *,
-        source_prompt: str,
-        target_prompt: str,
-        mask: NDArray[np.bool_] | None,
-        configs: Sequence[EditConfig],
+        self, video: Video, *, configs: Sequence[EditConfig], **asked: Any
     ) -> Generator[EditEvent | _Failed, None, None]:
         """In the worker: the edits, one after the other."""
         settle_after_fork()
-        prompts = {"source_prompt": source_prompt, "target_prompt": target_prompt}
         try:
             for config in configs:
-                yield from self._editor.stream(video, mask=mask, config=config, **prompts)
+                yield from self._editor.stream(video, config=config, **asked)
         except DreamMotionError as error:
             yield _Failed(type(error), str(error))
 
@@ -309,7 +256,6 @@ class _Shared:
         self._events = events
 
     def stream(self, *_: Any, **__: Any) -> Generator[EditEvent, None, None]:
-        """The next one of the edits."""
         for event in self._events:
             yield event
             if isinstance(event, Finished):
@@ -328,12 +274,7 @@ def _expected_frame_seconds(spec: ModelSpec) -> float:
 
 
 def loan_words(title: str, message: str) -> str:
-    """What a failed loan means, and what to do.
-
-    Args:
-        title: of the lender's error.
-        message: its words.
-    """
+    """What a failed loan means, and what to do, from title and message of the lender's error."""
     match title.removeprefix("ZeroGPU "):
         # Without a token of the visitor, a full line has the title of a used-up quota.
         case "queue timeout" | "quota exceeded" if "No GPU was available" in message:

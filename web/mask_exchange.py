@@ -17,11 +17,8 @@ from web.views import Update, download_folder
 from web.visitors import VisitorStore
 
 EXPORT_OUTPUTS = ("canvas", "mask_file")
-"""Names of the components that an export changes."""
-MASK_KINDS = {"PNG": "masks.zip", "NumPy": "masks.npz", "MP4": "masks.mp4"}
-"""Kinds of files for an export, and the name of each file."""
+MASK_KINDS = {"PNG": "masks.zip", "NumPy": "masks.npz", "MP4": "masks.mp4"}  # For an export.
 MASK_FILE_TYPES = [".zip", ".npz", ".mp4", ".png"]
-"""Endings of files for an import."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -60,14 +57,9 @@ class MaskExchange:
 def import_masks(clip: Clip, *, path: Path) -> None:
     """Add the objects of a mask file, as one step that can be undone; every frame counts as it is.
 
-    What the visitor should know is among the remarks of the clip until the step is undone.
-
-    Args:
-        clip: that the masks are for; unchanged where the file is refused.
-
-    Raises:
-        MaskError: if the file cannot be read, or its masks do not fit the clip.
-        SelectionError: if these are too many objects.
+    What the visitor should know is among the remarks of the clip until the step is undone. A refused file
+    leaves the clip unchanged: `MaskError` if it cannot be read, or its masks do not fit, `SelectionError` if
+    these are too many objects.
     """
     given = read_objects(path, num_frames=len(clip.video), size=clip.video.size)
     with clip.changing:
@@ -91,15 +83,9 @@ def check_export(snapshot: Snapshot, *, kind: Any) -> None:
 def export_masks(snapshot: Snapshot, *, folder: Path, kind: str) -> tuple[Path, list[str]]:
     """Write the masks of all objects, followed before, filled and steadied as the canvas shows them.
 
-    The edit may still grow and feather them. Object 1 alone is written in black and white, others by their
-    numbers; where they overlap and the file cannot keep that, a pixel belongs to the one that was changed
-    last. An archive keeps of names what is printable.
-
-    Returns:
-        The file, and what it does not hold.
-
-    Raises:
-        MaskError: if there is nothing in the masks.
+    Object 1 alone is written in black and white, others by their numbers; where they overlap and the file
+    cannot keep that, a pixel belongs to the one that was changed last. An archive keeps of names what is
+    printable. Gives the file, and what it does not hold; raises `MaskError` if there is nothing in the masks.
     """
     objects, video = snapshot.selected, snapshot.video
     masks = {
@@ -118,7 +104,7 @@ def export_masks(snapshot: Snapshot, *, folder: Path, kind: str) -> tuple[Path, 
 
 
 def _portable_name(tracked: TrackedObject) -> str:
-    """The object's name as mask files take it: blanks for other spaces, printable characters only."""
+    """Blanks for other spaces, printable characters only."""
     spaced = "".join(" " if character.isspace() else character for character in tracked.name)
     printable = "".join(character for character in spaced if character.isprintable()).strip()
     return printable or f"Object {tracked.number}"

@@ -37,21 +37,14 @@ from web.editor import Editor, LazyEditor, shortened
 from web.lending import HostedEditor
 from web.visitors import Visitor
 
-LARGE_BYTES = 10**9
-"""From this size of the weights on, only one model at a time is kept in memory."""
-
+LARGE_BYTES = 10**9  # From this size of the weights on, only one model at a time is kept in memory.
 Spec = TypeVar("Spec", ModelSpec, SegmenterSpec)
 Thing = TypeVar("Thing", Editor, Segmenter)
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Whether a thing can be used here.
-
-    Attributes:
-        readiness: at once, after a download, or not.
-        reason: a sentence that says why not, and what to do; empty where it can.
-    """
+    """Whether a thing can be used here; `reason` says why not, and what to do."""
 
     readiness: Readiness
     reason: str = ""
@@ -59,35 +52,21 @@ class Standing:
 
 @dataclass(frozen=True)
 class Limits:
-    """What visitors may ask for; None leaves it to the model.
-
-    Attributes:
-        max_steps: of an edit.
-        max_side: pixels of the longer side of an uploaded clip.
-    """
+    """What visitors may ask for; `max_side` in pixels of the longer side. None leaves it to the model."""
 
     max_steps: int | None = None
     max_side: int | None = None
 
 
 class Choices(ABC, Generic[Spec, Thing]):
-    """A list of things to choose from, each made once, when it is first chosen.
+    """A list of things to choose from, each made once, when it is first chosen; newcomers begin with `first`.
 
-    Attributes:
-        first: what newcomers begin with.
-
-    Args:
-        first: as above.
-        make: gives a thing by its name.
-        download: fetches its weights before; gives nothing where they are here.
-        may_download: whether visitors may do so, by the name of the thing.
+    `download` fetches the weights of a thing before, and gives nothing where they are here.
     """
 
     noun: str
-    slot: str
-    """Attribute of a `Visitor` that holds the choice."""
-    error: type[Exception]
-    """Raised where a thing cannot be chosen."""
+    slot: str  # Attribute of a `Visitor` that holds the choice.
+    error: type[Exception]  # Raised where a thing cannot be chosen.
 
     def __init__(
         self,
@@ -113,7 +92,6 @@ class Choices(ABC, Generic[Spec, Thing]):
         """Whether a thing can be used at once, after a download, or not on this machine."""
 
     def _missing(self, spec: Spec) -> Standing:
-        """Whether weights that are not here may be fetched."""
         if self._may_download(spec.name):
             return Standing(Readiness.DOWNLOADABLE)
         reason = (
@@ -128,12 +106,7 @@ class Choices(ABC, Generic[Spec, Thing]):
         return chosen or self.first
 
     def spec(self, name: object) -> Spec:
-        """What a user should know about one of them.
-
-        Raises:
-            ConfigError: if there is no such model.
-            UnknownSegmenterError: if there is no such segmenter.
-        """
+        """What a user should know about one of them, or raise `ConfigError` or `UnknownSegmenterError`."""
         for spec in self.specs():
             if spec.name == name:
                 return spec
@@ -143,11 +116,8 @@ class Choices(ABC, Generic[Spec, Thing]):
     def fetch(self, name: str) -> Generator[Progress | None, None, None]:
         """Download the weights of a thing, unless they are here; see `OneAtATime.fetch`.
 
-        Raises:
-            ConfigError: if there is no such model, or it cannot run here.
-            ModelLoadError: if a model cannot be downloaded.
-            UnknownSegmenterError: if there is no such segmenter, or it cannot run here.
-            CheckpointError: if the weights of a segmenter cannot be downloaded.
+        Raises `ConfigError` or `UnknownSegmenterError` if there is no such thing, or it cannot run here, and
+        `ModelLoadError` or `CheckpointError` if it cannot be downloaded.
         """
         spec = self.spec(name)
         standing = self.standing(spec)
@@ -163,10 +133,7 @@ class Choices(ABC, Generic[Spec, Thing]):
     def get(self, name: str) -> Thing:
         """A thing, made now if nobody has done so before. One that fails can be tried again.
 
-        Raises:
-            ConfigError: if there is no such model.
-            UnknownSegmenterError: if there is no such segmenter, or it cannot run here.
-            CheckpointError: if the weights of a segmenter cannot be downloaded or read.
+        Raises as `fetch`, and `CheckpointError` if the weights of a segmenter cannot be read.
         """
         spec = self.spec(name)
         with self._queue.lock(spec.name):
@@ -181,14 +148,7 @@ def _with_first(first: Spec, known: tuple[Spec, ...]) -> tuple[Spec, ...]:
 
 
 class Segmenters(Choices[SegmenterSpec, Segmenter]):
-    """The segmenters of this server.
-
-    Args:
-        first: what answers the clicks of newcomers.
-        load: gets a segmenter by its name, as `segmentation.load_segmenter` does.
-        download: fetches its weights before, as `segmentation.download_weights` does.
-        may_download: as in `Choices`.
-    """
+    """The segmenters of this server; `load` and `download` are as those of `segmentation`."""
 
     noun = slot = "segmenter"
     error = UnknownSegmenterError
@@ -218,15 +178,9 @@ class Segmenters(Choices[SegmenterSpec, Segmenter]):
 class Models(Choices[ModelSpec, Editor]):
     """The models of this server; the weights of one are loaded by its first edit.
 
-    Args:
-        first: what edits for newcomers.
-        make: gives an editor for the name of a model, without loading weights; None offers only the first.
-        device: torch name of the device that they run on.
-        download: fetches the weights before, as `dreammotion_core.download_model` does.
-        saves_memory: whether the editors are made with `LoadOptions.low_memory`.
-        may_download: as in `Choices`.
-        limits: of what visitors may ask for.
-        max_frames: of an edit; None leaves it to each model.
+    `make` gives an editor for the name of a model, without loading weights; None offers only the first.
+    `saves_memory` says that editors are made with `LoadOptions.low_memory`. `max_frames` None leaves it to
+    each.
     """
 
     noun, slot = "model", "editor"
@@ -265,11 +219,7 @@ class Models(Choices[ModelSpec, Editor]):
         return _with_first(self.first.spec, tuple(shortened(spec, self._max_frames) for spec in known))
 
     def check(self, editor: Editor, config: EditConfig, *, num_frames: int) -> None:
-        """Refuse what the limits of this page do not allow.
-
-        Raises:
-            ConfigError: with what they do.
-        """
+        """Refuse what the limits of this page do not allow. Raises `ConfigError` with what they do."""
         most = self.limits.max_steps
         if most is not None and config.num_optimization_steps > most:
             raise ConfigError(
@@ -317,10 +267,7 @@ class Models(Choices[ModelSpec, Editor]):
         return self._missing(spec)
 
     def make_room(self, editor: Editor) -> None:
-        """Let the weights of other large models go before those of a large one are loaded.
-
-        Only for who holds the device, because nobody else edits then.
-        """
+        """Unload other large models before a large one is loaded; only for who holds the device."""
         if editor.spec.size_bytes < LARGE_BYTES:
             return
         for other in list(self._made.values()):

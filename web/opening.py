@@ -22,15 +22,10 @@ CLIP_OUTPUTS = (
     *("canvas", "player", "clip_notes", "source_prompt", "target_prompt", "suggestions"),
     *("preflight", "preflight_use"),
 )
-"""Names of the components that opening a clip changes."""
 
 
 class Clips:
-    """Opens clips for visitors.
-
-    Args:
-        segmenter: prepares the clip for clicks, until a visitor chooses another.
-    """
+    """Opens clips for visitors; `segmenter` prepares them for clicks, until a visitor chooses another."""
 
     def __init__(
         self, *, visitors: VisitorStore, models: Models, segmenter: Segmenter, examples: Sequence[Example]
@@ -77,9 +72,8 @@ class Clips:
         if chosen is None:
             raise VideoError(f"there is no example {example!r}; choose one of: {', '.join(self._examples)}")
         clip = self._open(self._visitors.get(token), chosen.path, start_frame, num_frames)
-        return self._shown(token, clip, hint=chosen.click) | _prompts(
-            chosen.source_prompt, chosen.target_prompts
-        )
+        prompts = _prompts(chosen.source_prompt, chosen.target_prompts)
+        return self._shown(token, clip, hint=chosen.click) | prompts
 
     def reopen(self, *, token: str, start_frame: Any, num_frames: Any) -> Update:
         """Read another part of the clip that is open."""
@@ -110,12 +104,9 @@ class Clips:
     ) -> Clip:
         with visitor.opening:
             spec = self._models.of(visitor).spec
+            most = self._models.limits.max_side
             video = read_upload(
-                path,
-                spec=spec,
-                start_frame=start_frame,
-                num_frames=num_frames,
-                max_side=self._models.limits.max_side,
+                path, spec=spec, start_frame=start_frame, num_frames=num_frames, max_side=most
             )
             visitor.stop.set()
             segmenter = visitor.segmenter or self._segmenter
@@ -158,16 +149,11 @@ def _prompts(source: str, targets: Sequence[str]) -> Update:
 def read_upload(
     path: Path, *, spec: ModelSpec, start_frame: Any, num_frames: Any, max_side: int | None = None
 ) -> Video:
-    """Read the part of a clip that the model can take.
+    """Read the part of a clip that the model can take, from `start_frame` at the model's frame rate.
 
-    Args:
-        start_frame: 0-based, counted at the model's frame rate.
-        num_frames: None takes the model's usual length.
-        max_side: most pixels of the longer side; None takes every clip that the library takes.
-
-    Raises:
-        VideoError: if the file cannot be used.
-        ConfigError: if the range is not one of whole frames that the model takes.
+    `num_frames` None takes the model's usual length, `max_side` None every clip that the library takes.
+    Raises `VideoError` if the file cannot be used, and `ConfigError` if the range is not one of whole frames
+    that the model takes.
     """
     if num_frames is not None:
         num_frames = whole_number("the number of frames", num_frames, low=2, high=spec.max_frames)

@@ -11,6 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, Generic
 from weakref import WeakKeyDictionary
 
@@ -42,15 +43,11 @@ class Picker(ABC, Generic[Spec, Thing]):
     """Lets a visitor choose from a list, which is the component `kind` in the accordion ``{kind}_box``."""
 
     kind: str
-    title: str
-    """Of the accordion, before the active choice."""
-    stays: str
-    """Said of the former choice where nothing changes."""
+    title: str  # Of the accordion, before the active choice.
+    stays: str  # Said of the former choice where nothing changes.
     stopped = "Stopped."
-    has_changed: str
-    """Said of the new choice."""
+    has_changed: str  # Said of the new choice.
     outputs: tuple[str, ...]
-    """Names of the components that a choice changes."""
 
     def __init__(self, *, visitors: VisitorStore, choices: Choices[Spec, Thing]) -> None:
         self._visitors = visitors
@@ -79,12 +76,7 @@ class Picker(ABC, Generic[Spec, Thing]):
         return self._shown(self._visitors.get(token))
 
     def use(self, *, token: str, **chosen: Any) -> Iterator[Update]:
-        """Change over to another choice; the one before stays where that fails.
-
-        Args:
-            token: of the visitor.
-            chosen: the name that the list sent, by the name of the list.
-        """
+        """Change over to the choice that the list sent; the one before stays where that fails."""
         visitor = self._visitors.get(token)
         self._stops[visitor] = stop = threading.Event()
         try:
@@ -134,7 +126,6 @@ class Picker(ABC, Generic[Spec, Thing]):
         return f"{self._choices.of(visitor).spec.label} {self.stays}"
 
     def _reason(self, error: Exception, name: Any) -> str:
-        """Why a choice failed; `name` is as the browser sent it."""
         del name
         return message_of(error)
 
@@ -211,52 +202,39 @@ class SegmenterPicker(Picker[SegmenterSpec, Segmenter]):
 
 
 OFFER_OUTPUTS = ("offer", "offer_stop", "offer_note", *SegmenterPicker.outputs)
-"""Names of the components that the offer of a sharper segmenter changes."""
 
 
+@dataclass(kw_only=True, eq=False)
 class SegmenterOffer:
     """Offers SAM beside the first mask, where the embedded segmenter answers because nothing else is here.
 
-    Args:
-        visitors: who is here.
-        segmenters: what there is to choose.
-        picker: changes over.
-        names: what may be offered, the best first; empty where the owner has chosen the segmenter.
-        is_reachable: whether a download can begin, by the name of a segmenter.
+    `names` may be offered, the best first; there are none where the owner has chosen the segmenter.
+    `is_reachable` says whether a download can begin.
     """
 
-    def __init__(
-        self,
-        *,
-        visitors: VisitorStore,
-        segmenters: Segmenters,
-        picker: SegmenterPicker,
-        names: Sequence[str],
-        is_reachable: Callable[[str], bool] = weights_reachable,
-    ) -> None:
-        self._visitors = visitors
-        self._segmenters = segmenters
-        self._picker = picker
-        self._names = names
-        self._is_reachable = is_reachable
+    visitors: VisitorStore
+    segmenters: Segmenters
+    picker: SegmenterPicker
+    names: Sequence[str]
+    is_reachable: Callable[[str], bool] = weights_reachable
 
     def show(self, *, token: str) -> Update:
         """Offer what can be had; nothing to who has it, and nothing without a network."""
         spec = self._offered()
-        if spec is None or self._segmenters.of(self._visitors.get(token)).spec.name == spec.name:
+        if spec is None or self.segmenters.of(self.visitors.get(token)).spec.name == spec.name:
             return {"offer": gr.Button(visible=False)}
-        ready = self._segmenters.standing(spec).readiness is Readiness.READY
-        if not ready and not self._is_reachable(spec.name):
+        ready = self.segmenters.standing(spec).readiness is Readiness.READY
+        if not ready and not self.is_reachable(spec.name):
             return {"offer": gr.Button(visible=False)}
         size = "" if ready else f", {size_words(spec.size_bytes)}"
         return {"offer": gr.Button(f"Sharper outlines: {spec.label}{size}", visible=True)}
 
     def accept(self, *, token: str) -> Iterator[Update]:
         """Fetch it and let it answer what was clicked; newcomers begin with it from then on."""
-        spec, visitor = self._offered(), self._visitors.get(token)
+        spec, visitor = self._offered(), self.visitors.get(token)
         if spec is None:
             return
-        for update in self._picker.use(token=token, segmenter=spec.name):
+        for update in self.picker.use(token=token, segmenter=spec.name):
             view = update["segmenter"]
             is_busy = view["is_busy"]
             note = f'<p role="status">{html.escape(view["note"])}</p>'
@@ -266,17 +244,17 @@ class SegmenterOffer:
                 "offer_note": note,
             }
         if visitor.segmenter is not None and visitor.segmenter.spec.name == spec.name:
-            self._visitors.segmenter = visitor.segmenter
+            self.visitors.segmenter = visitor.segmenter
             yield {"offer": gr.Button(visible=False)}
 
     def stop(self, *, token: str) -> Update:
         """End the download, or the waiting for it."""
-        return self._picker.stop(token=token)
+        return self.picker.stop(token=token)
 
     def _offered(self) -> SegmenterSpec | None:
-        for name in self._names:
-            spec = self._segmenters.spec(name)
-            if self._segmenters.standing(spec).readiness is not Readiness.UNAVAILABLE:
+        for name in self.names:
+            spec = self.segmenters.spec(name)
+            if self.segmenters.standing(spec).readiness is not Readiness.UNAVAILABLE:
                 return spec
         return None
 

@@ -22,7 +22,6 @@ from web.views import Update, render, wait_for_device
 from web.visitors import Visitor, VisitorStore
 
 PREFLIGHT_PARTS = ("preflight", "preflight_use")
-"""Names of the components that say and offer what fits."""
 
 
 def try_settings(
@@ -80,9 +79,7 @@ def borrowed(editor: HostedEditor, num_frames: int, config: EditConfig, visitor:
 
 
 PREFLIGHT_OUTPUTS = ("player", *PREFLIGHT_PARTS, "stop")
-"""Names of the components that a measurement changes."""
 PROPOSAL_OUTPUTS = ("num_optimization_steps", "num_frames", "resolution_scale", "preflight_use")
-"""Names of the components that taking the proposal changes."""
 
 
 @dataclass(kw_only=True, eq=False)

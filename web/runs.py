@@ -22,22 +22,17 @@ MEASURES = (
 )
 """Names of the measures of every run."""
 
-MOST_RUNS = 200
-"""Number of runs that are remembered; the oldest go first."""
+MOST_RUNS = 200  # Number of runs that are remembered; the oldest go first.
 _FACTS = ("run", "clip", "clip_shows", "should_show", "method", "model", "seed", "steps", "seconds")
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(eq=False)
 class Run:
-    """One edit and its figures so far.
+    """One edit and its figures so far, by the names of `MEASURES`; no more will come once it `is_measured`.
 
-    Attributes:
-        number: 1-based, among the visitor's runs.
-        figures: measurements by the names of `MEASURES`, as they become known.
-        is_measured: whether no more figures will come.
-        problem: why some are missing, in plain words; empty if none is.
-        remark: how they were measured, in plain words; may be empty.
+    `number` is 1-based among the visitor's runs; `problem` says why some figures are missing, `remark` how
+    they were measured, in plain words.
     """
 
     number: int
@@ -57,11 +52,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Unmeasured:
-    """A run that is still to be measured, with its clips.
-
-    Attributes:
-        source: (F, H, W, 3) uint8 RGB.
-    """
+    """A run that is still to be measured, with its clips; `source` is (F, H, W, 3) uint8 RGB."""
 
     run: Run
     source: NDArray[np.uint8]
@@ -70,11 +61,7 @@ class Unmeasured:
 
 @dataclass(eq=False)
 class RunLog:
-    """The runs of one visitor, the latest at the end.
-
-    Attributes:
-        on_card: the one whose card is on the page; None while another edit runs.
-    """
+    """The runs of one visitor, the latest at the end; the card of `on_card` is on the page."""
 
     rows: list[Run] = field(default_factory=list)
     on_card: Run | None = None
@@ -109,11 +96,7 @@ class RunLog:
 
 @dataclass(frozen=True)
 class Column:
-    """Figures that may stand below one another.
-
-    Attributes:
-        judge: whose figures these are; empty for arithmetic on pixels, and where nobody has judged yet.
-    """
+    """Figures that may stand below one another; without a judge those of pixels, or not judged yet."""
 
     name: str
     judge: str
@@ -198,11 +181,11 @@ Verdict = Literal["good", "fair", "poor", "open"]
 _SAME_MOTION, _ROUGHLY_SAME_MOTION = 0.9, 0.7
 _SAME_COSINE = 0.02
 _SAME_FLICKER, _SAME_SHIMMER = 1.25, 1.5
-_STILL = {"colour_jitter": 0.05, "warping_error": 0.1}
-"""Flicker of a source up to which multiples of it mean nothing."""
-_HARDLY_SEEN = 1.0
-"""Flicker that is hardly seen, in CIELAB units a frame."""
-
+_STILL = {
+    "colour_jitter": 0.05,
+    "warping_error": 0.1,
+}  # A source's flicker up to which multiples say nothing.
+_HARDLY_SEEN = 1.0  # Flicker that is hardly seen, in CIELAB units a frame.
 SHORT = {
     "background_difference": "Outside",
     "text_alignment": "Words",
@@ -226,12 +209,7 @@ SCALES = {
 
 @dataclass(frozen=True)
 class Wording:
-    """A figure as a sentence.
-
-    Attributes:
-        figure: the number with its scale; empty where there is none.
-        verdict: whether it is as one would wish; "open" where that is not known.
-    """
+    """A figure as a sentence; `verdict` is whether it is as one would wish, or "open"."""
 
     sentence: str
     figure: str
@@ -312,7 +290,7 @@ def _against_source(found: Measurement, *, same: float) -> tuple[str, bool]:
 
 
 def _multiple(found: Measurement) -> float | None:
-    """A flicker in multiples of the source's; None for other measures and for sources that hardly flicker."""
+    """None for other measures and for sources that hardly flicker."""
     least, own = _STILL.get(found.metric.name), found.source_value
     if least is None or own is None or own <= least or found.value is None:
         return None
@@ -324,7 +302,6 @@ def _beside(value: float, own: float | None, *, digits: int) -> str:
 
 
 RUN_OUTPUTS = ("card", "runs", "runs_export")
-"""Names of the components that a run and its figures change."""
 _BY_JUDGE = ("text_alignment", "frame_consistency")
 _EXPLAINED = {*_BY_JUDGE, "background_difference"}
 """Measures whose absence is explained elsewhere: by the run's problem, or by their own sentence."""

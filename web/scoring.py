@@ -31,20 +31,14 @@ from web.views import Update, download_folder
 from web.visitors import VisitorStore
 from web.wiring import message_of
 
-JUDGED = ("text_alignment", "frame_consistency")
-"""Measures that ask the judge; both look at the same features."""
+JUDGED = ("text_alignment", "frame_consistency")  # Both look at the same features.
 _BY_COST = ("colour_jitter", "warping_error", "motion_fidelity", *JUDGED)
 """Measures of every run, the cheapest first; the first three share a flow. The background needs none."""
 
 
 @dataclass(frozen=True, eq=False)
 class AtHand:
-    """What measures.
-
-    Attributes:
-        instruments: the judge, if there is one, and the tracker.
-        problem: why there is no judge, in plain words; empty where there is one.
-    """
+    """What measures; `problem` says in plain words why there is no judge."""
 
     instruments: Instruments
     problem: str = ""
@@ -53,14 +47,9 @@ class AtHand:
 class SharedInstruments:
     """The judges to choose from, loaded once for all visitors, and the tracker. Thread-safe.
 
-    Args:
-        judges: of words and frames, as `ClipJudge.from_pretrained` takes them, the first for newcomers. The
-            embedded one can be chosen in any case.
-        load: loads one; called until it succeeds once for each.
-
-    Raises:
-        ModelLoadError: if there cannot be such a judge.
-        ConfigError: if two have the same name, so that their figures could not be told apart.
+    `judges` are as `ClipJudge.from_pretrained` takes them, the first for newcomers; the embedded one can be
+    chosen in any case. `load` is called until it succeeds once for each. Raises `ModelLoadError` if there
+    cannot be such a judge, and `ConfigError` if two have the same name.
     """
 
     def __init__(
@@ -103,20 +92,13 @@ class SharedInstruments:
             return self._complete[judge]
 
 
-MOST_SECONDS = 30.0
-"""Seconds after which no further figure of a run is begun."""
-MOST_PIXELS = 24 * 576 * 320
-"""Pixels of a clip as it is measured; larger clips are reduced."""
-_SOURCES_KEPT = 2
-"""Sources whose flow and features are kept for the next edit of them, up to 70 MB each."""
+MOST_SECONDS = 30.0  # Seconds after which no further figure of a run is begun.
+MOST_PIXELS = 24 * 576 * 320  # Pixels of a clip as it is measured; larger clips are reduced.
+_SOURCES_KEPT = 2  # Sources whose flow and features are kept for the next edit of them, up to 70 MB each.
 
 
 class Scores:
-    """Measures runs and saves their table.
-
-    Args:
-        seconds: after which no further figure of a run is begun.
-    """
+    """Measures runs and saves their table; after `seconds`, no further figure of a run is begun."""
 
     def __init__(
         self, *, visitors: VisitorStore, instruments: SharedInstruments, seconds: float = MOST_SECONDS

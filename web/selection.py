@@ -25,14 +25,9 @@ _RELOAD = "the page sent something that cannot be read; reload it"
 
 
 def apply_commands(clip: Clip, commands: Any) -> None:
-    """Carry out commands in order; those before a refused one count.
+    """Carry out ``{"do": name, ...}`` commands in order; those before a refused one count.
 
-    Args:
-        commands: a list of ``{"do": name, ...}``; see the functions below for what each takes. Clicks, boxes
-            and the like are about the picked object.
-
-    Raises:
-        SelectionError: if a command is unknown or does not fit the clip.
+    Raises `SelectionError` if a command is unknown or does not fit the clip.
     """
     if not isinstance(commands, list):
         raise SelectionError(_RELOAD)
@@ -45,7 +40,6 @@ def apply_commands(clip: Clip, commands: Any) -> None:
 
 
 def _click(clip: Clip, command: Mapping[str, Any]) -> None:
-    """Takes frame, x, y, is_positive."""
     prompt = _begun(clip, command)
     if len(prompt.selection.clicks) >= MAX_CLICKS:
         raise SelectionError(f"this frame has {MAX_CLICKS} clicks already; undo some and click again")
@@ -53,19 +47,16 @@ def _click(clip: Clip, command: Mapping[str, Any]) -> None:
 
 
 def _box(clip: Clip, command: Mapping[str, Any]) -> None:
-    """Takes frame, x0, y0, x1, y1."""
     box = Box(*(command[edge] for edge in ("x0", "y0", "x1", "y1")))
     _say(clip, _begun(clip, command).with_box(box))
 
 
 def _absent(clip: Clip, command: Mapping[str, Any]) -> None:
-    """Takes frame."""
     nothing = np.zeros(clip.video.frames.shape[1:3], np.bool_)
     _say(clip, Prompt.of_mask(_begun(clip, command).frame_index, nothing))
 
 
 def _clear(clip: Clip, command: Mapping[str, Any]) -> None:
-    """Takes frame."""
     number, frame = clip.picked.number, _begun(clip, command).frame_index
     if clip.picked.prompt_on(frame) is not None:
         clip.change(lambda project: project.without_prompt(number, frame))
@@ -85,7 +76,6 @@ def _add(clip: Clip, _command: Mapping[str, Any]) -> None:
 
 
 def _pick(clip: Clip, command: Mapping[str, Any]) -> None:
-    """Takes object."""
     clip.pick(command["object"])
 
 
@@ -148,8 +138,6 @@ def _colour(text: Any) -> tuple[int, int, int]:
 
 
 MOST_OVERLAYS = 32
-"""Most overlays in one answer."""
-
 _serials = itertools.count(1)
 
 
@@ -162,14 +150,10 @@ class Selections:
     def answer(self, payload: Any) -> dict[str, Any]:
         """What the canvas calls to change or to see something.
 
-        Args:
-            payload: ``{"token", "clip", "frame", "commands", "overlays", "seek"}``: the frame that is shown,
-                what to do (see `apply_commands`), more frames whose overlays are wanted, and whether to go on
-                to the next doubtful frame.
-
-        Returns:
-            `web.selection_views.bench_view`, with an ``"error"`` if something was refused; or the error
-            alone, because an exception would reach the canvas as an answer without content.
+        The payload is ``{"token", "clip", "frame", "commands", "overlays", "seek"}``: the frame that is
+        shown, what to do (see `apply_commands`), more frames whose overlays are wanted, and whether to go on
+        to the next doubtful frame. Gives `bench_view`, with an ``"error"`` if something was refused; or the
+        error alone, because an exception would reach the canvas as an answer without content.
         """
         try:
             return self._answer(payload)
@@ -228,11 +212,7 @@ def require_clip(visitor: Visitor) -> Clip:
 def follow(clip: Clip, stop: threading.Event) -> Iterator[Update]:
     """Make the masks that the objects still lack, until it is stopped or the objects change.
 
-    Yields:
-        Updates of the canvas.
-
-    Raises:
-        SelectionError: if nothing is selected.
+    Yields updates of the canvas. Raises `SelectionError` if nothing is selected.
     """
     project, tracks = clip.project, clip.tracks
     if not any(tracked.prompts for tracked in project.objects):

@@ -45,11 +45,7 @@ def cells_view(clip: Clip) -> list[dict[str, Any]]:
 
 
 def next_doubtful(clip: Clip, *, after: int) -> tuple[int, int] | None:
-    """The next frame to look at, and the number of the object to look at there.
-
-    Args:
-        after: 0-based frame that is shown now.
-    """
+    """The next frame to look at after a 0-based one, and the number of the object to look at there."""
     found = [
         (frame <= after, frame, tracked.number)
         for tracked, health in _reviewed(clip)
@@ -121,10 +117,7 @@ def overlay(clip: Clip, *, index: int) -> str | None:
     """A PNG data URI of the objects on a frame; None for a frame without objects.
 
     What the edit changes is tinted, as far as it is grown, shrunk, feathered or inverted; objects that it
-    leaves alone are outlined.
-
-    Raises:
-        SelectionError: if there is no such frame.
+    leaves alone are outlined. Raises `SelectionError` if there is no such frame.
     """
     snapshot, within = clip.snapshot(), range(index, index + 1)
     masks = {
@@ -141,7 +134,7 @@ def overlay(clip: Clip, *, index: int) -> str | None:
 
 
 def _taken(refinement: Refinement, masks: Mapping[TrackedObject, NDArray[np.bool_]]) -> list[Layer]:
-    """What the edit takes of a frame: refined as one, then shown in each object's colour."""
+    """Refined as one, then shown in each object's colour."""
     together = np.any(list(masks.values()), axis=0)
     taken = _grown(invert(together) if refinement.is_inverted else together, pixels=refinement.grow)
     taken = _grown(taken, pixels=refinement.edge)
@@ -163,22 +156,14 @@ def _grown(mask: NDArray[np.bool_], *, pixels: int) -> NDArray[np.bool_]:
         return np.zeros_like(mask)
 
 
-MASK_COLOUR = (255, 45, 120)
-"""RGB of a mask of several objects: seldom found in nature, and visible on dark and light."""
-TINT = 130
-"""Opacity of an overlay's inside, to 255."""
+MASK_COLOUR = (255, 45, 120)  # RGB; seldom found in nature, and visible on dark and light.
+TINT = 130  # Opacity of an overlay's inside, to 255.
 _RIM = np.ones((5, 5), np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One mask of an overlay.
-
-    Attributes:
-        mask: (H, W) bool.
-        colour: RGB.
-        opacity: (H, W) of the tint, in [0, 1]; None draws the outline alone.
-    """
+    """One (H, W) bool mask of an overlay; `opacity` (H, W) of the tint in [0, 1], or None for the outline."""
 
     mask: NDArray[np.bool_]
     colour: tuple[int, int, int]
@@ -186,13 +171,9 @@ class Layer:
 
 
 def encode_overlay(layers: Sequence[Layer], *, size: tuple[int, int]) -> str:
-    """A PNG data URI of masks over each other: tinted with a white rim, transparent elsewhere.
+    """A PNG data URI of masks, the lowest first: tinted with a white rim, transparent elsewhere.
 
     It is drawn at about `DISPLAY_SIDE`, so that the rim of a small mask is not a staircase.
-
-    Args:
-        layers: the lowest first.
-        size: height and width of the frame.
     """
     scale = DISPLAY_SIDE / max(size)
     overlay = Image.new("RGBA", (max(1, round(size[1] * scale)), max(1, round(size[0] * scale))))
@@ -222,11 +203,7 @@ GREETING = "Click the object that you want to change."
 
 
 def canvas_view(clip: Clip, *, token: str, hint: tuple[float, float] | None = None) -> dict[str, Any]:
-    """A newly opened clip, ready for clicks on any frame.
-
-    Args:
-        hint: (x, y) in pixels, where a first click would be good.
-    """
+    """A newly opened clip, ready for clicks; a first one would be good at `hint`, (x, y) in pixels."""
     height, width = clip.video.size
     return {
         "kind": "clip",
@@ -254,9 +231,7 @@ def settled_view(
 ) -> dict[str, Any]:
     """Tells the canvas that masks have changed, so that it asks anew for what it shows.
 
-    Args:
-        serial: differs from that of the message before, so that none looks like a repetition.
-        note: to be shown instead of the usual one.
+    `serial` differs from that of the message before; `note` is shown instead of the usual one.
     """
     return {
         "kind": "settled",
@@ -268,14 +243,9 @@ def settled_view(
 
 
 def bench_view(clip: Clip, *, frame: int, overlays: Collection[int] = ()) -> dict[str, Any]:
-    """All that is shown of the objects while one frame is shown.
+    """All that is shown of the objects with one 0-based frame; `overlays` are wanted for more frames.
 
-    Args:
-        frame: 0-based, the one that is shown.
-        overlays: the frames whose overlays are wanted.
-
-    Raises:
-        SelectionError: if there is no such frame.
+    Raises `SelectionError` if there is no such frame.
     """
     prompt = clip.picked.prompt_on(frame) or Prompt(Selection(frame))
     note, is_problem = _note(clip, frame)
@@ -307,7 +277,6 @@ def bench_view(clip: Clip, *, frame: int, overlays: Collection[int] = ()) -> dic
 
 
 def _note(clip: Clip, frame: int) -> tuple[str, bool]:
-    """What to do next, and whether something is wrong."""
     picked, missing = clip.picked, clip.tracks.num_missing(clip.project)
     prompt = picked.prompt_on(frame)
     if not picked.prompts:

@@ -16,13 +16,9 @@ from dreammotion_core import EditOutput, StepLosses
 from web.clip import Clip
 from web.device import Ticket, waiting
 
-Update = dict[str, Any]
-"""New values, or Gradio updates, of some components by name."""
-
+Update = dict[str, Any]  # New values, or Gradio updates, of some components by name.
 Stage = Literal["source", "preview", "result"]
-
-SECONDS_BETWEEN_UPDATES = 0.3
-"""Between two views of something that goes on."""
+SECONDS_BETWEEN_UPDATES = 0.3  # Between two views of something that goes on.
 
 
 class Throttle:
@@ -81,15 +77,9 @@ def player_view(
     badge: str | None = None,
     is_problem: bool = False,
 ) -> dict[str, Any]:
-    """A looping clip with a caption.
+    """A looping clip with a caption, which screen readers read aloud.
 
-    Args:
-        clip: the open clip; a result is compared with its frames.
-        frames: data URIs.
-        caption: one sentence for everyone, read aloud by screen readers.
-        progress: from 0 to 1 while something runs.
-        badge: what the frames are called, instead of the usual word for the stage.
-        is_problem: whether the caption says what went wrong.
+    `frames` are data URIs, `progress` is from 0 to 1, and `badge` replaces the usual word for the stage.
     """
     height, width = clip.video.size
     return {

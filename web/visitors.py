@@ -29,8 +29,7 @@ class Visitor:
 
     Attributes:
         session_hash: the page's connection, which ends when the tab is closed.
-        segmenter: what answers the clicks; None until it is chosen.
-        editor: what edits; None until it is chosen.
+        segmenter, editor: what was chosen; None until then.
         model_problem: why the model that was chosen is not the one that edits any more; empty where it is.
         proposal: values of the form that fit, where the latest measurement found that those in it do not.
         opening: held while a clip is opened, so that the one asked for last is the one that stays.
@@ -68,11 +67,7 @@ class Visitor:
 
 
 class VisitorStore:
-    """All visitors of this server. Safe to use from several threads.
-
-    Args:
-        time_to_live: seconds without an action, after which a visitor is forgotten.
-    """
+    """All visitors of this server, thread-safe; forgotten `time_to_live` seconds after their last action."""
 
     def __init__(self, *, time_to_live: float = 3600.0) -> None:
         self.segmenter: Segmenter | None = None

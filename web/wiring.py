@@ -25,7 +25,6 @@ from web.visitors import VisitorGoneError
 EXPECTED = (DreamMotionError, SegmentationError, QueueFullError, VisitorGoneError)
 """Errors whose message is written for people."""
 UNEXPECTED = "Something went wrong on our side. Nothing of yours was lost; please try again."
-
 _logger = logging.getLogger(__name__)
 
 
@@ -70,7 +69,6 @@ class Wiring:
         self._components = components
 
     def __getitem__(self, name: str) -> Any:
-        """A component, as Gradio knows it: with its events."""
         return self._components[name]
 
     def connect(
@@ -82,14 +80,10 @@ class Wiring:
         gives: Sequence[str] = (),
         **options: Any,
     ) -> Dependency:
-        """Run a handler on an event; as many at a time as there are, unless `options` say otherwise.
+        """Run a handler on an event; any number at a time, unless `options` of Gradio say otherwise.
 
-        Args:
-            event: for example ``button.click``.
-            handler: function or generator; takes `takes` by keyword, gives updates of `gives`.
-            takes: names of the components it reads.
-            gives: names of the components it may change.
-            **options: passed on to Gradio.
+        The handler, a function or generator, takes the components `takes` by keyword and gives updates of
+        `gives`.
         """
         defaults = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
         return event(
@@ -115,12 +109,10 @@ class Wiring:
         takes: Sequence[str],
         gives: Sequence[str],
     ) -> Dependency:
-        """Run what takes long and can be stopped.
+        """Run what takes long and can be stopped by the button `stop`.
 
-        Args:
-            settle: takes the name of the button and the token; says, when the job is over, whether there is
-                still one to stop.
-            stop: name of the button that stops it.
+        `settle` takes the name of the button and the token; it says, when the job is over, whether there is
+        still one to stop.
         """
         done = self.connect(event, handler, takes=takes, gives=gives)
         self.connect_end(done, partial(settle, stop), takes=("token",), gives=(stop,), queue=False)

@@ -12,26 +12,17 @@ from pathlib import Path
 
 from dreammotion_core.errors import DreamMotionError, OutputError
 
-_LONGEST_NAME = 255
-"""Bytes of a file's name."""
+_LONGEST_NAME = 255  # Bytes of a file's name.
 _LONGEST_SUFFIX = 16
 
 
 @contextmanager
 def written_atomically(path: str | Path) -> Iterator[Path]:
-    """Lend a temporary path in the folder of a file, and move it there once the block succeeds.
+    """Lend a temporary path with the suffix of `path`, and move it there once the block succeeds.
 
-    Missing folders are created, and a link is followed. On any error, or when it is stopped, the temporary
-    file is removed and an older file stays as it was.
-
-    Args:
-        path: where the finished file is to appear; an older file is replaced.
-
-    Yields:
-        The path to write to. It keeps the suffix of `path`, so that writers can tell the format.
-
-    Raises:
-        OutputError: if the folder cannot be written to, or the disk is full.
+    Missing folders are created, a link is followed, an older file is replaced. On any error, or when it is
+    stopped, the temporary file is removed and an older file stays as it was. Raises `OutputError` if the
+    folder cannot be written to, or the disk is full.
     """
     target = Path(os.path.realpath(path))
     suffix = target.suffix if len(target.suffix) <= _LONGEST_SUFFIX else ""
@@ -54,8 +45,7 @@ def written_atomically(path: str | Path) -> Iterator[Path]:
 def check_writable(path: str | Path) -> None:
     """Try a place before anything is worked out that is to be written there.
 
-    Raises:
-        OutputError: if it is a folder, in a folder that cannot be written to, or its name is too long.
+    Raises `OutputError` if it is a folder, in a folder that cannot be written to, or its name is too long.
     """
     target = Path(os.path.realpath(path))
     long = next((part for part in target.parts if len(os.fsencode(part)) > _LONGEST_NAME), None)
@@ -80,16 +70,7 @@ def check_writable(path: str | Path) -> None:
 
 
 def check_readable(path: Path, error: type[DreamMotionError], *, wanted: str) -> None:
-    """Raise if there is no file or folder, or it cannot be opened.
-
-    Args:
-        path: of a file or a folder.
-        error: the class of error to raise.
-        wanted: what to pass, for the message.
-
-    Raises:
-        DreamMotionError: of the class `error`; also if it is a pipe or a device.
-    """
+    """Raise `error` if a path is no file or folder that can be opened; `wanted` says what to pass instead."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
@@ -109,15 +90,8 @@ def check_readable(path: Path, error: type[DreamMotionError], *, wanted: str) ->
 def keep_result(write: Callable[[Path], object], path: Path) -> str | None:
     """Write a finished result, elsewhere if its place cannot be written to any more.
 
-    Args:
-        write: writes it to a path that ends as `path` does.
-        path: where it belongs.
-
-    Returns:
-        Where it is instead, in a sentence; None if it is where it belongs.
-
-    Raises:
-        OutputError: if no place can be found.
+    `write` gets a path that ends as `path` does. Returns a sentence that says where the result is instead;
+    None if it is where it belongs. Raises `OutputError` if no place can be found.
     """
     try:
         write(path)

@@ -30,12 +30,8 @@ _HD_HEIGHT = 720
 class FrameConverter:
     """Converts the pictures of one clip to upright RGB with square pixels, and remembers what that changed.
 
-    Args:
-        first: any picture of the clip; its size and orientation hold for all.
-        pixel_aspect: width of a pixel divided by its height.
-
-    Raises:
-        VideoError: if the size is not accepted.
+    Size and orientation of `first`, any picture of the clip, hold for all; `pixel_aspect` is the width of a
+    pixel divided by its height. Raises `VideoError` if the size is not accepted.
     """
 
     def __init__(self, first: VideoFrame, pixel_aspect: float) -> None:
@@ -62,13 +58,9 @@ class FrameConverter:
         return 90 * (round(float(np.degrees(np.arctan2(y, x))) / 90) % 4)
 
     def to_rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """Convert one picture.
+        """Give a picture as (H, W, 3) uint8 RGB, transparent parts laid over black.
 
-        Returns:
-            (H, W, 3) uint8 RGB. Transparent parts are laid over black.
-
-        Raises:
-            VideoError: if its size differs from the first one's.
+        Raises `VideoError` if its size differs from the first one's.
         """
         if (frame.width, frame.height) != self._coded:
             raise VideoError(
@@ -134,11 +126,9 @@ class FrameConverter:
 
 
 def to_yuv(pictures: Iterable[NDArray[np.uint8]], *, fps: Fraction) -> Iterator[VideoFrame]:
-    """Pictures for an encoder: yuv420p, BT.709, limited range.
+    """Pictures of (H, W, 3) uint8 RGB for an encoder: yuv420p, BT.709, limited range.
 
-    Args:
-        pictures: each (H, W, 3) uint8 RGB; an odd side gets its last row or column repeated once.
-        fps: frames a second.
+    An odd side gets its last row or column repeated once.
     """
     graph: Graph | None = None
     for index, picture in enumerate(pictures):

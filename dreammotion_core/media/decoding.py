@@ -1,8 +1,7 @@
 """Untrusted clips, decoded on FFmpeg's clock: which picture is shown when, in which colours, with what sound.
 
-`examine` goes through the packets of a file once and decodes its first picture. `Reading` then decodes a
-range, from a key picture that is checked to lie before it. FFmpeg's filters do the rest: ``fps`` puts the
-pictures on a constant grid, ``scale`` converts their colours, ``aresample`` keeps the sound in step.
+`examine` goes through the packets of a file once. `Reading` decodes a range, from a key picture before it;
+FFmpeg's filters put pictures on a constant grid, convert colours and keep the sound in step.
 """
 
 from __future__ import annotations
@@ -48,36 +47,26 @@ CONTAINER_FORMATS = (
 _WITHOUT_DISPLAY_TIMES = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu"})
 _TIMES_MAY_JUMP: Any = Flags.ts_discont.value
 _HAS_NO_TIMES: Any = Flags.no_timestamps.value
+# Seconds by which a clock that is set anew steps back or ahead; FFmpeg's own figures.
 _JUMP_BACK, _JUMP_AHEAD = Fraction(1, 10), 10
-"""Seconds by which a clock that is set anew steps back or ahead; FFmpeg's own figures."""
-
 MAX_SPAN_SECONDS = 24 * 3600
 MAX_AUDIO_SECONDS = 20 * 60
 _USUAL_RATES = (
-    *(
-        Fraction(rate)
-        for rate in (1, 2, 4, 5, 6, 8, 10, 12, 15, 18, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120)
-    ),
+    *map(Fraction, (1, 2, 4, 5, 6, 8, 10, 12, 15, 18, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120)),
     *(Fraction(1000 * rate, 1001) for rate in (15, 24, 30, 60, 120)),
     *(Fraction(25, 2), Fraction(144), Fraction(240)),
 )
+# Share of the pictures of an uneven recording that a constant rate may leave out.
 _MOST_LOST = 0.01
-"""Share of the pictures of an uneven recording that a constant rate may leave out."""
-
 _DECODERS_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 _UNDECODABLE_SOUND = "The sound was left out: it cannot be decoded."
-
 AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
 
 
 @contextmanager
 def opened_clip(path: Path) -> Iterator[OpenClip]:
-    """Open an untrusted local file.
-
-    Raises:
-        VideoError: if it is missing, unreadable, empty, not a file, or holds no video that can be decoded.
-    """
+    """Open an untrusted local file, or raise `VideoError` if it holds no video that can be decoded."""
     check_readable(path, VideoError, wanted="the path of a video file")
     if path.is_dir():
         raise VideoError(f"{path} is a folder; pass the path of a video file")
@@ -99,7 +88,6 @@ class OpenClip:
     """An open file, and one way through its packets.
 
     Attributes:
-        container: from PyAV.
         video, audio: the streams that players play; no audio where none can be decoded.
         is_counted: whether the n-th picture on screen takes the n-th time of the packets.
         is_sought: whether its packets begin elsewhere than at the begin of the file.
@@ -128,8 +116,7 @@ class OpenClip:
     def seek(self, moment: Fraction) -> None:
         """Go near a moment in seconds: to a key picture before it, or anywhere in a file without an index.
 
-        Raises:
-            FFmpegError: if the file cannot be sought in.
+        Raises `FFmpegError` if the file cannot be sought in.
         """
         self.container.seek(int(moment / self.video.time_base), stream=self.video)
         self.is_sought = True
@@ -172,15 +159,10 @@ class OpenClip:
                 yield packet
 
     def frames(self, stream: Any, packets: Iterable[Packet[Any]] | None = None) -> Iterator[Any]:
-        """Decode one of the streams.
+        """Decode `video` or `audio` from `packets`, or from all packets.
 
-        Args:
-            stream: `video` or `audio`.
-            packets: from `packets`; None takes all.
-
-        Returns:
-            The frames in the order in which they are shown, each with its time in ticks of the stream. What
-            cannot be decoded is left out.
+        Frames come in the order in which they are shown, each with its time in ticks of the stream. What
+        cannot be decoded is left out.
         """
         decoder = _picture_decoder(stream) if stream is self.video else stream.codec_context
         order: deque[int | None] = deque()
@@ -209,7 +191,7 @@ class OpenClip:
 
 
 def _best(streams: Sequence[AnyStream]) -> AnyStream | None:
-    """The stream that players choose: made for everybody, marked as default, the largest, the first."""
+    """Rank as players do: made for everybody, marked as default, the largest, the first."""
 
     def rank(stream: AnyStream) -> tuple[bool, bool, int]:
         special = Disposition.hearing_impaired | Disposition.visual_impaired
@@ -235,7 +217,7 @@ def _picture_stream(container: InputContainer, path: Path) -> VideoStream:
 
 
 def _picture_decoder(stream: VideoStream) -> Any:
-    """A decoder that refuses gigantic pictures before it allocates them, and keeps transparency."""
+    """Refuse gigantic pictures before they are allocated, and keep transparency."""
     codec: Any = stream.codec_context
     if codec.width and codec.height:
         check_size(codec.width, codec.height)
@@ -251,7 +233,6 @@ class Clip:
     """What a clip is, measured from its content.
 
     Attributes:
-        path: of the file.
         begin: seconds on the file's clock at which the first picture is shown.
         rate: frames a second; of an uneven clip one at which next to none of its pictures is lost.
         slots: (n,) int64, rising; the frames at this rate with a picture of their own. Others repeat one.
@@ -259,11 +240,8 @@ class Clip:
         num_frames: at this rate, up to the end of the last picture.
         num_undecodable: pictures before the first that can be decoded.
         lost: (m,) int64, the frames beside which the file is said to lack data.
-        can_seek: whether reading may begin in the middle.
         settling: seconds after seeking for which times may be wrong.
-        first: its first picture.
         pixel_aspect: width of a pixel divided by its height.
-        has_sound: whether it has sound that can be decoded.
         notices: what reading leaves out, whatever the range.
         end_notices: what is missing behind the last picture.
     """
@@ -305,8 +283,8 @@ def damaged(path: Path) -> VideoError:
 def examine(path: Path) -> Clip:
     """Measure a clip: its times from all its packets, its form from its first picture.
 
-    Raises:
-        VideoError: if it has fewer than two pictures, none can be decoded, or rate or size are not accepted.
+    Raises `VideoError` if it has fewer than two pictures, none can be decoded, or rate or size are not
+    accepted.
     """
     with opened_clip(path) as source:
         times, lost, end, first = _times(source)
@@ -375,16 +353,10 @@ def _times(source: OpenClip) -> tuple[NDArray[np.int64], NDArray[np.int64], int,
 
 
 def _constant_rate(seconds: NDArray[np.floating[Any]], tick: float, stated: Sequence[Fraction]) -> Fraction:
-    """Frames a second of pictures that are shown at some times.
+    """Frames a second of pictures shown at (n,) rising seconds from 0; they may be rounded, with gaps.
 
-    Args:
-        seconds: (n,) rising from 0; they may be rounded to ticks, and some pictures may be missing.
-        tick: the unit of the file's clock in seconds.
-        stated: the rates that the file names or FFmpeg finds, the most trustworthy first.
-
-    Returns:
-        The first of these and of the usual rates at which pictures follow each other from frame to frame; of
-        an uneven recording the lowest at which next to none is lost.
+    The first of the stated and the usual rates at which pictures follow each other from frame to frame; of
+    an uneven recording the lowest at which next to none is lost.
     """
     intervals = np.diff(seconds)
     candidates = [*((rate, 0.25) for rate in stated), *((rate, 0.1) for rate in _USUAL_RATES)]
@@ -445,16 +417,7 @@ def stored_pictures(clip: Clip) -> Iterator[NDArray[np.uint8]]:
 
 
 class Reading:
-    """Decodes one range of a clip, at a rate that may differ from its own.
-
-    Args:
-        clip: from `examine`.
-        selected: the frames, counted at `rate`; at least one.
-        rate: frames a second.
-
-    Attributes:
-        converter: of the pictures.
-    """
+    """Decodes one range of a clip: `selected` are its frames, at least one, counted at `rate` a second."""
 
     def __init__(self, clip: Clip, selected: range, rate: Fraction) -> None:
         self._clip, self._selected, self._rate = clip, selected, rate
@@ -467,8 +430,7 @@ class Reading:
     def pictures(self) -> Iterator[NDArray[np.uint8]]:
         """The frames as (H, W, 3) uint8 RGB; fewer than selected where the end of the file cannot be decoded.
 
-        Raises:
-            VideoError: if there is none, or the size of the pictures changes.
+        Raises `VideoError` if there is none, or the size of the pictures changes.
         """
         clip, selected = self._clip, self._selected
         grids = [("fps", f"{clip.rate}:round=near")]
@@ -484,8 +446,7 @@ class Reading:
     def sound(self) -> AudioTrack | None:
         """Decode the sound over the time of the pictures, which are decoded first.
 
-        Returns:
-            One or two channels (more are mixed down), silent where the file has none; None without sound.
+        One or two channels (more are mixed down), silent where the file has none; None without sound.
         """
         seconds = self._num_frames / self._rate
         if not self._clip.has_sound:

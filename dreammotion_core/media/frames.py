@@ -1,11 +1,7 @@
 """Clips as folders of PNG files, one file a frame.
 
 PNG is lossless: frames written and read again are the same bytes, which an MP4 cannot promise. The frame rate
-is kept as text in each file, so that a folder holds nothing but its frames.
-
-PNG files from strangers: opened with limits, put in order, written one a frame.
-
-Deliberately absent: what their levels mean.
+is kept as text in each file, so that a folder holds nothing but its frames. Untrusted files are welcome.
 """
 
 from __future__ import annotations
@@ -39,22 +35,15 @@ from dreammotion_core.values import Frames, Notice, Video
 
 # What Pillow raises where bytes are wrong; of parts that lie behind the pixels, while these are decoded.
 _DAMAGE = (
-    UnidentifiedImageError,
-    OSError,
-    SyntaxError,
-    ValueError,
-    struct.error,
-    IndexError,
-    TypeError,
-    Image.DecompressionBombError,
+    *(UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error),
+    *(IndexError, TypeError, Image.DecompressionBombError),
 )
 
 
 def png_files(folder: Path, error: type[InputError]) -> list[Path]:
     """The PNG files of a folder, in the order of the numbers in their names.
 
-    Raises:
-        InputError: of the class `error`, if there is no such folder or no PNG file in it.
+    Raises `error` if there is no such folder or no PNG file in it.
     """
     check_readable(folder, error, wanted="a folder of PNG files")
     if not folder.is_dir():
@@ -72,16 +61,9 @@ def frame_order(name: str) -> tuple[list[int], str]:
 
 @contextmanager
 def opened_png(file: Path | IO[bytes], *, name: str, error: type[InputError]) -> Iterator[Image.Image]:
-    """Open a PNG file that nobody vouches for; its pixels are decoded when they are first asked for.
+    """Open an untrusted PNG file, called `name` in messages; pixels are decoded when first asked for.
 
-    Args:
-        file: a path or an open file.
-        name: what to call it in messages.
-        error: the class of error to raise.
-
-    Raises:
-        InputError: of the class `error`, if it is no PNG file, damaged, has more than 8 bits a channel, or
-            is larger than accepted.
+    Raises `error` if it is no PNG file, damaged, has more than 8 bits a channel, or is too large.
     """
     try:
         with Image.open(file, formats=["PNG"]) as image:
@@ -112,15 +94,9 @@ def over_black(image: Image.Image) -> NDArray[np.uint8]:
 def write_png_folder(
     pictures: Iterable[Image.Image], folder: str | Path, *, texts: PngInfo | None = None
 ) -> None:
-    """Write pictures as they come, one file a frame. Whatever breaks it off, nothing of them is left.
+    """Write pictures as they come, one file a frame, each with `texts`. Broken off, nothing of them is left.
 
-    Args:
-        pictures: of the frames, in order.
-        folder: is made if missing; must be empty.
-        texts: to be kept in every file; None keeps none.
-
-    Raises:
-        OutputError: if the folder is not empty or cannot be written.
+    The folder is made if missing. Raises `OutputError` if it is not empty or cannot be written.
     """
     check_empty_folder(folder)
     place, written = Path(folder), list[Path]()
@@ -146,11 +122,7 @@ def picture_name(index: int) -> str:
 
 
 def check_empty_folder(folder: str | Path) -> None:
-    """Refuse a folder that already holds something.
-
-    Raises:
-        OutputError: if it is not empty, cannot be written to, or is a file.
-    """
+    """Raise `OutputError` if a folder is not empty, cannot be written to, or is a file."""
     place = Path(folder)
     if os.path.isdir(place):
         check_readable(place, OutputError, wanted="an empty folder")
@@ -161,8 +133,7 @@ def check_empty_folder(folder: str | Path) -> None:
     check_writable(place / picture_name(0))
 
 
-_FPS = "fps"
-"""Keyword of the frame rate among the texts of a PNG file."""
+_FPS = "fps"  # Keyword of the frame rate among the texts of a PNG file.
 
 
 def read_frames(
@@ -170,18 +141,10 @@ def read_frames(
 ) -> Video:
     """Read a folder of PNG files as a clip, in the order of the numbers in their names.
 
-    Args:
-        folder: holds at least two PNG files of one size, 8 bits a channel.
-        fps: frames a second to play them at.
-        start_frame: first file to read, counted from 0.
-        max_frames: most files to read; None reads to the last.
-
-    Returns:
-        The clip; a cut, and transparent parts laid over black, are in its notices.
-
-    Raises:
-        VideoError: if there are too few files, one is unreadable, sizes differ or are not accepted, or
-            the range lies outside the folder.
+    The folder holds at least two files of one size, 8 bits a channel. `start_frame` is counted from 0;
+    `max_frames` None reads to the last. A cut, and transparent parts laid over black, are in the clip's
+    notices. Raises `VideoError` if there are too few files, one is unreadable, sizes differ or are not
+    accepted, or the range lies outside the folder.
     """
     available = png_files(Path(folder), VideoError)
     if len(available) < 2:
@@ -213,15 +176,10 @@ def read_frames(
 
 
 def write_frames(frames: Frames, folder: str | Path, *, fps: float | None = None) -> None:
-    """Write frames as ``00000.png``, ``00001.png``, ..., or nothing at all.
+    """Write (F, H, W, 3) uint8 RGB frames as ``00000.png``, ``00001.png``, ..., or nothing at all.
 
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-        folder: is made if missing; must be empty, so that frames of two clips never mix.
-        fps: frames a second, for `kept_fps`; None keeps none.
-
-    Raises:
-        OutputError: if the folder is not empty or cannot be written.
+    The folder is made if missing; it must be empty, so that frames of two clips never mix. `fps` is for
+    `kept_fps`. Raises `OutputError` if the folder is not empty or cannot be written.
     """
     texts = PngInfo()
     if fps is not None:
@@ -230,13 +188,9 @@ def write_frames(frames: Frames, folder: str | Path, *, fps: float | None = None
 
 
 def kept_fps(folder: str | Path) -> float | None:
-    """The frames a second that `write_frames` kept with a clip.
+    """The frames a second that `write_frames` kept with a clip; None where the files say none.
 
-    Returns:
-        None where the files say none, for example because another program wrote them.
-
-    Raises:
-        VideoError: if there is no folder, no PNG file in it, or the first is unreadable.
+    Raises `VideoError` if there is no folder, no PNG file in it, or the first is unreadable.
     """
     first = png_files(Path(folder), VideoError)[0]
     with opened_png(first, name=first.name, error=VideoError) as image:

@@ -18,20 +18,12 @@ from dreammotion_core.values import Frames, Notice
 
 MIN_FPS, MAX_FPS = 0.1, 240.0
 MIN_SIDE, MAX_SIDE, MAX_ASPECT = 16, 4096, 8.0
-
-IN_MEMORY_BYTES = 2**28
-"""Pixels of about nine seconds of 854x480; longer clips lie in a file."""
-
-MAX_CLIP_BYTES = 2**34
-"""Pixels of about ten minutes of 854x480; longer clips are refused."""
+IN_MEMORY_BYTES = 2**28  # Pixels of about nine seconds of 854x480; longer clips lie in a file.
+MAX_CLIP_BYTES = 2**34  # Pixels of about ten minutes of 854x480; longer clips are refused.
 
 
 def check_size(width: int, height: int) -> None:
-    """Raise if pictures are too small, too large or too elongated to edit.
-
-    Raises:
-        VideoError: with the size received and the sizes accepted.
-    """
+    """Raise `VideoError` if pictures are too small, too large or too elongated to edit."""
     if max(width, height) > MAX_SIDE:
         raise VideoError(
             f"the clip is {width}x{height} pixels; at most {MAX_SIDE} on a side are accepted: "
@@ -56,18 +48,10 @@ def size_notices(height: int, width: int) -> tuple[Notice, ...]:
 
 
 def gather_frames(pictures: Iterable[NDArray[np.uint8]], *, count: int, size: tuple[int, int]) -> Frames:
-    """Put the pictures of a clip where there is room for them.
+    """Put `count` pictures, or fewer, each (H, W, 3) uint8 RGB, where there is room for them.
 
-    Args:
-        pictures: at most `count`, each (H, W, 3) uint8 RGB; taken one by one.
-        count: frames to make room for.
-        size: (height, width) of each in pixels.
-
-    Returns:
-        (F, H, W, 3) uint8 RGB; `StoredFrames` beyond `IN_MEMORY_BYTES`.
-
-    Raises:
-        VideoError: before the first picture is taken, if they exceed `MAX_CLIP_BYTES`; if the disk is full.
+    Gives (F, H, W, 3) uint8 RGB; `StoredFrames` beyond `IN_MEMORY_BYTES`. Raises `VideoError` before the
+    first picture is taken, if they exceed `MAX_CLIP_BYTES`; and if the disk is full.
     """
     shape = count, *size, 3
     frame_bytes = size[0] * size[1] * 3
@@ -117,15 +101,9 @@ def _stored(pictures: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> St
 
 
 def frame_range(num_frames: int, *, start_frame: int, max_frames: int | None) -> range:
-    """The frames from ``start_frame`` on, at most ``max_frames`` of them.
+    """The frames from ``start_frame`` on, at most ``max_frames`` of them; None means all that follow.
 
-    Args:
-        num_frames: frames that there are.
-        start_frame: first frame, counted from 0.
-        max_frames: most frames; None means all that follow.
-
-    Raises:
-        VideoError: if the range is empty or begins outside the clip.
+    Raises `VideoError` if the range is empty or begins outside the clip.
     """
     if max_frames is not None and max_frames < 1:
         raise VideoError(f"max_frames is {max_frames}; pass at least 1, or None for all frames")

@@ -1,26 +1,7 @@
-"""Masks as arrays in an npz file, read without ever running what a file may contain.
+"""Untrusted mask files: PNG folders (grey, or a palette whose numbers are objects), zip, npz and video.
 
-One array called ``masks`` numbers the objects at each pixel. Where objects overlap, each has an array of
-its own, ``object_1``, ``object_2``, ..., so that nothing of them is lost.
-
-What the numbered objects of a mask archive are called: a small JSON file beside the pictures.
-
-Masks as PNG pictures, one a frame: grey for one object, with a palette for several.
-
-In a picture with a palette the number of a colour is the number of the object, and 0 is no object;
-which colours these are means nothing.
-
-Zip archives from strangers, and masks in them: PNG files, one a frame.
-
-Nothing is ever unpacked to the disk. What an entry may unpack to is limited by what a mask of the clip
-can need: an entry that declares more is refused unread, and no more than it declares is ever unpacked.
-
-Objects that overlap, each whole, in a fraction of the memory that their masks take.
-
-Masks of one object as a video, white on black, that every player shows.
-
-H.264 without any loss is a profile that browsers refuse. The usual profile, quantised finely, moves a
-level by a few of 255, and the object begins in the middle: what is read is exactly what was written.
+Nothing in a file is run or unpacked to the disk. An entry that declares more than a mask of the clip can need
+is refused unread. H.264 moves a level by a few of 255: far from the middle, where the object begins.
 """
 
 from __future__ import annotations
@@ -47,34 +28,20 @@ from PIL import Image
 from dreammotion_core.errors import MaskError, VideoError, reason_of
 from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.media.decoding import examine, stored_pictures
-from dreammotion_core.media.frames import (
-    frame_order,
-    opened_png,
-    over_black,
-    picture_name,
-    png_files,
-)
+from dreammotion_core.media.frames import frame_order, opened_png, over_black, picture_name, png_files
 from dreammotion_core.media.limits import check_size
 from dreammotion_core.media.mask_levels import MaskLevels, MaskStream
 from dreammotion_core.media.video import write_h264
 from dreammotion_core.values import Mask, Notice, check_mask_shape
 
+# Names of the numbered objects, in the folder of the pictures.
 NAMES_ENTRY = "objects.json"
-"""Name of the file, in the folder of the pictures."""
-
 MOST_NAMES_BYTES = 2**16
 _MOST_CHARACTERS = 40
 
 
 def names_text(names: Mapping[int, str]) -> str:
-    """The content of the file.
-
-    Args:
-        names: of the objects, by number.
-
-    Raises:
-        MaskError: if one could not be read again.
-    """
+    """Names of objects by number as JSON, or raise `MaskError` if one could not be read again."""
     for number, name in names.items():
         if not _is_entry(str(number), name):
             raise MaskError(
@@ -86,11 +53,7 @@ def names_text(names: Mapping[int, str]) -> str:
 
 
 def read_names(content: bytes) -> dict[int, str] | None:
-    """The inverse of `names_text`; None where the content is something else.
-
-    Args:
-        content: from strangers, UTF-8.
-    """
+    """The inverse of `names_text`, of untrusted UTF-8; None where the content is something else."""
     try:
         entries = json.loads(content)
     except (ValueError, RecursionError):
@@ -112,15 +75,10 @@ _CLUTTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 
 def read_mask_folder(folder: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
-    """Read a folder of PNG files, one a frame. Other files are left out, with a notice.
+    """Read a folder of PNG files, one a frame, ordered by the numbers in their names.
 
-    Args:
-        folder: the PNG files lie directly in it and are ordered by the numbers in their names.
-        num_frames: frames F of the clip.
-        size: (H, W) of the clip in pixels.
-
-    Raises:
-        MaskError: as `stacked_pictures`, or if count or kinds of the files do not fit.
+    Other files are left out, with a notice. Raises `MaskError` as `stacked_pictures`, or if count or kinds of
+    the files do not fit.
     """
     paths = png_files(folder, MaskError)
     check_mask_shape((len(paths), *size), num_frames=num_frames, size=size)
@@ -136,17 +94,10 @@ def stacked_pictures(
     size: tuple[int, int],
     notices: tuple[Notice, ...] = (),
 ) -> MaskLevels:
-    """Read pictures one after the other. The size of each is checked before it is decoded.
+    """Read `num_frames` named PNG files of (H, W) `size`; the size of each is checked before it is decoded.
 
-    Args:
-        pictures: `num_frames` names and PNG files, in order.
-        num_frames: frames to read.
-        size: (H, W) that every picture must have.
-        notices: what is known about the file already.
-
-    Raises:
-        MaskError: if one is unreadable, of another size, coloured, or has more than 8 bits, or if only some
-            have a palette.
+    Raises `MaskError` if one is unreadable, of another size, coloured, or has more than 8 bits, or if only
+    some have a palette.
     """
     values = np.empty((num_frames, *size), np.uint8)
     has_palette: bool | None = None
@@ -174,17 +125,9 @@ def stacked_pictures(
 
 
 def grey_levels(picture: NDArray[np.uint8], *, name: str) -> NDArray[np.uint8]:
-    """The brightness of a picture without colours.
+    """The (H, W) uint8 brightness of an (H, W, 3) uint8 RGB picture, called `name` in messages.
 
-    Args:
-        picture: (H, W, 3) uint8 RGB.
-        name: what to call it in messages.
-
-    Returns:
-        (H, W) uint8.
-
-    Raises:
-        MaskError: if it has colours: their brightness would say nothing about what is selected.
+    Raises `MaskError` if it has colours: their brightness would say nothing about what is selected.
     """
     red, green, blue = (picture[..., channel] for channel in range(3))
     # Several times as fast as asking for the range along the last axis.
@@ -249,17 +192,9 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedErro
 def read_mask_archive(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
     """Read a zip of PNG files, one a frame.
 
-    The PNG files may lie in one folder, however deep, with a file of their objects' names. Files of
-    other kinds are left out, with a notice; what operating systems add (``__MACOSX``, ``.DS_Store``) is left
-    out without one.
-
-    Args:
-        path: the archive.
-        num_frames: frames F of the clip.
-        size: (H, W) of the clip in pixels.
-
-    Raises:
-        MaskError: as `opened_archive` and `stacked_pictures`, or if count or folders of the files do not fit.
+    The PNG files may lie in one folder, however deep, with a file of their objects' names. Other files are
+    left out, with a notice unless operating systems add them (``__MACOSX``, ``.DS_Store``). Raises
+    `MaskError` as `opened_archive` and `stacked_pictures`, or if count or folders of the files do not fit.
     """
     with opened_archive(path) as archive:
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
@@ -294,13 +229,7 @@ def read_mask_archive(path: Path, *, num_frames: int, size: tuple[int, int]) -> 
 def write_mask_archive(masks: MaskStream, path: Path, *, names: Mapping[int, str]) -> None:
     """Write a zip of pictures, one a frame. Equal masks give equal archives.
 
-    Args:
-        masks: bool, or numbers of objects.
-        path: an older file is replaced.
-        names: of the objects, by number; none is fine.
-
-    Raises:
-        OutputError: if it cannot be written.
+    Raises `OutputError` if it cannot be written.
     """
     with written_atomically(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for index, mask in enumerate(masks):
@@ -313,11 +242,10 @@ def write_mask_archive(masks: MaskStream, path: Path, *, names: Mapping[int, str
 
 @contextmanager
 def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open an archive that nobody vouches for, and translate what goes wrong while reading it.
+    """Open an untrusted archive, and translate what goes wrong while reading it.
 
-    Raises:
-        MaskError: if it is no zip archive, damaged, too large, encrypted, compressed in an unusual way, or if
-            a name in it is unsafe (leads out of its folder) or occurs twice.
+    Raises `MaskError` if it is no zip archive, damaged, too large, encrypted, compressed in an unusual way,
+    or if a name in it is unsafe (leads out of its folder) or occurs twice.
     """
     if path.stat().st_size > _MAX_ARCHIVE_BYTES:
         raise MaskError(f"{path.name} is larger than {_MAX_ARCHIVE_BYTES >> 20} MB; pack only the masks")
@@ -369,10 +297,8 @@ def _is_unsafe(name: str) -> bool:
 class PackedLayers(Mapping[int, Mask]):
     """The masks of several objects, (F, H, W) bool by number; compressed until one is asked for.
 
-    What a small file unpacks to may be many times its clip, and would not fit into memory.
-
-    Args:
-        layers: numbers, the lowest layer first, and masks of one shape. They are taken one after the other.
+    What a small file unpacks to may be many times its clip, and would not fit into memory. Layers are taken
+    one after the other, the lowest first.
     """
 
     def __init__(self, layers: Iterable[tuple[int, Mask]]) -> None:
@@ -398,8 +324,8 @@ class PackedLayers(Mapping[int, Mask]):
 
 
 _OBJECT_KEY = re.compile(r"object_([1-9]\d{0,2})\.npy")
+# Objects that are stored each alone: each has to be unpacked, however small the file is.
 MOST_LAYERS = 32
-"""Objects that are stored each alone: each has to be unpacked, however small the file is."""
 _MAX_HEADER_BYTES = 10_000
 # What numpy lets through where an array's description is none: it has Python parse it.
 _NO_ARRAY = (LookupError, ValueError, TypeError, RecursionError, MemoryError, tokenize.TokenError)
@@ -409,14 +335,9 @@ _ADVICE = "save one (frames, height, width) array of bool, or of whole numbers f
 def read_mask_array(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
     """Read an npz file. Type and shape are checked before the array is read.
 
-    Args:
-        path: holds one array, whatever its name: (F, H, W), or (H, W) for all frames; bool, or whole
-            numbers of objects. Or one array for each object, ``object_N``, with 0 where it is not.
-        num_frames: frames F of the clip.
-        size: (H, W) of the clip in pixels.
-
-    Raises:
-        MaskError: if it is damaged, holds another number of arrays, or its array does not fit.
+    It holds one array, whatever its name: (F, H, W), or (H, W) for all frames; bool, or whole numbers of
+    objects. Or one array for each object, ``object_N``, with 0 where it is not. Raises `MaskError` if it is
+    damaged, holds another number of arrays, or its array does not fit.
     """
     with opened_archive(path) as archive:
         names = archive.namelist()
@@ -433,14 +354,7 @@ def read_mask_array(path: Path, *, num_frames: int, size: tuple[int, int]) -> Ma
 
 
 def flattened(layers: Mapping[int, NDArray[np.bool_]]) -> NDArray[np.uint8]:
-    """Numbers of objects, at least one; where several claim a pixel, the last of them has it.
-
-    Args:
-        layers: (F, H, W) bool by number, the lowest layer first.
-
-    Returns:
-        (F, H, W), 0 where no object is.
-    """
+    """Numbers of objects, (F, H, W), 0 where none is; the last of several that claim a pixel has it."""
     labels = np.zeros(next(iter(layers.values())).shape, np.uint8)
     for number, mask in layers.items():
         labels[mask] = number
@@ -450,13 +364,8 @@ def flattened(layers: Mapping[int, NDArray[np.bool_]]) -> NDArray[np.uint8]:
 def write_mask_arrays(masks: MaskStream | Mapping[int, NDArray[np.bool_]], path: Path) -> None:
     """Write one compressed array called ``masks``, or one for each object, so that they may overlap.
 
-    Args:
-        masks: bool or numbers of objects; or (F, H, W) bool by number, at most `MOST_LAYERS`.
-        path: ends in ``.npz``; an older file is replaced. Equal masks give equal files.
-
-    Raises:
-        MaskError: if these are too many.
-        OutputError: if it cannot be written.
+    Equal masks give equal files. Raises `MaskError` for more than `MOST_LAYERS` objects, and `OutputError` if
+    the file cannot be written.
     """
     if isinstance(masks, MaskStream):
         arrays = {"masks": masks}
@@ -480,7 +389,7 @@ def write_mask_arrays(masks: MaskStream | Mapping[int, NDArray[np.bool_]], path:
 
 
 def _layer_numbers(names: Sequence[str], file_name: str) -> list[int] | None:
-    """Numbers of the objects that have an array each; None where the file is not of that kind."""
+    """None where the file does not hold an array for each object."""
     found = [_OBJECT_KEY.fullmatch(name) for name in names]
     if len(names) < 2 or not all(found):
         return None
@@ -496,7 +405,7 @@ def _layer_numbers(names: Sequence[str], file_name: str) -> list[int] | None:
 def _array(
     archive: zipfile.ZipFile, name: str, *, file_name: str, num_frames: int, size: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """(F or 1, H, W) levels of one array; the size is checked before it is read."""
+    """(F or 1, H, W); the size is checked before the array is read."""
     widest = np.dtype(np.uint64).itemsize
     check_entry_size(archive, name, limit=_MAX_HEADER_BYTES + widest * num_frames * size[0] * size[1])
     with archive.open(name) as entry:
@@ -526,13 +435,8 @@ _CODING_NOISE = 32
 def read_mask_video(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
     """Read a video of masks, one a frame; its frame rate means nothing here.
 
-    Args:
-        path: a video file. Odd sides of the clip may be even here, with one more row or column.
-        num_frames: frames F of the clip.
-        size: (H, W) of the clip in pixels.
-
-    Raises:
-        MaskError: if it is no readable video, or its size, count or colours do not fit.
+    Odd sides of the clip may be even here, with one more row or column. Raises `MaskError` if it is no
+    readable video, or its size, count or colours do not fit.
     """
     height, width = size
     values = np.empty((num_frames, height, width), np.uint8)
@@ -555,18 +459,11 @@ def read_mask_video(path: Path, *, num_frames: int, size: tuple[int, int]) -> Ma
 
 
 def write_mask_video(masks: MaskStream, path: Path, *, fps: float) -> None:
-    """Write masks as H.264 (yuv420p, High profile, index in front), white on black.
+    """Write at least two bool masks as H.264 (yuv420p, High profile, index in front), white on black.
 
-    Odd sides get their last row or column repeated once; `read_mask_video` takes it away again.
-
-    Args:
-        masks: bool, at least two frames.
-        path: ends in ``.mp4``; an older file is replaced.
-        fps: frames a second to play them at.
-
-    Raises:
-        MaskError: if these are numbers of objects, too few, or too small or large for a video.
-        OutputError: if it cannot be written.
+    Odd sides get their last row or column repeated once; `read_mask_video` takes it away again. Raises
+    `MaskError` for numbers of objects, too few masks, and sizes that no video has; `OutputError` if the file
+    cannot be written.
     """
     if masks.dtype != np.bool_:
         raise MaskError(

@@ -1,9 +1,7 @@
-"""From the levels that a mask file holds to the pixels of an object. Deliberately absent: files.
+"""From the levels that a mask file holds to the pixels of an object.
 
 A file holds either numbers of objects (palette PNG, npz: 0 is no object) or greys (grey PNG, video:
 white is the object, from 128 upwards; in pictures without a level above 1, every level but 0).
-
-Masks that come one frame at a time, so that those of a long clip never lie in memory together.
 """
 
 from __future__ import annotations
@@ -31,8 +29,6 @@ class MaskLevels:
         values: (F, H, W) uint8, or (1, H, W) for all frames.
         are_objects: whether the values number objects; otherwise they are greys.
         noise: by how many levels coding may have moved black and white; 0 where coding is lossless.
-        notices: what reading left out or changed.
-        names: of numbered objects, where the file has any.
         layers: the objects each alone, by number, where the file keeps their overlap; there `values` shows
             only the last of those that claim a pixel.
     """
@@ -60,12 +56,7 @@ class MaskLevels:
 
 
 class ObjectMasks(Mapping[int, Mask]):
-    """The masks of several objects, (F, H, W) bool by number; made when asked for, because many are large.
-
-    Args:
-        levels: numbers of objects.
-        num_frames: frames F of the clip.
-    """
+    """The masks of several objects, (F, H, W) bool by number; made when asked for, because many are large."""
 
     def __init__(self, levels: MaskLevels, *, num_frames: int) -> None:
         self._levels = levels
@@ -86,12 +77,7 @@ class ObjectMasks(Mapping[int, Mask]):
 
 @dataclass(frozen=True, eq=False)
 class GivenMasks:
-    """One object of a mask file, fitted to its clip.
-
-    Attributes:
-        masks: (F, H, W) bool, True on the object.
-        notices: what reading changed, and what is unusual about the mask.
-    """
+    """One object of a mask file, fitted to its clip: (F, H, W) bool, and what is unusual about it."""
 
     masks: Mask
     notices: tuple[Notice, ...] = ()
@@ -106,8 +92,6 @@ class GivenObjects:
             claim a pixel, which only ``.npz`` keeps, the highest.
         present: the numbers that occur, rising, without 0; gaps are fine.
         masks: the objects each alone, (F, H, W) bool by number.
-        notices: what reading changed.
-        names: of the objects that have one, by number.
     """
 
     numbers: NDArray[np.uint8]
@@ -118,15 +102,10 @@ class GivenObjects:
 
 
 def one_object(levels: MaskLevels, *, num_frames: int, object_index: int | None = None) -> GivenMasks:
-    """The pixels of one object.
+    """The pixels of one object; a number reads greys of a picture as numbers too, None takes the only object.
 
-    Args:
-        levels: as a file holds them.
-        num_frames: frames F of the clip.
-        object_index: number of the object; reads greys of a picture as numbers too. None takes the only one.
-
-    Raises:
-        MaskError: if there is no such object, there are several and none was chosen, or nothing is selected.
+    Raises `MaskError` if there is no such object, there are several and none was chosen, or nothing is
+    selected.
     """
     if object_index is None and not levels.are_objects:
         selected, notices = _thresholded(levels)
@@ -140,12 +119,7 @@ def one_object(levels: MaskLevels, *, num_frames: int, object_index: int | None 
 def all_objects(levels: MaskLevels, *, num_frames: int) -> GivenObjects:
     """The number of the object at every pixel; greys are one object, number 1.
 
-    Args:
-        levels: as a file holds them.
-        num_frames: frames F of the clip.
-
-    Raises:
-        MaskError: if there is no object.
+    Raises `MaskError` if there is no object.
     """
     if not levels.are_objects:
         selected, found = _thresholded(levels)
@@ -221,11 +195,9 @@ class MaskStream:
     Attributes:
         shape: (F, H, W).
         dtype: bool, or uint8 where the values number objects.
-        frames: F arrays of (H, W) and this type; of an array, its first axis.
 
-    Raises:
-        MaskError: if shape or type are none of masks; while it is gone through, if the frames are others
-            than was said.
+    Raises `MaskError` if shape or type are none of masks; while it is gone through, if the frames are others
+    than was said.
     """
 
     shape: tuple[int, ...]

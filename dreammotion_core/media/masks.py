@@ -1,14 +1,7 @@
-"""Masks from and to files of every kind: the one place that knows which kinds there are.
+"""Masks from and to files: folders and ``.zip`` of PNG files, one a frame, ``.npz`` arrays and ``.mp4``.
 
-| Path | Holds |
-|---|---|
-| folder, ``.zip`` | PNG files, one a frame: grey for one object, with a palette for several |
-| ``.png`` | one mask for all frames (reading only) |
-| ``.npz`` | one array, bool or numbers of objects; or one for each of several objects that overlap |
-| ``.mp4`` | one object, white on black (reading: other videos too) |
-
-A mask that is written and read again is the same, bit for bit, in all of them. Objects that overlap stay
-whole in ``.npz`` alone.
+A ``.png`` is one mask for all frames (reading only), a video one object, white on black. A mask that is
+written and read again is the same, bit for bit. Objects that overlap stay whole in ``.npz`` alone.
 """
 
 from __future__ import annotations
@@ -55,41 +48,23 @@ _READABLE = "a folder of PNG files, or a .png, .zip, .npz or .mp4 file"
 def read_masks(
     path: str | Path, *, num_frames: int, size: tuple[int, int], object_index: int | None = None
 ) -> GivenMasks:
-    """Read the mask of one object on every frame of a clip.
+    """Read the mask of one object on every frame of a clip of (H, W) `size`, from a folder or file as above.
 
-    Count, size and values are checked before much is read; nothing is resized, cut or repaired. Greys
-    are divided at 128 of 255, with a notice.
+    Count, size and values are checked before much is read; nothing is resized, cut or repaired. Greys are
+    divided at 128 of 255, with a notice. `object_index` is needed if there are several objects.
 
-    Args:
-        path: a folder or file of the kinds above.
-        num_frames: frames F of the clip.
-        size: (H, W) of the clip in pixels.
-        object_index: the number of the object, needed if there are several.
-
-    Returns:
-        (F, H, W) bool and what is worth knowing about it: codes ``thresholded``, ``stray_files``,
-        ``alpha``, ``empty_frames`` and ``full_mask``.
-
-    Raises:
-        MaskError: if the file cannot be read or does not fit, or if it is unclear which object is meant.
+    Returns (F, H, W) bool and what is worth knowing about it: codes ``thresholded``, ``stray_files``,
+    ``alpha``, ``empty_frames`` and ``full_mask``. Raises `MaskError` if the file cannot be read or does not
+    fit, or if it is unclear which object is meant.
     """
     levels = _levels(Path(path), num_frames=num_frames, size=size)
     return one_object(levels, num_frames=num_frames, object_index=object_index)
 
 
 def read_objects(path: str | Path, *, num_frames: int, size: tuple[int, int]) -> GivenObjects:
-    """Read all objects of a mask file, as `read_masks` reads one.
+    """Read all objects of a mask file, as `read_masks` reads one; black and white is one object, number 1.
 
-    Args:
-        path: a folder or file of the kinds above.
-        num_frames: frames F of the clip.
-        size: (H, W) of the clip in pixels.
-
-    Returns:
-        (F, H, W) uint8 numbers of objects; black and white is one object, number 1.
-
-    Raises:
-        MaskError: if the file cannot be read or does not fit.
+    Raises `MaskError` if the file cannot be read or does not fit.
     """
     return all_objects(_levels(Path(path), num_frames=num_frames, size=size), num_frames=num_frames)
 
@@ -101,7 +76,7 @@ def write_masks(
     fps: float = 24.0,
     names: Mapping[int, str] = _NO_NAMES,
 ) -> Path:
-    """Write masks as the kind of file that the name asks for.
+    """Write masks as the kind of file that the name asks for, and give its path.
 
     Args:
         masks: (F, H, W) bool, or uint8 numbers of objects with 0 for none (not to ``.mp4``); a stream is
@@ -111,12 +86,8 @@ def write_masks(
         fps: frames a second of an ``.mp4``.
         names: of the objects, by number, each at most 40 characters; kept in a ``.zip`` only.
 
-    Returns:
-        The path written.
-
-    Raises:
-        MaskError: if masks or name are of another kind.
-        OutputError: if it cannot be written; no file is left half-written.
+    Raises `MaskError` if masks or name are of another kind, and `OutputError` if the file cannot be written;
+    none is left half-written.
     """
     target = Path(path)
     check_mask_target(target)
@@ -136,23 +107,14 @@ def write_masks(
 def write_objects(
     objects: Mapping[int, Mask], path: str | Path, *, fps: float = 24.0, names: Mapping[int, str] = _NO_NAMES
 ) -> tuple[Notice, ...]:
-    """Write the masks of several objects, so that `read_objects` reads them again.
+    """Write the masks of several objects, so that `read_objects` reads them again; see `write_masks`.
 
-    Object 1 alone is written in black and white. Objects that overlap stay whole in ``.npz``; elsewhere a
-    pixel belongs to the last of them, and that is said.
+    `objects` are (F, H, W) bool by number, from 1 to 255, the lowest layer first; at least one. Object 1
+    alone is written in black and white; an ``.mp4`` holds one object. Objects that overlap stay whole in
+    ``.npz``; elsewhere a pixel belongs to the last of them, and a notice with code ``overlap`` says so.
 
-    Args:
-        objects: (F, H, W) bool by number, from 1 to 255, the lowest layer first; at least one.
-        path: as `write_masks` takes it; an ``.mp4`` holds one object.
-        fps: frames a second of an ``.mp4``.
-        names: of the objects, as `write_masks` takes them.
-
-    Returns:
-        What the file does not hold: code ``overlap``.
-
-    Raises:
-        MaskError: if these are no objects, or the file cannot hold so many.
-        OutputError: if it cannot be written; no file is left half-written.
+    Raises `MaskError` if these are no objects, or the file cannot hold so many, and `OutputError` if it
+    cannot be written; none is left half-written.
     """
     target, suffix = Path(path), _suffix(Path(path))
     if not objects or not all(1 <= number <= 255 for number in objects):
@@ -178,9 +140,8 @@ def write_objects(
 def check_mask_target(path: str | Path) -> None:
     """Refuse early a place that `write_masks` could not write to.
 
-    Raises:
-        MaskError: if the name ends in what no mask file ends in.
-        OutputError: if it is a folder with something in it, or nothing can be written there.
+    Raises `MaskError` if the name ends in what no mask file ends in, and `OutputError` if it is a folder with
+    something in it, or nothing can be written there.
     """
     target = Path(path)
     suffix = _suffix(target)

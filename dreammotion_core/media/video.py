@@ -1,7 +1,6 @@
 """Clips from and to files: what a file holds, a range of it at a constant rate, the part that a model takes.
 
-Decoding and encoding use the libraries inside PyAV; no program needs to be installed. Folders of frames are
-played at the rate that they keep and never resampled.
+PyAV decodes and encodes. Folders of frames are played at the rate that they keep and never resampled.
 """
 
 from __future__ import annotations
@@ -76,7 +75,6 @@ class VideoInfo:
         fps: frames a second; of an uneven clip a rate at which next to none of its pictures is lost.
         num_frames: frames at this rate.
         duration: seconds.
-        has_audio: whether there is a sound track.
         rotation: degrees clockwise by which reading turns the stored pictures.
         has_variable_rate: whether reading resamples it to a constant rate.
     """
@@ -92,11 +90,7 @@ class VideoInfo:
 
 
 def probe_video(path: str | Path) -> VideoInfo:
-    """Measure a clip; one frame is decoded.
-
-    Raises:
-        VideoError: if `read_video` would refuse the file.
-    """
+    """Measure a clip; one frame is decoded. Raises `VideoError` if `read_video` would refuse the file."""
     clip = examine(Path(path))
     converter = FrameConverter(clip.first, clip.pixel_aspect)
     height, width = converter.size
@@ -115,7 +109,7 @@ def probe_video(path: str | Path) -> VideoInfo:
 def read_video(
     path: str | Path, *, start_frame: int = 0, max_frames: int | None = None, fps: float | None = None
 ) -> Video:
-    """Read a clip, or a range of its frames, at a constant frame rate.
+    """Read a clip, or a range of its frames, at a constant frame rate, with the sound of the same time.
 
     A long range lies in a temporary file (see `limits`). What cannot be decoded is left out, and the picture
     before it stays. Every change of the material (turned upright, resampled, cut, fewer bits, no
@@ -127,12 +121,8 @@ def read_video(
         max_frames: most frames to read; None reads to the end, up to 16 GiB of pixels.
         fps: frames a second of the result, 0.1 to 240; None keeps the clip's own rate.
 
-    Returns:
-        The clip, with the sound of the same time.
-
-    Raises:
-        VideoError: if nothing of the file can be shown as a video, it has one frame, sides below 16 or above
-            4096 pixels or beyond 8:1, pictures of several sizes, or the range lies outside the clip.
+    Raises `VideoError` if nothing of the file can be shown as a video, it has one frame, sides below 16 or
+    above 4096 pixels or beyond 8:1, pictures of several sizes, or the range lies outside the clip.
     """
     if fps is not None and not (math.isfinite(fps) and MIN_FPS <= fps <= MAX_FPS):
         raise VideoError(f"fps is {fps}; pass {MIN_FPS:g} to {MAX_FPS:g} frames a second")
@@ -150,21 +140,12 @@ def read_video(
 
 
 def write_video(video: Video, path: str | Path) -> Path:
-    """Write a clip as H.264 (yuv420p, BT.709, index in front) with AAC sound.
+    """Write a clip as H.264 (yuv420p, BT.709, index in front) with AAC sound, and give the path.
 
-    An odd width or height gets its last column or row repeated once, because the format needs even
-    sides; no pixel of the clip is moved or scaled.
-
-    Args:
-        video: the clip.
-        path: a name ending in ``.mp4``; its folder is made if missing, an older file is replaced.
-
-    Returns:
-        The path written.
-
-    Raises:
-        VideoError: if the name does not end in ``.mp4``, or the frames are too small or too large.
-        OutputError: if the file cannot be written; nothing is left behind.
+    An odd width or height gets its last column or row repeated once, because the format needs even sides. The
+    folder is made if missing, an older file is replaced. Raises `VideoError` if the name does not end in
+    ``.mp4``, or the frames are too small or too large, and `OutputError` if the file cannot be written;
+    nothing is left behind.
     """
     target = Path(path)
     check_target(target)
@@ -176,9 +157,8 @@ def write_video(video: Video, path: str | Path) -> Path:
 def check_target(path: str | Path) -> None:
     """Refuse early a place that `write_video` could not write to.
 
-    Raises:
-        VideoError: if the name does not end in ``.mp4``.
-        OutputError: if it is a folder, or in a folder that may not be written to.
+    Raises `VideoError` if the name does not end in ``.mp4``, and `OutputError` if it is a folder, or in a
+    folder that may not be written to.
     """
     target = Path(path)
     if target.suffix.lower() != ".mp4":
@@ -200,18 +180,10 @@ def write_h264(
     options: dict[str, str],
     audio: AudioTrack | None = None,
 ) -> None:
-    """Encode pictures as they come as H.264 (yuv420p, BT.709, index in front) in MP4.
+    """Encode (H, W, 3) uint8 RGB pictures as they come as H.264 (yuv420p, BT.709, index in front) in MP4.
 
-    Args:
-        pictures: each (H, W, 3) uint8 RGB.
-        path: an older file is replaced.
-        size: (H, W) of the pictures; an odd side gets its last row or column repeated once.
-        fps: frames a second.
-        options: of libx264.
-        audio: the sound that belongs to them, coded as AAC.
-
-    Raises:
-        OutputError: if the file cannot be written; nothing is left behind.
+    `size` is (H, W); an odd side gets its last row or column repeated once. `options` are of libx264, and
+    `audio` is coded as AAC. Raises `OutputError` if the file cannot be written; nothing is left behind.
     """
     with written_atomically(path) as temporary:
         try:
@@ -248,8 +220,8 @@ def _encode(
         container.mux(sound.encode(None))
 
 
+# Of a folder that does not say how fast it is.
 FOLDER_FPS = 24.0
-"""Of a folder of frames, unless it or something else says how fast it is."""
 
 
 def read_clip(
@@ -269,13 +241,9 @@ def read_clip(
         num_frames: of a length that the model takes; None takes its usual length.
         fps: frames a second to resample to; None takes the model's. For a folder of frames see `read_folder`.
 
-    Returns:
-        The clip. Where it is shorter than was asked for, and not of a length that the model takes, its end is
-        left out with a notice (code ``fitted``).
-
-    Raises:
-        ConfigError: if the model does not take so many frames, or a folder keeps another rate than `fps`.
-        VideoError: if the clip cannot be read, or the range makes no sense.
+    A clip that is shorter than was asked for, and not of a length that the model takes, loses its end, with a
+    notice (code ``fitted``). Raises `ConfigError` if the model does not take so many frames, or a folder
+    keeps another rate than `fps`, and `VideoError` if the clip cannot be read, or the range makes no sense.
     """
     wanted = spec.num_frames if num_frames is None else num_frames
     check_length(wanted, spec=spec)
@@ -292,17 +260,11 @@ def read_clip(
 def read_folder(
     folder: Path, *, start_frame: int = 0, max_frames: int | None = None, fps: float | None = None
 ) -> Video:
-    """Read a folder of PNG frames at its own rate.
+    """Read a folder of PNG frames at the rate it keeps, else at `fps`, else at 24 frames a second.
 
-    Args:
-        folder: as `read_frames` takes it.
-        start_frame: first file, counted from 0.
-        max_frames: most files; None reads to the last.
-        fps: frames a second of a folder that keeps no rate; None takes 24.
-
-    Raises:
-        ConfigError: if the folder keeps another rate.
-        VideoError: if the clip cannot be read, or the range makes no sense.
+    `start_frame` is the first file, counted from 0; `max_frames` None reads to the last. Raises `ConfigError`
+    if the folder keeps another rate, and `VideoError` if the clip cannot be read, or the range makes no
+    sense.
     """
     kept = kept_fps(folder)
     if fps is not None and kept is not None and not is_same_rate(fps, kept):
@@ -315,10 +277,9 @@ def read_folder(
 
 
 def check_length(num_frames: int, *, spec: ModelSpec) -> None:
-    """Refuse a number of frames that a model does not take. Too few are left to those who read the clip.
+    """Raise `ConfigError` for a number of frames that a model does not take.
 
-    Raises:
-        ConfigError: if so.
+    Too few are left to those who read the clip.
     """
     if num_frames > spec.max_frames:
         raise ConfigError(

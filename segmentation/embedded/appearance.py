@@ -16,21 +16,16 @@ from segmentation.embedded.motion import Motion
 PixelFeatures = NDArray[np.float32]
 """(N, C) or (H, W, C): C is 13 from `describe_pixels`, up to 19 from `describe_frame`."""
 
-BREADTHS = (2.0, 5.0, 10.0)
-"""Standard deviations of the surroundings whose mean colour counts, in pixels at scale 1."""
+BREADTHS = (2.0, 5.0, 10.0)  # Of the surroundings whose mean colour counts, in pixels at scale 1.
 TEXTURE_BREADTH = 3.0
-USUAL_SIDE = 512.0
-"""Long side, in pixels, of the images on which `describe_frame` takes these breadths at scale 1."""
-MOTION_BREADTH = 1 / 64
-"""Standard deviation of the surroundings whose mean motion counts, as a share of the long side."""
+USUAL_SIDE = 512.0  # Long side in pixels of images whose breadths are taken at scale 1.
+MOTION_BREADTH = 1 / 64  # Breadth of the surroundings whose mean motion counts, of the long side.
 KERNEL_WIDTH = 0.5
 NUM_WAVES = 512
-RIDGE = 0.01
-"""Share of the mean squared feature; limits the trust in rare colours."""
+RIDGE = 0.01  # Share of the mean squared feature; limits the trust in rare colours.
 NEWS_SHARE = 0.2
 """Weight of all frames since the first against the first, which is known where the others are estimates."""
-MEMORY = 0.8
-"""Share of their weight that a new frame leaves to the frames between it and the first."""
+MEMORY = 0.8  # Share of their weight that a new frame leaves to the frames between it and the first.
 SMOOTH_WAVES = 64
 """Few, so that what is learned from a rough guess does not learn its errors: a part of the object that the
 guess leaves out still looks like the object."""
@@ -42,12 +37,8 @@ _SMALLEST_BREADTH = 0.3
 def describe_pixels(image: Frame, *, scale: float = 1.0) -> PixelFeatures:
     """The colour of every pixel, the mean colours round it, and how rough its surroundings are.
 
-    Args:
-        scale: of the breadths. It follows the size of the object, so that an object that comes nearer or
-            goes away keeps its look.
-
-    Returns:
-        (H, W, 13) float32, in 8-bit Lab levels.
+    (H, W, 13) float32, in 8-bit Lab levels. `scale` of the breadths follows the size of the object, so that
+    an object that comes nearer or goes away keeps its look.
     """
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
     means = [_blurred(lab, breadth * scale) for breadth in BREADTHS]
@@ -58,13 +49,9 @@ def describe_pixels(image: Frame, *, scale: float = 1.0) -> PixelFeatures:
 
 
 def describe_frame(image: Frame, *, motion: Motion | None) -> PixelFeatures:
-    """Colours and motion of every pixel, each in standard deviations over the frame.
+    """Colours and motion of every pixel of an (H, W, 3) uint8 image, in standard deviations over the frame.
 
-    Args:
-        image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
-
-    Returns:
-        (H, W, 19) float32, or (H, W, 13) without motion.
+    (H, W, 19) float32, or (H, W, 13) without motion; for sides of at most a few hundred pixels.
     """
     side = max(image.shape[:2])
     colours = describe_pixels(image, scale=side / USUAL_SIDE)
@@ -80,15 +67,9 @@ def describe_frame(image: Frame, *, motion: Motion | None) -> PixelFeatures:
 def resemblance_to(
     features: PixelFeatures, inside: NDArray[np.float32], outside: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """How much each pixel of a frame looks like the inside of a guess.
+    """How much each pixel looks like the inside of a guess, by (H, W) weights as examples of either side.
 
-    Args:
-        features: (H, W, C) from `describe_frame`.
-        inside: (H, W) weights, from 0, of the pixels as examples of the object.
-        outside: (H, W) weights of the pixels as examples of the rest.
-
-    Returns:
-        (H, W) about 1 on the object, about -1 beside it; 0 everywhere if either side has no example.
+    (H, W) about 1 on the object, about -1 beside it; 0 everywhere if either side has no example.
     """
     flat = features.reshape(-1, features.shape[-1])
     rng = np.random.default_rng(0)
@@ -105,14 +86,10 @@ def resemblance_to(
 
 
 class Appearance:
-    """Tells an object's pixels from those round it.
+    """Tells an object's pixels, (N, C) features, from those of what lies round it, (M, C); both at least one.
 
-    Args:
-        inside: (N, C) features of the object, N > 0.
-        outside: (M, C) features of what lies round it, M > 0.
-        num_waves: random features; fewer are smoother.
-        kernel_width: of the Gaussian kernel, in standard deviations of a feature times the root of their
-            number; wider is smoother.
+    Fewer random features (`num_waves`) and a wider `kernel_width`, in standard deviations of a feature times
+    the root of their number, are smoother.
     """
 
     def __init__(

@@ -27,38 +27,23 @@ from segmentation.vision import pixel_places, resized, signed_depth
 CLICK_CERTAIN = (0.6, 0.3)
 """Radius round a click within which all is wrong: share of its distance to the outline, and at most this
 share of the root of the area."""
-CLICK_REACH = 2.0
-"""Distance from the click up to which the mask is doubted, in distances from the click to the outline."""
-CLICK_DOUBTED = 0.2
-"""Weight of the doubted mask as an example, against 1 elsewhere."""
-CLICK_SHARE = 0.3
-"""Weight of the disc round the click among the examples of its side."""
-CLICK_LOOK = 6.0
-"""Log odds of a pixel that looks just like the object."""
-CLICK_PLACE = (0.3, 2.0)
-"""Log odds of a pixel deep inside the mask, next to the click and far from it."""
-CLICK_DEEP = 0.3
-"""Depth, as a share of the root of the area, from which a pixel counts as deep inside."""
-CLICK_FARTHEST = 1.0
-"""Distance of a click from the mask, as a share of the root of its area, from which it means another part."""
-SHARE_LEFT = (0.4, 3.0)
-"""Least and most area after a click, in areas before it: for a larger change users select anew."""
+CLICK_REACH = 2.0  # The mask is doubted so far round a click, in its distances to the outline.
+CLICK_DOUBTED = 0.2  # Weight of the doubted mask as an example, against 1 elsewhere.
+CLICK_SHARE = 0.3  # Weight of the disc round the click among the examples of its side.
+CLICK_LOOK = 6.0  # Log odds of a pixel that looks just like the object.
+CLICK_PLACE = (0.3, 2.0)  # Log odds of a pixel deep inside the mask, next to the click and far from it.
+CLICK_DEEP = 0.3  # Depth, as a share of the root of the area, from which a pixel counts as deep inside.
+CLICK_FARTHEST = 1.0  # From here, in roots of the area, a click means another part.
+SHARE_LEFT = (0.4, 3.0)  # Least and most area after a click, in areas before it.
 CARRIED_WAVES = 96
-CARRIED_NEWS_SHARE = 0.5
-"""Weight of the present frame against the first."""
-CARRIED_SAMPLES = 600
-"""Pixels learned of the object, and of the rest, in a frame."""
-CARRIED_SURROUNDINGS = 0.7
-"""Distance from the object, as a share of the root of its area, that half of the rest's samples keep to."""
-CARRIED_LOOK = 4.0
-"""Log odds of a pixel that looks and moves just like the object."""
-CARRIED_PLACE = 1.0
-"""Log odds of a pixel deep inside the carried mask."""
-CARRIED_DEEP = 0.5
-"""Depth, as a share of the root of the area, from which a pixel counts as deep inside."""
+CARRIED_NEWS_SHARE = 0.5  # Weight of the present frame against the first.
+CARRIED_SAMPLES = 600  # Pixels learned of the object, and of the rest, in a frame.
+CARRIED_SURROUNDINGS = 0.7  # Half of the rest's samples are so near, in roots of the object's area.
+CARRIED_LOOK = 4.0  # Log odds of a pixel that looks and moves just like the object.
+CARRIED_PLACE = 1.0  # Log odds of a pixel deep inside the carried mask.
+CARRIED_DEEP = 0.5  # Depth, as a share of the root of the area, from which a pixel counts as deep inside.
 _SHORTEST = 3.0
-_SPARED = 1.5
-"""Pixels round an earlier click within which it stays right."""
+_SPARED = 1.5  # Pixels round an earlier click within which it stays right.
 _CERTAIN_ODDS = 6.0
 _FEWEST_PIXELS = 5
 
@@ -73,18 +58,10 @@ def corrected(
     alike: Sequence[Point] = (),
     opposite: Sequence[Point] = (),
 ) -> FrameMask | None:
-    """The mask after a click that it contradicts.
+    """The (H, W) bool mask after a click that it contradicts; None if the click means another part.
 
-    Args:
-        mask: (H, W) bool, without the point of a positive click, with that of a negative one.
-        image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
-        features: (H, W, C) of the image, from `describe_frame`.
-        is_positive: whether the object is missing there.
-        alike: the other clicks of its sign.
-        opposite: the clicks of the other sign.
-
-    Returns:
-        (H, W) bool; None if the click is so far from the mask that it means another part.
+    `mask` is without the point of a positive click, with that of a negative one; `alike` and `opposite` are
+    the other clicks of its sign and of the other one.
     """
     # A mask without an outline is infinitely deep.
     depth = np.clip(signed_depth(mask), -max(mask.shape), max(mask.shape))
@@ -118,10 +95,7 @@ def corrected(
 def _examples(
     start: FrameMask, certain: FrameMask, doubted: FrameMask, *, is_positive: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weights of each pixel as an example of the object, and of the rest.
-
-    The surroundings of the object have as much weight as all that lies farther away.
-    """
+    """Weights of each pixel as an example of the object, and of the rest: near and far alike."""
     inside, outside = start.astype(np.float32), (~start).astype(np.float32)
     ring = ~start & (signed_depth(start) > -(float(start.sum()) ** 0.5))
     outside[ring] *= outside.sum() / max(1.0, float(ring.sum()))
@@ -145,12 +119,9 @@ def _distance_from(point: Point, mask: FrameMask) -> NDArray[np.float32]:
 
 
 class Regrower:
-    """Grows carried masks anew, by what the first frame shows of the object.
+    """Grows carried masks anew, by what an (H, W) bool mask on the first frame shows of the object.
 
-    Args:
-        image: (H, W, 3) uint8 RGB, the first frame, a side of at most a few hundred pixels.
-        mask: (H, W) bool, the object on it.
-        motion: of the image; without it, motion is ignored on the other frames too.
+    Without motion of the first image, motion is ignored on the other frames too.
     """
 
     def __init__(self, image: Frame, mask: FrameMask, *, motion: Motion | None) -> None:
@@ -169,15 +140,10 @@ class Regrower:
         )
 
     def regrown(self, image: Frame, carried: FrameMask, *, motion: Motion | None) -> FrameMask:
-        """The object on another frame.
+        """The object on another frame, (H, W) bool; `carried` may be larger than the image.
 
-        Args:
-            image: (h, w, 3) uint8 RGB, of the size of the first one.
-            carried: (H, W) bool on the frame itself, which may be larger.
-
-        Returns:
-            (H, W) bool; the carried mask to the pixel where only an outline would change, and everywhere if
-            nothing can be learned.
+        The carried mask to the pixel where only an outline would change, and everywhere if nothing can be
+        learned.
         """
         if self._appearance is None or (self._sees_motion and motion is None):
             return carried

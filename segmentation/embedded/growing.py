@@ -19,53 +19,32 @@ from segmentation.embedded.motion import Motion
 from segmentation.embedded.outline import Point, cut, cut_by_odds, filled_component
 from segmentation.vision import describe_region, ring_round, signed_depth
 
-GROWING_RADII = (0.05, 0.07, 0.1, 0.14, 0.2)
-"""Radii of the discs round a click that regions grow from, as shares of the image's long side."""
+GROWING_RADII = (0.05, 0.07, 0.1, 0.14, 0.2)  # Of the discs round a click, of the long side.
 GROWING_ROUNDS = 3
-GROWING_LOOK = 4.0
-"""Log odds of a pixel that looks just like the object."""
-GROWING_PLACE = 0.2
-"""Log odds of a pixel deep inside the guess: its place says little."""
-MOVING_SHARES = (0.3, 0.4, 0.5, 0.6)
-"""Shares of the motion at the click, from which on a pixel moves along."""
-MOVING_SHARPNESS = 6.0
-"""Log odds of a pixel that moves as much as the click does, against one that does not move at all."""
-LEAST_RISE = 0.3
-"""Least logarithmic motion at the click over that of the frame, for motion to say anything."""
-SHARED_FATE = 0.5
-"""Share of the motion at the click from which a pixel counts as moving along in `common_fate`."""
-SCORE_WEIGHTS = np.array([1.0, -6.0, -0.06, 0.06])
-"""Weights of the numbers from `describe_region`, fitted to the overlap with true objects."""
-MOTION_WEIGHT = 0.6
-"""Weight of the motion contrast between a region and the ring round it, in the same units."""
-AGREEMENT_WEIGHT = 1.0
-"""Weight of the agreement with other regions, and of the common fate with the click, against the score."""
-FIT_WEIGHT = 1.0
-"""Weight of reaching all four sides of a box, against the score."""
-SMALLEST_SHARE = 0.1
-"""Least share of a box that a region fills; a colour that the surroundings share too leaves less."""
+GROWING_LOOK = 4.0  # Log odds of a pixel that looks just like the object.
+GROWING_PLACE = 0.2  # Log odds of a pixel deep inside the guess: its place says little.
+MOVING_SHARES = (0.3, 0.4, 0.5, 0.6)  # Shares of the motion at the click, from which on a pixel moves along.
+MOVING_SHARPNESS = 6.0  # Log odds of a pixel that moves as the click does, against one at rest.
+LEAST_RISE = 0.3  # Least logarithmic motion at the click over that of the frame, for motion to say anything.
+SHARED_FATE = 0.5  # Share of the click's motion from which a pixel moves along in `common_fate`.
+SCORE_WEIGHTS = np.array([1.0, -6.0, -0.06, 0.06])  # Of `describe_region`, fitted to true overlaps.
+MOTION_WEIGHT = 0.6  # Of the motion contrast with the ring round a region, in the same units.
+AGREEMENT_WEIGHT = 1.0  # Of agreement with other regions and common fate, against the score.
+FIT_WEIGHT = 1.0  # Weight of reaching all four sides of a box, against the score.
+SMALLEST_SHARE = 0.1  # Least share of a box that a region fills.
 _LEAST_BLUR = 0.3
-_DEEP = 0.5
-"""Depth, as a share of the root of the area, from which a pixel counts as deep inside."""
+_DEEP = 0.5  # Depth, as a share of the root of the area, from which a pixel counts as deep inside.
 _CERTAIN_ODDS = 6.0
 _FEWEST_PIXELS = 5
-_OVERSIZED = 1e3
-"""Taken off the rank of a region larger than the click allows."""
+_OVERSIZED = 1e3  # Taken off the rank of a region larger than the click allows.
 _BOX_ROUNDS = 4
-
-Corners = tuple[int, int, int, int]
-"""Left, top, right, bottom, the last two exclusive."""
+Corners = tuple[int, int, int, int]  # Left, top, right, bottom, the last two exclusive.
 
 
 def region_at(image: Frame, *, point: Point, motion: Motion | None, largest: float = 1.0) -> FrameMask:
-    """The best-looking region round a point.
+    """The best-looking region round a point: (H, W) bool, connected, with the point.
 
-    Args:
-        image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
-        largest: share of the frame; a larger region is chosen only if there is no other.
-
-    Returns:
-        (H, W) bool, connected, with the point.
+    A region larger than the share `largest` of the frame is chosen only if there is no other.
     """
     features, side = describe_frame(image, motion=motion), max(image.shape[:2])
     regions = [
@@ -82,15 +61,7 @@ def region_at(image: Frame, *, point: Point, motion: Motion | None, largest: flo
 
 
 def object_in_box(image: Frame, box: Box, *, motion: Motion | None) -> FrameMask:
-    """The part inside a box that differs from everything outside it.
-
-    Args:
-        image: (H, W, 3) uint8 RGB, a side of at most a few hundred pixels.
-        box: round the object, as tight as a user draws it.
-
-    Returns:
-        (H, W) bool; the ellipse in the box if nothing in it differs.
-    """
+    """The (H, W) bool part inside a tight box that differs from all outside it; else the ellipse in it."""
     height, width = image.shape[:2]
     x0, y0 = max(0, int(box.x0)), max(0, int(box.y0))
     corners = x0, y0, min(width, max(x0 + 1, round(box.x1))), min(height, max(y0 + 1, round(box.y1)))
@@ -129,11 +100,7 @@ def _ellipse(image: Frame, corners: Corners) -> FrameMask:
 def grown_from(image: Frame, *, features: PixelFeatures, point: Point, radius: float) -> FrameMask:
     """The region that a disc round a point grows into: learned, cut, and learned again from the cut.
 
-    Args:
-        features: (H, W, C) of the image, from `describe_frame`.
-
-    Returns:
-        (H, W) bool, connected, without holes; it contains the point.
+    (H, W) bool, connected, without holes; it contains the point.
     """
     height, width = image.shape[:2]
     y, x = np.mgrid[:height, :width]
@@ -156,8 +123,7 @@ def grown_from(image: Frame, *, features: PixelFeatures, point: Point, radius: f
 def moving_regions(image: Frame, *, motion: Motion, point: Point) -> list[FrameMask]:
     """Regions round a point that move against the background, each at least by some share of its motion.
 
-    Returns:
-        (H, W) bool each, connected, without holes, with the point; no region if nothing moves there.
+    (H, W) bool each, connected, without holes, with the point; no region if nothing moves there.
     """
     share_moved = _moved_like(motion, point)
     if share_moved is None:
@@ -185,11 +151,10 @@ def _moved_like(motion: Motion, point: Point) -> NDArray[np.float32] | None:
 def common_fate(
     regions: Sequence[FrameMask], *, image: Frame, motion: Motion, point: Point
 ) -> NDArray[np.float64]:
-    """How well each of N regions agrees with the part that moves along with a point.
+    """How well each of N regions agrees with what moves along with a point, (N,) F-measures in [0, 1].
 
-    Returns:
-        (N,) F-measures in [0, 1] against the connected part that moves at least half as much as the point
-        does; 0 if that part reaches the rim of the frame, as the background does, or nothing moves there.
+    Against the connected part that moves at least half as much as the point does; 0 if that part reaches the
+    rim of the frame, as the background does, or nothing moves there.
     """
     nothing = np.zeros(len(regions))
     share_moved = _moved_like(motion, point)
@@ -216,8 +181,7 @@ def agreement(regions: Sequence[FrameMask]) -> NDArray[np.float64]:
 def score_region(image: Frame, mask: FrameMask, *, motion: Motion | None, any_size: bool = False) -> float:
     """How much a region, which is not empty, looks like a whole object; comparable within one image.
 
-    Args:
-        any_size: ignore size and contact with the frame, because the user's box gives both.
+    `any_size` ignores size and contact with the frame, because the user's box gives both.
     """
     counts = (1, 0, 0, 1) if any_size else (1, 1, 1, 1)
     look = float(np.dot(SCORE_WEIGHTS * counts, describe_region(image, mask)))

@@ -27,29 +27,19 @@ from segmentation.vision import (
     reduction,
 )
 
-KEPT_FLOWS = 256
-"""Flows between neighbours, either way; at 854x480 one takes 130 KB."""
+KEPT_FLOWS = 256  # Flows between neighbours, either way; at 854x480 one takes 130 KB.
 KEPT_DRIFTS = 128
-STEPS = (1, 2, 4)
-"""Neighbours in time either way, in frames, that motion is measured over."""
-KEPT_SIDE = 240
-"""Long side, at most, at which a flow is kept: at half the size it is computed on it loses nothing."""
-CLEAR_MOTION = 0.5
-"""Motion that is told for sure, in pixels a frame (with a long side of at most 480)."""
-FEWEST_FOLLOW = 0.25
-"""Share of the frame that one homography must explain; less is no background, or another scene."""
-_HOMOGRAPHY_TOLERANCE = 1.0
-"""Pixels (with a long side of at most 480) within which a point counts as moved by the homography."""
-_ROUND_TRIP_TOLERANCE = 1.0
-"""Pixels by which flow there and back may differ on half of the frame; more is a cut to another scene."""
-_GRID = 16
-"""Pixels between the points that the homography is fitted to, at most: a small frame has closer ones."""
+STEPS = (1, 2, 4)  # Neighbours in time either way, in frames, that motion is measured over.
+KEPT_SIDE = 240  # Long side, at most, of kept flows: half the size they are computed on.
+CLEAR_MOTION = 0.5  # Motion that is told for sure, in pixels a frame (with a long side of at most 480).
+FEWEST_FOLLOW = 0.25  # Share of the frame that one homography must explain to be the background.
+_HOMOGRAPHY_TOLERANCE = 1.0  # Pixels (long side at most 480) within which it moves a point.
+_ROUND_TRIP_TOLERANCE = 1.0  # Median pixels between flow there and back; more is a cut.
+_GRID = 16  # Most pixels between the points that the homography is fitted to.
 _FEWEST_ACROSS = 12
-_SMALLEST_SIDE = 8
-"""Pixels, of the smallest flow that a background is looked for in."""
+_SMALLEST_SIDE = 8  # Pixels, of the smallest flow that a background is looked for in.
 _LEAST_NOISE = 0.3
-_USUAL_RANGE = 100
-"""Grey levels for the motion that only a twentieth of the picture exceeds."""
+_USUAL_RANGE = 100  # Grey levels for the motion that only a twentieth of the picture exceeds.
 _BINS = 16
 
 
@@ -70,12 +60,7 @@ class Motion:
     strength: float
 
     def contrast(self, mask: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-        """1 minus the overlap of the motions of two parts, times the strength.
-
-        Args:
-            mask: (H, W) uint8, above 0 on one part.
-            other: (H, W) uint8, above 0 on the other.
-        """
+        """1 minus the overlap of the motions of two parts, (H, W) uint8 above 0 there, times the strength."""
         ours, others = (self._shares(part) for part in (mask, other))
         return self.strength * (1 - float(np.minimum(ours, others).sum()))
 
@@ -114,8 +99,7 @@ class Drift:
         return Motion(features=features, picture=picture, strength=min(1.0, usual / CLEAR_MOTION))
 
 
-KeptFlow = NDArray[np.float16]
-"""(h, w, 2) in pixels of the reduced copy."""
+KeptFlow = NDArray[np.float16]  # (h, w, 2) in pixels of the reduced copy.
 
 
 class ClipMotion:

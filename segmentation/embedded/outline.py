@@ -14,41 +14,25 @@ from segmentation.base import Frame, FrameMask
 from segmentation.embedded.appearance import Appearance, PixelFeatures, describe_pixels
 from segmentation.vision import signed_depth, window_round
 
-Point = tuple[int, int]
-"""x and y in pixels of the image."""
-
-REACH = 0.07
-"""Distance that the outline may move at most, as a share of the root of the object's area."""
-LEAST_REACH = 0.4
-"""Share of that distance where the flow agrees with itself."""
-SURROUNDINGS = 0.35
-"""Width of the surroundings that are learned, as a share of the root of the object's area."""
-LOOK_WEIGHT = 2.0
-"""Log odds of a pixel that looks just like the object; its place gives as much at the rim of the reach."""
-SMALLEST_PART = 0.05
-"""Share of the largest part of a mask, below which a part is a scrap that the object left behind."""
-_SETTLED = 3
-"""Distance in pixels up to which the outline may be wrong, so that nothing is learned there."""
-_SHORTEST_REACH = 1.5
-"""Pixels; below 1 no pixel would be open, and the outline of a small object could never be corrected."""
+Point = tuple[int, int]  # x and y in pixels of the image.
+REACH = 0.07  # Distance that the outline may move at most, as a share of the root of the object's area.
+LEAST_REACH = 0.4  # Share of that distance where the flow agrees with itself.
+SURROUNDINGS = 0.35  # Width that is learned, as a share of the root of the object's area.
+LOOK_WEIGHT = 2.0  # Log odds of a pixel that looks just like the object.
+SMALLEST_PART = 0.05  # Share of the largest part, below which a part is a scrap left behind.
+_SETTLED = 3  # Distance in pixels up to which the outline may be wrong, so that nothing is learned there.
+_SHORTEST_REACH = 1.5  # Pixels; below 1 no pixel would be open.
 _FIRST_SAMPLES, _LATER_SAMPLES = 4000, 1000
-_FULL_DISAGREEMENT = 1.2
-"""Pixels between a start and its round trip along the flow, from which the flow is not trusted at all."""
+_FULL_DISAGREEMENT = 1.2  # Pixels after a round trip from which the flow is not trusted at all.
 _MOST_ODDS = 6.0
-_CUT_SHARPNESS = 3.0
-"""Weight of log odds against the cost of an outline in `cv2.grabCut`."""
+_CUT_SHARPNESS = 3.0  # Weight of log odds against the cost of an outline in `cv2.grabCut`.
 _FEWEST_PIXELS = 8
 _GRABCUT_ROUNDS = 2
 _NO_BOX = (0, 0, 0, 0)
 
 
 class OutlineTracker:
-    """Follows the look of one object from frame to frame.
-
-    Args:
-        image: (H, W, 3) uint8 RGB, a side of at most some hundred pixels.
-        mask: (H, W) bool, the object on it.
-    """
+    """Follows the look of one object from frame to frame, from its (H, W) bool mask on the first image."""
 
     def __init__(self, image: Frame, mask: FrameMask) -> None:
         self._rng = np.random.default_rng(0)
@@ -57,14 +41,10 @@ class OutlineTracker:
         self._appearance = None if samples is None else Appearance(*samples)
 
     def refine(self, image: Frame, mask: FrameMask, *, disagreement: NDArray[np.float32]) -> FrameMask:
-        """The object on the next frame; learns from the answer.
+        """The object on the next frame, (H, W) bool, from the carried mask; learns from the answer.
 
-        Args:
-            mask: (H, W) bool, as the motion carried it.
-            disagreement: (H, W) pixels by which the motion there and back differ.
-
-        Returns:
-            (H, W) bool; the mask itself if nothing can be learned.
+        `disagreement` is the (H, W) pixels by which the motion there and back differ. The mask itself if
+        nothing can be learned.
         """
         if self._appearance is None or not mask.any() or mask.all():
             return mask
@@ -112,11 +92,9 @@ def _breadth(mask: FrameMask) -> float:
 
 
 def cut_by_odds(image: Frame, odds: NDArray[np.float32], *, undecided: FrameMask) -> FrameMask:
-    """The cut that agrees with the odds of each pixel and runs along the edges of the image.
+    """The cut that agrees with the (H, W) log odds of each pixel and runs along the edges of the image.
 
-    Args:
-        odds: (H, W) log odds that a pixel belongs to the object.
-        undecided: (H, W) bool; elsewhere the sign of the odds decides.
+    Where `undecided` is False, the sign of the odds decides.
     """
     marked = odds > 0
     if not undecided.any() or marked.all() or not marked.any():
@@ -135,17 +113,14 @@ def cut_by_odds(image: Frame, odds: NDArray[np.float32], *, undecided: FrameMask
 
 
 def _with_odds(image: Frame, odds: NDArray[np.float32]) -> Frame:
-    """The odds as a colour, beside two that say where edges are: green, and what is red rather than blue.
-
-    `cv2.grabCut` takes no odds, only colours.
-    """
+    """The odds as a colour, since `cv2.grabCut` takes no odds, beside two that say where edges are."""
     level = np.clip(odds, -_MOST_ODDS, _MOST_ODDS) * (127.5 / _MOST_ODDS) + 127.5
     red_or_blue = cv2.addWeighted(image[..., 0], 0.5, 255 - image[..., 2], 0.5, 0)
     return np.dstack([level.astype(np.uint8), image[..., 1], red_or_blue])
 
 
 def _step_model(level: float) -> NDArray[np.float64]:
-    """A colour model, in the layout of `cv2.grabCut`, in which only the first colour counts.
+    """A colour model of `cv2.grabCut` in which only the first colour counts.
 
     The difference between two of them is linear in that colour, which stands for the log odds.
     """
@@ -177,11 +152,7 @@ def filled_component(mask: FrameMask, point: Point) -> FrameMask:
 
 
 def refine_outline(image: Frame, mask: FrameMask, *, reach: int) -> FrameMask:
-    """Draw the outline of a mask to the colour edges near it.
-
-    Args:
-        reach: pixels that the outline may move either way.
-    """
+    """Draw the outline of a mask to the colour edges near it, by at most `reach` pixels either way."""
     if mask.all() or not mask.any():
         return mask
     window = window_round(mask, margin=4 * reach)
@@ -196,15 +167,9 @@ def refine_outline(image: Frame, mask: FrameMask, *, reach: int) -> FrameMask:
 
 
 def cut(image: Frame, labels: NDArray[np.uint8], *, rounds: int = _GRABCUT_ROUNDS) -> FrameMask:
-    """GrabCut from given labels, with the same result every time.
+    """GrabCut from given (H, W) labels of `cv2.GC_BGD` and so on, with the same result every time.
 
-    Args:
-        image: (H, W, 3) uint8.
-        labels: (H, W) of `cv2.GC_BGD`, `GC_FGD`, `GC_PR_BGD`, `GC_PR_FGD`.
-        rounds: alternations between colour models and cut.
-
-    Returns:
-        (H, W) bool; the labels themselves if one side is empty, because nothing can be learned.
+    (H, W) bool; the labels themselves if one side is empty, because nothing can be learned.
     """
     marked = (labels & 1) > 0
     if marked.all() or not marked.any():

@@ -38,10 +38,8 @@ OUTLINE_SIDE = 320
 TRACK_SIDE = 480
 REGROWN_SIDE = 160
 KEPT_REGIONS = 64
-OUTLINE_REACH = 0.012
-"""Distance that a cut may move the outline, as a share of the image's long side."""
-LOST_LIKENESS = 0.2
-"""Overlap of colours with the first mask below which an object counts as gone."""
+OUTLINE_REACH = 0.012  # Distance that a cut may move the outline, as a share of the image's long side.
+LOST_LIKENESS = 0.2  # Overlap of colours with the first mask below which an object counts as gone.
 
 
 class EmbeddedSegmenter:
