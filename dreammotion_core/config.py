@@ -126,9 +126,7 @@ FLAG = Kind(bool, "True or False")
 def check_accepted(settings: object, *, accepted: Mapping[str, Accepted]) -> None:
     """Raise `ConfigError` for the first setting with a value that it does not accept.
 
-    Args:
-        settings: has an attribute for each setting.
-        accepted: name of a setting -> what it accepts; names that `settings` does not have are ignored.
+    Names that `settings` has no attribute for are ignored.
     """
     for name, values in accepted.items():
         if hasattr(settings, name) and not values.holds(value := getattr(settings, name)):
@@ -142,7 +140,6 @@ def is_whole(value: Any) -> bool:
 
 MOST_KEY_SITES = 16
 LONGEST_KEY_SITE = 200
-"""Characters of a pattern."""
 
 _NEVER_IN_NAMES = re.compile(r"^\.|\.\.|[^\w.*?\[\]!-]", re.ASCII)
 _CHOICE = re.compile(r"\((?:\?:)?([^()]*\|[^()]*)\)(?![*+?{])")
@@ -161,10 +158,9 @@ _NEW_SPELLINGS = (
 
 
 def check_key_pattern(pattern: object) -> None:
-    """Refuse a text that is not a shell pattern for the dotted name of a layer.
+    """Raise `ConfigError` unless a text is a shell pattern for the dotted name of a layer.
 
-    Raises:
-        ConfigError: if it is empty, too long or a regular expression; for the last, with its new spelling.
+    For a regular expression, the error says its new spelling.
     """
     if not isinstance(pattern, str) or not pattern:
         raise ConfigError(
@@ -219,9 +215,7 @@ class Setting:
 
     Attributes:
         group: title of the settings among which it is listed.
-        label: what it is called.
         help: what it does, in a few words; of a flag, what happens without it.
-        accepted: its values.
         span: lowest value, highest value and step of a slider, which need not reach all that is accepted;
             None where a field is better.
         unit: of the number; empty where it has none.
@@ -246,127 +240,76 @@ _STEPS, _PULLS, _STAYS, _SIZE = "Steps", "What pulls", "What stays", "Size and s
 _OTHER = "Another method, to compare with"
 _WEIGHT = Real(0.0, 1e6)
 
+# fmt: off
 SETTINGS: Mapping[str, Setting] = {
     "num_optimization_steps": Setting(
-        _STEPS, "Steps", "more go further from the source", Whole(1, 10_000), (1, 500, 1), option="--steps"
-    ),
+        _STEPS, "Steps", "more go further from the source", Whole(1, 10_000), (1, 500, 1), option="--steps"),
     "preview_interval": Setting(
-        _STEPS, "Steps between previews", "0 switches previews off", Whole(0, 10_000), (0, 50, 1)
-    ),
+        _STEPS, "Steps between previews", "0 switches previews off", Whole(0, 10_000), (0, 50, 1)),
     "optimizer": Setting(_STEPS, "Optimiser", "how a step is taken", OneOf({"sgd": "SGD", "adam": "Adam"})),
     "learning_rate": Setting(_STEPS, "Learning rate", "length of a step", Real(0.0, 1e4, above=True)),
     "learning_rate_end_factor": Setting(
-        _STEPS, "Last learning rate", "share of the learning rate that is left at the end", Real(0.0, 1.0)
-    ),
+        _STEPS, "Last learning rate", "share of the learning rate that is left at the end", Real(0.0, 1.0)),
     "guidance_scale": Setting(
-        _STEPS, "Guidance scale", "how strongly the prompts count", Real(0.0, 1000.0), (0, 30, 0.5)
-    ),
+        _STEPS, "Guidance scale", "how strongly the prompts count", Real(0.0, 1000.0), (0, 30, 0.5)),
     "timestep_range": Setting(
-        _STEPS, "Timesteps", "lowest and highest noise level", Interval(0, 1000), (0, 1000, 1)
-    ),
+        _STEPS, "Timesteps", "lowest and highest noise level", Interval(0, 1000), (0, 1000, 1)),
     "timestep_order": Setting(
-        _STEPS,
-        "Order of the timesteps",
-        "noisiest first settles the coarse shape before the fine parts",
-        OneOf({"descending": "Noisiest first", "random": "As drawn"}),
-    ),
+        _STEPS, "Order of the timesteps", "noisiest first settles the coarse shape before the fine parts",
+        OneOf({"descending": "Noisiest first", "random": "As drawn"})),
     "seed": Setting(_STEPS, "Seed", "repeats a run; -1 draws one", Whole(-1, MAX_SEED)),
     "appearance_weight": Setting(_PULLS, "Appearance", "weight of the text; 0 switches it off", _WEIGHT),
     "spatial_weight": Setting(
-        _PULLS, "Spatial matching", "weight of keeping the structure; 0 switches it off", _WEIGHT
-    ),
+        _PULLS, "Spatial matching", "weight of keeping the structure; 0 switches it off", _WEIGHT),
     "temporal_weight": Setting(
-        _PULLS, "Temporal matching", "weight of keeping the motion; 0 switches it off", _WEIGHT
-    ),
+        _PULLS, "Temporal matching", "weight of keeping the motion; 0 switches it off", _WEIGHT),
     "matching_limit": Setting(
-        _PULLS, "Longest matching", "in lengths of the text's pull; 0 switches the limit off", _WEIGHT
-    ),
+        _PULLS, "Longest matching", "in lengths of the text's pull; 0 switches the limit off", _WEIGHT),
     "direction_weighting": Setting(
-        _PULLS,
-        "Direction of the text's pull",
+        _PULLS, "Direction of the text's pull",
         "velocities weigh noisy timesteps more and do not pull back towards the source",
-        OneOf({"noise": "Difference of predicted noises", "velocity": "Difference of velocities"}),
-    ),
+        OneOf({"noise": "Difference of predicted noises", "velocity": "Difference of velocities"})),
     "key_sites": Setting(
-        _PULLS,
-        "Key sites",
+        _PULLS, "Key sites",
         "attention keys to match, as patterns such as mid_block.*.to_k; default: the model's own",
-        Kind(tuple, f"a tuple of 1 to {MOST_KEY_SITES} shell patterns, or None", optional=True),
-    ),
+        Kind(tuple, f"a tuple of 1 to {MOST_KEY_SITES} shell patterns, or None", optional=True)),
     "negative_prompt": Setting(
-        _PULLS,
-        "Negative prompt",
-        "what it should not look like",
-        Kind(str, f"text of at most {MAX_PROMPT_CHARACTERS:,} characters"),
-    ),
+        _PULLS, "Negative prompt", "what it should not look like",
+        Kind(str, f"text of at most {MAX_PROMPT_CHARACTERS:,} characters")),
     "use_mask": Setting(
-        _STAYS, "Change only what is selected", "edit the whole frame", FLAG, option="--no-mask"
-    ),
+        _STAYS, "Change only what is selected", "edit the whole frame", FLAG, option="--no-mask"),
     "mask_matching": Setting(_STAYS, "Match only within the selection", "match outside the mask too", FLAG),
     "keep_detail": Setting(
-        _STAYS, "Give back fine detail that the model loses", "show the decoded clip as it is", FLAG
-    ),
+        _STAYS, "Give back fine detail that the model loses", "show the decoded clip as it is", FLAG),
     "colour_smoothing": Setting(
-        _STAYS,
-        "Steady the object's colour over",
-        "takes out flicker that the edit adds; 0 switches it off",
-        Real(0.0, 3600.0),
-        unit="seconds",
-    ),
+        _STAYS, "Steady the object's colour over", "takes out flicker that the edit adds; 0 switches it off",
+        Real(0.0, 3600.0), unit="seconds"),
     "mask_grow": Setting(
-        _STAYS,
-        "Grow, shrink",
-        "grows the mask, or shrinks it if negative",
-        Whole(-256, 256),
-        (-32, 32, 1),
-        unit="pixels",
-    ),
+        _STAYS, "Grow, shrink", "grows the mask, or shrinks it if negative",
+        Whole(-256, 256), (-32, 32, 1), unit="pixels"),
     "mask_edge": Setting(
-        _STAYS,
-        "Clean edge",
-        "band round the outline that loses the old colour; 0: off",
-        Whole(0, 32),
-        (0, 8, 1),
-        unit="pixels",
-    ),
+        _STAYS, "Clean edge", "band round the outline that loses the old colour; 0: off",
+        Whole(0, 32), (0, 8, 1), unit="pixels"),
     "mask_feather": Setting(
-        _STAYS, "Soft rim", "width of the mask's soft rim", Whole(0, 256), (0, 32, 1), unit="pixels"
-    ),
+        _STAYS, "Soft rim", "width of the mask's soft rim", Whole(0, 256), (0, 32, 1), unit="pixels"),
     "resolution_scale": Setting(
-        _SIZE,
-        "Resolution",
-        "share of the model's own; less takes less memory and is coarser",
-        Real(0.0, 2.0, above=True),
-        (0.25, 1.0, 0.05),
-    ),
+        _SIZE, "Resolution", "share of the model's own; less takes less memory and is coarser",
+        Real(0.0, 2.0, above=True), (0.25, 1.0, 0.05)),
     "last_stage": Setting(
-        _SIZE,
-        "Stop after",
-        "a stage of a cascade; default: all stages run",
-        Kind(str, "the name of a stage, or None", optional=True),
-    ),
+        _SIZE, "Stop after", "a stage of a cascade; default: all stages run",
+        Kind(str, "the name of a stage, or None", optional=True)),
     "method": Setting(
-        _OTHER,
-        "Method",
-        "DreamMotion, or a baseline",
-        OneOf(
-            {
-                "dreammotion": "DreamMotion",
-                "v-sds": "V-SDS",
-                "sdedit": "SDEdit",
-                "ddim-inversion": "DDIM inversion and word swap",
-                "flowedit": "FlowEdit, for models with flow matching",
-            }
-        ),
-    ),
+        _OTHER, "Method", "DreamMotion, or a baseline",
+        OneOf({
+            "dreammotion": "DreamMotion", "v-sds": "V-SDS", "sdedit": "SDEdit",
+            "ddim-inversion": "DDIM inversion and word swap",
+            "flowedit": "FlowEdit, for models with flow matching",
+        })),
     "strength": Setting(
-        _OTHER,
-        "Strength",
-        "how noisy SDEdit and FlowEdit begin, up to 1",
-        Real(0.0, 1.0, above=True),
-        (0.05, 1.0, 0.05),
-    ),
+        _OTHER, "Strength", "how noisy SDEdit and FlowEdit begin, up to 1",
+        Real(0.0, 1.0, above=True), (0.05, 1.0, 0.05)),
 }
+# fmt: on
 """Every setting of `EditConfig`, in the order in which they are listed; see `EditConfig.settings`."""
 
 CHOICES = {name: tuple(setting.choices) for name, setting in SETTINGS.items() if setting.choices}
@@ -395,7 +338,9 @@ where the object stays what it is; ``paper`` is DreamMotion's optimiser."""
 
 @dataclass(frozen=True, kw_only=True)
 class EditConfig:
-    """All settings of an edit. The same settings, clip, mask, prompts and model give the same result.
+    """All settings of an edit; `ConfigError` if one is out of its range or of the wrong type.
+
+    The same settings, clip, mask, prompts and model give the same result.
 
     Attributes:
         method: ``"dreammotion"``, or a baseline on the same model: ``"v-sds"``, ``"sdedit"``,
@@ -413,9 +358,8 @@ class EditConfig:
         direction_weighting: the V-DDS direction is the difference of predicted noises (``"noise"``, the
             paper) or of velocities (``"velocity"``), which weighs noisy timesteps more and does not pull
             towards the source. Both work with every model family.
-        appearance_weight: weight of the V-DDS direction; 0 switches it off.
-        spatial_weight: lambda_s, weight of spatial self-similarity matching; 0 switches it off.
-        temporal_weight: lambda_t, weight of temporal self-similarity matching; 0 switches it off.
+        appearance_weight: weight of the V-DDS direction; 0 switches this and each of the next two off.
+        spatial_weight, temporal_weight: lambda_s and lambda_t, weights of self-similarity matching.
         matching_limit: longest matching gradient, in lengths of the V-DDS direction, so that weights that are
             too large for a model cannot make it diverge; 0 switches the limit off (the paper).
         use_mask: confine the edit to the mask. False edits the whole frame and composites nothing.
@@ -429,15 +373,11 @@ class EditConfig:
             separated, so that no rim of the old colour stays. The edit may change them. 0 switches it off.
         mask_feather: width in pixels of the composite's soft rim, inside what the edit may change.
         key_sites: shell patterns of the key projections to match, at most 16; None takes the model's own.
-        negative_prompt: text of the unconditional branch.
-        seed: seed of all noise and timesteps; -1 draws one, which `Started` reports.
+        seed: of all noise and timesteps; -1 draws one, which `Started` reports.
         preview_interval: steps between previews; 0 switches them off.
         resolution_scale: sides of the model's grid relative to the trained ones, above 0 to 2; below 1 an
             edit takes less memory and time and is coarser.
         last_stage: stage of a cascade after which to stop, a name in `ModelSpec.stages`; None runs them all.
-
-    Raises:
-        ConfigError: if a value is out of its range or of the wrong type.
     """
 
     method: MethodName = "dreammotion"
@@ -470,11 +410,9 @@ class EditConfig:
 
     def __post_init__(self) -> None:
         check_accepted(self, accepted={name: setting.accepted for name, setting in SETTINGS.items()})
-        if len(self.negative_prompt) > MAX_PROMPT_CHARACTERS:
-            raise ConfigError(
-                f"negative_prompt has {len(self.negative_prompt):,} characters; pass at most "
-                f"{MAX_PROMPT_CHARACTERS:,}"
-            )
+        if (length := len(self.negative_prompt)) > MAX_PROMPT_CHARACTERS:
+            most = f"{MAX_PROMPT_CHARACTERS:,}"
+            raise ConfigError(f"negative_prompt has {length:,} characters; pass at most {most}")
         if self.key_sites is not None and not 1 <= len(self.key_sites) <= MOST_KEY_SITES:
             accepted = SETTINGS["key_sites"].accepted
             raise ConfigError(f"key_sites has {len(self.key_sites)} patterns; pass {accepted}")
@@ -504,30 +442,19 @@ class EditConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as plain JSON values."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
+        values = asdict(self).items()
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values}
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`. Missing settings take their defaults.
-
-        Raises:
-            ConfigError: if a setting is unknown or out of its range.
-        """
+        """The inverse of `to_dict`; missing settings take their defaults, `ConfigError` for unknown ones."""
         _refuse_unknown(settings)
-        arguments: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
-        }
-        return cls(**arguments)
+        values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()}
+        return cls(**values)
 
     @classmethod
     def preset(cls, name: str, *, usual: Mapping[str, Any] = MappingProxyType({}), **changes: Any) -> Self:
-        """The settings of a preset.
-
-        Args:
-            usual: a model's own defaults; the preset overrides them.
-            changes: settings that override both.
+        """The settings of a preset over a model's usual ones, with changes over both.
 
         Raises:
             ConfigError: if there is no such preset, or a setting is unknown or out of its range.
@@ -540,6 +467,5 @@ class EditConfig:
 
 def _refuse_unknown(settings: Mapping[str, Any]) -> None:
     known = [f.name for f in fields(EditConfig)]
-    unknown = sorted(set(settings) - set(known))
-    if unknown:
+    if unknown := sorted(set(settings) - set(known)):
         raise ConfigError(f"unknown settings: {', '.join(unknown)}; known are: {', '.join(known)}")

@@ -60,17 +60,9 @@ class Finishing:
         grid = backend.spec.fit_size(source.size, scale=config.resolution_scale)
         region = changeable(mask, config)
         shares, edges = shares_of(source.frames, mask, width=config.mask_edge)
-        return cls(
-            backend,
-            source,
-            region,
-            shares,
-            feathered_alpha(region, width=config.mask_feather),
-            edges,
-            reconstruction=reconstruction,
-            detail_window=DETAIL_WINDOW * source.size[0] / grid[0],
-            smoothing=config.colour_smoothing * source.fps,
-        )
+        feather = feathered_alpha(region, width=config.mask_feather)
+        window, smoothing = DETAIL_WINDOW * source.size[0] / grid[0], config.colour_smoothing * source.fps
+        return cls(backend, source, region, shares, feather, edges, reconstruction, window, smoothing)
 
     @device_failures_explained()
     def __call__(self, latents: Tensor) -> Frames:
@@ -86,9 +78,8 @@ class Finishing:
         background = self.source.frames.astype(np.float32)
         for index, edge in enumerate(self.edges):
             if edge is not None:
-                parts = edge.purified(
-                    self.source.frames[index], edited[index], None if kept is None else kept[index]
-                )
+                share = None if kept is None else kept[index]
+                parts = edge.purified(self.source.frames[index], edited[index], share)
                 edited[index][edge.box], background[index][edge.box] = parts
         blended = blend(self.source.frames, blend(background, edited, self.shares), self.feather)
         alpha = self.shares * self.feather
@@ -125,10 +116,7 @@ def blend(
 
 
 def composite(source: Frames, blended: NDArray[np.float32], alpha: NDArray[np.float32]) -> Frames:
-    """`blend`'s output in 8 bits, the source's own bytes where alpha is 0 (docs/method.md, equation 16).
-
-    Values outside [0, 255] are cut off.
-    """
+    """`blend`'s output in 8 bits, the source's own bytes where alpha is 0 (docs/method.md, equation 16)."""
     return np.where(alpha[..., None] > 0, np.rint(blended).clip(0, 255).astype(np.uint8), source)
 
 
@@ -146,7 +134,6 @@ def changeable(mask: Mask, config: EditConfig) -> Mask:
 
 
 LUMINANCE_FLOOR = (0.01 * 255) ** 2
-"""Avoids a division by zero in dark places."""
 CONTRAST_FLOOR = (0.03 * 255) ** 2
 """Variance below which a place is plain, so that it counts as alike."""
 
@@ -157,12 +144,9 @@ Levels = NDArray[np.float32]
 def structural_similarity(
     frame: NDArray[np.generic], *, other: NDArray[np.generic], window: float
 ) -> NDArray[np.float32]:
-    """SSIM of luminance, (H, W) in [-1, 1]; exactly 1 where the neighbourhoods are equal.
+    """SSIM of luminance of (H, W, 3) RGB in [0, 255]: (H, W) in [-1, 1], 1 where neighbourhoods are equal.
 
-    Args:
-        frame: (H, W, 3) RGB in [0, 255].
-        other: the same shape.
-        window: standard deviation of the Gaussian neighbourhood, in pixels, > 0.
+    The window is the standard deviation of the Gaussian neighbourhood, in pixels, > 0.
 
     Source: Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity (2004).
     """
@@ -181,9 +165,8 @@ def structural_likeness(
 
 
 def _contrast_and_structure(a: Levels, b: Levels, mean_a: Levels, mean_b: Levels, window: float) -> Levels:
-    variances = (_window_mean(a * a, window) - mean_a * mean_a) + (
-        _window_mean(b * b, window) - mean_b * mean_b
-    )
+    variance_a = _window_mean(a * a, window) - mean_a * mean_a
+    variances = variance_a + (_window_mean(b * b, window) - mean_b * mean_b)
     covariance = _window_mean(a * b, window) - mean_a * mean_b
     return np.asarray((2 * covariance + CONTRAST_FLOOR) / (variances + CONTRAST_FLOOR), np.float32)
 
@@ -204,25 +187,17 @@ def structure_kept(
     A repainted car keeps its windows, so the detail of the source fits. If the car became a bus, the detail
     would draw the outlines of the car over it.
 
-    Args:
-        edited: (F, H, W, 3) float RGB in [0, 255], the decoded edit.
-        reconstruction: the same of the decoded source.
-        window: as for `structural_similarity`.
-
-    Returns:
-        (F, H, W) in [0, 1]; exactly 1 where both are the same.
+    Both are decoded clips, (F, H, W, 3) float RGB in [0, 255]; the window is as for `structural_similarity`.
+    The result is (F, H, W) in [0, 1], exactly 1 where both are the same.
     """
-    likeness = [
-        structural_likeness(a, other=b, window=window) for a, b in zip(edited, reconstruction, strict=True)
-    ]
-    return np.stack(likeness).clip(0, 1)
+    pairs = zip(edited, reconstruction, strict=True)
+    return np.stack([structural_likeness(a, other=b, window=window) for a, b in pairs]).clip(0, 1)
 
 
 PASSES = 2
 """Colours beyond those of a screen are cut off and lose part of a shift; a second pass makes up for it."""
 
 TINY = np.finfo(np.float32).tiny
-"""Avoids a division by zero."""
 
 Lab = NDArray[np.float32]
 """(F, H, W, 3) CIELAB, L in [0, 100]."""
@@ -237,13 +212,9 @@ def steadied(
     frame to frame. Only the *change* is smoothed, so what the light does in the source stays.
 
     Args:
-        blended: (F, H, W, 3) float RGB in [0, 255], the edit over the source.
-        source: (F, H, W, 3) uint8 RGB.
+        blended: (F, H, W, 3) float RGB in [0, 255], the edit over the source; unchanged where alpha is 0.
         alpha: (F, H, W) opacity of the edit in [0, 1]; the shift is proportional to it.
         smoothing: standard deviation over time, in frames, > 0.
-
-    Returns:
-        (F, H, W, 3) float RGB; exactly `blended` in [0, 255] where alpha is 0.
     """
     edited_part = alpha > 0
     opacity = alpha[..., None] / np.maximum(_object_mean(alpha[..., None], edited_part), TINY)[:, None, None]
@@ -275,13 +246,11 @@ def _smooth(course: NDArray[np.float32], weight: NDArray[np.int64], deviation: f
 
 
 def _lab(rgb: NDArray[np.float32]) -> Lab:
-    """CIELAB of (F, H, W, 3) RGB in [0, 255]."""
     lab: Lab = np.stack([cv2.cvtColor(frame / 255, cv2.COLOR_RGB2LAB) for frame in rgb])
     return lab
 
 
 def _rgb(lab: Lab) -> NDArray[np.float32]:
-    """RGB in [0, 255] of (F, H, W, 3) CIELAB."""
     rgb: NDArray[np.float32] = np.stack([cv2.cvtColor(frame, cv2.COLOR_LAB2RGB) for frame in lab])
     return 255 * rgb
 
@@ -321,9 +290,7 @@ class Edge:
         """Continue object and background smoothly into the band; each pixel's colour gives its share.
 
         The share counts as far as the two colours differ by more than they vary; else the mask decides.
-
-        Returns:
-            None if the (H, W) mask has no outline in this (H, W, 3) frame.
+        None if the mask has no outline in the frame.
         """
         distance = outline_distance(mask)
         rows, columns = (np.flatnonzero((abs(distance) < width).any(axis=axis)) for axis in (1, 0))
@@ -334,8 +301,6 @@ class Edge:
         box = np.s_[max(0, top - margin) : bottom + margin + 1, max(0, left - margin) : right + margin + 1]
         image, depth = frame[box].astype(np.float32), distance[box][..., None] / width
         guess = feathered_alpha(mask[None], width=1)[0][box][..., None]
-        inner: NDArray[np.float32]
-        outer: NDArray[np.float32]
         inner, outer = (np.power((1 + side).clip(0, 2) / 2, PURITY) for side in (depth, -depth))
         inside, outside = (_continued(image, purity=purity, width=width) for purity in (inner, outer))
         inside_variance, outside_variance = (

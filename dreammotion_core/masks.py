@@ -16,12 +16,9 @@ from dreammotion_core.values import Mask, check_mask_shape, check_selects_someth
 
 
 def checked_mask(mask: NDArray[np.generic], num_frames: int, size: tuple[int, int]) -> Mask:
-    """A mask that fits its clip, as (F, H, W) bool.
+    """A mask that fits its clip, as (F, H, W) bool, or `MaskError`, also if nothing is selected.
 
     It may come as (F, H, W), or (H, W) for all frames; bool, or only the numbers 0 and 1, or 0 and 255.
-
-    Raises:
-        MaskError: if shape, values or frame count do not fit, or nothing is selected.
     """
     mask = np.asarray(mask)
     check_mask_shape(mask.shape, num_frames=num_frames, size=size)
@@ -36,8 +33,7 @@ def checked_mask(mask: NDArray[np.generic], num_frames: int, size: tuple[int, in
 def grown_mask(mask: Mask, *, pixels: int) -> Mask:
     """A (F, H, W) bool mask with its outline moved outwards by a Euclidean distance (inwards if negative).
 
-    Raises:
-        MaskError: if nothing is left of it.
+    It raises `MaskError` if nothing is left.
     """
     if pixels == 0:
         return mask
@@ -74,15 +70,9 @@ def _distance_to(selected: NDArray[np.bool_]) -> NDArray[np.float32]:
 def latent_mask(mask: Mask, latents: Tensor, *, groups: Sequence[range]) -> Tensor:
     """The mask on the latent grid: 1 where a latent touches a selected pixel (docs/method.md, equation 13).
 
-    The maximum, unlike the mean, lets the whole object change; the composite cuts the outline exactly.
-
-    Args:
-        mask: (F, H, W) bool.
-        latents: (1, C, f, h, w); gives size and device.
-        groups: the frames that each latent frame stands for.
-
-    Returns:
-        (1, 1, f, h, w) float32, 0 or 1.
+    The maximum, unlike the mean, lets the whole object change; the composite cuts the outline exactly. The
+    result is (1, 1, f, h, w) float32 on the device of the (1, C, f, h, w) latents; each of these stands for a
+    group of frames.
     """
     grouped = torch.stack([torch.from_numpy(mask[group.start : group.stop]).any(dim=0) for group in groups])
     pooled = F.adaptive_max_pool2d(grouped.float()[:, None], latents.shape[-2:])

@@ -31,10 +31,7 @@ def device_failures_explained(*, advice: str = ADVICE) -> Iterator[None]:
     """Turn the failures of a device into errors that say what to do; a context manager and a decorator.
 
     If memory ran out, the memory of the failed work is freed, so that smaller work can follow. Do not use it
-    round a ``yield``.
-
-    Args:
-        advice: what to do about too little memory; the default fits an edit.
+    round a ``yield``. `advice` says what to do about too little memory; the default fits an edit.
 
     Raises:
         OutOfMemoryError: instead of torch's and Python's own errors.
@@ -54,10 +51,7 @@ def device_failures_explained(*, advice: str = ADVICE) -> Iterator[None]:
 def tried_again(
     work: Callable[Arguments, Result], *, spare: Callable[[], bool]
 ) -> Callable[Arguments, Result]:
-    """Work that is repeated in less memory after an `OutOfMemoryError`.
-
-    `spare` makes it work in less memory from now on, and returns False if that is impossible.
-    """
+    """Work that is repeated after an `OutOfMemoryError`, if `spare` can make it take less memory."""
 
     def tried(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
         try:
@@ -119,8 +113,7 @@ class MemoryMeter:
     """Measures the memory of this process on a device: its tensors on a GPU, the whole process on a CPU."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._is_gpu = device.type == "cuda"
+        self._device, self._is_gpu = device, device.type == "cuda"
 
     def start(self) -> None:
         """Forget the peak, and free cached memory."""
@@ -144,7 +137,6 @@ class MemoryMeter:
 
 
 def _bytes_of(name: str, path: Path) -> int:
-    """A figure from Linux, in bytes; 0 if it has none."""
     with suppress(OSError):
         found = re.search(rf"^{name}:\s*(\d+) kB", path.read_text("ascii"), re.MULTILINE)
         return int(found[1]) * 1024 if found else 0

@@ -69,7 +69,6 @@ class DreamMotionPipeline:
         Args:
             name_or_path: a name from `list_models`, a folder in diffusers' layout, or
                 ``owner/name@revision`` on the hub.
-            options: precision, and how memory is traded for speed.
             device: where the model works; it decides the precision if the options name none. None loads the
                 model for a GPU if there is one, but leaves it on the CPU until `to` moves it.
 
@@ -121,8 +120,7 @@ class DreamMotionPipeline:
 
         Args:
             video: the source clip; `spec.fit_length` gives the lengths that the model takes.
-            source_prompt: what the clip shows.
-            target_prompt: what it should show; the words that differ are what changes.
+            source_prompt: what the clip shows; the words that differ in the target prompt are what changes.
             mask: (F, H, W) or (H, W) at the clip's size, True on the object. Required unless
                 `config.use_mask` is False.
             config: the settings; None takes those of the model that fit the words, and a notice says which.
@@ -174,20 +172,18 @@ class DreamMotionPipeline:
         for stage in self._later_stages(latents, finish, target_prompt, config):
             yield stage
             frames = stage.frames
-        yield Finished(
-            EditOutput(
-                video=Video(frames, video.fps, video.audio, tuple(notices)),
-                mask=finish.region,
-                source_prompt=source_prompt,
-                target_prompt=target_prompt,
-                config=config,
-                model=self.spec.name,
-                losses=tuple(losses),
-                seconds=time.perf_counter() - started,
-                max_difference_outside=finish.difference_outside(frames),
-                precision=self.spec.precision,
-            )
+        output = EditOutput(
+            Video(frames, video.fps, video.audio, tuple(notices)),
+            finish.region,
+            *prompts,
+            config,
+            self.spec.name,
+            losses=tuple(losses),
+            seconds=time.perf_counter() - started,
+            max_difference_outside=finish.difference_outside(frames),
+            precision=self.spec.precision,
         )
+        yield Finished(output)
 
     @device_failures_explained()
     def _task(
@@ -196,18 +192,14 @@ class DreamMotionPipeline:
         prompts: tuple[str, str],
         selected: Mask,
         config: EditConfig,
-        key_sites: Sequence[KeySite],
+        sites: Sequence[KeySite],
     ) -> EditTask:
         grid = self.spec.fit_size(video.size, scale=config.resolution_scale)
         latents = self.backend.encode_video(to_model(video.frames, grid))
-        embeds = PromptEmbeds(
-            source=self.backend.encode_prompt(prompts[0]),
-            target=self.backend.encode_prompt(prompts[1]),
-            negative=self.backend.encode_prompt(config.negative_prompt),
-        )
+        embeds = PromptEmbeds(*map(self.backend.encode_prompt, (*prompts, config.negative_prompt)))
         groups = self.backend.frame_groups(len(video))
         region = latent_mask(selected, latents, groups=groups) if config.use_mask else None
-        return EditTask(latents, embeds, region, config, key_sites)
+        return EditTask(latents, embeds, region, config, sites)
 
     def _later_stages(
         self, latents: Tensor, finish: Finishing, prompt: str, config: EditConfig
@@ -272,12 +264,7 @@ def check_prompts(*, source_prompt: str, target_prompt: str) -> None:
 
 
 def check_fits(video: Video, spec: ModelSpec, config: EditConfig) -> None:
-    """Refuse clips and settings that the model cannot take.
-
-    Raises:
-        VideoError: if the clip has one frame, or a number of frames that the model does not take.
-        ConfigError: if the settings name a stage that the model does not have.
-    """
+    """Raise `VideoError` for a number of frames, or `ConfigError` for a stage, that the model cannot take."""
     if len(video) < 2:
         raise VideoError("the clip has one frame; a video edit needs at least 2 frames")
     spec.check_length(len(video))
@@ -287,11 +274,7 @@ def check_fits(video: Video, spec: ModelSpec, config: EditConfig) -> None:
 
 
 def selection(mask: NDArray[np.generic] | None, video: Video, config: EditConfig) -> Mask:
-    """(F, H, W) bool: the checked and grown mask, or all True if the mask is switched off.
-
-    Raises:
-        MaskError: if a mask is missing or does not fit the clip.
-    """
+    """(F, H, W) bool: the checked and grown mask, all True if switched off; `MaskError` if it is unfit."""
     if not config.use_mask:
         return np.ones(video.frames.shape[:3], dtype=bool)
     if mask is None:
@@ -307,10 +290,9 @@ def notices_about(
     grid = spec.fit_size(video.size, scale=config.resolution_scale)
     if grid != video.size:
         text = (
-            f"The clip is {video.size[1]}x{video.size[0]}; {spec.label} works at "
-            f"{grid[1]}x{grid[0]}, and the edited part is scaled back to the clip's size."
+            f"The clip is {video.size[1]}x{video.size[0]}; {spec.label} works at {grid[1]}x{grid[0]}, and the"
         )
-        notices.append(Notice("resized", text))
+        notices.append(Notice("resized", f"{text} edited part is scaled back to the clip's size."))
     for prompt in (*prompts, config.negative_prompt):
         notices += [n for n in backend.check_prompt(prompt) if n not in notices]
     return notices

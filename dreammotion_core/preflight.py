@@ -1,8 +1,7 @@
-"""Preflight: what an edit will cost in seconds and memory, measured before it begins.
+"""What an edit will cost in seconds and memory, by real steps on the user's clip with the user's settings.
 
-It runs real steps on the user's clip with the user's settings, decoding included. The shortest clip comes
-first. The memory of longer clips is estimated from it, so that a machine without a reserve does not run
-out of memory. A proposed setting has been run.
+The shortest clip comes first. The memory of longer clips is estimated from it, so that a machine without a
+reserve does not run out of memory. A proposed setting has been run.
 """
 
 from __future__ import annotations
@@ -31,12 +30,10 @@ class Trial:
     """One setting that was tried, or estimated not to fit.
 
     Attributes:
-        resolution_scale: as in `EditConfig`.
         grid: (height, width) in pixels at which the model works.
-        step_seconds: time of one step; 0 if it did not fit.
-        fixed_seconds: time of what is done once, such as encoding and decoding; 0 if it did not fit.
+        fixed_seconds: time of what is done once, such as encoding and decoding. It and `step_seconds` are 0
+            if the setting did not fit.
         peak_bytes: most memory held, weights included; 0 if unknown.
-        fits: whether it ran within the memory of the device.
         is_sparing: whether activations had to be computed again instead of being kept.
     """
 
@@ -59,7 +56,6 @@ class Preflight:
         proposal: the largest setting found that fits: `asked` itself, fewer frames, or a smaller grid; None
             if nothing fits.
         usable_bytes: memory of the device; 0 if unknown.
-        device: torch name of the device.
         has_later_stages: whether later stages of a cascade will run; their cost is not measured.
     """
 
@@ -80,12 +76,10 @@ class Preflight:
 def measure_edit(
     pipe: DreamMotionPipeline, *, video: Video, config: EditConfig
 ) -> Generator[Trial | Preflight, None, None]:
-    """Measure an edit before it begins. Closing the generator stops after the current trial.
+    """Measure an edit before it begins: a `Trial` for each setting that was tried, then the `Preflight`.
 
-    Prompts and mask cost next to nothing, so none are needed.
-
-    Yields:
-        A `Trial` for each setting that was tried, then the `Preflight`.
+    Prompts and mask cost next to nothing, so none are needed. Closing the generator stops after the current
+    trial.
 
     Raises:
         InputError: if clip or settings cannot be used.
@@ -132,9 +126,8 @@ class _Probing:
         if self._shortest < len(self._video):
             expected = round(held + growth * len(self._video))
             is_likely = small.fits and (not self.room or expected <= self.room)
-            asked = (
-                self._tried(len(self._video)) if is_likely else self._estimated(len(self._video), expected)
-            )
+            whole = len(self._video)
+            asked = self._tried(whole) if is_likely else self._estimated(whole, expected)
             yield asked
             if small.fits and not asked.fits:
                 yield from self._shorter(held, growth)
@@ -142,7 +135,6 @@ class _Probing:
             yield from self._smaller()
 
     def _shorter(self, held: int, growth: float) -> Iterator[Trial]:
-        """Clips shorter than the whole one, which does not fit, until one fits; the shortest does."""
         spec = self._pipe.spec
         longest = int((self.room - held) / growth) if self.room and growth else len(self._video)
         length = spec.fit_length(min(longest, len(self._video) - 1))
@@ -154,7 +146,6 @@ class _Probing:
             length = spec.fit_length(length * 3 // 4)
 
     def _smaller(self) -> Iterator[Trial]:
-        """The shortest clip at smaller grids, until one fits."""
         for scale in SCALES:
             trial = self._tried(self._shortest, scale * self._config.resolution_scale)
             yield trial
@@ -165,30 +156,17 @@ class _Probing:
         """Two real steps, of which the second counts because the first warms up, and everything else once."""
         spec, scale = self._pipe.spec, scale or self._config.resolution_scale
         clip = replace(self._video, frames=self._video.frames[:num_frames], audio=None)
-        config = self._config.with_changes(
-            num_optimization_steps=2,
-            preview_interval=0,
-            use_mask=False,
-            seed=0,
-            resolution_scale=scale,
-            last_stage=spec.stages[0] if spec.stages else None,
-        )
+        stage = spec.stages[0] if spec.stages else None
+        short = {"num_optimization_steps": 2, "preview_interval": 0, "use_mask": False, "seed": 0}
+        config = self._config.with_changes(**short, resolution_scale=scale, last_stage=stage)
         self._meter.start()
         try:
             fixed, step, is_sparing = self._timed(clip, config)
         except OutOfMemoryError:
             return self._estimated(num_frames, max(self.room, self._meter.peak_bytes), scale)
-        peak = self._meter.peak_bytes
-        return Trial(
-            num_frames=num_frames,
-            resolution_scale=scale,
-            grid=spec.fit_size(clip.size, scale=scale),
-            step_seconds=step,
-            fixed_seconds=fixed,
-            peak_bytes=peak,
-            fits=not self.room or peak <= self.room,
-            is_sparing=is_sparing,
-        )
+        trial = self._estimated(num_frames, self._meter.peak_bytes, scale)
+        fits = not self.room or trial.peak_bytes <= self.room
+        return replace(trial, fits=fits, step_seconds=step, fixed_seconds=fixed, is_sparing=is_sparing)
 
     def _timed(self, clip: Video, config: EditConfig) -> tuple[float, float, bool]:
         """Seconds of what is done once, seconds of a step, and whether steps had to save memory."""

@@ -31,19 +31,13 @@ def build_receipt(
     selection: Mapping[str, Any] | None = None,
     **extra: Any,
 ) -> dict[str, Any]:
-    """Describe an edit so that it can be repeated and checked.
+    """Describe an edit in plain JSON values, so that it can be repeated and checked.
 
     Args:
-        source_path: the edited file; the receipt has its name, size and SHA-256, not its folder.
+        source_path: the edited file; the receipt has its name, size and SHA-256, not its folder. `VideoError`
+            if it is gone.
         selection: objects and prompts that the mask came from, as plain JSON values.
         extra: more entries, such as ``segmenter`` or ``start_frame``; they replace entries of the same name.
-
-    Returns:
-        Plain JSON values: settings, seed, prompts, selection, mask, versions, time and date, losses of the
-        first and last step and their means, and ``max_difference_outside`` in 8-bit levels.
-
-    Raises:
-        VideoError: if the source file is gone.
     """
     height, width = output.video.size
     return {
@@ -72,10 +66,9 @@ def build_receipt(
 
 
 def write_receipt(receipt: Mapping[str, Any], path: str | Path) -> Path:
-    """Write a receipt as indented JSON and return its path; the folder is made if missing.
+    """Write a receipt as indented JSON and return its path, or raise `OutputError` and leave nothing behind.
 
-    Raises:
-        OutputError: if the file cannot be written; nothing is left behind.
+    The folder is made if missing.
     """
     target = Path(path)
     text = json.dumps(receipt, indent=2, ensure_ascii=False, allow_nan=False)

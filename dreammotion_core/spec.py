@@ -30,10 +30,8 @@ class ModelSpec:
 
     Attributes:
         name: short name, also accepted by `from_pretrained`.
-        label: its name for people.
         family: adapter that loads it, such as ``"unet3d"`` or ``"wan"``.
-        source: local folder, or hub id.
-        revision: pinned commit of a hub id; None for a folder.
+        source: local folder, or hub id; `revision` is the pinned commit of a hub id, None for a folder.
         licence: licence of the weights, in a few words.
         size_bytes: size of the weights; 0 if unknown.
         memory_bytes: least GPU memory for an edit of `num_frames` frames at `resolution`, counted from the
@@ -42,20 +40,16 @@ class ModelSpec:
         loaded_bytes: memory of the machine itself that the weights pass through, in `gpu_precision`; 0 if
             unknown.
         gpu_precision: default precision on a GPU, that of the published weights.
-        description: what it can and cannot do, in plain words.
         resolution: trained (height, width) in pixels; other shapes keep this area.
         size_multiple: both sides must be multiples of this many pixels.
-        num_frames: trained number of frames.
-        max_frames: most frames in one edit.
+        num_frames: trained number of frames; one edit takes at most `max_frames`.
         frame_step: a clip must have k * frame_step + 1 frames; 1 accepts any number.
-        fps: trained frames a second.
         vocabulary: the only words it knows; None for an open vocabulary.
         precision: precision of the loaded denoiser, such as ``"bfloat16"``.
         stages: names of a cascade's stages in order, the optimised one first; empty for other models.
         keeps_detail: whether detail that the model loses can be given back from the source. Not if later
             stages draw it anew.
         settings: the model's own defaults for an edit, where they differ from those of `EditConfig`.
-        further_sources: more repositories that it needs.
     """
 
     name: str
@@ -99,10 +93,8 @@ class ModelSpec:
         """Whether the weights are on this machine; needs no network."""
         if self.is_local:
             return (Path(self.source) / "model_index.json").is_file()
-        return all(
-            is_downloaded(part.source, revision=part.revision, folders=part.folders)
-            for part in self.hub_parts
-        )
+        parts = self.hub_parts
+        return all(is_downloaded(p.source, revision=p.revision, folders=p.folders) for p in parts)
 
     def fit_size(self, size: tuple[int, int], *, scale: float = 1.0) -> tuple[int, int]:
         """The (height, width) at which a clip is edited: its shape, the trained area, both sides scaled."""
@@ -122,11 +114,8 @@ class ModelSpec:
     ) -> EditConfig:
         """The settings of an edit with this model: its own, then those of the preset, then the changes.
 
-        Args:
-            preset: ``"auto"`` takes what `choose_preset` says of the prompts and the clip's (height, width).
-
-        Raises:
-            ConfigError: if there is no such preset, or a setting is unknown or out of its range.
+        ``"auto"`` takes what `choose_preset` says of the prompts and the clip's (height, width). It raises
+        `ConfigError` if there is no such preset, or a setting is unknown or out of its range.
         """
         if preset == AUTO:
             choice = self.choose_preset(source_prompt, target_prompt, size=size)
@@ -138,10 +127,8 @@ class ModelSpec:
     ) -> PresetChoice:
         """The preset for a change of words: ``"keep-shape"`` where only the look changes, else ``"fast"``.
 
-        Another thing gets room round the selection, because it rarely has the old outline.
-
-        Args:
-            size: (height, width) of the clip; None takes the trained one.
+        Another thing gets room round the selection, because it rarely has the old outline. The size is the
+        clip's (height, width); None takes the trained one.
         """
         changed = changed_words(source_prompt, target_prompt)
         if not changed or not source_prompt.strip() or not target_prompt.strip():
@@ -165,10 +152,8 @@ class ModelSpec:
             )
         if (fitting := self.fit_length(num_frames)) != num_frames:
             accepted = " or ".join(str(n) for n in (fitting, fitting + self.frame_step) if n > 1)
-            raise VideoError(
-                f"the clip has {num_frames} frames; {self.label} takes {self.frame_step} k + 1 of them: pass "
-                + accepted
-            )
+            taken = f"{self.label} takes {self.frame_step} k + 1 of them: pass {accepted}"
+            raise VideoError(f"the clip has {num_frames} frames; {taken}")
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Raise `VideoError` if a side is not a multiple of `size_multiple`; see `fit_size`."""
@@ -182,24 +167,20 @@ class ModelSpec:
 ROOM = 1 / 32
 """Of the clip's shorter side, by which the selection grows for another thing."""
 
-LOOKS = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        red orange yellow green blue purple pink brown black white grey gray teal cyan magenta turquoise
-        violet indigo lilac lavender crimson scarlet maroon burgundy beige cream ivory tan khaki olive
-        lime mint navy azure aqua coral salmon peach amber ochre gold golden silver silvery bronze copper
-        brass colour color coloured colored colourful colorful pastel neon dark light bright pale deep
-        vivid dull plain striped stripes stripy dotted dots spotted checkered chequered checked plaid
-        tartan patterned camouflage furry fluffy woollen woolen knitted denim velvet silk leather cotton
-        felt wooden wood oak bamboo cardboard paper origami wicker straw stone marble granite brick
-        concrete clay ceramic porcelain terracotta sandstone glass crystal diamond ice icy frozen snow
-        snowy metal metallic steel iron chrome chromed tin rusty rusted plastic rubber wax chocolate shiny
-        glossy matte glittering glittery sparkling glowing transparent translucent painted lacquered
-        polished dirty muddy dusty wet burnt new old
-        """,
-    )
-)
+_LOOKS = """
+    red orange yellow green blue purple pink brown black white grey gray teal cyan magenta turquoise
+    violet indigo lilac lavender crimson scarlet maroon burgundy beige cream ivory tan khaki olive
+    lime mint navy azure aqua coral salmon peach amber ochre gold golden silver silvery bronze
+    copper brass colour color coloured colored colourful colorful pastel neon dark light bright pale
+    deep vivid dull plain striped stripes stripy dotted dots spotted checkered chequered checked
+    plaid tartan patterned camouflage furry fluffy woollen woolen knitted denim velvet silk leather
+    cotton felt wooden wood oak bamboo cardboard paper origami wicker straw stone marble granite
+    brick concrete clay ceramic porcelain terracotta sandstone glass crystal diamond ice icy frozen
+    snow snowy metal metallic steel iron chrome chromed tin rusty rusted plastic rubber wax
+    chocolate shiny glossy matte glittering glittery sparkling glowing transparent translucent
+    painted lacquered polished dirty muddy dusty wet burnt new old
+"""
+LOOKS = frozenset(re.findall(r"\w+", _LOOKS))
 """Words of colour, material, pattern and finish."""
 
 _ARTICLES = frozenset(("a", "an", "the"))
@@ -288,7 +269,6 @@ def _has_weights(folder: Path) -> bool:
 
 
 def _has_shards(folder: Path, name: str) -> bool:
-    """Whether the index, which is fetched first, and all files in it are there."""
     shards = _read(folder / f"{name}.index.json").get("weight_map", {})
     return bool(shards) and all((folder / shard).is_file() for shard in set(shards.values()))
 

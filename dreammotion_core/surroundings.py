@@ -26,11 +26,9 @@ Value = TypeVar("Value")
 AUTO = "auto"
 COMMAND_LINE, AUTOMATIC = "command line", "automatic"
 SMALL_MODEL, SMALL_SEGMENTER = "toybox", "embedded"
-"""What is always there, on every processor."""
 
 SEGMENTERS_OF_A_GPU = ("sam2-tiny", "edgetam", "mobile-sam")
 SEGMENTERS_OF_A_CPU = ("mobile-sam", "edgetam")
-"""SAM where its weights are at hand, the best first."""
 ROOM_OF_A_SEGMENTER = 4_000_000_000
 """Bytes of a GPU that have to be free beside the model."""
 
@@ -40,10 +38,9 @@ PROCESS_BYTES = 1_500_000_000
 LENT_BYTES = {"large": 44_000_000_000, "xlarge": 90_000_000_000}
 """Memory of a lent GPU, which cannot be asked before it is lent."""
 LENT_DEVICE = "cuda"
-"""What a lent GPU is called, also while none is lent."""
 
 SPACE_LIMITS = {"max_steps": 300, "max_frames": 49, "max_side": 1920, "max_queue": 16}
-HOME_QUEUE = 32
+LIMITS: Mapping[str, Any] = dict.fromkeys(SPACE_LIMITS) | {"max_queue": 32, "max_seconds": 200}
 
 _VARIABLE = re.compile(r"DREAMMOTION_[A-Z_]+")
 _OTHER_VARIABLES = {"DREAMMOTION_CACHE", "DREAMMOTION_CLIPS"}
@@ -59,16 +56,12 @@ class Place(StrEnum):
 
 
 class Weights(Protocol):
-    """A model or segmenter whose weights may be at hand."""
+    """A model or segmenter; `is_ready` says whether it runs without a download."""
 
     @property
-    def name(self) -> str:
-        """Short stable name."""
-        ...
+    def name(self) -> str: ...  # noqa: D102
 
-    def is_ready(self) -> bool:
-        """Whether it runs without a download."""
-        ...
+    def is_ready(self) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -79,7 +72,6 @@ class Choice(Generic[Value]):
     by: str = AUTOMATIC
 
     def __str__(self) -> str:
-        """For example ``toybox (automatic)``."""
         return f"{self.value} ({self.by})"
 
 
@@ -94,12 +86,7 @@ def computes_on(device: str) -> bool:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the rule asks of a machine.
-
-    Attributes:
-        computes_on: whether a small kernel runs on a device.
-        room: bytes that a device can hold; 0 where it is unknown.
-    """
+    """What the rule asks of a machine; `room` is the bytes that a device can hold, 0 where unknown."""
 
     computes_on: Callable[[str], bool] = computes_on
     room: Callable[[str], int] = usable_memory
@@ -110,18 +97,13 @@ class Surroundings:
     """Where the program runs, what it runs, and who chose each.
 
     Attributes:
-        place: what computes.
         space: ``owner/name`` of the Hugging Face Space; empty elsewhere.
         device: torch name of the device that edits.
-        model: name, folder or hub id.
-        low_memory: whether it is loaded with `LoadOptions.low_memory`.
-        segmenter: name of what answers clicks.
-        segmenter_device: torch name of the device of segmenters; the embedded one needs none.
+        model: name, folder or hub id; `low_memory` loads it with `LoadOptions.low_memory`.
         judges: what judges words and frames besides the embedded one.
         downloads: names of models and segmenters that visitors may download; None allows all.
         max_steps, max_frames: of an edit; None leaves them to the model.
         max_side: pixels of the longer side of an uploaded clip; None takes every clip.
-        max_queue: jobs that may wait.
         max_seconds: that an edit may borrow a lent GPU for.
         lent_size: of a lent GPU, ``"large"`` or ``"xlarge"``.
         notices: what was asked for and is not so, why, and what changes it.
@@ -139,8 +121,8 @@ class Surroundings:
     max_steps: Choice[int | None] = Choice(None)
     max_frames: Choice[int | None] = Choice(None)
     max_side: Choice[int | None] = Choice(None)
-    max_queue: Choice[int] = Choice(HOME_QUEUE)
-    max_seconds: Choice[int] = Choice(200)
+    max_queue: Choice[int] = Choice(LIMITS["max_queue"])
+    max_seconds: Choice[int] = Choice(LIMITS["max_seconds"])
     lent_size: Choice[str] = Choice("large")
     notices: tuple[str, ...] = ()
 
@@ -166,9 +148,10 @@ class Surroundings:
 
     def without_segmenter(self, reason: str) -> Surroundings:
         """The same with the embedded segmenter, because the chosen one cannot be loaded."""
-        notice = f"{_asked('segmenter', self.segmenter)}: {reason.rstrip('.')}. "
-        notice += "The embedded one answers clicks instead."
-        return self.noting(notice, segmenter=Choice(SMALL_SEGMENTER), segmenter_device="cpu")
+        notice = (
+            f"{_asked('segmenter', self.segmenter)}: {reason.rstrip('.')}. The embedded one answers clicks"
+        )
+        return self.noting(f"{notice} instead.", segmenter=Choice(SMALL_SEGMENTER), segmenter_device="cpu")
 
     def without_judges(self, reason: str) -> Surroundings:
         """The same with the embedded judge alone."""
@@ -185,15 +168,11 @@ class Surroundings:
         if self.place is Place.LENT:
             limited["seconds"] = self.max_seconds
         limits = [f"{name} {limit}" for name, limit in limited.items() if limit.value is not None]
-        return " · ".join(
-            (
-                f"Place: {f'Space {self.space}' if self.space else 'this machine'}, {self.place}",
-                f"device: {self.device}",
-                f"model: {self.model}{memory}",
-                f"segmenter: {self.segmenter}",
-                f"limits: {', '.join(limits)}",
-                f"downloads: {downloads} ({self.downloads.by})",
-            )
+        where = f"Space {self.space}" if self.space else "this machine"
+        return (
+            f"Place: {where}, {self.place} · device: {self.device} · model: {self.model}{memory} · "
+            f"segmenter: {self.segmenter} · limits: {', '.join(limits)} · "
+            f"downloads: {downloads} ({self.downloads.by})"
         )
 
 
@@ -211,7 +190,6 @@ def find_surroundings(
         given: values of the command line by the names of `Surroundings`; ``"auto"``, None, False and empty
             ones were not given.
         segmenters: all that can be chosen.
-        environment: the variables.
         machine: what is asked of the hardware; never asked about CUDA where GPUs are lent.
         is_forgiving: a wish that cannot be met becomes a notice, and the rule goes on without it; None is so
             on a Space, whose owner has no terminal.
@@ -224,7 +202,7 @@ def find_surroundings(
     place, device = rule.place()
     model, low_memory, room = rule.model(place, device)
     segmenter, segmenter_device = rule.segmenter(place, device.value, segmenters, room)
-    limits = SPACE_LIMITS if rule.space else {}
+    limits = {**LIMITS, **(SPACE_LIMITS if rule.space else {})}
     return Surroundings(
         place=place,
         space=rule.space,
@@ -235,11 +213,7 @@ def find_surroundings(
         segmenter_device=segmenter_device,
         judges=rule.wish("judge", _words, ()),
         downloads=rule.wish("downloads", _allowed, frozenset() if rule.space else None),
-        max_steps=rule.wish("max_steps", _at_least_one, limits.get("max_steps")),
-        max_frames=rule.wish("max_frames", _at_least_one, limits.get("max_frames")),
-        max_side=rule.wish("max_side", _at_least_one, limits.get("max_side")),
-        max_queue=rule.wish("max_queue", _at_least_one, limits.get("max_queue", HOME_QUEUE)),
-        max_seconds=rule.wish("max_seconds", _at_least_one, 200),
+        **{name: rule.wish(name, _at_least_one, limit) for name, limit in limits.items()},
         lent_size=rule.wish("lent_size", _lent_size, "large"),
         notices=tuple(rule.notices),
     )
@@ -260,9 +234,8 @@ class _Rule:
         self._is_forgiving = bool(self.space) if is_forgiving is None else is_forgiving
         known = {variable_of(name) for name in _WISHES} | _OTHER_VARIABLES
         unknown = sorted(n for n in environment if _VARIABLE.fullmatch(n) and n not in known)
-        self.notices = [
-            f"There is no variable {name}; known are {', '.join(sorted(known))}." for name in unknown
-        ]
+        listed = ", ".join(sorted(known))
+        self.notices = [f"There is no variable {name}; known are {listed}." for name in unknown]
 
     def wish(self, name: str, read: Callable[[Any], Value], otherwise: Value) -> Choice[Value]:
         """What somebody asked for, or what the rule says otherwise."""
@@ -278,10 +251,8 @@ class _Rule:
         return Choice(otherwise)
 
     def place(self) -> tuple[Place, Choice[str]]:
-        """What computes."""
         wish = self.wish("device", str, AUTO)
-        is_lent = self._environment.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
-        if is_lent:
+        if self._environment.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"):
             if wish.value not in (AUTO, LENT_DEVICE):
                 # The platform ends programs that borrow nothing.
                 self.notices.append(f"{_asked('device', wish)}: a Space with lent GPUs has to use them.")
@@ -314,14 +285,12 @@ class _Rule:
                 if problem := _misfit(spec, room, ram, device.value):
                     self._refuse(ConfigError(f"{_asked('model', wish)}: {problem}"))
                 else:
-                    spares = sparing if sparing.by != AUTOMATIC else Choice(_must_spare(spec, room))
-                    return wish, spares, room - _need(spec, spares.value)
+                    return wish, *_sparing(spec, sparing, room)
         if place is Place.GPU:
             for spec in best_first(list_models(), room=room):
                 fits = bool(room) and spec.memory_bytes and not _misfit(spec, room, ram, device.value)
                 if fits and not spec.is_local and is_open(spec) and spec.is_ready():
-                    spares = sparing if sparing.by != AUTOMATIC else Choice(_must_spare(spec, room))
-                    return Choice(spec.name), spares, room - _need(spec, spares.value)
+                    return Choice(spec.name), *_sparing(spec, sparing, room)
         return Choice(SMALL_MODEL), sparing, room
 
     def segmenter(
@@ -331,15 +300,14 @@ class _Rule:
         on_gpu = place is Place.GPU and (not room or room >= ROOM_OF_A_SEGMENTER)
         where = device if on_gpu else "cpu"
         wish = self.wish("segmenter", str, AUTO)
-        names = [each.name for each in segmenters]
-        if wish.value in names:
+        if wish.value in (names := [each.name for each in segmenters]):
             return wish, where
         if wish.value == AUTO and self._given.get("checkpoint"):
             # It belongs to one of them, and nobody said to which.
             return Choice(SMALL_SEGMENTER), "cpu"
         if wish.value != AUTO:
-            known = ", ".join(names)
-            self._refuse(ConfigError(f"there is no segmenter {wish.value!r}; choose one of: {known}"))
+            error = f"there is no segmenter {wish.value!r}; choose one of: {', '.join(names)}"
+            self._refuse(ConfigError(error))
         ready = [each.name for each in segmenters if each.is_ready()]
         for name in SEGMENTERS_OF_A_GPU if on_gpu else SEGMENTERS_OF_A_CPU:
             if name in ready:
@@ -391,9 +359,7 @@ def settle_after_fork() -> None:
 def best_first(specs: Sequence[ModelSpec], *, room: int) -> list[ModelSpec]:
     """Models in the order in which they suit a device: those that fit, then those that fit saving memory.
 
-    Args:
-        specs: in any order.
-        room: bytes of the device; 0 where they are unknown, which changes nothing.
+    `room` is the device's bytes; 0, for unknown, keeps the order.
     """
 
     def rank(spec: ModelSpec) -> tuple[int, int]:
@@ -431,14 +397,16 @@ def _need(spec: ModelSpec, spares: bool) -> int:
     return (spec.low_memory_bytes if spares else 0) or spec.memory_bytes
 
 
-def _must_spare(spec: ModelSpec, room: int) -> bool:
-    return bool(room and spec.low_memory_bytes and spec.memory_bytes > room)
+def _sparing(spec: ModelSpec, asked: Choice[bool], room: int) -> tuple[Choice[bool], int]:
+    """Whether a model saves memory, and the bytes that it leaves."""
+    must = bool(room and spec.low_memory_bytes and spec.memory_bytes > room)
+    spares = asked if asked.by != AUTOMATIC else Choice(must)
+    return spares, room - _need(spec, spares.value)
 
 
 def _misfit(spec: ModelSpec, room: int, ram: int, device: str) -> str:
     """Why a model cannot run in some bytes of a device and of the machine; empty where it can."""
-    need = _need(spec, spares=True)
-    if room and need > room:
+    if room and (need := _need(spec, spares=True)) > room:
         return f"it needs {need / 1e9:.1f} GB at least, and {room / 1e9:.1f} GB can be used on {device}"
     if ram and spec.loaded_bytes and spec.loaded_bytes + PROCESS_BYTES > ram:
         return (
@@ -466,8 +434,7 @@ def _at_least_one(value: Any) -> int:
 
 
 def _words(value: Any) -> tuple[str, ...]:
-    words = value.replace(",", " ").split() if isinstance(value, str) else value
-    return tuple(words)
+    return tuple(value.replace(",", " ").split() if isinstance(value, str) else value)
 
 
 def _allowed(value: Any) -> frozenset[str] | None:

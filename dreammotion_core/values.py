@@ -26,9 +26,7 @@ Mask = NDArray[np.bool_]
 class Notice:
     """Something the user should know: a change of their input, or a limit of the model.
 
-    Attributes:
-        code: short stable identifier, such as ``"resized"``.
-        text: one plain sentence.
+    The code is a short stable identifier, such as ``"resized"``; the text is one plain sentence.
     """
 
     code: str
@@ -37,12 +35,7 @@ class Notice:
 
 @dataclass(frozen=True, eq=False)
 class AudioTrack:
-    """The sound of a clip.
-
-    Attributes:
-        samples: (channels, n) float32 in [-1, 1].
-        sample_rate: samples a second.
-    """
+    """The sound of a clip: (channels, n) float32 samples in [-1, 1], and how many a second."""
 
     samples: NDArray[np.float32]
     sample_rate: int
@@ -50,16 +43,13 @@ class AudioTrack:
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """A clip.
+    """A clip; `VideoError` for a wrong shape or type of frames, or a frame rate that is not positive.
 
     Attributes:
         frames: (F, H, W, 3) uint8 RGB; those of a long clip may lie in a read-only file.
         fps: frames a second, constant.
         audio: the sound over the same span of time, if any.
         notices: what reading the clip changed (rotation, resampling, a cut, dropped alpha, ...).
-
-    Raises:
-        VideoError: if shape or dtype of the frames is wrong, or the frame rate is not positive.
     """
 
     frames: Frames
@@ -95,10 +85,8 @@ class Video:
 class StepLosses:
     """The losses of one step, before weighting.
 
-    Attributes:
-        appearance: root mean square of the masked V-DDS direction.
-        spatial: the S-SSM loss; 0 if switched off.
-        temporal: the T-SSM loss; 0 if switched off.
+    Appearance is the root mean square of the masked V-DDS direction, spatial the S-SSM loss and temporal the
+    T-SSM loss; 0 if switched off.
     """
 
     appearance: float
@@ -115,7 +103,6 @@ class EditOutput:
         mask: (F, H, W) bool, what the edit could change: the grown mask and the band round its outline; all
             True if the mask was switched off.
         config: the settings, with the seed that was used.
-        model: name or path of the model.
         losses: one entry a step.
         seconds: wall time of the whole edit.
         max_difference_outside: largest absolute difference between edit and source outside the mask, in 8-bit
@@ -146,12 +133,9 @@ class Started:
 
     Attributes:
         config: the settings, with the drawn seed.
-        model: name or path of the model.
-        num_steps: optimisation steps to come.
         latent_shape: (1, C, F, h, w) of the optimised variable.
         key_sites: full names of the modules whose keys are matched.
         mask: (F, H, W) bool, what may change, as in `EditOutput`; None for the whole frame.
-        precision: precision of the denoiser, such as ``"bfloat16"``.
     """
 
     config: EditConfig
@@ -173,9 +157,7 @@ class StepDone:
     """One optimisation step is over.
 
     Attributes:
-        step: its 1-based number.
-        num_steps: steps in all.
-        timestep: its diffusion timestep.
+        step: its 1-based number of `num_steps`.
         gradient_norm: root mean square of the update before the learning rate.
         seconds: its wall time.
     """
@@ -190,11 +172,7 @@ class StepDone:
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """The clip after a step, composited: a complete result.
-
-    Attributes:
-        frames: (F, H, W, 3) uint8 RGB at the source's size.
-    """
+    """The clip after a step, composited: a complete result, (F, H, W, 3) uint8 RGB at the source's size."""
 
     step: int
     frames: Frames
@@ -205,9 +183,7 @@ class StageDone:
     """A later stage of a cascade is over; its clip is a complete result.
 
     Attributes:
-        name: its name in `ModelSpec.stages`.
-        index: its 1-based number; the optimised stage is the first.
-        num_stages: stages in all.
+        index: its 1-based number in `ModelSpec.stages`; the optimised stage is the first.
         frames: (F, H, W, 3) uint8 RGB at the source's size, composited.
     """
 
@@ -228,13 +204,7 @@ EditEvent = Started | StepDone | Preview | StageDone | Notice | Finished
 
 
 def check_mask_shape(shape: tuple[int, ...], *, num_frames: int, size: tuple[int, int]) -> None:
-    """Raise `MaskError` unless a mask of some shape fits a clip.
-
-    Args:
-        shape: (F, H, W), or (H, W) for all frames.
-        num_frames: F of the clip.
-        size: (H, W) of the clip.
-    """
+    """Raise `MaskError` unless a mask fits a clip: (F, H, W), or (H, W) for all frames."""
     if len(shape) not in (2, 3):
         raise MaskError(f"the mask has shape {shape}; pass (frames, height, width) or (height, width)")
     if shape[-2:] != size:

@@ -33,17 +33,9 @@ class _CancelledError(Exception):
 def download_model(name_or_path: str) -> Generator[ModelDownload, None, None]:
     """Fetch a model from the hub, all its repositories at their pinned revisions, unless it is here.
 
-    Loading a model fetches it too, but without progress. Closing the generator cancels the download; the next
-    one goes on from there.
-
-    Args:
-        name_or_path: as for `DreamMotionPipeline.from_pretrained`.
-
-    Yields:
-        The progress, a few times a second.
-
-    Raises:
-        ModelLoadError: if the model is unknown or cannot be reached, or the disk is full.
+    The progress comes a few times a second; loading a model fetches it too, but without progress. Closing the
+    generator cancels the download; the next one goes on from there. `ModelLoadError` says that the model is
+    unknown or cannot be reached, or that the disk is full.
     """
     spec = find_model(name_or_path)
     if spec.is_local or spec.is_ready():
@@ -64,15 +56,7 @@ def download_model(name_or_path: str) -> Generator[ModelDownload, None, None]:
 
 
 class _Transfer(threading.Thread):
-    """Fetches the files of a model.
-
-    Attributes:
-        source: the repository at work.
-        received: bytes so far, including files that were here before.
-        total: bytes of all files; 0 until known.
-        cancelled: ends the transfer at its next block.
-        error: why it failed, if it did.
-    """
+    """Fetches the files of a model; `received` and `total` bytes include files that were here before."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(daemon=True)
@@ -112,7 +96,6 @@ class _Transfer(threading.Thread):
                 self.received = done + sum(asked.values())
 
     def _sizes(self, part: HubPart) -> dict[str, int]:
-        """Name -> bytes of the files of a repository that are needed."""
         from huggingface_hub import HfApi
 
         if self.cancelled.is_set():
@@ -124,7 +107,6 @@ class _Transfer(threading.Thread):
 
 
 def _missing(part: HubPart, files: Mapping[str, int]) -> dict[str, int]:
-    """The files of a repository that are not on this machine."""
     from huggingface_hub import try_to_load_from_cache
 
     return {
@@ -139,7 +121,6 @@ def _is_weights(name: str) -> bool:
 
 
 def _check_room(total_bytes: int) -> None:
-    """Raise `OSError` if the disk has no room for so many bytes."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folder = next(path for path in (Path(HF_HUB_CACHE), *Path(HF_HUB_CACHE).parents) if path.exists())
@@ -151,12 +132,8 @@ def _check_room(total_bytes: int) -> None:
 def needed_files(names: Sequence[str], *, folders: Sequence[str] = ()) -> list[str]:
     """The files of a repository that a model is loaded from.
 
-    These are the manifest and, for every component, its settings and its weights: safetensors if there are
-    any, and no half-precision variants, samples or pictures.
-
-    Args:
-        names: all files, with slashes.
-        folders: the components to load; empty means all.
+    These are the manifest and, for every component (all, if no folders are named), its settings and its
+    weights: safetensors if there are any, and no half-precision variants, samples or pictures.
     """
     parts: dict[str, list[str]] = {}
     for name in names:
@@ -170,11 +147,8 @@ def needed_files(names: Sequence[str], *, folders: Sequence[str] = ()) -> list[s
         old = [name for name in files if name.endswith(_OLD_WEIGHTS) and ".fp16" not in name]
         chosen += weights or old
         superseded = ".bin.index" if weights else f"{_WEIGHTS}.index"
-        chosen += [
-            name
-            for name in files
-            if name.endswith(_OTHERS) and ".fp16" not in name and superseded not in name
-        ]
+        others = [name for name in files if name.endswith(_OTHERS) and ".fp16" not in name]
+        chosen += [name for name in others if superseded not in name]
     return chosen
 
 

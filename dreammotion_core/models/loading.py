@@ -25,9 +25,8 @@ from dreammotion_core.config import Accepted, EditConfig, Real, Sides, Whole, ch
 from dreammotion_core.errors import ConfigError, ModelLoadError, reason_of
 from dreammotion_core.spec import ModelSpec
 
-FORMAT_VERSION = 2
-"""Version of the manifests that this project writes. Other manifests have none."""
-OLDEST_FORMAT_VERSION = 1
+FORMAT_VERSION, OLDEST_FORMAT_VERSION = 2, 1
+"""Of the manifests that this project writes and reads. Other manifests have none."""
 
 FAMILIES = {
     "UNet3DConditionModel": "unet3d",
@@ -56,18 +55,15 @@ def component_classes(manifest: Mapping[str, Any]) -> dict[str, str]:
     return {
         part: entry[1]
         for part, entry in manifest.items()
-        if isinstance(entry, list)
-        and len(entry) == 2
-        and entry[0] in _LIBRARIES
-        and isinstance(entry[1], str)
+        if isinstance(entry, list) and len(entry) == 2
+        if entry[0] in _LIBRARIES and isinstance(entry[1], str)
     }
 
 
 def family_of(manifest: Mapping[str, Any], *, source: str) -> str | None:
     """The family of the first known class in a manifest; None if it names no class.
 
-    Raises:
-        ModelLoadError: if it names only classes of other models; `source` is for this error.
+    It raises `ModelLoadError` if there are only classes of other models; `source` is for this error.
     """
     whole = manifest.get("_class_name")
     named = [*([whole] if isinstance(whole, str) else []), *component_classes(manifest).values()]
@@ -237,11 +233,8 @@ def _check_folder(folder: Path, parts: Sequence[str]) -> None:
 
 
 def _refuse_distilled(spec: ModelSpec, settings: Mapping[str, Any]) -> None:
-    """Raise `ModelLoadError` for a guidance-distilled model, which lacks the unconditional branch of V-DDS.
-
-    Transformers take the guidance scale by `guidance_embeds`, U-Nets by `time_cond_proj_dim`; diffusers
-    writes `is_distilled` into manifests.
-    """
+    # Transformers take the guidance scale by `guidance_embeds`, U-Nets by `time_cond_proj_dim`; diffusers
+    # writes `is_distilled` into manifests.
     if settings.get("guidance_embeds") or settings.get("time_cond_proj_dim") or settings.get("is_distilled"):
         raise ModelLoadError(
             f"{spec.source} is a guidance-distilled model: it has no unconditional branch, which the edit "
@@ -305,10 +298,7 @@ def check_latents(source: str, *, denoiser: Any, latent_channels: int) -> None:
 
 
 def check_text(source: str, *, width: Any, text_encoder: Any) -> None:
-    """Raise `ModelLoadError` if the text encoder's states do not have the width that the denoiser takes.
-
-    The width is one number, or one for each level.
-    """
+    """Raise `ModelLoadError` unless the text encoder's states have the denoiser's width (of each level)."""
     made = text_encoder.config.hidden_size
     if any(each != made for each in (width if isinstance(width, list | tuple) else [width])):
         raise ModelLoadError(

@@ -25,12 +25,11 @@ OFFLOAD = OneOf({"none": "all parts stay on the device", "model": "only the part
 PRECISIONS = (torch.float32, torch.bfloat16, torch.float16)
 
 BFLOAT16_CAPABILITY = (8, 0)
-"""Compute capability of NVIDIA's first cards with bfloat16."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """How a model is loaded. An adapter refuses an option that its family does not support.
+    """How a model is loaded; `ConfigError` for a wrong value, or two that exclude each other.
 
     Attributes:
         torch_dtype: precision of the weights: float32, bfloat16 or float16; None takes `default_dtype`.
@@ -40,14 +39,10 @@ class LoadOptions:
             prompts are encoded; ``"model"`` keeps only the part at work there.
         compile: compile the layers that no keys are taken from. The first step takes minutes. On a CPU, later
             steps of `toybox` take an eighth less time; not measured on a GPU yet.
-        channels_last: lay out the weights of convolutions with their channels last.
         vae_slicing: encode and decode frame by frame.
         vae_tiling: encode and decode large frames in tiles with blended seams.
         gradient_checkpointing: compute activations again in the backward pass from the start. An edit does so
             by itself if memory runs out.
-
-    Raises:
-        ConfigError: if an option has a value that it does not accept, or two exclude each other.
     """
 
     torch_dtype: torch.dtype | None = None
@@ -93,11 +88,8 @@ def default_dtype(
 ) -> torch.dtype:
     """The precision of a model if none was asked for.
 
-    Args:
-        device: where it will work. A CPU with bfloat16 takes it; other CPUs and devices take float32.
-        gpu_precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``. GPUs before compute capability 8.0 have
-            no bfloat16 and take float16 instead.
-        capability: compute capability (major, minor) of the GPU; None asks the GPU.
+    A CPU with bfloat16 takes it; other CPUs and devices take float32. GPUs take `gpu_precision`, those before
+    compute capability (major, minor) 8.0 float16 instead of bfloat16. None asks the GPU for its capability.
     """
     device = torch.device(device)
     if device.type == "cuda":
@@ -239,9 +231,8 @@ def checkpointed(layers: Iterable[nn.Module]) -> Iterator[None]:
         yield
     finally:
         for attributes, found in replaced:
-            if found is None:
-                del attributes["forward"]
-            else:
+            del attributes["forward"]
+            if found is not None:
                 attributes["forward"] = found
 
 
@@ -278,13 +269,10 @@ def lay_channels_last(*networks: nn.Module) -> None:
 
 
 def compile_around(denoiser: nn.Module, layers: Iterable[nn.Module], *, key_sites: Sequence[KeySite]) -> None:
-    """Compile in place the layers that no keys are taken from.
+    """Compile in place the layers that no keys are taken from, or raise `ConfigError` without a compiler.
 
     A compiled layer does not call hooks that were added later, so its keys could not be captured. The layers
     are the denoiser's repeated ones, none inside another.
-
-    Raises:
-        ConfigError: if there is no compiler.
     """
     if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))):
         raise ConfigError(

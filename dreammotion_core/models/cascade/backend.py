@@ -111,14 +111,8 @@ class CascadeBackend(Adapter):
             config: Any = unet.config
             width = config.encoder_hid_dim or config.cross_attention_dim
             check_text(spec.source, width=width, text_encoder=text_encoder)
-        return cls(
-            spec,
-            manifest=manifest,
-            tokenizer=tokenizer,
-            text_encoder=text_encoder,
-            stages=stages,
-            options=options,
-        )
+        parts = {"tokenizer": tokenizer, "text_encoder": text_encoder, "stages": stages}
+        return cls(spec, manifest=manifest, options=options, **parts)
 
     def to(self, device: torch.device | str) -> None:
         """Choose the device; see `LoadOptions.offload`."""
@@ -131,19 +125,13 @@ class CascadeBackend(Adapter):
         return super().encode_prompt(prompt.lower().strip())
 
     def encode_video(self, frames: Tensor) -> Tensor:
-        """(F, 3, H, W) RGB in [-1, 1] to (1, 3, f, h, w): every fourth frame, reduced without aliasing.
-
-        Raises:
-            VideoError: if the model does not take that number or size of frames.
-        """
+        """(F, 3, H, W) RGB in [-1, 1] to (1, 3, f, h, w), every fourth frame; `VideoError` if not taken."""
         size = (frames.shape[-2], frames.shape[-1])
         self.spec.check_length(len(frames))
         self.spec.check_size(size)
         key_frames = frames[::KEY_FRAME_STEP].to(self.device, torch.float32)
-        multiple = self.stages.size_multiple(self.manifest)
-        small_size = key_frame_size(
-            size, spec=self.spec, trained=self.manifest.key_frames.size, multiple=multiple
-        )
+        trained, multiple = self.manifest.key_frames.size, self.stages.size_multiple(self.manifest)
+        small_size = key_frame_size(size, spec=self.spec, trained=trained, multiple=multiple)
         small = F.interpolate(key_frames, small_size, mode="bilinear", antialias=True)
         return small.transpose(0, 1)[None]
 
@@ -193,6 +181,5 @@ class CascadeBackend(Adapter):
             yield RenderedStage(LATENT_SUPER_RESOLUTION, frames)
 
     def _fetch(self, stage: PixelStage) -> PixelStage:
-        """A stage with its U-Net on the device."""
         self._placement.fetch(stage.unet)
         return stage

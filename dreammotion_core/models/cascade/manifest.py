@@ -49,13 +49,8 @@ ACCEPTED: Mapping[str, Accepted] = {
 class Part:
     """Where the weights of a stage lie.
 
-    Attributes:
-        source: path relative to the manifest's folder, within that folder's parent; or a hub id, with a
-            revision.
-        revision: pinned commit of a hub id; None for a folder.
-
-    Raises:
-        ConfigError: if a value, also of a class below, has the wrong type or is out of its range.
+    The source is a path relative to the manifest's folder, within that folder's parent; or a hub id, with the
+    pinned commit as its revision. A wrong value, also of a class below, raises `ConfigError`.
     """
 
     source: str
@@ -67,12 +62,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class TextSettings(Part):
-    """The text encoder that all stages in pixels share.
-
-    Attributes:
-        max_tokens: trained number of tokens; None takes the tokenizer's limit.
-        mask_padding: whether the encoder ignores the padding.
-    """
+    """The text encoder of all stages in pixels; without `max_tokens`, the tokenizer's limit holds."""
 
     max_tokens: int | None = None
     mask_padding: bool = False
@@ -107,13 +97,9 @@ class FirstFrameSettings(SampledSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class SuperResolutionSettings(SampledSettings):
-    """Super-resolution in pixels, window by window.
+    """Super-resolution in pixels by `scale` on both sides, with the noise of a timestep on the input.
 
-    Attributes:
-        first_frame: the image model that begins the first window.
-        scale: factor of both sides.
-        window: most frames enlarged at once; the last frame of a window is the first of the next.
-        noise_level: timestep whose noise is added to the input.
+    At most `window` frames are enlarged at once; the last frame of a window is the first of the next.
     """
 
     first_frame: FirstFrameSettings
@@ -130,11 +116,9 @@ class SuperResolutionSettings(SampledSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class LatentSuperResolutionSettings(SampledSettings):
-    """Video-to-video by a latent U-Net3D at the cascade's resolution.
+    """Video-to-video by a latent U-Net3D, over a share in (0, 1] of the noise schedule, its strength.
 
-    Attributes:
-        strength: share of the noise schedule to run, in (0, 1].
-        negative_prompt: words before the user's own.
+    The negative prompt comes before the user's own.
     """
 
     strength: float
@@ -206,11 +190,7 @@ def read_settings(kind: type[Settings], values: Any) -> Settings:
 
 
 def spec_of(part: Part, spec: ModelSpec) -> ModelSpec:
-    """The facts about a cascade, with the source of one of its parts.
-
-    Raises:
-        ModelLoadError: if the part's folder is missing, or lies outside the parent of the cascade's folder.
-    """
+    """The facts about a cascade, with the source of a part; `ModelLoadError` if it is missing or outside."""
     if part.revision is not None:
         return replace(spec, source=part.source, revision=part.revision)
     folder = Path(spec.source).resolve()

@@ -37,19 +37,9 @@ from dreammotion_core.models.unet3d import UNet3DBackend
 from dreammotion_core.spec import ModelSpec
 
 KEY_FRAME_STEP = 4
-"""Frames from one key frame to the next."""
 
-SCHEDULERS = {
-    "DPMSolverMultistepScheduler": DPMSolverMultistepScheduler,
-    "DDPMScheduler": DDPMScheduler,
-    "DDIMScheduler": DDIMScheduler,
-}
+SCHEDULERS = {kind.__name__: kind for kind in (DPMSolverMultistepScheduler, DDPMScheduler, DDIMScheduler)}
 """Schedulers that the manifest of a stage may name."""
-
-SHOW1_PACKAGE = "showone"
-"""Package of the U-Nets in the published manifests."""
-
-LEARNED_VARIANCE = ("learned", "learned_range")
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -91,28 +81,22 @@ def read_manifest(spec: ModelSpec) -> CascadeManifest:
 def load_stages(spec: ModelSpec, manifest: CascadeManifest, *, options: LoadOptions) -> CascadeStages:
     """Load all networks, except the text encoder that the stages in pixels share."""
 
-    def load(part: Part, kind: Any, *, in_channels: int) -> PixelStage:
-        place = spec_of(part, spec)
-        return load_pixel_stage(place, kind, in_channels=in_channels, torch_dtype=options.dtype)
+    def load(part: Part, kind: Any, channels: int) -> PixelStage:
+        return load_pixel_stage(spec_of(part, spec), kind, in_channels=channels, torch_dtype=options.dtype)
 
-    stages = CascadeStages(load(manifest.key_frames, Show1UNet, in_channels=3))
+    stages = CascadeStages(load(manifest.key_frames, Show1UNet, 3))
     if between := manifest.interpolation:
-        stages = replace(stages, interpolation=load(between, Show1UNet, in_channels=7))
+        stages = replace(stages, interpolation=load(between, Show1UNet, 7))
     if larger := manifest.super_resolution:
-        of_pictures = load(larger.first_frame, UNet2DConditionModel, in_channels=6)
-        of_clips = load(larger, Show1UNet, in_channels=6)
-        stages = replace(stages, super_resolution=(of_pictures, of_clips))
+        both = load(larger.first_frame, UNet2DConditionModel, 6), load(larger, Show1UNet, 6)
+        stages = replace(stages, super_resolution=both)
     if last := manifest.latent_super_resolution:
         stages = replace(stages, latent=load_latent_stage(spec_of(last, spec), options=options))
     return stages
 
 
 def load_pixel_stage(spec: ModelSpec, kind: Any, *, in_channels: int, torch_dtype: torch.dtype) -> PixelStage:
-    """A U-Net of some class in pixels with its scheduler.
-
-    Raises:
-        ModelLoadError: if a weight is missing or left over, or the stage has other channels in.
-    """
+    """A U-Net in pixels and its scheduler; `ModelLoadError` for wrong weights or channels."""
     files = ModelFiles(spec, parts=("unet", "scheduler"))
     scheduler = files.load("scheduler", files.class_of("scheduler", SCHEDULERS).from_pretrained)
     unet = files.load_denoiser("unet", kind, strict=True, torch_dtype=torch_dtype)
@@ -125,13 +109,10 @@ def load_pixel_stage(spec: ModelSpec, kind: Any, *, in_channels: int, torch_dtyp
 
 
 def load_latent_stage(spec: ModelSpec, *, options: LoadOptions) -> UNet3DBackend:
-    """The latent U-Net3D with its autoencoder and text encoder.
-
-    It is not compiled: nothing is optimised here, so compiling would not pay.
-    """
+    """The latent U-Net3D, not compiled: nothing is optimised here, so compiling would not pay."""
     backend = UNet3DBackend.from_pretrained(spec, options=replace(options, compile=False))
     library = ModelFiles(spec, parts=("unet",)).manifest.get("unet", [""])[0]
-    if str(library).startswith(SHOW1_PACKAGE):
+    if str(library).startswith("showone"):
         count_heads_as_show1(backend.denoiser)
     return backend
 
@@ -258,8 +239,7 @@ def redraw(
 ) -> Tensor:
     """Enlarge a clip to (H, W) and redraw it from partial noise by a latent model: (F, 3, H, W) float32.
 
-    The prompts are the target prompt and the user's negative prompt; both sides are multiples of the model's
-    strides.
+    The prompts are the target and the negative one; both sides are multiples of the model's strides.
     """
     # The model's own words come first, because a prompt that is too long is cut at its end.
     negative = ", ".join(filter(None, (settings.negative_prompt, prompts[1])))
@@ -283,8 +263,7 @@ def redraw(
     noisy = add_noise(latents, noise, *backend.signal_and_noise(timesteps[:1], latents))
 
     def predict(sample: Tensor, timestep: Tensor) -> Tensor:
-        clip = sample.transpose(0, 1)[None]
-        embeds = guidance.embeds
+        clip, embeds = sample.transpose(0, 1)[None], guidance.embeds
         batch = clip.expand(len(embeds), *clip.shape[1:])
         predictions = backend.predict_noise(batch, timestep.expand(len(embeds)), embeds)
         return guidance.combine(predictions).transpose(0, 1)
@@ -345,14 +324,10 @@ class PixelStage:
         generator: Generator,
         noise_level: int | None = None,
     ) -> Tensor:
-        """Frames from noise, (F, 3, h, w) float32 RGB, roughly in [-1, 1].
+        """Frames from (F, 3, h, w) normal noise, float32 RGB, roughly in [-1, 1].
 
-        Args:
-            noise: (F, 3, h, w) normal noise.
-            condition: (F, K, h, w) channels behind the noisy ones.
-            guidance: the prompts; the scale comes from the settings.
-            generator: for schedulers that draw noise; on the CPU.
-            noise_level: noise level of the condition, for a U-Net that takes it.
+        The condition is (F, K, h, w) channels behind the noisy ones, perhaps with a noise level of its own;
+        the guidance scale comes from the settings.
         """
         guidance = replace(guidance, scale=settings.guidance_scale)
         self.scheduler.set_timesteps(settings.num_inference_steps, device=noise.device)
@@ -374,7 +349,7 @@ class PixelStage:
         """(F, 3, h, w) guided noise, followed by the prompt's variance if the scheduler reads it."""
         predictions = self._run_unet(frames, timestep, guidance.embeds, noise_level).float()
         noise, variance = predictions[:, :, :3], predictions[-1, :, 3:]
-        if self.scheduler.config.get("variance_type") in LEARNED_VARIANCE:
+        if self.scheduler.config.get("variance_type") in ("learned", "learned_range"):
             return torch.cat([guidance.combine(noise), variance], dim=1)
         return guidance.combine(noise)
 
@@ -422,13 +397,9 @@ def denoise(
     timesteps: Iterable[Tensor],
     generator: Generator,
 ) -> Tensor:
-    """Run a scheduler of diffusers, from noise to picture.
+    """Run a scheduler of diffusers from (F, C, h, w) noise to pictures, so that its thresholds are per frame.
 
-    Args:
-        predict: (noisy frames, timestep) -> the prediction that the scheduler expects.
-        sample: (F, C, h, w) noisy frames or latents. The scheduler sees a batch of pictures, so that its
-            thresholds apply to single frames.
-        generator: for schedulers that draw noise; on the CPU.
+    `predict` takes noisy frames and a timestep; the generator is on the CPU.
     """
     for timestep in timesteps:
         prediction = predict(scheduler.scale_model_input(sample, timestep), timestep)
@@ -452,11 +423,9 @@ def quick_look_size(size: Size, *, spec: ModelSpec, trained: Size) -> Size:
 
 
 def _relative_side(size: Size, trained: Size) -> float:
-    """A side relative to the trained one, from the areas."""
     return math.sqrt(math.prod(size) / math.prod(trained))
 
 
 def size_multiple(unet: Any) -> int:
     """The sides of a U-Net's input are multiples of this: all levels except the last halve them."""
-    num_levels = len(unet.config.block_out_channels)
-    return 1 << (num_levels - 1)
+    return 1 << (len(unet.config.block_out_channels) - 1)

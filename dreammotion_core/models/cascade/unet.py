@@ -71,24 +71,11 @@ def per_level(value: Any, levels: range) -> list[Any]:
 
 
 TEMPORAL_DROPOUT = 0.1
-"""Dropout in temporal convolutions during training."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockSettings:
-    """Settings that all layers of a block share.
-
-    Attributes:
-        act_fn: activation of the residual blocks.
-        norm_eps: added to the variance in their group normalisation.
-        norm_num_groups: groups of every group normalisation, except the text's.
-        time_scale_shift: how a residual block takes the time, ``"scale_shift"`` or ``"default"``.
-        skip_time_act: the time embedding is activated already.
-        output_scale_factor: divides the output of every residual block.
-        head_dim: channels of an attention head.
-        text_norm: how attention normalises the text tokens, or None.
-        only_text: attention reads the text alone, not the picture.
-    """
+    """Settings that all layers of a block share; those of `Show1UNet` for this level."""
 
     time_embed_dim: int
     act_fn: str
@@ -124,9 +111,8 @@ def resnet(
 
 def resamplers(channels: int, direction: str | None, *, settings: BlockSettings) -> nn.ModuleList:
     """The residual block at the end of a level that halves (``"down"``) or doubles (``"up"``) the size."""
-    if direction is None:
-        return nn.ModuleList()
-    return nn.ModuleList([resnet(channels, channels, settings=settings, resample=direction)])
+    directions = [] if direction is None else [direction]
+    return nn.ModuleList(resnet(channels, channels, settings=settings, resample=d) for d in directions)
 
 
 def temporal_convolution(channels: int, *, settings: BlockSettings) -> Any:
@@ -215,10 +201,7 @@ class DownBlock(VideoBlock):
     def forward(
         self, hidden: Tensor, *, time: Tensor, text: Tensor, num_frames: int
     ) -> tuple[Tensor, list[Tensor]]:
-        """The level's output, and the skip connections of its layers.
-
-        `hidden` is (B*F, C, H, W), the time embedding (B*F, D), the text (B*F, L, D).
-        """
+        """The (B*F, C, H, W) output and its layers' skips; time is (B*F, D), the text (B*F, L, D)."""
         skips = []
         for index in range(len(self.resnets)):
             hidden = self._layer(index, hidden, time, text, num_frames)
@@ -287,21 +270,14 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         sample_size: trained size in pixels; kept for reference.
         in_channels: 3, plus the channels of the condition.
         out_channels: 6 for noise and variance, or 3.
-        down_block_types, mid_block_type, up_block_types: the levels, in the published spelling.
-        block_out_channels: width of each level.
         layers_per_block: residual blocks of a level, one number or one for each.
-        attention_head_dim: channels of a head of the attention within a frame.
-        cross_attention_dim: width of the text tokens inside.
         only_cross_attention: attention reads the text alone, one value or one for each level.
         mid_block_only_cross_attention: the same for the lowest level. None takes the value of all levels, or
             False if they have one each.
-        cross_attention_norm: how attention normalises the text tokens.
         encoder_hid_dim: width of the text encoder's states, projected to `cross_attention_dim`.
         addition_embed_type: ``"text"`` adds the pooled text to the time embedding.
-        addition_embed_type_num_heads: heads of that pooling.
         class_embed_type: ``"timestep"`` takes a noise level as class label.
-        time_embedding_dim: width of the time embedding; None means four times the first level's.
-        time_embedding_act_fn: activation after all embeddings are added.
+        time_embedding_dim: None means four times the first level's width.
         transfromer_in_opt: a temporal transformer after the first convolution (published spelling).
 
     Raises:
@@ -343,7 +319,9 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         check_config(self.config)
         width = block_out_channels[0]
         self._add_embeddings(width, time_embedding_dim or 4 * width)
-        self._add_input(width)
+        self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
+        if transfromer_in_opt:
+            self.transformer_in = TransformerTemporalModel(8, 64, in_channels=width)
         self._add_blocks(time_embedding_dim or 4 * width)
         self.conv_norm_out = nn.GroupNorm(norm_num_groups, width, eps=norm_eps)
         self.conv_act = get_activation(act_fn)
@@ -373,14 +351,8 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         if config.time_embedding_act_fn is not None:
             self.time_embed_act = get_activation(config.time_embedding_act_fn)
 
-    def _add_input(self, width: int) -> None:
-        self.conv_in = nn.Conv2d(self.config.in_channels, width, 3, padding=1)
-        if self.config.transfromer_in_opt:
-            self.transformer_in = TransformerTemporalModel(8, 64, in_channels=width)
-
     def _add_blocks(self, time_embed_dim: int) -> None:
-        config = self.config
-        widths = list(config.block_out_channels)
+        config, widths = self.config, list(self.config.block_out_channels)
         levels = range(len(widths))
         num_layers = per_level(config.layers_per_block, levels)
         settings = [self._settings(time_embed_dim, level) for level in levels]
@@ -445,13 +417,9 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 channels behind them; H and W multiples of two to the power of (levels - 1).
             timestep: (B,) in [0, 1000).
             encoder_hidden_states: (B, L, D) states of the text encoder.
-            class_labels: (B,) noise levels, if `class_embed_type` asks for them.
-
-        Raises:
-            BackendError: if class labels are missing or not asked for.
+            class_labels: (B,) noise levels; `BackendError` unless `class_embed_type` asks for them.
         """
-        num_frames = sample.shape[2]
-        text = encoder_hidden_states
+        num_frames, text = sample.shape[2], encoder_hidden_states
         time = self._embed_time(timestep.expand(len(sample)), text, class_labels).to(sample.dtype)
         if self.config.encoder_hid_dim is not None:
             text = self.encoder_hid_proj(text)
@@ -471,7 +439,6 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return UNet3DConditionOutput(sample=frames.unflatten(0, (-1, num_frames)).transpose(1, 2))
 
     def _embed_time(self, timestep: Tensor, text: Tensor, class_labels: Tensor | None) -> Tensor:
-        """(B, D) embedding of the time, the noise level and the pooled text."""
         if (class_labels is None) != (self.config.class_embed_type is None):
             raise BackendError(
                 f"this U-Net has class_embed_type {self.config.class_embed_type!r}, and class labels were "
