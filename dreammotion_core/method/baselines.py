@@ -50,16 +50,10 @@ class Method(Protocol):
     def __call__(
         self, backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
     ) -> Iterator[tuple[StepDone, Tensor]]:
-        """Make ``task.config.num_optimization_steps`` steps.
+        """Make ``task.config.num_optimization_steps`` steps; after each, what happened and the clean latents.
 
-        Args:
-            source_cache: keeps answers about the source for other target prompts, if the method can use it.
-
-        Yields:
-            After every step, what happened and the clean latents (1, C, f, h, w).
-
-        Raises:
-            NumericsError: if the latents are not finite.
+        Latents are (1, C, f, h, w); `NumericsError` if they are not finite. The cache keeps answers about the
+        source for other target prompts, if the method can use it.
         """
 
 
@@ -88,8 +82,7 @@ def moved(
 ) -> tuple[Tensor, Tensor]:
     """One step along a noise prediction, to a lower or higher timestep (docs/method.md, equation 18).
 
-    Returns:
-        The latents at `then`, and the clean latents that the prediction implies.
+    The latents at `then` come with the clean latents that the prediction implies.
     """
     alpha, sigma = backend.signal_and_noise(now, noisy)
     signal = (noisy - sigma * noise_pred) / alpha
@@ -97,22 +90,14 @@ def moved(
 
 
 class Steps:
-    """Counts the steps of a baseline and reports each.
-
-    Args:
-        latents: clean latents before the first step.
-    """
+    """Counts the steps of a baseline from clean latents, and reports each."""
 
     def __init__(self, num_steps: int, latents: Tensor) -> None:
         self._num_steps, self._latents = num_steps, latents
         self._step, self._started = 0, time.perf_counter()
 
     def done(self, latents: Tensor, timestep: Tensor) -> tuple[StepDone, Tensor]:
-        """The report of a step that led to these clean latents.
-
-        Raises:
-            NumericsError: if they are not finite.
-        """
+        """The report of a step that led to these clean latents; `NumericsError` if they are not finite."""
         if not torch.isfinite(latents).all():
             raise NumericsError(
                 f"the latents are not finite at timestep {int(timestep)}; "
@@ -130,8 +115,7 @@ def denoised(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Denoise towards a prompt along (n + 1,) falling timesteps, from latents at the first.
 
-    Yields:
-        After each of n steps, the clean latents as predicted so far, and the timestep before the step.
+    Each of n steps gives the clean latents as predicted so far, and the timestep before the step.
     """
     for now, then in pairwise(timesteps[:, None]):
         noise_pred = guided_noise(backend, noisy, now, prompt, negative, scale)
@@ -262,9 +246,8 @@ def flowedit(
         noise = draw_noise(config.seed, step=step, like=source)
         noisy_source = add_noise(source, noise, alpha, sigma)
         noisy_edited = noisy_source + (edited - source)
-        of_edited = guided_noise(
-            backend, noisy_edited, now, embeds.target, embeds.negative, config.guidance_scale
-        )
+        scale = config.guidance_scale
+        of_edited = guided_noise(backend, noisy_edited, now, embeds.target, embeds.negative, scale)
         of_source = guided_noise(backend, noisy_source, now, embeds.source, embeds.negative, source_scale)
         # A velocity is (noise - noisy) / alpha; the part that both noisy latents share cancels.
         velocity_difference = (of_edited - of_source - (edited - source)) / alpha
@@ -275,12 +258,7 @@ def flowedit(
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """A method by name.
-
-    Attributes:
-        label: its name for people.
-        check: raises `ConfigError` for models and settings that it cannot work with.
-    """
+    """A method by name; `check` raises `ConfigError` for models and settings that it cannot work with."""
 
     label: str
     edit: Method
@@ -298,11 +276,7 @@ METHODS: Mapping[str, MethodEntry] = {
 
 
 def method_for(config: EditConfig, *, backend: Backend) -> Method:
-    """The method that the settings name.
-
-    Raises:
-        ConfigError: if it needs another kind of model, more steps or other timesteps.
-    """
+    """The method that the settings name; `ConfigError` if it needs another model, more steps or timesteps."""
     check_timesteps(config, backend)
     entry = METHODS[config.method]
     if entry.check is not None:

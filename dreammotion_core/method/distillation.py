@@ -20,15 +20,8 @@ def masked_direction(noise_pred: Tensor, source_noise_pred: Tensor, latent_mask:
     """The V-DDS direction m * (epsilon(x_t, t, y) - epsilon(x^_t, t, y^)) (docs/method.md, equation 3).
 
     Both predictions share the noise, so their common error cancels. The network's Jacobian is dropped as in
-    SDS: the direction is the gradient on the latents.
-
-    Args:
-        noise_pred: (1, C, F, h, w) guided prediction of the target branch.
-        source_noise_pred: same shape, of the source branch.
-        latent_mask: (1, 1, F, h, w) in [0, 1], or None for the whole frame.
-
-    Returns:
-        (1, C, F, h, w), exactly 0 where the mask is 0.
+    SDS: the direction is the gradient on the latents. Predictions and direction are (1, C, F, h, w); the mask
+    is (1, 1, F, h, w) in [0, 1], or None for the whole frame.
 
     Source: DreamMotion (ECCV 2024); Hertz et al. 2023 for DDS.
     """
@@ -42,12 +35,8 @@ def velocity_direction(direction: Tensor, difference: Tensor, alpha: Tensor, sig
     A predicted noise epsilon implies the clean latents z = (z_t - sigma epsilon) / alpha. With shared noise,
     the difference of the velocities is (alpha + sigma) / alpha * direction - (x - x^). It weighs timesteps
     differently and has no pull towards the source. For flow matching, where alpha + sigma = 1, it is exactly
-    the difference of the model's predictions.
-
-    Args:
-        direction: (1, C, F, h, w), `masked_direction` of the noises.
-        difference: same shape, x - x^ under the same mask.
-        alpha, sigma: scales of signal and noise, broadcastable.
+    the difference of the model's predictions. `direction` is that of the noises, `difference` x - x^ under
+    the same mask, both (1, C, F, h, w).
     """
     return (alpha + sigma) / alpha * direction - difference
 

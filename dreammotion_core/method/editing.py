@@ -50,11 +50,8 @@ class PromptEmbeds:
 class EditTask:
     """What stays the same in every step.
 
-    Attributes:
-        source_latents: (1, C, F, h, w) float32.
-        latent_mask: (1, 1, F, h, w) in [0, 1], or None for the whole frame.
-        config: the settings, with a drawn seed.
-        key_sites: where keys are taken for matching.
+    Latents are (1, C, F, h, w) float32; the mask is (1, 1, F, h, w) in [0, 1], None for the whole frame. The
+    settings have a drawn seed.
     """
 
     source_latents: Tensor
@@ -75,17 +72,11 @@ def edit_latents(
     """Optimise a copy of the source latents towards the target prompt.
 
     If a step does not fit into memory, activations are computed again in the backward pass from then on,
-    where possible. The result is the same.
-
-    Args:
-        source_cache: keeps the answers of the source branch for other target prompts. The result is the
-            same bits with and without it.
+    where possible. The cache keeps the answers of the source branch for other target prompts. The result is
+    the same bits either way. An update that is not finite raises `NumericsError`.
 
     Yields:
         After every step, what happened and the latents (detached; do not change them in place).
-
-    Raises:
-        NumericsError: if the update is not finite.
     """
     branch = source_branch(
         source_cache, backend=backend, guidance_scale=task.config.guidance_scale, key_sites=task.matched_sites
@@ -102,24 +93,14 @@ GradientOfStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, StepLosses]]
 
 
 def descend(task: EditTask, step_gradient: GradientOfStep) -> Generator[tuple[StepDone, Tensor], None, None]:
-    """Descend from the source latents, with a timestep and a noise for each step that follow from the seed.
-
-    Yields:
-        As `edit_latents`.
-    """
-    config = task.config
-    latents = task.source_latents.clone()
-    optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer](
-        [latents], lr=config.learning_rate
-    )
-    schedule = LinearLR(
-        optimizer,
-        start_factor=1.0,
-        end_factor=config.learning_rate_end_factor,
-        total_iters=config.num_optimization_steps,
-    )
+    """Descend from the source latents, seeded in timesteps and noise. It yields as `edit_latents`."""
+    config, latents = task.config, task.source_latents.clone()
+    num_steps, last_factor = config.num_optimization_steps, config.learning_rate_end_factor
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer]
+    optimizer = kind([latents], lr=config.learning_rate)
+    schedule = LinearLR(optimizer, start_factor=1.0, end_factor=last_factor, total_iters=num_steps)
     timesteps = draw_timesteps(config).to(latents.device)
-    for step in range(1, config.num_optimization_steps + 1):
+    for step in range(1, num_steps + 1):
         started, timestep = time.perf_counter(), timesteps[step - 1 : step]
         noise = draw_noise(config.seed, step=step, like=latents)
         latents.grad, losses = step_gradient(latents, timestep, noise)
@@ -127,10 +108,7 @@ def descend(task: EditTask, step_gradient: GradientOfStep) -> Generator[tuple[St
         optimizer.step()
         schedule.step()
         seconds = time.perf_counter() - started
-        yield (
-            StepDone(step, config.num_optimization_steps, int(timestep), losses, norm, seconds),
-            latents.detach(),
-        )
+        yield StepDone(step, num_steps, int(timestep), losses, norm, seconds), latents.detach()
 
 
 def draw_timesteps(config: EditConfig) -> Tensor:
@@ -153,19 +131,8 @@ def distill_step(
 ) -> tuple[Tensor, StepLosses]:
     """The gradient of the edit on the latents (docs/method.md, equation 8), and the losses.
 
-    Both branches and all losses share the timestep and the noise.
-
-    Args:
-        latents: (1, C, F, h, w) float32, the optimised variable.
-        timestep: (1,).
-        noise: (1, C, F, h, w).
-        source_branch: keeps the answers of the source branch.
-
-    Returns:
-        (1, C, F, h, w) gradient, and the unweighted losses.
-
-    Raises:
-        NumericsError: if the gradient is not finite.
+    Both branches and all losses share the (1,) timestep and the noise. Latents, noise and gradient are
+    (1, C, F, h, w) float32; the losses are not weighted. `NumericsError` if the gradient is not finite.
     """
     config, embeds, sites = task.config, task.prompt_embeds, task.matched_sites
     variable = latents.detach().clone().requires_grad_(config.uses_matching)
@@ -179,13 +146,8 @@ def distill_step(
     if config.direction_weighting == "velocity":
         difference = masked_direction(latents, task.source_latents, task.latent_mask)
         direction = velocity_direction(direction, difference, *scales)
-    spatial, temporal, matching_gradient = match_keys(
-        target.keys,
-        source.keys,
-        variable,
-        spatial_weight=config.spatial_weight,
-        temporal_weight=config.temporal_weight,
-    )
+    weights = {"spatial_weight": config.spatial_weight, "temporal_weight": config.temporal_weight}
+    spatial, temporal, matching_gradient = match_keys(target.keys, source.keys, variable, **weights)
     if task.latent_mask is not None and config.mask_matching:
         matching_gradient = matching_gradient * task.latent_mask
     if config.matching_limit > 0:
@@ -218,15 +180,7 @@ def predict(
 
     Every pass has the same shape, so that equal inputs give equal bits and both branches cancel exactly; rows
     of one batch do not promise that. Autograd records only if `noisy_latents` requires it, and only up to the
-    last key.
-
-    Args:
-        noisy_latents: (1, C, F, h, w).
-        timestep: (1,).
-        prompt_embeds: (1, L, D).
-        negative_embeds: (1, L, D) of the unconditional prompt.
-        config: gives the guidance scale.
-        key_sites: where to take keys; may be empty.
+    last key. Latents are (1, C, F, h, w), timesteps (1,), embeddings (1, L, D); key sites may be empty.
     """
     with torch.no_grad():
         noise_pred_uncond = backend.predict_noise(noisy_latents, timestep, negative_embeds)

@@ -34,16 +34,12 @@ class KeyLayout(StrEnum):
 
 @dataclass(frozen=True)
 class KeySite:
-    """Key projections to listen to.
+    """Key projections to listen to; `ConfigError` if the pattern is not a shell pattern.
 
     Attributes:
         pattern: shell pattern that a module's full dotted name must match entirely, such as
             ``mid_block.*.to_k``.
-        layout: the layout of their output.
         num_text_tokens: L, text tokens in front of the frames' tokens, which are cut off.
-
-    Raises:
-        ConfigError: if the pattern is empty, too long or a regular expression.
     """
 
     pattern: str
@@ -55,17 +51,7 @@ class KeySite:
 
 
 def arrange(raw: Tensor, site: KeySite, batch_size: int, num_frames: int) -> Tensor:
-    """The output of a key projection as (B, F, N, C).
-
-    Args:
-        raw: the output.
-        site: gives its layout.
-        batch_size: B.
-        num_frames: F, as the denoiser sees them.
-
-    Raises:
-        KeyLayoutError: if the shape does not fit layout, B and F.
-    """
+    """The raw output of a key projection as (B, F, N, C); `KeyLayoutError` if layout, B or F do not fit."""
     if raw.ndim == 3:
         (rows, length, channels), text = raw.shape, site.num_text_tokens
         match site.layout:
@@ -83,11 +69,7 @@ def arrange(raw: Tensor, site: KeySite, batch_size: int, num_frames: int) -> Ten
 
 
 def matching_modules(module: nn.Module, sites: Sequence[KeySite]) -> dict[str, tuple[nn.Module, KeySite]]:
-    """Full name -> (key projection, site) of every module that a site names, in the order of the network.
-
-    Raises:
-        KeySiteError: if a pattern matches nothing.
-    """
+    """Full name -> (key projection, site), site by site; `KeySiteError` if a pattern matches nothing."""
     found: dict[str, tuple[nn.Module, KeySite]] = {}
     for site in sites:
         pattern = compiled_key_pattern(site.pattern)
@@ -110,8 +92,6 @@ class KeyCapture:
     keys stay those of the forward pass.
 
     Args:
-        module: the denoiser.
-        sites: where to listen.
         batch_size: B, clips in the forward pass.
         num_frames: F, frames of each clip.
         stop_recording: switch autograd off after the last site, because nothing after it reaches the matching
@@ -162,13 +142,8 @@ class KeyCapture:
             torch.set_grad_enabled(False)
 
     def keys(self) -> dict[str, Tensor]:
-        """Full module name -> (B, F, N, C) keys.
-
-        Raises:
-            KeySiteError: if a site did not fire, as happens after `fuse_qkv_projections()`.
-        """
-        silent = [name for name in self._projections if name not in self._captured]
-        if silent:
+        """Full module name -> (B, F, N, C) keys; `KeySiteError` if a site did not fire."""
+        if silent := [name for name in self._projections if name not in self._captured]:
             raise KeySiteError(
                 f"key sites did not fire: {', '.join(silent)}; fused projections hide them "
                 "(call unfuse_qkv_projections()), and so do compiled layers, or the pass was not run"
@@ -177,10 +152,7 @@ class KeyCapture:
 
 
 def _is_in_backward() -> bool:
-    """Whether this thread computes a backward pass.
-
-    torch has no public name for it. A version without the private one gives False: a backward pass within
-    the ``with`` block is then refused as a second forward pass.
-    """
+    # torch has no public name for it. A version without the private one gives False: a backward pass within
+    # the ``with`` block is then refused as a second forward pass.
     task = getattr(torch._C, "_current_graph_task_id", None)
     return task is not None and bool(task() != -1)

@@ -20,12 +20,9 @@ NUM_TRAIN_TIMESTEPS = 1000
 
 
 def signal_and_noise_scale(alphas_cumprod: Tensor, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """(alpha, sigma) of a variance-preserving schedule, shaped to multiply `like`.
+    """(alpha, sigma) of a variance-preserving schedule, shaped to multiply `like`, (B, ...).
 
-    Args:
-        alphas_cumprod: (T,) cumulative products of 1 - beta, in (0, 1).
-        timestep: (B,) whole numbers in [0, T).
-        like: (B, ...); gives shape, device and dtype.
+    The products of 1 - beta are (T,) in (0, 1), the timesteps (B,) whole numbers in [0, T).
     """
     alpha_bar = alphas_cumprod.to(like.device)[timestep.to(like.device)].to(like.dtype)
     alpha_bar = alpha_bar.reshape(-1, *[1] * (like.ndim - 1))
@@ -44,12 +41,7 @@ def draw_noise(seed: int, *, step: int, like: Tensor, first_frame: int = 0) -> T
 
     So all windows of a clip that share a frame share its noise, and a clip's beginning draws what the whole
     clip draws.
-
-    Args:
-        seed: from 0.
-        step: from 0.
-        like: (1, C, f, h, w), latents of a part of the clip; gives shape and device.
-        first_frame: the latent frame of the clip with which `like` begins.
+    `like` is (1, C, f, h, w), the latents from `first_frame` on; seed and step count from 0.
     """
     _, channels, num_frames, height, width = like.shape
     generators = (
@@ -80,15 +72,8 @@ def noise_from_prediction(
 ) -> Tensor:
     """The noise that a model's prediction implies (docs/method.md, equations 10 and 11).
 
-    Args:
-        prediction: the model's output, any shape.
-        noisy_latents: z_t, same shape.
-        alpha, sigma: scales of signal and noise, broadcastable.
-        prediction_type: ``"epsilon"``; ``"v_prediction"``, where v = alpha epsilon - sigma z; or
-            ``"flow_prediction"``, where v = epsilon - z and alpha = 1 - sigma.
-
-    Raises:
-        BackendError: for another prediction type.
+    The types are ``"epsilon"``; ``"v_prediction"``, where v = alpha epsilon - sigma z; and
+    ``"flow_prediction"``, where v = epsilon - z and alpha = 1 - sigma. Another raises `BackendError`.
     """
     if prediction_type == "epsilon":
         return prediction

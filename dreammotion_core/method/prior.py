@@ -17,11 +17,7 @@ from dreammotion_core.values import Notice
 
 
 class Checkpointing(Protocol):
-    """Which layers of the denoiser are computed again in the backward pass.
-
-    Attributes:
-        is_sparing: whether all of them are, because memory ran out.
-    """
+    """Which layers of the denoiser are computed again; all, if `is_sparing` because memory ran out."""
 
     is_sparing: bool
 
@@ -79,11 +75,9 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class RenderedStage:
-    """The output of a later stage of a cascade.
+    """The output of a later stage of a cascade, by its name in `ModelSpec.stages`.
 
-    Attributes:
-        name: its name in `ModelSpec.stages`.
-        frames: (F, 3, H, W) float32 RGB, roughly in [-1, 1], at the stage's own size.
+    The frames are (F, 3, H, W) float32 RGB, roughly in [-1, 1], at the stage's own size.
     """
 
     name: str
@@ -105,10 +99,6 @@ class RendersInStages(Protocol):
     ) -> Iterator[RenderedStage]:
         """Run the stages after the first, one at each step of the iterator.
 
-        Args:
-            latents: (1, C, f, h, w), the optimised key frames.
-            size: (H, W) of the last stage, as `ModelSpec.fit_size` gives it.
-            prompt: the target prompt.
-            negative_prompt: prompt of the unconditional branch.
-            generator: draws all noise, on the CPU.
+        The latents are (1, C, f, h, w) key frames, the size (H, W) that of the last stage, by
+        `ModelSpec.fit_size`. The generator draws all noise, on the CPU.
         """

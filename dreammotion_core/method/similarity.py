@@ -26,23 +26,17 @@ LARGEST_HALF_EXPONENT = -4
 
 def _unit(keys: Tensor) -> Tensor:
     if keys.ndim != 4:
-        raise KeyLayoutError(
-            f"keys have shape {tuple(keys.shape)}; (batch, frames, tokens, channels) is needed"
-        )
+        shape = tuple(keys.shape)
+        raise KeyLayoutError(f"keys have shape {shape}; (batch, frames, tokens, channels) is needed")
     return F.normalize(_precise(keys), dim=-1)
 
 
 def _precise(tensor: Tensor) -> Tensor:
-    """The tensor in float32, or in float64 if it already is."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def spatial_self_similarity(keys: Tensor) -> Tensor:
-    """Cosine similarity of the tokens within each frame (docs/method.md, equation 4).
-
-    Returns:
-        (B, F, N, N) in [-1, 1] with diagonal 1. Memory grows with the square of N.
-    """
+    """Cosine similarity of a frame's tokens, (B, F, N, N) in [-1, 1] (docs/method.md, equation 4)."""
     unit = _unit(keys)
     return unit @ unit.mT
 
@@ -74,12 +68,7 @@ def spatial_matching_factored(keys: Tensor, source_keys: Tensor) -> Tensor:
 
 
 def spatial_matching(keys: Tensor, source_keys: Tensor) -> Tensor:
-    """The S-SSM loss L_S >= 0, in the cheaper of both exact forms (docs/method.md, equation 5).
-
-    Args:
-        keys: (B, F, N, C) of the target; carries the graph.
-        source_keys: (B, F, N, C).
-    """
+    """The S-SSM loss L_S >= 0, in the cheaper of both exact forms (docs/method.md, equation 5)."""
     tokens, channels = keys.shape[-2:]
     return (spatial_matching_factored if tokens > channels else spatial_matching_direct)(keys, source_keys)
 
@@ -102,23 +91,16 @@ def match_keys(
     The gradient goes site by site to the keys, in float32, so that only one site's similarities are in memory
     at a time. From all keys together it goes on to the variable.
 
-    Args:
-        keys: site name -> (B, F, N, C) of the target; may be empty.
-        source_keys: the same of the source.
-        variable: what the target's keys depend on.
-        spatial_weight: weight of L_S; 0 leaves it out.
-        temporal_weight: weight of L_T; 0 leaves it out.
-
-    Returns:
-        The losses before weighting (0 if the weight is 0), and the gradient, shaped like `variable`.
+    Keys are site name -> (B, F, N, C), and may be empty; the target's depend on the variable, which gives the
+    gradient its shape. The losses are not weighted; one of weight 0 is left out and 0.
     """
     if not keys:
         return 0.0, 0.0, torch.zeros_like(variable)
-    share = 1 / len(keys)
-    weights: dict[Matching, float] = {
-        spatial_matching: share * spatial_weight,
-        temporal_matching: share * temporal_weight,
-    }
+    share, weighted = (
+        1 / len(keys),
+        ((spatial_matching, spatial_weight), (temporal_matching, temporal_weight)),
+    )
+    weights: dict[Matching, float] = {loss: share * weight for loss, weight in weighted}
     sums = torch.zeros(2, device=variable.device)
     gradients: list[Tensor] = []
     for site, site_keys in keys.items():
@@ -133,14 +115,9 @@ def match_keys(
 def _losses_of_site(
     keys: Tensor, source_keys: Tensor, weights: Mapping[Matching, float]
 ) -> tuple[Tensor, Tensor]:
-    """The losses (0 without weight), and the gradient of their weighted sum on the keys."""
     leaf = _precise(keys.detach()).requires_grad_()
-    losses = torch.stack(
-        [
-            loss(leaf, source_keys) if weight else leaf.new_zeros((), dtype=torch.float32)
-            for loss, weight in weights.items()
-        ]
-    )
+    none = leaf.new_zeros((), dtype=torch.float32)
+    losses = torch.stack([loss(leaf, source_keys) if weight else none for loss, weight in weights.items()])
     (gradient,) = torch.autograd.grad(losses @ losses.new_tensor([*weights.values()]), leaf)
     return losses.detach(), gradient
 

@@ -34,11 +34,9 @@ DISK_LIMIT = 32 * 2**30
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The answer of one branch in one step.
+    """The answer of one branch in one step: the (1, C, f, h, w) guided prediction, and the keys.
 
-    Attributes:
-        noise_pred: (1, C, f, h, w) guided prediction.
-        keys: site name -> (1, f, N, C) keys of the conditional half.
+    Keys are site name -> (1, f, N, C) of the conditional half.
     """
 
     noise_pred: Tensor
@@ -71,13 +69,9 @@ class SourceCache(Protocol):
 def evicted(
     sizes: Iterable[tuple[str, int]], *, needed: int, protected: set[str], max_bytes: int
 ) -> list[str] | None:
-    """The keys of the entries to evict so that a new one fits; None if it cannot fit.
+    """The keys of the entries to evict so that a new one of `needed` bytes fits; None if it cannot fit.
 
-    Args:
-        sizes: key and bytes of each entry, the least recently used first.
-        needed: bytes of the new entry.
-        protected: keys that must stay.
-        max_bytes: limit of all entries together.
+    Entries are key and bytes, the least recently used first; protected ones must stay.
     """
     entries = list(sizes)
     excess = sum(size for _, size in entries) + needed - max_bytes
@@ -92,12 +86,10 @@ def evicted(
 
 
 class MemorySourceCache:
-    """Answers in memory. The least recently used ones are evicted first.
+    """Answers in the machine's own memory, or a GPU's. The least recently used ones are evicted first.
 
-    Args:
-        max_bytes: limit of all answers together. One step of a large U-Net takes about 10 MB a frame. An
-            answer that does not fit is computed again.
-        device: where the answers are kept: the machine's own memory, or a GPU's.
+    `max_bytes` limits all together. One step of a large U-Net takes about 10 MB a frame; an answer that does
+    not fit is computed again.
     """
 
     def __init__(self, *, max_bytes: int = MEMORY_LIMIT, device: torch.device | str = "cpu") -> None:
@@ -144,11 +136,7 @@ class DiskSourceCache:
     """Answers in a folder, one safetensors file each, for later processes too.
 
     A damaged file counts as absent. If the disk is full or the folder is read-only, the run goes on and keeps
-    no more. Several processes may share a folder.
-
-    Args:
-        folder: made if missing; holds nothing else.
-        max_bytes: limit of all files together.
+    no more. Several processes may share a folder, which is made if missing and holds nothing else.
     """
 
     def __init__(self, folder: str | Path, *, max_bytes: int = DISK_LIMIT) -> None:
@@ -197,7 +185,6 @@ class DiskSourceCache:
         return self._folder / f"{key}.safetensors"
 
     def _sizes(self) -> list[tuple[str, int]]:
-        """Key and bytes of each file, the least recently used first."""
         found = []
         for file in self._folder.glob("*.safetensors"):
             with suppress(FileNotFoundError):  # another process may evict meanwhile
@@ -207,7 +194,6 @@ class DiskSourceCache:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, if it is there and may be removed."""
     with suppress(OSError):
         path.unlink()
 
@@ -217,22 +203,13 @@ SAMPLES = 64
 
 
 class SourceBranch:
-    """The source branch of one run.
-
-    Args:
-        cache: keeps its answers; None computes each.
-        context: what the answers depend on besides their inputs; see `source_branch`.
-    """
+    """The source branch of one run; its answers depend on the inputs and on the context (`source_branch`)."""
 
     def __init__(self, cache: SourceCache | None = None, *, context: str = "") -> None:
         self._cache, self._context = cache, context
 
     def __call__(self, inputs: Sequence[Tensor], compute: Callable[[], Prediction]) -> Prediction:
-        """The answer to some inputs, computed if the cache does not have it.
-
-        Args:
-            inputs: all tensors that the answer depends on, on one device.
-        """
+        """The answer to all tensors that it depends on, computed if the cache does not have it."""
         device = inputs[0].device
         if self._cache is None:
             return compute().kept_at(device)

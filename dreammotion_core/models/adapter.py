@@ -79,12 +79,7 @@ class Adapter:
         return self._ask(noisy_latents, timestep, prompt_embeds)
 
     def _ask(self, *inputs: Tensor, **conditions: Any) -> Tensor:
-        """The denoiser's output in float32.
-
-        Args:
-            *inputs: its arguments; floating-point ones are converted to its precision.
-            **conditions: its other arguments, as they are.
-        """
+        """The denoiser's output in float32; floating-point inputs are converted to its precision."""
         denoiser = self._placement.fetch(self.denoiser)
         inputs = tuple(x.to(denoiser.dtype) if x.is_floating_point() else x for x in inputs)
         with self.checkpointing():

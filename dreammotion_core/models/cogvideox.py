@@ -68,11 +68,10 @@ class CogVideoXBackend(VideoTransformerBackend):
         config, (num_frames, height, width) = self.denoiser.config, latents.shape[-3:]
         patch = config.patch_size
         grid = (height // patch, width // patch)
+        trained = config.sample_width // patch, config.sample_height // patch
         cosines, sines = get_3d_rotary_pos_embed(
             config.attention_head_dim,
-            get_resize_crop_region_for_grid(
-                grid, config.sample_width // patch, config.sample_height // patch
-            ),
+            get_resize_crop_region_for_grid(grid, *trained),
             grid_size=grid,
             temporal_size=num_frames,
             device=latents.device,

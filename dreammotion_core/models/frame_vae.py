@@ -29,8 +29,6 @@ class FrameAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         z_dim: channels of a latent.
         encoder_channels, decoder_channels: widths of the two networks where a position is 4 and 8 pixels
             wide; multiples of 8.
-        scale_factor_spatial: height and width of a cell in pixels, always 8.
-        scale_factor_temporal: frames to a latent frame, always 1.
         latents_mean, latents_std: of each channel, `z_dim` numbers each; ``(latents - mean) / std`` is what a
             denoiser sees. None stands for zeros and ones.
     """
@@ -90,13 +88,9 @@ class FrameAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return linear + F.pixel_shuffle(self.decoder(latents), CELL // 2)
 
     def encode(self, x: Tensor) -> AutoencoderKLOutput:
-        """The latents of clips, as a distribution without spread.
+        """The latents of clips, as a distribution without spread over (B, z_dim, F, H / 8, W / 8).
 
-        Args:
-            x: (B, 3, F, H, W) RGB in [-1, 1]; H and W are multiples of 8.
-
-        Returns:
-            With `latent_dist` over (B, z_dim, F, H / 8, W / 8).
+        Clips are (B, 3, F, H, W) RGB in [-1, 1]; H and W are multiples of 8.
         """
         mean = self.encode_pictures(x.transpose(1, 2).flatten(0, 1))
         mean = mean.reshape(x.shape[0], x.shape[2], *mean.shape[1:]).transpose(1, 2)
@@ -111,11 +105,7 @@ class FrameAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside the identity, which begin by adding nothing.
-
-    Args:
-        width: channels; a multiple of 8.
-    """
+    """Two convolutions beside the identity, which begin by adding nothing; a multiple of 8 channels wide."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

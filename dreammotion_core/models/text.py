@@ -16,19 +16,10 @@ from dreammotion_core.models.loading import ModelFiles, outer_dtype
 from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import Notice
 
-TEXT_ENCODERS = {
-    "CLIPTextModel": CLIPTextModel,
-    "T5EncoderModel": T5EncoderModel,
-    "UMT5EncoderModel": UMT5EncoderModel,
-}
-"""Text encoders that a manifest may name."""
+TEXT_ENCODERS = {kind.__name__: kind for kind in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel)}
 
-TOKENIZERS = {
-    "CLIPTokenizer": CLIPTokenizer,
-    "CLIPTokenizerFast": CLIPTokenizer,
-    "T5Tokenizer": T5Tokenizer,
-    "T5TokenizerFast": T5Tokenizer,
-}
+TOKENIZERS = dict.fromkeys(("CLIPTokenizer", "CLIPTokenizerFast"), CLIPTokenizer)
+TOKENIZERS |= dict.fromkeys(("T5Tokenizer", "T5TokenizerFast"), T5Tokenizer)
 """Tokenizers that a manifest may name; transformers has one of each kind since version 5."""
 
 
@@ -42,10 +33,8 @@ def load_text_encoder(files: ModelFiles, *, torch_dtype: torch.dtype) -> tuple[A
     dtype = outer_dtype(torch_dtype) if encoder is CLIPTextModel else torch_dtype
     tokenizer = files.class_of("tokenizer", TOKENIZERS)
     _check_tokenizer_files(files.spec, tokenizer)
-    return (
-        files.load("tokenizer", tokenizer.from_pretrained),
-        files.load_network("text_encoder", encoder, dtype=dtype),
-    )
+    loaded = files.load("tokenizer", tokenizer.from_pretrained)
+    return loaded, files.load_network("text_encoder", encoder, dtype=dtype)
 
 
 def _check_tokenizer_files(spec: ModelSpec, tokenizer: Any) -> None:
@@ -64,10 +53,8 @@ def _check_tokenizer_files(spec: ModelSpec, tokenizer: Any) -> None:
 def token_limit(tokenizer: Any, *, text_encoder: Any, trained: int | None = None) -> int:
     """How many tokens of a prompt are read: the trained number, if the encoder takes so many.
 
-    The tokenizer gives the trained number if it is not known; encoders of the T5 kind have no limit.
-
-    Raises:
-        ModelLoadError: if nothing gives a number.
+    The tokenizer gives the trained number if it is not known, or `ModelLoadError` says that nothing does;
+    encoders of the T5 kind have no limit.
     """
     named = trained or tokenizer.model_max_length
     positions: int = getattr(text_encoder.config, "max_position_embeddings", VERY_LARGE_INTEGER)

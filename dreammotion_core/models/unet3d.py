@@ -68,13 +68,12 @@ class UNet3DBackend(Adapter):
         self.key_sites: Sequence[KeySite] = KEY_SITES
         vae_stride = 2 ** (len(vae.config.block_out_channels) - 1)
         unet_stride = 2 ** (len(unet.config.block_out_channels) - 1)
-        precision = str(unet.dtype).removeprefix("torch.")
         self.spec = replace(
             spec,
             size_multiple=vae_stride * unet_stride,
             # Motion modules have a position for at most this many frames.
             max_frames=min(spec.max_frames, unet.config.get("motion_max_seq_length") or spec.max_frames),
-            precision=precision,
+            precision=str(unet.dtype).removeprefix("torch."),
         )
         options, networks = options or LoadOptions(), (self.denoiser, self.vae, self.text_encoder)
         self._placement = Placement(networks, transient=(self.text_encoder,), offload=options.offload)
@@ -95,15 +94,8 @@ class UNet3DBackend(Adapter):
         check_text(spec.source, width=unet.config.cross_attention_dim, text_encoder=text_encoder)
         vae = files.load_network("vae", AutoencoderKL, torch_dtype=outer_dtype(options.dtype))
         check_latents(spec.source, denoiser=unet, latent_channels=vae.config.latent_channels)
-        return cls(
-            spec,
-            unet=unet,
-            vae=vae,
-            text_encoder=text_encoder,
-            tokenizer=tokenizer,
-            scheduler=scheduler,
-            options=options,
-        )
+        text = {"text_encoder": text_encoder, "tokenizer": tokenizer}
+        return cls(spec, unet=unet, vae=vae, scheduler=scheduler, options=options, **text)
 
     @torch.no_grad()
     def encode_video(self, frames: Tensor) -> Tensor:

@@ -19,12 +19,8 @@ from dreammotion_core.models.text import load_text_encoder
 from dreammotion_core.models.video_vae import VideoAutoencoder
 from dreammotion_core.spec import ModelSpec
 
-AUTOENCODERS = {
-    "AutoencoderKLWan": AutoencoderKLWan,
-    "AutoencoderKLCogVideoX": AutoencoderKLCogVideoX,
-    "VideoAutoencoder": VideoAutoencoder,
-    "FrameAutoencoder": FrameAutoencoder,
-}
+_KINDS = (AutoencoderKLWan, AutoencoderKLCogVideoX, VideoAutoencoder, FrameAutoencoder)
+AUTOENCODERS: dict[str, Any] = {kind.__name__: kind for kind in _KINDS}
 """Autoencoders that a manifest may name."""
 
 
@@ -87,13 +83,8 @@ def load_parts(files: ModelFiles, transformer: Any, *, options: LoadOptions) -> 
     check_text(source, width=width, text_encoder=text_encoder)
     channels = vae.config.get("z_dim") or vae.config.get("latent_channels")
     check_latents(source, denoiser=denoiser, latent_channels=channels)
-    return {
-        "transformer": denoiser,
-        "vae": vae,
-        "text_encoder": text_encoder,
-        "tokenizer": tokenizer,
-        "options": options,
-    }
+    parts = {"transformer": denoiser, "vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer}
+    return {**parts, "options": options}
 
 
 def middle_key_sites(blocks: str, *, num_layers: int, num_text_tokens: int = 0) -> tuple[KeySite, ...]:
@@ -118,8 +109,7 @@ class VideoTransformerBackend(Adapter):
     Args:
         blocks: name of the list of layers within the transformer.
         patch_size: latents that a token covers, along either side.
-        max_tokens: text tokens that the denoiser reads.
-        num_text_tokens: text tokens in front of the frames' tokens, in joint attention.
+        num_text_tokens: of `max_tokens`, those in front of the frames' tokens, in joint attention.
     """
 
     def __init__(

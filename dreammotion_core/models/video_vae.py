@@ -29,16 +29,12 @@ class VideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         block_out_channels, layers_per_block, norm_num_groups, image_latent_channels: settings of the image
             autoencoder, an `AutoencoderKL` without attention.
         z_dim: channels of a latent frame.
-        hidden_channels: width of the temporal networks.
-        num_layers: residual blocks in each of them.
+        hidden_channels, num_layers: width and residual blocks of each temporal network.
         scale_factor_temporal: frames in a group.
         scale_factor_spatial: pixels to one latent in each direction. It follows from `block_out_channels`;
             the configuration repeats it for its readers.
         latents_mean, latents_std: mean and deviation of each of `z_dim` channels over the training clips;
             ``(latents - mean) / std`` has unit variance. None means zeros and ones.
-
-    Raises:
-        ValueError: if `scale_factor_spatial` does not suit `block_out_channels`.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -114,13 +110,8 @@ class VideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return torch.stack(clips).transpose(1, 2)
 
     def encode_image_latents(self, latents: Tensor) -> DiagonalGaussianDistribution:
-        """The distribution over (B, z_dim, k + 1, h, w) of image latents (B, C, 4 k + 1, h, w).
-
-        Raises:
-            ValueError: if the number of frames is not 4 k + 1.
-        """
-        group = self.config.scale_factor_temporal
-        num_frames = latents.shape[2]
+        """The distribution over (B, z_dim, k + 1, h, w) of image latents (B, C, 4 k + 1, h, w)."""
+        group, num_frames = self.config.scale_factor_temporal, latents.shape[2]
         if num_frames % group != 1:
             raise ValueError(
                 f"got {num_frames} frames; pass {group} k + 1, such as {num_frames // group * group + 1}"
@@ -145,12 +136,7 @@ class VideoAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 
 class ResidualNetwork(nn.Module):
-    """A linear map of every position plus a small convolutional network of residual blocks.
-
-    Args:
-        hidden_channels: width between the convolutions; a multiple of 8.
-        num_layers: residual blocks.
-    """
+    """A linear map of every position plus residual blocks of convolutions, a multiple of 8 channels wide."""
 
     def __init__(self, in_channels: int, *, out_channels: int, hidden_channels: int, num_layers: int) -> None:
         super().__init__()
