@@ -92,8 +92,7 @@ def _let_go(error: BaseException | None) -> None:
 RESERVE = 0.92
 """Share of the free memory to use; drivers and fragmentation need the rest."""
 
-_LIMIT = Path("/sys/fs/cgroup/memory.max")
-_TOTALS = Path("/proc/meminfo")
+_LIMIT, _TOTALS = Path("/sys/fs/cgroup/memory.max"), Path("/proc/meminfo")
 _STATUS, _FORGET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 

@@ -289,10 +289,9 @@ def notices_about(
     notices, spec = list(video.notices), backend.spec
     grid = spec.fit_size(video.size, scale=config.resolution_scale)
     if grid != video.size:
-        text = (
-            f"The clip is {video.size[1]}x{video.size[0]}; {spec.label} works at {grid[1]}x{grid[0]}, and the"
-        )
-        notices.append(Notice("resized", f"{text} edited part is scaled back to the clip's size."))
+        sizes = f"The clip is {video.size[1]}x{video.size[0]}; {spec.label} works at {grid[1]}x{grid[0]}"
+        text = f"{sizes}, and the edited part is scaled back to the clip's size."
+        notices.append(Notice("resized", text))
     for prompt in (*prompts, config.negative_prompt):
         notices += [n for n in backend.check_prompt(prompt) if n not in notices]
     return notices

@@ -148,10 +148,9 @@ class Surroundings:
 
     def without_segmenter(self, reason: str) -> Surroundings:
         """The same with the embedded segmenter, because the chosen one cannot be loaded."""
-        notice = (
-            f"{_asked('segmenter', self.segmenter)}: {reason.rstrip('.')}. The embedded one answers clicks"
-        )
-        return self.noting(f"{notice} instead.", segmenter=Choice(SMALL_SEGMENTER), segmenter_device="cpu")
+        asked = _asked("segmenter", self.segmenter)
+        notice = f"{asked}: {reason.rstrip('.')}. The embedded one answers clicks instead."
+        return self.noting(notice, segmenter=Choice(SMALL_SEGMENTER), segmenter_device="cpu")
 
     def without_judges(self, reason: str) -> Surroundings:
         """The same with the embedded judge alone."""

@@ -40,8 +40,7 @@ def draw_noise(seed: int, *, step: int, like: Tensor, first_frame: int = 0) -> T
     """Gaussian noise that depends only on the seed, the step and the place of each latent frame in the clip.
 
     So all windows of a clip that share a frame share its noise, and a clip's beginning draws what the whole
-    clip draws.
-    `like` is (1, C, f, h, w), the latents from `first_frame` on; seed and step count from 0.
+    clip draws. `like` is (1, C, f, h, w), the latents from `first_frame` on; seed and step count from 0.
     """
     _, channels, num_frames, height, width = like.shape
     generators = (

@@ -82,7 +82,8 @@ class _Transfer(threading.Thread):
         # Settings first: a repository that asks to accept terms says so before others have sent gigabytes.
         for is_weights in (False, True):
             for part, files in sizes.items():
-                asked = {name: size for name, size in files.items() if _is_weights(name) == is_weights}
+                kinds = (_WEIGHTS, *_OLD_WEIGHTS)
+                asked = {name: size for name, size in files.items() if name.endswith(kinds) == is_weights}
                 self.source, done = part.source, self.received
                 snapshot_download(
                     part.source,
@@ -114,10 +115,6 @@ def _missing(part: HubPart, files: Mapping[str, int]) -> dict[str, int]:
         for name, size in files.items()
         if not isinstance(try_to_load_from_cache(part.source, name, revision=part.revision), str)
     }
-
-
-def _is_weights(name: str) -> bool:
-    return name.endswith((_WEIGHTS, *_OLD_WEIGHTS))
 
 
 def _check_room(total_bytes: int) -> None:

@@ -141,15 +141,9 @@ class CascadeManifest:
     @classmethod
     def read(cls, manifest: Mapping[str, Any]) -> Self:
         """Read a ``model_index.json``; `ModelLoadError` if something is missing, unknown or out of place."""
-        kinds = {
-            "text": TextSettings,
-            KEY_FRAMES: KeyFrameSettings,
-            INTERPOLATION: SampledSettings,
-            SUPER_RESOLUTION: SuperResolutionSettings,
-            LATENT_SUPER_RESOLUTION: LatentSuperResolutionSettings,
-        }
-        missing = [name for name in ("text", KEY_FRAMES) if name not in manifest]
-        if missing:
+        later = (SampledSettings, SuperResolutionSettings, LatentSuperResolutionSettings)
+        kinds = dict(zip(("text", *STAGES), (TextSettings, KeyFrameSettings, *later), strict=True))
+        if missing := [name for name in ("text", KEY_FRAMES) if name not in manifest]:
             raise ModelLoadError(f"the manifest of the cascade lacks {' and '.join(missing)}; fetch it again")
         stages: dict[str, Any] = {
             name.replace("-", "_"): read_settings(kind, manifest[name])

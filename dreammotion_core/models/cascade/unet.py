@@ -28,23 +28,16 @@ from dreammotion_core.errors import BackendError, ModelLoadError
 DOWN_BLOCK_ATTENDS = {"ResnetDownsampleBlock3D": False, "SimpleCrossAttnDownBlock3D": True}
 UP_BLOCK_ATTENDS = {"ResnetUpsampleBlock3D": False, "SimpleCrossAttnUpBlock3D": True}
 
+# fmt: off
 FIXED_CONFIG: Mapping[str, tuple[Any, ...]] = {
-    "mid_block_type": ("UNetMidBlock3DSimpleCrossAttn",),
-    "time_embedding_type": ("positional",),
-    "timestep_post_act": (None,),
-    "time_cond_proj_dim": (None,),
-    "encoder_hid_dim_type": (None, "text_proj"),
-    "addition_embed_type": (None, "text"),
-    "class_embed_type": (None, "timestep"),
-    "class_embeddings_concat": (False,),
-    "num_class_embeds": (None,),
-    "num_attention_heads": (None,),
-    "center_input_sample": (False,),
-    "flip_sin_to_cos": (True,),
-    "freq_shift": (0,),
-    "conv_in_kernel": (3,),
-    "conv_out_kernel": (3,),
+    "mid_block_type": ("UNetMidBlock3DSimpleCrossAttn",), "time_embedding_type": ("positional",),
+    "timestep_post_act": (None,), "time_cond_proj_dim": (None,), "encoder_hid_dim_type": (None, "text_proj"),
+    "addition_embed_type": (None, "text"), "class_embed_type": (None, "timestep"),
+    "class_embeddings_concat": (False,), "num_class_embeds": (None,), "num_attention_heads": (None,),
+    "center_input_sample": (False,), "flip_sin_to_cos": (True,), "freq_shift": (0,),
+    "conv_in_kernel": (3,), "conv_out_kernel": (3,),
 }
+# fmt: on
 """Configuration key -> the values that are implemented."""
 
 
