@@ -1,9 +1,7 @@
 """The methods known by name: ours, and those it is compared with on the same model and clips.
 
-The baselines share deterministic steps along the noise levels: DDIM with a variance-preserving schedule,
-Euler's method with flow matching (docs/method.md, equation 18).
-
-Source: Song et al., Denoising Diffusion Implicit Models (ICLR 2021), equation 12 without noise.
+The baselines share deterministic steps along the noise levels: DDIM (Song et al., ICLR 2021, equation 12
+without noise), or Euler's method with flow matching (docs/method.md, equation 18).
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """S-SSM and T-SSM: losses that match the self-similarity of attention keys over space and time.
 
 Pure functions on (B, F, N, C) keys: batch, frames, tokens of a frame, channels. They compute in float32;
-float64 stays.
-
-Source: DreamMotion (ECCV 2024).
+float64 stays. Source: DreamMotion (ECCV 2024).
 """
 
 from __future__ import annotations

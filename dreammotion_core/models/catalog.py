@@ -195,9 +195,7 @@ def load_backend(
 ) -> Backend:
     """Load a model onto the CPU by name, folder or hub id; see `find_model`.
 
-    Args:
-        device: where it will work; it decides the precision if the options name none. None means a GPU if
-            there is one.
+    The device decides the precision if the options name none; None means a GPU if there is one.
 
     Raises:
         ConfigError: if there is no such device.

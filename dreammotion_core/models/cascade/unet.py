@@ -1,9 +1,7 @@
 """Show-1's pixel U-Net for video, used in three stages of the cascade.
 
-Show-1 (arXiv 2309.15818) inflates DeepFloyd IF's image U-Nets. A layer is a residual block, a temporal
-convolution and, on levels with attention, an attention whose keys join text and picture, then a temporal
-transformer. The single layers are diffusers' own; diffusers has no blocks that combine them this way. The
-class reads the published ``unet`` folders as they are: same configuration keys, same parameter names.
+Show-1 (arXiv 2309.15818) inflates DeepFloyd IF's image U-Nets. The layers are diffusers' own; no block of
+diffusers combines them this way. The class reads the published ``unet`` folders as they are.
 """
 
 from __future__ import annotations
@@ -403,14 +401,11 @@ class Show1UNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         encoder_hidden_states: Tensor,
         class_labels: Tensor | None = None,
     ) -> UNet3DConditionOutput:
-        """The prediction as ``.sample``, (B, out_channels, F, H, W).
+        """The prediction as ``.sample``, (B, out_channels, F, H, W), at (B,) timesteps in [0, 1000).
 
-        Args:
-            sample: (B, in_channels, F, H, W) noisy frames in about [-1, 1], with the conditioning
-                channels behind them; H and W multiples of two to the power of (levels - 1).
-            timestep: (B,) in [0, 1000).
-            encoder_hidden_states: (B, L, D) states of the text encoder.
-            class_labels: (B,) noise levels; `BackendError` unless `class_embed_type` asks for them.
+        The sample is (B, in_channels, F, H, W) noisy frames in about [-1, 1], with the conditioning channels
+        behind them; H and W are multiples of two to the power of (levels - 1). Text states are (B, L, D).
+        Class labels are (B,) noise levels; `BackendError` unless `class_embed_type` asks for them.
         """
         num_frames, text = sample.shape[2], encoder_hidden_states
         time = self._embed_time(timestep.expand(len(sample)), text, class_labels).to(sample.dtype)
