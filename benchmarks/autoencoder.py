@@ -51,7 +51,6 @@ def reconstruction_psnr(backend: Backend, *, frames: Tensor, mask: Tensor) -> tu
     """Mean peak signal-to-noise ratio in dB of a clip's frames after encoding and decoding.
 
     Args:
-        backend: the model.
         frames: (F, H, W, 3) uint8 RGB, of a length and size that suit the model.
         mask: (F, H, W) bool, the object; some of it is on every frame.
 

@@ -102,11 +102,7 @@ def cases() -> list[Case]:
 
 
 def ffmpeg(*words: object, given: bytes | None = None) -> bytes:
-    """Run the ffmpeg program; what it writes to its output.
-
-    Raises:
-        RuntimeError: with its last words, if it fails.
-    """
+    """Run the ffmpeg program; what it writes to its output."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-y", *map(str, words)]
     done = subprocess.run(command, input=given, capture_output=True, check=False)
     if done.returncode:
@@ -139,15 +135,7 @@ def make_clip(
     rate: Fraction | int = 30,
     sound: bytes | None = None,
 ) -> Path:
-    """Encode numbered pictures.
-
-    Args:
-        path: its ending chooses the container.
-        numbers: of the pictures.
-        options: of ffmpeg, for the encoder.
-        rate: frames a second.
-        sound: 16-bit stereo at 48 kHz.
-    """
+    """Encode numbered pictures."""
     size = f"{WIDTH}x{HEIGHT}"
     words: list[object] = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", rate, "-i", "pipe:0"]
     with tempfile.NamedTemporaryFile(suffix=".pcm") as file:

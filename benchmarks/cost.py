@@ -67,8 +67,6 @@ class Counter(TorchDispatchMode):
     what an allocator keeps or splits: a device shows somewhat more.
 
     Attributes:
-        flops: floating-point operations of multiplications of matrices, convolutions and attention; a
-            multiplication and an addition count as two.
         live_bytes: memory of all tensors that were made within the block, or announced, and still exist.
         peak_bytes: the highest value of it.
     """
@@ -169,8 +167,6 @@ class RandomModel:
         """A backend with random weights, the same at every call on one device.
 
         Args:
-            device: torch name.
-            options: precision and profile.
             parts: make its ``vae`` and ``text_encoder``; None takes the smallest ones.
         """
         torch.manual_seed(0)
@@ -188,7 +184,6 @@ class StepInputs:
     """Everything that one optimisation step takes.
 
     Attributes:
-        task: the same in every step.
         latents: (1, C, f, h, w), a little away from the source.
         timestep: (1,).
         noise: (1, C, f, h, w).
@@ -211,9 +206,7 @@ def random_inputs(
     """Random inputs of a step, the same at every call.
 
     Args:
-        backend: the video prior.
         text_shape: (L, D) of its text embeddings.
-        num_frames: frames of the clip; the latents may have fewer.
         latent_size: (h, w).
         config: settings; None takes the defaults.
     """
@@ -392,12 +385,7 @@ PUBLISHED: Mapping[str, Mapping[str, Callable[[], nn.Module]]] = {
 
 
 def as_loaded(make: Callable[[], nn.Module], torch_dtype: torch.dtype) -> Callable[[], nn.Module]:
-    """A maker of an autoencoder or text encoder in the precision that loading gives it.
-
-    Args:
-        make: makes the part.
-        torch_dtype: of the denoiser.
-    """
+    """A maker of an autoencoder or text encoder in the precision that loading gives it."""
 
     def made() -> nn.Module:
         with default_dtype(torch_dtype):
@@ -494,9 +482,7 @@ def published_cascade(
     """All of Show-1, in the precision of the options.
 
     Args:
-        options: precision and profile.
         text_encoder: makes the one that the stages in pixels share.
-        latent_parts: make ``vae`` and ``text_encoder`` of the last stage.
     """
     with default_dtype(options.dtype):
         picture = as_image_config(FIRST_FRAME) | {"encoder_hid_dim_type": "text_proj"}

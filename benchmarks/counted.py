@@ -71,8 +71,6 @@ class Need:
         clip_bytes: while the autoencoder encodes or decodes; 0 where it does neither.
         step_bytes: during an optimisation step.
         later_bytes: during the later stages of a cascade; 0 without.
-        step_flops: floating-point operations of a step.
-        forward_flops: of one forward pass.
     """
 
     text_bytes: int
@@ -150,15 +148,7 @@ def lines(name: str, *, num_frames: int | None = None) -> Iterator[str]:
 def counted_edit(
     name: str, *, size: Size, num_frames: int, options: LoadOptions, step: Step = one_step
 ) -> Need:
-    """Count an edit.
-
-    Args:
-        name: of `PUBLISHED` and of `MODELS`.
-        size: of the clip.
-        num_frames: of the clip.
-        options: how the model is loaded.
-        step: one step of the method.
-    """
+    """Count an edit."""
     model = MODELS[name]
     with fake_device():
         parts = {part: as_loaded(make, options.dtype) for part, make in PUBLISHED[name].items()}
@@ -184,14 +174,7 @@ def counted_edit(
 
 
 def counted_cascade(*, size: Size, num_frames: int, options: LoadOptions, step: Step = one_step) -> Need:
-    """Count an edit with Show-1; its later stages count by one pass of each network, guidance included.
-
-    Args:
-        size: of the clip.
-        num_frames: of the clip.
-        options: how the model is loaded.
-        step: one step of the method.
-    """
+    """Count an edit with Show-1; its later stages count by one pass of each network, guidance included."""
     with fake_device():
         of_last = {name: as_loaded(make, options.dtype) for name, make in IMAGE_PARTS.items()}
         backend: Any = published_cascade(

@@ -38,7 +38,6 @@ class StepCost:
         seconds: of a step.
         cached_seconds: of a step whose source branch is in the cache.
         forward_seconds: of one forward pass without gradients.
-        flops: floating-point operations of a step, a multiplication and an addition counted as two.
         peak_bytes: memory at the highest point of a step, weights included; on a CPU that of the process.
     """
 
@@ -93,15 +92,7 @@ def step_cost(
     """Build a model with random weights and take what a step of it costs.
 
     Args:
-        model: a name of `MODELS`.
         size: (height, width) of the clip in pixels.
-        num_frames: of the clip.
-        device: of torch.
-        options: precision and profile.
-        repeats: of each timing; the median counts.
-
-    Raises:
-        OutOfMemoryError: if a step does not fit.
     """
     backend = MODELS[model].build(device=device, options=options)
     inputs = random_inputs(

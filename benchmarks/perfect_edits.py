@@ -27,13 +27,7 @@ from dreammotion_core.evaluation import ClipJudge, Instruments, Measurement, Met
 def measured_perfect_edit(
     index: int, *, spec: ModelSpec, instruments: Instruments
 ) -> tuple[str, list[Measurement]]:
-    """The title of a pair of the procedural world, and the figures of its true answer within the mask.
-
-    Args:
-        index: number of the pair.
-        spec: the model whose length, rate and size the clip has.
-        instruments: those of the study.
-    """
+    """The title of a pair of the procedural world, and the figures of its true answer within the mask."""
     pair = world_pair(index, spec=spec)
     target = edit_case(FIRST_CASE + index).target
     (answer,) = rendered([target], shot=shot_like(pair.video.frames, fps=spec.fps))
@@ -51,12 +45,7 @@ def measured_perfect_edit(
 
 
 def ceiling_table(measured: Sequence[Sequence[Measurement]], *, titles: Sequence[str]) -> str:
-    """Mean, interval and the worst pair of each metric, as a Markdown table.
-
-    Args:
-        measured: for each pair, the same metrics in the same order.
-        titles: of the pairs.
-    """
+    """Mean, interval and the worst pair of each metric, as a Markdown table."""
     lines = ["| Measure of a perfect edit | mean | worst |", "| --- | --- | --- |"]
     for column in zip(*measured, strict=True):
         values = {title: m.value for title, m in zip(titles, column, strict=True) if m.value is not None}

@@ -139,11 +139,7 @@ def _frames(text: str) -> int:
 
 
 def markdown_table(outcomes: Sequence[Outcome]) -> str:
-    """One row a clip, one column a start; below them the means and the costs.
-
-    Args:
-        outcomes: of one segmenter, at least one; every clip from the same starts.
-    """
+    """One row a clip, one column a start; below them the means and the costs."""
     starts = [start for start in Start if any(outcome.start is start for outcome in outcomes)]
     columns = {start: [outcome for outcome in outcomes if outcome.start is start] for start in starts}
     names = list(dict.fromkeys(outcome.case.name for outcome in outcomes))
@@ -164,10 +160,6 @@ def overlay_sheet(outcomes: Sequence[Outcome], path: Path) -> None:
 
     The truth and what is right are violet; what is missing is yellow, what is too much is red. The last
     frame shown is the one with the lowest IoU.
-
-    Args:
-        outcomes: at least one, of clips of one size.
-        path: where the PNG goes. Real clips may not be published: keep their sheets to yourself.
     """
     cells = [_cell(outcome) for outcome in outcomes]
     contact_sheet(cells, path, columns=2)

@@ -26,8 +26,6 @@ class Cell:
 
     Attributes:
         clips: side by side, each (F, H, W, 3) uint8 RGB, all of one size.
-        title: first line.
-        note: second line, in grey.
         is_good: whether its dot is green or red; None for no dot.
     """
 
@@ -38,13 +36,7 @@ class Cell:
 
 
 def contact_sheet(cells: Sequence[Cell], path: Path, *, columns: int = 6) -> None:
-    """Write cells as a PNG, row by row, with the first and the middle frame of each clip above one another.
-
-    Args:
-        cells: at least one, all with equally many clips of one size.
-        path: of the PNG.
-        columns: cells in a row.
-    """
+    """Write cells as a PNG, row by row; the first and the middle frame of each clip above one another."""
     pictures = [_picture(cell) for cell in cells]
     width = pictures[0].shape[1] + MARGIN
     lines = [_lines(cell, letters=round((width - MARGIN - INDENT) / LETTER)) for cell in cells]

@@ -171,10 +171,6 @@ def peak_bytes(name: str, arguments: tuple[Any, ...]) -> tuple[int, int]:
     without asking for it. The C library of that process gives large blocks back at once: what it would keep
     for later is not in use.
 
-    Args:
-        name: of `variants`.
-        arguments: of `prepared`.
-
     Returns:
         Bytes in use before the work, and bytes beyond them at its highest point.
     """
@@ -198,10 +194,6 @@ def naive_step(backend: Backend, inputs: StepInputs) -> Tensor:
 
     Every prediction is a pass of its own, the keys are taken in two more, the self-similarities are maps of
     tokens by tokens, the parameters gather gradients that nobody reads, and every activation is kept.
-
-    Args:
-        backend: the video prior. Its parameters hold gradients until the step is over.
-        inputs: of the step.
 
     Returns:
         (1, C, f, h, w) gradient on the latents, the same as `distill_step` gives.

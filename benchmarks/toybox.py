@@ -72,10 +72,7 @@ def evaluate_case(case: EditCase, frames: Frames, *, fps: float, judge: Judge | 
     A true render of the target gets the same figures where they tell how to read those of the edit.
 
     Args:
-        case: what was asked.
         frames: (F, H, W, 3) uint8 RGB, the edit.
-        fps: frames a second.
-        judge: the embedded judge, if there is one.
     """
     shot = shot_like(frames, fps=fps)
     source, goal = rendered([case.source, case.target], shot=shot)
@@ -110,13 +107,7 @@ def evaluate_sample(scene: Scene, frames: Frames, *, fps: float, judge: Judge | 
     """Does a sample show what its prompt says?
 
     Args:
-        scene: what the prompt describes.
         frames: (F, H, W, 3) uint8 RGB, the sample.
-        fps: frames a second.
-        judge: the embedded judge, if there is one.
-
-    Returns:
-        The same figures of ``"sample"`` and of ``"real clip"``, a render of the same scene.
     """
     (real,) = rendered([scene], shot=shot_like(frames, fps=fps))
     named = ("colour", "noun") if MATERIALS[scene.material].keeps_colour else ("noun",)
@@ -183,10 +174,8 @@ def renderers_choice(case: EditCase, frames: Frames, *, mask: Mask, fps: float) 
     Colours are compared by their mean inside the mask, materials and nouns pixel by pixel.
 
     Args:
-        case: the edit.
         frames: (F, H, W, 3) uint8 RGB.
         mask: (F, H, W), what the edit could change.
-        fps: frames a second.
     """
     scenes = variants(case.source, attribute=case.kind)
     clips = dict(zip(scenes, rendered(list(scenes.values()), shot=shot_like(frames, fps=fps)), strict=True))
@@ -215,8 +204,6 @@ def fitted_value(frames: Frames, scene: Scene, attribute: str) -> str:
 
     Args:
         frames: (F, H, W, 3) uint8 RGB.
-        scene: what the clip is said to show; pose, motion and background are not used.
-        attribute: ``"colour"`` or ``"noun"``.
     """
     pixels = lab(cv2.resize(frames[len(frames) // 2], (SIZE, SIZE), interpolation=cv2.INTER_AREA)[None])
     upright = [sample_scene(seed) for seed in range(POSES)]
@@ -273,18 +260,7 @@ Row = tuple[str, Callable[[Sequence[Answers]], str]]
 
 
 def summarise(results: Results, *, judge: Judge | None) -> str:
-    """Evaluate all clips of a folder; write `measures.json` and the contact sheets into it.
-
-    Args:
-        results: the folder.
-        judge: the embedded judge; without one, its lines stay empty.
-
-    Returns:
-        The table, in Markdown.
-
-    Raises:
-        ConfigError: if the folder holds no results, or those of another benchmark.
-    """
+    """Evaluate all clips of a folder; write `measures.json` and the contact sheets into it."""
     records, task = results.records(), results.facts.get("task")
     if records and task not in SUMMARIES:
         raise ConfigError(

@@ -78,13 +78,6 @@ def sample_video(
 
     Deterministic DDIM with classifier-free guidance, in signal and noise, so that it works for every family
     of models; for flow matching it is Euler's method. The library itself edits and never samples.
-
-    Args:
-        backend: the video prior.
-        prompt: describes the clip.
-        num_steps: denoising steps, at least 1; each costs two predictions.
-        guidance_scale: s in ``uncond + s * (text - uncond)``.
-        seed: seed of the first noise.
     """
     height, width = backend.spec.resolution
     blank = torch.zeros(backend.spec.num_frames, 3, height, width, device=backend.device)

@@ -33,13 +33,7 @@ NEAR = 2.0
 
 @dataclass(frozen=True)
 class Followed:
-    """How well the points of a clip were followed, over all frames on which they are in the picture.
-
-    Attributes:
-        found: share of points that are seen within `NEAR` of their true places.
-        seen: share of steps from frame to frame that the tracker sees.
-        agreement: mean agreement of steps with the true ones as in motion fidelity; 0 where not seen.
-    """
+    """How well the points of a clip were followed, over all frames on which they are in the picture."""
 
     found: float
     seen: float
@@ -50,7 +44,6 @@ def compared(tracks: PointTracks, *, truth: NDArray[np.float64]) -> Followed:
     """Tracks beside the truth.
 
     Args:
-        tracks: of T points over F frames.
         truth: (F, T, 2) true places in pixels.
     """
     height, width = tracks.size
@@ -69,13 +62,7 @@ def compared(tracks: PointTracks, *, truth: NDArray[np.float64]) -> Followed:
 
 
 def followed_clips(index: int, *, spec: ModelSpec, grey: bool = False) -> tuple[Followed, Followed]:
-    """How well the object of a study's pair is followed in the source, and in a perfect edit of it.
-
-    Args:
-        index: number of the pair.
-        spec: the model whose length, rate and size the clip has.
-        grey: show the tracker the clips in grey, to tell what colours add.
-    """
+    """How well the object of a study's pair is followed in the source, and in a perfect edit of it."""
     case = edit_case(FIRST_CASE + index)
     shot = Shot(spec.num_frames, spec.fps, spec.resolution[0])
     source, target = rendered([case.source, case.target], shot=shot)

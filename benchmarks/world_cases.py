@@ -55,14 +55,7 @@ Lab = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class EditCase:
-    """An edit: a scene, and the scene with one thing changed.
-
-    Attributes:
-        index: the number that fixes everything else.
-        kind: what changes, also the name of that attribute of a scene.
-        source: what the clip shows.
-        target: what is asked for.
-    """
+    """An edit: a scene, and the scene with one thing changed."""
 
     index: int
     kind: Kind
@@ -143,7 +136,6 @@ def visible_object(frames: Frames, empty: Frames, *, region: Mask) -> Mask:
 
     Args:
         frames: (F, H, W, 3) uint8 RGB.
-        empty: the same clip without its object.
         region: (F, H, W), where to look.
     """
     pixels = lab(frames)

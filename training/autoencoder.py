@@ -94,7 +94,6 @@ def new_autoencoder(pictures: Tensor, covered: Tensor, z_dim: int = 32) -> Frame
     Args:
         pictures: (N, 3, H, W) float32 in [-1, 1].
         covered: (N, h, w) bool, the cells that show the object.
-        z_dim: channels of a latent.
     """
     vae = FrameAutoencoder(z_dim=z_dim)
     cells = F.pixel_unshuffle(pictures, CELL).permute(0, 2, 3, 1).flatten(0, 2)
@@ -202,7 +201,6 @@ def set_statistics(vae: FrameAutoencoder, pictures: Tensor, component_std: Tenso
     predictable, would be most of what is learned; at the spread of the pictures it would be colour alone.
 
     Args:
-        vae: its latents are about of unit variance.
         pictures: (N, 3, H, W) in [-1, 1].
         component_std: (z_dim,) standard deviations of the linear components.
     """

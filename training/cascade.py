@@ -126,13 +126,6 @@ def begin_as(unet: nn.Module, other: nn.Module) -> None:
 
     A video U-Net begins as a picture U-Net that sees one frame at a time, as Show-1 began with the picture
     models of DeepFloyd IF. Further input channels begin without effect.
-
-    Args:
-        unet: changed in place.
-        other: trained.
-
-    Raises:
-        ValueError: if layers within a frame would stay untrained.
     """
     learnt = other.state_dict()
     inputs = torch.zeros_like(unet.get_parameter("conv_in.weight"))
@@ -170,11 +163,7 @@ class Stage:
     """A U-Net that is trained.
 
     Attributes:
-        new_unet: makes it, untrained.
         loss: (unet, material, step, progress) -> scalar.
-        share: part of the cascade's steps or minutes.
-        prediction_type: what it predicts.
-        begins_as: stage whose layers it starts with.
     """
 
     new_unet: Callable[[], nn.Module]
@@ -211,14 +200,8 @@ def train_cascade(
 
     Args:
         clips: (N, 17, 128, 128, 3) uint8 RGB.
-        cache: keeps the smaller clips.
-        out: the model's folder; the U-Net model lies beside it.
         run_of: name of a stage -> its checkpoint and log.
         budget_of: share of a stage -> how long it lasts.
-        setting: device, seed and batch scale.
-
-    Raises:
-        InputError: if the U-Net model is missing, or a checkpoint cannot be used.
     """
     text = FrozenText(out / UNET_MODEL, setting.device)
     material = Material(

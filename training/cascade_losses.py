@@ -93,10 +93,7 @@ class Material:
     """The ingredients of every loss.
 
     Attributes:
-        sizes: the training clips.
-        text: the frozen text encoder.
         alphas_cumprod: (T,) of the noise schedule.
-        setting: device, seed and batch scale.
     """
 
     sizes: Sizes
@@ -110,15 +107,7 @@ class Material:
 
 
 class Draw:
-    """The random choices of a training step, which follow from the seed, its number and the process.
-
-    Args:
-        material: to draw from.
-        step: number of the step.
-        count: clips of a batch, before the batch scale.
-        length: frames of a clip.
-        stride: frames from one to the next.
-    """
+    """The random choices of a training step, which follow from the seed, its number and the process."""
 
     def __init__(self, material: Material, *, step: int, count: int, length: int, stride: int = 1) -> None:
         setting, sizes = material.setting, material.sizes
@@ -242,9 +231,6 @@ def _error(
     """Mean squared error of the prediction: of the noise, or with a condition of the velocity.
 
     Args:
-        unet: the stage's; a U-Net for pictures gets a clip's only frame.
-        material: schedule, text encoder and device.
-        draw: the chance of the step.
         clean: (B, 3, F, h, w) what the stage is to draw.
         covered: (B, 1, F, h, w) share of the object in each pixel.
         condition: (B, K, F, h, w) channels behind the noisy ones, if any.

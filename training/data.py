@@ -112,13 +112,7 @@ def cell_coverage(mask: Tensor, size: int = LATENT_SIZE) -> NDArray[np.float16]:
 
 
 def kept_for_each_clip(path: Path, found_for: Callable[[int], Any], *, num_clips: int) -> NDArray[Any]:
-    """An array for each training clip, stacked; read from `path`, or made and kept there.
-
-    Args:
-        path: the file that keeps them.
-        found_for: from the seed of a clip to its array; must be picklable.
-        num_clips: the seeds are those below.
-    """
+    """An array for each training clip, stacked; read from `path`, or made and kept there."""
     if not path.exists():
         with _one_process_a_core() as pool:
             found = pool.map(found_for, range(num_clips), chunksize=16)
@@ -129,15 +123,7 @@ def kept_for_each_clip(path: Path, found_for: Callable[[int], Any], *, num_clips
 
 
 def kept_array(path: Path, *, in_memory: bool = True) -> NDArray[Any]:
-    """An array that an earlier run left in the cache.
-
-    Args:
-        path: a `.npy` file.
-        in_memory: read it whole; otherwise it is memory-mapped.
-
-    Raises:
-        InputError: if the file is damaged.
-    """
+    """An array that an earlier run left in the cache."""
     try:
         return cast(NDArray[Any], np.load(path, mmap_mode=None if in_memory else "r"))
     except (ValueError, EOFError) as error:
@@ -161,13 +147,7 @@ def random_captions(seeds: NDArray[np.integer], rng: random.Random, dropout: flo
 
 @dataclass(frozen=True)
 class PairKind:
-    """Pairs that are filmed alike.
-
-    Attributes:
-        name: in the names of their files.
-        first_seed: of their scenes, in the range of training.
-        shot: how each scene is filmed.
-    """
+    """Pairs that are filmed alike."""
 
     name: str
     first_seed: int
@@ -184,7 +164,6 @@ class Pairs:
     """N pairs of F frames.
 
     Attributes:
-        kind: how they are filmed.
         frames: (N, 2, F, 128, 128, 3) uint8 RGB, memory-mapped.
         coverage: (N, 2, F, 16, 16) float16, how much of each cell the object covers, in [0, 1].
     """

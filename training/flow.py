@@ -64,12 +64,7 @@ SETTINGS = {"guidance_scale": 4.0, "direction_weighting": "velocity", "learning_
 
 
 class TextToVelocity(nn.Module):
-    """Transformer and text encoder as one module, so that one optimiser and one average serve both.
-
-    Args:
-        text_encoder: trained on.
-        z_dim: channels of the latents.
-    """
+    """Transformer and text encoder as one module, so that one optimiser and one average serve both."""
 
     def __init__(self, text_encoder: CLIPTextModel, z_dim: int) -> None:
         super().__init__()
@@ -78,13 +73,7 @@ class TextToVelocity(nn.Module):
 
 
 def new_transformer(text_width: int, z_dim: int, *, heads: int = 4) -> WanTransformer3DModel:
-    """An untrained transformer of Wan's kind, 256 wide, that begins by predicting no velocity at all.
-
-    Args:
-        text_width: channels of the text encoder.
-        z_dim: channels of the latents.
-        heads: of attention.
-    """
+    """An untrained transformer of Wan's kind, 256 wide, that begins by predicting no velocity at all."""
     transformer = WanTransformer3DModel(
         patch_size=(1, 2, 2),
         num_attention_heads=heads,
@@ -107,7 +96,6 @@ class LatentPairs:
     """Pairs as a denoiser sees them.
 
     Attributes:
-        pairs: the pictures.
         latents: (N, 2, F, C, 16, 16) float16, about of unit variance, memory-mapped.
     """
 
@@ -122,7 +110,6 @@ class Batch:
     Attributes:
         noisy: (B, C, F, h, w) what is seen, a clip with noise.
         level: (B,) share of noise in (0, 1).
-        captions: B texts that describe the answer.
         velocity: (B, C, F, h, w) from the answer to the noise.
         weight: (B, 1, F, h, w) of the squared errors.
     """
@@ -147,18 +134,6 @@ def train_toybox(
     """Train autoencoder and transformer, or resume; write all parts and the manifest to `out`.
 
     A finished autoencoder in `out` is used as it is.
-
-    Args:
-        cache: keeps rendered pairs and latents.
-        out: the model's folder.
-        text_folder: of the model whose text encoder is begun with.
-        num_pairs: of pictures and of clips.
-        runs: checkpoint and log of the autoencoder and of the transformer.
-        budgets: how long each is trained.
-        setting: device, seed, weights to start from and batch scale.
-
-    Raises:
-        InputError: if a part or a checkpoint cannot be used.
     """
     device = setting.device
     text = load_text(setting.warm_start or text_folder)
@@ -251,11 +226,6 @@ def new_batch(data: LatentPairs, num_pairs: int, rng: np.random.Generator) -> Ba
 
     A crossed pair asks for the other member, as an edit does: the noisy clip of one, the words of the other,
     whose clean latents are the answer.
-
-    Args:
-        data: to draw from; of pictures, one frame each.
-        num_pairs: P; at most all are drawn.
-        rng: draws everything.
     """
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     chosen = np.sort(rng.choice(len(data.latents), min(num_pairs, len(data.latents)), replace=False))

@@ -120,7 +120,6 @@ class Batch:
 
     Attributes:
         pictures: (B, 3, VIEW_SIZE, VIEW_SIZE) in [-1, 1], first close-ups, then whole frames.
-        captions: U different texts.
         right: (B,) index of each picture's own caption.
         choices: (B, U) bool, its own caption and those that differ in one attribute.
     """
@@ -304,10 +303,6 @@ def accuracy(
     """Part of fresh renders in which the right value of each attribute is chosen.
 
     Args:
-        judge, tokenizer: the model.
-        seeds: of the scenes; those of the benchmarks start at 3,000,000,000.
-        held_out: as for `sample_scene`.
-        close_up: ask about close-ups of the object instead of whole frames, and not about the place.
         sharpness: pixels to which views are blurred.
     """
     scenes = [sample_scene(seed, held_out=held_out) for seed in seeds]

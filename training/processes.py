@@ -54,11 +54,7 @@ def average_gradients(module: nn.Module) -> None:
 
 
 class Interruption:
-    """A block in which Ctrl-C only sets a flag, so that the running step ends; a second Ctrl-C raises.
-
-    Attributes:
-        requested: whether Ctrl-C was pressed.
-    """
+    """A block in which Ctrl-C only sets a flag, so that the running step ends; a second Ctrl-C raises."""
 
     requested = False
     _handler_before: Any

@@ -75,9 +75,6 @@ def main(arguments: list[str] | None = None) -> int:
 
     Args:
         arguments: the words after the program's name; None takes those of this process.
-
-    Returns:
-        The exit code: 0 done, 1 the device or the disk failed, 2 the input cannot be used, 130 stopped.
     """
     options = read_options(arguments)
     try:
@@ -190,11 +187,7 @@ def _positive_minutes(text: str) -> float:
 
 
 def usable_device(name: str) -> torch.device:
-    """The device of that name, tried with a number; ``auto`` prefers CUDA.
-
-    Raises:
-        ConfigError: if there is no such device on this machine.
-    """
+    """The device of that name, tried with a number; ``auto`` prefers CUDA."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -45,13 +45,8 @@ class Case:
     """A clip with true masks.
 
     Attributes:
-        name: for people.
         frames: (F, H, W, 3) uint8 RGB.
         masks: (F, H, W) bool; the first is not empty.
-        click: one positive click on the first frame.
-
-    Raises:
-        ConfigError: if the masks do not fit the frames, or there is nothing to score.
     """
 
     name: str
@@ -82,7 +77,6 @@ def click_inside(mask: FrameMask, *, is_positive: bool = True) -> Click:
 
     Args:
         mask: (H, W) bool, not empty; the rim of the frame is a rim too.
-        is_positive: the sign of the click.
     """
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
@@ -94,8 +88,6 @@ def world_cases(count: int, *, num_frames: int, resolution: int = 128) -> Iterat
     """Clips of the procedural world that no training saw, clicked on the innermost pixel.
 
     Args:
-        count: how many.
-        num_frames: of each clip.
         resolution: height and width in pixels.
     """
     for seed in range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + count):
@@ -110,13 +102,7 @@ def real_cases(folder: Path, *, names: tuple[str, ...] = (), max_frames: int | N
     """The real clips of a folder that have true masks, with their annotated click.
 
     Args:
-        folder: of clips, as `CLIPS`.
-        names: clips wanted; empty takes all.
         max_frames: at most so many frames from the start of each; None takes all.
-
-    Raises:
-        ConfigError: if a name is unknown, or a clip has no click on its first frame.
-        InputError: if its files cannot be read.
     """
     found = {path.parents[1].name: path.parents[1] for path in sorted(folder.glob("*/masks/*.png"))}
     if unknown := sorted(set(names) - set(found)):
@@ -151,12 +137,7 @@ def _read_click(path: Path) -> Click:
 
 
 def clutter_cases(count: int, *, num_frames: int) -> Iterator[Case]:
-    """The first clips of textured clutter; each is fixed by its number.
-
-    Args:
-        count: how many.
-        num_frames: of each clip.
-    """
+    """The first clips of textured clutter; each is fixed by its number."""
     for number in range(count):
         frames, masks = _clutter(np.random.default_rng(FIRST_EVALUATION_SEED + number), num_frames)
         yield Case(f"clutter {number}", frames, masks, click_inside(masks[0]))

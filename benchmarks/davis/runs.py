@@ -63,8 +63,6 @@ def correct_worst_frames(
     ones; one that did not waits for the next click on it.
 
     Args:
-        session: of the clip.
-        selection: what is clicked first.
         frames: (F, H, W, 3) uint8 RGB, of the clip.
         truth: (F, H, W) bool.
 
@@ -123,11 +121,7 @@ class Outcome:
     """The masks of a clip, how good they are and what they cost.
 
     Attributes:
-        case: the clip.
-        start: what the segmenter was told.
         masks: F masks, (H, W) bool.
-        score: their likeness to the truth.
-        first_frame: IoU of the first mask.
         corrections: number of corrections by the simulated user.
         click_seconds: for one more answer, to a selection next to the first, once the frame is prepared;
             None where nothing is selected.
@@ -167,13 +161,7 @@ class Cost:
 
 
 def run_case(segmenter: Segmenter, case: Case, *, start: Start) -> Outcome:
-    """Segment a clip, score the masks and take the costs.
-
-    Args:
-        segmenter: with its weights loaded.
-        case: the clip.
-        start: what the segmenter is told.
-    """
+    """Segment a clip, score the masks and take the costs."""
     with costed() as cost:
         session = segmenter.open(case.frames)
         masks, corrections = _segmented(session, case, start)

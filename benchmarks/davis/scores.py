@@ -27,14 +27,7 @@ FEWEST_FRAMES = 3
 
 @dataclass(frozen=True)
 class ClipScore:
-    """Measures of one clip, each in [0, 1].
-
-    Attributes:
-        region: J, the mean IoU over all frames but the first and the last.
-        boundary: F, the mean boundary measure over the same frames.
-        region_after_first: the mean IoU over all frames but the first.
-        worst_frame: 0-based number of the frame with the lowest IoU of all, the earliest of several.
-    """
+    """Measures of one clip, each in [0, 1]."""
 
     region: float
     boundary: float
@@ -53,9 +46,6 @@ def score_clip(masks: Sequence[FrameMask], *, truth: NDArray[np.bool_]) -> ClipS
     Args:
         masks: F masks, (H, W) bool.
         truth: (F, H, W) bool, the true masks.
-
-    Raises:
-        ValueError: if there are fewer than three, or not as many true ones.
     """
     if len(masks) != len(truth) or len(masks) < FEWEST_FRAMES:
         raise ValueError(
@@ -78,9 +68,6 @@ def boundary_measure(mask: FrameMask, *, truth: FrameMask) -> float:
     Args:
         mask: (H, W) bool.
         truth: (H, W) bool.
-
-    Returns:
-        1 where neither has an outline, 0 where only one has.
     """
     found, true = outline(mask), outline(truth)
     if not found.any() or not true.any():

@@ -47,17 +47,7 @@ def write_report(
     """Write ``study.json``, ``study.md`` and ``study.html``.
 
     Args:
-        summary: of the results.
-        out: folder of the study.
         facts: shared by all results.
-        variants: the methods, to find their clips.
-        pairs: for their order and their source frames.
-
-    Returns:
-        The Markdown.
-
-    Raises:
-        OutputError: if a file cannot be written.
     """
     claims, line = check_claims(summary), _facts_line(facts)
     tables = [_means(summary)]

@@ -22,13 +22,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its bootstrap confidence interval.
-
-    Attributes:
-        mean: infinite if any value is.
-        low, high: ends of the interval; the mean itself where it is infinite or from one value.
-        count: number of values.
-    """
+    """A mean with its bootstrap confidence interval."""
 
     mean: float
     low: float
@@ -42,10 +36,6 @@ class Estimate:
 
 def bootstrap_mean(values: Sequence[float], *, seed: int = 0) -> Estimate | None:
     """The mean and its percentile bootstrap interval at 95 %; None for no values.
-
-    Args:
-        values: one a pair.
-        seed: of the resampling.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
     """
@@ -91,7 +81,6 @@ class MethodSummary:
     """The figures of one method.
 
     Attributes:
-        label: for people.
         records: number of a finished pair -> its record.
         values: column -> number of a pair -> figure.
         estimates: column with any value -> mean.
@@ -114,10 +103,7 @@ class StudySummary:
     Attributes:
         methods: name -> figures, of methods with a finished pair.
         source: figures of the source clips by themselves.
-        columns: columns with any figure, in the order of `METRICS`.
         notes: why metrics are missing.
-        others: names of the ablations and baselines that the model can do, finished or not.
-        num_foreign: finished edits of pairs that the study does not have; they are left out.
     """
 
     methods: Mapping[str, MethodSummary]
@@ -131,17 +117,7 @@ class StudySummary:
 def summarise_study(
     out: Path, *, variants: Sequence[Variant], numbers: Sequence[int], others: Collection[str]
 ) -> StudySummary:
-    """Read all that is finished.
-
-    Args:
-        out: folder of the study.
-        variants: the methods, in the order of the table.
-        numbers: all pairs of the study, in order.
-        others: names of all ablations and baselines that the full method is compared with.
-
-    Raises:
-        ConfigError: if nothing is finished, or a line of the results is damaged.
-    """
+    """Read all that is finished."""
     kept = {v.name: {r["index"]: r for r in results_of(out, v).records()} for v in variants}
     records = {
         name: {number: of[number] for number in sorted((n for n in of if n in numbers), key=numbers.index)}
@@ -242,10 +218,7 @@ class Claim:
     """A statement about a study.
 
     Attributes:
-        statement: in plain words.
         holds: whether the means say so, over the pairs that both methods have; None where means are missing.
-        figures: the deciding figures, with their intervals.
-        is_sure: False where the interval of the deciding difference includes 0.
     """
 
     statement: str

@@ -56,8 +56,6 @@ class Surface:
     """The points to paint.
 
     Attributes:
-        u, v: (...) coordinates in the object's frame, u forwards, v up.
-        distance: (...) signed distance to the outline, negative inside.
         body: (..., 3) the object's own colour, sRGB in [0, 1], broadcast over the points.
     """
 
@@ -72,10 +70,7 @@ class Material:
     """How a surface looks.
 
     Attributes:
-        keeps_colour: whether the object's own colour shows, and captions name it.
         albedo: from a surface to its colour, (..., 3) sRGB in [0, 1].
-        is_shaded: whether the light shades it.
-        tufts: how far the outline is ruffled, in units of the object's frame.
     """
 
     keeps_colour: bool

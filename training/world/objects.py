@@ -29,10 +29,8 @@ class Layer:
     """One painted part.
 
     Attributes:
-        distance: signed distance in units of the object's frame, any shape.
         paint: a fixed sRGB colour, or a factor by which the object's own colour is scaled
             (1 is the body; above 1 mixes towards white).
-        is_shaded: whether the light shades it.
     """
 
     distance: Tensor

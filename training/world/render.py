@@ -83,9 +83,7 @@ def object_tracks(scene: Scene, *, points: Tensor, shot: Shot) -> Tensor:
     """The true tracks of points of a scene's object.
 
     Args:
-        scene: the scene.
         points: (T, 2) on the first frame, in pixels, x right then y down; whole numbers are centres.
-        shot: how it is filmed.
 
     Returns:
         (F, T, 2) in pixels.
@@ -180,12 +178,7 @@ class Rendered:
 
 
 def render(scene: Scene, *, shot: Shot = USUAL_SHOT) -> Rendered:
-    """Draw a scene.
-
-    Args:
-        scene: what to draw; equal scenes give equal clips on the same kind of device.
-        shot: its length and size, and where to draw.
-    """
+    """Draw a scene."""
     return render_batch([scene], shot=shot)[0]
 
 

@@ -19,10 +19,7 @@ class Shot:
     """Length and size of a clip, and where it is drawn.
 
     Attributes:
-        num_frames: frames F.
-        fps: frames a second.
         resolution: height and width in pixels.
-        device: where to draw.
     """
 
     num_frames: int = 8
@@ -57,12 +54,7 @@ COMPANION_SHARE = 0.15
 
 @dataclass(frozen=True)
 class Companion:
-    """A second, resting object, smaller and behind the first.
-
-    Attributes:
-        colour, noun: keys of COLOURS, NOUNS.
-        x, y, size: as in `Scene`, x as the camera sees it in the middle of the clip.
-    """
+    """A second, resting object, smaller and behind the first."""
 
     colour: str
     noun: str
@@ -77,12 +69,8 @@ class Scene:
     """Everything that determines a clip; a changed copy differs in nothing else.
 
     Attributes:
-        colour, noun, place, motion, material: keys of COLOURS, NOUNS, PLACES, MOTIONS, MATERIALS.
-        seed: fixes the background's details and the sensor noise.
         x, y: centre of the object in the middle of the clip, in [-1, 1], y up.
-        size: half the object's width, in half frame heights.
         phase: start of periodic motion, in [0, 1).
-        speed: how far or how fast it moves, about 1.
         companion: a second object, or None.
     """
 
@@ -117,7 +105,6 @@ def sample_scene(seed: int, *, held_out: bool | None = False) -> Scene:
     """The scene of a seed.
 
     Args:
-        seed: any whole number; training uses [0, 10^9), evaluation uses seeds above.
         held_out: False draws from the training combinations only, True from the held-out ones only,
             None from all.
     """
@@ -188,13 +175,7 @@ def appearance(thing: Scene | Companion) -> str:
 
 
 def caption(scene: Scene, form: int = 1) -> str:
-    """A sentence that describes the scene.
-
-    Args:
-        scene: what to describe.
-        form: which of the `NUM_FORMS` sentences, modulo their number; 1 is the plain one
-            ("a striped red car on a road").
-    """
+    """A sentence that describes the scene."""
     wording = form // len(FORMS) % WORDINGS
     places = (PLACES[scene.place].where, *PLACES[scene.place].also)
     bare = f"{appearance(scene)} {scene.noun}"
