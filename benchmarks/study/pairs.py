@@ -34,7 +34,7 @@ CLIP_SUFFIXES = {".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"}
 
 @dataclass(frozen=True)
 class PromptRow:
-    """A checked row of a prompt file; its number, made of all it says, is the same wherever the row stands."""
+    """A checked row of a prompt file; its number is made of all it says, wherever it stands."""
 
     clip: Path
     mask: Path

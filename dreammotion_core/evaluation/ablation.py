@@ -40,11 +40,7 @@ class EditSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class VariantResult:
-    """A finished variant.
-
-    Attributes:
-        measurements: its figures, on the mask that all variants share.
-    """
+    """A finished variant, measured on the mask that all variants share."""
 
     variant: Variant
     output: EditOutput
@@ -53,12 +49,7 @@ class VariantResult:
 
 @dataclass(frozen=True, eq=False)
 class VariantEvent:
-    """An event of a variant's edit.
-
-    Attributes:
-        index: its number, from 1.
-        event: any but `Finished`, in whose place a `VariantResult` comes.
-    """
+    """Any event of a variant's edit but `Finished`, which a `VariantResult` replaces; `index` from 1."""
 
     variant: Variant
     index: int

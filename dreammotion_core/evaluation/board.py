@@ -54,13 +54,7 @@ _PARTS: Any = _TEMPLATES.get_template("parts.html").module
 
 @dataclass(frozen=True)
 class AblationBoard:
-    """The parts of the board as HTML that refers to nothing outside.
-
-    Attributes:
-        facts: what was edited into what.
-        grid: the clips, to be moved by ``synchronise``.
-        reading: how to read the figures.
-    """
+    """The parts of the board as HTML that refers to nothing outside; ``synchronise`` moves the grid."""
 
     facts: str
     grid: str
@@ -70,13 +64,10 @@ class AblationBoard:
 
 
 def ablation_board(results: Sequence[VariantResult], *, source: Video) -> AblationBoard:
-    """Lay out the board: a synchronised grid, the figures and the loss curves.
+    """Lay out the board: a synchronised grid, the figures and the loss curves. Raises `ConfigError`.
 
     Args:
         results: from `run_ablation`, at least one.
-
-    Raises:
-        ConfigError: if there are no results.
     """
     if not results:
         raise ConfigError("there are no results to show; run at least one variant")
@@ -106,14 +97,10 @@ def ablation_board(results: Sequence[VariantResult], *, source: Video) -> Ablati
 
 
 def write_ablation_board(results: Sequence[VariantResult], path: str | Path, *, source: Video) -> Path:
-    """Write the board as a page that stands alone.
+    """Write the board as a page that stands alone, or raise `ConfigError` or `OutputError`.
 
     Args:
         results: from `run_ablation`, at least one.
-
-    Raises:
-        ConfigError: if there are no results.
-        OutputError: if it cannot be written.
     """
     page = _TEMPLATES.get_template("board.html").render(
         title="DreamMotion: ablation", board=ablation_board(results, source=source), script=SYNCHRONISE
@@ -142,7 +129,6 @@ def synchronised_grid(players: Sequence[Player], *, fps: float) -> str:
 
     Args:
         players: at least one; shorter clips stay on their last frame.
-        fps: frames a second.
     """
     figures = []
     for player in players:
@@ -169,11 +155,7 @@ def synchronised_grid(players: Sequence[Player], *, fps: float) -> str:
 
 
 def html_table(header: Sequence[str], *, rows: Sequence[Sequence[str]], best: set[tuple[int, int]]) -> str:
-    """A table of plain text as HTML.
-
-    Args:
-        best: (row, column) of cells to set off.
-    """
+    """A table of plain text as HTML, with the cells of `best`, (row, column), set off."""
     return str(_PARTS.table(header, rows, best))
 
 

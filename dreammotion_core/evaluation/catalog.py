@@ -87,11 +87,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 def known_metrics(names: Iterable[str] | None) -> tuple[Metric, ...]:
-    """The metrics of these names, in the order of `METRICS`; None takes all.
-
-    Raises:
-        ConfigError: if a name is unknown.
-    """
+    """The metrics of these names, in the order of `METRICS`; None takes all. Raises `ConfigError`."""
     wanted = set(METRICS) if names is None else set(names)
     if unknown := sorted(wanted - set(METRICS)):
         raise ConfigError(f"there is no metric {', '.join(unknown)}; known are: {', '.join(METRICS)}")
@@ -107,11 +103,7 @@ class Variant:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, config: EditConfig) -> EditConfig:
-        """The shared settings with this variant's changes.
-
-        Raises:
-            ConfigError: if a change does not fit the other settings.
-        """
+        """The shared settings with this variant's changes, or raise `ConfigError`."""
         return config.with_changes(**self.changes)
 
 
@@ -140,11 +132,7 @@ ABLATION = ("no-matching", "no-temporal", "no-spatial", "dreammotion", "no-mask"
 
 
 def known_variants(names: Iterable[str]) -> tuple[Variant, ...]:
-    """The variants of these names, in their order, each once.
-
-    Raises:
-        ConfigError: if a name is unknown, or there are no names.
-    """
+    """The variants of these names, in their order, each once. Raises `ConfigError`."""
     wanted = list(dict.fromkeys(names))
     unknown = [name for name in wanted if name not in VARIANTS]
     if unknown or not wanted:

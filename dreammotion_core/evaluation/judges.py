@@ -59,15 +59,12 @@ class ClipJudge:
     def from_pretrained(
         cls, name_or_path: str = EMBEDDED_JUDGE, *, device: str | torch.device = "cpu"
     ) -> Self:
-        """Load a judge.
+        """Load a judge, or raise `ModelLoadError`.
 
         Args:
             name_or_path: ``"toybox-clip"``, a folder, or ``owner/name@revision`` on the hub (the revision
                 keeps figures comparable), such as one of OpenAI's CLIP models.
             device: torch name.
-
-        Raises:
-            ModelLoadError: if it is unknown, incomplete, damaged or unreachable.
         """
         source, revision = _find_judge(name_or_path)
         # Takes seconds to import, so only those who ask a judge wait for it.
@@ -114,11 +111,7 @@ class ClipJudge:
         return text_alignment(self.image_features(frames), text=self.text_features([prompt])[0])
 
     def frame_consistency(self, frames: Frames) -> float:
-        """Mean cosine between consecutive frames, in [-1, 1].
-
-        Raises:
-            VideoError: if there is one frame only.
-        """
+        """Mean cosine between consecutive frames, in [-1, 1]. Raises `VideoError`."""
         check_frames(frames, fewest=2)
         return frame_consistency(self.image_features(frames))
 
@@ -184,16 +177,13 @@ BATCH = 4
 
 
 class FrameLpips:
-    """LPIPS by torchmetrics, on a backbone of torchvision.
+    """LPIPS by torchmetrics, on a backbone of torchvision. Raises `ModelLoadError`.
 
     Args:
         backbone: ``"alex"`` (its authors' default), ``"squeeze"`` or ``"vgg"``; figures of different
             backbones are not comparable.
         allow_download: fetch the backbone's weights if they are not on this machine.
         device: torch name.
-
-    Raises:
-        ModelLoadError: if the weights are not on this machine and may not or cannot be downloaded.
     """
 
     def __init__(

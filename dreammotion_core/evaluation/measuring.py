@@ -55,7 +55,6 @@ class Measurement:
     """One figure of an edit.
 
     Attributes:
-        metric: the question.
         value: the answer; None where it could not be measured.
         source_value: the figure of the source by itself, where that tells how to read the value.
         judge: the model or tracker behind it; empty for arithmetic on pixels. Figures of different judges
@@ -130,11 +129,7 @@ class MeasuredClip:
         return self._judged[1]
 
     def tracks(self, tracker: PointTracker, *, points: Points, start: int = 0) -> PointTracks:
-        """Tracks of (T, 2) points of the frame `start`, from that frame on.
-
-        Raises:
-            VideoError: if there are fewer than two frames from there on.
-        """
+        """Tracks of (T, 2) points of the frame `start`, from that frame on. Raises `VideoError`."""
         check_frames(self.frames[start:], fewest=2)
         if isinstance(tracker, FlowTracker):
             return tracker.along(ClipFlow(self.flow.pairs[start:]), points=points)
@@ -148,13 +143,7 @@ Figure = tuple[float, float | None, str]
 class MeasuredEdit:
     """An edit that is evaluated one metric after the other; what several metrics need is computed once.
 
-    Args:
-        source: the clip before; share it between edits, so that it keeps what is known of it.
-        edited: the clip after, of the same shape.
-        mask: (F, H, W) or (H, W) bool, the selection; None where the whole frame was edited.
-        object_mask: the object in the source, if the selection left room round it; None takes `mask`.
-        edited_mask: the object in the edit, for the overlap of outlines.
-        instruments: None takes those that need no weights.
+    It takes what `evaluate_edit` takes, with both clips as `MeasuredClip`.
 
     Raises:
         InputError: if the clips or masks do not fit one another.
@@ -203,11 +192,7 @@ class MeasuredEdit:
 
     @property
     def judge(self) -> ClipJudge:
-        """The judge of the instruments.
-
-        Raises:
-            MetricError: without one.
-        """
+        """The judge of the instruments, or raise `MetricError`."""
         if self.instruments.judge is None:
             raise MetricError("no judge was given; give one as `judge`")
         return self.instruments.judge
@@ -351,7 +336,7 @@ def evaluate_edit(
     names: Iterable[str] | None = None,
     instruments: Instruments | None = None,
 ) -> tuple[Measurement, ...]:
-    """Evaluate an edit. `MeasuredEdit.measure` does so one metric at a time.
+    """Evaluate an edit. `MeasuredEdit.measure` does so one metric at a time. Raises `InputError`.
 
     Args:
         source: (F, H, W, 3) uint8 RGB, or a `MeasuredClip` of it that several edits share.
@@ -365,9 +350,6 @@ def evaluate_edit(
     Returns:
         One measurement for each name, in the order of `METRICS`; those that these clips or instruments
         forbid have no value but a note.
-
-    Raises:
-        InputError: if the clips or masks do not fit one another, or a name is unknown.
     """
     wanted = known_metrics(names)
     edit = MeasuredEdit(

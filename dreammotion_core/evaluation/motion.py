@@ -57,15 +57,12 @@ COTRACKER_ADVICE = (
 
 @dataclass(frozen=True, eq=False)
 class PointTracks:
-    """Positions of T points on each of F frames.
+    """Positions of T points on each of F frames, or raise `MetricError`.
 
     Attributes:
         positions: (F, T, 2) in pixels, x right then y down.
         visible: (F, T), False where the point is hidden, lost or out of the frame.
         size: (H, W) of the clip in pixels.
-
-    Raises:
-        MetricError: if the shapes do not fit.
     """
 
     positions: NDArray[np.float64]
@@ -226,7 +223,6 @@ def warping_error(
             and noise leave anyway.
         source: (F, H, W, 3) uint8 RGB.
         mask: (F, H, W), where to look; None looks everywhere.
-        flow: of the source, if it is known already.
 
     Returns:
         A number >= 0, of RGB in [0, 1]; 0 where nothing flickers.
@@ -254,7 +250,7 @@ def warping_error(
 
 
 def grid_points(size: tuple[int, int], *, mask: NDArray[np.bool_] | None, grid_size: int) -> Points:
-    """A square grid of points over a frame, or over the object on it.
+    """A square grid of points over a frame, or over the object on it. Raises `MetricError`.
 
     Args:
         size: (H, W) of the frame in pixels.
@@ -265,9 +261,6 @@ def grid_points(size: tuple[int, int], *, mask: NDArray[np.bool_] | None, grid_s
 
     Returns:
         (T, 2) positions.
-
-    Raises:
-        MetricError: if the mask is empty.
     """
     rows, columns = np.arange(size[0]), np.arange(size[1])
     if mask is not None:
@@ -308,11 +301,7 @@ class FlowTracker:
     name = "RGB DIS flow"
 
     def __call__(self, frames: Frames, *, points: Points) -> PointTracks:
-        """Tracks of (T, 2) points of the first frame.
-
-        Raises:
-            VideoError: if the frames are no clip, or fewer than two.
-        """
+        """Tracks of (T, 2) points of the first frame. Raises `VideoError`."""
         check_frames(frames, fewest=2)
         return self.along(ClipFlow.of(frames), points=points)
 
@@ -347,11 +336,7 @@ class CoTracker:
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, *, device: str | torch.device = "cpu") -> CoTracker:
-        """Load the offline model, version 3.
-
-        Raises:
-            ModelLoadError: if CoTracker is not installed, or the file cannot be loaded.
-        """
+        """Load the offline model, version 3. Raises `ModelLoadError`."""
         if find_spec("cotracker") is None:
             raise ModelLoadError(f"CoTracker is not installed; {COTRACKER_ADVICE}")
         if not Path(path).is_file():
@@ -368,11 +353,7 @@ class CoTracker:
 
     @torch.inference_mode()
     def __call__(self, frames: Frames, *, points: Points) -> PointTracks:
-        """Tracks of (T, 2) points of the first frame.
-
-        Raises:
-            VideoError: if the frames are no clip, or fewer than two.
-        """
+        """Tracks of (T, 2) points of the first frame. Raises `VideoError`."""
         check_frames(frames, fewest=2)
         video = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)[None].float().to(self.device)
         queries = torch.from_numpy(np.pad(points, ((0, 0), (1, 0))))[None].float().to(self.device)

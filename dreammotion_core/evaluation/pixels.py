@@ -22,11 +22,7 @@ WINDOW = 1.5
 
 
 def check_frames(frames: Frames, *, fewest: int = 1) -> None:
-    """Refuse anything but a clip of at least `fewest` frames.
-
-    Raises:
-        VideoError: unless the frames are (F, H, W, 3) uint8 RGB (floats may hide NaN) and enough.
-    """
+    """Refuse anything but a clip of at least `fewest` frames, or raise `VideoError`."""
     shape, dtype = np.shape(frames), getattr(frames, "dtype", type(frames))
     if len(shape) != 4 or shape[-1] != 3 or dtype != np.uint8 or 0 in shape:
         raise VideoError(
@@ -38,11 +34,7 @@ def check_frames(frames: Frames, *, fewest: int = 1) -> None:
 
 
 def check_pair(source: Frames, *, edited: Frames, fewest: int = 1) -> None:
-    """Refuse two clips that cannot be compared frame by frame.
-
-    Raises:
-        VideoError: if one is not a clip of at least `fewest` frames, or length or size differ.
-    """
+    """Refuse two clips that cannot be compared frame by frame, or raise `VideoError`."""
     check_frames(source, fewest=fewest)
     check_frames(edited, fewest=fewest)
     if source.shape != edited.shape:
@@ -53,11 +45,7 @@ def check_pair(source: Frames, *, edited: Frames, fewest: int = 1) -> None:
 
 
 def check_mask(mask: NDArray[np.generic], *, frames: Frames) -> Mask:
-    """The mask of a clip as (F, H, W) bool, from one of (F, H, W) or (H, W).
-
-    Raises:
-        MaskError: if it is not bool, or does not fit the (F, H, W, 3) frames.
-    """
+    """The mask of a clip as (F, H, W) bool, from one of (F, H, W) or (H, W). Raises `MaskError`."""
     mask = np.asarray(mask)
     check_mask_shape(mask.shape, num_frames=len(frames), size=frames.shape[1:3])
     if mask.dtype != np.bool_:
@@ -90,14 +78,11 @@ class BackgroundProof:
 
 
 def background_proof(source: Frames, *, edited: Frames, mask: Mask) -> BackgroundProof:
-    """Compare all pixels outside the mask.
+    """Compare all pixels outside the mask, or raise `InputError`.
 
     Args:
         source, edited: (F, H, W, 3) uint8 RGB.
         mask: (F, H, W) bool, what the edit could change.
-
-    Raises:
-        InputError: if the clips or the mask do not fit one another.
     """
     check_pair(source, edited=edited)
     mask = check_mask(mask, frames=source)
@@ -183,14 +168,11 @@ def _checked_region(source: Frames, edited: Frames, region: Mask) -> Mask:
 
 
 def region_similarity(mask: NDArray[np.bool_], *, truth: NDArray[np.bool_]) -> float:
-    """Intersection over union of two masks, in [0, 1]; 1 where both are empty.
+    """Intersection over union of two masks, in [0, 1]; 1 where both are empty. Raises `MaskError`.
 
     Args:
         mask: bool, (H, W), or (F, H, W) for a clip as a whole.
         truth: bool, of the same shape.
-
-    Raises:
-        MaskError: if the shapes differ.
 
     Source: J of Perazzi et al., A Benchmark Dataset and Evaluation Methodology for Video Object
     Segmentation (CVPR 2016).
