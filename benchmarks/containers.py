@@ -26,11 +26,9 @@ from benchmarks.arguments import part_of
 from dreammotion_core import read_video
 
 WIDTH, HEIGHT = 128, 96
-COUNT = 45
-"""Pictures of a clip."""
+COUNT = 45  # pictures of a clip
 RATES = (Fraction(24), Fraction(30000, 1001), Fraction(60))
-STARTS = (0, 5, 31)
-"""First frames; the second lies within the first group of pictures."""
+STARTS = (0, 5, 31)  # first frames; the second lies within the first group of pictures
 RESAMPLED = 8
 _GROUP = 12
 _COLOURS = [
@@ -76,8 +74,7 @@ _OPTIONS = {
     "m2ts": ("-f", "mpegts", "-mpegts_m2ts_mode", "1"),
     "mpg": ("-f", "vob"),
 }
-_GIF_RATES = (Fraction(10), Fraction(20), Fraction(50))
-"""The clock of a GIF counts hundredths."""
+_GIF_RATES = (Fraction(10), Fraction(20), Fraction(50))  # the clock of a GIF counts hundredths
 
 
 @dataclass(frozen=True)

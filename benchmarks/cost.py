@@ -84,7 +84,6 @@ class Counter(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run one operation and count it."""
         if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
             return 1  # any number will do, there is none to read
         self._track(_tensors((args, kwargs)), sign=0)
@@ -124,8 +123,7 @@ def all_precisions() -> Mapping[str, bool]:
     return {"avx512_bf16": True, "avx512_fp16": True}
 
 
-STRIDE = 8
-"""Pixels per latent on each side, in all families here."""
+STRIDE = 8  # pixels per latent on each side, in all families here
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Their names on command lines."""
@@ -403,10 +401,8 @@ def as_loaded(make: Callable[[], nn.Module], torch_dtype: torch.dtype) -> Callab
     return made
 
 
-TEXT_WIDTH = 4096
-"""Width of the text encoder that all stages of Show-1 in pixels share."""
-NUM_TOKENS = 77
-"""Tokens that all stages read."""
+TEXT_WIDTH = 4096  # width of the text encoder that all stages of Show-1 in pixels share
+NUM_TOKENS = 77  # tokens that all stages read
 
 _COMMON: Mapping[str, Any] = {
     "act_fn": "gelu",

@@ -43,8 +43,7 @@ from dreammotion_core.models.cascade.stages import KEY_FRAME_STEP, Guidance, Pix
 from dreammotion_core.models.catalog import KNOWN_MODELS, SHOW_1
 from dreammotion_core.models.unet3d import UNet3DBackend
 
-Size = tuple[int, int]
-"""(height, width) in pixels."""
+Size = tuple[int, int]  # (height, width) in pixels
 
 COLUMNS = (
     "model",
@@ -218,7 +217,6 @@ def _step_need(
 
 
 def _pixel_stages_peak(backend: Any, resident: Sequence[nn.Module]) -> int:
-    """Bytes for the hungriest of the stages that draw the frames in between and enlarge the clip."""
     manifest, stages = backend.manifest, backend.stages
     larger: Any = manifest.super_resolution
     height, width = manifest.key_frames.size
@@ -244,7 +242,6 @@ def _pixel_stages_peak(backend: Any, resident: Sequence[nn.Module]) -> int:
 def _latent_stage_peak(
     latent: UNet3DBackend, resident: Sequence[nn.Module], *, size: Size, num_frames: int
 ) -> int:
-    """Bytes for the hungriest of the text encoder, the autoencoder and the network of the last stage."""
     latents = torch.zeros(2, 4, num_frames, size[0] // STRIDE, size[1] // STRIDE)
     embeds = torch.zeros(2, NUM_TOKENS, latent.denoiser.config.cross_attention_dim)
     denoise = torch.no_grad()(partial(latent.predict_noise, latents, torch.tensor([500, 500]), embeds))

@@ -37,8 +37,7 @@ from segmentation import Click, Prompt, Selection, Tracks, load_segmenter
 from training.world import Shot, caption
 
 FIRST_CASE = 300
-BAND = 2
-"""Pixels to each side of the outline."""
+BAND = 2  # pixels to each side of the outline
 ENLARGED = 4
 
 

@@ -19,8 +19,7 @@ from benchmarks.arguments import count_of, frames_of
 from dreammotion_core import METRICS, ClipJudge, Instruments, MeasuredClip, MeasuredEdit, read_video
 
 CLIP = Path(__file__).resolve().parents[1] / "assets" / "examples" / "car" / "clip.mp4"
-BAR = 5.0
-"""Most seconds that all of them may take."""
+BAR = 5.0  # most seconds that all of them may take
 
 
 def main() -> None:
@@ -54,7 +53,6 @@ def main() -> None:
 
 
 def _now() -> tuple[float, float]:
-    """Seconds of the processor and of the clock."""
     return time.process_time(), time.perf_counter()
 
 
@@ -64,7 +62,6 @@ def _print(name: str, since: tuple[float, float], remark: str) -> None:
 
 
 def _clips(num_frames: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Source, edit and mask."""
     frames = read_video(CLIP).frames
     resized = [Image.fromarray(frames[i % len(frames)]).resize((width, height)) for i in range(num_frames)]
     source = np.stack([np.asarray(picture) for picture in resized])

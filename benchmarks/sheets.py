@@ -16,8 +16,7 @@ from dreammotion_core.values import Frames
 PAGE, INK, FAINT = (246, 245, 242), (38, 38, 42), (128, 126, 122)
 GOOD, BAD = (46, 160, 88), (208, 70, 60)
 GAP, LINE, MARGIN, INDENT = 2, 17, 14, 13
-LETTER = 6.3
-"""Width of a letter in pixels, a little above the mean."""
+LETTER = 6.3  # width of a letter in pixels, a little above the mean
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,15 +55,13 @@ from training.world import (
 
 JUDGE_FOLDER = ASSETS / EMBEDDED_JUDGE
 
-SIZE = 32
-"""Height and width in pixels at which clips and renders are compared."""
+SIZE = 32  # height and width in pixels at which clips and renders are compared
 POSES, KEPT = 120, 6
 FAR = 30.0
 """A pixel's distance in CIELAB counts at most this much, so that details of the background, which the
 renders do not share with the clip, do not decide."""
 
-Answers = dict[str, Any]
-"""Figures of one case by name; those that need a judge are missing without one."""
+Answers = dict[str, Any]  # figures of one case by name; those that need a judge are missing without one
 
 
 def evaluate_case(case: EditCase, frames: Frames, *, fps: float, judge: Judge | None) -> Answers:
@@ -234,7 +232,6 @@ def _posed(scene: Scene, pose: Scene) -> Scene:
 
 
 def _moved(pose: Scene, seed: int) -> Scene:
-    """A pose nearby; the phase turns those that spin."""
     rng = np.random.default_rng(seed)
     x, y, size, phase = (float(v) for v in rng.normal(0, 0.05, 4))
     return replace(
@@ -319,12 +316,10 @@ SUMMARIES = {"edit": _summarise_edits, "sample": _summarise_samples}
 
 
 def _agrees(answers: Answers, who: str) -> bool | None:
-    """Whether a test saw what was asked; None for a test that was not made."""
     return answers[who] == answers["asked"] if who in answers else None
 
 
 def _share(made: Sequence[bool | None]) -> str:
-    """How many of the tests that were made agreed."""
     counted = [agrees for agrees in made if agrees is not None]
     return f"{sum(counted)} of {len(counted)} ({mean(counted):.0%})" if counted else MISSING
 
@@ -342,8 +337,6 @@ def _true(name: str) -> Callable[[Sequence[Answers]], str]:
 
 
 def _mean(*names: str, digits: int = 3) -> Callable[[Sequence[Answers]], str]:
-    """Means of figures, with arrows between them."""
-
     def figures(cases: Sequence[Answers]) -> str:
         values = [[m[name] for m in cases if name in m] for name in names]
         return " → ".join(f"{mean(v):.{digits}f}" for v in values) if all(values) else MISSING

@@ -27,8 +27,7 @@ from dreammotion_core.evaluation.motion import DEFAULT_GRID
 from dreammotion_core.values import Frames
 from training.world import Shot, object_mask, object_tracks
 
-NEAR = 2.0
-"""Pixels from the truth within which a point counts as found."""
+NEAR = 2.0  # pixels from the truth within which a point counts as found
 
 
 @dataclass(frozen=True)

@@ -32,25 +32,20 @@ from training.world import (
 )
 from training.world.materials import to_lab
 
-FIRST_SEED = 3_000_000_000
-"""Training draws its scenes from small seeds."""
+FIRST_SEED = 3_000_000_000  # training draws its scenes from small seeds
 ROOM = 2
 """Pixels round both outlines that an edit into another noun may use: the soft edge of the old one must go."""
-SEEDS_A_CASE = 1000
-"""How many seeds belong to a case; the first whose scene suits it is taken."""
+SEEDS_A_CASE = 1000  # how many seeds belong to a case; the first whose scene suits it is taken
 
 Kind = Literal["colour", "material", "noun"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-"""What an edit changes; the cases go through them in turn."""
+KINDS: tuple[Kind, ...] = get_args(Kind)  # what an edit changes; the cases go through them in turn
 
 BACKGROUND_DISTANCE = 6.0
 """A pixel nearer than this to the empty scene counts as background: about three times the distance that
 the autoencoder leaves on a background it only repeats."""
-SHADES = (1.0, 0.85, 0.7, 0.6)
-"""How much darker a shadow may make the background; a shadow is no object."""
+SHADES = (1.0, 0.85, 0.7, 0.6)  # how much darker a shadow may make the background; a shadow is no object
 
-Lab = NDArray[np.float32]
-"""(F, H, W, 3) CIELAB, L in [0, 100]."""
+Lab = NDArray[np.float32]  # (F, H, W, 3) CIELAB, L in [0, 100]
 
 
 @dataclass(frozen=True)

@@ -151,8 +151,7 @@ def new_scheduler(prediction_type: str = "epsilon") -> DPMSolverMultistepSchedul
     )
 
 
-NUM_FRAMES = 17
-"""Frames of a clip: five key frames, and three between each two."""
+NUM_FRAMES = 17  # frames of a clip: five key frames, and three between each two
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=1e-2, ema_decay=0.998, save_every=150, betas=(0.9, 0.98))
 UNET_MODEL = "../toybox"
 """Folder of the U-Net model, its text encoder and last stage, seen from the cascade's folder."""
@@ -227,7 +226,6 @@ def _loss_of(stage: Stage, unet: nn.Module, material: Material) -> Callable[[int
 
 
 def _sizes(clips: NDArray[np.uint8], cache: Path) -> Sizes:
-    """The clips at the sizes of the stages, and where their objects are."""
     small = {size: smaller_clips(cache, clips, size=size) for size in (KEY_FRAME_SIZE, DETAIL_SIZE)}
     return Sizes(small, object_coverage(cache, len(clips), LATENT_SIZE, num_frames=NUM_FRAMES))
 

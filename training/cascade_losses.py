@@ -34,8 +34,7 @@ KEY_FRAME_SIZE, DETAIL_SIZE = 32, 64
 """Height and width in pixels of key frames and interpolated frames, and after super-resolution."""
 NUM_TIMESTEPS = 1000
 CAPTION_DROPOUT = 0.12
-OBJECT_WEIGHT = 5.0
-"""Weight of an error on the object; 1 elsewhere."""
+OBJECT_WEIGHT = 5.0  # weight of an error on the object; 1 elsewhere
 CLIP_EVERY = 6
 CLIPS_ONLY = 0.75
 """The key-frame stage sees clips at every sixth step, and at every step from this part of the run on."""
@@ -44,8 +43,7 @@ RECOLOURED = 0.5
 stages for the colours of their condition."""
 DETAIL_WINDOW = 9
 CROP = 32
-CROPS_UNTIL = 0.6
-"""Until this part of the run super-resolution sees crops."""
+CROPS_UNTIL = 0.6  # until this part of the run super-resolution sees crops
 MAX_NOISE_LEVEL = 300
 
 

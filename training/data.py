@@ -39,17 +39,13 @@ from training.world import (
 from training.world.scene import WORLD_VERSION
 
 RESOLUTION = 128
-NUM_FRAMES = 8
-"""Frames of a plain clip."""
+NUM_FRAMES = 8  # frames of a plain clip
 LATENT_SIZE = 16
 """Height and width of the latents of all embedded models, and of the cells that coverage is counted in."""
-CHUNK = 250
-"""Clips rendered together, so that many of them are alike and are drawn at once."""
+CHUNK = 250  # clips rendered together, so that many of them are alike and are drawn at once
 
-CLOSE_UPS = 0.35
-"""Part of the pairs whose object is larger than the world draws it."""
-LIKE_OUTLINE = 0.6
-"""Part of the changed nouns that are of like outline, where there are any."""
+CLOSE_UPS = 0.35  # part of the pairs whose object is larger than the world draws it
+LIKE_OUTLINE = 0.6  # part of the changed nouns that are of like outline, where there are any
 
 
 def rendered_clips(
@@ -192,7 +188,6 @@ def sample_pair(seed: int) -> tuple[Scene, Scene]:
 
 
 def _values(scene: Scene, attribute: str, rng: random.Random) -> Sequence[str]:
-    """The values to choose from."""
     like = next((nouns for nouns in LIKE_OUTLINES if scene.noun in nouns), ())
     return like if attribute == "noun" and like and rng.random() < LIKE_OUTLINE else ATTRIBUTES[attribute]
 

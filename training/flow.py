@@ -48,17 +48,12 @@ RECIPE = Recipe(
 )
 NUM_PICTURES, NUM_CLIPS = 32, 4
 """Pairs in a batch; a clip has nine frames, so that both are about the same work."""
-CLIP_EVERY = 3
-"""One step in three sees clips, the others pictures."""
-CROSSED = 0.5
-"""Part of the pairs in which each member is asked for by the words of the other."""
+CLIP_EVERY = 3  # one step in three sees clips, the others pictures
+CROSSED = 0.5  # part of the pairs in which each member is asked for by the words of the other
 SMALLEST_CROSSED_LEVEL = 0.05
-CAPTION_DROPOUT = 0.22
-"""Part of the pairs that are not crossed; half of it of all pairs."""
-OBJECT_WEIGHT = 5.0
-"""Weight of an error on the object; 1 elsewhere."""
-UNIFORM_PART = 0.2
-"""Part of the noise levels drawn evenly; the others follow a logit-normal distribution."""
+CAPTION_DROPOUT = 0.22  # part of the pairs that are not crossed; half of it of all pairs
+OBJECT_WEIGHT = 5.0  # weight of an error on the object; 1 elsewhere
+UNIFORM_PART = 0.2  # part of the noise levels drawn evenly; the others follow a logit-normal distribution
 SETTINGS = {"guidance_scale": 4.0, "direction_weighting": "velocity", "learning_rate": 0.04}
 """Settings of edits that differ from the defaults."""
 

@@ -35,12 +35,9 @@ from training.world import (
 )
 from training.world.scene import FORMS, WORLD_VERSION
 
-VIEW_SIZE = 64
-"""Height and width in pixels of what the judge sees."""
-CLOSE_UP_MARGIN = 1.15
-"""Side of a close-up over the longer side of the object."""
-SMALLEST_OBJECT = 0.12
-"""Smallest object that is learned from, as a part of the frame."""
+VIEW_SIZE = 64  # height and width in pixels of what the judge sees
+CLOSE_UP_MARGIN = 1.15  # side of a close-up over the longer side of the object
+SMALLEST_OBJECT = 0.12  # smallest object that is learned from, as a part of the frame
 SENTENCE, THING = 1, FORMS.index("{thing}")
 """Caption forms: "a striped red car on a road" for whole frames, "a striped red car" for close-ups."""
 WHOLE_FRAME = (0.0, 0.0, 1.0)
@@ -190,10 +187,8 @@ def _worn(pictures: Tensor, rng: random.Random) -> Tensor:
 
 
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=5e-2, ema_decay=0.998, save_every=250, betas=(0.9, 0.98))
-PICTURES = 32
-"""Pictures in a batch; many small steps learn more in the same time."""
-LARGEST_LOGIT_SCALE = 4.6052
-"""Logarithm of 100, as in CLIP."""
+PICTURES = 32  # pictures in a batch; many small steps learn more in the same time
+LARGEST_LOGIT_SCALE = 4.6052  # logarithm of 100, as in CLIP
 
 
 def new_judge(tokenizer: CLIPTokenizer) -> CLIPModel:

@@ -27,8 +27,7 @@ from training.processes import join_processes, made_once, rank
 from training.run_folder import RunFolder, load_trained
 
 ROOT = Path(__file__).resolve().parent
-GPU_BATCH_SCALE = 8
-"""Factor on batch sizes on a GPU, which batches for a CPU leave waiting."""
+GPU_BATCH_SCALE = 8  # factor on batch sizes on a GPU, which batches for a CPU leave waiting
 
 CHECKPOINTS = {
     "toybox": ("autoencoder.pt", "flow.pt"),
@@ -39,8 +38,7 @@ CHECKPOINTS = {
 }
 """Stage -> name patterns of its checkpoints."""
 ALIASES = {"toybox-flow": "toybox"}
-WARM_STARTS = ("toybox", "toybox-unet")
-"""Stages that can start from the weights of an earlier model."""
+WARM_STARTS = ("toybox", "toybox-unet")  # stages that can start from the weights of an earlier model
 VAE_STEPS = {"toybox": 4500, "toybox-unet": 2100}
 VAE_SHARE = {"toybox": 0.15, "toybox-unet": 0.25}
 """Part of the minutes that the autoencoder gets; the denoiser gets the rest."""
@@ -291,7 +289,6 @@ def _clips(options: argparse.Namespace, setting: Setting, num_frames: int) -> ND
 
 
 def _budgets(options: argparse.Namespace, steps: int) -> tuple[Budget, Budget]:
-    """The budgets of autoencoder and denoiser."""
     share, minutes = VAE_SHARE[options.stage], options.minutes
     return (
         Budget(options.vae_steps or VAE_STEPS[options.stage], minutes and share * minutes),

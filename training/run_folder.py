@@ -20,8 +20,7 @@ from dreammotion_core.media.atomic import written_atomically
 from training.processes import rank
 
 COLUMNS = ("step", "seconds", "loss", "learning_rate")
-SHARD_SIZE = "9MB"
-"""A Space takes files of at most 10 MB without large-file storage."""
+SHARD_SIZE = "9MB"  # a Space takes files of at most 10 MB without large-file storage
 
 
 class RunFolder:

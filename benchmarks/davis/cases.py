@@ -29,15 +29,12 @@ from training.world import Shot, render, sample_scene
 CLIPS = Path(os.environ.get("DREAMMOTION_CLIPS", Path(__file__).parents[3] / "shared/data/clips"))
 """Real clips, a folder each: ``clip.mp4``, ``masks/`` and the click in ``meta.json``. For evaluation only."""
 
-FIRST_EVALUATION_SEED = 10**9
-"""Training draws its scenes from smaller seeds."""
+FIRST_EVALUATION_SEED = 10**9  # training draws its scenes from smaller seeds
 
-CLUTTER_SIZE = 240, 426
-"""Height and width of a frame of clutter."""
+CLUTTER_SIZE = 240, 426  # height and width of a frame of clutter
 NUM_PATCHES, MARGIN = 5, 120
 """Patches on the ground, and pixels of ground round the frame for the camera to pan over."""
-MOST_WAVES = 5
-"""Most bumps of an outline."""
+MOST_WAVES = 5  # most bumps of an outline
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +165,6 @@ def _clutter(rng: np.random.Generator, num_frames: int) -> tuple[NDArray[np.uint
 
 
 def _texture(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Blotches of three colours."""
     grain = rng.uniform(1.5, 5)
     fields = [cv2.GaussianBlur(rng.normal(size=size).astype(np.float32), (0, 0), grain) for _ in range(3)]
     colours = rng.uniform(30, 225, (3, 3)).astype(np.float32)

@@ -36,8 +36,7 @@ from segmentation.propagation import selection_from_mask
 
 OBJECT = 1
 MOST_CORRECTIONS = 3
-CONTENT = 0.9
-"""IoU of the worst frame from which on the user leaves everything as it is."""
+CONTENT = 0.9  # IoU of the worst frame from which on the user leaves everything as it is
 
 
 def correcting_click(mask: FrameMask, *, truth: FrameMask) -> Click:
@@ -102,7 +101,6 @@ def _followed(tracks: Tracks, project: Project) -> list[FrameMask]:
 
 
 def _largest_area(mask: FrameMask) -> int:
-    """Pixels of the largest connected part."""
     _, _, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     return int(statistics[1:, cv2.CC_STAT_AREA].max(initial=0))
 
@@ -197,7 +195,6 @@ def costed() -> Iterator[Cost]:
 
 
 def _selection(case: Case, start: Start) -> Selection | None:
-    """What is pointed at on the first frame; None where its mask is given."""
     if start is Start.MASK:
         return None
     if start is Start.BOX:
@@ -212,7 +209,6 @@ def _beside(selection: Selection) -> Selection:
 
 
 def _segmented(session: SegmentationSession, case: Case, start: Start) -> tuple[list[FrameMask], int]:
-    """The masks of all frames, and how many corrections they took."""
     selection = _selection(case, start)
     if selection is not None and start is Start.CORRECTIONS:
         return correct_worst_frames(session, selection, frames=case.frames, truth=case.masks)

@@ -21,8 +21,7 @@ from segmentation.base import FrameMask
 BOUND_THRESHOLD = 0.008
 """How far apart two outlines may lie and still agree, as a share of the image's diagonal."""
 
-FEWEST_FRAMES = 3
-"""One frame must be left when the first and the last do not count."""
+FEWEST_FRAMES = 3  # one frame must be left when the first and the last do not count
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,7 @@ from training.world import Shot, background, caption, object_mask
 
 PROMPTS_FILE = "prompts.csv"
 COLUMNS = ("clip", "source_prompt", "target_prompt")
-KNOWN = (*COLUMNS, "mask")
-"""All columns; `mask` may be left out."""
+KNOWN = (*COLUMNS, "mask")  # all columns; `mask` may be left out
 CLIP_SUFFIXES = {".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"}
 
 
@@ -119,17 +118,14 @@ def _checked_row(cells: dict[str | None, Any], folder: Path, place: str) -> Prom
 
 
 def _number(clip: Path, mask: Path, prompts: tuple[str, str]) -> int:
-    """The first 32 bits of a digest of the files and prompts."""
     digest = hashlib.sha256(json.dumps(prompts).encode())
     for file in (clip, *(png_files(mask, MaskError) if mask.is_dir() else [mask])):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return int.from_bytes(digest.digest()[:4])
 
 
-NUM_PAIRS = 26
-"""Pairs of a study, as many as in the paper."""
-FIRST_CASE = 1000
-"""Smaller numbers are the cases of `toybox_quality`, on which defaults were chosen."""
+NUM_PAIRS = 26  # pairs of a study, as many as in the paper
+FIRST_CASE = 1000  # smaller numbers are the cases of `toybox_quality`, on which defaults were chosen
 MOST_CASES = 1_000_000
 NUMBERING = "by clip, mask and prompts"
 """A fact of studies on a folder. Results without it were numbered by line and may belong to other rows."""

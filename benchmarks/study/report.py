@@ -29,11 +29,9 @@ from dreammotion_core.evaluation.catalog import Variant
 from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.values import Frames
 
-THUMBNAIL = 128
-"""Longer side of a picture on a contact sheet, in pixels."""
+THUMBNAIL = 128  # longer side of a picture on a contact sheet, in pixels
 
-Table = tuple[list[str], list[list[str]]]
-"""Headings and rows."""
+Table = tuple[list[str], list[list[str]]]  # headings and rows
 
 
 def write_report(
@@ -77,7 +75,6 @@ def write_report(
 
 
 def _plain(summary: StudySummary, facts: Mapping[str, Any], claims: Sequence[Claim]) -> dict[str, Any]:
-    """All figures as plain JSON values."""
     return {
         "facts": dict(facts),
         "titles": {i: r["title"] for m in summary.methods.values() for i, r in m.records.items()},
@@ -152,7 +149,6 @@ def _markdown(summary: StudySummary, line: str, tables: Sequence[Table], claims:
 def _sheets(
     summary: StudySummary, out: Path, variants: Sequence[Variant], pairs: StudyPairs
 ) -> Iterator[dict[str, Any]]:
-    """For each pair, its words and the pictures of its source and its edits."""
     shown = [
         (variant, summary.methods[variant.name].records)
         for variant in variants

@@ -29,8 +29,7 @@ STUDY = ("dreammotion", "as-shipped", *(name for name in VARIANTS if name != "dr
 INSTRUMENTS = ("judge", "tracker", "cotracker", "lpips")
 """Facts that do not change the edits of a study, only their figures."""
 
-Measure = Mapping[str, Any]
-"""A measurement as plain values; see `Measurement.to_dict`."""
+Measure = Mapping[str, Any]  # a measurement as plain values; see `Measurement.to_dict`
 
 
 def study_variants(names: Sequence[str], *, usual: EditConfig) -> tuple[Variant, ...]:
@@ -121,7 +120,6 @@ def run_part(
 
 
 def _finished_edit(results: Results, pair: Pair) -> tuple[Frames, float] | None:
-    """The finished edit of a pair and its seconds, if there is one."""
     asked = pair.index, pair.source_prompt, pair.target_prompt
     for record in results.records():
         if (record["index"], record["source"], record["target"]) == asked:

@@ -155,7 +155,6 @@ def estimate_text(estimate: Estimate | None, *, metric: Metric) -> str:
 
 
 def _columns(records: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[Column]:
-    """The columns with any value, in the order of `METRICS`."""
     found = {
         (m["metric"], m["judge"])
         for of_method in records.values()
@@ -196,7 +195,6 @@ def _differences(
 
 
 def _notes(records: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
-    """Metrics without any value, with the reason of the first record."""
     missing: dict[str, str] = {}
     measured: set[str] = set()
     measures: list[Measure] = [
@@ -280,7 +278,6 @@ def _difference(summary: StudySummary, other: str, metric: str) -> Estimate | No
 
 
 def _compared(summary: StudySummary, metric: str, *others: str) -> str:
-    """The means of the full method and others, and the differences of these to it."""
     column, figures = _column(summary, metric), _figures(summary, metric, FULL, *others)
     differences = {name: _difference(summary, name, metric) for name in others}
     known = {name: found for name, found in differences.items() if found is not None}
@@ -307,7 +304,6 @@ def _figures(summary: StudySummary, metric: str, *methods: str) -> str:
 def _against(
     summary: StudySummary, statement: str, metric: str, other: str, *, lower_is_better: bool
 ) -> Claim:
-    """The full method beside one with a part switched off."""
     difference, figures = _difference(summary, other, metric), _compared(summary, metric, other)
     if difference is None:
         return Claim(statement, None, figures)

@@ -46,8 +46,7 @@ from dreammotion_core.method.baselines import method_for
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.values import Mask, Notice, StepDone, Video
 
-Note = Callable[[Notice], None]
-"""Takes what the user should know, as it comes."""
+Note = Callable[[Notice], None]  # takes what the user should know, as it comes
 
 
 def run_metrics(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
@@ -124,7 +123,6 @@ def _given_rim(options: argparse.Namespace) -> EditConfig:
 
 
 def _read_clips(options: argparse.Namespace, note: Note) -> tuple[Video, Video]:
-    """The same moments of the source and of the edit."""
     if options.video.is_dir() and options.fps is not None:
         raise ConfigError(
             f"--fps resamples a source video, and {options.video} is a folder of frames, which are compared "

@@ -30,8 +30,7 @@ from segmentation import (
     load_segmenter,
 )
 
-_OBJECT = 1
-"""Number of the one object on the command line."""
+_OBJECT = 1  # number of the one object on the command line
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,8 +31,7 @@ LOSSES = {"appearance": "V-DDS direction", "spatial": "S-SSM loss", "temporal": 
 COLOURS = ("#5b5bd6", "#e5484d", "#30a46c", "#f76b15", "#0090ff", "#8e4ec6", "#978365", "#12a594", "#e93d82")
 CHART = {"width": 520, "height": 220, "left": 78, "right": 512, "top": 10, "bottom": 188}
 """The size of a chart and the places of its axes, in pixels."""
-STRIP_QUALITY = 85
-"""JPEG quality of the strips that hold the frames of a clip."""
+STRIP_QUALITY = 85  # JPEG quality of the strips that hold the frames of a clip
 LARGEST_SIDE = 384
 """Longer side in pixels to which clips are reduced, so that a page of many clips still fits into a mail."""
 

@@ -36,8 +36,7 @@ EMBEDDED_JUDGE = "toybox-clip"
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json")
 """Files that a judge's folder needs."""
 
-Features = NDArray[np.float32]
-"""(N, D) unit vectors."""
+Features = NDArray[np.float32]  # (N, D) unit vectors
 
 
 class ClipJudge:
@@ -170,10 +169,8 @@ _WEIGHTS = {
     "vgg": ("VGG16_Weights", 528),
 }
 """Backbone -> its entry in torchvision, and its size in MB."""
-SMALLEST_SIDE = 64
-"""Shortest side of a frame in pixels; the backbones halve smaller ones to nothing."""
-BATCH = 4
-"""Pairs of frames compared at once."""
+SMALLEST_SIDE = 64  # shortest side of a frame in pixels; the backbones halve smaller ones to nothing
+BATCH = 4  # pairs of frames compared at once
 
 
 class FrameLpips:

@@ -46,8 +46,7 @@ from dreammotion_core.evaluation.pixels import (
 from dreammotion_core.finishing import max_difference_outside
 from dreammotion_core.values import Frames, Mask
 
-MOST_STARTS = 8
-"""At most so many frames, evenly spread, get points that optical flow follows from there."""
+MOST_STARTS = 8  # at most so many frames, evenly spread, get points that optical flow follows from there
 
 
 @dataclass(frozen=True)

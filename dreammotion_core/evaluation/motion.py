@@ -26,12 +26,9 @@ from dreammotion_core.values import Frames, Mask
 
 Points = NDArray[np.float64]
 """(T, 2) positions in pixels, x right then y down; whole numbers are centres of pixels."""
-Positions = NDArray[np.float32] | NDArray[np.float64]
-"""(..., 2) positions in pixels, x right then y down."""
-Flow = NDArray[np.float32]
-"""(H, W, 2) displacement in pixels, x right then y down."""
-FlowPair = tuple[Flow, Flow]
-"""Flow from a frame to the next, and back."""
+Positions = NDArray[np.float32] | NDArray[np.float64]  # (..., 2) positions in pixels, x right then y down
+Flow = NDArray[np.float32]  # (H, W, 2) displacement in pixels, x right then y down
+FlowPair = tuple[Flow, Flow]  # flow from a frame to the next, and back
 
 DEFAULT_GRID = 24
 """Points along the longer side of the grid: enough for toys of 30 pixels, and compared in a second."""
@@ -41,10 +38,8 @@ on points that stand still, a tracker measures its own noise."""
 WORKING_SIDE = 192
 """Longer side in pixels to which smaller clips are enlarged: patches of 8 pixels must fit into small
 objects."""
-LARGEST_SIDE = 320
-"""Longer side in pixels to which larger clips are reduced."""
-WINDOW = 9
-"""Side in pixels of the square in which colours are compared to choose between the planes' flows."""
+LARGEST_SIDE = 320  # longer side in pixels to which larger clips are reduced
+WINDOW = 9  # side in pixels of the square in which colours are compared to choose between the planes' flows
 FAR = 100
 """Largest difference of colour, summed over the channels, that a pixel adds: one that is hidden later must
 not outweigh those round it."""

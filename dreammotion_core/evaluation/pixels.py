@@ -17,8 +17,7 @@ from dreammotion_core.errors import MaskError, MetricError, VideoError
 from dreammotion_core.finishing import max_difference_outside, structural_similarity
 from dreammotion_core.values import Frames, Mask, check_mask_shape
 
-WINDOW = 1.5
-"""Standard deviation of SSIM's Gaussian neighbourhood in pixels, as its authors chose it."""
+WINDOW = 1.5  # standard deviation of SSIM's Gaussian neighbourhood in pixels, as its authors chose it
 
 
 def check_frames(frames: Frames, *, fewest: int = 1) -> None:

@@ -97,7 +97,6 @@ def _step(x: Tensor, softness: float) -> Tensor:
 
 
 def _contrast(body: Tensor) -> Tensor:
-    """Cream on most colours, slate on very light ones."""
     is_light = (body.mean(-1, keepdim=True) > 0.9).to(body.dtype)
     return body.new_tensor(CREAM) * (1 - is_light) + body.new_tensor(SLATE) * is_light
 

@@ -143,13 +143,10 @@ def _companion_pose(companion: Companion, camera: Tensor) -> Poses:
     )
 
 
-CANVAS = 1.5
-"""Width of the background canvas in frame widths, so that the camera can pan."""
-LIGHT = (-0.45, 0.75)
-"""Direction towards the light in the object's frame: from the upper left."""
+CANVAS = 1.5  # width of the background canvas in frame widths, so that the camera can pan
+LIGHT = (-0.45, 0.75)  # direction towards the light in the object's frame: from the upper left
 SENSOR_NOISE = 0.008
-GROUP = 16
-"""Scenes drawn together; more gain nothing on a GPU and cost memory."""
+GROUP = 16  # scenes drawn together; more gain nothing on a GPU and cost memory
 
 
 @dataclass(frozen=True)

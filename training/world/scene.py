@@ -28,8 +28,7 @@ class Shot:
     device: str | torch.device = "cpu"
 
 
-USUAL_SHOT = Shot()
-"""The shot of the training clips."""
+USUAL_SHOT = Shot()  # the shot of the training clips
 
 MOTIONS: dict[str, tuple[str, ...]] = {
     "right": ("moving to the right", "going right"),
@@ -43,13 +42,10 @@ MOTIONS: dict[str, tuple[str, ...]] = {
 }
 """Motion -> its words in captions, the usual ones first. Scenes are drawn by the order of the names."""
 
-WORLD_VERSION = 2
-"""Number that goes up when equal seeds give other clips, and that names kept files."""
+WORLD_VERSION = 2  # number that goes up when equal seeds give other clips, and that names kept files
 
-PLAIN_SHARE = 0.4
-"""Part of the scenes whose object has one plain colour."""
-COMPANION_SHARE = 0.15
-"""Part of the scenes with a second object."""
+PLAIN_SHARE = 0.4  # part of the scenes whose object has one plain colour
+COMPANION_SHARE = 0.15  # part of the scenes with a second object
 
 
 @dataclass(frozen=True)
@@ -157,8 +153,7 @@ FORMS = (
     "{thing}",
 )
 WORDINGS = 4
-NUM_FORMS = len(FORMS) * WORDINGS
-"""Captions of a scene, at most."""
+NUM_FORMS = len(FORMS) * WORDINGS  # captions of a scene, at most
 
 
 def with_article(words: str) -> str:
