@@ -179,18 +179,12 @@ class RandomModel:
 
 @dataclass(frozen=True, eq=False)
 class StepInputs:
-    """Everything that one optimisation step takes.
-
-    Attributes:
-        latents: (1, C, f, h, w), a little away from the source.
-        timestep: (1,).
-        noise: (1, C, f, h, w).
-    """
+    """Everything that one optimisation step takes."""
 
     task: EditTask
-    latents: Tensor
-    timestep: Tensor
-    noise: Tensor
+    latents: Tensor  # (1, C, f, h, w), a little away from the source
+    timestep: Tensor  # (1,)
+    noise: Tensor  # (1, C, f, h, w)
 
 
 def random_inputs(

@@ -63,19 +63,12 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """What an edit needs of a device.
+    """What an edit needs of a device."""
 
-    Attributes:
-        text_bytes: held at the highest point while the prompts are encoded.
-        clip_bytes: while the autoencoder encodes or decodes; 0 where it does neither.
-        step_bytes: during an optimisation step.
-        later_bytes: during the later stages of a cascade; 0 without.
-    """
-
-    text_bytes: int
-    clip_bytes: int
-    step_bytes: int
-    later_bytes: int = 0
+    text_bytes: int  # held at the highest point while the prompts are encoded
+    clip_bytes: int  # while the autoencoder encodes or decodes; 0 where it does neither
+    step_bytes: int  # during an optimisation step
+    later_bytes: int = 0  # during the later stages of a cascade; 0 without
     step_flops: int
     forward_flops: int
 

@@ -58,11 +58,7 @@ class Scored:
 
     @classmethod
     def of(cls, frames: Frames, *, source: Frames, goal: Frames, outline: Mask) -> Scored:
-        """Compare an edit with the true render.
-
-        Args:
-            outline: (F, H, W), the exact mask.
-        """
+        """Compare an edit with the true render; `outline` is (F, H, W), the exact mask."""
         distance = np.stack([outline_distance(mask) for mask in outline])
         error, change = (clip.astype(np.float32) - goal for clip in (frames, source))
         outer = (distance < 0) & (distance > -BAND)

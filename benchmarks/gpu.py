@@ -32,20 +32,13 @@ PROFILES: Mapping[str, Mapping[str, bool]] = {
 
 @dataclass(frozen=True)
 class StepCost:
-    """What a step costs.
+    """What a step costs."""
 
-    Attributes:
-        seconds: of a step.
-        cached_seconds: of a step whose source branch is in the cache.
-        forward_seconds: of one forward pass without gradients.
-        peak_bytes: memory at the highest point of a step, weights included; on a CPU that of the process.
-    """
-
-    seconds: float
-    cached_seconds: float
-    forward_seconds: float
+    seconds: float  # of a step
+    cached_seconds: float  # of a step whose source branch is in the cache
+    forward_seconds: float  # of one forward pass without gradients
     flops: int
-    peak_bytes: int
+    peak_bytes: int  # memory at the highest point of a step, weights included; on a CPU that of the process
 
 
 def main() -> None:

@@ -21,17 +21,12 @@ LETTER = 6.3  # width of a letter in pixels, a little above the mean
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One place on a sheet.
+    """One place on a sheet."""
 
-    Attributes:
-        clips: side by side, each (F, H, W, 3) uint8 RGB, all of one size.
-        is_good: whether its dot is green or red; None for no dot.
-    """
-
-    clips: Sequence[Frames]
+    clips: Sequence[Frames]  # side by side, each (F, H, W, 3) uint8 RGB, all of one size
     title: str
     note: str = ""
-    is_good: bool | None = None
+    is_good: bool | None = None  # whether its dot is green or red; None for no dot
 
 
 def contact_sheet(cells: Sequence[Cell], path: Path, *, columns: int = 6) -> None:

@@ -40,11 +40,7 @@ class Followed:
 
 
 def compared(tracks: PointTracks, *, truth: NDArray[np.float64]) -> Followed:
-    """Tracks beside the truth.
-
-    Args:
-        truth: (F, T, 2) true places in pixels.
-    """
+    """Tracks beside the truth; `truth` is (F, T, 2) true places in pixels."""
     height, width = tracks.size
     inside = ((truth >= 0) & (truth <= (width - 1, height - 1))).all(axis=-1)
     near = tracks.visible & (np.linalg.norm(tracks.positions - truth, axis=-1) <= NEAR)

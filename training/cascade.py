@@ -159,14 +159,10 @@ UNET_MODEL = "../toybox"
 
 @dataclass(frozen=True)
 class Stage:
-    """A U-Net that is trained.
-
-    Attributes:
-        loss: (unet, material, step, progress) -> scalar.
-    """
+    """A U-Net that is trained."""
 
     new_unet: Callable[[], nn.Module]
-    loss: Callable[..., Tensor]
+    loss: Callable[..., Tensor]  # (unet, material, step, progress) -> scalar
     share: float
     prediction_type: str = "v_prediction"
     begins_as: str | None = None

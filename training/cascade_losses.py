@@ -88,15 +88,11 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Material:
-    """The ingredients of every loss.
-
-    Attributes:
-        alphas_cumprod: (T,) of the noise schedule.
-    """
+    """The ingredients of every loss."""
 
     sizes: Sizes
     text: FrozenText
-    alphas_cumprod: Tensor
+    alphas_cumprod: Tensor  # (T,) of the noise schedule
     setting: Setting
 
     def noised(self, pictures: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:

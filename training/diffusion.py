@@ -239,15 +239,10 @@ def encoded_clips(
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Latents and coverage of the training clips.
+    """Latents and coverage of the training clips."""
 
-    Attributes:
-        latents: (N, F, C, h, w) float16.
-        coverage: (N, F, h, w), how much of each latent the object covers, in [0, 1].
-    """
-
-    latents: NDArray[np.float16]
-    coverage: NDArray[np.float16]
+    latents: NDArray[np.float16]  # (N, F, C, h, w) float16
+    coverage: NDArray[np.float16]  # (N, F, h, w), how much of each latent the object covers, in [0, 1]
 
     def batch(
         self, rng: np.random.Generator, whole: bool, scale: int

@@ -88,32 +88,21 @@ def new_transformer(text_width: int, z_dim: int, *, heads: int = 4) -> WanTransf
 
 @dataclass(frozen=True)
 class LatentPairs:
-    """Pairs as a denoiser sees them.
-
-    Attributes:
-        latents: (N, 2, F, C, 16, 16) float16, about of unit variance, memory-mapped.
-    """
+    """Pairs as a denoiser sees them."""
 
     pairs: Pairs
-    latents: NDArray[np.float16]
+    latents: NDArray[np.float16]  # (N, 2, F, C, 16, 16) float16, about of unit variance, memory-mapped
 
 
 @dataclass(frozen=True)
 class Batch:
-    """P pairs, of which both members are seen: B = 2 P examples.
+    """P pairs, of which both members are seen: B = 2 P examples."""
 
-    Attributes:
-        noisy: (B, C, F, h, w) what is seen, a clip with noise.
-        level: (B,) share of noise in (0, 1).
-        velocity: (B, C, F, h, w) from the answer to the noise.
-        weight: (B, 1, F, h, w) of the squared errors.
-    """
-
-    noisy: Tensor
-    level: Tensor
+    noisy: Tensor  # (B, C, F, h, w) what is seen, a clip with noise
+    level: Tensor  # (B,) share of noise in (0, 1)
     captions: list[str]
-    velocity: Tensor
-    weight: Tensor
+    velocity: Tensor  # (B, C, F, h, w) from the answer to the noise
+    weight: Tensor  # (B, 1, F, h, w) of the squared errors
 
 
 def train_toybox(

@@ -113,31 +113,20 @@ def _squares(seed: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures and the captions to choose from.
+    """Pictures and the captions to choose from."""
 
-    Attributes:
-        pictures: (B, 3, VIEW_SIZE, VIEW_SIZE) in [-1, 1], first close-ups, then whole frames.
-        right: (B,) index of each picture's own caption.
-        choices: (B, U) bool, its own caption and those that differ in one attribute.
-    """
-
-    pictures: Tensor
+    pictures: Tensor  # (B, 3, VIEW_SIZE, VIEW_SIZE) in [-1, 1], first close-ups, then whole frames
     captions: list[str]
-    right: Tensor
-    choices: Tensor
+    right: Tensor  # (B,) index of each picture's own caption
+    choices: Tensor  # (B, U) bool, its own caption and those that differ in one attribute
 
 
 @dataclass(frozen=True)
 class JudgeSet:
-    """Training clips and the squares round their objects.
+    """Training clips and the squares round their objects."""
 
-    Attributes:
-        clips: (N, F, H, W, 3) uint8 RGB, of the scenes with seeds 0 to N - 1.
-        squares: (N, F, 3) as from `square_around`.
-    """
-
-    clips: NDArray[np.uint8]
-    squares: NDArray[np.float32]
+    clips: NDArray[np.uint8]  # (N, F, H, W, 3) uint8 RGB, of the scenes with seeds 0 to N - 1
+    squares: NDArray[np.float32]  # (N, F, 3) as from `square_around`
 
     def batch(self, seed: int, size: int, device: torch.device) -> Batch:
         """`size` pictures, half of them close-ups, all drawn from `seed`."""

@@ -39,16 +39,11 @@ MOST_WAVES = 5  # most bumps of an outline
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A clip with true masks.
-
-    Attributes:
-        frames: (F, H, W, 3) uint8 RGB.
-        masks: (F, H, W) bool; the first is not empty.
-    """
+    """A clip with true masks."""
 
     name: str
-    frames: NDArray[np.uint8]
-    masks: NDArray[np.bool_]
+    frames: NDArray[np.uint8]  # (F, H, W, 3) uint8 RGB
+    masks: NDArray[np.bool_]  # (F, H, W) bool; the first is not empty
     click: Click
 
     def __post_init__(self) -> None:

@@ -98,18 +98,12 @@ class MethodSummary:
 
 @dataclass(frozen=True, eq=False)
 class StudySummary:
-    """The figures of all methods.
+    """The figures of all methods."""
 
-    Attributes:
-        methods: name -> figures, of methods with a finished pair.
-        source: figures of the source clips by themselves.
-        notes: why metrics are missing.
-    """
-
-    methods: Mapping[str, MethodSummary]
-    source: Mapping[Column, Estimate]
+    methods: Mapping[str, MethodSummary]  # name -> figures, of methods with a finished pair
+    source: Mapping[Column, Estimate]  # figures of the source clips by themselves
     columns: Sequence[Column]
-    notes: Sequence[str]
+    notes: Sequence[str]  # why metrics are missing
     others: Collection[str]
     num_foreign: int
 

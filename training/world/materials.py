@@ -32,11 +32,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 
 
 def to_lab(rgb: ArrayLike) -> NDArray[np.float32]:
-    """CIELAB (L in [0, 100]) of sRGB colours.
-
-    Args:
-        rgb: (..., 3) in [0, 1].
-    """
+    """CIELAB (L in [0, 100]) of sRGB colours; `rgb` is (..., 3) in [0, 1]."""
     colours = np.asarray(rgb, dtype=np.float32)
     return cv2.cvtColor(colours.reshape(-1, 1, 3), cv2.COLOR_RGB2LAB).reshape(colours.shape)
 
@@ -53,28 +49,20 @@ SLATE = (0.30, 0.34, 0.42)
 
 @dataclass(frozen=True)
 class Surface:
-    """The points to paint.
-
-    Attributes:
-        body: (..., 3) the object's own colour, sRGB in [0, 1], broadcast over the points.
-    """
+    """The points to paint."""
 
     u: Tensor
     v: Tensor
     distance: Tensor
-    body: Tensor
+    body: Tensor  # (..., 3) the object's own colour, sRGB in [0, 1], broadcast over the points
 
 
 @dataclass(frozen=True)
 class Material:
-    """How a surface looks.
-
-    Attributes:
-        albedo: from a surface to its colour, (..., 3) sRGB in [0, 1].
-    """
+    """How a surface looks."""
 
     keeps_colour: bool
-    albedo: Callable[[Surface], Tensor]
+    albedo: Callable[[Surface], Tensor]  # from a surface to its colour, (..., 3) sRGB in [0, 1]
     is_shaded: bool = True
     tufts: float = 0.0
 

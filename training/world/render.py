@@ -151,17 +151,11 @@ GROUP = 16  # scenes drawn together; more gain nothing on a GPU and cost memory
 
 @dataclass(frozen=True)
 class Rendered:
-    """A clip with its ground truth.
+    """A clip with its ground truth."""
 
-    Attributes:
-        frames: (F, H, W, 3) uint8 RGB.
-        mask: (F, H, W) bool, the visible object.
-        centres: (F, 2) float, x and y of the object's centre in pixels.
-    """
-
-    frames: Tensor
-    mask: Tensor
-    centres: Tensor
+    frames: Tensor  # (F, H, W, 3) uint8 RGB
+    mask: Tensor  # (F, H, W) bool, the visible object
+    centres: Tensor  # (F, 2) float, x and y of the object's centre in pixels
 
     @property
     def boxes(self) -> Tensor:

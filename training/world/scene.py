@@ -16,15 +16,11 @@ from training.world.places import PLACES
 
 @dataclass(frozen=True)
 class Shot:
-    """Length and size of a clip, and where it is drawn.
-
-    Attributes:
-        resolution: height and width in pixels.
-    """
+    """Length and size of a clip, and where it is drawn."""
 
     num_frames: int = 8
     fps: float = 8.0
-    resolution: int = 128
+    resolution: int = 128  # height and width in pixels
     device: str | torch.device = "cpu"
 
 
