@@ -1,9 +1,7 @@
 """What a step costs without a device: counted tensors, and models with random weights in exact shapes.
 
-`Counter` counts operations and memory; inside `fake_device` nothing is computed, so that models of any size
-can be counted anywhere. `MODELS` are denoisers, three small ones and the exact published ones, with the
-smallest autoencoders and text encoders that their classes allow. `PUBLISHED` makes the exact parts beside
-them, `published_cascade` all of Show-1.
+`Counter` counts operations and memory; inside `fake_device` nothing is computed. `MODELS` are denoisers with
+the smallest other parts, `PUBLISHED` makes the exact parts beside them, `published_cascade` all of Show-1.
 """
 
 from __future__ import annotations
@@ -65,10 +63,7 @@ class Counter(TorchDispatchMode):
 
     It leaves out what single operations need beside their inputs and results (workspaces of convolutions) and
     what an allocator keeps or splits: a device shows somewhat more.
-
-    Attributes:
-        live_bytes: memory of all tensors that were made within the block, or announced, and still exist.
-        peak_bytes: the highest value of it.
+    `live_bytes` are those of all tensors that were made within the block, or announced, and still exist.
     """
 
     def __init__(self) -> None:
@@ -142,14 +137,7 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RandomModel:
-    """A denoiser's configuration, and how to make a backend of it.
-
-    Attributes:
-        config: keyword arguments of its class; missing ones are that class's defaults.
-        backend_of: makes a backend from configuration and load options, on torch's default device; takes
-            ``vae`` and ``text_encoder`` by keyword, in place of the smallest ones.
-        text_shape: (L, D) of its text embeddings.
-    """
+    """A denoiser's configuration, a maker of a backend with it, and (L, D) of its text embeddings."""
 
     config: Mapping[str, Any]
     backend_of: Callable[..., Backend]
@@ -162,11 +150,7 @@ class RandomModel:
         options: LoadOptions,
         parts: Mapping[str, Callable[[], nn.Module]] | None = None,
     ) -> Backend:
-        """A backend with random weights, the same at every call on one device.
-
-        Args:
-            parts: make its ``vae`` and ``text_encoder``; None takes the smallest ones.
-        """
+        """A backend with random weights, the same at every call on one device."""
         torch.manual_seed(0)
         # Made on the device and in the precision wanted: the weights of large models would not fit twice.
         with default_dtype(options.dtype), torch.device(device):
@@ -195,13 +179,7 @@ def random_inputs(
     latent_size: tuple[int, int],
     config: EditConfig | None = None,
 ) -> StepInputs:
-    """Random inputs of a step, the same at every call.
-
-    Args:
-        text_shape: (L, D) of its text embeddings.
-        latent_size: (h, w).
-        config: settings; None takes the defaults.
-    """
+    """Random inputs of a step, the same at every call; `text_shape` is (L, D), `latent_size` (h, w)."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:
@@ -469,11 +447,7 @@ def published_cascade(
     text_encoder: Callable[[], nn.Module],
     latent_parts: Mapping[str, Callable[[], nn.Module]],
 ) -> CascadeBackend:
-    """All of Show-1, in the precision of the options.
-
-    Args:
-        text_encoder: makes the one that the stages in pixels share.
-    """
+    """All of Show-1, in the precision of the options."""
     with default_dtype(options.dtype):
         picture = as_image_config(FIRST_FRAME) | {"encoder_hid_dim_type": "text_proj"}
         stages = CascadeStages(

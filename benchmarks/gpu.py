@@ -82,11 +82,7 @@ def step_cost(
     options: LoadOptions,
     repeats: int,
 ) -> StepCost:
-    """Build a model with random weights and take what a step of it costs.
-
-    Args:
-        size: (height, width) of the clip in pixels.
-    """
+    """Build a model with random weights and take what a step costs; `size` is (height, width) in pixels."""
     backend = MODELS[model].build(device=device, options=options)
     inputs = random_inputs(
         backend,

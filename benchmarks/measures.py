@@ -1,9 +1,7 @@
 """How long the metrics of an edit take on a CPU: ``python -m benchmarks.measures``.
 
-The clip is an example at the size asked for; its edit is the negative inside a disc. The judge is loaded
-before, as the page loads it once for all visitors. Another edit of the same clip is evaluated after the
-first, with what is known of the clip by then. Processor seconds are printed beside those of the clock,
-because other work on the machine disturbs them least.
+The clip is an example; its edit is the negative inside a disc. Another edit of it is evaluated after the
+first, with what is known of the clip by then. Processor seconds are disturbed least by other work.
 """
 
 from __future__ import annotations

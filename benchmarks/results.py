@@ -34,11 +34,7 @@ def resumable() -> Iterator[None]:
 
 
 class Results:
-    """Clips and one line of facts for each finished case.
-
-    Attributes:
-        facts: shared by all its cases (task, model, settings); empty before `begin`.
-    """
+    """Clips and one line of facts for each finished case; those that all share are empty before `begin`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -68,9 +68,6 @@ def evaluate_case(case: EditCase, frames: Frames, *, fps: float, judge: Judge | 
     """Did the edit succeed, and what did it keep?
 
     A true render of the target gets the same figures where they tell how to read those of the edit.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB, the edit.
     """
     shot = shot_like(frames, fps=fps)
     source, goal = rendered([case.source, case.target], shot=shot)
@@ -102,11 +99,7 @@ def evaluate_case(case: EditCase, frames: Frames, *, fps: float, judge: Judge | 
 
 
 def evaluate_sample(scene: Scene, frames: Frames, *, fps: float, judge: Judge | None) -> dict[str, Answers]:
-    """Does a sample show what its prompt says?
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB, the sample.
-    """
+    """Does a sample, (F, H, W, 3) uint8 RGB, show what its prompt says?"""
     (real,) = rendered([scene], shot=shot_like(frames, fps=fps))
     named = ("colour", "noun") if MATERIALS[scene.material].keeps_colour else ("noun",)
     answers: dict[str, Answers] = {}
@@ -198,11 +191,7 @@ def nearest_by_pixels(frames: Frames, clips: Mapping[str, Frames], *, mask: Mask
 
 
 def fitted_value(frames: Frames, scene: Scene, attribute: str) -> str:
-    """The value of an attribute in the fitted render that is nearest to a clip's middle frame.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-    """
+    """The value of an attribute in the fitted render that is nearest to a clip's middle frame."""
     pixels = lab(cv2.resize(frames[len(frames) // 2], (SIZE, SIZE), interpolation=cv2.INTER_AREA)[None])
     upright = [sample_scene(seed) for seed in range(POSES)]
     poses = [*upright, *(replace(pose, motion="spin") for pose in upright)]

@@ -193,10 +193,7 @@ def train_cascade(
 ) -> None:
     """Train all stages or resume; write them and the manifest to `out`.
 
-    Args:
-        clips: (N, 17, 128, 128, 3) uint8 RGB.
-        run_of: name of a stage -> its checkpoint and log.
-        budget_of: share of a stage -> how long it lasts.
+    `clips` are (N, 17, 128, 128, 3) uint8 RGB; the budget of a stage follows from its share.
     """
     text = FrozenText(out / UNET_MODEL, setting.device)
     material = Material(

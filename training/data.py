@@ -51,10 +51,7 @@ LIKE_OUTLINE = 0.6  # part of the changed nouns that are of like outline, where 
 def rendered_clips(
     folder: Path, num_clips: int, device: torch.device | str = "cpu", num_frames: int = NUM_FRAMES
 ) -> NDArray[np.uint8]:
-    """The first training clips, (N, F, H, W, 3) uint8 RGB, memory-mapped; rendered if missing in `folder`.
-
-    An interrupted rendering leaves no file behind.
-    """
+    """The first training clips, (N, F, H, W, 3) uint8 RGB, memory-mapped; rendered if missing in `folder`."""
     path = folder / f"clips-v{WORLD_VERSION}-{num_clips}x{num_frames}x{RESOLUTION}.npy"
     if not path.exists():
         shot = Shot(num_frames, resolution=RESOLUTION, device=device)
@@ -199,10 +196,7 @@ def _look(scene: Scene) -> tuple[str, str, str]:
 
 
 def rendered_pairs(folder: Path, kind: PairKind, count: int, device: torch.device | str = "cpu") -> Pairs:
-    """The first pairs of a kind, rendered if missing in `folder`.
-
-    An interrupted rendering leaves no file behind.
-    """
+    """The first pairs of a kind, rendered if missing in `folder`; an interruption leaves no file behind."""
     name = f"{kind.name}-v{WORLD_VERSION}-{count}"
     frames, coverage = folder / f"{name}-frames.npy", folder / f"{name}-coverage.npy"
     if not (frames.exists() and coverage.exists()):

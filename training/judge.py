@@ -284,11 +284,7 @@ def accuracy(
     close_up: bool,
     sharpness: int = VIEW_SIZE,
 ) -> dict[str, float]:
-    """Part of fresh renders in which the right value of each attribute is chosen.
-
-    Args:
-        sharpness: pixels to which views are blurred.
-    """
+    """Part of fresh renders, blurred to `sharpness` pixels, in which each attribute is chosen rightly."""
     scenes = [sample_scene(seed, held_out=held_out) for seed in seeds]
     clips = render_batch(scenes, shot=Shot(1, device=judge.device))
     frames, masks = torch.cat([c.frames for c in clips]), torch.cat([c.mask for c in clips])

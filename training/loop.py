@@ -47,15 +47,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where and from what a model is trained.
-
-    Attributes:
-        warm_start: folder of the model whose weights are begun with; None begins from nothing.
-    """
+    """Where and from what a model is trained."""
 
     device: torch.device
     seed: int = 0
-    warm_start: Path | None = None
+    warm_start: Path | None = None  # folder of the model whose weights are begun with
     batch_scale: int = 1
     compiles: bool = True
 
@@ -109,10 +105,8 @@ def train(
 ) -> nn.Module:
     """Train until the budget is spent, resuming from the checkpoint of the run if there is one.
 
-    A longer budget than that of a finished run goes on from its end.
-
-    Args:
-        loss_at: (step, progress in [0, 1]) -> scalar loss of that step's batch.
+    A longer budget than that of a finished run goes on from its end. `loss_at` goes from a step and the
+    progress in [0, 1] to the scalar loss of that step's batch.
     """
     optimizer = torch.optim.AdamW(
         model.parameters(), recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay, fused=True

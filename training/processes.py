@@ -1,8 +1,7 @@
 """Several processes that train one model, and Ctrl-C.
 
-``torchrun --nproc-per-node 2 -m training.run toybox-unet`` starts two processes. Each works on a batch of its
-own and the gradients are averaged. On a busy CPU this is faster than one process with threads: processes
-wait for one another once a step, threads at every operation. Without torchrun there is one process.
+``torchrun --nproc-per-node 2 -m training.run toybox-unet`` starts two processes; each works on a batch of its
+own and the gradients are averaged. On a busy CPU this is faster than threads, which wait at every operation.
 """
 
 from __future__ import annotations

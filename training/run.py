@@ -69,11 +69,7 @@ DISK_ADVICE = f"free space and look at the folders of --out, --cache and --log-f
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and train.
-
-    Args:
-        arguments: the words after the program's name; None takes those of this process.
-    """
+    """Parse the command line and train."""
     options = read_options(arguments)
     try:
         with device_failures_explained(advice=MEMORY_ADVICE):

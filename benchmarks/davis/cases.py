@@ -1,9 +1,7 @@
 """Clips with true masks: real footage, the procedural world, and textured clutter.
 
-In clutter, a swaying object of two textures moves over ground of sharp noise in several colours that the
-camera pans over. Patches of the object's own textures lie about, so that neither colour nor a still picture
-tells what the object is. Nothing is tuned on these clips: they decide whether a change that helps real
-footage holds.
+In clutter, a swaying object of two textures moves over ground with patches of the same textures, so that
+neither colour nor a still picture tells what it is. Nothing is tuned on these clips.
 """
 
 from __future__ import annotations
@@ -65,11 +63,7 @@ class Case:
 
 
 def click_inside(mask: FrameMask, *, is_positive: bool = True) -> Click:
-    """A click in the middle of the largest connected part of a mask, as far from its rim as can be.
-
-    Args:
-        mask: (H, W) bool, not empty; the rim of the frame is a rim too.
-    """
+    """A click in the middle of the largest part of a mask, as far from its rim and the frame's as can be."""
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
     spot = selection_from_mask(labels == largest, frame_index=0).clicks[0]
@@ -77,11 +71,7 @@ def click_inside(mask: FrameMask, *, is_positive: bool = True) -> Click:
 
 
 def world_cases(count: int, *, num_frames: int, resolution: int = 128) -> Iterator[Case]:
-    """Clips of the procedural world that no training saw, clicked on the innermost pixel.
-
-    Args:
-        resolution: height and width in pixels.
-    """
+    """Clips of the procedural world that no training saw, clicked on the innermost pixel."""
     for seed in range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + count):
         scene = sample_scene(seed, held_out=None)
         clip = render(scene, shot=Shot(num_frames, resolution=resolution))
@@ -91,11 +81,7 @@ def world_cases(count: int, *, num_frames: int, resolution: int = 128) -> Iterat
 
 
 def real_cases(folder: Path, *, names: tuple[str, ...] = (), max_frames: int | None = None) -> Iterator[Case]:
-    """The real clips of a folder that have true masks, with their annotated click.
-
-    Args:
-        max_frames: at most so many frames from the start of each; None takes all.
-    """
+    """The real clips of a folder that have true masks, with their annotated click."""
     found = {path.parents[1].name: path.parents[1] for path in sorted(folder.glob("*/masks/*.png"))}
     if unknown := sorted(set(names) - set(found)):
         known = ", ".join(found) or "none"

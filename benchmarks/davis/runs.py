@@ -40,12 +40,7 @@ CONTENT = 0.9  # IoU of the worst frame from which on the user leaves everything
 
 
 def correcting_click(mask: FrameMask, *, truth: FrameMask) -> Click:
-    """The click on the largest error: positive where something is missing, negative where it is too much.
-
-    Args:
-        mask: (H, W) bool, not equal to `truth`.
-        truth: (H, W) bool.
-    """
+    """The click on the largest error: positive where something is missing, negative where it is too much."""
     missed, false = truth & ~mask, mask & ~truth
     is_missing = _largest_area(missed) >= _largest_area(false)
     return click_inside(missed if is_missing else false, is_positive=is_missing)
@@ -59,15 +54,8 @@ def correct_worst_frames(
     Each correction is one click on the largest error of the frame with the lowest IoU: it changes the mask
     that is seen there, and adds to earlier clicks on the same frame. Where the object is absent, the user
     says so instead. A corrected frame that became better is followed both ways up to the next corrected
-    ones; one that did not waits for the next click on it.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB, of the clip.
-        truth: (F, H, W) bool.
-
-    Returns:
-        F masks, (H, W) bool, and how many corrections were made, at most three; fewer where the user is
-        content before.
+    ones; one that did not waits for the next click on it. Comes with the number of corrections, which is
+    lower where the user is content before.
     """
     tracks = Tracks(session, frames)
     project = tracks.new_project().add_object().with_prompt(OBJECT, Prompt(selection))
@@ -145,13 +133,7 @@ class Outcome:
 
 @dataclass
 class Cost:
-    """What a block cost; set when it ends.
-
-    Attributes:
-        seconds: by the clock.
-        work: processor seconds, of all cores.
-        memory: most bytes held above those before the block; None where the system cannot say.
-    """
+    """What a block cost in seconds of the clock, processor seconds and bytes; set when it ends."""
 
     seconds: float = field(default=0.0, init=False)
     work: float = field(default=0.0, init=False)

@@ -40,12 +40,7 @@ class ClipScore:
 
 
 def score_clip(masks: Sequence[FrameMask], *, truth: NDArray[np.bool_]) -> ClipScore:
-    """Measure the masks of a clip.
-
-    Args:
-        masks: F masks, (H, W) bool.
-        truth: (F, H, W) bool, the true masks.
-    """
+    """Measure F masks of a clip, (H, W) each, beside the true ones, (F, H, W)."""
     if len(masks) != len(truth) or len(masks) < FEWEST_FRAMES:
         raise ValueError(
             f"{len(masks)} masks and {len(truth)} true ones came; "
@@ -62,12 +57,7 @@ def score_clip(masks: Sequence[FrameMask], *, truth: NDArray[np.bool_]) -> ClipS
 
 
 def boundary_measure(mask: FrameMask, *, truth: FrameMask) -> float:
-    """F: harmonic mean of how much of each outline lies near the other, in [0, 1].
-
-    Args:
-        mask: (H, W) bool.
-        truth: (H, W) bool.
-    """
+    """F: harmonic mean of how much of each (H, W) mask's outline lies near the other's, in [0, 1]."""
     found, true = outline(mask), outline(truth)
     if not found.any() or not true.any():
         return float(found.any() == true.any())
@@ -78,14 +68,7 @@ def boundary_measure(mask: FrameMask, *, truth: FrameMask) -> float:
 
 
 def outline(mask: FrameMask) -> FrameMask:
-    """The pixels that differ from their right, lower or lower right neighbour.
-
-    Args:
-        mask: (H, W) bool; beyond the frame it goes on as at the rim, so the rim is no outline.
-
-    Returns:
-        (H, W) bool.
-    """
+    """(H, W) pixels that differ from their right, lower or lower right neighbour; the rim is no outline."""
     extended = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
     right, lower, diagonal = extended[:-1, 1:], extended[1:, :-1], extended[1:, 1:]
     return np.asarray((mask != right) | (mask != lower) | (mask != diagonal), dtype=np.bool_)

@@ -42,11 +42,7 @@ def write_report(
     variants: Sequence[Variant],
     pairs: StudyPairs,
 ) -> str:
-    """Write ``study.json``, ``study.md`` and ``study.html``.
-
-    Args:
-        facts: shared by all results.
-    """
+    """Write ``study.json``, ``study.md`` and ``study.html``; the facts are shared by all results."""
     claims, line = check_claims(summary), _facts_line(facts)
     tables = [_means(summary)]
     if len(summary.methods) > 1 and FULL in summary.methods:

@@ -48,13 +48,7 @@ class SelectedObject:
 
 
 class FollowedObject:
-    """An object followed through the clip; its masks are kept packed.
-
-    Attributes:
-        notes: what the user should know about it.
-        areas: pixels of the object on every frame.
-        record: for the receipt.
-    """
+    """An object followed through the clip, with its pixels on every frame; its masks are kept packed."""
 
     def __init__(self, tracks: Tracks, project: Project, *, segmenter: str) -> None:
         self._tracks = tracks

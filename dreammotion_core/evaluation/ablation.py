@@ -71,7 +71,7 @@ def run_ablation(
 ) -> Generator[VariantEvent | VariantResult, None, None]:
     """Edit a clip by each variant in turn, and evaluate each edit.
 
-    Close the generator to stop after the current step.
+    A `VariantResult` ends each variant. Close the generator to stop after the current step.
 
     Args:
         mask: (F, H, W) or (H, W), the object; variants without a mask are evaluated on it too.
@@ -79,13 +79,9 @@ def run_ablation(
         variants: names from `VARIANTS`.
         names: metrics wanted; None takes all.
 
-    Yields:
-        Events as they come, and a `VariantResult` at the end of each variant.
-
     Raises:
         InputError: if clip, mask, prompts or names cannot be used.
-        BackendError: if the model cannot do its part.
-        NumericsError: if an optimisation leaves the finite numbers.
+        BackendError: if the model cannot do its part; `NumericsError` if it leaves the finite numbers.
     """
     words = {"source_prompt": source_prompt, "target_prompt": target_prompt}
     config = (config or pipe.spec.config(**words, size=video.size)).with_drawn_seed()

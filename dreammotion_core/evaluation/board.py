@@ -63,11 +63,7 @@ class AblationBoard:
 
 
 def ablation_board(results: Sequence[VariantResult], *, source: Video) -> AblationBoard:
-    """Lay out the board: a synchronised grid, the figures and the loss curves. Raises `ConfigError`.
-
-    Args:
-        results: from `run_ablation`, at least one.
-    """
+    """Lay out the board of at least one result: a synchronised grid, the figures and the loss curves."""
     if not results:
         raise ConfigError("there are no results to show; run at least one variant")
     players = [Player(source.frames, "source")]
@@ -96,11 +92,7 @@ def ablation_board(results: Sequence[VariantResult], *, source: Video) -> Ablati
 
 
 def write_ablation_board(results: Sequence[VariantResult], path: str | Path, *, source: Video) -> Path:
-    """Write the board as a page that stands alone, or raise `ConfigError` or `OutputError`.
-
-    Args:
-        results: from `run_ablation`, at least one.
-    """
+    """Write the board of at least one result as a page that stands alone, or raise `OutputError`."""
     page = _TEMPLATES.get_template("board.html").render(
         title="DreamMotion: ablation", board=ablation_board(results, source=source), script=SYNCHRONISE
     )
@@ -111,12 +103,7 @@ def write_ablation_board(results: Sequence[VariantResult], path: str | Path, *, 
 
 @dataclass(frozen=True, eq=False)
 class Player:
-    """A clip with its caption.
-
-    Attributes:
-        frames: (F, H, W, 3) uint8 RGB.
-        note: a second line, fainter.
-    """
+    """A clip, (F, H, W, 3) uint8 RGB, with its caption and a second, fainter line."""
 
     frames: Frames
     caption: str
@@ -124,11 +111,7 @@ class Player:
 
 
 def synchronised_grid(players: Sequence[Player], *, fps: float) -> str:
-    """Clips side by side with one play button and one slider, as HTML; `SYNCHRONISE` moves it.
-
-    Args:
-        players: at least one; shorter clips stay on their last frame.
-    """
+    """At least one clip with one play button and one slider, as HTML; `SYNCHRONISE` moves it."""
     figures = []
     for player in players:
         pictures = [Image.fromarray(frame) for frame in player.frames]
@@ -165,14 +148,7 @@ def markdown_table(header: Sequence[str], *, rows: Sequence[Sequence[str]]) -> s
 
 
 def line_chart(curves: Mapping[str, Sequence[float]], *, title: str) -> str:
-    """Curves over steps, in the colours of `legend`.
-
-    Args:
-        curves: name -> one finite value a step; a curve may be empty.
-
-    Returns:
-        A figure in HTML; a sentence instead where there is nothing to draw.
-    """
+    """Curves of finite values over steps in the colours of `legend`, as HTML; without any, a sentence."""
     values = [value for curve in curves.values() for value in curve]
     if not any(values):
         why = "zero everywhere" if values else "none of these methods has it"
@@ -221,12 +197,8 @@ def measurement_cells(
 ) -> tuple[list[str], list[list[str]], set[tuple[int, int]]]:
     """A table of the edits of one clip: edits down, metrics across.
 
-    Args:
-        measured: name of an edit -> its measurements, the same metrics for each.
-
-    Returns:
-        Headings, rows, and the (row, column) of the best figure of each column. Columns without any figure
-        are left out; the last row gives the source's own figures.
+    Headings, rows, and the (row, column) of the best figure of each column. Columns without any figure are
+    left out; the last row gives the source's own figures.
     """
     # Only those that could be measured know their judge.
     known = [(c, next((m for m in c if m.value is not None), None)) for c in metric_columns(measured)]

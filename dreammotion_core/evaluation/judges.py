@@ -42,10 +42,7 @@ Features = NDArray[np.float32]  # (N, D) unit vectors
 class ClipJudge:
     """A CLIP model that compares frames with texts and with one another.
 
-    Args:
-        model: put into evaluation mode and frozen.
-        processor: brings pictures to its size and normalisation.
-        name: label of its figures.
+    The model is put into evaluation mode and frozen; the processor brings pictures to its size.
     """
 
     def __init__(
@@ -136,11 +133,7 @@ def frame_consistency(frames: Features) -> float:
 def judge_name(name_or_path: str) -> str:
     """The label of a judge's figures: its name on the hub, or that of its folder. Loads nothing.
 
-    Args:
-        name_or_path: as for `ClipJudge.from_pretrained`.
-
-    Raises:
-        ModelLoadError: if there is no such judge, or its folder is incomplete.
+    Takes what `ClipJudge.from_pretrained` takes, or raises `ModelLoadError`.
     """
     source, revision = _find_judge(name_or_path)
     return name_or_path if revision else Path(source).resolve().name
@@ -211,13 +204,7 @@ class FrameLpips:
     def __call__(self, source: Frames, *, edited: Frames) -> float:
         """Mean distance between source and edited frames, >= 0; 0 where they are equal.
 
-        Args:
-            source: (F, H, W, 3) uint8 RGB.
-            edited: of the same shape.
-
-        Raises:
-            VideoError: if the clips do not fit one another.
-            MetricError: if a side is shorter than `SMALLEST_SIDE`.
+        Clips are (F, H, W, 3) uint8 RGB with sides of at least `SMALLEST_SIDE`, or it raises `InputError`.
 
         Source: Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (CVPR
         2018); the "Frame-LPIPS" of DreamMotion's tables is its mean over frames.

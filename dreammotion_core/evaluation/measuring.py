@@ -88,28 +88,15 @@ def figure(value: float | None, *, digits: int) -> str:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Instruments:
-    """The models behind some metrics. Without one, its metrics have no value but a note.
+    """The models behind some metrics. Without one, its metrics have no value but a note."""
 
-    Attributes:
-        judge: for Text-Align and Frame-Con.
-        tracker: for motion fidelity.
-        lpips: for Frame-LPIPS.
-    """
-
-    judge: ClipJudge | None = None
-    tracker: PointTracker = field(default_factory=FlowTracker)
+    judge: ClipJudge | None = None  # for Text-Align and Frame-Con
+    tracker: PointTracker = field(default_factory=FlowTracker)  # for motion fidelity
     lpips: FrameLpips | None = None
 
 
 class MeasuredClip:
-    """A clip with what metrics have found out about it. Share one between all edits of a source.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-
-    Raises:
-        VideoError: if the frames are no clip.
-    """
+    """(F, H, W, 3) uint8 RGB frames with what metrics found out about them; share one between edits."""
 
     def __init__(self, frames: Frames) -> None:
         check_frames(frames)
@@ -142,10 +129,7 @@ Figure = tuple[float, float | None, str]
 class MeasuredEdit:
     """An edit that is evaluated one metric after the other; what several metrics need is computed once.
 
-    It takes what `evaluate_edit` takes, with both clips as `MeasuredClip`.
-
-    Raises:
-        InputError: if the clips or masks do not fit one another.
+    It takes what `evaluate_edit` takes, with both clips as `MeasuredClip`, or raises `InputError`.
     """
 
     def __init__(
@@ -172,11 +156,7 @@ class MeasuredEdit:
         self._tracks: dict[int, tuple[int, list[PointTracks]]] = {}
 
     def measure(self, name: str) -> Measurement:
-        """The figure of one metric; without a value but with a note where clips or instruments forbid it.
-
-        Raises:
-            ConfigError: if the name is unknown.
-        """
+        """The figure of one metric; without a value but with a note where clips or instruments forbid it."""
         (metric,) = known_metrics([name])
         try:
             value, source_value, judge = _COMPUTE[name](self)
@@ -227,13 +207,9 @@ class MeasuredEdit:
         return self._fidelity_from(self._starts(np.arange(len(self.source.frames) - 1)), of_object=False)
 
     def _starts(self, frames: NDArray[np.int_]) -> NDArray[np.int_]:
-        """The frames, among those given, on which points are sown.
-
-        Flow never finds a point again that it lost, so for it they are sown throughout the clip.
-
-        Source: Sundaram et al., Dense Point Trajectories by GPU-Accelerated Large Displacement Optical Flow
-        (ECCV 2010).
-        """
+        """The frames, among those given, on which points are sown."""
+        # Flow never finds a point again that it lost, so for it they are sown throughout (Sundaram et al.,
+        # Dense Point Trajectories by GPU-Accelerated Large Displacement Optical Flow, ECCV 2010).
         if not isinstance(self.instruments.tracker, FlowTracker):
             return frames[:1]
         places = np.linspace(0, len(frames) - 1, min(len(frames), MOST_STARTS)).astype(int)
@@ -247,10 +223,7 @@ class MeasuredEdit:
         return motion_fidelity(source, edited=edited), None, self.instruments.tracker.name
 
     def _followed(self, start: int) -> tuple[int, list[PointTracks]]:
-        """Points sown on a frame, first over all of it, then on the object; followed in source and edit.
-
-        Comes with the number of those over all of the frame.
-        """
+        """The number of points sown over a whole frame, and the tracks of these and the object's, by clip."""
         if start not in self._tracks:
             size, tracker = self.source.frames.shape[1:3], self.instruments.tracker
             points = grid_points(size, mask=None, grid_size=DEFAULT_GRID)

@@ -128,13 +128,8 @@ def step_agreement(
 ) -> NDArray[np.float64]:
     """Agreement of steps from a frame to the next: the cosine between (dx, dy, s), see `motion_fidelity`.
 
-    Args:
-        steps: (..., 2) displacements in pixels.
-        other_steps: (..., 2) others, of a shape that broadcasts with it.
-        longer_side: of the frame in pixels; s is the share `STILL` of it.
-
-    Returns:
-        (...) in [-1, 1]; exactly 1 for equal steps.
+    (...) in [-1, 1] of (..., 2) displacements in pixels; exactly 1 for equal ones. s is the share `STILL` of
+    the longer side of the frame in pixels.
     """
     still = STILL * longer_side
 
@@ -360,11 +355,7 @@ class CoTracker:
 
 @dataclass(frozen=True, eq=False)
 class ClipFlow:
-    """The optical flow of a clip, which several metrics share.
-
-    Attributes:
-        pairs: F - 1 pairs of flow, between each frame and the next.
-    """
+    """The optical flow of a clip, which several metrics share: F - 1 pairs."""
 
     pairs: Sequence[FlowPair]
 
@@ -455,15 +446,7 @@ def _resized_flow(flow: Flow, size: tuple[int, ...]) -> Flow:
 
 
 def sample(values: NDArray[np.float32], *, points: Positions) -> NDArray[np.float32]:
-    """Values between pixels; beyond the frame those of its rim.
-
-    Args:
-        values: (H, W, C) float32.
-        points: (H', W', 2) or (T, 2) positions (x, y).
-
-    Returns:
-        (H', W', C) or (T, C).
-    """
+    """Values (H, W, C) between pixels, at positions (..., 2); beyond the frame those of its rim."""
     x, y = np.moveaxis(points.astype(np.float32, copy=False).reshape(len(points), -1, 2), -1, 0)
     found = cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found, np.float32).reshape(*points.shape[:-1], -1)
@@ -478,13 +461,7 @@ def pixel_grid(size: tuple[int, ...]) -> NDArray[np.float32]:
 def is_consistent(there: Flow, *, back: Flow, points: Positions) -> NDArray[np.bool_]:
     """Whether points that follow the flow there and back return to about where they were.
 
-    Args:
-        there: (H, W, 2) flow to the next frame.
-        back: (H, W, 2) flow back.
-        points: (..., 2) positions on the first of the two.
-
-    Returns:
-        (...,) bool; False also for points that leave the frame.
+    (...) bool for positions (..., 2) on the first of the two frames; False also for points that leave it.
 
     Source: Sundaram et al., Dense Point Trajectories by GPU-Accelerated Large Displacement Optical Flow
     (ECCV 2010), equation 5: |w + w'|^2 < 0.01 (|w|^2 + |w'|^2) + 0.5.

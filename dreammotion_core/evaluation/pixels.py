@@ -77,12 +77,7 @@ class BackgroundProof:
 
 
 def background_proof(source: Frames, *, edited: Frames, mask: Mask) -> BackgroundProof:
-    """Compare all pixels outside the mask, or raise `InputError`.
-
-    Args:
-        source, edited: (F, H, W, 3) uint8 RGB.
-        mask: (F, H, W) bool, what the edit could change.
-    """
+    """Compare all pixels of (F, H, W, 3) clips outside the (F, H, W) mask, or raise `InputError`."""
     check_pair(source, edited=edited)
     mask = check_mask(mask, frames=source)
     before, after = source[~mask], edited[~mask]
@@ -102,12 +97,8 @@ def colour_jitter(frames: Frames, *, mask: Mask) -> float:
     the plainest form of the complaint that an edited object flickers. Compare it with the source's own
     figure, which holds the changes of the light.
 
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-        mask: (F, H, W); frames in which it is empty are skipped.
-
-    Raises:
-        InputError: if the mask does not fit, or selects something on fewer than two frames.
+    Frames, (F, H, W, 3) uint8 RGB, in which the mask is empty are skipped; two are needed, or it raises
+    `InputError`.
     """
     check_frames(frames)
     means = [
@@ -123,12 +114,7 @@ def colour_jitter(frames: Frames, *, mask: Mask) -> float:
 def psnr(source: Frames, *, edited: Frames, region: Mask) -> float:
     """Peak signal-to-noise ratio in decibels over all pixels of a region; infinite where nothing changed.
 
-    Args:
-        source, edited: (F, H, W, 3) uint8 RGB.
-        region: (F, H, W) bool.
-
-    Raises:
-        InputError: if the clips or the region do not fit, or the region is empty.
+    Clips are (F, H, W, 3) uint8 RGB and the region (F, H, W) bool, not empty, or it raises `InputError`.
     """
     inside = _checked_region(source, edited, region)
     squares = sum(
@@ -142,12 +128,7 @@ def psnr(source: Frames, *, edited: Frames, region: Mask) -> float:
 def ssim(source: Frames, *, edited: Frames, region: Mask) -> float:
     """Mean structural similarity of luminance over the pixels of a region, in [-1, 1]; 1 where equal.
 
-    Args:
-        source, edited: (F, H, W, 3) uint8 RGB.
-        region: (F, H, W) bool; only changes within it count.
-
-    Raises:
-        InputError: if the clips or the region do not fit, or the region is empty.
+    Clips are (F, H, W, 3) uint8 RGB and the region (F, H, W) bool, not empty, or it raises `InputError`.
 
     Source: Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity (2004).
     """
@@ -169,9 +150,7 @@ def _checked_region(source: Frames, edited: Frames, region: Mask) -> Mask:
 def region_similarity(mask: NDArray[np.bool_], *, truth: NDArray[np.bool_]) -> float:
     """Intersection over union of two masks, in [0, 1]; 1 where both are empty. Raises `MaskError`.
 
-    Args:
-        mask: bool, (H, W), or (F, H, W) for a clip as a whole.
-        truth: bool, of the same shape.
+    Masks are bool, (H, W), or (F, H, W) for a clip as a whole.
 
     Source: J of Perazzi et al., A Benchmark Dataset and Evaluation Methodology for Video Object
     Segmentation (CVPR 2016).

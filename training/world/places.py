@@ -19,11 +19,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Place:
-    """A background.
-
-    Attributes:
-        draw: from (H, W) coordinates x, y and a random source to (H, W, 3) sRGB.
-    """
+    """A background; `draw` goes from (H, W) coordinates x, y and a random source to (H, W, 3) sRGB."""
 
     where: str
     also: tuple[str, ...]
