@@ -453,10 +453,7 @@ def published_cascade(
         stages = CascadeStages(
             key_frames=_stage(Show1UNet(**BASE)),
             interpolation=_stage(Show1UNet(**INTERPOLATION)),
-            super_resolution=(
-                _stage(UNet2DConditionModel(**picture)),
-                _stage(Show1UNet(**SUPER_RESOLUTION)),
-            ),
+            super_resolution=(_stage(UNet2DConditionModel(**picture)), _stage(Show1UNet(**SUPER_RESOLUTION))),
             latent=UNet3DBackend(
                 ZEROSCOPE,
                 unet=UNet3DConditionModel(**LATENT),

@@ -10,7 +10,6 @@ These figures are the `memory_bytes` of `dreammotion_core/models/catalog.py`.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.arguments import frames_of
+from benchmarks.arguments import described_parser, frames_of
 from benchmarks.cost import (
     IMAGE_PARTS,
     MODELS,
@@ -97,11 +96,7 @@ COUNTED = [*PUBLISHED, SHOW_1.name]
 
 def main() -> None:
     """Count every model with every profile and print one line of a table for each."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.counted",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = described_parser("counted", __doc__)
     parser.add_argument("--models", nargs="+", choices=COUNTED, default=COUNTED, metavar="NAME")
     parser.add_argument(
         "--frames", type=frames_of, nargs="+", metavar="N", help="instead of each model's own number"

@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
-from benchmarks.arguments import count_of
+from benchmarks.arguments import count_of, described_parser
 from benchmarks.davis.cases import click_inside
 from benchmarks.sheets import Cell, contact_sheet
 from benchmarks.world_cases import ROOM, EditCase, edit_case, rendered
@@ -146,11 +146,7 @@ def table(cases: Sequence[EditCase], found: Sequence[tuple[Scored, Scored]]) -> 
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.edges",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = described_parser("edges", __doc__)
     parser.add_argument("--model", default="toybox", help="name or folder (%(default)s)")
     parser.add_argument("--preset", default="auto", help="(%(default)s)")
     parser.add_argument("--cases", type=count_of, default=9, metavar="N", help="(%(default)s)")

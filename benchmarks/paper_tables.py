@@ -22,7 +22,7 @@ from typing import Any
 
 from transformers.utils.logging import disable_progress_bar
 
-from benchmarks.arguments import count_of, part_of, setting_of
+from benchmarks.arguments import count_of, described_parser, part_of, setting_of
 from benchmarks.results import resumable
 from benchmarks.study.pairs import NUM_PAIRS, StudyPairs, folder_pairs, world_pairs
 from benchmarks.study.report import write_report
@@ -40,11 +40,7 @@ from dreammotion_core.spec import ModelSpec
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, read and checked."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.paper_tables",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = described_parser("paper_tables", __doc__)
     parser.add_argument("--model", default="toybox", help="name, folder or hub id (default: toybox)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--clips", type=Path, metavar="FOLDER", help="with prompts.csv")

@@ -9,14 +9,13 @@ figures. Needs no model; prints a Markdown table.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
-from benchmarks.arguments import count_of
+from benchmarks.arguments import count_of, described_parser
 from benchmarks.study.pairs import FIRST_CASE, NUM_PAIRS, world_pair
 from benchmarks.study.summary import Column, bootstrap_mean, estimate_text
 from benchmarks.world_cases import edit_case, rendered, shot_like
@@ -66,11 +65,7 @@ def _worst(values: Mapping[str, float], *, metric: Metric) -> str:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.perfect_edits",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = described_parser("perfect_edits", __doc__)
     parser.add_argument("--pairs", type=count_of, default=NUM_PAIRS, metavar="N", help="(%(default)s)")
     options = parser.parse_args()
     disable_progress_bar()

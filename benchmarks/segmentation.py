@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.arguments import described_parser
 from benchmarks.davis.cases import CLIPS, Case, clutter_cases, real_cases, world_cases
 from benchmarks.davis.runs import Outcome, Start, run_case
 from benchmarks.davis.scores import FEWEST_FRAMES
@@ -42,11 +43,7 @@ NOTE = (
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, read and checked."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.segmentation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = described_parser("segmentation", __doc__)
     parser.add_argument("--segmenter", metavar="NAME", help="one segmenter (default: all that are ready)")
     parser.add_argument("--checkpoint", type=Path, metavar="PATH", help="its weights; needs --segmenter")
     parser.add_argument("--device", default="cpu")
