@@ -35,6 +35,7 @@ from benchmarks.world_cases import (
 )
 from dreammotion_core import ModelLoadError
 from dreammotion_core.errors import ConfigError
+from dreammotion_core.evaluation.board import markdown_table
 from dreammotion_core.evaluation.judges import EMBEDDED_JUDGE, ClipJudge
 from dreammotion_core.evaluation.pixels import colour_jitter, region_similarity
 from dreammotion_core.media.atomic import written_atomically
@@ -380,6 +381,5 @@ SAMPLE_ROWS: Sequence[Row] = (
 
 
 def _table(rows: Sequence[Row], columns: Mapping[str, Sequence[Answers]]) -> str:
-    lines = [["", *columns], ["---"] * (len(columns) + 1)]
-    lines += [[name, *(figure(cases) for cases in columns.values())] for name, figure in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    cells = [[name, *(figure(cases) for cases in columns.values())] for name, figure in rows]
+    return markdown_table(["", *columns], rows=cells)

@@ -64,15 +64,10 @@ def smaller_clips(folder: Path, clips: NDArray[np.uint8], *, size: int) -> NDArr
 
 @dataclass(frozen=True)
 class Sizes:
-    """The training clips at the sizes of the stages, and where their objects are.
+    """The training clips at the sizes of the stages, and where their objects are."""
 
-    Attributes:
-        clips: size -> (N, F, size, size, 3) uint8 RGB.
-        coverage: (N, F, c, c) in [0, 1], how much of each cell of a coarse grid the object covers.
-    """
-
-    clips: dict[int, NDArray[np.uint8]]
-    coverage: NDArray[np.float16]
+    clips: dict[int, NDArray[np.uint8]]  # size -> (N, F, size, size, 3) RGB
+    coverage: NDArray[np.float16]  # (N, F, c, c) in [0, 1], share of the object in each coarse cell
 
     def pictures(self, size: int, *, clip: NDArray[np.integer], frame: NDArray[np.integer]) -> Tensor:
         """(B, 3, F, size, size) in [-1, 1] of clips (B,) at frames (B, F)."""

@@ -154,16 +154,11 @@ PICTURE_PAIRS = PairKind("pictures", 100_000_000, Shot(2, 1.0, RESOLUTION))
 
 @dataclass(frozen=True)
 class Pairs:
-    """N pairs of F frames.
-
-    Attributes:
-        frames: (N, 2, F, 128, 128, 3) uint8 RGB, memory-mapped.
-        coverage: (N, 2, F, 16, 16) float16, how much of each cell the object covers, in [0, 1].
-    """
+    """N pairs of F frames."""
 
     kind: PairKind
-    frames: NDArray[np.uint8]
-    coverage: NDArray[np.float16]
+    frames: NDArray[np.uint8]  # (N, 2, F, 128, 128, 3) RGB, memory-mapped
+    coverage: NDArray[np.float16]  # (N, 2, F, 16, 16) in [0, 1], share of the object in each cell
 
     def scenes(self, number: int) -> tuple[Scene, Scene]:
         """The two scenes of a pair."""

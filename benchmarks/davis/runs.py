@@ -104,31 +104,19 @@ class Start(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The masks of a clip, how good they are and what they cost.
-
-    Attributes:
-        masks: F masks, (H, W) bool.
-        corrections: number of corrections by the simulated user.
-        click_seconds: for one more answer, to a selection next to the first, once the frame is prepared;
-            None where nothing is selected.
-        click_work: the same in processor seconds, of all cores.
-        frame_seconds: from opening the clip to its last mask (corrections included, decoding not), by the
-            clock, divided by the number of frames.
-        frame_work: the same in processor seconds, of all cores.
-        memory: most bytes held above those before the clip was opened; None where the system cannot say.
-    """
+    """The masks of a clip, how good they are and what they cost."""
 
     case: Case
     start: Start
-    masks: list[FrameMask]
+    masks: list[FrameMask]  # F of (H, W) bool
     score: ClipScore
     first_frame: float
     corrections: int
-    click_seconds: float | None
-    click_work: float | None
-    frame_seconds: float
-    frame_work: float
-    memory: int | None
+    click_seconds: float | None  # for one more answer once the frame is prepared; None without a selection
+    click_work: float | None  # the same in processor seconds, of all cores
+    frame_seconds: float  # from opening the clip to its last mask, corrections included, for each frame
+    frame_work: float  # the same in processor seconds, of all cores
+    memory: int | None  # most bytes above those before the clip was opened; None where nobody can say
 
 
 @dataclass

@@ -78,22 +78,14 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class MethodSummary:
-    """The figures of one method.
-
-    Attributes:
-        records: number of a finished pair -> its record.
-        values: column -> number of a pair -> figure.
-        estimates: column with any value -> mean.
-        differences: column that the full method has too -> mean difference to it on the same pairs.
-        seconds: mean time of an edit.
-    """
+    """The figures of one method."""
 
     label: str
-    records: Mapping[int, Mapping[str, Any]]
-    values: Mapping[Column, Mapping[int, float]]
-    estimates: Mapping[Column, Estimate]
-    differences: Mapping[Column, Estimate]
-    seconds: float
+    records: Mapping[int, Mapping[str, Any]]  # number of a finished pair -> its record
+    values: Mapping[Column, Mapping[int, float]]  # column -> number of a pair -> figure
+    estimates: Mapping[Column, Estimate]  # column with any value -> mean
+    differences: Mapping[Column, Estimate]  # less the full method, on the same pairs
+    seconds: float  # mean time of an edit
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,14 +199,10 @@ MISSING = "not measured"
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement about a study.
-
-    Attributes:
-        holds: whether the means say so, over the pairs that both methods have; None where means are missing.
-    """
+    """A statement about a study."""
 
     statement: str
-    holds: bool | None
+    holds: bool | None  # over the pairs that both methods have; None where means are missing
     figures: str
     is_sure: bool = True
 

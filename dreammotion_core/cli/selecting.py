@@ -35,16 +35,11 @@ _OBJECT = 1  # number of the one object on the command line
 
 @dataclass(frozen=True, eq=False)
 class SelectedObject:
-    """Masks and their origin.
+    """Masks and their origin."""
 
-    Attributes:
-        masks: (F, H, W) bool.
-        record: ``selection`` and ``segmenter`` for the receipt; empty for masks from a file.
-    """
-
-    masks: Mask
+    masks: Mask  # (F, H, W) bool
     notes: tuple[str, ...]
-    record: dict[str, Any]
+    record: dict[str, Any]  # for the receipt; empty for masks from a file
 
 
 class FollowedObject:

@@ -17,21 +17,14 @@ Better = Literal["higher", "lower", "neither"]
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A question about an edit, and how to read its figure.
-
-    Attributes:
-        question: in plain words.
-        better: which way is better; ``"neither"`` where an edit is free to change it.
-        scale: how to read the figure, in plain words.
-        digits: decimals shown to people.
-    """
+    """A question about an edit, and how to read its figure."""
 
     name: str
     label: str
     question: str
-    better: Better
-    scale: str
-    digits: int = 3
+    better: Better  # "neither" where an edit is free to change it
+    scale: str  # how to read the figure, in plain words
+    digits: int = 3  # decimals shown to people
 
     @property
     def arrow(self) -> str:

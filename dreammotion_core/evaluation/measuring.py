@@ -51,21 +51,13 @@ MOST_STARTS = 8  # at most so many frames, evenly spread, get points that optica
 
 @dataclass(frozen=True)
 class Measurement:
-    """One figure of an edit.
-
-    Attributes:
-        value: the answer; None where it could not be measured.
-        source_value: the figure of the source by itself, where that tells how to read the value.
-        judge: the model or tracker behind it; empty for arithmetic on pixels. Figures of different judges
-            are not comparable.
-        note: why there is no value, and what to do about it.
-    """
+    """One figure of an edit."""
 
     metric: Metric
-    value: float | None
-    source_value: float | None = None
-    judge: str = ""
-    note: str = ""
+    value: float | None  # None where it could not be measured
+    source_value: float | None = None  # of the source by itself, where that tells how to read the value
+    judge: str = ""  # model or tracker behind it, the same where figures compare; empty for arithmetic
+    note: str = ""  # why there is no value, and what to do about it
 
     @property
     def text(self) -> str:

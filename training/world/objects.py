@@ -26,15 +26,10 @@ GREY = (0.75, 0.76, 0.78)
 
 @dataclass(frozen=True)
 class Layer:
-    """One painted part.
-
-    Attributes:
-        paint: a fixed sRGB colour, or a factor by which the object's own colour is scaled
-            (1 is the body; above 1 mixes towards white).
-    """
+    """One painted part."""
 
     distance: Tensor
-    paint: tuple[float, float, float] | float = 1.0
+    paint: tuple[float, float, float] | float = 1.0  # sRGB, or a factor on the object's own colour
     is_shaded: bool = True
 
 

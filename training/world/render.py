@@ -20,22 +20,14 @@ from training.world.scene import USUAL_SHOT, Companion, Scene, Shot
 
 @dataclass(frozen=True)
 class Poses:
-    """The tracks of B objects over F frames.
+    """The tracks of B objects over F frames."""
 
-    Attributes:
-        x, y: (B, F) centre in [-1, 1], y up.
-        angle: (B, F) in radians, counter-clockwise.
-        size: (B, F) half width, in half frame heights.
-        facing: (B,) 1 to the right, -1 to the left.
-        camera: (B, F) how far the camera has moved to the right.
-    """
-
-    x: Tensor
-    y: Tensor
-    angle: Tensor
-    size: Tensor
-    facing: Tensor
-    camera: Tensor
+    x: Tensor  # (B, F) centre in [-1, 1]
+    y: Tensor  # the same, up
+    angle: Tensor  # (B, F) in radians, counter-clockwise
+    size: Tensor  # (B, F) half width, in half frame heights
+    facing: Tensor  # (B,) 1 to the right, -1 to the left
+    camera: Tensor  # (B, F) how far the camera has moved to the right
 
     def object_frame(self, resolution: int) -> Tensor:
         """(B, F, H, W, 2) pixel centres in the objects' own frames."""
@@ -80,14 +72,7 @@ def object_poses(scenes: Sequence[Scene], *, shot: Shot) -> Poses:
 
 
 def object_tracks(scene: Scene, *, points: Tensor, shot: Shot) -> Tensor:
-    """The true tracks of points of a scene's object.
-
-    Args:
-        points: (T, 2) on the first frame, in pixels, x right then y down; whole numbers are centres.
-
-    Returns:
-        (F, T, 2) in pixels.
-    """
+    """True tracks (F, T, 2) of points (T, 2) of the object on the first frame, as `Poses.carried` counts."""
     return object_poses([scene], shot=shot).carried(points[None], resolution=shot.resolution)[0]
 
 

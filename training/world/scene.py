@@ -58,13 +58,7 @@ class Companion:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that determines a clip; a changed copy differs in nothing else.
-
-    Attributes:
-        x, y: centre of the object in the middle of the clip, in [-1, 1], y up.
-        phase: start of periodic motion, in [0, 1).
-        companion: a second object, or None.
-    """
+    """Everything that determines a clip; a changed copy differs in nothing else."""
 
     colour: str
     noun: str
@@ -72,10 +66,10 @@ class Scene:
     motion: str
     seed: int
     material: str = "plain"
-    x: float = 0.0
-    y: float = -0.2
+    x: float = 0.0  # centre in the middle of the clip, in [-1, 1]
+    y: float = -0.2  # the same, up
     size: float = 0.42
-    phase: float = 0.0
+    phase: float = 0.0  # start of periodic motion, in [0, 1)
     speed: float = 1.0
     companion: Companion | None = None
 
