@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -48,8 +49,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, metavar="PATH", help="its weights; needs --segmenter")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--real", action="store_true", help="real clips")
-    parser.add_argument("--world", type=_count, metavar="N", help="clips of the procedural world")
-    parser.add_argument("--clutter", type=_count, metavar="N", help="clips of textured clutter")
+    parser.add_argument("--world", type=_whole_number, metavar="N", help="clips of the procedural world")
+    parser.add_argument("--clutter", type=_whole_number, metavar="N", help="clips of textured clutter")
     parser.add_argument("--clips", nargs="+", default=[], metavar="NAME", help="only these real clips")
     parser.add_argument(
         "--starts",
@@ -58,7 +59,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=list(STARTS),
         help="what the segmenter is told (default: each in turn)",
     )
-    parser.add_argument("--frames", type=_frames, metavar="N", help="only the first N frames of each clip")
+    at_least = partial(_whole_number, smallest=FEWEST_FRAMES)
+    parser.add_argument("--frames", type=at_least, metavar="N", help="only the first N frames of each clip")
     parser.add_argument(
         "--sheets", type=Path, metavar="FOLDER", help="write contact sheets of the masks there"
     )
@@ -123,15 +125,9 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
-
-
-def _frames(text: str) -> int:
-    if not text.isdecimal() or int(text) < FEWEST_FRAMES:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {FEWEST_FRAMES}")
+def _whole_number(text: str, *, smallest: int = 0) -> int:
+    if not text.isdecimal() or int(text) < smallest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {smallest}")
     return int(text)
 
 
