@@ -52,7 +52,7 @@ COTRACKER_ADVICE = (
 
 @dataclass(frozen=True, eq=False)
 class PointTracks:
-    """Positions of T points on each of F frames, or raise `MetricError`.
+    """Positions of T points on each of F frames; shapes that do not fit raise `MetricError`.
 
     Attributes:
         positions: (F, T, 2) in pixels, x right then y down.

@@ -21,7 +21,7 @@ WINDOW = 1.5  # standard deviation of SSIM's Gaussian neighbourhood in pixels, a
 
 
 def check_frames(frames: Frames, *, fewest: int = 1) -> None:
-    """Refuse anything but a clip of at least `fewest` frames, or raise `VideoError`."""
+    """Raise `VideoError` unless frames are (F, H, W, 3) uint8 RGB, at least `fewest`; floats may hide NaN."""
     shape, dtype = np.shape(frames), getattr(frames, "dtype", type(frames))
     if len(shape) != 4 or shape[-1] != 3 or dtype != np.uint8 or 0 in shape:
         raise VideoError(
@@ -33,7 +33,7 @@ def check_frames(frames: Frames, *, fewest: int = 1) -> None:
 
 
 def check_pair(source: Frames, *, edited: Frames, fewest: int = 1) -> None:
-    """Refuse two clips that cannot be compared frame by frame, or raise `VideoError`."""
+    """Raise `VideoError` for two clips that cannot be compared frame by frame."""
     check_frames(source, fewest=fewest)
     check_frames(edited, fewest=fewest)
     if source.shape != edited.shape:
