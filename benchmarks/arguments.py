@@ -1,4 +1,4 @@
-"""Types of command-line arguments that benchmarks share, for argparse."""
+"""Parsers and types of command-line arguments that benchmarks share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from typing import Any
 
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.models.placement import checked_device
+
+
+def described_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """The parser of a benchmark, whose help shows the description as it is written."""
+    return argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def count_of(text: str) -> int:

@@ -48,16 +48,7 @@ def _means(values: list[tuple[float, float]]) -> str:
 
 
 def reconstruction_psnr(backend: Backend, *, frames: Tensor, mask: Tensor) -> tuple[float, float]:
-    """Mean peak signal-to-noise ratio in dB of a clip's frames after encoding and decoding.
-
-    Args:
-        backend: the model.
-        frames: (F, H, W, 3) uint8 RGB, of a length and size that suit the model.
-        mask: (F, H, W) bool, the object; some of it is on every frame.
-
-    Returns:
-        The mean over frames, and that of the pixels of the object.
-    """
+    """PSNR in dB of (F, H, W, 3) frames after encoding and decoding: mean over frames, and in the mask."""
     pictures = as_pictures(frames)
     decoded = backend.decode_video(backend.encode_video(pictures)).clamp(-1, 1).cpu()
     errors = ((decoded - pictures) / 2).square().mean(1)

@@ -26,11 +26,9 @@ from benchmarks.arguments import part_of
 from dreammotion_core import read_video
 
 WIDTH, HEIGHT = 128, 96
-COUNT = 45
-"""Pictures of a clip."""
+COUNT = 45  # pictures of a clip
 RATES = (Fraction(24), Fraction(30000, 1001), Fraction(60))
-STARTS = (0, 5, 31)
-"""First frames; the second lies within the first group of pictures."""
+STARTS = (0, 5, 31)  # first frames; the second lies within the first group of pictures
 RESAMPLED = 8
 _GROUP = 12
 _COLOURS = [
@@ -76,8 +74,7 @@ _OPTIONS = {
     "m2ts": ("-f", "mpegts", "-mpegts_m2ts_mode", "1"),
     "mpg": ("-f", "vob"),
 }
-_GIF_RATES = (Fraction(10), Fraction(20), Fraction(50))
-"""The clock of a GIF counts hundredths."""
+_GIF_RATES = (Fraction(10), Fraction(20), Fraction(50))  # the clock of a GIF counts hundredths
 
 
 @dataclass(frozen=True)
@@ -102,11 +99,7 @@ def cases() -> list[Case]:
 
 
 def ffmpeg(*words: object, given: bytes | None = None) -> bytes:
-    """Run the ffmpeg program; what it writes to its output.
-
-    Raises:
-        RuntimeError: with its last words, if it fails.
-    """
+    """Run the ffmpeg program; what it writes to its output."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-y", *map(str, words)]
     done = subprocess.run(command, input=given, capture_output=True, check=False)
     if done.returncode:
@@ -139,15 +132,7 @@ def make_clip(
     rate: Fraction | int = 30,
     sound: bytes | None = None,
 ) -> Path:
-    """Encode numbered pictures.
-
-    Args:
-        path: its ending chooses the container.
-        numbers: of the pictures.
-        options: of ffmpeg, for the encoder.
-        rate: frames a second.
-        sound: 16-bit stereo at 48 kHz.
-    """
+    """Encode numbered pictures."""
     size = f"{WIDTH}x{HEIGHT}"
     words: list[object] = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", rate, "-i", "pipe:0"]
     with tempfile.NamedTemporaryFile(suffix=".pcm") as file:

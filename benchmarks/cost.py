@@ -1,9 +1,7 @@
 """What a step costs without a device: counted tensors, and models with random weights in exact shapes.
 
-`Counter` counts operations and memory; inside `fake_device` nothing is computed, so that models of any size
-can be counted anywhere. `MODELS` are denoisers, three small ones and the exact published ones, with the
-smallest autoencoders and text encoders that their classes allow. `PUBLISHED` makes the exact parts beside
-them, `published_cascade` all of Show-1.
+`Counter` counts operations and memory; inside `fake_device` nothing is computed. `MODELS` are denoisers with
+the smallest other parts, `PUBLISHED` makes the exact parts beside them, `published_cascade` all of Show-1.
 """
 
 from __future__ import annotations
@@ -65,12 +63,7 @@ class Counter(TorchDispatchMode):
 
     It leaves out what single operations need beside their inputs and results (workspaces of convolutions) and
     what an allocator keeps or splits: a device shows somewhat more.
-
-    Attributes:
-        flops: floating-point operations of multiplications of matrices, convolutions and attention; a
-            multiplication and an addition count as two.
-        live_bytes: memory of all tensors that were made within the block, or announced, and still exist.
-        peak_bytes: the highest value of it.
+    `live_bytes` are those of all tensors that were made within the block, or announced, and still exist.
     """
 
     def __init__(self) -> None:
@@ -86,7 +79,6 @@ class Counter(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run one operation and count it."""
         if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
             return 1  # any number will do, there is none to read
         self._track(_tensors((args, kwargs)), sign=0)
@@ -126,8 +118,7 @@ def all_precisions() -> Mapping[str, bool]:
     return {"avx512_bf16": True, "avx512_fp16": True}
 
 
-STRIDE = 8
-"""Pixels per latent on each side, in all families here."""
+STRIDE = 8  # pixels per latent on each side, in all families here
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Their names on command lines."""
@@ -146,14 +137,7 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RandomModel:
-    """A denoiser's configuration, and how to make a backend of it.
-
-    Attributes:
-        config: keyword arguments of its class; missing ones are that class's defaults.
-        backend_of: makes a backend from configuration and load options, on torch's default device; takes
-            ``vae`` and ``text_encoder`` by keyword, in place of the smallest ones.
-        text_shape: (L, D) of its text embeddings.
-    """
+    """A denoiser's configuration, a maker of a backend with it, and (L, D) of its text embeddings."""
 
     config: Mapping[str, Any]
     backend_of: Callable[..., Backend]
@@ -166,13 +150,7 @@ class RandomModel:
         options: LoadOptions,
         parts: Mapping[str, Callable[[], nn.Module]] | None = None,
     ) -> Backend:
-        """A backend with random weights, the same at every call on one device.
-
-        Args:
-            device: torch name.
-            options: precision and profile.
-            parts: make its ``vae`` and ``text_encoder``; None takes the smallest ones.
-        """
+        """A backend with random weights, the same at every call on one device."""
         torch.manual_seed(0)
         # Made on the device and in the precision wanted: the weights of large models would not fit twice.
         with default_dtype(options.dtype), torch.device(device):
@@ -185,19 +163,12 @@ class RandomModel:
 
 @dataclass(frozen=True, eq=False)
 class StepInputs:
-    """Everything that one optimisation step takes.
-
-    Attributes:
-        task: the same in every step.
-        latents: (1, C, f, h, w), a little away from the source.
-        timestep: (1,).
-        noise: (1, C, f, h, w).
-    """
+    """Everything that one optimisation step takes."""
 
     task: EditTask
-    latents: Tensor
-    timestep: Tensor
-    noise: Tensor
+    latents: Tensor  # (1, C, f, h, w), a little away from the source
+    timestep: Tensor  # (1,)
+    noise: Tensor  # (1, C, f, h, w)
 
 
 def random_inputs(
@@ -208,15 +179,7 @@ def random_inputs(
     latent_size: tuple[int, int],
     config: EditConfig | None = None,
 ) -> StepInputs:
-    """Random inputs of a step, the same at every call.
-
-    Args:
-        backend: the video prior.
-        text_shape: (L, D) of its text embeddings.
-        num_frames: frames of the clip; the latents may have fewer.
-        latent_size: (h, w).
-        config: settings; None takes the defaults.
-    """
+    """Random inputs of a step, the same at every call; `text_shape` is (L, D), `latent_size` (h, w)."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:
@@ -392,12 +355,7 @@ PUBLISHED: Mapping[str, Mapping[str, Callable[[], nn.Module]]] = {
 
 
 def as_loaded(make: Callable[[], nn.Module], torch_dtype: torch.dtype) -> Callable[[], nn.Module]:
-    """A maker of an autoencoder or text encoder in the precision that loading gives it.
-
-    Args:
-        make: makes the part.
-        torch_dtype: of the denoiser.
-    """
+    """A maker of an autoencoder or text encoder in the precision that loading gives it."""
 
     def made() -> nn.Module:
         with default_dtype(torch_dtype):
@@ -415,10 +373,8 @@ def as_loaded(make: Callable[[], nn.Module], torch_dtype: torch.dtype) -> Callab
     return made
 
 
-TEXT_WIDTH = 4096
-"""Width of the text encoder that all stages of Show-1 in pixels share."""
-NUM_TOKENS = 77
-"""Tokens that all stages read."""
+TEXT_WIDTH = 4096  # width of the text encoder that all stages of Show-1 in pixels share
+NUM_TOKENS = 77  # tokens that all stages read
 
 _COMMON: Mapping[str, Any] = {
     "act_fn": "gelu",
@@ -491,22 +447,13 @@ def published_cascade(
     text_encoder: Callable[[], nn.Module],
     latent_parts: Mapping[str, Callable[[], nn.Module]],
 ) -> CascadeBackend:
-    """All of Show-1, in the precision of the options.
-
-    Args:
-        options: precision and profile.
-        text_encoder: makes the one that the stages in pixels share.
-        latent_parts: make ``vae`` and ``text_encoder`` of the last stage.
-    """
+    """All of Show-1, in the precision of the options."""
     with default_dtype(options.dtype):
         picture = as_image_config(FIRST_FRAME) | {"encoder_hid_dim_type": "text_proj"}
         stages = CascadeStages(
             key_frames=_stage(Show1UNet(**BASE)),
             interpolation=_stage(Show1UNet(**INTERPOLATION)),
-            super_resolution=(
-                _stage(UNet2DConditionModel(**picture)),
-                _stage(Show1UNet(**SUPER_RESOLUTION)),
-            ),
+            super_resolution=(_stage(UNet2DConditionModel(**picture)), _stage(Show1UNet(**SUPER_RESOLUTION))),
             latent=UNet3DBackend(
                 ZEROSCOPE,
                 unet=UNet3DConditionModel(**LATENT),

@@ -10,7 +10,6 @@ These figures are the `memory_bytes` of `dreammotion_core/models/catalog.py`.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.arguments import frames_of
+from benchmarks.arguments import described_parser, frames_of
 from benchmarks.cost import (
     IMAGE_PARTS,
     MODELS,
@@ -43,8 +42,7 @@ from dreammotion_core.models.cascade.stages import KEY_FRAME_STEP, Guidance, Pix
 from dreammotion_core.models.catalog import KNOWN_MODELS, SHOW_1
 from dreammotion_core.models.unet3d import UNet3DBackend
 
-Size = tuple[int, int]
-"""(height, width) in pixels."""
+Size = tuple[int, int]  # (height, width) in pixels
 
 COLUMNS = (
     "model",
@@ -64,21 +62,12 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """What an edit needs of a device.
+    """What an edit needs of a device."""
 
-    Attributes:
-        text_bytes: held at the highest point while the prompts are encoded.
-        clip_bytes: while the autoencoder encodes or decodes; 0 where it does neither.
-        step_bytes: during an optimisation step.
-        later_bytes: during the later stages of a cascade; 0 without.
-        step_flops: floating-point operations of a step.
-        forward_flops: of one forward pass.
-    """
-
-    text_bytes: int
-    clip_bytes: int
-    step_bytes: int
-    later_bytes: int = 0
+    text_bytes: int  # held at the highest point while the prompts are encoded
+    clip_bytes: int  # while the autoencoder encodes or decodes; 0 where it does neither
+    step_bytes: int  # during an optimisation step
+    later_bytes: int = 0  # during the later stages of a cascade; 0 without
     step_flops: int
     forward_flops: int
 
@@ -107,11 +96,7 @@ COUNTED = [*PUBLISHED, SHOW_1.name]
 
 def main() -> None:
     """Count every model with every profile and print one line of a table for each."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.counted",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = described_parser("counted", __doc__)
     parser.add_argument("--models", nargs="+", choices=COUNTED, default=COUNTED, metavar="NAME")
     parser.add_argument(
         "--frames", type=frames_of, nargs="+", metavar="N", help="instead of each model's own number"
@@ -150,15 +135,7 @@ def lines(name: str, *, num_frames: int | None = None) -> Iterator[str]:
 def counted_edit(
     name: str, *, size: Size, num_frames: int, options: LoadOptions, step: Step = one_step
 ) -> Need:
-    """Count an edit.
-
-    Args:
-        name: of `PUBLISHED` and of `MODELS`.
-        size: of the clip.
-        num_frames: of the clip.
-        options: how the model is loaded.
-        step: one step of the method.
-    """
+    """Count an edit."""
     model = MODELS[name]
     with fake_device():
         parts = {part: as_loaded(make, options.dtype) for part, make in PUBLISHED[name].items()}
@@ -184,14 +161,7 @@ def counted_edit(
 
 
 def counted_cascade(*, size: Size, num_frames: int, options: LoadOptions, step: Step = one_step) -> Need:
-    """Count an edit with Show-1; its later stages count by one pass of each network, guidance included.
-
-    Args:
-        size: of the clip.
-        num_frames: of the clip.
-        options: how the model is loaded.
-        step: one step of the method.
-    """
+    """Count an edit with Show-1; its later stages count by one pass of each network, guidance included."""
     with fake_device():
         of_last = {name: as_loaded(make, options.dtype) for name, make in IMAGE_PARTS.items()}
         backend: Any = published_cascade(
@@ -235,7 +205,6 @@ def _step_need(
 
 
 def _pixel_stages_peak(backend: Any, resident: Sequence[nn.Module]) -> int:
-    """Bytes for the hungriest of the stages that draw the frames in between and enlarge the clip."""
     manifest, stages = backend.manifest, backend.stages
     larger: Any = manifest.super_resolution
     height, width = manifest.key_frames.size
@@ -261,7 +230,6 @@ def _pixel_stages_peak(backend: Any, resident: Sequence[nn.Module]) -> int:
 def _latent_stage_peak(
     latent: UNet3DBackend, resident: Sequence[nn.Module], *, size: Size, num_frames: int
 ) -> int:
-    """Bytes for the hungriest of the text encoder, the autoencoder and the network of the last stage."""
     latents = torch.zeros(2, 4, num_frames, size[0] // STRIDE, size[1] // STRIDE)
     embeds = torch.zeros(2, NUM_TOKENS, latent.denoiser.config.cross_attention_dim)
     denoise = torch.no_grad()(partial(latent.predict_noise, latents, torch.tensor([500, 500]), embeds))

@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
-from benchmarks.arguments import count_of
+from benchmarks.arguments import count_of, described_parser
 from benchmarks.davis.cases import click_inside
 from benchmarks.sheets import Cell, contact_sheet
 from benchmarks.world_cases import ROOM, EditCase, edit_case, rendered
@@ -37,8 +37,7 @@ from segmentation import Click, Prompt, Selection, Tracks, load_segmenter
 from training.world import Shot, caption
 
 FIRST_CASE = 300
-BAND = 2
-"""Pixels to each side of the outline."""
+BAND = 2  # pixels to each side of the outline
 ENLARGED = 4
 
 
@@ -59,11 +58,7 @@ class Scored:
 
     @classmethod
     def of(cls, frames: Frames, *, source: Frames, goal: Frames, outline: Mask) -> Scored:
-        """Compare an edit with the true render.
-
-        Args:
-            outline: (F, H, W), the exact mask.
-        """
+        """Compare an edit with the true render; `outline` is (F, H, W), the exact mask."""
         distance = np.stack([outline_distance(mask) for mask in outline])
         error, change = (clip.astype(np.float32) - goal for clip in (frames, source))
         outer = (distance < 0) & (distance > -BAND)
@@ -151,11 +146,7 @@ def table(cases: Sequence[EditCase], found: Sequence[tuple[Scored, Scored]]) -> 
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.edges",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = described_parser("edges", __doc__)
     parser.add_argument("--model", default="toybox", help="name or folder (%(default)s)")
     parser.add_argument("--preset", default="auto", help="(%(default)s)")
     parser.add_argument("--cases", type=count_of, default=9, metavar="N", help="(%(default)s)")

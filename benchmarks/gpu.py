@@ -32,21 +32,13 @@ PROFILES: Mapping[str, Mapping[str, bool]] = {
 
 @dataclass(frozen=True)
 class StepCost:
-    """What a step costs.
+    """What a step costs."""
 
-    Attributes:
-        seconds: of a step.
-        cached_seconds: of a step whose source branch is in the cache.
-        forward_seconds: of one forward pass without gradients.
-        flops: floating-point operations of a step, a multiplication and an addition counted as two.
-        peak_bytes: memory at the highest point of a step, weights included; on a CPU that of the process.
-    """
-
-    seconds: float
-    cached_seconds: float
-    forward_seconds: float
+    seconds: float  # of a step
+    cached_seconds: float  # of a step whose source branch is in the cache
+    forward_seconds: float  # of one forward pass without gradients
     flops: int
-    peak_bytes: int
+    peak_bytes: int  # memory at the highest point of a step, weights included; on a CPU that of the process
 
 
 def main() -> None:
@@ -90,19 +82,7 @@ def step_cost(
     options: LoadOptions,
     repeats: int,
 ) -> StepCost:
-    """Build a model with random weights and take what a step of it costs.
-
-    Args:
-        model: a name of `MODELS`.
-        size: (height, width) of the clip in pixels.
-        num_frames: of the clip.
-        device: of torch.
-        options: precision and profile.
-        repeats: of each timing; the median counts.
-
-    Raises:
-        OutOfMemoryError: if a step does not fit.
-    """
+    """Build a model with random weights and take what a step costs; `size` is (height, width) in pixels."""
     backend = MODELS[model].build(device=device, options=options)
     inputs = random_inputs(
         backend,

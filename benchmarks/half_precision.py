@@ -74,7 +74,6 @@ def _task(pipe: DreamMotionPipeline, num_frames: int) -> EditTask:
 def _answers(
     backend: Backend, task: EditTask, latents: Tensor, timestep: int, *, is_scaled: bool = True
 ) -> Iterator[Tensor]:
-    """The direction, then the matching gradient for each pair of weights."""
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(timestep))
     time, embeds = torch.tensor([timestep]), task.prompt_embeds
     scales = backend.signal_and_noise(time, noise)

@@ -11,8 +11,7 @@ from benchmarks.toybox import Judge
 from training.judge import VIEW_SIZE, accuracy
 from training.world import ATTRIBUTES
 
-FIRST_SEED = 4_000_000_000
-"""Seeds that neither training nor `toybox_quality` uses."""
+FIRST_SEED = 4_000_000_000  # seeds that neither training nor `toybox_quality` uses
 
 
 def main() -> None:

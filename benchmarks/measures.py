@@ -1,9 +1,7 @@
 """How long the metrics of an edit take on a CPU: ``python -m benchmarks.measures``.
 
-The clip is an example at the size asked for; its edit is the negative inside a disc. The judge is loaded
-before, as the page loads it once for all visitors. Another edit of the same clip is evaluated after the
-first, with what is known of the clip by then. Processor seconds are printed beside those of the clock,
-because other work on the machine disturbs them least.
+The clip is an example; its edit is the negative inside a disc. Another edit of it is evaluated after the
+first, with what is known of the clip by then. Processor seconds are disturbed least by other work.
 """
 
 from __future__ import annotations
@@ -19,8 +17,7 @@ from benchmarks.arguments import count_of, frames_of
 from dreammotion_core import METRICS, ClipJudge, Instruments, MeasuredClip, MeasuredEdit, read_video
 
 CLIP = Path(__file__).resolve().parents[1] / "assets" / "examples" / "car" / "clip.mp4"
-BAR = 5.0
-"""Most seconds that all of them may take."""
+BAR = 5.0  # most seconds that all of them may take
 
 
 def main() -> None:
@@ -54,7 +51,6 @@ def main() -> None:
 
 
 def _now() -> tuple[float, float]:
-    """Seconds of the processor and of the clock."""
     return time.process_time(), time.perf_counter()
 
 
@@ -64,7 +60,6 @@ def _print(name: str, since: tuple[float, float], remark: str) -> None:
 
 
 def _clips(num_frames: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Source, edit and mask."""
     frames = read_video(CLIP).frames
     resized = [Image.fromarray(frames[i % len(frames)]).resize((width, height)) for i in range(num_frames)]
     source = np.stack([np.asarray(picture) for picture in resized])

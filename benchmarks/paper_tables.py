@@ -22,7 +22,7 @@ from typing import Any
 
 from transformers.utils.logging import disable_progress_bar
 
-from benchmarks.arguments import count_of, part_of, setting_of
+from benchmarks.arguments import count_of, described_parser, part_of, setting_of
 from benchmarks.results import resumable
 from benchmarks.study.pairs import NUM_PAIRS, StudyPairs, folder_pairs, world_pairs
 from benchmarks.study.report import write_report
@@ -40,11 +40,7 @@ from dreammotion_core.spec import ModelSpec
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, read and checked."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.paper_tables",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = described_parser("paper_tables", __doc__)
     parser.add_argument("--model", default="toybox", help="name, folder or hub id (default: toybox)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--clips", type=Path, metavar="FOLDER", help="with prompts.csv")
@@ -75,20 +71,12 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def pairs_of(options: argparse.Namespace, *, spec: ModelSpec) -> StudyPairs:
-    """All pairs that the study may take.
-
-    Raises:
-        InputError: if the folder of clips cannot be used.
-    """
+    """All pairs that the study may take."""
     return world_pairs(spec) if options.clips is None else folder_pairs(options.clips, spec=spec)
 
 
 def numbers_of(options: argparse.Namespace, *, pairs: StudyPairs) -> Sequence[int]:
-    """The numbers of this process's pairs.
-
-    Raises:
-        ConfigError: if there is no pair at the first place, or none for this part.
-    """
+    """The numbers of this process's pairs."""
     first, part, parts = options.first, *options.part
     count = options.pairs or (NUM_PAIRS if options.clips is None else len(pairs.numbers))
     if not 0 <= first < len(pairs.numbers):
@@ -113,14 +101,7 @@ def study_facts(options: argparse.Namespace, *, pipe: DreamMotionPipeline) -> di
 
 
 def run_study(options: argparse.Namespace) -> str:
-    """Make and evaluate the missing edits of a part, then report all that is finished.
-
-    Returns:
-        The report in Markdown.
-
-    Raises:
-        DreamMotionError: if pairs, settings or names are wrong, or an edit fails.
-    """
+    """Make and evaluate the missing edits of a part, then report all that is finished."""
     pipe = DreamMotionPipeline.from_pretrained(
         options.model, device=options.device, source_cache=MemorySourceCache()
     )

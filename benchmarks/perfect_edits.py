@@ -9,14 +9,13 @@ figures. Needs no model; prints a Markdown table.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
-from benchmarks.arguments import count_of
+from benchmarks.arguments import count_of, described_parser
 from benchmarks.study.pairs import FIRST_CASE, NUM_PAIRS, world_pair
 from benchmarks.study.summary import Column, bootstrap_mean, estimate_text
 from benchmarks.world_cases import edit_case, rendered, shot_like
@@ -27,13 +26,7 @@ from dreammotion_core.evaluation import ClipJudge, Instruments, Measurement, Met
 def measured_perfect_edit(
     index: int, *, spec: ModelSpec, instruments: Instruments
 ) -> tuple[str, list[Measurement]]:
-    """The title of a pair of the procedural world, and the figures of its true answer within the mask.
-
-    Args:
-        index: number of the pair.
-        spec: the model whose length, rate and size the clip has.
-        instruments: those of the study.
-    """
+    """The title of a pair of the procedural world, and the figures of its true answer within the mask."""
     pair = world_pair(index, spec=spec)
     target = edit_case(FIRST_CASE + index).target
     (answer,) = rendered([target], shot=shot_like(pair.video.frames, fps=spec.fps))
@@ -51,12 +44,7 @@ def measured_perfect_edit(
 
 
 def ceiling_table(measured: Sequence[Sequence[Measurement]], *, titles: Sequence[str]) -> str:
-    """Mean, interval and the worst pair of each metric, as a Markdown table.
-
-    Args:
-        measured: for each pair, the same metrics in the same order.
-        titles: of the pairs.
-    """
+    """Mean, interval and the worst pair of each metric, as a Markdown table."""
     lines = ["| Measure of a perfect edit | mean | worst |", "| --- | --- | --- |"]
     for column in zip(*measured, strict=True):
         values = {title: m.value for title, m in zip(titles, column, strict=True) if m.value is not None}
@@ -77,11 +65,7 @@ def _worst(values: Mapping[str, float], *, metric: Metric) -> str:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.perfect_edits",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = described_parser("perfect_edits", __doc__)
     parser.add_argument("--pairs", type=count_of, default=NUM_PAIRS, metavar="N", help="(%(default)s)")
     options = parser.parse_args()
     disable_progress_bar()

@@ -34,15 +34,7 @@ def resumable() -> Iterator[None]:
 
 
 class Results:
-    """Clips and one line of facts for each finished case.
-
-    Attributes:
-        path: the folder.
-        facts: shared by all its cases (task, model, settings); empty before `begin`.
-
-    Raises:
-        ConfigError: if the facts of the folder cannot be read.
-    """
+    """Clips and one line of facts for each finished case; those that all share are empty before `begin`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,12 +47,7 @@ class Results:
                 raise ConfigError(f"{about} is damaged; choose another folder with --out") from error
 
     def begin(self, facts: Mapping[str, Any]) -> None:
-        """Set the facts of a new folder; check that a used one has the same.
-
-        Raises:
-            ConfigError: if the folder holds results of another run.
-            OutputError: if the folder cannot be written to.
-        """
+        """Set the facts of a new folder; check that a used one has the same."""
         self.check(facts)
         if not self.facts:
             self.facts = json.loads(json.dumps(facts))
@@ -68,15 +55,7 @@ class Results:
                 part.write_text(json.dumps(self.facts, indent=1) + "\n", "utf-8")
 
     def check(self, facts: Mapping[str, Any], *, but: Collection[str] = ()) -> None:
-        """Check that a used folder has exactly these facts; a new one agrees with all.
-
-        Args:
-            facts: those of this run.
-            but: names of facts that may differ.
-
-        Raises:
-            ConfigError: if the folder holds results of another run.
-        """
+        """Check that a used folder has exactly these facts; a new one agrees with all."""
         if not self.facts:
             if self._lines.exists():
                 raise ConfigError(
@@ -93,11 +72,7 @@ class Results:
                 )
 
     def records(self) -> list[dict[str, Any]]:
-        """The facts of all finished cases by their ``"index"``, the last of one that was kept twice.
-
-        Raises:
-            ConfigError: if a line is damaged.
-        """
+        """The facts of all finished cases by their ``"index"``, the last of one that was kept twice."""
         path = self._lines
         records = {}
         for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], start=1):
@@ -112,11 +87,7 @@ class Results:
         return [records[index] for index in sorted(records)]
 
     def keep(self, frames: Frames, record: Mapping[str, Any]) -> None:
-        """Keep a finished case: its clip first, then its line, so that a line always has its clip.
-
-        Raises:
-            OutputError: if it cannot be written; no part of the line is left then.
-        """
+        """Keep a finished case: its clip first, then its line, so that a line always has its clip."""
         with written_atomically(self._clip(record["index"])) as part:
             np.savez_compressed(part, frames=frames)
         try:
@@ -127,11 +98,7 @@ class Results:
             ) from error
 
     def frames(self, index: int) -> Frames:
-        """The clip of a case, (F, H, W, 3) uint8 RGB.
-
-        Raises:
-            ConfigError: if it is missing or damaged.
-        """
+        """The clip of a case, (F, H, W, 3) uint8 RGB."""
         path = self._clip(index)
         try:
             with path.open("rb") as file, np.load(file) as kept:
@@ -152,11 +119,7 @@ class Results:
 
 
 def _append(line: bytes, path: Path) -> None:
-    """Add a line to a file that other processes add to as well: all of it or nothing.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
+    """Add a line to a file that other processes add to as well: all of it or nothing."""
     # A buffer would write the rest of a line whose beginning was taken back.
     with path.open("ab", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -170,11 +133,7 @@ def _append(line: bytes, path: Path) -> None:
 
 
 def _read_object(text: bytes, *, holding: str | None = None) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        ValueError: if it is something else, or lacks a whole number of the name `holding`.
-    """
+    """A JSON object, which holds a whole number of the name `holding`, or raise `ValueError`."""
     found = json.loads(text)
     if not isinstance(found, dict) or (holding and not isinstance(found.get(holding), int)):
         raise ValueError("this is another kind of JSON")

@@ -14,11 +14,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from benchmarks.arguments import described_parser
 from benchmarks.davis.cases import CLIPS, Case, clutter_cases, real_cases, world_cases
 from benchmarks.davis.runs import Outcome, Start, run_case
 from benchmarks.davis.scores import FEWEST_FRAMES
@@ -42,17 +44,13 @@ NOTE = (
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, read and checked."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.segmentation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = described_parser("segmentation", __doc__)
     parser.add_argument("--segmenter", metavar="NAME", help="one segmenter (default: all that are ready)")
     parser.add_argument("--checkpoint", type=Path, metavar="PATH", help="its weights; needs --segmenter")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--real", action="store_true", help="real clips")
-    parser.add_argument("--world", type=_count, metavar="N", help="clips of the procedural world")
-    parser.add_argument("--clutter", type=_count, metavar="N", help="clips of textured clutter")
+    parser.add_argument("--world", type=_whole_number, metavar="N", help="clips of the procedural world")
+    parser.add_argument("--clutter", type=_whole_number, metavar="N", help="clips of textured clutter")
     parser.add_argument("--clips", nargs="+", default=[], metavar="NAME", help="only these real clips")
     parser.add_argument(
         "--starts",
@@ -61,7 +59,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=list(STARTS),
         help="what the segmenter is told (default: each in turn)",
     )
-    parser.add_argument("--frames", type=_frames, metavar="N", help="only the first N frames of each clip")
+    at_least = partial(_whole_number, smallest=FEWEST_FRAMES)
+    parser.add_argument("--frames", type=at_least, metavar="N", help="only the first N frames of each clip")
     parser.add_argument(
         "--sheets", type=Path, metavar="FOLDER", help="write contact sheets of the masks there"
     )
@@ -126,24 +125,14 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
-
-
-def _frames(text: str) -> int:
-    if not text.isdecimal() or int(text) < FEWEST_FRAMES:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {FEWEST_FRAMES}")
+def _whole_number(text: str, *, smallest: int = 0) -> int:
+    if not text.isdecimal() or int(text) < smallest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {smallest}")
     return int(text)
 
 
 def markdown_table(outcomes: Sequence[Outcome]) -> str:
-    """One row a clip, one column a start; below them the means and the costs.
-
-    Args:
-        outcomes: of one segmenter, at least one; every clip from the same starts.
-    """
+    """One row a clip, one column a start; below them the means and the costs."""
     starts = [start for start in Start if any(outcome.start is start for outcome in outcomes)]
     columns = {start: [outcome for outcome in outcomes if outcome.start is start] for start in starts}
     names = list(dict.fromkeys(outcome.case.name for outcome in outcomes))
@@ -164,10 +153,6 @@ def overlay_sheet(outcomes: Sequence[Outcome], path: Path) -> None:
 
     The truth and what is right are violet; what is missing is yellow, what is too much is red. The last
     frame shown is the one with the lowest IoU.
-
-    Args:
-        outcomes: at least one, of clips of one size.
-        path: where the PNG goes. Real clips may not be published: keep their sheets to yourself.
     """
     cells = [_cell(outcome) for outcome in outcomes]
     contact_sheet(cells, path, columns=2)

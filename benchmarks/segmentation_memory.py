@@ -26,8 +26,7 @@ from segmentation import Click, Prompt, Selection, Tracks, load_segmenter
 
 WIDTH, HEIGHT, RADIUS = 854, 480, 60
 FPS = 24.0
-PERIOD = 240
-"""Frames in which the disc goes across and back."""
+PERIOD = 240  # frames in which the disc goes across and back
 
 
 def disc_pictures(count: int) -> Iterator[NDArray[np.uint8]]:

@@ -16,35 +16,21 @@ from dreammotion_core.values import Frames
 PAGE, INK, FAINT = (246, 245, 242), (38, 38, 42), (128, 126, 122)
 GOOD, BAD = (46, 160, 88), (208, 70, 60)
 GAP, LINE, MARGIN, INDENT = 2, 17, 14, 13
-LETTER = 6.3
-"""Width of a letter in pixels, a little above the mean."""
+LETTER = 6.3  # width of a letter in pixels, a little above the mean
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One place on a sheet.
+    """One place on a sheet."""
 
-    Attributes:
-        clips: side by side, each (F, H, W, 3) uint8 RGB, all of one size.
-        title: first line.
-        note: second line, in grey.
-        is_good: whether its dot is green or red; None for no dot.
-    """
-
-    clips: Sequence[Frames]
+    clips: Sequence[Frames]  # side by side, each (F, H, W, 3) uint8 RGB, all of one size
     title: str
     note: str = ""
-    is_good: bool | None = None
+    is_good: bool | None = None  # whether its dot is green or red; None for no dot
 
 
 def contact_sheet(cells: Sequence[Cell], path: Path, *, columns: int = 6) -> None:
-    """Write cells as a PNG, row by row, with the first and the middle frame of each clip above one another.
-
-    Args:
-        cells: at least one, all with equally many clips of one size.
-        path: of the PNG.
-        columns: cells in a row.
-    """
+    """Write cells as a PNG, row by row; the first and the middle frame of each clip above one another."""
     pictures = [_picture(cell) for cell in cells]
     width = pictures[0].shape[1] + MARGIN
     lines = [_lines(cell, letters=round((width - MARGIN - INDENT) / LETTER)) for cell in cells]

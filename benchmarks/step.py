@@ -1,9 +1,8 @@
 """What one optimisation step costs: ``python -m benchmarks.step``.
 
-Four ways in turn within one run, because the machines it runs on are noisy: a plain port of the paper
-(`naive_step`), the real step, the real step that finds its source branch in the cache, and five forward
-passes without gradients, the floor of a step with four predictions and one backward pass to the input. On a
-CPU, processor seconds are counted, which other work on the machine disturbs least.
+Four ways in turn within one run, because machines are noisy: a plain port of the paper (`naive_step`), the
+real step, the real step with its source branch in the cache, and five forward passes without gradients, the
+floor of a step. On a CPU, processor seconds are counted, which other work on the machine disturbs least.
 """
 
 from __future__ import annotations
@@ -165,18 +164,10 @@ def timed(
 
 
 def peak_bytes(name: str, arguments: tuple[Any, ...]) -> tuple[int, int]:
-    """The memory that one way takes at its highest point, beyond what was in use before it.
+    """Bytes in use before one way, and bytes beyond them at its highest point.
 
-    The way runs in a process of its own, so that no other work has left memory behind that it could use
-    without asking for it. The C library of that process gives large blocks back at once: what it would keep
-    for later is not in use.
-
-    Args:
-        name: of `variants`.
-        arguments: of `prepared`.
-
-    Returns:
-        Bytes in use before the work, and bytes beyond them at its highest point.
+    It runs in a process of its own, without memory that other work left behind. The C library of that
+    process gives large blocks back at once: what it would keep for later is not in use.
     """
     os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**16)  # read by the C library of the new process
     context = multiprocessing.get_context("spawn")
@@ -197,14 +188,8 @@ def naive_step(backend: Backend, inputs: StepInputs) -> Tensor:
     """A step as a plain port of the paper takes it, the measure that the real one is held against.
 
     Every prediction is a pass of its own, the keys are taken in two more, the self-similarities are maps of
-    tokens by tokens, the parameters gather gradients that nobody reads, and every activation is kept.
-
-    Args:
-        backend: the video prior. Its parameters hold gradients until the step is over.
-        inputs: of the step.
-
-    Returns:
-        (1, C, f, h, w) gradient on the latents, the same as `distill_step` gives.
+    tokens by tokens, the parameters gather gradients that nobody reads, and every activation is kept. The
+    gradient on the latents, (1, C, f, h, w), is the one that `distill_step` gives.
     """
     usual, backend.checkpointing = backend.checkpointing, Checkpointing((), options=LoadOptions())
     try:

@@ -8,7 +8,6 @@ the titles covered first: does each edit show what was asked for, without a blem
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 from transformers.utils.logging import disable_progress_bar
 
+from benchmarks.arguments import described_parser
 from benchmarks.edges import ENLARGED, clicked_mask
 from benchmarks.sheets import Cell, contact_sheet
 from dreammotion_core import DreamMotionPipeline, read_clip
@@ -51,11 +51,7 @@ def enlarged(frames: Frames) -> Frames:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.suggestions",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = described_parser("suggestions", __doc__)
     parser.add_argument("--model", default="toybox", help="name or folder (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="(%(default)s)")
     parser.add_argument("--examples", nargs="+", metavar="NAME", help="(default: all)")

@@ -35,6 +35,7 @@ from benchmarks.world_cases import (
 )
 from dreammotion_core import ModelLoadError
 from dreammotion_core.errors import ConfigError
+from dreammotion_core.evaluation.board import markdown_table
 from dreammotion_core.evaluation.judges import EMBEDDED_JUDGE, ClipJudge
 from dreammotion_core.evaluation.pixels import colour_jitter, region_similarity
 from dreammotion_core.media.atomic import written_atomically
@@ -55,27 +56,19 @@ from training.world import (
 
 JUDGE_FOLDER = ASSETS / EMBEDDED_JUDGE
 
-SIZE = 32
-"""Height and width in pixels at which clips and renders are compared."""
+SIZE = 32  # height and width in pixels at which clips and renders are compared
 POSES, KEPT = 120, 6
 FAR = 30.0
 """A pixel's distance in CIELAB counts at most this much, so that details of the background, which the
 renders do not share with the clip, do not decide."""
 
-Answers = dict[str, Any]
-"""Figures of one case by name; those that need a judge are missing without one."""
+Answers = dict[str, Any]  # figures of one case by name; those that need a judge are missing without one
 
 
 def evaluate_case(case: EditCase, frames: Frames, *, fps: float, judge: Judge | None) -> Answers:
     """Did the edit succeed, and what did it keep?
 
     A true render of the target gets the same figures where they tell how to read those of the edit.
-
-    Args:
-        case: what was asked.
-        frames: (F, H, W, 3) uint8 RGB, the edit.
-        fps: frames a second.
-        judge: the embedded judge, if there is one.
     """
     shot = shot_like(frames, fps=fps)
     source, goal = rendered([case.source, case.target], shot=shot)
@@ -107,17 +100,7 @@ def evaluate_case(case: EditCase, frames: Frames, *, fps: float, judge: Judge | 
 
 
 def evaluate_sample(scene: Scene, frames: Frames, *, fps: float, judge: Judge | None) -> dict[str, Answers]:
-    """Does a sample show what its prompt says?
-
-    Args:
-        scene: what the prompt describes.
-        frames: (F, H, W, 3) uint8 RGB, the sample.
-        fps: frames a second.
-        judge: the embedded judge, if there is one.
-
-    Returns:
-        The same figures of ``"sample"`` and of ``"real clip"``, a render of the same scene.
-    """
+    """Does a sample, (F, H, W, 3) uint8 RGB, show what its prompt says?"""
     (real,) = rendered([scene], shot=shot_like(frames, fps=fps))
     named = ("colour", "noun") if MATERIALS[scene.material].keeps_colour else ("noun",)
     answers: dict[str, Answers] = {}
@@ -183,10 +166,8 @@ def renderers_choice(case: EditCase, frames: Frames, *, mask: Mask, fps: float) 
     Colours are compared by their mean inside the mask, materials and nouns pixel by pixel.
 
     Args:
-        case: the edit.
         frames: (F, H, W, 3) uint8 RGB.
         mask: (F, H, W), what the edit could change.
-        fps: frames a second.
     """
     scenes = variants(case.source, attribute=case.kind)
     clips = dict(zip(scenes, rendered(list(scenes.values()), shot=shot_like(frames, fps=fps)), strict=True))
@@ -211,13 +192,7 @@ def nearest_by_pixels(frames: Frames, clips: Mapping[str, Frames], *, mask: Mask
 
 
 def fitted_value(frames: Frames, scene: Scene, attribute: str) -> str:
-    """The value of an attribute in the fitted render that is nearest to a clip's middle frame.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-        scene: what the clip is said to show; pose, motion and background are not used.
-        attribute: ``"colour"`` or ``"noun"``.
-    """
+    """The value of an attribute in the fitted render that is nearest to a clip's middle frame."""
     pixels = lab(cv2.resize(frames[len(frames) // 2], (SIZE, SIZE), interpolation=cv2.INTER_AREA)[None])
     upright = [sample_scene(seed) for seed in range(POSES)]
     poses = [*upright, *(replace(pose, motion="spin") for pose in upright)]
@@ -247,7 +222,6 @@ def _posed(scene: Scene, pose: Scene) -> Scene:
 
 
 def _moved(pose: Scene, seed: int) -> Scene:
-    """A pose nearby; the phase turns those that spin."""
     rng = np.random.default_rng(seed)
     x, y, size, phase = (float(v) for v in rng.normal(0, 0.05, 4))
     return replace(
@@ -273,18 +247,7 @@ Row = tuple[str, Callable[[Sequence[Answers]], str]]
 
 
 def summarise(results: Results, *, judge: Judge | None) -> str:
-    """Evaluate all clips of a folder; write `measures.json` and the contact sheets into it.
-
-    Args:
-        results: the folder.
-        judge: the embedded judge; without one, its lines stay empty.
-
-    Returns:
-        The table, in Markdown.
-
-    Raises:
-        ConfigError: if the folder holds no results, or those of another benchmark.
-    """
+    """Evaluate all clips of a folder; write `measures.json` and the contact sheets into it."""
     records, task = results.records(), results.facts.get("task")
     if records and task not in SUMMARIES:
         raise ConfigError(
@@ -343,12 +306,10 @@ SUMMARIES = {"edit": _summarise_edits, "sample": _summarise_samples}
 
 
 def _agrees(answers: Answers, who: str) -> bool | None:
-    """Whether a test saw what was asked; None for a test that was not made."""
     return answers[who] == answers["asked"] if who in answers else None
 
 
 def _share(made: Sequence[bool | None]) -> str:
-    """How many of the tests that were made agreed."""
     counted = [agrees for agrees in made if agrees is not None]
     return f"{sum(counted)} of {len(counted)} ({mean(counted):.0%})" if counted else MISSING
 
@@ -366,8 +327,6 @@ def _true(name: str) -> Callable[[Sequence[Answers]], str]:
 
 
 def _mean(*names: str, digits: int = 3) -> Callable[[Sequence[Answers]], str]:
-    """Means of figures, with arrows between them."""
-
     def figures(cases: Sequence[Answers]) -> str:
         values = [[m[name] for m in cases if name in m] for name in names]
         return " → ".join(f"{mean(v):.{digits}f}" for v in values) if all(values) else MISSING
@@ -422,6 +381,5 @@ SAMPLE_ROWS: Sequence[Row] = (
 
 
 def _table(rows: Sequence[Row], columns: Mapping[str, Sequence[Answers]]) -> str:
-    lines = [["", *columns], ["---"] * (len(columns) + 1)]
-    lines += [[name, *(figure(cases) for cases in columns.values())] for name, figure in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    cells = [[name, *(figure(cases) for cases in columns.values())] for name, figure in rows]
+    return markdown_table(["", *columns], rows=cells)

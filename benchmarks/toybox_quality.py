@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.arguments import count_of, part_of, setting_of
+from benchmarks.arguments import count_of, described_parser, part_of, setting_of
 from benchmarks.results import Results, resumable
 from benchmarks.toybox import Judge, summarise
 from benchmarks.world_cases import KINDS, edit_case, edit_indices, sample_case
@@ -78,13 +78,6 @@ def sample_video(
 
     Deterministic DDIM with classifier-free guidance, in signal and noise, so that it works for every family
     of models; for flow matching it is Euler's method. The library itself edits and never samples.
-
-    Args:
-        backend: the video prior.
-        prompt: describes the clip.
-        num_steps: denoising steps, at least 1; each costs two predictions.
-        guidance_scale: s in ``uncond + s * (text - uncond)``.
-        seed: seed of the first noise.
     """
     height, width = backend.spec.resolution
     blank = torch.zeros(backend.spec.num_frames, 3, height, width, device=backend.device)
@@ -108,11 +101,7 @@ def sample_video(
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, read and checked."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.toybox_quality",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = described_parser("toybox_quality", __doc__)
     tasks = parser.add_subparsers(dest="task", required=True)
     for name, cases, help_text in (
         ("edit", 100, "make held-out edits"),

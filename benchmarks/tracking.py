@@ -27,19 +27,12 @@ from dreammotion_core.evaluation.motion import DEFAULT_GRID
 from dreammotion_core.values import Frames
 from training.world import Shot, object_mask, object_tracks
 
-NEAR = 2.0
-"""Pixels from the truth within which a point counts as found."""
+NEAR = 2.0  # pixels from the truth within which a point counts as found
 
 
 @dataclass(frozen=True)
 class Followed:
-    """How well the points of a clip were followed, over all frames on which they are in the picture.
-
-    Attributes:
-        found: share of points that are seen within `NEAR` of their true places.
-        seen: share of steps from frame to frame that the tracker sees.
-        agreement: mean agreement of steps with the true ones as in motion fidelity; 0 where not seen.
-    """
+    """How well the points of a clip were followed, over all frames on which they are in the picture."""
 
     found: float
     seen: float
@@ -47,12 +40,7 @@ class Followed:
 
 
 def compared(tracks: PointTracks, *, truth: NDArray[np.float64]) -> Followed:
-    """Tracks beside the truth.
-
-    Args:
-        tracks: of T points over F frames.
-        truth: (F, T, 2) true places in pixels.
-    """
+    """Tracks beside the truth; `truth` is (F, T, 2) true places in pixels."""
     height, width = tracks.size
     inside = ((truth >= 0) & (truth <= (width - 1, height - 1))).all(axis=-1)
     near = tracks.visible & (np.linalg.norm(tracks.positions - truth, axis=-1) <= NEAR)
@@ -69,13 +57,7 @@ def compared(tracks: PointTracks, *, truth: NDArray[np.float64]) -> Followed:
 
 
 def followed_clips(index: int, *, spec: ModelSpec, grey: bool = False) -> tuple[Followed, Followed]:
-    """How well the object of a study's pair is followed in the source, and in a perfect edit of it.
-
-    Args:
-        index: number of the pair.
-        spec: the model whose length, rate and size the clip has.
-        grey: show the tracker the clips in grey, to tell what colours add.
-    """
+    """How well the object of a study's pair is followed in the source, and in a perfect edit of it."""
     case = edit_case(FIRST_CASE + index)
     shot = Shot(spec.num_frames, spec.fps, spec.resolution[0])
     source, target = rendered([case.source, case.target], shot=shot)

@@ -67,16 +67,7 @@ def step_seconds(
     is_fused: bool,
     steps: int,
 ) -> float:
-    """Seconds of the fastest step after one that warms up.
-
-    Args:
-        model: trained on noise.
-        forward: the model, or what it was compiled to.
-        count: clips of a batch.
-        frames: of each clip.
-        is_fused: whether the optimiser updates all weights at once.
-        steps: how many are measured.
-    """
+    """Seconds of the fastest step after one that warms up."""
     optimizer = torch.optim.AdamW(model.parameters(), 1e-6, fused=is_fused, foreach=False)
     device = model.device
     latents = torch.randn(count, model.config.in_channels, frames, LATENT_SIZE, LATENT_SIZE, device=device)

@@ -32,37 +32,25 @@ from training.world import (
 )
 from training.world.materials import to_lab
 
-FIRST_SEED = 3_000_000_000
-"""Training draws its scenes from small seeds."""
+FIRST_SEED = 3_000_000_000  # training draws its scenes from small seeds
 ROOM = 2
 """Pixels round both outlines that an edit into another noun may use: the soft edge of the old one must go."""
-SEEDS_A_CASE = 1000
-"""How many seeds belong to a case; the first whose scene suits it is taken."""
+SEEDS_A_CASE = 1000  # how many seeds belong to a case; the first whose scene suits it is taken
 
 Kind = Literal["colour", "material", "noun"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-"""What an edit changes; the cases go through them in turn."""
+KINDS: tuple[Kind, ...] = get_args(Kind)  # what an edit changes; the cases go through them in turn
 
 BACKGROUND_DISTANCE = 6.0
 """A pixel nearer than this to the empty scene counts as background: about three times the distance that
 the autoencoder leaves on a background it only repeats."""
-SHADES = (1.0, 0.85, 0.7, 0.6)
-"""How much darker a shadow may make the background; a shadow is no object."""
+SHADES = (1.0, 0.85, 0.7, 0.6)  # how much darker a shadow may make the background; a shadow is no object
 
-Lab = NDArray[np.float32]
-"""(F, H, W, 3) CIELAB, L in [0, 100]."""
+Lab = NDArray[np.float32]  # (F, H, W, 3) CIELAB, L in [0, 100]
 
 
 @dataclass(frozen=True)
 class EditCase:
-    """An edit: a scene, and the scene with one thing changed.
-
-    Attributes:
-        index: the number that fixes everything else.
-        kind: what changes, also the name of that attribute of a scene.
-        source: what the clip shows.
-        target: what is asked for.
-    """
+    """An edit: a scene, and the scene with one thing changed."""
 
     index: int
     kind: Kind
@@ -143,7 +131,6 @@ def visible_object(frames: Frames, empty: Frames, *, region: Mask) -> Mask:
 
     Args:
         frames: (F, H, W, 3) uint8 RGB.
-        empty: the same clip without its object.
         region: (F, H, W), where to look.
     """
     pixels = lab(frames)

@@ -19,20 +19,13 @@ from training.run_folder import RunFolder, load_trained, start_from
 from training.world import Shot, render_batch, sample_scene
 
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=1e-3, ema_decay=0.998, save_every=500, betas=(0.9, 0.98))
-LINEAR_SAMPLE = 1200
-"""Frames that the linear code is computed from."""
-CROPS, FRAMES = 32, 10
-"""Pictures in a batch: crops first, then whole frames."""
-CROP = 64
-"""Sides in pixels of the crops."""
-CROP_PART = 0.65
-"""Until this part of the run pictures are cut round objects, where most is to be learned."""
-BACKGROUND_PART = 0.25
-"""Part of the crops that lie anywhere."""
-OBJECT_WEIGHT = 5.0
-"""Weight of an error on the object; 1 elsewhere."""
-ABSOLUTE_WEIGHT = 0.02
-"""Weight of the absolute error beside the squared one."""
+LINEAR_SAMPLE = 1200  # frames that the linear code is computed from
+CROPS, FRAMES = 32, 10  # pictures in a batch: crops first, then whole frames
+CROP = 64  # sides in pixels of the crops
+CROP_PART = 0.65  # until this part of the run pictures are cut round objects, where most is to be learned
+BACKGROUND_PART = 0.25  # part of the crops that lie anywhere
+OBJECT_WEIGHT = 5.0  # weight of an error on the object; 1 elsewhere
+ABSOLUTE_WEIGHT = 0.02  # weight of the absolute error beside the squared one
 LATENT_WEIGHT = 1e-4
 LATENT_NOISE = 0.03
 """Standard deviation of the noise on latents before they are decoded: edits are not exact either."""
@@ -94,7 +87,6 @@ def new_autoencoder(pictures: Tensor, covered: Tensor, z_dim: int = 32) -> Frame
     Args:
         pictures: (N, 3, H, W) float32 in [-1, 1].
         covered: (N, h, w) bool, the cells that show the object.
-        z_dim: channels of a latent.
     """
     vae = FrameAutoencoder(z_dim=z_dim)
     cells = F.pixel_unshuffle(pictures, CELL).permute(0, 2, 3, 1).flatten(0, 2)
@@ -112,7 +104,6 @@ def new_autoencoder(pictures: Tensor, covered: Tensor, z_dim: int = 32) -> Frame
 
 
 def _step_loss(vae: FrameAutoencoder, data: Pairs, setting: Setting, step: int, *, is_cut: bool) -> Tensor:
-    """Squared and absolute error of decoded pictures, weighted towards the object."""
     rng = np.random.default_rng((setting.seed, step, rank()))
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     frames = random_frames(data, rng, (CROPS if is_cut else FRAMES) * setting.batch_scale)
@@ -202,7 +193,6 @@ def set_statistics(vae: FrameAutoencoder, pictures: Tensor, component_std: Tenso
     predictable, would be most of what is learned; at the spread of the pictures it would be colour alone.
 
     Args:
-        vae: its latents are about of unit variance.
         pictures: (N, 3, H, W) in [-1, 1].
         component_std: (z_dim,) standard deviations of the linear components.
     """

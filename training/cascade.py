@@ -126,13 +126,6 @@ def begin_as(unet: nn.Module, other: nn.Module) -> None:
 
     A video U-Net begins as a picture U-Net that sees one frame at a time, as Show-1 began with the picture
     models of DeepFloyd IF. Further input channels begin without effect.
-
-    Args:
-        unet: changed in place.
-        other: trained.
-
-    Raises:
-        ValueError: if layers within a frame would stay untrained.
     """
     learnt = other.state_dict()
     inputs = torch.zeros_like(unet.get_parameter("conv_in.weight"))
@@ -158,8 +151,7 @@ def new_scheduler(prediction_type: str = "epsilon") -> DPMSolverMultistepSchedul
     )
 
 
-NUM_FRAMES = 17
-"""Frames of a clip: five key frames, and three between each two."""
+NUM_FRAMES = 17  # frames of a clip: five key frames, and three between each two
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=1e-2, ema_decay=0.998, save_every=150, betas=(0.9, 0.98))
 UNET_MODEL = "../toybox"
 """Folder of the U-Net model, its text encoder and last stage, seen from the cascade's folder."""
@@ -167,18 +159,10 @@ UNET_MODEL = "../toybox"
 
 @dataclass(frozen=True)
 class Stage:
-    """A U-Net that is trained.
-
-    Attributes:
-        new_unet: makes it, untrained.
-        loss: (unet, material, step, progress) -> scalar.
-        share: part of the cascade's steps or minutes.
-        prediction_type: what it predicts.
-        begins_as: stage whose layers it starts with.
-    """
+    """A U-Net that is trained."""
 
     new_unet: Callable[[], nn.Module]
-    loss: Callable[..., Tensor]
+    loss: Callable[..., Tensor]  # (unet, material, step, progress) -> scalar
     share: float
     prediction_type: str = "v_prediction"
     begins_as: str | None = None
@@ -209,16 +193,7 @@ def train_cascade(
 ) -> None:
     """Train all stages or resume; write them and the manifest to `out`.
 
-    Args:
-        clips: (N, 17, 128, 128, 3) uint8 RGB.
-        cache: keeps the smaller clips.
-        out: the model's folder; the U-Net model lies beside it.
-        run_of: name of a stage -> its checkpoint and log.
-        budget_of: share of a stage -> how long it lasts.
-        setting: device, seed and batch scale.
-
-    Raises:
-        InputError: if the U-Net model is missing, or a checkpoint cannot be used.
+    `clips` are (N, 17, 128, 128, 3) uint8 RGB; the budget of a stage follows from its share.
     """
     text = FrozenText(out / UNET_MODEL, setting.device)
     material = Material(
@@ -244,7 +219,6 @@ def _loss_of(stage: Stage, unet: nn.Module, material: Material) -> Callable[[int
 
 
 def _sizes(clips: NDArray[np.uint8], cache: Path) -> Sizes:
-    """The clips at the sizes of the stages, and where their objects are."""
     small = {size: smaller_clips(cache, clips, size=size) for size in (KEY_FRAME_SIZE, DETAIL_SIZE)}
     return Sizes(small, object_coverage(cache, len(clips), LATENT_SIZE, num_frames=NUM_FRAMES))
 

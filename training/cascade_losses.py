@@ -34,8 +34,7 @@ KEY_FRAME_SIZE, DETAIL_SIZE = 32, 64
 """Height and width in pixels of key frames and interpolated frames, and after super-resolution."""
 NUM_TIMESTEPS = 1000
 CAPTION_DROPOUT = 0.12
-OBJECT_WEIGHT = 5.0
-"""Weight of an error on the object; 1 elsewhere."""
+OBJECT_WEIGHT = 5.0  # weight of an error on the object; 1 elsewhere
 CLIP_EVERY = 6
 CLIPS_ONLY = 0.75
 """The key-frame stage sees clips at every sixth step, and at every step from this part of the run on."""
@@ -44,8 +43,7 @@ RECOLOURED = 0.5
 stages for the colours of their condition."""
 DETAIL_WINDOW = 9
 CROP = 32
-CROPS_UNTIL = 0.6
-"""Until this part of the run super-resolution sees crops."""
+CROPS_UNTIL = 0.6  # until this part of the run super-resolution sees crops
 MAX_NOISE_LEVEL = 300
 
 
@@ -66,15 +64,10 @@ def smaller_clips(folder: Path, clips: NDArray[np.uint8], *, size: int) -> NDArr
 
 @dataclass(frozen=True)
 class Sizes:
-    """The training clips at the sizes of the stages, and where their objects are.
+    """The training clips at the sizes of the stages, and where their objects are."""
 
-    Attributes:
-        clips: size -> (N, F, size, size, 3) uint8 RGB.
-        coverage: (N, F, c, c) in [0, 1], how much of each cell of a coarse grid the object covers.
-    """
-
-    clips: dict[int, NDArray[np.uint8]]
-    coverage: NDArray[np.float16]
+    clips: dict[int, NDArray[np.uint8]]  # size -> (N, F, size, size, 3) RGB
+    coverage: NDArray[np.float16]  # (N, F, c, c) in [0, 1], share of the object in each coarse cell
 
     def pictures(self, size: int, *, clip: NDArray[np.integer], frame: NDArray[np.integer]) -> Tensor:
         """(B, 3, F, size, size) in [-1, 1] of clips (B,) at frames (B, F)."""
@@ -90,18 +83,11 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Material:
-    """The ingredients of every loss.
-
-    Attributes:
-        sizes: the training clips.
-        text: the frozen text encoder.
-        alphas_cumprod: (T,) of the noise schedule.
-        setting: device, seed and batch scale.
-    """
+    """The ingredients of every loss."""
 
     sizes: Sizes
     text: FrozenText
-    alphas_cumprod: Tensor
+    alphas_cumprod: Tensor  # (T,) of the noise schedule
     setting: Setting
 
     def noised(self, pictures: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -110,15 +96,7 @@ class Material:
 
 
 class Draw:
-    """The random choices of a training step, which follow from the seed, its number and the process.
-
-    Args:
-        material: to draw from.
-        step: number of the step.
-        count: clips of a batch, before the batch scale.
-        length: frames of a clip.
-        stride: frames from one to the next.
-    """
+    """The random choices of a training step, which follow from the seed, its number and the process."""
 
     def __init__(self, material: Material, *, step: int, count: int, length: int, stride: int = 1) -> None:
         setting, sizes = material.setting, material.sizes
@@ -242,9 +220,6 @@ def _error(
     """Mean squared error of the prediction: of the noise, or with a condition of the velocity.
 
     Args:
-        unet: the stage's; a U-Net for pictures gets a clip's only frame.
-        material: schedule, text encoder and device.
-        draw: the chance of the step.
         clean: (B, 3, F, h, w) what the stage is to draw.
         covered: (B, 1, F, h, w) share of the object in each pixel.
         condition: (B, K, F, h, w) channels behind the noisy ones, if any.

@@ -39,26 +39,19 @@ from training.world import (
 from training.world.scene import WORLD_VERSION
 
 RESOLUTION = 128
-NUM_FRAMES = 8
-"""Frames of a plain clip."""
+NUM_FRAMES = 8  # frames of a plain clip
 LATENT_SIZE = 16
 """Height and width of the latents of all embedded models, and of the cells that coverage is counted in."""
-CHUNK = 250
-"""Clips rendered together, so that many of them are alike and are drawn at once."""
+CHUNK = 250  # clips rendered together, so that many of them are alike and are drawn at once
 
-CLOSE_UPS = 0.35
-"""Part of the pairs whose object is larger than the world draws it."""
-LIKE_OUTLINE = 0.6
-"""Part of the changed nouns that are of like outline, where there are any."""
+CLOSE_UPS = 0.35  # part of the pairs whose object is larger than the world draws it
+LIKE_OUTLINE = 0.6  # part of the changed nouns that are of like outline, where there are any
 
 
 def rendered_clips(
     folder: Path, num_clips: int, device: torch.device | str = "cpu", num_frames: int = NUM_FRAMES
 ) -> NDArray[np.uint8]:
-    """The first training clips, (N, F, H, W, 3) uint8 RGB, memory-mapped; rendered if missing in `folder`.
-
-    An interrupted rendering leaves no file behind.
-    """
+    """The first training clips, (N, F, H, W, 3) uint8 RGB, memory-mapped; rendered if missing in `folder`."""
     path = folder / f"clips-v{WORLD_VERSION}-{num_clips}x{num_frames}x{RESOLUTION}.npy"
     if not path.exists():
         shot = Shot(num_frames, resolution=RESOLUTION, device=device)
@@ -112,13 +105,7 @@ def cell_coverage(mask: Tensor, size: int = LATENT_SIZE) -> NDArray[np.float16]:
 
 
 def kept_for_each_clip(path: Path, found_for: Callable[[int], Any], *, num_clips: int) -> NDArray[Any]:
-    """An array for each training clip, stacked; read from `path`, or made and kept there.
-
-    Args:
-        path: the file that keeps them.
-        found_for: from the seed of a clip to its array; must be picklable.
-        num_clips: the seeds are those below.
-    """
+    """An array for each training clip, stacked; read from `path`, or made and kept there."""
     if not path.exists():
         with _one_process_a_core() as pool:
             found = pool.map(found_for, range(num_clips), chunksize=16)
@@ -129,15 +116,7 @@ def kept_for_each_clip(path: Path, found_for: Callable[[int], Any], *, num_clips
 
 
 def kept_array(path: Path, *, in_memory: bool = True) -> NDArray[Any]:
-    """An array that an earlier run left in the cache.
-
-    Args:
-        path: a `.npy` file.
-        in_memory: read it whole; otherwise it is memory-mapped.
-
-    Raises:
-        InputError: if the file is damaged.
-    """
+    """An array that an earlier run left in the cache."""
     try:
         return cast(NDArray[Any], np.load(path, mmap_mode=None if in_memory else "r"))
     except (ValueError, EOFError) as error:
@@ -161,13 +140,7 @@ def random_captions(seeds: NDArray[np.integer], rng: random.Random, dropout: flo
 
 @dataclass(frozen=True)
 class PairKind:
-    """Pairs that are filmed alike.
-
-    Attributes:
-        name: in the names of their files.
-        first_seed: of their scenes, in the range of training.
-        shot: how each scene is filmed.
-    """
+    """Pairs that are filmed alike."""
 
     name: str
     first_seed: int
@@ -181,17 +154,11 @@ PICTURE_PAIRS = PairKind("pictures", 100_000_000, Shot(2, 1.0, RESOLUTION))
 
 @dataclass(frozen=True)
 class Pairs:
-    """N pairs of F frames.
-
-    Attributes:
-        kind: how they are filmed.
-        frames: (N, 2, F, 128, 128, 3) uint8 RGB, memory-mapped.
-        coverage: (N, 2, F, 16, 16) float16, how much of each cell the object covers, in [0, 1].
-    """
+    """N pairs of F frames."""
 
     kind: PairKind
-    frames: NDArray[np.uint8]
-    coverage: NDArray[np.float16]
+    frames: NDArray[np.uint8]  # (N, 2, F, 128, 128, 3) RGB, memory-mapped
+    coverage: NDArray[np.float16]  # (N, 2, F, 16, 16) in [0, 1], share of the object in each cell
 
     def scenes(self, number: int) -> tuple[Scene, Scene]:
         """The two scenes of a pair."""
@@ -213,7 +180,6 @@ def sample_pair(seed: int) -> tuple[Scene, Scene]:
 
 
 def _values(scene: Scene, attribute: str, rng: random.Random) -> Sequence[str]:
-    """The values to choose from."""
     like = next((nouns for nouns in LIKE_OUTLINES if scene.noun in nouns), ())
     return like if attribute == "noun" and like and rng.random() < LIKE_OUTLINE else ATTRIBUTES[attribute]
 
@@ -225,10 +191,7 @@ def _look(scene: Scene) -> tuple[str, str, str]:
 
 
 def rendered_pairs(folder: Path, kind: PairKind, count: int, device: torch.device | str = "cpu") -> Pairs:
-    """The first pairs of a kind, rendered if missing in `folder`.
-
-    An interrupted rendering leaves no file behind.
-    """
+    """The first pairs of a kind, rendered if missing in `folder`; an interruption leaves no file behind."""
     name = f"{kind.name}-v{WORLD_VERSION}-{count}"
     frames, coverage = folder / f"{name}-frames.npy", folder / f"{name}-coverage.npy"
     if not (frames.exists() and coverage.exists()):

@@ -45,10 +45,8 @@ CROP_PART = 0.7
 """Until this part of the run the autoencoder sees crops, which are more pictures for the same arithmetic."""
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=1e-2, ema_decay=0.998, save_every=250, betas=(0.9, 0.98))
 CAPTION_DROPOUT = 0.12
-CLIP_EVERY = 6
-"""One step in six sees clips, the others single frames, which show more different things."""
-CLIPS_ONLY = 0.85
-"""From this part of the run on every step sees clips, as edits do."""
+CLIP_EVERY = 6  # one step in six sees clips, the others single frames, which show more different things
+CLIPS_ONLY = 0.85  # from this part of the run on every step sees clips, as edits do
 OBJECT_WEIGHT = 5.0
 """Weight of an error on the object; 1 elsewhere. It is a tenth of the picture but most of the caption."""
 
@@ -241,15 +239,10 @@ def encoded_clips(
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Latents and coverage of the training clips.
+    """Latents and coverage of the training clips."""
 
-    Attributes:
-        latents: (N, F, C, h, w) float16.
-        coverage: (N, F, h, w), how much of each latent the object covers, in [0, 1].
-    """
-
-    latents: NDArray[np.float16]
-    coverage: NDArray[np.float16]
+    latents: NDArray[np.float16]  # (N, F, C, h, w) float16
+    coverage: NDArray[np.float16]  # (N, F, h, w), how much of each latent the object covers, in [0, 1]
 
     def batch(
         self, rng: np.random.Generator, whole: bool, scale: int

@@ -48,28 +48,18 @@ RECIPE = Recipe(
 )
 NUM_PICTURES, NUM_CLIPS = 32, 4
 """Pairs in a batch; a clip has nine frames, so that both are about the same work."""
-CLIP_EVERY = 3
-"""One step in three sees clips, the others pictures."""
-CROSSED = 0.5
-"""Part of the pairs in which each member is asked for by the words of the other."""
+CLIP_EVERY = 3  # one step in three sees clips, the others pictures
+CROSSED = 0.5  # part of the pairs in which each member is asked for by the words of the other
 SMALLEST_CROSSED_LEVEL = 0.05
-CAPTION_DROPOUT = 0.22
-"""Part of the pairs that are not crossed; half of it of all pairs."""
-OBJECT_WEIGHT = 5.0
-"""Weight of an error on the object; 1 elsewhere."""
-UNIFORM_PART = 0.2
-"""Part of the noise levels drawn evenly; the others follow a logit-normal distribution."""
+CAPTION_DROPOUT = 0.22  # part of the pairs that are not crossed; half of it of all pairs
+OBJECT_WEIGHT = 5.0  # weight of an error on the object; 1 elsewhere
+UNIFORM_PART = 0.2  # part of the noise levels drawn evenly; the others follow a logit-normal distribution
 SETTINGS = {"guidance_scale": 4.0, "direction_weighting": "velocity", "learning_rate": 0.04}
 """Settings of edits that differ from the defaults."""
 
 
 class TextToVelocity(nn.Module):
-    """Transformer and text encoder as one module, so that one optimiser and one average serve both.
-
-    Args:
-        text_encoder: trained on.
-        z_dim: channels of the latents.
-    """
+    """Transformer and text encoder as one module, so that one optimiser and one average serve both."""
 
     def __init__(self, text_encoder: CLIPTextModel, z_dim: int) -> None:
         super().__init__()
@@ -78,13 +68,7 @@ class TextToVelocity(nn.Module):
 
 
 def new_transformer(text_width: int, z_dim: int, *, heads: int = 4) -> WanTransformer3DModel:
-    """An untrained transformer of Wan's kind, 256 wide, that begins by predicting no velocity at all.
-
-    Args:
-        text_width: channels of the text encoder.
-        z_dim: channels of the latents.
-        heads: of attention.
-    """
+    """An untrained transformer of Wan's kind, 256 wide, that begins by predicting no velocity at all."""
     transformer = WanTransformer3DModel(
         patch_size=(1, 2, 2),
         num_attention_heads=heads,
@@ -104,34 +88,21 @@ def new_transformer(text_width: int, z_dim: int, *, heads: int = 4) -> WanTransf
 
 @dataclass(frozen=True)
 class LatentPairs:
-    """Pairs as a denoiser sees them.
-
-    Attributes:
-        pairs: the pictures.
-        latents: (N, 2, F, C, 16, 16) float16, about of unit variance, memory-mapped.
-    """
+    """Pairs as a denoiser sees them."""
 
     pairs: Pairs
-    latents: NDArray[np.float16]
+    latents: NDArray[np.float16]  # (N, 2, F, C, 16, 16) float16, about of unit variance, memory-mapped
 
 
 @dataclass(frozen=True)
 class Batch:
-    """P pairs, of which both members are seen: B = 2 P examples.
+    """P pairs, of which both members are seen: B = 2 P examples."""
 
-    Attributes:
-        noisy: (B, C, F, h, w) what is seen, a clip with noise.
-        level: (B,) share of noise in (0, 1).
-        captions: B texts that describe the answer.
-        velocity: (B, C, F, h, w) from the answer to the noise.
-        weight: (B, 1, F, h, w) of the squared errors.
-    """
-
-    noisy: Tensor
-    level: Tensor
+    noisy: Tensor  # (B, C, F, h, w) what is seen, a clip with noise
+    level: Tensor  # (B,) share of noise in (0, 1)
     captions: list[str]
-    velocity: Tensor
-    weight: Tensor
+    velocity: Tensor  # (B, C, F, h, w) from the answer to the noise
+    weight: Tensor  # (B, 1, F, h, w) of the squared errors
 
 
 def train_toybox(
@@ -147,18 +118,6 @@ def train_toybox(
     """Train autoencoder and transformer, or resume; write all parts and the manifest to `out`.
 
     A finished autoencoder in `out` is used as it is.
-
-    Args:
-        cache: keeps rendered pairs and latents.
-        out: the model's folder.
-        text_folder: of the model whose text encoder is begun with.
-        num_pairs: of pictures and of clips.
-        runs: checkpoint and log of the autoencoder and of the transformer.
-        budgets: how long each is trained.
-        setting: device, seed, weights to start from and batch scale.
-
-    Raises:
-        InputError: if a part or a checkpoint cannot be used.
     """
     device = setting.device
     text = load_text(setting.warm_start or text_folder)
@@ -251,11 +210,6 @@ def new_batch(data: LatentPairs, num_pairs: int, rng: np.random.Generator) -> Ba
 
     A crossed pair asks for the other member, as an edit does: the noisy clip of one, the words of the other,
     whose clean latents are the answer.
-
-    Args:
-        data: to draw from; of pictures, one frame each.
-        num_pairs: P; at most all are drawn.
-        rng: draws everything.
     """
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     chosen = np.sort(rng.choice(len(data.latents), min(num_pairs, len(data.latents)), replace=False))

@@ -35,12 +35,9 @@ from training.world import (
 )
 from training.world.scene import FORMS, WORLD_VERSION
 
-VIEW_SIZE = 64
-"""Height and width in pixels of what the judge sees."""
-CLOSE_UP_MARGIN = 1.15
-"""Side of a close-up over the longer side of the object."""
-SMALLEST_OBJECT = 0.12
-"""Smallest object that is learned from, as a part of the frame."""
+VIEW_SIZE = 64  # height and width in pixels of what the judge sees
+CLOSE_UP_MARGIN = 1.15  # side of a close-up over the longer side of the object
+SMALLEST_OBJECT = 0.12  # smallest object that is learned from, as a part of the frame
 SENTENCE, THING = 1, FORMS.index("{thing}")
 """Caption forms: "a striped red car on a road" for whole frames, "a striped red car" for close-ups."""
 WHOLE_FRAME = (0.0, 0.0, 1.0)
@@ -116,32 +113,20 @@ def _squares(seed: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures and the captions to choose from.
+    """Pictures and the captions to choose from."""
 
-    Attributes:
-        pictures: (B, 3, VIEW_SIZE, VIEW_SIZE) in [-1, 1], first close-ups, then whole frames.
-        captions: U different texts.
-        right: (B,) index of each picture's own caption.
-        choices: (B, U) bool, its own caption and those that differ in one attribute.
-    """
-
-    pictures: Tensor
+    pictures: Tensor  # (B, 3, VIEW_SIZE, VIEW_SIZE) in [-1, 1], first close-ups, then whole frames
     captions: list[str]
-    right: Tensor
-    choices: Tensor
+    right: Tensor  # (B,) index of each picture's own caption
+    choices: Tensor  # (B, U) bool, its own caption and those that differ in one attribute
 
 
 @dataclass(frozen=True)
 class JudgeSet:
-    """Training clips and the squares round their objects.
+    """Training clips and the squares round their objects."""
 
-    Attributes:
-        clips: (N, F, H, W, 3) uint8 RGB, of the scenes with seeds 0 to N - 1.
-        squares: (N, F, 3) as from `square_around`.
-    """
-
-    clips: NDArray[np.uint8]
-    squares: NDArray[np.float32]
+    clips: NDArray[np.uint8]  # (N, F, H, W, 3) uint8 RGB, of the scenes with seeds 0 to N - 1
+    squares: NDArray[np.float32]  # (N, F, 3) as from `square_around`
 
     def batch(self, seed: int, size: int, device: torch.device) -> Batch:
         """`size` pictures, half of them close-ups, all drawn from `seed`."""
@@ -191,10 +176,8 @@ def _worn(pictures: Tensor, rng: random.Random) -> Tensor:
 
 
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=5e-2, ema_decay=0.998, save_every=250, betas=(0.9, 0.98))
-PICTURES = 32
-"""Pictures in a batch; many small steps learn more in the same time."""
-LARGEST_LOGIT_SCALE = 4.6052
-"""Logarithm of 100, as in CLIP."""
+PICTURES = 32  # pictures in a batch; many small steps learn more in the same time
+LARGEST_LOGIT_SCALE = 4.6052  # logarithm of 100, as in CLIP
 
 
 def new_judge(tokenizer: CLIPTokenizer) -> CLIPModel:
@@ -301,15 +284,7 @@ def accuracy(
     close_up: bool,
     sharpness: int = VIEW_SIZE,
 ) -> dict[str, float]:
-    """Part of fresh renders in which the right value of each attribute is chosen.
-
-    Args:
-        judge, tokenizer: the model.
-        seeds: of the scenes; those of the benchmarks start at 3,000,000,000.
-        held_out: as for `sample_scene`.
-        close_up: ask about close-ups of the object instead of whole frames, and not about the place.
-        sharpness: pixels to which views are blurred.
-    """
+    """Part of fresh renders, blurred to `sharpness` pixels, in which each attribute is chosen rightly."""
     scenes = [sample_scene(seed, held_out=held_out) for seed in seeds]
     clips = render_batch(scenes, shot=Shot(1, device=judge.device))
     frames, masks = torch.cat([c.frames for c in clips]), torch.cat([c.mask for c in clips])

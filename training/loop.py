@@ -24,12 +24,7 @@ from training.run_folder import RunFolder
 
 @dataclass
 class Budget:
-    """How long a run lasts: a number of steps, or minutes if `minutes` is given.
-
-    Attributes:
-        steps: steps in all; ignored when `minutes` is set.
-        minutes: wall minutes in all, counted across resumed parts.
-    """
+    """How long a run lasts: a number of steps, or minutes if `minutes` is given."""
 
     steps: int
     minutes: float | None = None
@@ -52,28 +47,16 @@ class Budget:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where and from what a model is trained.
-
-    Attributes:
-        device: of the weights and the batches.
-        seed: of weights, batches and noise.
-        warm_start: folder of the model whose weights are begun with; None begins from nothing.
-        batch_scale: factor on the sizes of batches, which suit a CPU.
-        compiles: whether what pays for it is compiled, which takes minutes.
-    """
+    """Where and from what a model is trained."""
 
     device: torch.device
     seed: int = 0
-    warm_start: Path | None = None
+    warm_start: Path | None = None  # folder of the model whose weights are begun with
     batch_scale: int = 1
     compiles: bool = True
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function compiled by torch, or as it is on a CPU without a C++ compiler, which is said.
-
-        Args:
-            function: called with tensors of few different shapes.
-        """
+        """The function compiled by torch, or as it is on a CPU without a C++ compiler, which is said."""
         if not self.compiles:
             return function
         compiler = os.environ.get("CXX", "g++")
@@ -86,16 +69,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is optimised.
-
-    Attributes:
-        learning_rate: the peak.
-        weight_decay, betas: of AdamW.
-        ema_decay: of the averaged weights.
-        save_every: steps between checkpoints.
-        warmup: part of the run in which the rate rises.
-        hold: part of the run after which the rate falls.
-    """
+    """How a model is optimised."""
 
     learning_rate: float
     weight_decay: float
@@ -131,23 +105,8 @@ def train(
 ) -> nn.Module:
     """Train until the budget is spent, resuming from the checkpoint of the run if there is one.
 
-    A longer budget than that of a finished run goes on from its end.
-
-    Args:
-        model: trained in place.
-        loss_at: (step, progress in [0, 1]) -> scalar loss of that step's batch.
-        recipe: how to optimise.
-        run: where checkpoint and log go.
-        budget: how long.
-        on_save: called with a copy of the averaged model at every checkpoint; may change it.
-
-    Returns:
-        The averaged model.
-
-    Raises:
-        InputError: if the checkpoint is damaged or of another model.
-        OutputError: if a checkpoint cannot be written.
-        KeyboardInterrupt: at Ctrl-C, after the running step and a checkpoint; its text says where that is.
+    A longer budget than that of a finished run goes on from its end. `loss_at` goes from a step and the
+    progress in [0, 1] to the scalar loss of that step's batch.
     """
     optimizer = torch.optim.AdamW(
         model.parameters(), recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay, fused=True
@@ -206,7 +165,6 @@ def _resume(
 
 
 def _update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
-    """One optimiser step at a learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)

@@ -1,8 +1,7 @@
 """Several processes that train one model, and Ctrl-C.
 
-``torchrun --nproc-per-node 2 -m training.run toybox-unet`` starts two processes. Each works on a batch of its
-own and the gradients are averaged. On a busy CPU this is faster than one process with threads: processes
-wait for one another once a step, threads at every operation. Without torchrun there is one process.
+``torchrun --nproc-per-node 2 -m training.run toybox-unet`` starts two processes; each works on a batch of its
+own and the gradients are averaged. On a busy CPU this is faster than threads, which wait at every operation.
 """
 
 from __future__ import annotations
@@ -54,11 +53,7 @@ def average_gradients(module: nn.Module) -> None:
 
 
 class Interruption:
-    """A block in which Ctrl-C only sets a flag, so that the running step ends; a second Ctrl-C raises.
-
-    Attributes:
-        requested: whether Ctrl-C was pressed.
-    """
+    """A block in which Ctrl-C only sets a flag, so that the running step ends; a second Ctrl-C raises."""
 
     requested = False
     _handler_before: Any

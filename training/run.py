@@ -27,8 +27,7 @@ from training.processes import join_processes, made_once, rank
 from training.run_folder import RunFolder, load_trained
 
 ROOT = Path(__file__).resolve().parent
-GPU_BATCH_SCALE = 8
-"""Factor on batch sizes on a GPU, which batches for a CPU leave waiting."""
+GPU_BATCH_SCALE = 8  # factor on batch sizes on a GPU, which batches for a CPU leave waiting
 
 CHECKPOINTS = {
     "toybox": ("autoencoder.pt", "flow.pt"),
@@ -39,8 +38,7 @@ CHECKPOINTS = {
 }
 """Stage -> name patterns of its checkpoints."""
 ALIASES = {"toybox-flow": "toybox"}
-WARM_STARTS = ("toybox", "toybox-unet")
-"""Stages that can start from the weights of an earlier model."""
+WARM_STARTS = ("toybox", "toybox-unet")  # stages that can start from the weights of an earlier model
 VAE_STEPS = {"toybox": 4500, "toybox-unet": 2100}
 VAE_SHARE = {"toybox": 0.15, "toybox-unet": 0.25}
 """Part of the minutes that the autoencoder gets; the denoiser gets the rest."""
@@ -71,14 +69,7 @@ DISK_ADVICE = f"free space and look at the folders of --out, --cache and --log-f
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and train.
-
-    Args:
-        arguments: the words after the program's name; None takes those of this process.
-
-    Returns:
-        The exit code: 0 done, 1 the device or the disk failed, 2 the input cannot be used, 130 stopped.
-    """
+    """Parse the command line and train."""
     options = read_options(arguments)
     try:
         with device_failures_explained(advice=MEMORY_ADVICE):
@@ -190,11 +181,7 @@ def _positive_minutes(text: str) -> float:
 
 
 def usable_device(name: str) -> torch.device:
-    """The device of that name, tried with a number; ``auto`` prefers CUDA.
-
-    Raises:
-        ConfigError: if there is no such device on this machine.
-    """
+    """The device of that name, tried with a number; ``auto`` prefers CUDA."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -298,7 +285,6 @@ def _clips(options: argparse.Namespace, setting: Setting, num_frames: int) -> ND
 
 
 def _budgets(options: argparse.Namespace, steps: int) -> tuple[Budget, Budget]:
-    """The budgets of autoencoder and denoiser."""
     share, minutes = VAE_SHARE[options.stage], options.minutes
     return (
         Budget(options.vae_steps or VAE_STEPS[options.stage], minutes and share * minutes),

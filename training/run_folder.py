@@ -20,17 +20,11 @@ from dreammotion_core.media.atomic import written_atomically
 from training.processes import rank
 
 COLUMNS = ("step", "seconds", "loss", "learning_rate")
-SHARD_SIZE = "9MB"
-"""A Space takes files of at most 10 MB without large-file storage."""
+SHARD_SIZE = "9MB"  # a Space takes files of at most 10 MB without large-file storage
 
 
 class RunFolder:
-    """The checkpoint and the log of a run.
-
-    Args:
-        checkpoint: the file that a run resumes from.
-        log: a CSV file with `COLUMNS`.
-    """
+    """The checkpoint and the log of a run."""
 
     def __init__(self, checkpoint: Path, log: Path) -> None:
         self.checkpoint, self.log = checkpoint, log
@@ -38,11 +32,7 @@ class RunFolder:
         log.parent.mkdir(parents=True, exist_ok=True)
 
     def load(self) -> dict[str, Any] | None:
-        """The last checkpoint, or None for a fresh run.
-
-        Raises:
-            InputError: if the file is damaged.
-        """
+        """The last checkpoint, or None for a fresh run."""
         if not self.checkpoint.exists():
             return None
         try:
@@ -52,11 +42,7 @@ class RunFolder:
         return state
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint, never leaving half of one.
-
-        Raises:
-            OutputError: if it cannot be written; the one before stays.
-        """
+        """Replace the checkpoint, never leaving half of one."""
         if rank() != 0:
             return
         # Through memory, because torch reports a full disk in words of its own.
@@ -107,26 +93,13 @@ class RunFolder:
 
 
 def write_index(folder: Path, content: dict[str, Any]) -> None:
-    """Write `model_index.json`, which names the parts of a model.
-
-    Raises:
-        OutputError: if it cannot be written.
-    """
+    """Write `model_index.json`, which names the parts of a model."""
     with written_atomically(folder / "model_index.json") as part:
         part.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def load_trained(load: Callable[[Path], Any], folder: Path, *, remedy: str) -> Any:
-    """A part of a model that an earlier training wrote.
-
-    Args:
-        load: the `from_pretrained` of its class.
-        folder: of the part.
-        remedy: what to do if the part cannot be loaded, for the error.
-
-    Raises:
-        InputError: if the part is missing, damaged, or of another shape.
-    """
+    """A part of a model that an earlier training wrote."""
     if not folder.is_dir():
         raise InputError(f"there is no {folder.name} at {folder.resolve()}; {remedy}")
     try:
@@ -136,11 +109,7 @@ def load_trained(load: Callable[[Path], Any], folder: Path, *, remedy: str) -> A
 
 
 def start_from(module: Any, folder: Path) -> None:
-    """Give a module, of a class of diffusers or transformers, the weights of an earlier one of its kind.
-
-    Raises:
-        InputError: if they are missing, damaged, or of another shape.
-    """
+    """Give a module, of a class of diffusers or transformers, the weights of an earlier one of its kind."""
 
     def load(folder: Path) -> None:
         module.load_state_dict(type(module).from_pretrained(folder).float().state_dict())

@@ -68,15 +68,7 @@ def _merged(word: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 class FrozenText:
-    """The text encoder of an embedded model, which the cascade attends to as it is.
-
-    Args:
-        folder: the model's.
-        device: where it runs.
-
-    Raises:
-        InputError: if that folder holds no text encoder.
-    """
+    """The text encoder of an embedded model, which the cascade attends to as it is."""
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.tokenizer, encoder = load_text(folder)
@@ -91,11 +83,7 @@ class FrozenText:
 
 
 def load_text(folder: Path) -> tuple[CLIPTokenizer, CLIPTextModel]:
-    """Tokenizer and text encoder, in float32 on the CPU, of an embedded model.
-
-    Raises:
-        InputError: if that folder holds none.
-    """
+    """Tokenizer and text encoder, in float32 on the CPU, of an embedded model."""
     remedy = "train the U-Net model first (toybox-unet), or choose a folder beside a trained one with --out"
     tokenizer = load_trained(CLIPTokenizer.from_pretrained, folder / "tokenizer", remedy=remedy)
     encoder = load_trained(CLIPTextModel.from_pretrained, folder / "text_encoder", remedy=remedy)

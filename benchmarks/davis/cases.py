@@ -1,9 +1,7 @@
 """Clips with true masks: real footage, the procedural world, and textured clutter.
 
-In clutter, a swaying object of two textures moves over ground of sharp noise in several colours that the
-camera pans over. Patches of the object's own textures lie about, so that neither colour nor a still picture
-tells what the object is. Nothing is tuned on these clips: they decide whether a change that helps real
-footage holds.
+In clutter, a swaying object of two textures moves over ground with patches of the same textures, so that
+neither colour nor a still picture tells what it is. Nothing is tuned on these clips.
 """
 
 from __future__ import annotations
@@ -29,34 +27,21 @@ from training.world import Shot, render, sample_scene
 CLIPS = Path(os.environ.get("DREAMMOTION_CLIPS", Path(__file__).parents[3] / "shared/data/clips"))
 """Real clips, a folder each: ``clip.mp4``, ``masks/`` and the click in ``meta.json``. For evaluation only."""
 
-FIRST_EVALUATION_SEED = 10**9
-"""Training draws its scenes from smaller seeds."""
+FIRST_EVALUATION_SEED = 10**9  # training draws its scenes from smaller seeds
 
-CLUTTER_SIZE = 240, 426
-"""Height and width of a frame of clutter."""
+CLUTTER_SIZE = 240, 426  # height and width of a frame of clutter
 NUM_PATCHES, MARGIN = 5, 120
 """Patches on the ground, and pixels of ground round the frame for the camera to pan over."""
-MOST_WAVES = 5
-"""Most bumps of an outline."""
+MOST_WAVES = 5  # most bumps of an outline
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A clip with true masks.
-
-    Attributes:
-        name: for people.
-        frames: (F, H, W, 3) uint8 RGB.
-        masks: (F, H, W) bool; the first is not empty.
-        click: one positive click on the first frame.
-
-    Raises:
-        ConfigError: if the masks do not fit the frames, or there is nothing to score.
-    """
+    """A clip with true masks."""
 
     name: str
-    frames: NDArray[np.uint8]
-    masks: NDArray[np.bool_]
+    frames: NDArray[np.uint8]  # (F, H, W, 3) uint8 RGB
+    masks: NDArray[np.bool_]  # (F, H, W) bool; the first is not empty
     click: Click
 
     def __post_init__(self) -> None:
@@ -78,12 +63,7 @@ class Case:
 
 
 def click_inside(mask: FrameMask, *, is_positive: bool = True) -> Click:
-    """A click in the middle of the largest connected part of a mask, as far from its rim as can be.
-
-    Args:
-        mask: (H, W) bool, not empty; the rim of the frame is a rim too.
-        is_positive: the sign of the click.
-    """
+    """A click in the middle of the largest part of a mask, as far from its rim and the frame's as can be."""
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
     spot = selection_from_mask(labels == largest, frame_index=0).clicks[0]
@@ -91,13 +71,7 @@ def click_inside(mask: FrameMask, *, is_positive: bool = True) -> Click:
 
 
 def world_cases(count: int, *, num_frames: int, resolution: int = 128) -> Iterator[Case]:
-    """Clips of the procedural world that no training saw, clicked on the innermost pixel.
-
-    Args:
-        count: how many.
-        num_frames: of each clip.
-        resolution: height and width in pixels.
-    """
+    """Clips of the procedural world that no training saw, clicked on the innermost pixel."""
     for seed in range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + count):
         scene = sample_scene(seed, held_out=None)
         clip = render(scene, shot=Shot(num_frames, resolution=resolution))
@@ -107,17 +81,7 @@ def world_cases(count: int, *, num_frames: int, resolution: int = 128) -> Iterat
 
 
 def real_cases(folder: Path, *, names: tuple[str, ...] = (), max_frames: int | None = None) -> Iterator[Case]:
-    """The real clips of a folder that have true masks, with their annotated click.
-
-    Args:
-        folder: of clips, as `CLIPS`.
-        names: clips wanted; empty takes all.
-        max_frames: at most so many frames from the start of each; None takes all.
-
-    Raises:
-        ConfigError: if a name is unknown, or a clip has no click on its first frame.
-        InputError: if its files cannot be read.
-    """
+    """The real clips of a folder that have true masks, with their annotated click."""
     found = {path.parents[1].name: path.parents[1] for path in sorted(folder.glob("*/masks/*.png"))}
     if unknown := sorted(set(names) - set(found)):
         known = ", ".join(found) or "none"
@@ -151,12 +115,7 @@ def _read_click(path: Path) -> Click:
 
 
 def clutter_cases(count: int, *, num_frames: int) -> Iterator[Case]:
-    """The first clips of textured clutter; each is fixed by its number.
-
-    Args:
-        count: how many.
-        num_frames: of each clip.
-    """
+    """The first clips of textured clutter; each is fixed by its number."""
     for number in range(count):
         frames, masks = _clutter(np.random.default_rng(FIRST_EVALUATION_SEED + number), num_frames)
         yield Case(f"clutter {number}", frames, masks, click_inside(masks[0]))
@@ -187,7 +146,6 @@ def _clutter(rng: np.random.Generator, num_frames: int) -> tuple[NDArray[np.uint
 
 
 def _texture(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Blotches of three colours."""
     grain = rng.uniform(1.5, 5)
     fields = [cv2.GaussianBlur(rng.normal(size=size).astype(np.float32), (0, 0), grain) for _ in range(3)]
     colours = rng.uniform(30, 225, (3, 3)).astype(np.float32)

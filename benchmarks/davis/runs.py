@@ -36,17 +36,11 @@ from segmentation.propagation import selection_from_mask
 
 OBJECT = 1
 MOST_CORRECTIONS = 3
-CONTENT = 0.9
-"""IoU of the worst frame from which on the user leaves everything as it is."""
+CONTENT = 0.9  # IoU of the worst frame from which on the user leaves everything as it is
 
 
 def correcting_click(mask: FrameMask, *, truth: FrameMask) -> Click:
-    """The click on the largest error: positive where something is missing, negative where it is too much.
-
-    Args:
-        mask: (H, W) bool, not equal to `truth`.
-        truth: (H, W) bool.
-    """
+    """The click on the largest error: positive where something is missing, negative where it is too much."""
     missed, false = truth & ~mask, mask & ~truth
     is_missing = _largest_area(missed) >= _largest_area(false)
     return click_inside(missed if is_missing else false, is_positive=is_missing)
@@ -60,17 +54,8 @@ def correct_worst_frames(
     Each correction is one click on the largest error of the frame with the lowest IoU: it changes the mask
     that is seen there, and adds to earlier clicks on the same frame. Where the object is absent, the user
     says so instead. A corrected frame that became better is followed both ways up to the next corrected
-    ones; one that did not waits for the next click on it.
-
-    Args:
-        session: of the clip.
-        selection: what is clicked first.
-        frames: (F, H, W, 3) uint8 RGB, of the clip.
-        truth: (F, H, W) bool.
-
-    Returns:
-        F masks, (H, W) bool, and how many corrections were made, at most three; fewer where the user is
-        content before.
+    ones; one that did not waits for the next click on it. Comes with the number of corrections, which is
+    lower where the user is content before.
     """
     tracks = Tracks(session, frames)
     project = tracks.new_project().add_object().with_prompt(OBJECT, Prompt(selection))
@@ -104,7 +89,6 @@ def _followed(tracks: Tracks, project: Project) -> list[FrameMask]:
 
 
 def _largest_area(mask: FrameMask) -> int:
-    """Pixels of the largest connected part."""
     _, _, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     return int(statistics[1:, cv2.CC_STAT_AREA].max(initial=0))
 
@@ -120,46 +104,24 @@ class Start(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The masks of a clip, how good they are and what they cost.
-
-    Attributes:
-        case: the clip.
-        start: what the segmenter was told.
-        masks: F masks, (H, W) bool.
-        score: their likeness to the truth.
-        first_frame: IoU of the first mask.
-        corrections: number of corrections by the simulated user.
-        click_seconds: for one more answer, to a selection next to the first, once the frame is prepared;
-            None where nothing is selected.
-        click_work: the same in processor seconds, of all cores.
-        frame_seconds: from opening the clip to its last mask (corrections included, decoding not), by the
-            clock, divided by the number of frames.
-        frame_work: the same in processor seconds, of all cores.
-        memory: most bytes held above those before the clip was opened; None where the system cannot say.
-    """
+    """The masks of a clip, how good they are and what they cost."""
 
     case: Case
     start: Start
-    masks: list[FrameMask]
+    masks: list[FrameMask]  # F of (H, W) bool
     score: ClipScore
     first_frame: float
     corrections: int
-    click_seconds: float | None
-    click_work: float | None
-    frame_seconds: float
-    frame_work: float
-    memory: int | None
+    click_seconds: float | None  # for one more answer once the frame is prepared; None without a selection
+    click_work: float | None  # the same in processor seconds, of all cores
+    frame_seconds: float  # from opening the clip to its last mask, corrections included, for each frame
+    frame_work: float  # the same in processor seconds, of all cores
+    memory: int | None  # most bytes above those before the clip was opened; None where nobody can say
 
 
 @dataclass
 class Cost:
-    """What a block cost; set when it ends.
-
-    Attributes:
-        seconds: by the clock.
-        work: processor seconds, of all cores.
-        memory: most bytes held above those before the block; None where the system cannot say.
-    """
+    """What a block cost in seconds of the clock, processor seconds and bytes; set when it ends."""
 
     seconds: float = field(default=0.0, init=False)
     work: float = field(default=0.0, init=False)
@@ -167,13 +129,7 @@ class Cost:
 
 
 def run_case(segmenter: Segmenter, case: Case, *, start: Start) -> Outcome:
-    """Segment a clip, score the masks and take the costs.
-
-    Args:
-        segmenter: with its weights loaded.
-        case: the clip.
-        start: what the segmenter is told.
-    """
+    """Segment a clip, score the masks and take the costs."""
     with costed() as cost:
         session = segmenter.open(case.frames)
         masks, corrections = _segmented(session, case, start)
@@ -209,7 +165,6 @@ def costed() -> Iterator[Cost]:
 
 
 def _selection(case: Case, start: Start) -> Selection | None:
-    """What is pointed at on the first frame; None where its mask is given."""
     if start is Start.MASK:
         return None
     if start is Start.BOX:
@@ -224,7 +179,6 @@ def _beside(selection: Selection) -> Selection:
 
 
 def _segmented(session: SegmentationSession, case: Case, start: Start) -> tuple[list[FrameMask], int]:
-    """The masks of all frames, and how many corrections they took."""
     selection = _selection(case, start)
     if selection is not None and start is Start.CORRECTIONS:
         return correct_worst_frames(session, selection, frames=case.frames, truth=case.masks)

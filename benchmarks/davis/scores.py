@@ -21,20 +21,12 @@ from segmentation.base import FrameMask
 BOUND_THRESHOLD = 0.008
 """How far apart two outlines may lie and still agree, as a share of the image's diagonal."""
 
-FEWEST_FRAMES = 3
-"""One frame must be left when the first and the last do not count."""
+FEWEST_FRAMES = 3  # one frame must be left when the first and the last do not count
 
 
 @dataclass(frozen=True)
 class ClipScore:
-    """Measures of one clip, each in [0, 1].
-
-    Attributes:
-        region: J, the mean IoU over all frames but the first and the last.
-        boundary: F, the mean boundary measure over the same frames.
-        region_after_first: the mean IoU over all frames but the first.
-        worst_frame: 0-based number of the frame with the lowest IoU of all, the earliest of several.
-    """
+    """Measures of one clip, each in [0, 1]."""
 
     region: float
     boundary: float
@@ -48,15 +40,7 @@ class ClipScore:
 
 
 def score_clip(masks: Sequence[FrameMask], *, truth: NDArray[np.bool_]) -> ClipScore:
-    """Measure the masks of a clip.
-
-    Args:
-        masks: F masks, (H, W) bool.
-        truth: (F, H, W) bool, the true masks.
-
-    Raises:
-        ValueError: if there are fewer than three, or not as many true ones.
-    """
+    """Measure F masks of a clip, (H, W) each, beside the true ones, (F, H, W)."""
     if len(masks) != len(truth) or len(masks) < FEWEST_FRAMES:
         raise ValueError(
             f"{len(masks)} masks and {len(truth)} true ones came; "
@@ -73,15 +57,7 @@ def score_clip(masks: Sequence[FrameMask], *, truth: NDArray[np.bool_]) -> ClipS
 
 
 def boundary_measure(mask: FrameMask, *, truth: FrameMask) -> float:
-    """F: harmonic mean of how much of each outline lies near the other, in [0, 1].
-
-    Args:
-        mask: (H, W) bool.
-        truth: (H, W) bool.
-
-    Returns:
-        1 where neither has an outline, 0 where only one has.
-    """
+    """F: harmonic mean of how much of each (H, W) mask's outline lies near the other's, in [0, 1]."""
     found, true = outline(mask), outline(truth)
     if not found.any() or not true.any():
         return float(found.any() == true.any())
@@ -92,14 +68,7 @@ def boundary_measure(mask: FrameMask, *, truth: FrameMask) -> float:
 
 
 def outline(mask: FrameMask) -> FrameMask:
-    """The pixels that differ from their right, lower or lower right neighbour.
-
-    Args:
-        mask: (H, W) bool; beyond the frame it goes on as at the rim, so the rim is no outline.
-
-    Returns:
-        (H, W) bool.
-    """
+    """(H, W) pixels that differ from their right, lower or lower right neighbour; the rim is no outline."""
     extended = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
     right, lower, diagonal = extended[:-1, 1:], extended[1:, :-1], extended[1:, 1:]
     return np.asarray((mask != right) | (mask != lower) | (mask != diagonal), dtype=np.bool_)

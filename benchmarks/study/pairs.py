@@ -27,23 +27,13 @@ from training.world import Shot, background, caption, object_mask
 
 PROMPTS_FILE = "prompts.csv"
 COLUMNS = ("clip", "source_prompt", "target_prompt")
-KNOWN = (*COLUMNS, "mask")
-"""All columns; `mask` may be left out."""
+KNOWN = (*COLUMNS, "mask")  # all columns; `mask` may be left out
 CLIP_SUFFIXES = {".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"}
 
 
 @dataclass(frozen=True)
 class PromptRow:
-    """A checked row of a prompt file.
-
-    Attributes:
-        clip: a video file that exists.
-        mask: a file or folder that exists.
-        source_prompt, target_prompt: prompts that differ.
-        number: made of the contents of all of these, so that a row keeps its results wherever it stands, and
-            loses them once its clip, its mask or a prompt changes.
-        place: line of the file and name of the clip, for messages.
-    """
+    """A checked row of a prompt file; its number is made of all it says, wherever it stands."""
 
     clip: Path
     mask: Path
@@ -68,12 +58,6 @@ def folder_rows(folder: Path) -> list[PromptRow]:
     The file ``prompts.csv`` (UTF-8) has the columns clip (a video in the folder), source_prompt,
     target_prompt and, if the masks do not lie in a folder ``masks`` beside the clip, mask. A clip may have
     several rows.
-
-    Raises:
-        ConfigError: if the file is missing or no such table, a column has another name, a cell is empty or
-            superfluous, prompts are equal, a clip or mask does not exist, two rows are equal, or a clip in
-            the folder has no row.
-        MaskError: if a folder of masks is empty.
     """
     path = folder / PROMPTS_FILE
     if not path.is_file():
@@ -134,17 +118,14 @@ def _checked_row(cells: dict[str | None, Any], folder: Path, place: str) -> Prom
 
 
 def _number(clip: Path, mask: Path, prompts: tuple[str, str]) -> int:
-    """The first 32 bits of a digest of the files and prompts."""
     digest = hashlib.sha256(json.dumps(prompts).encode())
     for file in (clip, *(png_files(mask, MaskError) if mask.is_dir() else [mask])):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return int.from_bytes(digest.digest()[:4])
 
 
-NUM_PAIRS = 26
-"""Pairs of a study, as many as in the paper."""
-FIRST_CASE = 1000
-"""Smaller numbers are the cases of `toybox_quality`, on which defaults were chosen."""
+NUM_PAIRS = 26  # pairs of a study, as many as in the paper
+FIRST_CASE = 1000  # smaller numbers are the cases of `toybox_quality`, on which defaults were chosen
 MOST_CASES = 1_000_000
 NUMBERING = "by clip, mask and prompts"
 """A fact of studies on a folder. Results without it were numbered by line and may belong to other rows."""
@@ -155,12 +136,7 @@ class Pair:
     """One clip and what is asked of it.
 
     Attributes:
-        index: its number among those of `StudyPairs`.
-        title: for people.
-        place: its origin, for messages.
-        video: at a length that the model takes.
         mask: (F, H, W) bool, what may change.
-        source_prompt, target_prompt: the prompts.
         find_object: finds the object, (F, H, W), in edited frames, (F, H, W, 3); None where nothing can.
         outline: (F, H, W), the object in the source.
     """
@@ -178,13 +154,7 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class StudyPairs:
-    """All pairs that a study may take.
-
-    Attributes:
-        numbers: one for each pair, in order; a pair keeps its number whatever happens to the others.
-        read: returns the pair of a number.
-        facts: tell the results from those of other pairs.
-    """
+    """All pairs that a study may take."""
 
     numbers: Sequence[int]
     read: Callable[[int], Pair]
@@ -198,23 +168,14 @@ def world_pairs(spec: ModelSpec) -> StudyPairs:
 
 
 def folder_pairs(folder: Path, *, spec: ModelSpec) -> StudyPairs:
-    """The pairs of a folder, in the order of its rows.
-
-    Raises:
-        InputError: if its prompt file cannot be used, or a folder of masks is empty.
-    """
+    """The pairs of a folder, in the order of its rows."""
     rows = {row.number: row for row in folder_rows(folder)}
     facts = {"pairs": folder.absolute().name, "numbering": NUMBERING}
     return StudyPairs(list(rows), lambda number: folder_pair(rows[number], spec=spec), facts)
 
 
 def world_pair(index: int, *, spec: ModelSpec) -> Pair:
-    """A held-out clip of the procedural world: colours, materials and nouns in turn.
-
-    Args:
-        index: number of the pair.
-        spec: the model whose length, rate and size the clip has.
-    """
+    """A held-out clip of the procedural world: colours, materials and nouns in turn."""
     case = edit_case(FIRST_CASE + index)
     shot = Shot(spec.num_frames, spec.fps, spec.resolution[0])
     (frames,) = rendered([case.source], shot=shot)
@@ -234,15 +195,7 @@ def world_pair(index: int, *, spec: ModelSpec) -> Pair:
 
 
 def folder_pair(row: PromptRow, *, spec: ModelSpec) -> Pair:
-    """The pair of a row, with every n-th frame of its clip, n as near to the model's rate as possible.
-
-    Args:
-        row: of the folder's prompt file.
-        spec: the model whose length and rate the clip has.
-
-    Raises:
-        InputError: if the clip or its mask cannot be used.
-    """
+    """The pair of a row, with every n-th frame of its clip, n as near to the model's rate as possible."""
     clip = row.clip
     with named(row.place):
         whole = read_video(clip)

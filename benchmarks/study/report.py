@@ -29,11 +29,9 @@ from dreammotion_core.evaluation.catalog import Variant
 from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.values import Frames
 
-THUMBNAIL = 128
-"""Longer side of a picture on a contact sheet, in pixels."""
+THUMBNAIL = 128  # longer side of a picture on a contact sheet, in pixels
 
-Table = tuple[list[str], list[list[str]]]
-"""Headings and rows."""
+Table = tuple[list[str], list[list[str]]]  # headings and rows
 
 
 def write_report(
@@ -44,21 +42,7 @@ def write_report(
     variants: Sequence[Variant],
     pairs: StudyPairs,
 ) -> str:
-    """Write ``study.json``, ``study.md`` and ``study.html``.
-
-    Args:
-        summary: of the results.
-        out: folder of the study.
-        facts: shared by all results.
-        variants: the methods, to find their clips.
-        pairs: for their order and their source frames.
-
-    Returns:
-        The Markdown.
-
-    Raises:
-        OutputError: if a file cannot be written.
-    """
+    """Write ``study.json``, ``study.md`` and ``study.html``; the facts are shared by all results."""
     claims, line = check_claims(summary), _facts_line(facts)
     tables = [_means(summary)]
     if len(summary.methods) > 1 and FULL in summary.methods:
@@ -87,7 +71,6 @@ def write_report(
 
 
 def _plain(summary: StudySummary, facts: Mapping[str, Any], claims: Sequence[Claim]) -> dict[str, Any]:
-    """All figures as plain JSON values."""
     return {
         "facts": dict(facts),
         "titles": {i: r["title"] for m in summary.methods.values() for i, r in m.records.items()},
@@ -162,7 +145,6 @@ def _markdown(summary: StudySummary, line: str, tables: Sequence[Table], claims:
 def _sheets(
     summary: StudySummary, out: Path, variants: Sequence[Variant], pairs: StudyPairs
 ) -> Iterator[dict[str, Any]]:
-    """For each pair, its words and the pictures of its source and its edits."""
     shown = [
         (variant, summary.methods[variant.name].records)
         for variant in variants

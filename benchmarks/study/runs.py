@@ -29,20 +29,11 @@ STUDY = ("dreammotion", "as-shipped", *(name for name in VARIANTS if name != "dr
 INSTRUMENTS = ("judge", "tracker", "cotracker", "lpips")
 """Facts that do not change the edits of a study, only their figures."""
 
-Measure = Mapping[str, Any]
-"""A measurement as plain values; see `Measurement.to_dict`."""
+Measure = Mapping[str, Any]  # a measurement as plain values; see `Measurement.to_dict`
 
 
 def study_variants(names: Sequence[str], *, usual: EditConfig) -> tuple[Variant, ...]:
-    """The methods of a study by name, in the order of the table.
-
-    Args:
-        names: of `STUDY`.
-        usual: the settings that a user gets.
-
-    Raises:
-        ConfigError: if a name is unknown.
-    """
+    """The methods of a study by name, in the order of the table."""
     if unknown := [name for name in names if name not in STUDY]:
         raise ConfigError(f"there is no method {', '.join(unknown)}; known are: {', '.join(STUDY)}")
     shipped = Variant(SHIPPED.name, SHIPPED.label, {name: getattr(usual, name) for name in ("method", *BASE)})
@@ -83,18 +74,7 @@ def check_study(
     facts: Mapping[str, Any],
     but: Collection[str] = (),
 ) -> None:
-    """Check that the results of a folder were made with these methods, settings and facts.
-
-    Args:
-        out: folder of the study.
-        variants: the methods.
-        config: settings that all share.
-        facts: of the study.
-        but: names of facts that may differ.
-
-    Raises:
-        ConfigError: if they were not.
-    """
+    """Check that the results of a folder were made with these methods, settings and facts."""
     for variant in variants:
         results_of(out, variant).check(facts_of(variant, config=config, facts=facts), but=but)
 
@@ -114,21 +94,6 @@ def run_part(
     """Make and evaluate the missing edits, pair by pair, so that variants share the answers to the source.
 
     Before the first edit, all clips and masks of this process are read and checked.
-
-    Args:
-        pipe: the model; with a source cache the variants of a pair cost less and give the same.
-        numbers: the pairs of this process.
-        read_pair: returns the pair of a number.
-        variants: the methods.
-        config: settings that all share.
-        facts: of the study.
-        instruments: for `evaluate_edit`.
-        out: folder of the study.
-        edits: folder of the same study with other instruments; the edits in it are only evaluated anew.
-
-    Raises:
-        ConfigError: if a folder holds another study.
-        DreamMotionError: if an edit or a clip fails.
     """
     if edits is not None:
         check_study(edits, variants=variants, config=config, facts=facts, but=INSTRUMENTS)
@@ -155,7 +120,6 @@ def run_part(
 
 
 def _finished_edit(results: Results, pair: Pair) -> tuple[Frames, float] | None:
-    """The finished edit of a pair and its seconds, if there is one."""
     asked = pair.index, pair.source_prompt, pair.target_prompt
     for record in results.records():
         if (record["index"], record["source"], record["target"]) == asked:

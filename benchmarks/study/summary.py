@@ -22,13 +22,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its bootstrap confidence interval.
-
-    Attributes:
-        mean: infinite if any value is.
-        low, high: ends of the interval; the mean itself where it is infinite or from one value.
-        count: number of values.
-    """
+    """A mean with its bootstrap confidence interval."""
 
     mean: float
     low: float
@@ -42,10 +36,6 @@ class Estimate:
 
 def bootstrap_mean(values: Sequence[float], *, seed: int = 0) -> Estimate | None:
     """The mean and its percentile bootstrap interval at 95 %; None for no values.
-
-    Args:
-        values: one a pair.
-        seed: of the resampling.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
     """
@@ -88,42 +78,24 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class MethodSummary:
-    """The figures of one method.
-
-    Attributes:
-        label: for people.
-        records: number of a finished pair -> its record.
-        values: column -> number of a pair -> figure.
-        estimates: column with any value -> mean.
-        differences: column that the full method has too -> mean difference to it on the same pairs.
-        seconds: mean time of an edit.
-    """
+    """The figures of one method."""
 
     label: str
-    records: Mapping[int, Mapping[str, Any]]
-    values: Mapping[Column, Mapping[int, float]]
-    estimates: Mapping[Column, Estimate]
-    differences: Mapping[Column, Estimate]
-    seconds: float
+    records: Mapping[int, Mapping[str, Any]]  # number of a finished pair -> its record
+    values: Mapping[Column, Mapping[int, float]]  # column -> number of a pair -> figure
+    estimates: Mapping[Column, Estimate]  # column with any value -> mean
+    differences: Mapping[Column, Estimate]  # less the full method, on the same pairs
+    seconds: float  # mean time of an edit
 
 
 @dataclass(frozen=True, eq=False)
 class StudySummary:
-    """The figures of all methods.
+    """The figures of all methods."""
 
-    Attributes:
-        methods: name -> figures, of methods with a finished pair.
-        source: figures of the source clips by themselves.
-        columns: columns with any figure, in the order of `METRICS`.
-        notes: why metrics are missing.
-        others: names of the ablations and baselines that the model can do, finished or not.
-        num_foreign: finished edits of pairs that the study does not have; they are left out.
-    """
-
-    methods: Mapping[str, MethodSummary]
-    source: Mapping[Column, Estimate]
+    methods: Mapping[str, MethodSummary]  # name -> figures, of methods with a finished pair
+    source: Mapping[Column, Estimate]  # figures of the source clips by themselves
     columns: Sequence[Column]
-    notes: Sequence[str]
+    notes: Sequence[str]  # why metrics are missing
     others: Collection[str]
     num_foreign: int
 
@@ -131,17 +103,7 @@ class StudySummary:
 def summarise_study(
     out: Path, *, variants: Sequence[Variant], numbers: Sequence[int], others: Collection[str]
 ) -> StudySummary:
-    """Read all that is finished.
-
-    Args:
-        out: folder of the study.
-        variants: the methods, in the order of the table.
-        numbers: all pairs of the study, in order.
-        others: names of all ablations and baselines that the full method is compared with.
-
-    Raises:
-        ConfigError: if nothing is finished, or a line of the results is damaged.
-    """
+    """Read all that is finished."""
     kept = {v.name: {r["index"]: r for r in results_of(out, v).records()} for v in variants}
     records = {
         name: {number: of[number] for number in sorted((n for n in of if n in numbers), key=numbers.index)}
@@ -179,7 +141,6 @@ def estimate_text(estimate: Estimate | None, *, metric: Metric) -> str:
 
 
 def _columns(records: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[Column]:
-    """The columns with any value, in the order of `METRICS`."""
     found = {
         (m["metric"], m["judge"])
         for of_method in records.values()
@@ -220,7 +181,6 @@ def _differences(
 
 
 def _notes(records: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> list[str]:
-    """Metrics without any value, with the reason of the first record."""
     missing: dict[str, str] = {}
     measured: set[str] = set()
     measures: list[Measure] = [
@@ -239,17 +199,10 @@ MISSING = "not measured"
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement about a study.
-
-    Attributes:
-        statement: in plain words.
-        holds: whether the means say so, over the pairs that both methods have; None where means are missing.
-        figures: the deciding figures, with their intervals.
-        is_sure: False where the interval of the deciding difference includes 0.
-    """
+    """A statement about a study."""
 
     statement: str
-    holds: bool | None
+    holds: bool | None  # over the pairs that both methods have; None where means are missing
     figures: str
     is_sure: bool = True
 
@@ -307,7 +260,6 @@ def _difference(summary: StudySummary, other: str, metric: str) -> Estimate | No
 
 
 def _compared(summary: StudySummary, metric: str, *others: str) -> str:
-    """The means of the full method and others, and the differences of these to it."""
     column, figures = _column(summary, metric), _figures(summary, metric, FULL, *others)
     differences = {name: _difference(summary, name, metric) for name in others}
     known = {name: found for name, found in differences.items() if found is not None}
@@ -334,7 +286,6 @@ def _figures(summary: StudySummary, metric: str, *methods: str) -> str:
 def _against(
     summary: StudySummary, statement: str, metric: str, other: str, *, lower_is_better: bool
 ) -> Claim:
-    """The full method beside one with a part switched off."""
     difference, figures = _difference(summary, other, metric), _compared(summary, metric, other)
     if difference is None:
         return Claim(statement, None, figures)

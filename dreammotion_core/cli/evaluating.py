@@ -46,21 +46,11 @@ from dreammotion_core.method.baselines import method_for
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.values import Mask, Notice, StepDone, Video
 
-Note = Callable[[Notice], None]
-"""Takes what the user should know, as it comes."""
+Note = Callable[[Notice], None]  # takes what the user should know, as it comes
 
 
 def run_metrics(options: argparse.Namespace, *, note: Note) -> Iterator[str]:
-    """Run ``metrics``.
-
-    Yields:
-        A table in Markdown, and what could not be measured and why. It comes before the JSON is written.
-
-    Raises:
-        InputError: if clips, masks or names cannot be used.
-        ModelLoadError: if a judge, tracker or backbone cannot be loaded.
-        OutputError: if the JSON cannot be written.
-    """
+    """Run ``metrics``: a table in Markdown and what is missing and why, before the JSON is written."""
     known_metrics(options.metrics)
     if options.target_prompt is not None and not options.target_prompt.strip():
         raise PromptError(
@@ -124,7 +114,6 @@ def _given_rim(options: argparse.Namespace) -> EditConfig:
 
 
 def _read_clips(options: argparse.Namespace, note: Note) -> tuple[Video, Video]:
-    """The same moments of the source and of the edit."""
     if options.video.is_dir() and options.fps is not None:
         raise ConfigError(
             f"--fps resamples a source video, and {options.video} is a folder of frames, which are compared "
@@ -200,17 +189,8 @@ def run_ablate(
 ) -> Iterator[str]:
     """Run ``ablate`` on a loaded model and a selected object. Stopped or failing, it writes what is finished.
 
-    Args:
-        mask: (F, H, W) bool, the object.
-        note: takes the notices of the edits, and what was kept where one of them failed.
-
-    Yields:
-        A table in Markdown, before the page is written; and where the page is.
-
-    Raises:
-        DreamMotionError: if an edit or its evaluation fails.
-        KeyboardInterrupt: with what was kept.
-        OutputError: if the page cannot be written.
+    Yields a table in Markdown before the page is written, and where the page is. Stopped, it says what
+    was kept, as `note` does where an edit failed.
     """
     config, reason = given_config(options, pipe.spec, size=video.size)
     if reason:

@@ -138,7 +138,6 @@ def _places(options: argparse.Namespace, names: dict[str, str]) -> dict[str, Pat
 
 
 def _receipt_path(options: argparse.Namespace) -> Path:
-    """Where the receipt of ``edit`` goes: beside the edited clip unless said otherwise."""
     return options.receipt or options.out.with_suffix(".json")  # type: ignore[no-any-return]
 
 

@@ -30,32 +30,20 @@ from segmentation import (
     load_segmenter,
 )
 
-_OBJECT = 1
-"""Number of the one object on the command line."""
+_OBJECT = 1  # number of the one object on the command line
 
 
 @dataclass(frozen=True, eq=False)
 class SelectedObject:
-    """Masks and their origin.
+    """Masks and their origin."""
 
-    Attributes:
-        masks: (F, H, W) bool.
-        record: ``selection`` and ``segmenter`` for the receipt; empty for masks from a file.
-    """
-
-    masks: Mask
+    masks: Mask  # (F, H, W) bool
     notes: tuple[str, ...]
-    record: dict[str, Any]
+    record: dict[str, Any]  # for the receipt; empty for masks from a file
 
 
 class FollowedObject:
-    """An object followed through the clip; its masks are kept packed.
-
-    Attributes:
-        notes: what the user should know about it.
-        areas: pixels of the object on every frame.
-        record: for the receipt.
-    """
+    """An object followed through the clip, with its pixels on every frame; its masks are kept packed."""
 
     def __init__(self, tracks: Tracks, project: Project, *, segmenter: str) -> None:
         self._tracks = tracks

@@ -40,11 +40,7 @@ class EditSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class VariantResult:
-    """A finished variant.
-
-    Attributes:
-        measurements: its figures, on the mask that all variants share.
-    """
+    """A finished variant, measured on the mask that all variants share."""
 
     variant: Variant
     output: EditOutput
@@ -53,12 +49,7 @@ class VariantResult:
 
 @dataclass(frozen=True, eq=False)
 class VariantEvent:
-    """An event of a variant's edit.
-
-    Attributes:
-        index: its number, from 1.
-        event: any but `Finished`, in whose place a `VariantResult` comes.
-    """
+    """Any event of a variant's edit but `Finished`, which a `VariantResult` replaces; `index` from 1."""
 
     variant: Variant
     index: int
@@ -80,7 +71,7 @@ def run_ablation(
 ) -> Generator[VariantEvent | VariantResult, None, None]:
     """Edit a clip by each variant in turn, and evaluate each edit.
 
-    Close the generator to stop after the current step.
+    A `VariantResult` ends each variant. Close the generator to stop after the current step.
 
     Args:
         mask: (F, H, W) or (H, W), the object; variants without a mask are evaluated on it too.
@@ -88,13 +79,9 @@ def run_ablation(
         variants: names from `VARIANTS`.
         names: metrics wanted; None takes all.
 
-    Yields:
-        Events as they come, and a `VariantResult` at the end of each variant.
-
     Raises:
         InputError: if clip, mask, prompts or names cannot be used.
-        BackendError: if the model cannot do its part.
-        NumericsError: if an optimisation leaves the finite numbers.
+        BackendError: if the model cannot do its part; `NumericsError` if it leaves the finite numbers.
     """
     words = {"source_prompt": source_prompt, "target_prompt": target_prompt}
     config = (config or pipe.spec.config(**words, size=video.size)).with_drawn_seed()

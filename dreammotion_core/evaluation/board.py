@@ -31,8 +31,7 @@ LOSSES = {"appearance": "V-DDS direction", "spatial": "S-SSM loss", "temporal": 
 COLOURS = ("#5b5bd6", "#e5484d", "#30a46c", "#f76b15", "#0090ff", "#8e4ec6", "#978365", "#12a594", "#e93d82")
 CHART = {"width": 520, "height": 220, "left": 78, "right": 512, "top": 10, "bottom": 188}
 """The size of a chart and the places of its axes, in pixels."""
-STRIP_QUALITY = 85
-"""JPEG quality of the strips that hold the frames of a clip."""
+STRIP_QUALITY = 85  # JPEG quality of the strips that hold the frames of a clip
 LARGEST_SIDE = 384
 """Longer side in pixels to which clips are reduced, so that a page of many clips still fits into a mail."""
 
@@ -54,13 +53,7 @@ _PARTS: Any = _TEMPLATES.get_template("parts.html").module
 
 @dataclass(frozen=True)
 class AblationBoard:
-    """The parts of the board as HTML that refers to nothing outside.
-
-    Attributes:
-        facts: what was edited into what.
-        grid: the clips, to be moved by ``synchronise``.
-        reading: how to read the figures.
-    """
+    """The parts of the board as HTML that refers to nothing outside; ``synchronise`` moves the grid."""
 
     facts: str
     grid: str
@@ -70,14 +63,7 @@ class AblationBoard:
 
 
 def ablation_board(results: Sequence[VariantResult], *, source: Video) -> AblationBoard:
-    """Lay out the board: a synchronised grid, the figures and the loss curves.
-
-    Args:
-        results: from `run_ablation`, at least one.
-
-    Raises:
-        ConfigError: if there are no results.
-    """
+    """Lay out the board of at least one result: a synchronised grid, the figures and the loss curves."""
     if not results:
         raise ConfigError("there are no results to show; run at least one variant")
     players = [Player(source.frames, "source")]
@@ -106,15 +92,7 @@ def ablation_board(results: Sequence[VariantResult], *, source: Video) -> Ablati
 
 
 def write_ablation_board(results: Sequence[VariantResult], path: str | Path, *, source: Video) -> Path:
-    """Write the board as a page that stands alone.
-
-    Args:
-        results: from `run_ablation`, at least one.
-
-    Raises:
-        ConfigError: if there are no results.
-        OutputError: if it cannot be written.
-    """
+    """Write the board of at least one result as a page that stands alone, or raise `OutputError`."""
     page = _TEMPLATES.get_template("board.html").render(
         title="DreamMotion: ablation", board=ablation_board(results, source=source), script=SYNCHRONISE
     )
@@ -125,12 +103,7 @@ def write_ablation_board(results: Sequence[VariantResult], path: str | Path, *, 
 
 @dataclass(frozen=True, eq=False)
 class Player:
-    """A clip with its caption.
-
-    Attributes:
-        frames: (F, H, W, 3) uint8 RGB.
-        note: a second line, fainter.
-    """
+    """A clip, (F, H, W, 3) uint8 RGB, with its caption and a second, fainter line."""
 
     frames: Frames
     caption: str
@@ -138,12 +111,7 @@ class Player:
 
 
 def synchronised_grid(players: Sequence[Player], *, fps: float) -> str:
-    """Clips side by side with one play button and one slider, as HTML; `SYNCHRONISE` moves it.
-
-    Args:
-        players: at least one; shorter clips stay on their last frame.
-        fps: frames a second.
-    """
+    """At least one clip with one play button and one slider, as HTML; `SYNCHRONISE` moves it."""
     figures = []
     for player in players:
         pictures = [Image.fromarray(frame) for frame in player.frames]
@@ -169,11 +137,7 @@ def synchronised_grid(players: Sequence[Player], *, fps: float) -> str:
 
 
 def html_table(header: Sequence[str], *, rows: Sequence[Sequence[str]], best: set[tuple[int, int]]) -> str:
-    """A table of plain text as HTML.
-
-    Args:
-        best: (row, column) of cells to set off.
-    """
+    """A table of plain text as HTML, with the cells of `best`, (row, column), set off."""
     return str(_PARTS.table(header, rows, best))
 
 
@@ -184,14 +148,7 @@ def markdown_table(header: Sequence[str], *, rows: Sequence[Sequence[str]]) -> s
 
 
 def line_chart(curves: Mapping[str, Sequence[float]], *, title: str) -> str:
-    """Curves over steps, in the colours of `legend`.
-
-    Args:
-        curves: name -> one finite value a step; a curve may be empty.
-
-    Returns:
-        A figure in HTML; a sentence instead where there is nothing to draw.
-    """
+    """Curves of finite values over steps in the colours of `legend`, as HTML; without any, a sentence."""
     values = [value for curve in curves.values() for value in curve]
     if not any(values):
         why = "zero everywhere" if values else "none of these methods has it"
@@ -240,12 +197,8 @@ def measurement_cells(
 ) -> tuple[list[str], list[list[str]], set[tuple[int, int]]]:
     """A table of the edits of one clip: edits down, metrics across.
 
-    Args:
-        measured: name of an edit -> its measurements, the same metrics for each.
-
-    Returns:
-        Headings, rows, and the (row, column) of the best figure of each column. Columns without any figure
-        are left out; the last row gives the source's own figures.
+    Headings, rows, and the (row, column) of the best figure of each column. Columns without any figure are
+    left out; the last row gives the source's own figures.
     """
     # Only those that could be measured know their judge.
     known = [(c, next((m for m in c if m.value is not None), None)) for c in metric_columns(measured)]

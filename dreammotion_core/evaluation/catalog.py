@@ -17,21 +17,14 @@ Better = Literal["higher", "lower", "neither"]
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A question about an edit, and how to read its figure.
-
-    Attributes:
-        question: in plain words.
-        better: which way is better; ``"neither"`` where an edit is free to change it.
-        scale: how to read the figure, in plain words.
-        digits: decimals shown to people.
-    """
+    """A question about an edit, and how to read its figure."""
 
     name: str
     label: str
     question: str
-    better: Better
-    scale: str
-    digits: int = 3
+    better: Better  # "neither" where an edit is free to change it
+    scale: str  # how to read the figure, in plain words
+    digits: int = 3  # decimals shown to people
 
     @property
     def arrow(self) -> str:
@@ -87,11 +80,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 def known_metrics(names: Iterable[str] | None) -> tuple[Metric, ...]:
-    """The metrics of these names, in the order of `METRICS`; None takes all.
-
-    Raises:
-        ConfigError: if a name is unknown.
-    """
+    """The metrics of these names, in the order of `METRICS`; None takes all. Raises `ConfigError`."""
     wanted = set(METRICS) if names is None else set(names)
     if unknown := sorted(wanted - set(METRICS)):
         raise ConfigError(f"there is no metric {', '.join(unknown)}; known are: {', '.join(METRICS)}")
@@ -107,11 +96,7 @@ class Variant:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, config: EditConfig) -> EditConfig:
-        """The shared settings with this variant's changes.
-
-        Raises:
-            ConfigError: if a change does not fit the other settings.
-        """
+        """The shared settings with this variant's changes, or raise `ConfigError`."""
         return config.with_changes(**self.changes)
 
 
@@ -140,11 +125,7 @@ ABLATION = ("no-matching", "no-temporal", "no-spatial", "dreammotion", "no-mask"
 
 
 def known_variants(names: Iterable[str]) -> tuple[Variant, ...]:
-    """The variants of these names, in their order, each once.
-
-    Raises:
-        ConfigError: if a name is unknown, or there are no names.
-    """
+    """The variants of these names, in their order, each once. Raises `ConfigError`."""
     wanted = list(dict.fromkeys(names))
     unknown = [name for name in wanted if name not in VARIANTS]
     if unknown or not wanted:

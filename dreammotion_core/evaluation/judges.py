@@ -36,17 +36,13 @@ EMBEDDED_JUDGE = "toybox-clip"
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json")
 """Files that a judge's folder needs."""
 
-Features = NDArray[np.float32]
-"""(N, D) unit vectors."""
+Features = NDArray[np.float32]  # (N, D) unit vectors
 
 
 class ClipJudge:
     """A CLIP model that compares frames with texts and with one another.
 
-    Args:
-        model: put into evaluation mode and frozen.
-        processor: brings pictures to its size and normalisation.
-        name: label of its figures.
+    The model is put into evaluation mode and frozen; the processor brings pictures to its size.
     """
 
     def __init__(
@@ -59,15 +55,12 @@ class ClipJudge:
     def from_pretrained(
         cls, name_or_path: str = EMBEDDED_JUDGE, *, device: str | torch.device = "cpu"
     ) -> Self:
-        """Load a judge.
+        """Load a judge, or raise `ModelLoadError`.
 
         Args:
             name_or_path: ``"toybox-clip"``, a folder, or ``owner/name@revision`` on the hub (the revision
                 keeps figures comparable), such as one of OpenAI's CLIP models.
             device: torch name.
-
-        Raises:
-            ModelLoadError: if it is unknown, incomplete, damaged or unreachable.
         """
         source, revision = _find_judge(name_or_path)
         # Takes seconds to import, so only those who ask a judge wait for it.
@@ -114,11 +107,7 @@ class ClipJudge:
         return text_alignment(self.image_features(frames), text=self.text_features([prompt])[0])
 
     def frame_consistency(self, frames: Frames) -> float:
-        """Mean cosine between consecutive frames, in [-1, 1].
-
-        Raises:
-            VideoError: if there is one frame only.
-        """
+        """Mean cosine between consecutive frames, in [-1, 1]. Raises `VideoError`."""
         check_frames(frames, fewest=2)
         return frame_consistency(self.image_features(frames))
 
@@ -144,11 +133,7 @@ def frame_consistency(frames: Features) -> float:
 def judge_name(name_or_path: str) -> str:
     """The label of a judge's figures: its name on the hub, or that of its folder. Loads nothing.
 
-    Args:
-        name_or_path: as for `ClipJudge.from_pretrained`.
-
-    Raises:
-        ModelLoadError: if there is no such judge, or its folder is incomplete.
+    Takes what `ClipJudge.from_pretrained` takes, or raises `ModelLoadError`.
     """
     source, revision = _find_judge(name_or_path)
     return name_or_path if revision else Path(source).resolve().name
@@ -177,23 +162,18 @@ _WEIGHTS = {
     "vgg": ("VGG16_Weights", 528),
 }
 """Backbone -> its entry in torchvision, and its size in MB."""
-SMALLEST_SIDE = 64
-"""Shortest side of a frame in pixels; the backbones halve smaller ones to nothing."""
-BATCH = 4
-"""Pairs of frames compared at once."""
+SMALLEST_SIDE = 64  # shortest side of a frame in pixels; the backbones halve smaller ones to nothing
+BATCH = 4  # pairs of frames compared at once
 
 
 class FrameLpips:
-    """LPIPS by torchmetrics, on a backbone of torchvision.
+    """LPIPS by torchmetrics, on a backbone of torchvision. Raises `ModelLoadError`.
 
     Args:
         backbone: ``"alex"`` (its authors' default), ``"squeeze"`` or ``"vgg"``; figures of different
             backbones are not comparable.
         allow_download: fetch the backbone's weights if they are not on this machine.
         device: torch name.
-
-    Raises:
-        ModelLoadError: if the weights are not on this machine and may not or cannot be downloaded.
     """
 
     def __init__(
@@ -224,13 +204,7 @@ class FrameLpips:
     def __call__(self, source: Frames, *, edited: Frames) -> float:
         """Mean distance between source and edited frames, >= 0; 0 where they are equal.
 
-        Args:
-            source: (F, H, W, 3) uint8 RGB.
-            edited: of the same shape.
-
-        Raises:
-            VideoError: if the clips do not fit one another.
-            MetricError: if a side is shorter than `SMALLEST_SIDE`.
+        Clips are (F, H, W, 3) uint8 RGB with sides of at least `SMALLEST_SIDE`, or it raises `InputError`.
 
         Source: Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (CVPR
         2018); the "Frame-LPIPS" of DreamMotion's tables is its mean over frames.

@@ -46,28 +46,18 @@ from dreammotion_core.evaluation.pixels import (
 from dreammotion_core.finishing import max_difference_outside
 from dreammotion_core.values import Frames, Mask
 
-MOST_STARTS = 8
-"""At most so many frames, evenly spread, get points that optical flow follows from there."""
+MOST_STARTS = 8  # at most so many frames, evenly spread, get points that optical flow follows from there
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One figure of an edit.
-
-    Attributes:
-        metric: the question.
-        value: the answer; None where it could not be measured.
-        source_value: the figure of the source by itself, where that tells how to read the value.
-        judge: the model or tracker behind it; empty for arithmetic on pixels. Figures of different judges
-            are not comparable.
-        note: why there is no value, and what to do about it.
-    """
+    """One figure of an edit."""
 
     metric: Metric
-    value: float | None
-    source_value: float | None = None
-    judge: str = ""
-    note: str = ""
+    value: float | None  # None where it could not be measured
+    source_value: float | None = None  # of the source by itself, where that tells how to read the value
+    judge: str = ""  # model or tracker behind it, the same where figures compare; empty for arithmetic
+    note: str = ""  # why there is no value, and what to do about it
 
     @property
     def text(self) -> str:
@@ -90,28 +80,15 @@ def figure(value: float | None, *, digits: int) -> str:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Instruments:
-    """The models behind some metrics. Without one, its metrics have no value but a note.
+    """The models behind some metrics. Without one, its metrics have no value but a note."""
 
-    Attributes:
-        judge: for Text-Align and Frame-Con.
-        tracker: for motion fidelity.
-        lpips: for Frame-LPIPS.
-    """
-
-    judge: ClipJudge | None = None
-    tracker: PointTracker = field(default_factory=FlowTracker)
+    judge: ClipJudge | None = None  # for Text-Align and Frame-Con
+    tracker: PointTracker = field(default_factory=FlowTracker)  # for motion fidelity
     lpips: FrameLpips | None = None
 
 
 class MeasuredClip:
-    """A clip with what metrics have found out about it. Share one between all edits of a source.
-
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-
-    Raises:
-        VideoError: if the frames are no clip.
-    """
+    """(F, H, W, 3) uint8 RGB frames with what metrics found out about them; share one between edits."""
 
     def __init__(self, frames: Frames) -> None:
         check_frames(frames)
@@ -130,11 +107,7 @@ class MeasuredClip:
         return self._judged[1]
 
     def tracks(self, tracker: PointTracker, *, points: Points, start: int = 0) -> PointTracks:
-        """Tracks of (T, 2) points of the frame `start`, from that frame on.
-
-        Raises:
-            VideoError: if there are fewer than two frames from there on.
-        """
+        """Tracks of (T, 2) points of the frame `start`, from that frame on. Raises `VideoError`."""
         check_frames(self.frames[start:], fewest=2)
         if isinstance(tracker, FlowTracker):
             return tracker.along(ClipFlow(self.flow.pairs[start:]), points=points)
@@ -148,16 +121,7 @@ Figure = tuple[float, float | None, str]
 class MeasuredEdit:
     """An edit that is evaluated one metric after the other; what several metrics need is computed once.
 
-    Args:
-        source: the clip before; share it between edits, so that it keeps what is known of it.
-        edited: the clip after, of the same shape.
-        mask: (F, H, W) or (H, W) bool, the selection; None where the whole frame was edited.
-        object_mask: the object in the source, if the selection left room round it; None takes `mask`.
-        edited_mask: the object in the edit, for the overlap of outlines.
-        instruments: None takes those that need no weights.
-
-    Raises:
-        InputError: if the clips or masks do not fit one another.
+    It takes what `evaluate_edit` takes, with both clips as `MeasuredClip`, or raises `InputError`.
     """
 
     def __init__(
@@ -184,11 +148,7 @@ class MeasuredEdit:
         self._tracks: dict[int, tuple[int, list[PointTracks]]] = {}
 
     def measure(self, name: str) -> Measurement:
-        """The figure of one metric; without a value but with a note where clips or instruments forbid it.
-
-        Raises:
-            ConfigError: if the name is unknown.
-        """
+        """The figure of one metric; without a value but with a note where clips or instruments forbid it."""
         (metric,) = known_metrics([name])
         try:
             value, source_value, judge = _COMPUTE[name](self)
@@ -203,11 +163,7 @@ class MeasuredEdit:
 
     @property
     def judge(self) -> ClipJudge:
-        """The judge of the instruments.
-
-        Raises:
-            MetricError: without one.
-        """
+        """The judge of the instruments, or raise `MetricError`."""
         if self.instruments.judge is None:
             raise MetricError("no judge was given; give one as `judge`")
         return self.instruments.judge
@@ -243,13 +199,9 @@ class MeasuredEdit:
         return self._fidelity_from(self._starts(np.arange(len(self.source.frames) - 1)), of_object=False)
 
     def _starts(self, frames: NDArray[np.int_]) -> NDArray[np.int_]:
-        """The frames, among those given, on which points are sown.
-
-        Flow never finds a point again that it lost, so for it they are sown throughout the clip.
-
-        Source: Sundaram et al., Dense Point Trajectories by GPU-Accelerated Large Displacement Optical Flow
-        (ECCV 2010).
-        """
+        """The frames, among those given, on which points are sown."""
+        # Flow never finds a point again that it lost, so for it they are sown throughout (Sundaram et al.,
+        # Dense Point Trajectories by GPU-Accelerated Large Displacement Optical Flow, ECCV 2010).
         if not isinstance(self.instruments.tracker, FlowTracker):
             return frames[:1]
         places = np.linspace(0, len(frames) - 1, min(len(frames), MOST_STARTS)).astype(int)
@@ -263,10 +215,7 @@ class MeasuredEdit:
         return motion_fidelity(source, edited=edited), None, self.instruments.tracker.name
 
     def _followed(self, start: int) -> tuple[int, list[PointTracks]]:
-        """Points sown on a frame, first over all of it, then on the object; followed in source and edit.
-
-        Comes with the number of those over all of the frame.
-        """
+        """The number of points sown over a whole frame, and the tracks of these and the object's, by clip."""
         if start not in self._tracks:
             size, tracker = self.source.frames.shape[1:3], self.instruments.tracker
             points = grid_points(size, mask=None, grid_size=DEFAULT_GRID)
@@ -351,7 +300,7 @@ def evaluate_edit(
     names: Iterable[str] | None = None,
     instruments: Instruments | None = None,
 ) -> tuple[Measurement, ...]:
-    """Evaluate an edit. `MeasuredEdit.measure` does so one metric at a time.
+    """Evaluate an edit. `MeasuredEdit.measure` does so one metric at a time. Raises `InputError`.
 
     Args:
         source: (F, H, W, 3) uint8 RGB, or a `MeasuredClip` of it that several edits share.
@@ -365,9 +314,6 @@ def evaluate_edit(
     Returns:
         One measurement for each name, in the order of `METRICS`; those that these clips or instruments
         forbid have no value but a note.
-
-    Raises:
-        InputError: if the clips or masks do not fit one another, or a name is unknown.
     """
     wanted = known_metrics(names)
     edit = MeasuredEdit(

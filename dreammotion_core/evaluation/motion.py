@@ -26,12 +26,9 @@ from dreammotion_core.values import Frames, Mask
 
 Points = NDArray[np.float64]
 """(T, 2) positions in pixels, x right then y down; whole numbers are centres of pixels."""
-Positions = NDArray[np.float32] | NDArray[np.float64]
-"""(..., 2) positions in pixels, x right then y down."""
-Flow = NDArray[np.float32]
-"""(H, W, 2) displacement in pixels, x right then y down."""
-FlowPair = tuple[Flow, Flow]
-"""Flow from a frame to the next, and back."""
+Positions = NDArray[np.float32] | NDArray[np.float64]  # (..., 2) positions in pixels, x right then y down
+Flow = NDArray[np.float32]  # (H, W, 2) displacement in pixels, x right then y down
+FlowPair = tuple[Flow, Flow]  # flow from a frame to the next, and back
 
 DEFAULT_GRID = 24
 """Points along the longer side of the grid: enough for toys of 30 pixels, and compared in a second."""
@@ -41,10 +38,8 @@ on points that stand still, a tracker measures its own noise."""
 WORKING_SIDE = 192
 """Longer side in pixels to which smaller clips are enlarged: patches of 8 pixels must fit into small
 objects."""
-LARGEST_SIDE = 320
-"""Longer side in pixels to which larger clips are reduced."""
-WINDOW = 9
-"""Side in pixels of the square in which colours are compared to choose between the planes' flows."""
+LARGEST_SIDE = 320  # longer side in pixels to which larger clips are reduced
+WINDOW = 9  # side in pixels of the square in which colours are compared to choose between the planes' flows
 FAR = 100
 """Largest difference of colour, summed over the channels, that a pixel adds: one that is hidden later must
 not outweigh those round it."""
@@ -57,15 +52,12 @@ COTRACKER_ADVICE = (
 
 @dataclass(frozen=True, eq=False)
 class PointTracks:
-    """Positions of T points on each of F frames.
+    """Positions of T points on each of F frames; shapes that do not fit raise `MetricError`.
 
     Attributes:
         positions: (F, T, 2) in pixels, x right then y down.
         visible: (F, T), False where the point is hidden, lost or out of the frame.
         size: (H, W) of the clip in pixels.
-
-    Raises:
-        MetricError: if the shapes do not fit.
     """
 
     positions: NDArray[np.float64]
@@ -136,13 +128,8 @@ def step_agreement(
 ) -> NDArray[np.float64]:
     """Agreement of steps from a frame to the next: the cosine between (dx, dy, s), see `motion_fidelity`.
 
-    Args:
-        steps: (..., 2) displacements in pixels.
-        other_steps: (..., 2) others, of a shape that broadcasts with it.
-        longer_side: of the frame in pixels; s is the share `STILL` of it.
-
-    Returns:
-        (...) in [-1, 1]; exactly 1 for equal steps.
+    (...) in [-1, 1] of (..., 2) displacements in pixels; exactly 1 for equal ones. s is the share `STILL` of
+    the longer side of the frame in pixels.
     """
     still = STILL * longer_side
 
@@ -226,7 +213,6 @@ def warping_error(
             and noise leave anyway.
         source: (F, H, W, 3) uint8 RGB.
         mask: (F, H, W), where to look; None looks everywhere.
-        flow: of the source, if it is known already.
 
     Returns:
         A number >= 0, of RGB in [0, 1]; 0 where nothing flickers.
@@ -254,7 +240,7 @@ def warping_error(
 
 
 def grid_points(size: tuple[int, int], *, mask: NDArray[np.bool_] | None, grid_size: int) -> Points:
-    """A square grid of points over a frame, or over the object on it.
+    """A square grid of points over a frame, or over the object on it. Raises `MetricError`.
 
     Args:
         size: (H, W) of the frame in pixels.
@@ -265,9 +251,6 @@ def grid_points(size: tuple[int, int], *, mask: NDArray[np.bool_] | None, grid_s
 
     Returns:
         (T, 2) positions.
-
-    Raises:
-        MetricError: if the mask is empty.
     """
     rows, columns = np.arange(size[0]), np.arange(size[1])
     if mask is not None:
@@ -308,11 +291,7 @@ class FlowTracker:
     name = "RGB DIS flow"
 
     def __call__(self, frames: Frames, *, points: Points) -> PointTracks:
-        """Tracks of (T, 2) points of the first frame.
-
-        Raises:
-            VideoError: if the frames are no clip, or fewer than two.
-        """
+        """Tracks of (T, 2) points of the first frame. Raises `VideoError`."""
         check_frames(frames, fewest=2)
         return self.along(ClipFlow.of(frames), points=points)
 
@@ -347,11 +326,7 @@ class CoTracker:
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, *, device: str | torch.device = "cpu") -> CoTracker:
-        """Load the offline model, version 3.
-
-        Raises:
-            ModelLoadError: if CoTracker is not installed, or the file cannot be loaded.
-        """
+        """Load the offline model, version 3. Raises `ModelLoadError`."""
         if find_spec("cotracker") is None:
             raise ModelLoadError(f"CoTracker is not installed; {COTRACKER_ADVICE}")
         if not Path(path).is_file():
@@ -368,11 +343,7 @@ class CoTracker:
 
     @torch.inference_mode()
     def __call__(self, frames: Frames, *, points: Points) -> PointTracks:
-        """Tracks of (T, 2) points of the first frame.
-
-        Raises:
-            VideoError: if the frames are no clip, or fewer than two.
-        """
+        """Tracks of (T, 2) points of the first frame. Raises `VideoError`."""
         check_frames(frames, fewest=2)
         video = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)[None].float().to(self.device)
         queries = torch.from_numpy(np.pad(points, ((0, 0), (1, 0))))[None].float().to(self.device)
@@ -384,11 +355,7 @@ class CoTracker:
 
 @dataclass(frozen=True, eq=False)
 class ClipFlow:
-    """The optical flow of a clip, which several metrics share.
-
-    Attributes:
-        pairs: F - 1 pairs of flow, between each frame and the next.
-    """
+    """The optical flow of a clip, which several metrics share: F - 1 pairs."""
 
     pairs: Sequence[FlowPair]
 
@@ -479,15 +446,7 @@ def _resized_flow(flow: Flow, size: tuple[int, ...]) -> Flow:
 
 
 def sample(values: NDArray[np.float32], *, points: Positions) -> NDArray[np.float32]:
-    """Values between pixels; beyond the frame those of its rim.
-
-    Args:
-        values: (H, W, C) float32.
-        points: (H', W', 2) or (T, 2) positions (x, y).
-
-    Returns:
-        (H', W', C) or (T, C).
-    """
+    """Values (H, W, C) between pixels, at positions (..., 2); beyond the frame those of its rim."""
     x, y = np.moveaxis(points.astype(np.float32, copy=False).reshape(len(points), -1, 2), -1, 0)
     found = cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found, np.float32).reshape(*points.shape[:-1], -1)
@@ -502,13 +461,7 @@ def pixel_grid(size: tuple[int, ...]) -> NDArray[np.float32]:
 def is_consistent(there: Flow, *, back: Flow, points: Positions) -> NDArray[np.bool_]:
     """Whether points that follow the flow there and back return to about where they were.
 
-    Args:
-        there: (H, W, 2) flow to the next frame.
-        back: (H, W, 2) flow back.
-        points: (..., 2) positions on the first of the two.
-
-    Returns:
-        (...,) bool; False also for points that leave the frame.
+    (...) bool for positions (..., 2) on the first of the two frames; False also for points that leave it.
 
     Source: Sundaram et al., Dense Point Trajectories by GPU-Accelerated Large Displacement Optical Flow
     (ECCV 2010), equation 5: |w + w'|^2 < 0.01 (|w|^2 + |w'|^2) + 0.5.

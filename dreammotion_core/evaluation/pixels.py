@@ -17,16 +17,11 @@ from dreammotion_core.errors import MaskError, MetricError, VideoError
 from dreammotion_core.finishing import max_difference_outside, structural_similarity
 from dreammotion_core.values import Frames, Mask, check_mask_shape
 
-WINDOW = 1.5
-"""Standard deviation of SSIM's Gaussian neighbourhood in pixels, as its authors chose it."""
+WINDOW = 1.5  # standard deviation of SSIM's Gaussian neighbourhood in pixels, as its authors chose it
 
 
 def check_frames(frames: Frames, *, fewest: int = 1) -> None:
-    """Refuse anything but a clip of at least `fewest` frames.
-
-    Raises:
-        VideoError: unless the frames are (F, H, W, 3) uint8 RGB (floats may hide NaN) and enough.
-    """
+    """Raise `VideoError` unless frames are (F, H, W, 3) uint8 RGB, at least `fewest`; floats may hide NaN."""
     shape, dtype = np.shape(frames), getattr(frames, "dtype", type(frames))
     if len(shape) != 4 or shape[-1] != 3 or dtype != np.uint8 or 0 in shape:
         raise VideoError(
@@ -38,11 +33,7 @@ def check_frames(frames: Frames, *, fewest: int = 1) -> None:
 
 
 def check_pair(source: Frames, *, edited: Frames, fewest: int = 1) -> None:
-    """Refuse two clips that cannot be compared frame by frame.
-
-    Raises:
-        VideoError: if one is not a clip of at least `fewest` frames, or length or size differ.
-    """
+    """Raise `VideoError` for two clips that cannot be compared frame by frame."""
     check_frames(source, fewest=fewest)
     check_frames(edited, fewest=fewest)
     if source.shape != edited.shape:
@@ -53,11 +44,7 @@ def check_pair(source: Frames, *, edited: Frames, fewest: int = 1) -> None:
 
 
 def check_mask(mask: NDArray[np.generic], *, frames: Frames) -> Mask:
-    """The mask of a clip as (F, H, W) bool, from one of (F, H, W) or (H, W).
-
-    Raises:
-        MaskError: if it is not bool, or does not fit the (F, H, W, 3) frames.
-    """
+    """The mask of a clip as (F, H, W) bool, from one of (F, H, W) or (H, W). Raises `MaskError`."""
     mask = np.asarray(mask)
     check_mask_shape(mask.shape, num_frames=len(frames), size=frames.shape[1:3])
     if mask.dtype != np.bool_:
@@ -90,15 +77,7 @@ class BackgroundProof:
 
 
 def background_proof(source: Frames, *, edited: Frames, mask: Mask) -> BackgroundProof:
-    """Compare all pixels outside the mask.
-
-    Args:
-        source, edited: (F, H, W, 3) uint8 RGB.
-        mask: (F, H, W) bool, what the edit could change.
-
-    Raises:
-        InputError: if the clips or the mask do not fit one another.
-    """
+    """Compare all pixels of (F, H, W, 3) clips outside the (F, H, W) mask, or raise `InputError`."""
     check_pair(source, edited=edited)
     mask = check_mask(mask, frames=source)
     before, after = source[~mask], edited[~mask]
@@ -118,12 +97,8 @@ def colour_jitter(frames: Frames, *, mask: Mask) -> float:
     the plainest form of the complaint that an edited object flickers. Compare it with the source's own
     figure, which holds the changes of the light.
 
-    Args:
-        frames: (F, H, W, 3) uint8 RGB.
-        mask: (F, H, W); frames in which it is empty are skipped.
-
-    Raises:
-        InputError: if the mask does not fit, or selects something on fewer than two frames.
+    Frames, (F, H, W, 3) uint8 RGB, in which the mask is empty are skipped; two are needed, or it raises
+    `InputError`.
     """
     check_frames(frames)
     means = [
@@ -139,12 +114,7 @@ def colour_jitter(frames: Frames, *, mask: Mask) -> float:
 def psnr(source: Frames, *, edited: Frames, region: Mask) -> float:
     """Peak signal-to-noise ratio in decibels over all pixels of a region; infinite where nothing changed.
 
-    Args:
-        source, edited: (F, H, W, 3) uint8 RGB.
-        region: (F, H, W) bool.
-
-    Raises:
-        InputError: if the clips or the region do not fit, or the region is empty.
+    Clips are (F, H, W, 3) uint8 RGB and the region (F, H, W) bool, not empty, or it raises `InputError`.
     """
     inside = _checked_region(source, edited, region)
     squares = sum(
@@ -158,12 +128,7 @@ def psnr(source: Frames, *, edited: Frames, region: Mask) -> float:
 def ssim(source: Frames, *, edited: Frames, region: Mask) -> float:
     """Mean structural similarity of luminance over the pixels of a region, in [-1, 1]; 1 where equal.
 
-    Args:
-        source, edited: (F, H, W, 3) uint8 RGB.
-        region: (F, H, W) bool; only changes within it count.
-
-    Raises:
-        InputError: if the clips or the region do not fit, or the region is empty.
+    Clips are (F, H, W, 3) uint8 RGB and the region (F, H, W) bool, not empty, or it raises `InputError`.
 
     Source: Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity (2004).
     """
@@ -183,14 +148,9 @@ def _checked_region(source: Frames, edited: Frames, region: Mask) -> Mask:
 
 
 def region_similarity(mask: NDArray[np.bool_], *, truth: NDArray[np.bool_]) -> float:
-    """Intersection over union of two masks, in [0, 1]; 1 where both are empty.
+    """Intersection over union of two masks, in [0, 1]; 1 where both are empty. Raises `MaskError`.
 
-    Args:
-        mask: bool, (H, W), or (F, H, W) for a clip as a whole.
-        truth: bool, of the same shape.
-
-    Raises:
-        MaskError: if the shapes differ.
+    Masks are bool, (H, W), or (F, H, W) for a clip as a whole.
 
     Source: J of Perazzi et al., A Benchmark Dataset and Evaluation Methodology for Video Object
     Segmentation (CVPR 2016).

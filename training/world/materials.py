@@ -32,11 +32,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 
 
 def to_lab(rgb: ArrayLike) -> NDArray[np.float32]:
-    """CIELAB (L in [0, 100]) of sRGB colours.
-
-    Args:
-        rgb: (..., 3) in [0, 1].
-    """
+    """CIELAB (L in [0, 100]) of sRGB colours; `rgb` is (..., 3) in [0, 1]."""
     colours = np.asarray(rgb, dtype=np.float32)
     return cv2.cvtColor(colours.reshape(-1, 1, 3), cv2.COLOR_RGB2LAB).reshape(colours.shape)
 
@@ -53,33 +49,20 @@ SLATE = (0.30, 0.34, 0.42)
 
 @dataclass(frozen=True)
 class Surface:
-    """The points to paint.
-
-    Attributes:
-        u, v: (...) coordinates in the object's frame, u forwards, v up.
-        distance: (...) signed distance to the outline, negative inside.
-        body: (..., 3) the object's own colour, sRGB in [0, 1], broadcast over the points.
-    """
+    """The points to paint."""
 
     u: Tensor
     v: Tensor
     distance: Tensor
-    body: Tensor
+    body: Tensor  # (..., 3) the object's own colour, sRGB in [0, 1], broadcast over the points
 
 
 @dataclass(frozen=True)
 class Material:
-    """How a surface looks.
-
-    Attributes:
-        keeps_colour: whether the object's own colour shows, and captions name it.
-        albedo: from a surface to its colour, (..., 3) sRGB in [0, 1].
-        is_shaded: whether the light shades it.
-        tufts: how far the outline is ruffled, in units of the object's frame.
-    """
+    """How a surface looks."""
 
     keeps_colour: bool
-    albedo: Callable[[Surface], Tensor]
+    albedo: Callable[[Surface], Tensor]  # from a surface to its colour, (..., 3) sRGB in [0, 1]
     is_shaded: bool = True
     tufts: float = 0.0
 
@@ -102,7 +85,6 @@ def _step(x: Tensor, softness: float) -> Tensor:
 
 
 def _contrast(body: Tensor) -> Tensor:
-    """Cream on most colours, slate on very light ones."""
     is_light = (body.mean(-1, keepdim=True) > 0.9).to(body.dtype)
     return body.new_tensor(CREAM) * (1 - is_light) + body.new_tensor(SLATE) * is_light
 

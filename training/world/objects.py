@@ -26,17 +26,10 @@ GREY = (0.75, 0.76, 0.78)
 
 @dataclass(frozen=True)
 class Layer:
-    """One painted part.
-
-    Attributes:
-        distance: signed distance in units of the object's frame, any shape.
-        paint: a fixed sRGB colour, or a factor by which the object's own colour is scaled
-            (1 is the body; above 1 mixes towards white).
-        is_shaded: whether the light shades it.
-    """
+    """One painted part."""
 
     distance: Tensor
-    paint: tuple[float, float, float] | float = 1.0
+    paint: tuple[float, float, float] | float = 1.0  # sRGB, or a factor on the object's own colour
     is_shaded: bool = True
 
 
@@ -274,7 +267,6 @@ def plane(p: Tensor) -> list[Layer]:
 
 
 def _wheels(p: Tensor, *places: float) -> list[Layer]:
-    """A wheel at each x."""
     tyres = union(*(circle(p, x, -0.46, 0.25) for x in places))
     hubs = union(*(circle(p, x, -0.46, 0.11) for x in places))
     return [Layer(tyres, DARK), Layer(hubs, GREY)]
@@ -360,14 +352,12 @@ def _head(p: Tensor) -> Tensor:
 
 
 def _sitting_body(p: Tensor) -> list[Layer]:
-    """A body that sits facing the viewer, with two paws."""
     body = smooth_union(ellipse(p, 0, -0.48, 0.56, 0.46), circle(p, 0, -0.1, 0.34), 0.2)
     paws = union(ellipse(p, -0.24, -0.86, 0.22, 0.13), ellipse(p, 0.24, -0.86, 0.22, 0.13))
     return [Layer(body), Layer(ellipse(p, 0, -0.44, 0.20, 0.23), 1.45), Layer(paws)]
 
 
 def _face(p: Tensor) -> list[Layer]:
-    """Two eyes that look at the viewer."""
     whites = union(ellipse(p, -0.27, 0.44, 0.14, 0.16), ellipse(p, 0.27, 0.44, 0.14, 0.16))
     pupils = union(ellipse(p, -0.25, 0.43, 0.08, 0.11), ellipse(p, 0.25, 0.43, 0.08, 0.11))
     return [Layer(whites, WHITE, is_shaded=False), Layer(pupils, DARK, is_shaded=False)]

@@ -19,14 +19,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Place:
-    """A background.
-
-    Attributes:
-        where: the words a caption uses.
-        also: other words for it.
-        has_ground: whether objects throw a shadow on it.
-        draw: from (H, W) coordinates x, y and a random source to (H, W, 3) sRGB.
-    """
+    """A background; `draw` goes from (H, W) coordinates x, y and a random source to (H, W, 3) sRGB."""
 
     where: str
     also: tuple[str, ...]

@@ -20,22 +20,14 @@ from training.world.scene import USUAL_SHOT, Companion, Scene, Shot
 
 @dataclass(frozen=True)
 class Poses:
-    """The tracks of B objects over F frames.
+    """The tracks of B objects over F frames."""
 
-    Attributes:
-        x, y: (B, F) centre in [-1, 1], y up.
-        angle: (B, F) in radians, counter-clockwise.
-        size: (B, F) half width, in half frame heights.
-        facing: (B,) 1 to the right, -1 to the left.
-        camera: (B, F) how far the camera has moved to the right.
-    """
-
-    x: Tensor
-    y: Tensor
-    angle: Tensor
-    size: Tensor
-    facing: Tensor
-    camera: Tensor
+    x: Tensor  # (B, F) centre in [-1, 1]
+    y: Tensor  # the same, up
+    angle: Tensor  # (B, F) in radians, counter-clockwise
+    size: Tensor  # (B, F) half width, in half frame heights
+    facing: Tensor  # (B,) 1 to the right, -1 to the left
+    camera: Tensor  # (B, F) how far the camera has moved to the right
 
     def object_frame(self, resolution: int) -> Tensor:
         """(B, F, H, W, 2) pixel centres in the objects' own frames."""
@@ -80,16 +72,7 @@ def object_poses(scenes: Sequence[Scene], *, shot: Shot) -> Poses:
 
 
 def object_tracks(scene: Scene, *, points: Tensor, shot: Shot) -> Tensor:
-    """The true tracks of points of a scene's object.
-
-    Args:
-        scene: the scene.
-        points: (T, 2) on the first frame, in pixels, x right then y down; whole numbers are centres.
-        shot: how it is filmed.
-
-    Returns:
-        (F, T, 2) in pixels.
-    """
+    """True tracks (F, T, 2) of points (T, 2) of the object on the first frame, as `Poses.carried` counts."""
     return object_poses([scene], shot=shot).carried(points[None], resolution=shot.resolution)[0]
 
 
@@ -145,28 +128,19 @@ def _companion_pose(companion: Companion, camera: Tensor) -> Poses:
     )
 
 
-CANVAS = 1.5
-"""Width of the background canvas in frame widths, so that the camera can pan."""
-LIGHT = (-0.45, 0.75)
-"""Direction towards the light in the object's frame: from the upper left."""
+CANVAS = 1.5  # width of the background canvas in frame widths, so that the camera can pan
+LIGHT = (-0.45, 0.75)  # direction towards the light in the object's frame: from the upper left
 SENSOR_NOISE = 0.008
-GROUP = 16
-"""Scenes drawn together; more gain nothing on a GPU and cost memory."""
+GROUP = 16  # scenes drawn together; more gain nothing on a GPU and cost memory
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A clip with its ground truth.
+    """A clip with its ground truth."""
 
-    Attributes:
-        frames: (F, H, W, 3) uint8 RGB.
-        mask: (F, H, W) bool, the visible object.
-        centres: (F, 2) float, x and y of the object's centre in pixels.
-    """
-
-    frames: Tensor
-    mask: Tensor
-    centres: Tensor
+    frames: Tensor  # (F, H, W, 3) uint8 RGB
+    mask: Tensor  # (F, H, W) bool, the visible object
+    centres: Tensor  # (F, 2) float, x and y of the object's centre in pixels
 
     @property
     def boxes(self) -> Tensor:
@@ -180,12 +154,7 @@ class Rendered:
 
 
 def render(scene: Scene, *, shot: Shot = USUAL_SHOT) -> Rendered:
-    """Draw a scene.
-
-    Args:
-        scene: what to draw; equal scenes give equal clips on the same kind of device.
-        shot: its length and size, and where to draw.
-    """
+    """Draw a scene."""
     return render_batch([scene], shot=shot)[0]
 
 

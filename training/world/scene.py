@@ -16,23 +16,15 @@ from training.world.places import PLACES
 
 @dataclass(frozen=True)
 class Shot:
-    """Length and size of a clip, and where it is drawn.
-
-    Attributes:
-        num_frames: frames F.
-        fps: frames a second.
-        resolution: height and width in pixels.
-        device: where to draw.
-    """
+    """Length and size of a clip, and where it is drawn."""
 
     num_frames: int = 8
     fps: float = 8.0
-    resolution: int = 128
+    resolution: int = 128  # height and width in pixels
     device: str | torch.device = "cpu"
 
 
-USUAL_SHOT = Shot()
-"""The shot of the training clips."""
+USUAL_SHOT = Shot()  # the shot of the training clips
 
 MOTIONS: dict[str, tuple[str, ...]] = {
     "right": ("moving to the right", "going right"),
@@ -46,23 +38,15 @@ MOTIONS: dict[str, tuple[str, ...]] = {
 }
 """Motion -> its words in captions, the usual ones first. Scenes are drawn by the order of the names."""
 
-WORLD_VERSION = 2
-"""Number that goes up when equal seeds give other clips, and that names kept files."""
+WORLD_VERSION = 2  # number that goes up when equal seeds give other clips, and that names kept files
 
-PLAIN_SHARE = 0.4
-"""Part of the scenes whose object has one plain colour."""
-COMPANION_SHARE = 0.15
-"""Part of the scenes with a second object."""
+PLAIN_SHARE = 0.4  # part of the scenes whose object has one plain colour
+COMPANION_SHARE = 0.15  # part of the scenes with a second object
 
 
 @dataclass(frozen=True)
 class Companion:
-    """A second, resting object, smaller and behind the first.
-
-    Attributes:
-        colour, noun: keys of COLOURS, NOUNS.
-        x, y, size: as in `Scene`, x as the camera sees it in the middle of the clip.
-    """
+    """A second, resting object, smaller and behind the first."""
 
     colour: str
     noun: str
@@ -74,17 +58,7 @@ class Companion:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that determines a clip; a changed copy differs in nothing else.
-
-    Attributes:
-        colour, noun, place, motion, material: keys of COLOURS, NOUNS, PLACES, MOTIONS, MATERIALS.
-        seed: fixes the background's details and the sensor noise.
-        x, y: centre of the object in the middle of the clip, in [-1, 1], y up.
-        size: half the object's width, in half frame heights.
-        phase: start of periodic motion, in [0, 1).
-        speed: how far or how fast it moves, about 1.
-        companion: a second object, or None.
-    """
+    """Everything that determines a clip; a changed copy differs in nothing else."""
 
     colour: str
     noun: str
@@ -92,10 +66,10 @@ class Scene:
     motion: str
     seed: int
     material: str = "plain"
-    x: float = 0.0
-    y: float = -0.2
+    x: float = 0.0  # centre in the middle of the clip, in [-1, 1]
+    y: float = -0.2  # the same, up
     size: float = 0.42
-    phase: float = 0.0
+    phase: float = 0.0  # start of periodic motion, in [0, 1)
     speed: float = 1.0
     companion: Companion | None = None
 
@@ -117,7 +91,6 @@ def sample_scene(seed: int, *, held_out: bool | None = False) -> Scene:
     """The scene of a seed.
 
     Args:
-        seed: any whole number; training uses [0, 10^9), evaluation uses seeds above.
         held_out: False draws from the training combinations only, True from the held-out ones only,
             None from all.
     """
@@ -170,8 +143,7 @@ FORMS = (
     "{thing}",
 )
 WORDINGS = 4
-NUM_FORMS = len(FORMS) * WORDINGS
-"""Captions of a scene, at most."""
+NUM_FORMS = len(FORMS) * WORDINGS  # captions of a scene, at most
 
 
 def with_article(words: str) -> str:
@@ -188,13 +160,7 @@ def appearance(thing: Scene | Companion) -> str:
 
 
 def caption(scene: Scene, form: int = 1) -> str:
-    """A sentence that describes the scene.
-
-    Args:
-        scene: what to describe.
-        form: which of the `NUM_FORMS` sentences, modulo their number; 1 is the plain one
-            ("a striped red car on a road").
-    """
+    """A sentence that describes the scene."""
     wording = form // len(FORMS) % WORDINGS
     places = (PLACES[scene.place].where, *PLACES[scene.place].also)
     bare = f"{appearance(scene)} {scene.noun}"
