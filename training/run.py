@@ -213,6 +213,11 @@ def _train(options: argparse.Namespace) -> None:
     device = usable_device(options.device)
     for folder in (options.out, options.cache, options.logs):
         folder.mkdir(parents=True, exist_ok=True)
+    if options.stage in ("toybox", "toybox-decoder") and (options.out / "unet").exists():
+        raise InputError(
+            f"{options.out} holds the U-Net model; move it to {options.out.with_name('toybox-unet')}, or choose "
+            "another folder with --out"
+        )
     join_processes(device)
     if options.again and rank() == 0:
         for pattern in CHECKPOINTS[options.stage]:
