@@ -9,8 +9,8 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
-from benchmarks import counted
-from benchmarks.cost import MODELS, PUBLISHED, Counter, fake_device, models, random_inputs
+from benchmarks import cost, counted
+from benchmarks.cost import MODELS, PUBLISHED, Counter, fake_device, random_inputs
 from benchmarks.counted import COLUMNS, counted_cascade, counted_edit, lines, one_step
 from benchmarks.step import naive_step
 from dreammotion_core import LoadOptions
@@ -176,7 +176,7 @@ def test_a_step_needs_less_than_a_plain_port_and_less_still_without_its_activati
 @pytest.fixture
 def tiny_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the cascade that is counted tiny, but for the width of its text encoder."""
-    in_pixels = TINY_PIXELS | {"encoder_hid_dim": models.TEXT_WIDTH}
+    in_pixels = TINY_PIXELS | {"encoder_hid_dim": cost.TEXT_WIDTH}
     with_level = in_pixels | {"in_channels": 6, "class_embed_type": "timestep"}
     for name, config in {
         "BASE": in_pixels | {"in_channels": 3},
@@ -185,8 +185,8 @@ def tiny_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
         "FIRST_FRAME": with_level,
         "LATENT": TINY_UNET,
     }.items():
-        monkeypatch.setattr(models, name, config)
-    t5 = T5Config(vocab_size=8, d_model=models.TEXT_WIDTH, d_ff=16, num_layers=1, num_heads=2)
+        monkeypatch.setattr(cost, name, config)
+    t5 = T5Config(vocab_size=8, d_model=cost.TEXT_WIDTH, d_ff=16, num_layers=1, num_heads=2)
     parts = {"vae": AutoencoderKL, "text_encoder": small_clip}
     monkeypatch.setattr(counted, "t5", lambda: T5EncoderModel(t5))
     monkeypatch.setattr(counted, "IMAGE_PARTS", parts)
@@ -199,7 +199,7 @@ def test_a_cascade_is_counted_over_all_of_its_stages() -> None:
         for make in (LoadOptions, LoadOptions.low_memory)
     )
 
-    t5 = 2 * 8 * models.TEXT_WIDTH  # no less than its embeddings in float16
+    t5 = 2 * 8 * cost.TEXT_WIDTH  # no less than its embeddings in float16
     assert usual.text_bytes > low.text_bytes > t5
     assert usual.step_bytes > low.step_bytes > 0
     assert usual.later_bytes > low.later_bytes > low.step_bytes

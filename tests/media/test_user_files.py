@@ -23,6 +23,7 @@ pytest.importorskip("imageio_ffmpeg", reason="the package imageio-ffmpeg makes t
 from benchmarks.containers import (
     HEIGHT,
     WIDTH,
+    Case,
     cases,
     ffmpeg,
     make_clip,
@@ -437,12 +438,18 @@ def test_a_second_generation_is_as_bright_as_the_first_and_in_step(tmp_path: Pat
     assert heard(second.audio) == pytest.approx(heard(source.audio), abs=1 / 24)
 
 
-# --- a sample of the table ------------------------------------------------------------------------
+# --- the table: a sample of it in make test --------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", cases()[::17], ids=str)
-def test_a_sample_of_containers_codecs_and_rates(tmp_path: Path, case: object) -> None:
-    assert list(wrong_reads(case, tmp_path)) == []  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=str(case), marks=[pytest.mark.long] if index % 17 else [])
+        for index, case in enumerate(cases())
+    ],
+)
+def test_every_picture_of_every_container_codec_and_rate_is_the_right_one(tmp_path: Path, case: Case) -> None:
+    assert list(wrong_reads(case, tmp_path)) == []
 
 
 # --- files that cannot be used --------------------------------------------------------------------

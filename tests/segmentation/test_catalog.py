@@ -54,7 +54,7 @@ def test_the_list_says_what_is_ready_what_comes_and_what_is_missing(
     listed = capsys.readouterr().out
     assert "edgetam  [not available here: install timm" in listed
     assert "sam2-tiny  [not ready: downloaded on first use]" in listed
-    assert "SAM 2.1 (tiny); Apache-2.0; 156 MB, about 12 s at 100 Mbit/s; facebook/sam2.1-hiera-tiny@" in listed
+    assert "SAM 2.1 (tiny); Apache-2.0; 156 MB, about 12 s at 100 Mbit/s; facebook/sam2.1-hiera" in listed
 
 
 def test_a_name_leads_to_its_model_and_its_own_weights(tmp_path: Path) -> None:

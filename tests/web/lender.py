@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -159,11 +159,14 @@ def play() -> dict[str, Any]:
         found["too long"] = run(edit, steps=9000)
         found["our error"] = run(edit, key_sites="nothing.like.this")
         found["board"] = run(boards.run, steps=2)
+        # Workers that the package keeps for later loans would hold the program, and its output open.
+        for worker in set(lender.workers):
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
         return found
 
 
 if __name__ == "__main__":
     print("\n" + json.dumps(play()), flush=True)
-    # Workers that the package keeps for later loans would hold the program.
     sys.stdout.flush()
     os._exit(0)

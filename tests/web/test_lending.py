@@ -239,7 +239,11 @@ def scenes() -> dict[str, Any]:
     if find_spec("spaces") is None:
         pytest.skip("the package spaces is not installed; see requirements-dev.txt")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.web.lender"], cwd=ROOT, capture_output=True, text=True, timeout=800
+        [sys.executable, "-m", "tests.web.lender"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=800,
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -286,7 +290,7 @@ def test_an_abort_keeps_the_preview_as_a_stopped_run(scenes: dict[str, Any]) -> 
         ("pending", "try again when it has ended"),
         ("expired", "reload the page"),
         ("busy", "try again in a minute"),
-        ("timeout", "no GPU was free for a minute"),
+        ("timeout", "No GPU was free for a minute"),
         ("broken", "service that lends them failed"),
     ],
 )
