@@ -21,6 +21,9 @@ from dreammotion_core.errors import reason_of
 from training.processes import Interruption, agree, average_gradients, rank
 from training.run_folder import RunFolder
 
+SAVE_SECONDS = 600.0
+"""Time after which a checkpoint is written though its step has not come; slow machines lose no more."""
+
 
 @dataclass
 class Budget:
@@ -121,7 +124,7 @@ def train(
 
     total = None if budget.minutes else budget.steps
     bar = tqdm(desc=run.log.stem, initial=budget.step, total=total, mininterval=10, disable=rank() > 0)
-    mean_loss = math.nan
+    mean_loss, saved_at = math.nan, time.monotonic()
     with bar, Interruption() as interruption:
         while (progress := budget.progress) < 1:
             rate = recipe.rate(progress)
@@ -139,9 +142,11 @@ def train(
             if agree(interruption.requested):
                 save()
                 raise KeyboardInterrupt(f"Stopped at step {budget.step}, which {run.checkpoint} keeps.")
-            if budget.step % recipe.save_every == 0:
+            is_overdue = agree(time.monotonic() - saved_at > SAVE_SECONDS)
+            if is_overdue or budget.step % recipe.save_every == 0:
                 save()
                 on_save(_averaged(model, ema))
+                saved_at = time.monotonic()
     save()
     on_save(_averaged(model, ema))
     if rank() == 0:

@@ -27,6 +27,7 @@ from training.processes import join_processes, made_once, rank
 from training.run_folder import RunFolder, load_trained
 
 ROOT = Path(__file__).resolve().parent
+ASSETS = ROOT.parent / "assets"
 GPU_BATCH_SCALE = 8  # factor on batch sizes on a GPU, which batches for a CPU leave waiting
 
 CHECKPOINTS = {
@@ -44,7 +45,7 @@ VAE_SHARE = {"toybox": 0.15, "toybox-unet": 0.25}
 """Part of the minutes that the autoencoder gets; the denoiser gets the rest."""
 CASCADE_FRAMES = 17
 TEXT_FOLDERS = ("toybox-unet", "toybox")
-"""Where the U-Net model may lie, whose text encoder `toybox` begins with; the first that is there counts."""
+"""Folders of the U-Net model, whose text encoder `toybox` begins with, beside its own or in `assets`."""
 
 NUMBERS = (
     (
@@ -97,7 +98,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     options.stage = ALIASES.get(options.stage, options.stage)
     if options.warm_start is not None and options.stage not in WARM_STARTS:
         parser.error(f"--from does not apply to {options.stage}, which is always trained from nothing")
-    runs, models = ROOT, ROOT.parent / "assets"
+    runs, models = ROOT, ASSETS
     if options.smoke:
         options.clips, options.minutes = 8, None
         options.vae_steps = options.steps = options.judge_steps = 2
@@ -200,6 +201,11 @@ def _train(options: argparse.Namespace) -> None:
     device = usable_device(options.device)
     for folder in (options.out, options.cache, options.logs):
         folder.mkdir(parents=True, exist_ok=True)
+    if options.stage in ("toybox", "toybox-decoder") and (options.out / "unet").exists():
+        raise InputError(
+            f"{options.out} holds the U-Net model; move it to {options.out.with_name('toybox-unet')}, or "
+            "choose another folder with --out"
+        )
     join_processes(device)
     if options.again and rank() == 0:
         for pattern in CHECKPOINTS[options.stage]:
@@ -222,8 +228,9 @@ def _train(options: argparse.Namespace) -> None:
 def _toybox(options: argparse.Namespace, setting: Setting) -> None:
     from training.flow import train_toybox
 
-    models = options.out.resolve().parent
-    text_folders = [models / name for name in TEXT_FOLDERS]
+    text_folders = [
+        models / name for models in (options.out.resolve().parent, ASSETS) for name in TEXT_FOLDERS
+    ]
     train_toybox(
         cache=options.cache,
         out=options.out,

@@ -12,6 +12,7 @@ from diffusers import WanTransformer3DModel
 
 import training.autoencoder
 import training.flow
+import training.run
 from dreammotion_core import DreamMotionPipeline, EditConfig, Video
 from dreammotion_core.models.frame_vae import FrameAutoencoder
 from tests.smoke_training import UNET_MODEL, smoke_words
@@ -126,8 +127,9 @@ def test_a_transformer_of_another_shape_is_refused(begun: Path, capsys: pytest.C
 
 
 def test_the_text_encoder_of_the_unet_model_is_needed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(training.run, "ASSETS", tmp_path / "assets")
     assert main(smoke_words("toybox", tmp_path)) == 2
 
     said = capsys.readouterr().err.splitlines()[-1]

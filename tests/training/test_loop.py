@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import training.loop
 from dreammotion_core.errors import InputError, OutputError
 from training.loop import Budget, Recipe, Setting, train
 from training.processes import Interruption
@@ -54,6 +55,15 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: 
     resumed = linear_run(tmp_path / "broken")
 
     assert torch.equal(whole.weight, resumed.weight)
+
+
+def test_slow_steps_have_checkpoints_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training.loop, "SAVE_SECONDS", 0.0)
+
+    with pytest.raises(KeyboardInterrupt):
+        linear_run(tmp_path, stop_at=7)
+
+    assert torch.load(tmp_path / "run.pt")["step"] == 7
 
 
 def test_a_finished_training_is_left_alone_and_a_longer_budget_goes_on_from_its_end(tmp_path: Path) -> None:

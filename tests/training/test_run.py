@@ -135,6 +135,17 @@ def test_folders_that_cannot_be_written_to_are_found_before_anything_runs(
     assert not [path for path in tmp_path.glob("*/*") if path.is_file()]
 
 
+def test_the_unet_model_is_not_overwritten_by_the_default_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(UNET_MODEL, tmp_path / "toybox")
+
+    line = refusal([*smoke_words("toybox", tmp_path), "--again"], capsys)
+
+    assert f"holds the U-Net model; move it to {tmp_path / 'toybox-unet'}, or choose another folder" in line
+    assert (tmp_path / "toybox" / "vae" / "config.json").exists()
+
+
 def test_weights_to_start_from_must_be_there_and_whole(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
