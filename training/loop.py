@@ -77,10 +77,10 @@ class Recipe:
     learning_rate: float
     weight_decay: float
     ema_decay: float
-    save_every: int
+    save_every: int  # steps between checkpoints; slow machines write more
     betas: tuple[float, float] = (0.9, 0.999)
-    warmup: float = 0.03
-    hold: float = 0.0
+    warmup: float = 0.03  # part of the run in which the rate rises
+    hold: float = 0.0  # part of the run after which it falls
 
     def from_weights(self, folder: Path | None) -> Recipe:
         """Half the learning rate if training starts from a folder of weights: less to learn, more to lose."""
