@@ -43,7 +43,7 @@ ENLARGED = 4
 
 @dataclass(frozen=True)
 class Scored:
-    """Of one finished edit: root mean square errors in levels, and the share of the old colour in the rim."""
+    """A finished edit: its root mean square errors in levels, and the share of the old colour in the rim."""
 
     band: float
     inside: float

@@ -145,7 +145,7 @@ class DreamMotionPipeline:
             chosen.append(Notice("preset", choice.describe(config)))
         config = config.with_drawn_seed()
         check_fits(video, self.spec, config)
-        selected = selection(mask, video, config)
+        selected = mask_to_edit(mask, video, config)
         key_sites = self._key_sites(config)
         method = method_for(config, backend=self.backend)
         notices = chosen + notices_about(video, prompts, self.backend, config=config)
@@ -273,7 +273,7 @@ def check_fits(video: Video, spec: ModelSpec, config: EditConfig) -> None:
         raise ConfigError(f"{spec.label} has no stage {config.last_stage!r}; {known}")
 
 
-def selection(mask: NDArray[np.generic] | None, video: Video, config: EditConfig) -> Mask:
+def mask_to_edit(mask: NDArray[np.generic] | None, video: Video, config: EditConfig) -> Mask:
     """(F, H, W) bool: the checked and grown mask, all True if switched off; `MaskError` if it is unfit."""
     if not config.use_mask:
         return np.ones(video.frames.shape[:3], dtype=bool)

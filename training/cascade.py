@@ -31,7 +31,7 @@ from training.cascade_losses import (
     DETAIL_WINDOW,
     KEY_FRAME_SIZE,
     NUM_TIMESTEPS,
-    Material,
+    LossInputs,
     Sizes,
     first_frame_loss,
     interpolation_loss,
@@ -196,7 +196,7 @@ def train_cascade(
     `clips` are (N, 17, 128, 128, 3) uint8 RGB; the budget of a stage follows from its share.
     """
     text = FrozenText(out / UNET_MODEL, setting.device)
-    material = Material(
+    material = LossInputs(
         made_once(lambda: _sizes(clips, cache)), text, new_scheduler().alphas_cumprod, setting
     )
     finished: dict[str, nn.Module] = {}
@@ -214,7 +214,7 @@ def train_cascade(
         write_manifest(out)
 
 
-def _loss_of(stage: Stage, unet: nn.Module, material: Material) -> Callable[[int, float], Tensor]:
+def _loss_of(stage: Stage, unet: nn.Module, material: LossInputs) -> Callable[[int, float], Tensor]:
     return lambda step, progress: stage.loss(unet, material, step=step, progress=progress)
 
 

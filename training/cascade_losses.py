@@ -82,7 +82,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Material:
+class LossInputs:
     """The ingredients of every loss."""
 
     sizes: Sizes
@@ -98,7 +98,7 @@ class Material:
 class Draw:
     """The random choices of a training step, which follow from the seed, its number and the process."""
 
-    def __init__(self, material: Material, *, step: int, count: int, length: int, stride: int = 1) -> None:
+    def __init__(self, material: LossInputs, *, step: int, count: int, length: int, stride: int = 1) -> None:
         setting, sizes = material.setting, material.sizes
         self.rng = np.random.default_rng((setting.seed, step, rank()))
         self.generator = torch.Generator().manual_seed(int(self.rng.integers(2**31)))
@@ -129,7 +129,7 @@ class Draw:
         return np.stack(orders)
 
 
-def key_frame_loss(unet: nn.Module, material: Material, *, step: int, progress: float) -> Tensor:
+def key_frame_loss(unet: nn.Module, material: LossInputs, *, step: int, progress: float) -> Tensor:
     """Key frames out of noise and text alone; most steps see single ones, which are cheaper."""
     whole = step % CLIP_EVERY == 0 or progress > CLIPS_ONLY
     num_frames = material.sizes.coverage.shape[1]
@@ -142,7 +142,7 @@ def key_frame_loss(unet: nn.Module, material: Material, *, step: int, progress: 
     return _error(unet, material, draw, clean, covered=_covered(material, draw, KEY_FRAME_SIZE))
 
 
-def interpolation_loss(unet: nn.Module, material: Material, *, step: int, progress: float) -> Tensor:
+def interpolation_loss(unet: nn.Module, material: LossInputs, *, step: int, progress: float) -> Tensor:
     """Frames of a window out of noise, its two ends blended, and a mask of where these stand."""
     del progress
     draw = Draw(material, step=step, count=6, length=KEY_FRAME_STEP + 1)
@@ -161,21 +161,21 @@ def interpolation_loss(unet: nn.Module, material: Material, *, step: int, progre
     )
 
 
-def first_frame_loss(unet: nn.Module, material: Material, *, step: int, progress: float) -> Tensor:
+def first_frame_loss(unet: nn.Module, material: LossInputs, *, step: int, progress: float) -> Tensor:
     """Large pictures out of noise and the same small, enlarged and noised."""
     whole = progress > CROPS_UNTIL
     draw = Draw(material, step=step, count=8 if whole else 24, length=1)
     return _detail_error(unet, material, draw, whole=whole)
 
 
-def super_resolution_loss(unet: nn.Module, material: Material, *, step: int, progress: float) -> Tensor:
+def super_resolution_loss(unet: nn.Module, material: LossInputs, *, step: int, progress: float) -> Tensor:
     """Large clips out of noise and the same small, enlarged and noised; the first frame is seen large."""
     whole = progress > CROPS_UNTIL
     draw = Draw(material, step=step, count=1 if whole else 4, length=DETAIL_WINDOW)
     return _detail_error(unet, material, draw, whole=whole)
 
 
-def _detail_error(unet: nn.Module, material: Material, draw: Draw, *, whole: bool) -> Tensor:
+def _detail_error(unet: nn.Module, material: LossInputs, draw: Draw, *, whole: bool) -> Tensor:
     """The loss of both kinds of super-resolution; a clip of one frame is a picture."""
     colours = draw.colours()
     clean, small = (
@@ -197,7 +197,7 @@ def _detail_error(unet: nn.Module, material: Material, draw: Draw, *, whole: boo
     return _error(unet, material, draw, clean, condition=seen, covered=covered, class_labels=levels)
 
 
-def _covered(material: Material, draw: Draw, size: int) -> Tensor:
+def _covered(material: LossInputs, draw: Draw, size: int) -> Tensor:
     return material.sizes.covered(size, clip=draw.clip, frame=draw.frame)
 
 
@@ -209,7 +209,7 @@ def _recoloured(clips: Tensor, draw: Draw, colours: NDArray[np.integer] | None =
 
 def _error(
     unet: nn.Module,
-    material: Material,
+    material: LossInputs,
     draw: Draw,
     clean: Tensor,
     *,

@@ -49,7 +49,7 @@ TFLOP_A_FRAME = {
     "wan-1.3b": 16.0,
     "wan-14b": 120.0,
 }
-"""Of a step, at each model's own size; counted, or scaled from what was (docs/measuring.md)."""
+"""TFLOP of a step, at each model's own size; counted, or scaled from what was (docs/measuring.md)."""
 TFLOP_A_GIGABYTE = 0.35  # For other models: work grows with the memory that they need.
 SMALL_BYTES = 100_000_000  # Weights of models whose steps are the quickest.
 UNKNOWN_BYTES = 14_000_000_000  # Memory of a model that says neither what it needs nor how large it is.
@@ -263,7 +263,7 @@ class _Shared:
 
 
 def _expected_frame_seconds(spec: ModelSpec) -> float:
-    """Of a step, for each frame, before any edit was measured."""
+    """Seconds of a step for each frame, before any edit was measured."""
     size = spec.size_bytes
     if spec.is_local:
         size = sum(file.stat().st_size for file in Path(spec.source).rglob("*") if file.is_file())

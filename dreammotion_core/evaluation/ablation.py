@@ -14,7 +14,7 @@ from dreammotion_core.config import EditConfig
 from dreammotion_core.evaluation.catalog import ABLATION, Variant, known_variants
 from dreammotion_core.evaluation.measuring import Instruments, MeasuredClip, Measurement, evaluate_edit
 from dreammotion_core.finishing import changeable
-from dreammotion_core.pipeline import selection
+from dreammotion_core.pipeline import mask_to_edit
 from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import EditEvent, EditOutput, Finished, Mask, Video
 
@@ -87,7 +87,7 @@ def run_ablation(
     config = (config or pipe.spec.config(**words, size=video.size)).with_drawn_seed()
     chosen = known_variants(variants)
     wanted = None if names is None else list(names)
-    selected: Mask = changeable(selection(mask, video, replace(config, use_mask=True)), config)
+    selected: Mask = changeable(mask_to_edit(mask, video, replace(config, use_mask=True)), config)
     source = MeasuredClip(video.frames)
     for index, variant in enumerate(chosen, start=1):
         events = pipe.stream(video, **words, mask=mask, config=variant.of(config))

@@ -12,7 +12,7 @@ from dreammotion_core import DreamMotionPipeline, EditConfig, Video
 from tests.smoke_training import UNET_MODEL, smoke_words
 from training.cascade import begin_as, new_detail_unet, new_first_frame_unet, new_interpolation_unet
 from training.cascade_losses import (
-    Material,
+    LossInputs,
     Sizes,
     interpolation_loss,
     key_frame_loss,
@@ -120,13 +120,13 @@ class Recorder(nn.Module):
         return SimpleNamespace(sample=torch.zeros_like(inputs[:, :1]).repeat(1, 6, 1, 1, 1))
 
 
-def material(tmp_path: Path, *, alphas_cumprod: Tensor) -> Material:
+def material(tmp_path: Path, *, alphas_cumprod: Tensor) -> LossInputs:
     """Two clips, no text."""
     scenes = [sample_scene(seed) for seed in range(2)]
     clips = np.stack([render(scene, shot=SHOT).frames.numpy() for scene in scenes])
     small = {size: smaller_clips(tmp_path, clips, size=size) for size in (32, 64)}
     coverage = np.zeros((2, 17, 16, 16), np.float16)
-    return Material(
+    return LossInputs(
         Sizes(small, coverage),
         lambda captions: torch.zeros(len(captions), 20, 96),
         alphas_cumprod,
