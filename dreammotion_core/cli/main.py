@@ -42,9 +42,11 @@ from dreammotion_core.media.atomic import check_writable, keep_result
 from dreammotion_core.media.frames import check_empty_folder, write_frames
 from dreammotion_core.media.masks import check_mask_target, write_masks
 from dreammotion_core.media.video import check_target, write_video
+from dreammotion_core.memory import usable_memory
 from dreammotion_core.models.catalog import find_model, list_models
 from dreammotion_core.receipt import build_receipt, write_receipt
 from dreammotion_core.spec import ModelSpec
+from dreammotion_core.surroundings import best_first, find_surroundings
 from dreammotion_core.values import (
     EditEvent,
     EditOutput,
@@ -327,8 +329,14 @@ def _ablate(options: argparse.Namespace) -> None:
 
 
 def _models(_options: argparse.Namespace) -> None:
+    models, device = (
+        list_models(),
+        find_surroundings({}, segmenters=list_segmenters(), is_forgiving=True).device.value,
+    )
+    if device != "cpu":
+        models = tuple(best_first(models, room=usable_memory(device)))
     print("Models (edit --model NAME; a hub id or a folder works too):")
-    for model in list_models():
+    for model in models:
         _describe(model)
     print("\nSegmenters (--segmenter NAME):")
     for segmenter in list_segmenters():

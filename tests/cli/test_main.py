@@ -13,7 +13,9 @@ import sys
 import termios
 import tracemalloc
 from contextlib import AbstractContextManager
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -114,6 +116,21 @@ def test_mask_video_edits_the_same_as_its_folder(
         results.append(read_frames(folder, fps=8.0).frames)
 
     assert np.array_equal(results[0], results[1])
+
+
+def test_models_that_suit_the_gpu_are_listed_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = SimpleNamespace(device=SimpleNamespace(value="cuda"))
+    module = import_module("dreammotion_core.cli.main")
+    monkeypatch.setattr(module, "find_surroundings", lambda *_, **__: found)
+    monkeypatch.setattr(module, "usable_memory", lambda _: 24 * 10**9)
+
+    assert main(["models"]) == 0
+
+    listed = capsys.readouterr().out
+    order = [name for name in re.findall(r"^  (\S+)  \[", listed, re.MULTILINE)]
+    assert order.index("cogvideox-2b") < order.index("zeroscope") < order.index("wan-14b")
 
 
 def test_one_of_several_objects_is_edited(
