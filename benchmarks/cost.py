@@ -109,12 +109,13 @@ def _tensors(values: object) -> Iterable[Tensor]:
 @contextmanager
 def fake_device() -> Iterator[None]:
     """Within the block, tensors have shapes but no values, and their processor knows all precisions."""
-    with FakeTensorMode(allow_non_fake_inputs=True), patch("torch.cpu.get_capabilities", all_precisions):
+    asked = "dreammotion_core.models.placement.cpu_capabilities"
+    with FakeTensorMode(allow_non_fake_inputs=True), patch(asked, all_precisions):
         yield
 
 
 def all_precisions() -> Mapping[str, bool]:
-    """`torch.cpu.get_capabilities` of a processor that has all precisions."""
+    """`cpu_capabilities` of a processor that has all precisions."""
     return {"avx512_bf16": True, "avx512_fp16": True}
 
 

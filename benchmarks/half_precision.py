@@ -83,7 +83,7 @@ def _answers(
         found = predict(backend, noisy, time, words, embeds.negative, task.config, task.matched_sites)
         return found.noise_pred, dict(found.keys)
 
-    with patch("torch.cpu.get_capabilities", all_precisions):
+    with patch("dreammotion_core.models.placement.cpu_capabilities", all_precisions):
         source_pred, source_keys = branch(task.source_latents, embeds.source)
         for index, (spatial, temporal) in enumerate(WEIGHTS):
             variable = latents.detach().clone().requires_grad_()

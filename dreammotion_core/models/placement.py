@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import platform
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -97,9 +99,21 @@ def default_dtype(
             return torch.float32 if gpu_precision == "float32" else torch.float16
         has_bfloat16 = (capability or torch.cuda.get_device_capability(device)) >= BFLOAT16_CAPABILITY
         return torch.bfloat16 if has_bfloat16 else torch.float16
-    found = torch.cpu.get_capabilities()
+    found = cpu_capabilities()
     has_bfloat16 = device.type == "cpu" and bool(found.get("avx512_bf16") or found.get("amx_bf16"))
     return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
+def cpu_capabilities() -> Mapping[str, Any]:
+    """What the processor computes in, by torch's names; older versions of torch tell only this much of it."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return torch.cpu.get_capabilities()
+    return {
+        "architecture": platform.machine(),
+        "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
+        "amx_bf16": torch.cpu._is_amx_tile_supported(),
+        "amx_fp16": torch.cpu._is_amx_fp16_supported(),
+    }
 
 
 def checked_device(device: torch.device | str) -> torch.device:
@@ -161,7 +175,7 @@ def _check_precision(part: nn.Module) -> None:
     # Any parameter, because some models keep a few of their weights in float32.
     if not any(parameter.dtype == torch.float16 for parameter in part.parameters()):
         return
-    capabilities = torch.cpu.get_capabilities()
+    capabilities = cpu_capabilities()
     has_float16 = capabilities.get("avx512_fp16") or capabilities.get("amx_fp16")
     # Other architectures have float16, or do not report it.
     if capabilities.get("architecture") == "x86_64" and not has_float16:
@@ -280,7 +294,9 @@ def compile_around(denoiser: nn.Module, layers: Iterable[nn.Module], *, key_site
             "install one (g++ on Debian), or leave compile out"
         )
     heard = {projection for projection, _ in matching_modules(denoiser, key_sites).values()}
+    # Layers share code but not shapes; together they would exceed the limit of versions. Older torch cannot
+    # keep them apart, and computes what exceeds it as if it were not compiled.
+    is_new = "isolate_recompiles" in inspect.signature(torch.compile).parameters
     for layer in layers:
         if heard.isdisjoint(layer.modules()):
-            # Layers share code but not shapes; together they would exceed torch's limit of versions.
-            layer.compile(isolate_recompiles=True)
+            layer.compile(**({"isolate_recompiles": True} if is_new else {}))

@@ -46,7 +46,7 @@ def test_a_gpu_computes_in_the_published_precision(gpu_precision: str, capabilit
 def test_other_devices_compute_in_what_they_have(
     device: str, capabilities: dict[str, bool], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr("dreammotion_core.models.placement.cpu_capabilities", lambda: capabilities)
 
     assert default_dtype(device, gpu_precision="float16") == dtype
 
@@ -70,7 +70,7 @@ def test_folders_are_taken_for_bfloat16_but_for_animatediff(tmp_path: Path) -> N
 
 
 def test_options_keep_what_was_asked_for_and_choose_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr("dreammotion_core.models.placement.cpu_capabilities", dict)
     asked, low = LoadOptions(torch_dtype=BFLOAT16), LoadOptions.low_memory()
 
     assert asked.for_model("float16", device="cuda") is asked
@@ -94,7 +94,7 @@ def test_the_command_line_leaves_the_choice_to_the_model(words: list[str]) -> No
 
 def test_the_device_decides_when_a_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = str(save_tiny_unet3d(tmp_path))
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr("dreammotion_core.models.placement.cpu_capabilities", dict)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: AMPERE)
 
@@ -131,7 +131,7 @@ def gradient_of_matching(backend: UNet3DBackend, *, spatial: float, temporal: fl
 @pytest.mark.parametrize(("spatial", "temporal"), [(0.02, 2.0), (0.0, 2.0), (1e-6, 0.0)])
 def test_float16_loses_no_gradient(spatial: float, temporal: float, monkeypatch: pytest.MonkeyPatch) -> None:
     # torch has all operations in float16 on every CPU; those that compute in it slowly are refused otherwise.
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_fp16": True})
+    monkeypatch.setattr("dreammotion_core.models.placement.cpu_capabilities", lambda: {"avx512_fp16": True})
     half = tiny_unet3d()
     half.denoiser.half()
     exact = gradient_of_matching(tiny_unet3d(), spatial=spatial, temporal=temporal)

@@ -301,9 +301,9 @@ def test_a_cpu_that_computes_in_bfloat16_does_so_unless_told_otherwise(
     folder = str(save_tiny_unet3d(tmp_path))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr("dreammotion_core.models.placement.cpu_capabilities", lambda: {"avx512_bf16": True})
     fast = load_backend(folder)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr("dreammotion_core.models.placement.cpu_capabilities", dict)
     plain, told = load_backend(folder), load_backend(folder, options=LoadOptions(torch_dtype=torch.bfloat16))
 
     assert (fast.spec.precision, plain.spec.precision) == ("bfloat16", "float32")

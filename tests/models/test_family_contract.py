@@ -376,7 +376,8 @@ def test_half_precision_weights_answer_in_single_precision(folder: Path, frames:
 def test_float16_on_a_processor_without_it_says_what_to_do(
     folder: Path, latents: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "x86_64"})
+    asked = "dreammotion_core.models.placement.cpu_capabilities"
+    monkeypatch.setattr(asked, lambda: {"architecture": "x86_64"})
     backend = load_backend(str(folder), options=LoadOptions(torch_dtype=torch.float16))
 
     with pytest.raises(ConfigError, match=r"float16.*bfloat16 or float32"):

@@ -19,6 +19,7 @@ from dreammotion_core.models.placement import (
     Placement,
     checkpointed,
     compile_around,
+    cpu_capabilities,
     unet_layers,
 )
 from dreammotion_core.models.unet3d import UNet3DBackend
@@ -188,8 +189,7 @@ def test_offloading_keeps_only_the_part_at_work_on_the_device(parts: tuple[Recor
 
 
 @pytest.mark.skipif(
-    bool(torch.cpu.get_capabilities().get("avx512_fp16"))
-    or torch.cpu.get_capabilities().get("architecture") != "x86_64",
+    bool(cpu_capabilities().get("avx512_fp16")) or cpu_capabilities().get("architecture") != "x86_64",
     reason="this CPU has float16, or does not say",
 )
 def test_float16_on_a_cpu_without_it_is_refused() -> None:
