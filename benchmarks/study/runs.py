@@ -17,7 +17,7 @@ from dreammotion_core.evaluation import Instruments, evaluate_edit
 from dreammotion_core.evaluation.catalog import VARIANTS, Variant, known_variants
 from dreammotion_core.finishing import changeable
 from dreammotion_core.method.baselines import method_for
-from dreammotion_core.pipeline import DreamMotionPipeline, selection
+from dreammotion_core.pipeline import DreamMotionPipeline, mask_to_edit
 from dreammotion_core.values import Frames, Mask
 
 BASE = {"keep_detail": False, "colour_smoothing": 0.0, "mask_edge": 0}
@@ -142,7 +142,7 @@ def _new_edit(pipe: DreamMotionPipeline, pair: Pair, config: EditConfig) -> tupl
 def _evaluation_mask(pair: Pair, config: EditConfig) -> Mask:
     """What the settings may change with a mask; edits without one are evaluated on it too."""
     with named(pair.place):
-        return changeable(selection(pair.mask, pair.video, config.with_changes(use_mask=True)), config)
+        return changeable(mask_to_edit(pair.mask, pair.video, config.with_changes(use_mask=True)), config)
 
 
 def _evaluate_and_keep(
