@@ -1,8 +1,8 @@
 """The paper's tables in kind: methods x measures over text-video pairs, on any model.
 
-    python -m benchmarks.paper_tables --model toybox --preset keep-shape --part 1/2
-    python -m benchmarks.paper_tables --model toybox --preset keep-shape --part 2/2   # in a second process
-    python -m benchmarks.paper_tables --model toybox --preset keep-shape --summary   # the report so far
+    python -m benchmarks.paper_tables --model toybox-unet --preset keep-shape --part 1/2
+    python -m benchmarks.paper_tables --model toybox-unet --preset keep-shape --part 2/2  # in another process
+    python -m benchmarks.paper_tables --model toybox-unet --preset keep-shape --summary  # the report so far
 
 All three need the same options: a folder of results refuses other settings, weights, judges or clips than its
 own. Without --clips the pairs are held-out clips of the procedural world; with --clips FOLDER they are its

@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=count_of, default=NUM_PAIRS, metavar="N", help="(%(default)s)")
     options = parser.parse_args()
     disable_progress_bar()
-    spec = next(spec for spec in list_models() if spec.name == "toybox")
+    spec = next(spec for spec in list_models() if spec.name == "toybox-unet")
     instruments = Instruments(judge=ClipJudge.from_pretrained("toybox-clip"))
     found = [
         measured_perfect_edit(index, spec=spec, instruments=instruments)

@@ -34,8 +34,9 @@ def suggested_edits(pipe: DreamMotionPipeline, folder: Path, *, seed: int) -> li
     cells = []
     for target in meta["target_prompts"]:
         words = {"source_prompt": meta["source_prompt"], "target_prompt": target}
-        choice = pipe.spec.choose_preset(*words.values(), size=video.size)
-        config = pipe.spec.config(**words, size=video.size, seed=seed, preview_interval=0)
+        place = {"size": video.size, "room": meta["rooms"].get(target)}
+        choice = pipe.spec.choose_preset(*words.values(), **place)
+        config = pipe.spec.config(**words, **place, seed=seed, preview_interval=0)
         output = pipe(video, **words, mask=mask, config=config)
         clips = [enlarged(video.frames), enlarged(output.frames)]
         cells.append(Cell(clips, target, f"{choice.preset}, {output.seconds:.0f} s"))

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from benchmarks.edges import Scored, closeup
 from benchmarks.results import Results
 from benchmarks.sheets import Cell, contact_sheet
 from benchmarks.world_cases import (
@@ -37,7 +38,7 @@ from dreammotion_core import ModelLoadError
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.evaluation.board import markdown_table
 from dreammotion_core.evaluation.judges import EMBEDDED_JUDGE, ClipJudge
-from dreammotion_core.evaluation.pixels import colour_jitter, region_similarity
+from dreammotion_core.evaluation.pixels import colour_jitter, psnr, region_similarity
 from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.models.catalog import ASSETS
 from dreammotion_core.values import Frames, Mask
@@ -77,6 +78,7 @@ def evaluate_case(case: EditCase, frames: Frames, *, fps: float, judge: Judge | 
     empty = background(case.source, shot=shot).numpy()
     outlines = case.outlines(shot=shot)
     after, ideal = (visible_object(clip, empty, region=outlines) for clip in (frames, goal))
+    scored = Scored.of(frames, source=source, goal=goal, outline=outlines)
     answers = {
         "renderer": renderers_choice(case, frames, mask=region, fps=fps),
         "overlap": region_similarity(after, truth=before),
@@ -85,6 +87,11 @@ def evaluate_case(case: EditCase, frames: Frames, *, fps: float, judge: Judge | 
         "jitter before": colour_jitter(source, mask=region),
         "jitter after": colour_jitter(frames, mask=region),
         "jitter of a true render": colour_jitter(goal, mask=region),
+        "PSNR": psnr(goal, edited=frames, region=region),
+        "colour error": float(
+            np.linalg.norm(lab(frames)[region].mean(axis=0) - lab(goal)[region].mean(axis=0))
+        ),
+        "band / inside": scored.band / max(1.0, scored.inside),  # less than a level is no error
     }
     if judge is None:
         return answers
@@ -347,6 +354,9 @@ EDIT_ROWS: Sequence[Row] = (
     ("**succeeded** (colour: renderer's test; else: judge's)", _succeeded),
     ("renderer's test, among all colours, materials or nouns", _by("renderer")),
     ("judge's test, among as many captions", _by("judge")),
+    ("PSNR inside the mask to a true render of the target, in decibels", _mean("PSNR", digits=1)),
+    ("distance of the mean colour inside the mask from it, in CIELAB", _mean("colour error", digits=1)),
+    ("error in the band round the outline, against that inside", _mean("band / inside", digits=2)),
     ("mask IoU of the object, before and after", _mean("overlap")),
     ("… had it become a true render of the target", _mean("overlap of a true render")),
     ("mask IoU with the target's own mask", _mean("overlap with the target")),
@@ -383,3 +393,77 @@ SAMPLE_ROWS: Sequence[Row] = (
 def _table(rows: Sequence[Row], columns: Mapping[str, Sequence[Answers]]) -> str:
     cells = [[name, *(figure(cases) for cases in columns.values())] for name, figure in rows]
     return markdown_table(["", *columns], rows=cells)
+
+
+Found = Callable[[Sequence[Answers], Sequence[Answers]], float | None]
+"""A figure of the answers of edits and of samples; None without any."""
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None
+
+
+def _edits(kind: str, who: str) -> Found:
+    return lambda edits, _: _mean_of([_agrees(m, who) for m in edits if m["kind"] == kind])
+
+
+def _edit(name: str) -> Found:
+    return lambda edits, _: _mean_of([m[name] for m in edits])
+
+
+def _samples(test: str) -> Found:
+    return lambda _, samples: _mean_of([m.get(test) for m in samples])
+
+
+BARS: Sequence[tuple[str, str, float, str, Found]] = (
+    ("edits of colour (renderer)", "≥", 0.98, ".0%", _edits("colour", "renderer")),
+    ("edits of material (judge)", "≥", 0.9, ".0%", _edits("material", "judge")),
+    ("edits of material (renderer)", "≥", 0.75, ".0%", _edits("material", "renderer")),
+    ("edits of noun (judge)", "≥", 0.8, ".0%", _edits("noun", "judge")),
+    ("edits of noun (renderer)", "≥", 0.6, ".0%", _edits("noun", "renderer")),
+    ("PSNR inside the mask to a true render of the target, in decibels", "≥", 17, ".1f", _edit("PSNR")),
+    ("distance of the mean colour inside the mask from it, in CIELAB", "≤", 4, ".1f", _edit("colour error")),
+    ("error in the band round the outline, against that inside", "≤", 1.3, ".2f", _edit("band / inside")),
+    (
+        "colour jitter, after / before",
+        "≤",
+        1,
+        ".2f",
+        lambda edits, _: mean(m["jitter after"] for m in edits) / mean(m["jitter before"] for m in edits),
+    ),
+    (
+        "largest difference outside the mask, of 255",
+        "≤",
+        0,
+        ".0f",
+        lambda edits, _: max(m["difference outside"] or 0 for m in edits),
+    ),
+    ("samples: noun (renderer)", "≥", 0.85, ".0%", _samples("renderer, noun")),
+    ("samples: colour (renderer)", "≥", 0.97, ".0%", _samples("renderer, colour")),
+    ("samples: place (judge)", "≥", 0.97, ".0%", _samples("judge, place")),
+)
+"""What the default model must reach: the measure, its bar, how both are written, and the figure."""
+
+
+def bars_table(edits: Sequence[Answers], samples: Sequence[Answers]) -> str:
+    """Each measure of `BARS`, its bar, the figure, and whether it is reached, in Markdown."""
+    rows = []
+    for name, sign, bar, form, found in BARS:
+        value = found(edits, samples)
+        reached = value is not None and (value >= bar if sign == "≥" else value <= bar)
+        shown = MISSING if value is None else f"{value:{form}}"
+        rows.append([name, f"{sign} {bar:{form}}", shown, "yes" if reached else "**no**"])
+    return markdown_table(["", "must be", "is", "reached"], rows=rows)
+
+
+def sheet_of_edits(results: Results, path: Path) -> None:
+    """Write close-ups of source, edit and true render of each edit as a PNG, at 400 %."""
+    cells = []
+    for record in results.records():
+        case, frames = edit_case(record["index"]), results.frames(record["index"])
+        shot = shot_like(frames, fps=results.facts["fps"])
+        source, goal = rendered([case.source, case.target], shot=shot)
+        clips = [closeup(clip, outline=case.outlines(shot=shot)) for clip in (source, frames, goal)]
+        cells.append(Cell(clips, f"{case.index}: {record['source']} -> {record['target']}"))
+    contact_sheet(cells, path, columns=2)

@@ -3,16 +3,20 @@
     python -m benchmarks.toybox_quality edit --cases 100 --out outputs/edit
     python -m benchmarks.toybox_quality sample --cases 60 --out outputs/sample
     python -m benchmarks.toybox_quality summary outputs/edit
+    python -m benchmarks.toybox_quality bars --model toybox --out outputs/bars
 
 Clips have seeds and combinations of colour, noun and place that were never trained on. ``edit`` and
 ``sample`` only make clips; an interrupted run goes on where it stopped, and ``--part 1/2`` and
 ``--part 2/2`` share the work between two processes. ``summary`` evaluates the finished clips, prints the
-tables and writes the contact sheets.
+tables and writes the contact sheets. ``bars`` does all of it for the cases from 300 on, which nothing is
+tuned on, prints what the default model must reach beside what it reaches, and writes ``sheet.png``: source,
+edit and true render at 400 %. `--model` also takes a folder, such as a checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -25,9 +29,9 @@ from tqdm import tqdm
 
 from benchmarks.arguments import count_of, described_parser, part_of, setting_of
 from benchmarks.results import Results, resumable
-from benchmarks.toybox import Judge, summarise
+from benchmarks.toybox import Judge, bars_table, sheet_of_edits, summarise
 from benchmarks.world_cases import KINDS, edit_case, edit_indices, sample_case
-from dreammotion_core import DreamMotionPipeline, EditConfig, Video
+from dreammotion_core import DreamMotionPipeline, Video
 from dreammotion_core.finishing import to_pixels
 from dreammotion_core.method.parameterization import add_noise
 from dreammotion_core.method.prior import Backend
@@ -36,19 +40,22 @@ from dreammotion_core.models.catalog import find_model
 from dreammotion_core.values import Frames
 from training.world import Shot, caption, render
 
+FIRST_CASE = 300
+"""Of those that ``bars`` measures."""
+AS_DEFAULT = {"seed": 0, "preview_interval": 0, "mask_grow": 0}
+"""Settings of all edits; the mask of a case has its room already."""
 
-def run_edit(pipe: DreamMotionPipeline, index: int, config: EditConfig, results: Results) -> None:
+
+def run_edit(
+    pipe: DreamMotionPipeline, index: int, preset: str, changes: dict[str, Any], results: Results
+) -> None:
     """Make the edit of a number and keep it."""
     case = edit_case(index)
     shot = Shot(pipe.spec.num_frames, pipe.spec.fps, pipe.spec.resolution[0])
     video = Video(render(case.source, shot=shot).frames.numpy(), shot.fps)
-    output = pipe(
-        video,
-        source_prompt=caption(case.source),
-        target_prompt=caption(case.target),
-        mask=case.mask(shot=shot),
-        config=config,
-    )
+    words = {"source_prompt": caption(case.source), "target_prompt": caption(case.target)}
+    config = pipe.spec.config(preset, **words, **changes)
+    output = pipe(video, **words, mask=case.mask(shot=shot), config=config)
     record = {
         "index": index,
         "seconds": round(output.seconds, 2),
@@ -118,49 +125,70 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
             metavar="K/N",
             help="only every N-th case from the K-th on",
         )
+        task.add_argument(
+            "--skip",
+            type=count_of,
+            default=0,
+            help="cases to leave out at the start, such as those on which settings were chosen",
+        )
         task.add_argument("--out", type=Path, default=Path("outputs") / name, help="folder of the results")
     edit, sample = tasks.choices["edit"], tasks.choices["sample"]
     edit.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what changes (default: all)")
-    edit.add_argument(
-        "--skip",
-        type=count_of,
-        default=0,
-        help="cases to leave out at the start, such as those on which settings were chosen",
-    )
-    edit.add_argument("--preset", default="fast")
+    edit.add_argument("--preset", default="auto", help="(%(default)s: by the words, as in the page)")
     edit.add_argument(
         "--set", nargs="+", type=setting_of, default=[], metavar="NAME=VALUE", help="settings, values as JSON"
     )
     sample.add_argument("--steps", type=count_of, default=30, help="denoising steps (default: 30)")
-    sample.add_argument("--guidance", type=float, default=EditConfig().guidance_scale)
+    sample.add_argument("--guidance", type=float, help="(default: the model's own)")
     summary = tasks.add_parser("summary", help="evaluate a folder of results, draw its contact sheets")
     summary.add_argument("folder", type=Path)
     summary.add_argument("--no-judge", action="store_true", help="the renderer's tests only")
+    bars = tasks.add_parser("bars", help="what the default model must reach, and what a model reaches")
+    bars.add_argument("--model", default="toybox", help="name or folder (default: toybox)")
+    bars.add_argument("--device", default="cpu")
+    for name in ("cases", "samples"):
+        bars.add_argument(f"--{name}", type=count_of, default=24, help="(default: %(default)s)")
+    bars.add_argument("--out", type=Path, default=Path("outputs/bars"), help="folder of the results")
     return parser.parse_args(argv)
 
 
-def make_clips(options: argparse.Namespace) -> None:
-    """Make the clips of a run that are not there yet."""
+def make_clips(options: argparse.Namespace, pipe: DreamMotionPipeline | None = None) -> None:
+    """Make the clips of a run that are not there yet, with the model of the options or a loaded one."""
     results, (part, of) = Results(options.out), options.part
     facts: dict[str, Any] = {"task": options.task, "model": options.model}
+    spec, changes = find_model(options.model), AS_DEFAULT
     if options.task == "edit":
         indices = edit_indices(options.cases, kinds=tuple(options.kinds), skip=options.skip)
-        preset = find_model(options.model).config(options.preset, seed=0, preview_interval=0)
-        config = EditConfig.from_dict(preset.to_dict() | dict(options.set))
-        facts |= config.to_dict()
+        changes = AS_DEFAULT | dict(options.set)
+        facts |= {"preset": options.preset} | spec.config(options.preset, **changes).to_dict()
     else:
-        indices = list(range(options.cases))
-        EditConfig(guidance_scale=options.guidance)  # refuses what no guided prediction can be made with
-        facts |= {"steps": options.steps, "guidance": options.guidance}
-    pipe = DreamMotionPipeline.from_pretrained(options.model, device=options.device)
+        indices = list(range(options.skip, options.skip + options.cases))
+        given = {} if options.guidance is None else {"guidance_scale": options.guidance}
+        facts |= {"steps": options.steps, "guidance": spec.config("fast", **given).guidance_scale}
+    pipe = pipe or DreamMotionPipeline.from_pretrained(options.model, device=options.device)
     weights = weights_digest(pipe.backend.denoiser)  # a folder keeps its name when its model is trained on
     results.begin(facts | {"fps": pipe.spec.fps, "weights": weights})
     done = {record["index"] for record in results.records()}
     for index in tqdm([i for i in indices[part - 1 :: of] if i not in done], desc=options.task):
         if options.task == "edit":
-            run_edit(pipe, index, config, results)
+            run_edit(pipe, index, options.preset, changes, results)
         else:
             run_sample(pipe, index, facts, results)
+
+
+def measure_bars(options: argparse.Namespace) -> str:
+    """Make edits and samples, and compare them with the bars; tables in Markdown."""
+    judge, tables, answers = Judge.from_folder(), [], []
+    # Loaded once: a training may write other weights into the folder meanwhile.
+    pipe = DreamMotionPipeline.from_pretrained(options.model, device=options.device)
+    for task, cases in (("edit", options.cases), ("sample", options.samples)):
+        folder = options.out / task
+        common = ["--model", options.model, "--skip", str(FIRST_CASE), "--cases", str(cases)]
+        make_clips(arguments([task, *common, "--out", str(folder)]), pipe)
+        tables.append(summarise(Results(folder), judge=judge))
+        answers.append(json.loads((folder / "measures.json").read_text("utf-8")))
+    sheet_of_edits(Results(options.out / "edit"), options.out / "sheet.png")
+    return "\n\n".join([*tables, bars_table(*answers), f"Pictures: {options.out / 'sheet.png'}"])
 
 
 def main() -> None:
@@ -170,6 +198,8 @@ def main() -> None:
         if options.task == "summary":
             judge = None if options.no_judge else Judge.from_folder()
             print(summarise(Results(options.folder), judge=judge))
+        elif options.task == "bars":
+            print(measure_bars(options))
         else:
             make_clips(options)
 

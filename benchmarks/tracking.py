@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--clips", type=count_of, default=48, metavar="N", help="(%(default)s)")
     parser.add_argument("--grey", action="store_true", help="follow the clips in grey, for comparison")
     options = parser.parse_args()
-    spec = next(spec for spec in list_models() if spec.name == "toybox")
+    spec = next(spec for spec in list_models() if spec.name == "toybox-unet")
     numbers = range(options.first, options.first + options.clips)
     pairs = [
         followed_clips(number, spec=spec, grey=options.grey)

@@ -21,6 +21,8 @@ from dreammotion_core.values import EditOutput, StepLosses
 from dreammotion_core.version import __version__
 
 RECEIPT_FORMAT = 2
+RENAMED = {"0.1.0": {"toybox": "toybox-unet", "toybox-flow": "toybox"}}
+"""Version -> the models whose names it used otherwise, with their names of today."""
 _PACKAGES = ("torch", "diffusers", "transformers", "numpy", "av")
 
 
@@ -63,6 +65,15 @@ def build_receipt(
         "versions": _versions(),
         **extra,
     }
+
+
+def model_of(receipt: Mapping[str, Any]) -> tuple[str, str]:
+    """Today's name of the model of a receipt, and a sentence if it had another name then, else ``""``."""
+    name, version = str(receipt["model"]), receipt.get("versions", {}).get("dreammotion")
+    today = RENAMED.get(version, {}).get(name, name)
+    if today == name:
+        return name, ""
+    return today, f"The receipt is of version {version}, and the model that it calls {name} is {today} today."
 
 
 def write_receipt(receipt: Mapping[str, Any], path: str | Path) -> Path:

@@ -110,25 +110,34 @@ class ModelSpec:
         source_prompt: str = "",
         target_prompt: str = "",
         size: tuple[int, int] | None = None,
+        room: int | None = None,
         **changes: Any,
     ) -> EditConfig:
         """The settings of an edit with this model: its own, then those of the preset, then the changes.
 
-        ``"auto"`` takes what `choose_preset` says of the prompts and the clip's (height, width). It raises
-        `ConfigError` if there is no such preset, or a setting is unknown or out of its range.
+        ``"auto"`` takes what `choose_preset` says of the prompts, the clip's (height, width) and the room. It
+        raises `ConfigError` if there is no such preset, or a setting is unknown or out of its range.
         """
         if preset == AUTO:
-            choice = self.choose_preset(source_prompt, target_prompt, size=size)
+            choice = self.choose_preset(source_prompt, target_prompt, size=size, room=room)
             preset, changes = choice.preset, {"mask_grow": choice.mask_grow} | changes
         return EditConfig.preset(preset, usual=self.settings, **changes)
 
     def choose_preset(
-        self, source_prompt: str, target_prompt: str, *, size: tuple[int, int] | None = None
+        self,
+        source_prompt: str,
+        target_prompt: str,
+        *,
+        size: tuple[int, int] | None = None,
+        room: int | None = None,
     ) -> PresetChoice:
         """The preset for a change of words: ``"keep-shape"`` where only the look changes, else ``"fast"``.
 
-        Another thing gets room round the selection, because it rarely has the old outline. The size is the
-        clip's (height, width); None takes the trained one.
+        Another thing gets room round the selection, because it rarely has the old outline.
+
+        Args:
+            size: (height, width) of the clip; None takes the trained one.
+            room: pixels by which the selection grows for another thing; None takes 1/32 of the shorter side.
         """
         changed = changed_words(source_prompt, target_prompt)
         if not changed or not source_prompt.strip() or not target_prompt.strip():
@@ -136,7 +145,8 @@ class ModelSpec:
         said = ", ".join(map(_said, changed))
         if all(map(changes_the_look, changed)):
             return PresetChoice("keep-shape", 0, f"Keep the shape, because only the look changes: {said}.")
-        room = min(256, max(1, round(min(size or self.resolution) * ROOM)))
+        if room is None:
+            room = min(256, max(1, round(min(size or self.resolution) * ROOM)))
         return PresetChoice("fast", room, f"Usual, because the thing itself changes: {said}.")
 
     def fit_length(self, num_frames: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-UNET_MODEL = Path(__file__).resolve().parents[1] / "assets" / "toybox"
+UNET_MODEL = Path(__file__).resolve().parents[1] / "assets" / "toybox-unet"
 """The U-Net model, whose text encoder others begin with."""
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import OutputError, VideoError
-from dreammotion_core.receipt import build_receipt, write_receipt
+from dreammotion_core.models.catalog import find_model
+from dreammotion_core.receipt import build_receipt, model_of, write_receipt
 from dreammotion_core.values import EditOutput, Notice, StepLosses, Video
 
 
@@ -52,6 +53,24 @@ def test_receipt_says_what_came_out(output: EditOutput) -> None:
     assert receipt["losses"]["last"] == {"appearance": 1.0, "spatial": 0.3, "temporal": 0.4}
     assert receipt["losses"]["mean"]["appearance"] == 2.0
     assert receipt["notices"] == [{"code": "cut", "text": "It was cut."}]
+
+
+@pytest.mark.parametrize(
+    ("name", "today"), [("toybox", "toybox-unet"), ("toybox-flow", "toybox"), ("zeroscope", "zeroscope")]
+)
+def test_a_receipt_of_the_first_version_names_models_otherwise(name: str, today: str) -> None:
+    found, said = model_of({"model": name, "versions": {"dreammotion": "0.1.0"}})
+
+    assert find_model(found).name == today
+    assert said == (
+        ""
+        if name == today
+        else f"The receipt is of version 0.1.0, and the model that it calls {name} is {today} today."
+    )
+
+
+def test_a_receipt_of_this_version_names_models_as_they_are(output: EditOutput) -> None:
+    assert model_of(build_receipt(output)) == ("toybox", "")
 
 
 def test_receipt_identifies_the_source_without_its_folder(output: EditOutput, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dreammotion_core import ConfigError, EditConfig, probe_video
-from dreammotion_core.models.catalog import find_model
+from dreammotion_core.models.catalog import find_model, list_models
 from dreammotion_core.spec import LOOKS
 from tests.tiny import tiny_spec
 from training.examples import FOLDER
@@ -89,10 +89,18 @@ def test_without_words_auto_is_refused_where_no_model_is_asked() -> None:
 
 
 @pytest.mark.parametrize("folder", sorted(FOLDER.glob("*/")), ids=lambda folder: folder.name)
-def test_each_example_carries_the_preset_and_the_room_that_its_words_choose(folder: Path) -> None:
+def test_each_example_suggests_two_looks_and_another_thing_with_room(folder: Path) -> None:
     meta = json.loads((folder / "meta.json").read_text())
     facts, spec = probe_video(folder / "clip.mp4"), find_model("toybox")
+    size = facts.height, facts.width
 
-    for prompt, carried in zip(meta["target_prompts"], meta["presets"], strict=True):
-        choice = spec.choose_preset(meta["source_prompt"], prompt, size=(facts.height, facts.width))
-        assert carried == {"name": choice.preset, "mask_grow": choice.mask_grow}
+    choices = [spec.choose_preset(meta["source_prompt"], p, size=size) for p in meta["target_prompts"]]
+
+    assert [choice.preset for choice in choices] == ["keep-shape", "keep-shape", "fast"]
+    assert set(meta["rooms"]) <= {meta["target_prompts"][2]}
+    for prompt, room in meta["rooms"].items():
+        carried = spec.choose_preset(meta["source_prompt"], prompt, size=size, room=room)
+        assert carried.mask_grow == room > choices[2].mask_grow
+    assert all(
+        model.fit_length(facts.num_frames) == facts.num_frames for model in list_models() if model.is_local
+    )

@@ -153,7 +153,7 @@ def new_scheduler(prediction_type: str = "epsilon") -> DPMSolverMultistepSchedul
 
 NUM_FRAMES = 17  # frames of a clip: five key frames, and three between each two
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=1e-2, ema_decay=0.998, save_every=150, betas=(0.9, 0.98))
-UNET_MODEL = "../toybox"
+UNET_MODEL = "../toybox-unet"
 """Folder of the U-Net model, its text encoder and last stage, seen from the cascade's folder."""
 
 

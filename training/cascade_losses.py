@@ -231,7 +231,7 @@ def _error(
     inputs = add_noise(clean, noise, alpha, sigma)
     weight = 1 + (OBJECT_WEIGHT - 1) * covered
     if condition is None:
-        target, weight = noise, weight * sigma.square()  # 1 / (1 + SNR), as for toybox
+        target, weight = noise, weight * sigma.square()  # 1 / (1 + SNR), as for toybox-unet
     else:
         target, inputs = alpha * noise - sigma * clean, torch.cat([inputs, condition], dim=1)
     prediction = _predicted(

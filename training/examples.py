@@ -1,67 +1,132 @@
 """The example clips of the page: ``python -m training.examples``.
 
-Scenes of the procedural world that were never trained on, with prompts to try and one click.
+Scenes of the procedural world that were never trained on, with prompts to try and one click. Each has more
+life than a training clip: two motions at once, or a second toy.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from dreammotion_core import Video, write_video
-from dreammotion_core.models.catalog import find_model
-from training.world import MOTIONS, USUAL_SHOT, Scene, caption, render
+from training.world import MOTIONS, Companion, Scene, Shot, caption, render
 
 FOLDER = Path(__file__).resolve().parents[1] / "assets" / "examples"
+SHOT = Shot(num_frames=9)  # a length that every embedded model takes
 
-EXAMPLES: dict[str, tuple[Scene, tuple[dict[str, str], ...]]] = {
-    "car": (
-        Scene("red", "car", "road", "right", seed=2_000_000_001, y=-0.22, size=0.5),
-        ({"colour": "blue"}, {"material": "golden"}, {"material": "checkered"}),
+Change = dict[str, str]
+"""Attribute of a scene -> its new value."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A scene, what its suggested prompts change, and room by noun where the rule's own is too little.
+
+    Room is in pixels, by which the selection grows.
+    """
+
+    scene: Scene
+    changes: tuple[Change, ...]
+    rooms: dict[str, int] = field(default_factory=dict)
+
+
+EXAMPLES = {
+    "balloon": Example(
+        Scene(
+            *("yellow", "balloon", "city", "wobble"),
+            seed=2_000_000_002,
+            second_motion="pan",
+            y=0.0,
+            size=0.8,
+            phase=0.2,
+        ),
+        ({"colour": "purple"}, {"material": "dotted"}, {"noun": "heart"}),
+        {"heart": 10},
     ),
-    "cat": (
-        Scene("orange", "cat", "meadow", "wobble", seed=2_000_000_005, y=-0.2, size=0.5),
-        ({"colour": "black"}, {"material": "wooden"}, {"colour": "purple"}),
+    "ball": Example(
+        Scene(
+            *("blue", "ball", "desert", "right"),
+            seed=2_000_000_011,
+            second_motion="bounce",
+            y=-0.22,
+            size=0.52,
+        ),
+        ({"colour": "green"}, {"material": "striped"}, {"noun": "pumpkin"}),
     ),
-    "balloon": (
-        Scene("yellow", "balloon", "meadow", "wobble", seed=2_000_000_002, y=0.1, size=0.55),
-        ({"colour": "purple"}, {"material": "dotted"}, {"material": "icy"}),
+    "car": Example(
+        Scene(
+            *("red", "car", "road", "right"),
+            seed=2_000_000_001,
+            second_motion="zoom",
+            x=-0.04,
+            size=0.62,
+            speed=0.8,
+        ),
+        ({"colour": "blue"}, {"material": "golden"}, {"noun": "bus"}),
+        {"bus": 10},
     ),
-    "duck": (
-        Scene("yellow", "duck", "sea", "right", seed=2_000_000_003, y=-0.3, size=0.5),
-        ({"colour": "pink"}, {"material": "striped"}, {"colour": "green"}),
+    "cat": Example(
+        Scene(
+            *("orange", "cat", "meadow", "wobble"),
+            seed=2_000_000_005,
+            x=-0.18,
+            y=-0.16,
+            size=0.64,
+            phase=0.1,
+            companion=Companion("green", "ball", x=0.74, y=-0.42, size=0.24),
+        ),
+        ({"colour": "pink"}, {"material": "striped"}, {"noun": "dog"}),
     ),
-    "planet": (
-        Scene("teal", "planet", "night sky", "arc", seed=2_000_000_006, y=-0.05, size=0.5),
-        ({"colour": "orange"}, {"material": "golden"}, {"colour": "pink"}),
+    "duck": Example(
+        Scene(
+            *("yellow", "duck", "sea", "right"),
+            seed=2_000_000_003,
+            second_motion="wobble",
+            y=-0.12,
+            size=0.62,
+            phase=0.1,
+            speed=0.8,
+        ),
+        ({"colour": "red"}, {"material": "striped"}, {"noun": "boat"}),
+        {"boat": 8},
     ),
-    "rocket": (
-        Scene("pink", "rocket", "night sky", "arc", seed=2_000_000_004, y=-0.05, size=0.52),
-        ({"colour": "teal"}, {"material": "golden"}, {"colour": "white"}),
+    "pumpkin": Example(
+        Scene(
+            *("orange", "pumpkin", "night sky", "arc"),
+            seed=2_000_000_006,
+            second_motion="wobble",
+            y=-0.08,
+            size=0.62,
+            phase=0.05,
+            speed=0.8,
+        ),
+        ({"colour": "teal"}, {"material": "golden"}, {"noun": "planet"}),
+        {"planet": 10},
     ),
 }
-"""Name -> the scene, and what the target prompts ask to change in it."""
+"""By name."""
 
 
-def write_example(name: str, scene: Scene, changes: tuple[dict[str, str], ...], folder: Path) -> None:
+def write_example(name: str, example: Example, folder: Path) -> None:
     """Write ``clip.mp4`` and ``meta.json``; the click is a pixel well inside the object on frame 0."""
-    rendered = render(scene)
+    scene = example.scene
+    rendered = render(scene, shot=SHOT)
     rows, columns = torch.nonzero(rendered.mask[0], as_tuple=True)
     centre = torch.stack([columns, rows], dim=-1).float().median(dim=0).values
     out = folder / name
     out.mkdir(parents=True, exist_ok=True)
-    write_video(Video(rendered.frames.numpy(), USUAL_SHOT.fps), out / "clip.mp4")
-    prompts = [caption(replace(scene, **change)) for change in changes]
-    spec, size = find_model("toybox"), (rendered.frames.shape[1], rendered.frames.shape[2])
-    choices = [spec.choose_preset(caption(scene), prompt, size=size) for prompt in prompts]
+    write_video(Video(rendered.frames.numpy(), SHOT.fps), out / "clip.mp4")
+    prompts = {caption(replace(scene, **change)): change for change in example.changes}
+    rooms = {p: example.rooms[c["noun"]] for p, c in prompts.items() if c.get("noun") in example.rooms}
     meta = {
         "title": f"{scene.colour} {scene.noun}, {MOTIONS[scene.motion][0]}",
         "source_prompt": caption(scene),
-        "target_prompts": prompts,
-        "presets": [{"name": choice.preset, "mask_grow": choice.mask_grow} for choice in choices],
+        "target_prompts": list(prompts),
+        "rooms": rooms,
         "click": {"x": int(centre[0]), "y": int(centre[1])},
         "licence": "CC0-1.0, drawn by this project",
     }
@@ -70,8 +135,8 @@ def write_example(name: str, scene: Scene, changes: tuple[dict[str, str], ...], 
 
 def main() -> None:
     """Write all examples."""
-    for name, (scene, changes) in EXAMPLES.items():
-        write_example(name, scene, changes, FOLDER)
+    for name, example in EXAMPLES.items():
+        write_example(name, example, FOLDER)
 
 
 if __name__ == "__main__":

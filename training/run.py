@@ -44,8 +44,8 @@ VAE_STEPS = {"toybox": 4500, "toybox-unet": 2100}
 VAE_SHARE = {"toybox": 0.15, "toybox-unet": 0.25}
 """Part of the minutes that the autoencoder gets; the denoiser gets the rest."""
 CASCADE_FRAMES = 17
-TEXT_FOLDERS = ("toybox-unet", "toybox")
-"""Folders of the U-Net model, whose text encoder `toybox` begins with, beside its own or in `assets`."""
+TEXT_FOLDER = "toybox-unet"
+"""Folder of the U-Net model, whose text encoder `toybox` begins with, beside its own or in `assets`."""
 
 NUMBERS = (
     (
@@ -232,9 +232,7 @@ def _train(options: argparse.Namespace) -> None:
 def _toybox(options: argparse.Namespace, setting: Setting) -> None:
     from training.flow import train_toybox
 
-    text_folders = [
-        models / name for models in (options.out.resolve().parent, ASSETS) for name in TEXT_FOLDERS
-    ]
+    text_folders = [models / TEXT_FOLDER for models in (options.out.resolve().parent, ASSETS)]
     train_toybox(
         cache=options.cache,
         out=options.out,

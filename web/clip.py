@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -151,6 +151,7 @@ class Clip:
         start_frame: where in the file it begins, in frames at its own rate.
         number: grows with every clip that a visitor opens, so that late answers can be told apart.
         kept: keeps the file at `path` while the clip is open or edited; None where nobody deletes it.
+        rooms: pixels of room by target prompt, of an example; see `Example`.
         left_alone: numbers of the objects that the edit does not change.
         changing: held while the objects are changed, so that no change overwrites another.
         following: held while masks are made, which only one job may do at a time.
@@ -163,6 +164,7 @@ class Clip:
     start_frame: int = 0
     number: int = 1
     kept: KeptFile | None = None
+    rooms: Mapping[str, int] = field(default_factory=dict)
     history: History = field(init=False)
     left_alone: frozenset[int] = frozenset()
     refinement: Refinement = field(default_factory=Refinement)

@@ -7,8 +7,8 @@ Gradio would rebuild it, and wipe the canvases, at every update; the scripts wat
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,20 @@ from web.views import render
 
 @dataclass(frozen=True)
 class Example:
-    """A clip with prompts that suit it; `click` is (x, y) in its pixels, a point on the object."""
+    """A clip with prompts that suit it.
+
+    Attributes:
+        click: (x, y) in its pixels, a point on the object.
+        rooms: target prompt -> pixels by which the selection grows for it, where the rule grows it too
+            little.
+    """
 
     name: str
     path: Path
     source_prompt: str
     target_prompts: tuple[str, ...]
     click: tuple[float, float]
+    rooms: Mapping[str, int] = field(default_factory=dict)
 
 
 def load_examples(folder: Path) -> tuple[Example, ...]:
@@ -37,7 +44,8 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
         meta = json.loads(path.read_text(encoding="utf-8"))
         shown, wanted = meta["source_prompt"], tuple(meta["target_prompts"])
         click = meta["click"]["x"], meta["click"]["y"]
-        found.append(Example(path.parent.name, path.parent / "clip.mp4", shown, wanted, click))
+        clip, rooms = path.parent / "clip.mp4", meta.get("rooms", {})
+        found.append(Example(path.parent.name, clip, shown, wanted, click, rooms))
     return tuple(found)
 
 

@@ -211,8 +211,8 @@ class Edits:
         clip = require_clip(visitor)
         prompts = read_prompts(source_prompt, target_prompt)
         editor = self.models.of(visitor)
-        size = clip.video.size
-        config = read_settings(form, spec=editor.spec, prompts=prompts, size=size)
+        place: dict[str, Any] = {"size": clip.video.size, "room": clip.rooms.get(prompts[1])}
+        config = read_settings(form, spec=editor.spec, prompts=prompts, **place)
         self.models.check(editor, config, num_frames=len(clip.video))
         clip.refinement = replace(read_refinement(form), grow=config.mask_grow)
         snapshot = clip.snapshot()
@@ -229,7 +229,7 @@ class Edits:
                     return
             preset = {"asked": form["preset"], "reason": ""}
             if form["preset"] == FIRST_PRESET:
-                preset["reason"] = editor.spec.choose_preset(*prompts, size=size).describe(config)
+                preset["reason"] = editor.spec.choose_preset(*prompts, **place).describe(config)
             job = EditJob(clip, editor, *prompts, None, config, preset=preset)
             if config.use_mask:
                 mask = edited_masks(snapshot)

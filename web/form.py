@@ -88,10 +88,12 @@ def read_settings(
     spec: ModelSpec,
     prompts: tuple[str, str] = ("", ""),
     size: tuple[int, int] | None = None,
+    room: int | None = None,
 ) -> EditConfig:
     """The checked settings of an edit; those without a field are the preset's or the model's.
 
-    `prompts` (source, target) choose a preset that is left open; `size` is (height, width) of the clip.
+    `prompts` (source, target) choose a preset that is left open; `size` is (height, width) of the clip, and
+    `room` the pixels for another thing, if it needs more than usual.
     Raises `ConfigError` if one is of a wrong type or out of its range.
     """
     settings = {name: form[name] for name in SETTING_FIELDS}
@@ -108,7 +110,7 @@ def read_settings(
     if form["preset"] == FIRST_PRESET:
         for name in _untouched(form, spec):
             del settings[name]
-        settings |= {"source_prompt": prompts[0], "target_prompt": prompts[1], "size": size}
+        settings |= {"source_prompt": prompts[0], "target_prompt": prompts[1], "size": size, "room": room}
     return spec.config(form["preset"], **settings)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
@@ -71,7 +72,8 @@ class Clips:
         chosen = self._examples.get(example)
         if chosen is None:
             raise VideoError(f"there is no example {example!r}; choose one of: {', '.join(self._examples)}")
-        clip = self._open(self._visitors.get(token), chosen.path, start_frame, num_frames)
+        visitor = self._visitors.get(token)
+        clip = self._open(visitor, chosen.path, start_frame, num_frames, rooms=chosen.rooms)
         prompts = _prompts(chosen.source_prompt, chosen.target_prompts)
         return self._shown(token, clip, hint=chosen.click) | prompts
 
@@ -81,7 +83,8 @@ class Clips:
         old = visitor.clip
         if old is None:
             return {}
-        return self._shown(token, self._open(visitor, old.path, start_frame, num_frames, kept=old.kept))
+        clip = self._open(visitor, old.path, start_frame, num_frames, kept=old.kept, rooms=old.rooms)
+        return self._shown(token, clip)
 
     def adapt(self, *, token: str) -> Update:
         """Read the open clip anew, as the visitor's model wants it; does nothing if it fits already.
@@ -93,14 +96,21 @@ class Clips:
         if old is None or (old.video.fps == spec.fps and len(old.video) == spec.num_frames):
             return {}
         start = round(old.start_frame * spec.fps / old.video.fps)
-        clip = self._open(visitor, old.path, start, None, kept=old.kept)
+        clip = self._open(visitor, old.path, start, None, kept=old.kept, rooms=old.rooms)
         lost = carry_over(old, clip)
         if lost:
             clip.remark([f"The clicks on {lost} frames that this model does not read are gone."])
         return self._shown(token, clip) | {"start_frame": start}
 
     def _open(
-        self, visitor: Visitor, path: Path, start_frame: Any, num_frames: Any, *, kept: KeptFile | None = None
+        self,
+        visitor: Visitor,
+        path: Path,
+        start_frame: Any,
+        num_frames: Any,
+        *,
+        kept: KeptFile | None = None,
+        rooms: Mapping[str, int] = MappingProxyType({}),
     ) -> Clip:
         with visitor.opening:
             spec = self._models.of(visitor).spec
@@ -117,6 +127,7 @@ class Clips:
                 segmenter=segmenter.spec.name,
                 start_frame=int(start_frame),
                 kept=kept,
+                rooms=rooms,
             )
             if visitor.clip is not None:
                 clip.number = visitor.clip.number + 1

@@ -295,8 +295,10 @@ class ModelPicker(Picker[ModelSpec, Editor]):
         visitor = self._visitors.get(token)
         spec, note = self._models.of(visitor).spec, ""
         if preset == FIRST_PRESET:
-            size = visitor.clip.video.size if visitor.clip else None
-            choice = spec.choose_preset(str(source_prompt or ""), str(target_prompt or ""), size=size)
+            source, target = (str(prompt or "").strip() for prompt in (source_prompt, target_prompt))
+            clip = visitor.clip
+            place = {"size": clip.video.size, "room": clip.rooms.get(target)} if clip else {}
+            choice = spec.choose_preset(source, target, **place)
             preset = choice.preset
             grows = mask_grow == EditConfig.mask_grow
             note = choice.describe(spec.config(preset, mask_grow=choice.mask_grow if grows else 0))

@@ -21,26 +21,29 @@ ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
 # fmt: off
 TOYBOX = ModelSpec(
-    name="toybox", label="toybox (embedded)", family="unet3d", source=str(ASSETS / "toybox"),
-    licence="Apache-2.0 (trained by this project)", gpu_precision="float32", size_bytes=18_500_000,
+    name="toybox", label="toybox (embedded)", family="wan", source=str(ASSETS / "toybox"),
+    licence="Apache-2.0 (trained by this project)", gpu_precision="float32",
     description=(
         "A very small model trained by this project on its own cartoon world: one coloured toy before a "
-        "simple scene. It gives such toys other colours and, less cleanly, other materials or shapes, runs "
-        "offline on a CPU, and knows nothing of the real world: "
+        "simple scene. It gives such toys other colours and materials or, less surely, makes other toys of "
+        "them, runs offline on a CPU, and knows nothing of the real world: "
         "on real footage it shows how the tool works, not what a large model would make of it."
     ),
-    resolution=(128, 128), num_frames=8, max_frames=16, fps=8.0,
+    resolution=(128, 128), num_frames=9, max_frames=16, fps=8.0,
 )
 
-TOYBOX_FLOW = ModelSpec(
-    name="toybox-flow", label="toybox-flow (embedded)", family="wan", source=str(ASSETS / "toybox-flow"),
-    licence="Apache-2.0 (trained by this project)", gpu_precision="float32", size_bytes=12_700_000,
+TOYBOX_FLOW = replace(
+    TOYBOX, name="toybox-flow", label="toybox-flow (embedded)", description="Another name of toybox."
+)
+
+TOYBOX_UNET = replace(
+    TOYBOX,
+    name="toybox-unet", label="toybox U-Net (embedded)", family="unet3d", source=str(ASSETS / "toybox-unet"),
     description=(
-        "A sibling of toybox with the architecture of Wan 2.1: a transformer with flow matching over a video "
-        "autoencoder that packs four frames into one. It shows offline, on a CPU, how one edits with models "
-        "of that kind; it knows toybox's cartoon world and nothing else, and draws it less cleanly."
+        "The default model of version 0.1.0: a twin of toybox with the kind of U-Net that the DreamMotion "
+        "paper edits with. It knows the same cartoon world, and draws it less cleanly."
     ),
-    resolution=(128, 128), num_frames=9, max_frames=17, frame_step=4, fps=8.0,
+    num_frames=8,
 )
 
 ZEROSCOPE = ModelSpec(
@@ -144,7 +147,7 @@ SHOW_1 = ModelSpec(
 )
 
 KNOWN_MODELS = (
-    TOYBOX, TOYBOX_FLOW, TOYBOX_CASCADE, ZEROSCOPE, MODELSCOPE, SHOW_1,
+    TOYBOX, TOYBOX_UNET, TOYBOX_CASCADE, TOYBOX_FLOW, ZEROSCOPE, MODELSCOPE, SHOW_1,
     WAN_1_3B, WAN_14B, COGVIDEOX_2B, COGVIDEOX_5B,
 )
 # fmt: on

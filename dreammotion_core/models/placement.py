@@ -40,7 +40,7 @@ class LoadOptions:
         offload: ``"none"`` keeps all parts on the device, except the text encoder, which leaves it once the
             prompts are encoded; ``"model"`` keeps only the part at work there.
         compile: compile the layers that no keys are taken from. The first step takes minutes. On a CPU, later
-            steps of `toybox` take an eighth less time; not measured on a GPU yet.
+            steps of `toybox-unet` take an eighth less time; not measured on a GPU yet.
         vae_slicing: encode and decode frame by frame.
         vae_tiling: encode and decode large frames in tiles with blended seams.
         gradient_checkpointing: compute activations again in the backward pass from the start. An edit does so

@@ -1,4 +1,4 @@
-"""U-Nets over the latents of single frames: ZeroScope, ModelScope, the embedded `toybox`, and AnimateDiff."""
+"""U-Nets over latents of frames: ZeroScope, ModelScope, the embedded `toybox-unet`, and AnimateDiff."""
 
 from __future__ import annotations
 

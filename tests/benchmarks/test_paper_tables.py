@@ -97,7 +97,7 @@ class TestStatistics:
 
 class TestPerfectEdits:
     def test_a_true_render_keeps_place_and_motion_and_changes_nothing_else(self) -> None:
-        spec = next(spec for spec in list_models() if spec.name == "toybox")
+        spec = next(spec for spec in list_models() if spec.name == "toybox-unet")
         title, measured = measured_perfect_edit(2, spec=spec, instruments=Instruments())
         value = {m.metric.name: m.value for m in measured}
 

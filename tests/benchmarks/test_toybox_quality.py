@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from dataclasses import replace
@@ -22,7 +23,7 @@ from benchmarks.toybox import (
     renderers_choice,
     summarise,
 )
-from benchmarks.toybox_quality import arguments, make_clips, sample_video
+from benchmarks.toybox_quality import arguments, make_clips, measure_bars, sample_video
 from benchmarks.world_cases import (
     KINDS,
     ROOM,
@@ -41,7 +42,7 @@ from dreammotion_core.values import Frames, Mask
 from tests.tiny import save_tiny_unet3d, tiny_unet3d, train_on
 from training.judge import new_judge, new_processor
 from training.text import build_tokenizer
-from training.world import ATTRIBUTES, USUAL_SHOT, Shot, background, render
+from training.world import ATTRIBUTES, USUAL_SHOT, Scene, Shot, background, render
 
 FPS = 8.0
 SHOT = Shot(num_frames=3, fps=FPS, resolution=64)
@@ -51,6 +52,10 @@ def clips(case: EditCase) -> tuple[Frames, Frames, Mask]:
     """True renders of source and target, and the mask."""
     source, target = (render(scene, shot=SHOT).frames.numpy() for scene in (case.source, case.target))
     return source, target, case.mask(shot=SHOT)
+
+
+def clip_of(scene: Scene) -> Frames:
+    return render(scene, shot=SHOT).frames.numpy()
 
 
 @pytest.mark.parametrize("index", range(9))
@@ -265,6 +270,30 @@ def test_wrong_arguments_are_explained(argv: str, message: str, capsys: pytest.C
         arguments(argv.split())
 
     assert re.search(message, capsys.readouterr().err)
+
+
+def test_the_bars_are_measured_by_one_command_beside_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make_perfect(options: argparse.Namespace, _: object) -> None:
+        results, index = Results(options.out), options.skip
+        assert (index, options.cases) == (300, 1)
+        results.begin({"task": options.task, "fps": FPS})
+        words = {"source": "a cat", "target": "a dog"}
+        frames = clips(edit_case(index))[1] if options.task == "edit" else clip_of(sample_case(index))
+        results.keep(frames, {"index": index, "seconds": 1.0, "difference outside": 0, **words})
+
+    monkeypatch.setattr(toybox_quality, "make_clips", make_perfect)
+    model, out = save_tiny_unet3d(tmp_path / "model"), tmp_path / "out"
+
+    table = measure_bars(arguments(f"bars --model {model} --cases 1 --samples 1 --out {out}".split()))
+
+    assert "| edits of colour (renderer) | ≥ 98% | 100% | yes |" in table
+    assert "| edits of noun (judge) | ≥ 80% | - | **no** |" in table
+    assert "| distance of the mean colour inside the mask from it, in CIELAB | ≤ 4.0 | 0.0 | yes |" in table
+    assert "| largest difference outside the mask, of 255 | ≤ 0 | 0 | yes |" in table
+    with Image.open(out / "sheet.png") as sheet:
+        assert sheet.width > 3 * 4 * SHOT.resolution // 2
 
 
 def test_unknown_settings_are_refused_before_any_work(tmp_path: Path) -> None:

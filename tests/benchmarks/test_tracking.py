@@ -40,7 +40,7 @@ class TestCompared:
 
 def test_a_fast_toy_of_two_colours_is_followed() -> None:
     """A glowing green heart that bounces by ten pixels a frame before a desert as light as itself."""
-    spec = next(spec for spec in list_models() if spec.name == "toybox")
+    spec = next(spec for spec in list_models() if spec.name == "toybox-unet")
     source, perfect = followed_clips(125, spec=spec)
     in_grey, _ = followed_clips(125, spec=spec, grey=True)
 

@@ -55,7 +55,7 @@ def test_every_known_model_has_the_precision_that_it_was_published_for() -> None
     of_gpus = {spec.name: spec.gpu_precision for spec in list_models()}
 
     assert of_gpus == {
-        **dict.fromkeys(("toybox", "toybox-flow", "toybox-cascade"), "float32"),
+        **dict.fromkeys(("toybox", "toybox-unet", "toybox-cascade", "toybox-flow"), "float32"),
         **dict.fromkeys(("zeroscope", "modelscope", "show-1", "cogvideox-2b"), "float16"),
         **dict.fromkeys(("wan-1.3b", "wan-14b", "cogvideox-5b"), "bfloat16"),
     }

@@ -271,7 +271,7 @@ def test_weights_of_another_shape_are_refused(folder: Path, tmp_path: Path) -> N
     "name", ["no-such-model", "owner/model", "./missing/folder", "x" * 300, "no\0name"], ids=range(5)
 )
 def test_unknown_names_list_what_is_accepted(name: str) -> None:
-    with pytest.raises(ModelLoadError, match=r"pass one of toybox, toybox-flow, .*an existing folder"):
+    with pytest.raises(ModelLoadError, match=r"pass one of toybox, toybox-unet, .*an existing folder"):
         find_model(name)
 
 

@@ -288,7 +288,7 @@ def test_low_memory_leaves_the_precision_to_the_model_unless_it_is_told() -> Non
         assert each.vae_tiling
 
 
-@pytest.mark.parametrize("name", ["toybox", "toybox-flow", "toybox-cascade"])
+@pytest.mark.parametrize("name", ["toybox", "toybox-unet", "toybox-cascade"])
 def test_every_embedded_model_takes_the_low_memory_profile(name: str) -> None:
     backend = load_backend(name, options=LoadOptions.low_memory(torch_dtype=torch.float32))
     frames = torch.rand(backend.spec.fit_length(5), 3, *backend.spec.resolution) * 2 - 1

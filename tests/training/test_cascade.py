@@ -29,7 +29,7 @@ SHOT = Shot(17)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cascade")
-    shutil.copytree(UNET_MODEL, folder / "toybox")
+    shutil.copytree(UNET_MODEL, folder / "toybox-unet")
     assert main(smoke_words("toybox-cascade", folder)) == 0
     return folder
 

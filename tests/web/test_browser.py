@@ -42,7 +42,7 @@ MASK_SHOWN = "() => document.querySelector('#canvas .dm-overlay')?.hasAttribute(
 def rolling_ball(folder: Path, *, side: int) -> Path:
     """A red ball rolling over a meadow, and a blue one at rest."""
     frames = []
-    for index in range(8):
+    for index in range(9):
         image = Image.new("RGB", (4 * SIDE, 4 * SIDE), (150, 200, 240))
         draw = ImageDraw.Draw(image)
         draw.rectangle((0, 2.2 * SIDE, 4 * SIDE, 4 * SIDE), fill=(90, 170, 80))
@@ -287,7 +287,7 @@ def test_two_objects_are_followed_and_any_frame_can_be_looked_at(visit: Callable
     go_to(page, 7)
     page.wait_for_function(MASK_SHOWN)
 
-    assert states(page) == ["good"] * 8
+    assert states(page) == ["good"] * 9
     assert page.evaluate(PIXEL_OF_OVERLAY, list(OTHER))[3] > 0
     assert page.evaluate(PIXEL_OF_OVERLAY, [BALL[0] + 0.35, BALL[1]])[3] > 0
     assert page.evaluate(PIXEL_OF_OVERLAY, [BALL[0] - 0.05, BALL[1]])[3] == 0
@@ -301,7 +301,7 @@ def test_a_correction_follows_only_the_frames_round_it_and_undo_takes_it_back(
     follow(page)
     go_to(page, 5)
     click(page, (BALL[0] + 0.25, BALL[1]))
-    expect(page.locator("#propagate")).to_contain_text("6 frames")
+    expect(page.locator("#propagate")).to_contain_text("7 frames")
     follow(page)
 
     go_to(page, 2)
@@ -400,17 +400,17 @@ def test_an_untouched_page_keeps_the_shape_and_so_does_the_next_model(
     assert page.locator("#preset label").all_inner_texts()[0] == "By your words"
     page.check("#preset input[value=paper]")
     page.click("#masthead a")
-    page.check("#model input[value=toybox-flow]")
+    page.check("#model input[value=toybox]")
     page.click("#model [data-part=action]")
-    expect(page.locator("#masthead")).to_contain_text("Active model: toybox-flow")
+    expect(page.locator("#masthead")).to_contain_text("Active model: toybox (embedded)")
     expect(page.locator("#preset input[value=auto]")).to_be_checked()
     page.click("#advanced button")
     set_number(page.locator("#num-optimization-steps input[type=number]"), 2)
 
     other = receipt_of_edit(page, tmp_path / "other.json")
 
-    settings = find_model("toybox-flow").config("keep-shape", seed=other["seed"], num_optimization_steps=2)
-    assert other["model"] == "toybox-flow"
+    settings = find_model("toybox").config("keep-shape", seed=other["seed"], num_optimization_steps=2)
+    assert other["model"] == "toybox"
     assert other["settings"] == settings.to_dict()
 
 
@@ -603,7 +603,7 @@ def test_the_page_follows_the_colours_of_the_system(
 
 def test_masks_are_imported_and_exported_unchanged(visit: Callable[..., Page], tmp_path: Path) -> None:
     page = visit()
-    masks = np.zeros((8, SIDE, SIDE), np.uint8)
+    masks = np.zeros((9, SIDE, SIDE), np.uint8)
     masks[:, 60:90, 20:50], masks[2:, 10:30, 90:120] = 2, 5
     page.click("#mask-files button")
 
@@ -619,7 +619,7 @@ def test_masks_are_imported_and_exported_unchanged(visit: Callable[..., Page], t
         page.click("#mask-export")
     download.value.save_as(tmp_path / "out.zip")
 
-    out = read_objects(tmp_path / "out.zip", num_frames=8, size=(SIDE, SIDE))
+    out = read_objects(tmp_path / "out.zip", num_frames=9, size=(SIDE, SIDE))
     assert np.array_equal(out.numbers, masks)
 
 

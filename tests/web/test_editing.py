@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from dreammotion_core import (
 from tests.web.pages import ON_SQUARE, PROMPTS, SIDE, Page, form, last
 from web import Example, LazyEditor
 from web import clip as clips
+from web.pickers import ModelPicker
 
 
 def test_an_edit_follows_the_object_and_ends_with_clip_and_receipt(page: Page, example: Example) -> None:
@@ -45,6 +47,24 @@ def test_an_edit_follows_the_object_and_ends_with_clip_and_receipt(page: Page, e
     assert receipt["source"]["name"] == example.path.name
     assert "Nothing outside your selection changed" in card
     assert len(view["before"]) == len(view["frames"]) == 3
+
+
+def test_an_example_brings_the_room_of_its_suggestion(editor: LazyEditor, example: Example) -> None:
+    page = Page(editor, [replace(example, rooms={"a red bus": 3})])
+    token = page.arrive()
+    page.click(token)
+    picker = ModelPicker(visitors=page.visitors, models=page.edits.models, clips=page.clips)
+    rooms, notes = [], []
+    for target in ("a red bus", "a red truck"):
+        words = {"source_prompt": "a red car", "target_prompt": target}
+        notes.append(picker.preset(token=token, preset="auto", mask_grow=0, **words)["preset_note"])
+        done = last(page.edits.run(token=token, **words, **form(steps=1, preset="auto")))
+        receipt = json.loads(Path(done["receipt"].value["path"]).read_text())
+        rooms.append(receipt["settings"]["mask_grow"])
+
+    assert rooms == [3, 2]
+    assert "grows by 3 pixels to make room" in notes[0]
+    assert "grows by 2 pixels to make room" in notes[1]
 
 
 def test_the_receipt_is_about_the_masks_that_were_edited(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:

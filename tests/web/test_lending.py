@@ -135,7 +135,7 @@ def hosted(name: str, **options: Any) -> HostedEditor:
     return HostedEditor(SimpleNamespace(spec=spec), lend=lambda **_: lambda work: work, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["toybox", "toybox-flow", "toybox-cascade"])
+@pytest.mark.parametrize("name", ["toybox", "toybox-unet", "toybox-cascade"])
 def test_a_toy_edit_asks_for_little(name: str) -> None:
     editor = hosted(name)
 

@@ -48,11 +48,11 @@ def test_the_endpoint_has_the_same_limits(
 
 @pytest.mark.parametrize(("most", "expected"), [(8, 8), (12, 12), (100, 16), (1, 2)])
 def test_a_model_edits_no_more_frames_than_the_page_allows(most: int, expected: int) -> None:
-    spec = shortened(LazyEditor("toybox").spec, most)
+    spec = shortened(LazyEditor("toybox-unet").spec, most)
 
     assert spec.max_frames == expected
     assert spec.num_frames == min(8, expected)
-    assert LazyEditor("toybox", max_frames=most).spec == spec
+    assert LazyEditor("toybox-unet", max_frames=most).spec == spec
 
 
 def test_frames_fit_the_steps_of_a_model() -> None:

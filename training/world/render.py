@@ -98,22 +98,23 @@ def _object_pose(scene: Scene, shot: Shot) -> Poses:
     angle, size = torch.zeros_like(seconds), torch.full_like(seconds, scene.size)
     camera = torch.zeros_like(seconds)
     facing = -1.0 if scene.motion == "left" else 1.0
-    match scene.motion:
-        case "right" | "left":
-            x = x + facing * 0.6 * scene.speed * seconds
-        case "bounce":
-            y = y - 0.1 + 0.35 * torch.sin(cycle).abs()
-        case "spin":
-            angle = cycle * 0.5
-        case "zoom":
-            size = size * (1 + 0.4 * scene.speed * seconds)
-        case "arc":
-            x = x + 0.55 * scene.speed * seconds
-            y = y + 0.25 - 1.2 * seconds**2
-        case "wobble":
-            angle = 0.3 * torch.sin(cycle)
-        case "pan":
-            camera = 0.5 * scene.speed * seconds
+    for motion in (scene.motion, scene.second_motion):
+        match motion:
+            case "right" | "left":
+                x = x + facing * 0.6 * scene.speed * seconds
+            case "bounce":
+                y = y - 0.1 + 0.35 * torch.sin(cycle).abs()
+            case "spin":
+                angle = cycle * 0.5
+            case "zoom":
+                size = size * (1 + 0.4 * scene.speed * seconds)
+            case "arc":
+                x = x + 0.55 * scene.speed * seconds
+                y = y + 0.25 - 1.2 * seconds**2
+            case "wobble":
+                angle = 0.3 * torch.sin(cycle)
+            case "pan":
+                camera = 0.5 * scene.speed * seconds
     return Poses(x, y, angle, size, torch.tensor(facing), camera)
 
 

@@ -72,6 +72,7 @@ class Scene:
     phase: float = 0.0  # start of periodic motion, in [0, 1)
     speed: float = 1.0
     companion: Companion | None = None
+    second_motion: str = ""  # at the same time; no caption says so, and no training clip has one
 
     @property
     def is_held_out(self) -> bool:

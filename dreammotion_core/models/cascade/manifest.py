@@ -4,7 +4,7 @@ It is the ``model_index.json`` of a folder. Besides the facts of every manifest 
 ``"_class_name": "DreamMotionCascade"``, ``"text"``, ``"key-frames"`` and the later stages of the cascade,
 each an object with the attributes of its class below. For example::
 
-    "text": {"source": "../toybox"},
+    "text": {"source": "../toybox-unet"},
     "key-frames": {"source": "key_frames", "size": [32, 32]},
     "interpolation": {"source": "interpolation", "num_inference_steps": 20, "guidance_scale": 4.0},
 
