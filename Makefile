@@ -9,7 +9,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := app.py dreammotion_core segmentation web training benchmarks tools tests
+SOURCES := app.py downloads.py dreammotion_core segmentation web training benchmarks tools tests
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
 
 .PHONY: app test test-long lint space space-dry space-check clean

@@ -190,7 +190,7 @@ def main() -> None:
         action="append",
         default=[],
         metavar="MODEL",
-        help="what judges words and frames: a folder with a CLIPModel, or owner/name@revision on the hub; "
+        help="what judges words and frames: a folder with a CLIP model, or owner/name@revision on the hub; "
         "may be repeated, visitors choose (toybox-clip is always there)",
     )
     parser.add_argument(

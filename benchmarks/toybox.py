@@ -151,7 +151,7 @@ class Judge(ClipJudge):
             mask: (N, H, W), where the object is; frames without it are left out.
 
         Returns:
-            (M, 128, 128, 3) uint8 RGB.
+            (M, 256, 256, 3) uint8 RGB.
         """
         shown = mask.any(axis=(1, 2))
         squares = square_around(torch.from_numpy(mask[shown]))

@@ -1,39 +1,27 @@
-"""Published weights: names, sizes, addresses and checksums of each set, and its download.
-
-One loop downloads from all publishers: it tells its progress, stops between two blocks, and checks the whole
-file, which neither huggingface_hub nor torch.hub can do in one call.
-"""
+"""Published weights: names, sizes, addresses and checksums of each set, and its download."""
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import os
-import shutil
 import socket
 import tempfile
-import urllib.request
 from collections.abc import Generator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+from downloads import Download as Download
+from downloads import Transfer, check_room, follow
 from segmentation.base import SegmenterSpec
 from segmentation.errors import CheckpointError, reason_of
 
 CACHE_VARIABLE = "DREAMMOTION_CACHE"
 WEIGHTS_NAME = "model.safetensors"
 _HUB = "https://huggingface.co/"
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 16  # Small enough to stop soon on a slow line.
 _TIMEOUT_SECONDS = 30
-
-
-@dataclass(frozen=True)
-class Download:
-    """Progress of a download."""
-
-    received_bytes: int
-    total_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,23 +46,34 @@ class Variant:
     def path(self) -> Path:
         """The file on this machine, perhaps not there yet: downloaded, or where the hub's library put it."""
         own = cache_folder() / self.file_name
-        return own if own.is_file() else self._in_hub_cache() or own
-
-    def _in_hub_cache(self) -> Path | None:
-        address, found, place = self.url.partition("/resolve/")
-        if not found or not address.startswith(_HUB):
-            return None
+        if own.is_file() or self._on_hub is None:
+            return own
         from huggingface_hub import try_to_load_from_cache
 
+        repository, revision, name = self._on_hub
+        file = try_to_load_from_cache(repository, name, revision=revision)
+        return Path(file) if isinstance(file, str) else own
+
+    @property
+    def _on_hub(self) -> tuple[str, str, str] | None:
+        """Repository, revision and name of a file on the hub."""
+        repository, found, place = self.url.removeprefix(_HUB).partition("/resolve/")
         revision, _, name = place.partition("/")
-        file = try_to_load_from_cache(address.removeprefix(_HUB), name, revision=revision)
-        return Path(file) if isinstance(file, str) else None
+        return (repository, revision, name) if found and self.url.startswith(_HUB) else None
 
     def is_reachable(self, *, seconds: float = 2.0) -> bool:
         """Whether its publisher answers within some seconds."""
-        place = urlsplit(self.url)
+        address = self.url
+        if self._on_hub is not None:
+            from huggingface_hub import constants
+
+            if constants.HF_HUB_OFFLINE:
+                return False
+            address = constants.ENDPOINT
+        place = urlsplit(address)
         try:
-            socket.create_connection((place.hostname, place.port or 443), timeout=seconds).close()
+            port = place.port or (80 if place.scheme == "http" else 443)
+            socket.create_connection((place.hostname, port), timeout=seconds).close()
         except OSError:
             return False
         return True
@@ -94,11 +93,65 @@ class Variant:
         )
 
     def download(self) -> Generator[Download, None, None]:
-        """Download it, unless it is here already; see `download_checkpoint`."""
-        return download_checkpoint(self.url, self.path, sha256=self.sha256, size_bytes=self.size_bytes)
+        """Download the file once, unless it is here already, and yield the progress a few times a second.
+
+        It appears under its name only when complete and verified; a cancelled or failed download leaves
+        nothing. Closing the iterator cancels it. Raises `CheckpointError` if the file cannot be reached or
+        written, or its checksum differs.
+        """
+        if self.path.is_file():
+            return
+        try:
+            yield from follow(self._fetch)
+        except CheckpointError:
+            raise
+        except Exception as error:  # of the libraries that fetch, and of the disk
+            raise CheckpointError(
+                f"{self.url} could not be downloaded to {cache_folder()} ({reason_of(error)}); "
+                "check the connection and the free space, or give a file that you have as the checkpoint"
+            ) from error
+
+    def _fetch(self, transfer: Transfer) -> None:
+        from huggingface_hub import hf_hub_download
+        from pooch import file_hash
+
+        folder, transfer.total = cache_folder(), self.size_bytes
+        folder.mkdir(parents=True, exist_ok=True)
+        check_room(folder, self.size_bytes)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as place:
+            if self._on_hub is None:
+                arrived = self._from_server(place, transfer)
+            else:
+                repository, revision, name = self._on_hub
+                bar = transfer.bar()
+                arrived = hf_hub_download(
+                    repository, name, revision=revision, local_dir=place, tqdm_class=bar
+                )
+            transfer.check()
+            if (found := file_hash(arrived)) != self.sha256:
+                raise CheckpointError(
+                    f"the download of {self.url} has the checksum {found[:12]}…, not {self.sha256[:12]}…; "
+                    "try again, or give a file that you trust as the checkpoint"
+                )
+            Path(arrived).replace(folder / self.file_name)
+        transfer.received = self.size_bytes
+
+    def _from_server(self, place: str, transfer: Transfer) -> str:
+        from pooch import HTTPDownloader
+
+        arrived, bar = str(Path(place) / self.file_name), transfer.bar()(unit="B")
+        with ExitStack() as opened:
+
+            def close_at_the_end(answer: Any, **_: Any) -> None:  # which pooch does not do
+                opened.callback(answer.close)
+
+            hooks = {"response": close_at_the_end}
+            fetch = HTTPDownloader(bar, chunk_size=_BLOCK_BYTES, timeout=_TIMEOUT_SECONDS, hooks=hooks)
+            fetch(self.url, arrived, None)
+        return arrived
 
     def downloaded(self) -> Path:
-        """The file on this machine, downloaded if it is not here yet; raises as `download_checkpoint`."""
+        """The file on this machine, downloaded if it is not here yet; raises as `download`."""
         for _ in self.download():
             pass
         return self.path
@@ -110,49 +163,6 @@ def cache_folder() -> Path:
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "dreammotion"
-
-
-def download_checkpoint(
-    url: str, target: Path, *, sha256: str, size_bytes: int
-) -> Generator[Download, None, None]:
-    """Download a file once, unless `target` exists, and yield the progress about once for every megabyte.
-
-    The file appears under its name only when complete and verified; a cancelled or failed download leaves
-    nothing. Closing the iterator cancels it. Raises `CheckpointError` if the file cannot be reached or
-    written, or its checksum differs.
-    """
-    if target.is_file():
-        return
-    partial: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(target.parent).free
-        if free < size_bytes:
-            raise OSError(f"it needs {size_bytes / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free")
-        with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as file:
-            partial = Path(file.name)
-            digest, received = hashlib.sha256(), 0
-            yield Download(received, size_bytes)
-            with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
-                while block := answer.read(_BLOCK_BYTES):
-                    digest.update(block)
-                    file.write(block)
-                    received += len(block)
-                    yield Download(received, size_bytes)
-        if digest.hexdigest() != sha256:
-            raise CheckpointError(
-                f"the download of {url} has the checksum {digest.hexdigest()[:12]}…, not {sha256[:12]}…; "
-                "try again, or give a file that you trust as the checkpoint"
-            )
-        partial.replace(target)
-    except (OSError, http.client.HTTPException) as error:
-        raise CheckpointError(
-            f"{url} could not be downloaded to {target.parent} ({reason_of(error)}); "
-            "check the connection and the free space, or give a file that you have as the checkpoint"
-        ) from error
-    finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
 
 
 def _segment_anything(size: str, label: str, file_name: str, *, size_bytes: int, sha256: str) -> Variant:

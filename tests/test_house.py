@@ -14,7 +14,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("dreammotion_core", "segmentation", "web", "training", "benchmarks")
-MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+MODULES = [
+    ROOT / "downloads.py",
+    *(path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))),
+]
 
 MOST_MODULES = 26
 """Modules in one folder."""
@@ -74,6 +77,10 @@ def test_the_core_imports_torch_only_for_names_that_need_it() -> None:
     surroundings = {name: value for name, value in os.environ.items() if name != "EAGER_IMPORT"}
 
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=surroundings, check=True)
+
+
+def test_what_both_libraries_share_knows_neither() -> None:
+    assert [name for name in imported(ROOT / "downloads.py") if name.partition(".")[0] in PACKAGES] == []
 
 
 def test_no_folder_holds_more_than_one_can_look_over() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = (
-    *("app.py", "requirements.txt", "README.md", "LICENSE"),
+    *("app.py", "downloads.py", "requirements.txt", "README.md", "LICENSE"),
     *("dreammotion_core", "segmentation", "web", "assets"),
 )
 MOST_BYTES, MOST_FILE_BYTES = 75_000_000, 10_000_000

@@ -1,23 +1,32 @@
 """The judge `toybox-clip`: a small contrastive image-text model that says whether clips show what was asked.
 
-It is trained on rendered clips alone and shares nothing with the models it judges.
+It is trained on pictures of scenes that no generator sees, and shares nothing with the models it judges.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+from torch import Tensor, nn
+from transformers import (
+    CLIPImageProcessor,
+    CLIPTextConfig,
+    CLIPTokenizer,
+    ConvNextConfig,
+    VisionTextDualEncoderConfig,
+    VisionTextDualEncoderModel,
+)
 
-from training.data import NUM_FRAMES, as_pictures, kept_for_each_clip
+from training.data import RESOLUTION, PairKind, Pairs, as_pictures, kept_for_each_clip, sample_pair
 from training.loop import Budget, Recipe, Setting, train
 from training.processes import made_once, rank
 from training.run_folder import RunFolder
@@ -35,12 +44,14 @@ from training.world import (
 )
 from training.world.scene import FORMS, WORLD_VERSION
 
-VIEW_SIZE = 64  # height and width in pixels of what the judge sees
+VIEW_SIZE = 128  # height and width in pixels of what the judge sees
 CLOSE_UP_MARGIN = 1.15  # side of a close-up over the longer side of the object
 SMALLEST_OBJECT = 0.12  # smallest object that is learned from, as a part of the frame
 SENTENCE, THING = 1, FORMS.index("{thing}")
 """Caption forms: "a striped red car on a road" for whole frames, "a striped red car" for close-ups."""
 WHOLE_FRAME = (0.0, 0.0, 1.0)
+JUDGED_PAIRS = PairKind("judged", 200_000_000, Shot(2, 1.0, RESOLUTION))
+"""Two frames of each scene, a second apart; no generator is trained on these seeds."""
 
 
 def names(scene: Scene, attribute: str, form: int) -> bool:
@@ -100,15 +111,17 @@ def blurred(pictures: Tensor, size: int) -> Tensor:
     return F.interpolate(small, pictures.shape[-2:], mode="bicubic")
 
 
-def object_squares(folder: Path, num_clips: int) -> NDArray[np.float32]:
-    """The square around the object in each frame of the training clips, (N, F, 3); kept in `folder`."""
-    path = folder / f"squares-v{WORLD_VERSION}-{num_clips}.npy"
-    return kept_for_each_clip(path, _squares, num_clips=num_clips)
+def object_squares(folder: Path, pairs: Pairs) -> NDArray[np.float32]:
+    """The square around the object in each frame of the pairs, (N, 2, F, 3); kept in `folder`."""
+    count = len(pairs.frames)
+    path = folder / f"{pairs.kind.name}-v{WORLD_VERSION}-{count}-squares.npy"
+    return kept_for_each_clip(path, partial(_squares, kind=pairs.kind), num_clips=count)
 
 
-def _squares(seed: int) -> NDArray[np.float32]:
-    mask = object_mask(sample_scene(seed), shot=Shot(NUM_FRAMES, resolution=64))
-    return square_around(mask).float().numpy()
+def _squares(number: int, *, kind: PairKind) -> NDArray[np.float32]:
+    shot = replace(kind.shot, resolution=64)
+    masks = [object_mask(scene, shot=shot) for scene in sample_pair(kind.first_seed + number)]
+    return np.stack([square_around(mask).float().numpy() for mask in masks])
 
 
 @dataclass(frozen=True)
@@ -123,21 +136,21 @@ class Batch:
 
 @dataclass(frozen=True)
 class JudgeSet:
-    """Training clips and the squares round their objects."""
+    """Training pictures and the squares round their objects."""
 
-    clips: NDArray[np.uint8]  # (N, F, H, W, 3) uint8 RGB, of the scenes with seeds 0 to N - 1
-    squares: NDArray[np.float32]  # (N, F, 3) as from `square_around`
+    pairs: Pairs
+    squares: NDArray[np.float32]  # (N, 2, F, 3) as from `square_around`
 
     def batch(self, seed: int, size: int, device: torch.device) -> Batch:
         """`size` pictures, half of them close-ups, all drawn from `seed`."""
         rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
         shown = np.argwhere(self.squares[..., 2] > SMALLEST_OBJECT)
-        picked = shown[[rng.randrange(len(shown)) for _ in range(size)]]
-        clip, frame = picked[:, 0], picked[:, 1]
-        squares = torch.from_numpy(self.squares[clip, frame])
+        number, member, frame = shown[[rng.randrange(len(shown)) for _ in range(size)]].T
+        squares = torch.from_numpy(self.squares[number, member, frame])
         squares[:, 2] *= CLOSE_UP_MARGIN * (0.9 + 0.25 * torch.rand(size, generator=generator))
         squares[size // 2 :] = torch.tensor(WHOLE_FRAME)
-        asked = [_question(int(s), rng, close_up=i < size // 2) for i, s in enumerate(clip)]
+        scenes = [self.pairs.scenes(int(n))[m] for n, m in zip(number, member, strict=True)]
+        asked = [_question(scene, rng, close_up=i < size // 2) for i, scene in enumerate(scenes)]
         captions = list(dict.fromkeys(text for texts, _ in asked for text in texts))
         index = {text: i for i, text in enumerate(captions)}
         choices = torch.zeros(size, len(captions), dtype=torch.bool)
@@ -145,18 +158,17 @@ class JudgeSet:
             choices[row, [index[text] for text in texts]] = True
         sided = torch.tensor([not {"left", "right"}.isdisjoint(text.split()) for _, text in asked])
         mirrored = (torch.rand(size, generator=generator) < 0.5) & ~sided
-        frames = torch.from_numpy(self.clips[clip, frame]).to(device)
+        frames = torch.from_numpy(self.pairs.frames[number, member, frame]).to(device)
         pictures = views(frames, squares.to(device), mirrored=mirrored.to(device))
         right = torch.tensor([index[text] for _, text in asked])
         return Batch(_worn(pictures, rng), captions, right.to(device), choices.to(device))
 
 
-def _question(seed: int, rng: random.Random, close_up: bool) -> tuple[list[str], str]:
-    """The captions to choose from for a training clip, and the right one.
+def _question(scene: Scene, rng: random.Random, close_up: bool) -> tuple[list[str], str]:
+    """The captions to choose from for a picture of a scene, and the right one.
 
     Held-out combinations are not offered: they would always be wrong, and be learned as wrong.
     """
-    scene = sample_scene(seed)
     form = THING if close_up else rng.choice((SENTENCE, rng.randrange(NUM_FORMS)))
     said = [attribute for attribute in ATTRIBUTES if names(scene, attribute, form)]
     attribute = rng.choices(said, weights=[len(ATTRIBUTES[a]) for a in said])[0]  # nouns most, being hardest
@@ -168,7 +180,7 @@ def _question(seed: int, rng: random.Random, close_up: bool) -> tuple[list[str],
 def _worn(pictures: Tensor, rng: random.Random) -> Tensor:
     """Pictures a little brighter or darker, noisier, and half of them blurred, as edited clips may look."""
     brightness = torch.tensor([rng.uniform(0.92, 1.08) for _ in pictures], device=pictures.device)
-    sizes = [rng.choice((VIEW_SIZE, rng.randint(20, VIEW_SIZE))) for _ in pictures]
+    sizes = [rng.choice((VIEW_SIZE, rng.randint(32, VIEW_SIZE))) for _ in pictures]
     soft = [p if s == VIEW_SIZE else blurred(p[None], s)[0] for p, s in zip(pictures, sizes, strict=True)]
     generator = torch.Generator().manual_seed(rng.getrandbits(31))
     noise = 0.03 * torch.randn(pictures.shape, generator=generator).to(pictures.device)
@@ -180,32 +192,30 @@ PICTURES = 32  # pictures in a batch; many small steps learn more in the same ti
 LARGEST_LOGIT_SCALE = 4.6052  # logarithm of 100, as in CLIP
 
 
-def new_judge(tokenizer: CLIPTokenizer) -> CLIPModel:
-    """An untrained judge of 3 million parameters."""
-    text = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": 128,
-        "intermediate_size": 512,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "hidden_act": "gelu",
-        "max_position_embeddings": MAX_TOKENS,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    vision = {
-        "image_size": VIEW_SIZE,
-        "patch_size": 8,
-        "hidden_size": 192,
-        "intermediate_size": 768,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 4,
-        "hidden_act": "gelu",
-    }
-    judge = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
-    judge.set_attn_implementation("eager")  # over 65 tokens faster than the fused kernel on a CPU
-    return judge
+def new_judge(tokenizer: CLIPTokenizer) -> VisionTextDualEncoderModel:
+    """An untrained judge of 3.3 million parameters; convolutions learn from few pictures."""
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=512,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        hidden_act="gelu",
+        max_position_embeddings=MAX_TOKENS,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    widths = [48, 96, 192, 256]
+    vision = ConvNextConfig(
+        hidden_sizes=widths,
+        hidden_size=widths[-1],  # which the joint model asks for
+        depths=[2, 2, 4, 2],
+        image_size=VIEW_SIZE,
+        layer_scale_init_value=0.1,
+    )
+    config = VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=128)
+    return VisionTextDualEncoderModel(config)
 
 
 def new_processor() -> CLIPImageProcessor:
@@ -218,19 +228,21 @@ def new_processor() -> CLIPImageProcessor:
     )
 
 
-def picture_features(judge: CLIPModel, pictures: Tensor) -> Tensor:
+def picture_features(judge: VisionTextDualEncoderModel, pictures: Tensor) -> Tensor:
     """Unit vectors (N, D) of pictures (N, 3, VIEW_SIZE, VIEW_SIZE) in [-1, 1]."""
     features = judge.get_image_features(pixel_values=pictures).pooler_output
     return F.normalize(features.float(), dim=-1)
 
 
-def text_features(judge: CLIPModel, tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
+def text_features(
+    judge: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, texts: Sequence[str]
+) -> Tensor:
     """Unit vectors (N, D) of texts; words beyond the tokenizer's limit are cut off."""
     tokens = tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(judge.device)
     return F.normalize(judge.get_text_features(**tokens).pooler_output.float(), dim=-1)
 
 
-def contrastive_loss(judge: CLIPModel, tokenizer: CLIPTokenizer, batch: Batch) -> Tensor:
+def contrastive_loss(judge: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, batch: Batch) -> Tensor:
     """Symmetric contrastive loss, and cross-entropy of captions that differ in one attribute.
 
     Pictures with equal captions share them.
@@ -246,14 +258,14 @@ def contrastive_loss(judge: CLIPModel, tokenizer: CLIPTokenizer, batch: Batch) -
 
 
 def train_judge(
-    clips: NDArray[np.uint8], cache: Path, out: Path, run: RunFolder, budget: Budget, setting: Setting
-) -> CLIPModel:
+    pairs: Pairs, *, cache: Path, out: Path, run: RunFolder, budget: Budget, setting: Setting
+) -> VisionTextDualEncoderModel:
     """Train or resume; write the averaged judge to `out` and return it."""
     device, seed = setting.device, setting.seed
     torch.manual_seed(seed)
-    data = JudgeSet(clips, made_once(lambda: object_squares(cache, len(clips))))
+    data = JudgeSet(pairs, made_once(lambda: object_squares(cache, pairs)))
     tokenizer = build_tokenizer()
-    judge = new_judge(tokenizer).to(device)
+    judge = new_judge(tokenizer).to(device, memory_format=torch.channels_last)
 
     def loss_at(step: int, _progress: float) -> Tensor:
         batch_seed = int(np.random.default_rng((seed, step, rank())).integers(2**31))
@@ -261,14 +273,16 @@ def train_judge(
         with torch.autocast(device.type, torch.bfloat16):
             return contrastive_loss(judge, tokenizer, batch)
 
-    finished = train(judge, loss_at, recipe=RECIPE, run=run, budget=budget)
-    if rank() == 0:
-        save_judge(finished, tokenizer, out)
+    def on_save(average: nn.Module) -> None:
+        if rank() == 0:
+            save_judge(average, tokenizer, out)
+
+    finished = train(judge, loss_at, recipe=RECIPE, run=run, budget=budget, on_save=on_save)
     return finished.float()
 
 
-def save_judge(judge: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Write a folder for `CLIPModel`, `CLIPTokenizer` and `CLIPImageProcessor`, in half precision."""
+def save_judge(judge: Any, tokenizer: CLIPTokenizer, folder: Path) -> None:
+    """Write a folder for `ClipJudge`, in half precision."""
     judge.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     new_processor().save_pretrained(folder)
@@ -276,7 +290,7 @@ def save_judge(judge: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None
 
 @torch.inference_mode()
 def accuracy(
-    judge: CLIPModel,
+    judge: VisionTextDualEncoderModel,
     tokenizer: CLIPTokenizer,
     *,
     seeds: Sequence[int],

@@ -55,9 +55,13 @@ NUMBERS = (
     ),
     ("flow-steps", 60000, "optimiser steps of the transformer of toybox"),
     ("steps", 2560, "optimiser steps of the U-Net of toybox-unet"),
-    ("judge-steps", 4000, "optimiser steps of the judge"),
+    ("judge-steps", 12000, "optimiser steps of the judge"),
     ("cascade-steps", 4000, "optimiser steps of all stages of the cascade"),
-    ("clips", 6000, "clips to render; for toybox, clips of pairs, and three times as many pairs of pictures"),
+    (
+        "clips",
+        6000,
+        "clips to render; for toybox, half as many pairs of clips; for toybox-clip, pairs of pictures",
+    ),
     ("batch-scale", None, f"larger batches (default: {GPU_BATCH_SCALE} on a GPU, else 1)"),
 )
 """Name, default and meaning of each option that is a number above 0."""
@@ -278,11 +282,16 @@ def _cascade(options: argparse.Namespace, setting: Setting) -> None:
 
 
 def _judge(options: argparse.Namespace, setting: Setting) -> None:
-    from training.judge import train_judge
+    from training.judge import JUDGED_PAIRS, train_judge
 
-    budget = Budget(options.judge_steps, options.minutes)
-    clips, run = _clips(options, setting, NUM_FRAMES), _run_folder(options, "judge")
-    train_judge(clips, options.cache, options.out, run, budget, setting)
+    train_judge(
+        made_once(lambda: rendered_pairs(options.cache, JUDGED_PAIRS, options.clips, setting.device)),
+        cache=options.cache,
+        out=options.out,
+        run=_run_folder(options, "judge"),
+        budget=Budget(options.judge_steps, options.minutes),
+        setting=setting,
+    )
 
 
 def _clips(options: argparse.Namespace, setting: Setting, num_frames: int) -> NDArray[np.uint8]:

@@ -7,30 +7,19 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
+from segmentation import Download
 from web.views import format_seconds
 
 _SECONDS_BETWEEN_LOOKS = 0.5
-
-
-class Progress(Protocol):
-    """How far a download has come."""
-
-    @property
-    def received_bytes(self) -> int:
-        """Received so far."""
-
-    @property
-    def total_bytes(self) -> int:
-        """Size of the whole; 0 if unknown."""
 
 
 @dataclass
 class OneAtATime:
     """Lets one visitor at a time download a thing; the others wait and see how far it is, as in `latest`."""
 
-    latest: dict[str, Progress] = field(default_factory=dict)
+    latest: dict[str, Download] = field(default_factory=dict)
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -40,8 +29,8 @@ class OneAtATime:
             return self._locks.setdefault(name, threading.Lock())
 
     def fetch(
-        self, name: str, download: Callable[[], Generator[Progress, None, None]]
-    ) -> Generator[Progress | None, None, None]:
+        self, name: str, download: Callable[[], Generator[Download, None, None]]
+    ) -> Generator[Download | None, None, None]:
         """Download a thing, or wait for the download under way; yields how far it is, None while unknown.
 
         Closing the iterator stops the download, or the waiting; then the one who waits longest begins anew.
@@ -67,7 +56,7 @@ class ProgressWords:
         self._label = label
         self._started: tuple[float, int] | None = None
 
-    def view(self, progress: Progress | None) -> dict[str, Any]:
+    def view(self, progress: Download | None) -> dict[str, Any]:
         """Note and progress bar for the list."""
         if progress is None:
             return {"note": f"Waiting: {self._label} is being loaded for another visitor.", "progress": 0.0}

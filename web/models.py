@@ -15,7 +15,6 @@ from typing import Generic, TypeVar
 from dreammotion_core import (
     ConfigError,
     EditConfig,
-    ModelDownload,
     ModelSpec,
     best_first,
     download_model,
@@ -32,7 +31,7 @@ from segmentation import (
     list_segmenters,
     load_segmenter,
 )
-from web.downloading import OneAtATime, Progress, size_words
+from web.downloading import OneAtATime, size_words
 from web.editor import Editor, LazyEditor, shortened
 from web.lending import HostedEditor
 from web.visitors import Visitor
@@ -73,7 +72,7 @@ class Choices(ABC, Generic[Spec, Thing]):
         first: Thing,
         *,
         make: Callable[[str], Thing],
-        download: Callable[[str], Generator[Progress, None, None]],
+        download: Callable[[str], Generator[Download, None, None]],
         may_download: Callable[[str], bool],
     ) -> None:
         self.first: Thing = first
@@ -113,7 +112,7 @@ class Choices(ABC, Generic[Spec, Thing]):
         known = ", ".join(spec.name for spec in self.specs())
         raise self.error(f"there is no {self.noun} {name!r}; choose one of: {known}")
 
-    def fetch(self, name: str) -> Generator[Progress | None, None, None]:
+    def fetch(self, name: str) -> Generator[Download | None, None, None]:
         """Download the weights of a thing, unless they are here; see `OneAtATime.fetch`.
 
         Raises `ConfigError` or `UnknownSegmenterError` if there is no such thing, or it cannot run here, and
@@ -124,7 +123,7 @@ class Choices(ABC, Generic[Spec, Thing]):
         if standing.readiness is Readiness.UNAVAILABLE:
             raise self.error(standing.reason)
 
-        def download() -> Generator[Progress, None, None]:
+        def download() -> Generator[Download, None, None]:
             if spec.name not in self._made:
                 yield from self._download(spec.name)
 
@@ -192,7 +191,7 @@ class Models(Choices[ModelSpec, Editor]):
         *,
         make: Callable[[str], Editor] | None = None,
         device: str = "cpu",
-        download: Callable[[str], Generator[ModelDownload, None, None]] = download_model,
+        download: Callable[[str], Generator[Download, None, None]] = download_model,
         saves_memory: bool = False,
         may_download: Callable[[str], bool] = lambda _: True,
         limits: Limits = Limits(),

@@ -297,8 +297,8 @@ class ModelPicker(Picker[ModelSpec, Editor]):
         if preset == FIRST_PRESET:
             source, target = (str(prompt or "").strip() for prompt in (source_prompt, target_prompt))
             clip = visitor.clip
-            place = {"size": clip.video.size, "room": clip.rooms.get(target)} if clip else {}
-            choice = spec.choose_preset(source, target, **place)
+            size, room = (clip.video.size, clip.rooms.get(target)) if clip else (None, None)
+            choice = spec.choose_preset(source, target, size=size, room=room)
             preset = choice.preset
             grows = mask_grow == EditConfig.mask_grow
             note = choice.describe(spec.config(preset, mask_grow=choice.mask_grow if grows else 0))

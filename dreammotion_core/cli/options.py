@@ -313,7 +313,7 @@ def add_instruments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         "--judge",
         default="toybox-clip",
         metavar="NAME",
-        help="of text and frames: toybox-clip (knows the cartoon world only), a folder with a CLIPModel, "
+        help="of text and frames: toybox-clip (knows the cartoon world only), a folder with a CLIP model, "
         "owner/name@revision, or none (%(default)s)",
     )
     group.add_argument(

@@ -83,14 +83,21 @@ def run_ablation(
         InputError: if clip, mask, prompts or names cannot be used.
         BackendError: if the model cannot do its part; `NumericsError` if it leaves the finite numbers.
     """
-    words = {"source_prompt": source_prompt, "target_prompt": target_prompt}
-    config = (config or pipe.spec.config(**words, size=video.size)).with_drawn_seed()
+    if config is None:
+        config = pipe.spec.config(source_prompt=source_prompt, target_prompt=target_prompt, size=video.size)
+    config = config.with_drawn_seed()
     chosen = known_variants(variants)
     wanted = None if names is None else list(names)
     selected: Mask = changeable(mask_to_edit(mask, video, replace(config, use_mask=True)), config)
     source = MeasuredClip(video.frames)
     for index, variant in enumerate(chosen, start=1):
-        events = pipe.stream(video, **words, mask=mask, config=variant.of(config))
+        events = pipe.stream(
+            video,
+            source_prompt=source_prompt,
+            target_prompt=target_prompt,
+            mask=mask,
+            config=variant.of(config),
+        )
         output: EditOutput | None = None
         with closing(events):
             for event in events:

@@ -22,7 +22,7 @@ from dreammotion_core.models.catalog import ASSETS
 from dreammotion_core.values import Frames
 
 if TYPE_CHECKING:
-    from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+    from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer, VisionTextDualEncoderModel
 
 LOAD_ERRORS = (
     *(OSError, EOFError, UnpicklingError, RuntimeError),
@@ -40,13 +40,18 @@ Features = NDArray[np.float32]  # (N, D) unit vectors
 
 
 class ClipJudge:
-    """A CLIP model that compares frames with texts and with one another.
+    """A model of CLIP's kind that compares frames with texts and with one another.
 
     The model is put into evaluation mode and frozen; the processor brings pictures to its size.
     """
 
     def __init__(
-        self, model: CLIPModel, *, tokenizer: CLIPTokenizer, processor: CLIPImageProcessor, name: str
+        self,
+        model: CLIPModel | VisionTextDualEncoderModel,
+        *,
+        tokenizer: CLIPTokenizer,
+        processor: CLIPImageProcessor,
+        name: str,
     ) -> None:
         self.model = model.float().eval().requires_grad_(False)
         self.tokenizer, self.processor, self.name = tokenizer, processor, name
@@ -64,13 +69,15 @@ class ClipJudge:
         """
         source, revision = _find_judge(name_or_path)
         # Takes seconds to import, so only those who ask a judge wait for it.
-        from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+        from transformers import AutoModel, CLIPImageProcessor, CLIPTokenizer
 
         def load(part: Any, **options: Any) -> Any:
             return part.from_pretrained(source, revision=revision, **options)
 
         try:
-            model, report = load(CLIPModel, dtype=torch.float32, output_loading_info=True)
+            model, report = load(AutoModel, dtype=torch.float32, output_loading_info=True)
+            if not hasattr(model, "get_image_features"):
+                raise TypeError(f"a {type(model).__name__} does not compare pictures with texts")
             # The library would fill them with random numbers.
             if missing := sorted(report["missing_keys"]):
                 raise ValueError(f"the weights lack {', '.join(missing[:3])}")
@@ -150,7 +157,7 @@ def _find_judge(name_or_path: str) -> tuple[str, str | None]:
     if source.count("/") == 1 and not source.startswith((".", "/", "~")) and revision:
         return source, revision
     raise ModelLoadError(
-        f"there is no judge {name_or_path!r}; pass {EMBEDDED_JUDGE!r}, a folder with a CLIPModel, or "
+        f"there is no judge {name_or_path!r}; pass {EMBEDDED_JUDGE!r}, a folder with a CLIP model, or "
         "owner/name@revision of one on the hub"
     )
 

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from huggingface_hub import RepoFile, constants, try_to_load_from_cache
 
+from downloads import CancelledError
 from dreammotion_core import ModelLoadError, ModelSpec, download_model
 from dreammotion_core.models.catalog import find_model
-from dreammotion_core.models.download import _CancelledError, needed_files
+from dreammotion_core.models.download import needed_files
 from dreammotion_core.spec import HubPart
 from tests.hub_cache import put_into_cache
 from tests.tiny import tiny_spec
@@ -101,7 +102,7 @@ class Hub:
                 bar.update(size // 2)
                 bar.update_transfer(size // 2)
                 self.go_on.wait(5)
-        except _CancelledError:
+        except CancelledError:
             self.cancelled.set()
             raise
         if filename != self.loses:
@@ -211,9 +212,9 @@ def test_a_full_disk_is_said_before_anything_is_fetched(
 ) -> None:
     hub = Hub(monkeypatch, tmp_path)
     full = SimpleNamespace(free=1000)
-    monkeypatch.setattr("dreammotion_core.models.download.shutil.disk_usage", lambda _: full)
+    monkeypatch.setattr("downloads.shutil.disk_usage", lambda _: full)
 
-    with pytest.raises(ModelLoadError, match=r"needs 0\.0 GB, and .* has 0\.0 GB free"):
+    with pytest.raises(ModelLoadError, match=r"needs 0 MB, and .* has 0 MB free"):
         list(download_model("tiny"))
     assert hub.fetched == []
 
@@ -250,9 +251,9 @@ def test_what_came_before_needs_no_room_again(monkeypatch: pytest.MonkeyPatch, t
     hub, disk = Hub(monkeypatch, tmp_path), SimpleNamespace(free=9_999)
     large = "unet/diffusion_pytorch_model.safetensors"
     put_into_cache(tmp_path, HubPart("owner/tiny", REVISION), {large: "here"})
-    monkeypatch.setattr("dreammotion_core.models.download.shutil.disk_usage", lambda _: disk)
+    monkeypatch.setattr("downloads.shutil.disk_usage", lambda _: disk)
 
-    with pytest.raises(ModelLoadError, match=r"has 0\.0 GB free"):
+    with pytest.raises(ModelLoadError, match=r"has 0 MB free"):
         list(download_model("tiny"))
     assert hub.fetched == []
 

@@ -7,8 +7,10 @@ import torch
 
 from benchmarks.toybox import Judge
 from dreammotion_core import ModelLoadError
+from training.data import CLIP_PAIRS, PICTURE_PAIRS, Pairs, rendered_pairs
 from training.judge import (
     CLOSE_UP_MARGIN,
+    JUDGED_PAIRS,
     SENTENCE,
     THING,
     VIEW_SIZE,
@@ -26,21 +28,21 @@ from training.judge import (
 from training.loop import Budget, Setting
 from training.run_folder import RunFolder
 from training.text import build_tokenizer
-from training.world import ATTRIBUTES, Scene, caption, render, sample_scene, variants
+from training.world import ATTRIBUTES, Scene, Shot, caption, render, variants
 
 CPU = torch.device("cpu")
-NUM_CLIPS = 6
+NUM_PAIRS = 3
 CAR = Scene("red", "car", "road", "right", seed=1, material="striped")
 
 
 @pytest.fixture(scope="module")
-def clips() -> np.ndarray:
-    return torch.stack([render(sample_scene(seed)).frames for seed in range(NUM_CLIPS)]).numpy()
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Pairs:
+    return rendered_pairs(tmp_path_factory.mktemp("pairs"), JUDGED_PAIRS, NUM_PAIRS)
 
 
 @pytest.fixture(scope="module")
-def data(clips: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> JudgeSet:
-    return JudgeSet(clips, object_squares(tmp_path_factory.mktemp("cache"), NUM_CLIPS))
+def data(pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> JudgeSet:
+    return JudgeSet(pairs, object_squares(tmp_path_factory.mktemp("cache"), pairs))
 
 
 @pytest.fixture
@@ -99,13 +101,17 @@ def test_the_square_is_the_smallest_around_the_object() -> None:
     assert nothing[2] == 0
 
 
-def test_a_whole_frame_is_averaged_by_area(clips: np.ndarray) -> None:
-    frames = torch.from_numpy(clips[0])
+def test_a_whole_frame_is_averaged_by_area() -> None:
+    frames = render(CAR, shot=Shot(2, resolution=2 * VIEW_SIZE)).frames
 
     seen = views(frames, torch.tensor(WHOLE_FRAME).expand(len(frames), 3))
 
     area = torch.nn.functional.avg_pool2d(frames.permute(0, 3, 1, 2).float() / 127.5 - 1, 2)
     torch.testing.assert_close(seen, area, atol=1e-4, rtol=0)
+
+
+def test_the_judge_sees_scenes_that_no_generator_is_trained_on(pairs: Pairs) -> None:
+    assert pairs.kind.first_seed > max(PICTURE_PAIRS.first_seed, CLIP_PAIRS.first_seed) + 50_000_000
 
 
 def test_a_close_up_shows_the_object_alone_and_can_be_mirrored() -> None:
@@ -117,9 +123,10 @@ def test_a_close_up_shows_the_object_alone_and_can_be_mirrored() -> None:
     seen = views(frames, square_around(mask))
     mirrored = views(frames, square_around(mask), mirrored=torch.tensor([True]))
 
-    inside = seen[0, :, 4:-4]
-    assert inside[:, :, 4 : VIEW_SIZE // 2 - 4].min() > 0.99
-    assert inside[:, :, VIEW_SIZE // 2 + 4 : -4].abs().max() < 0.01
+    edge = VIEW_SIZE // 16
+    inside = seen[0, :, edge:-edge]
+    assert inside[:, :, edge : VIEW_SIZE // 2 - edge].min() > 0.99
+    assert inside[:, :, VIEW_SIZE // 2 + edge : -edge].abs().max() < 0.01
     torch.testing.assert_close(mirrored, seen.flip(-1))
 
 
@@ -141,10 +148,10 @@ def test_a_few_clips_are_learnt_within_seconds(data: JudgeSet) -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_training_writes_a_judge_that_answers(clips: np.ndarray, tmp_path: Path) -> None:
+def test_training_writes_a_judge_that_answers(pairs: Pairs, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "judge.pt", tmp_path / "judge.csv")
 
-    train_judge(clips, tmp_path, tmp_path / "out", run, Budget(1), Setting(CPU))
+    train_judge(pairs, cache=tmp_path, out=tmp_path / "out", run=run, budget=Budget(1), setting=Setting(CPU))
 
     judge = Judge.from_folder(tmp_path / "out")
     rendered = render(CAR)
@@ -154,7 +161,7 @@ def test_training_writes_a_judge_that_answers(clips: np.ndarray, tmp_path: Path)
     assert judge.choose(frames, captions=["a red car on a road", "a blue car on a road"]) in (0, 1)
     assert -1 <= judge.text_alignment(frames, prompt="a red car on a road") <= 1
     assert judge.frame_consistency(np.repeat(frames[:1], 3, axis=0)) == pytest.approx(1, abs=1e-5)
-    assert judge.crop(frames, mask=mask).shape == (8, 128, 128, 3)
+    assert judge.crop(frames, mask=mask).shape == (8, 2 * VIEW_SIZE, 2 * VIEW_SIZE, 3)
     assert (tmp_path / "judge.png").stat().st_size > 1000
     assert (tmp_path / "out" / "model.safetensors").stat().st_size < 9_000_000
 
@@ -183,7 +190,7 @@ def test_accuracy_asks_only_what_the_captions_say() -> None:
     seeds = range(3_000_000_000, 3_000_000_004)
 
     whole = accuracy(judge, tokenizer, seeds=seeds, held_out=True, close_up=False)
-    close_up = accuracy(judge, tokenizer, seeds=seeds, held_out=True, close_up=True, sharpness=32)
+    close_up = accuracy(judge, tokenizer, seeds=seeds, held_out=True, close_up=True, sharpness=64)
 
     assert whole.keys() == set(ATTRIBUTES)
     assert close_up.keys() == set(ATTRIBUTES) - {"place"}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import shutil
 import threading
-import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,60 +17,11 @@ import torch
 from segmentation import load_segmenter, weights, weights_reachable
 from segmentation.sam import build_mobile_sam, load_sam
 from segmentation.weights import EDGETAM, MOBILE_SAM, Variant
+from tests.publisher import Publisher, publisher_of
 from tests.segmentation.test_sam import as_published
 from tests.web.pages import Page
 from web import Segmenters
 from web.pickers import SegmenterOffer, SegmenterPicker
-
-BLOCK = 1 << 18
-
-
-class Publisher(ThreadingHTTPServer):
-    """Serves one file, as it should or as it should not.
-
-    Attributes:
-        content: of the file.
-        status: of the answer.
-        mode: ``"broken"`` sends other bytes, ``"short"`` ends early, ``"silent"`` sends none, ``"slow"`` is
-            slow.
-        num_sent: files that were sent whole.
-    """
-
-    daemon_threads = True
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.content, self.status, self.mode, self.num_sent = content, 200, "", 0
-
-
-class _Answer(BaseHTTPRequestHandler):
-    server: Publisher
-
-    def do_GET(self) -> None:
-        content, mode = self.server.content, self.server.mode
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.server.status != 200:
-            return
-        if mode == "silent":
-            time.sleep(4)
-            return
-        if mode == "broken":
-            content = bytes(len(content))
-        if mode == "short":
-            content = content[: len(content) // 2]
-        try:
-            for begin in range(0, len(content), BLOCK):
-                self.wfile.write(content[begin : begin + BLOCK])
-                if mode == "slow":
-                    time.sleep(0.02)
-            self.server.num_sent += 1
-        except OSError:
-            pass
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -88,22 +36,14 @@ def content() -> bytes:
 
 @pytest.fixture
 def publisher(content: bytes) -> Iterator[Publisher]:
-    server = Publisher(content)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with publisher_of(content) as server:
+        yield server
 
 
 @pytest.fixture
 def variant(publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Variant:
     monkeypatch.setenv("DREAMMOTION_CACHE", str(tmp_path / "cache"))
-    return replace(
-        MOBILE_SAM,
-        url=f"http://127.0.0.1:{publisher.server_port}/mobile_sam.pt",
-        size_bytes=len(publisher.content),
-        sha256=hashlib.sha256(publisher.content).hexdigest(),
-    )
+    return publisher.published(MOBILE_SAM)
 
 
 class Bench:

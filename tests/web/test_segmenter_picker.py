@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import urllib.error
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -251,10 +250,7 @@ def test_many_who_choose_the_same_at_once_share_one(page: Page) -> None:
 def test_without_a_network_the_former_segmenter_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreachable(*_: object, **__: object) -> None:
-        raise urllib.error.URLError("no route to host")
-
-    monkeypatch.setattr("segmentation.weights.urllib.request.urlopen", unreachable)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     page = Page(load_segmenter, download_weights)
     token = page.arrive()
 
