@@ -181,6 +181,10 @@ const ACTIONS = {
   },
 };
 
+for (const event of ["pointerdown", "focusin"]) {
+  element.addEventListener(event, () => element.querySelector(".dm-canvas").classList.add("dm-touched"), { once: true });
+}
+
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-action], button[data-tool]");
   if (!button) return;
