@@ -7,7 +7,7 @@ the titles covered first: does each edit show what was asked for, without a blem
 
     python -m benchmarks.suggestions --keep
 
-writes the first edit of each example beside its clip instead, for the page to show before anything is pressed.
+writes the first edit of each example beside its clip instead: the page shows it before anything is pressed.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
 
 
 _STATIC = Path(__file__).parent / "static"
-_CANVAS_PARTS = ("drawing", "server", "objects", "timeline", "pointer")
+_CANVAS_PARTS = ("drawing", "server", "objects", "timeline", "zoom", "pointer")
 CSS_FILES = tuple(sorted(_STATIC.glob("*.css")))
 
 

@@ -136,6 +136,7 @@ const HANDLERS = {
     cameFrom = null;
     overlays.clear();
     stopPlaying();
+    look(1, 0, 0);
     delete element.dataset.answered;
     stage.style.setProperty("--dm-aspect", view.width / view.height);
     stage.classList.add("dm-filled");
