@@ -78,16 +78,17 @@ class Wiring:
         *,
         takes: Sequence[str] = (),
         gives: Sequence[str] = (),
+        refused: Callable[[Exception], Update] | None = None,
         **options: Any,
     ) -> Dependency:
         """Run a handler on an event; any number at a time, unless `options` of Gradio say otherwise.
 
         The handler, a function or generator, takes the components `takes` by keyword and gives updates of
-        `gives`.
+        `gives`. `refused` says on the page, in place of a toast, what an expected error of a generator means.
         """
         defaults = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
         return event(
-            self._adapt(handler, takes),
+            self._adapt(handler, takes, refused),
             [self._components[name] for name in takes],
             [self._components[name] for name in gives],
             **(defaults | options),
@@ -108,25 +109,36 @@ class Wiring:
         stop: str,
         takes: Sequence[str],
         gives: Sequence[str],
+        refused: Callable[[Exception], Update] | None = None,
     ) -> Dependency:
         """Run what takes long and can be stopped by the button `stop`.
 
         `settle` takes the name of the button and the token; it says, when the job is over, whether there is
         still one to stop.
         """
-        done = self.connect(event, handler, takes=takes, gives=gives)
+        done = self.connect(event, handler, takes=takes, gives=gives, refused=refused)
         self.connect_end(done, partial(settle, stop), takes=("token",), gives=(stop,), queue=False)
         return done
 
-    def _adapt(self, handler: Callable[..., Any], takes: Sequence[str]) -> Callable[..., Any]:
+    def _adapt(
+        self,
+        handler: Callable[..., Any],
+        takes: Sequence[str],
+        refused: Callable[[Exception], Update] | None,
+    ) -> Callable[..., Any]:
         def call(*values: Any) -> Any:
             with told_to_visitor():
                 return self._by_component(handler(**dict(zip(takes, values, strict=True))))
 
         def stream(*values: Any) -> Iterator[Any]:
             with told_to_visitor(), closing(handler(**dict(zip(takes, values, strict=True)))) as updates:
-                for update in updates:
-                    yield self._by_component(update)
+                try:
+                    for update in updates:
+                        yield self._by_component(update)
+                except EXPECTED as error:
+                    if refused is None:
+                        raise
+                    yield self._by_component(refused(error))
 
         return stream if inspect.isgeneratorfunction(handler) else call
 
