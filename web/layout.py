@@ -32,6 +32,7 @@ CLIP_ENDINGS = (
     *(".mov", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".m2t", ".ts", ".3gp", ".3g2", ".gif", ".apng"),
     *(".m4v", ".mpg", ".mpeg", ".vob", ".mod", ".tod", ".ogv", ".flv", ".f4v", ".wmv", ".asf", ".divx"),
     *(".mxf", ".dv", ".nut", ".rm", ".wtv", ".ivf", ".h264", ".264", ".hevc", ".265", ".mjpeg", ".avif"),
+    ".webp",
 )
 """Endings of files that are read, and that a browser or Python may not know as video."""
 
