@@ -60,7 +60,7 @@ async function exchange() {
 
 function receive(answer, message) {
   const points = message.commands.some((command) => ["click", "box"].includes(command.do));
-  if (points && !answer.error) document.body.classList.add("dm-has-mask");
+  if (points && !answer.error) document.querySelector("#sharper")?.setAttribute("data-has-mask", "");
   isRefused = Boolean(answer.error);
   told = answer.error ?? told;
   if (answer.objects) {
