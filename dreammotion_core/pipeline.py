@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreammotion_core.config import MAX_PROMPT_CHARACTERS, EditConfig
-from dreammotion_core.errors import ConfigError, MaskError, PromptError, VideoError
+from dreammotion_core.errors import ConfigError, KeySiteError, MaskError, PromptError, VideoError
 from dreammotion_core.finishing import Finishing, to_model
 from dreammotion_core.masks import checked_mask, grown_mask, latent_mask
 from dreammotion_core.memory import device_failures_explained
@@ -236,7 +236,14 @@ class DreamMotionPipeline:
             return self.backend.key_sites
         layout = self.backend.key_sites[0]
         sites = [replace(layout, pattern=pattern) for pattern in config.key_sites]
-        matching_modules(self.backend.denoiser, sites)  # refuses wrong names before any work
+        try:
+            matching_modules(self.backend.denoiser, sites)  # refuses wrong names before any work
+        except KeySiteError as error:
+            if self.spec.name == "toybox" and any("_block" in site.pattern for site in sites):
+                raise KeySiteError(
+                    f"{error}. The U-Net called toybox in version 0.1.0 is toybox-unet"
+                ) from error
+            raise
         return sites
 
 

@@ -24,6 +24,7 @@ from dreammotion_core import (
     Video,
     VideoError,
 )
+from dreammotion_core.errors import KeySiteError
 from dreammotion_core.finishing import Finishing, to_model
 from dreammotion_core.masks import grown_mask
 from dreammotion_core.method.prior import RenderedStage
@@ -302,3 +303,12 @@ def test_a_negative_prompt_that_is_cut_is_told(pipe: DreamMotionPipeline) -> Non
     events = events_of(pipe, config=CONFIG.with_changes(negative_prompt="blurry " * 140))
 
     assert "prompt_truncated" in [event.code for event in events if isinstance(event, Notice)]
+
+
+def test_key_sites_of_the_unet_that_was_called_toybox_lead_to_its_name() -> None:
+    pipe = DreamMotionPipeline.from_pretrained("toybox")
+    video, mask = moving_square(num_frames=5)
+    config = EditConfig(key_sites=("mid_block.*.to_k",))
+
+    with pytest.raises(KeySiteError, match=r"matches no module .*0\.1\.0 is toybox-unet"):
+        next(pipe.stream(video, **PROMPTS, mask=mask, config=config))
