@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
-from typing import Self
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from dreammotion_core.finishing import Finishing, to_model
 from dreammotion_core.masks import checked_mask, grown_mask, latent_mask
 from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.method.baselines import method_for
-from dreammotion_core.method.editing import EditTask, PromptEmbeds
+from dreammotion_core.method.editing import EditState, EditTask, Method, PromptEmbeds, advance
 from dreammotion_core.method.keys import KeySite, matching_modules
 from dreammotion_core.method.parameterization import seeded_generator
 from dreammotion_core.method.prior import Backend, RendersInStages
@@ -29,16 +30,18 @@ from dreammotion_core.method.source_cache import SourceCache
 from dreammotion_core.models.catalog import load_backend
 from dreammotion_core.models.placement import LoadOptions
 from dreammotion_core.spec import ModelSpec
+from dreammotion_core.states import EditRequest, RequestedObject, StateFolder
 from dreammotion_core.values import (
     EditEvent,
     EditOutput,
     Finished,
+    Frames,
     Mask,
     Notice,
     Preview,
     StageDone,
     Started,
-    StepLosses,
+    StepDone,
     Video,
 )
 
@@ -98,10 +101,18 @@ class DreamMotionPipeline:
         target_prompt: str,
         mask: NDArray[np.generic] | None = None,
         config: EditConfig | None = None,
+        state: StateFolder | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> EditOutput:
         """Run `stream` to its end and return the result; same arguments and errors."""
         for event in self.stream(
-            video, source_prompt=source_prompt, target_prompt=target_prompt, mask=mask, config=config
+            video,
+            source_prompt=source_prompt,
+            target_prompt=target_prompt,
+            mask=mask,
+            config=config,
+            state=state,
+            origin=origin,
         ):
             if isinstance(event, Finished):
                 return event.output
@@ -115,6 +126,8 @@ class DreamMotionPipeline:
         target_prompt: str,
         mask: NDArray[np.generic] | None = None,
         config: EditConfig | None = None,
+        state: StateFolder | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> Generator[EditEvent, None, None]:
         """Edit a clip and report what happens. Close the generator to stop after the current step.
 
@@ -124,6 +137,10 @@ class DreamMotionPipeline:
             mask: (F, H, W) or (H, W) at the clip's size, True on the object. Required unless
                 `config.use_mask` is False.
             config: the settings; None takes those of the model that fit the words, and a notice says which.
+            state: where the edit is kept after its steps. If it is there already, it goes on from its last
+                step, to the same result.
+            origin: what is known about the clip and the mask besides, such as the file and the clicks, as
+                plain JSON values; it goes into `EditOutput.request`.
 
         Yields:
             `Started`; `Notice`s; for each step `StepDone`, sometimes a `Preview`, and a `Notice` when steps
@@ -131,59 +148,85 @@ class DreamMotionPipeline:
             and every stage is a complete result at the source's size.
 
         Raises:
-            InputError: if clip, mask, prompts or settings cannot be used.
+            InputError: if clip, mask, prompts or settings cannot be used; `StateError` if it is the state.
             BackendError: if the model fails, memory runs out or the device fails.
             NumericsError: if the optimisation diverges.
         """
-        started, prompts = time.perf_counter(), (source_prompt, target_prompt)
-        # 1. Check everything before any work.
+        since, prompts = time.perf_counter(), (source_prompt, target_prompt)
+        with state or nullcontext():
+            # 1. Check everything before any work, encode clip and prompts, and find the state to begin from.
+            edit = self._begin(video, prompts, mask, config, state, origin)
+            task, finish, reached, notices = edit.task, edit.finish, edit.state, edit.notices
+            yield self._started(edit)
+            yield from notices
+
+            # 2. Advance the state to the last step.
+            steps = advance(self.backend, task, reached, method=edit.method, source_cache=self.source_cache)
+            for step_done, reached in steps:
+                news = list(news_about(self.backend, told=notices))
+                if state and (
+                    lost := state.keep(reached, seconds=edit.seconds + time.perf_counter() - since)
+                ):
+                    news.append(lost)
+                    notices.append(lost)
+                yield step_done
+                yield from news
+                if is_preview_due(step_done, task.config):
+                    yield Preview(step_done.step, finish(reached.latents))
+
+            # 3. Finish: decode, restore the size, keep the source outside the mask, and measure that.
+            frames = finish(reached.latents)
+            for stage in self._later_stages(reached.latents, finish, target_prompt, task.config, state):
+                yield stage
+                frames = stage.frames
+        seconds = edit.seconds + time.perf_counter() - since
+        yield Finished(self._output(edit, frames, prompts, reached, seconds))
+
+    def _begin(
+        self,
+        video: Video,
+        prompts: tuple[str, str],
+        mask: NDArray[np.generic] | None,
+        config: EditConfig | None,
+        folder: StateFolder | None,
+        origin: Mapping[str, Any] | None,
+    ) -> _Edit:
+        source_prompt, target_prompt = prompts
         check_prompts(source_prompt=source_prompt, target_prompt=target_prompt)
-        chosen: list[Notice] = []
+        notices: list[Notice] = []
         if config is None:
             choice = self.spec.choose_preset(*prompts, size=video.size)
             config = self.spec.config(choice.preset, mask_grow=choice.mask_grow)
-            chosen.append(Notice("preset", choice.describe(config)))
+            notices.append(Notice("preset", choice.describe(config)))
+        if folder and config.seed < 0 and (kept := folder.request()):
+            config = config.with_changes(seed=kept.config.seed)
         config = config.with_drawn_seed()
         check_fits(video, self.spec, config)
-        selected = mask_to_edit(mask, video, config)
+        grown = mask_to_edit(mask, video, config)
         key_sites = self._key_sites(config)
         method = method_for(config, backend=self.backend)
-        notices = chosen + notices_about(video, prompts, self.backend, config=config)
-
-        # 2. Resize to the model's grid, encode clip and prompts.
-        task = self._task(video, prompts, selected, config, key_sites)
-        finish = Finishing.prepare(self.backend, video, task.source_latents, selected, config)
-        yield self._started(task, finish.region)
-        yield from notices
-
-        # 3. Optimise the latents.
-        losses: list[StepLosses] = []
-        for step_done, latents in method(self.backend, task, source_cache=self.source_cache):
-            losses.append(step_done.losses)
-            yield step_done
-            yield from news_about(self.backend, told=notices)
-            step, interval = step_done.step, config.preview_interval
-            is_due = interval > 0 and (step == 1 or step % interval == 0)
-            if is_due and step < step_done.num_steps:
-                yield Preview(step, finish(latents))
-
-        # 4. Decode, restore the size, keep the source outside the mask, and measure that.
-        frames = finish(latents)
-        for stage in self._later_stages(latents, finish, target_prompt, config):
-            yield stage
-            frames = stage.frames
-        output = EditOutput(
-            Video(frames, video.fps, video.audio, tuple(notices)),
-            finish.region,
-            *prompts,
-            config,
-            self.spec.name,
-            losses=tuple(losses),
-            seconds=time.perf_counter() - started,
-            max_difference_outside=finish.difference_outside(frames),
-            precision=self.spec.precision,
+        notices += notices_about(video, prompts, self.backend, config=config)
+        selected = None
+        if mask is not None and config.use_mask:
+            selected = checked_mask(mask, len(video), video.size)
+        request = EditRequest.of(
+            video,
+            self.backend,
+            source_prompt=source_prompt,
+            objects=(RequestedObject(target_prompt, selected),),
+            config=config,
+            origin=origin or {},
         )
-        yield Finished(output)
+        if folder:
+            request, news = folder.begin(request)
+            notices += news
+        task = self._task(video, prompts, grown, config, key_sites)
+        finish = Finishing.prepare(self.backend, video, task.source_latents, grown, config)
+        state, seconds = EditState(task.source_latents), 0.0
+        if folder:
+            kept_state, seconds, news = folder.newest(task.source_latents)
+            state, notices = kept_state or state, notices + news
+        return _Edit(task, method, finish, request, state, seconds, notices)
 
     @device_failures_explained()
     def _task(
@@ -202,7 +245,12 @@ class DreamMotionPipeline:
         return EditTask(latents, embeds, region, config, sites)
 
     def _later_stages(
-        self, latents: Tensor, finish: Finishing, prompt: str, config: EditConfig
+        self,
+        latents: Tensor,
+        finish: Finishing,
+        prompt: str,
+        config: EditConfig,
+        folder: StateFolder | None,
     ) -> Iterator[StageDone]:
         if not isinstance(self.backend, RendersInStages) or config.last_stage == self.spec.stages[0]:
             return
@@ -212,6 +260,7 @@ class DreamMotionPipeline:
             prompt=prompt,
             negative_prompt=config.negative_prompt,
             generator=seeded_generator(config.seed),
+            journal=folder.samplings() if folder else None,
         )
         for index, name in enumerate(self.spec.stages[1:], start=2):
             with device_failures_explained():
@@ -220,15 +269,34 @@ class DreamMotionPipeline:
             if name == config.last_stage:
                 return
 
-    def _started(self, task: EditTask, region: Mask) -> Started:
+    def _started(self, edit: _Edit) -> Started:
+        task = edit.task
         return Started(
             config=task.config,
             model=self.spec.name,
             num_steps=task.config.num_optimization_steps,
             latent_shape=tuple(task.source_latents.shape),
             key_sites=tuple(matching_modules(self.backend.denoiser, task.key_sites)),
-            mask=region if task.config.use_mask else None,
+            mask=edit.finish.region if task.config.use_mask else None,
             precision=self.spec.precision,
+            losses=edit.state.losses,
+        )
+
+    def _output(
+        self, edit: _Edit, frames: Frames, prompts: tuple[str, str], state: EditState, seconds: float
+    ) -> EditOutput:
+        video = edit.finish.source
+        return EditOutput(
+            Video(frames, video.fps, video.audio, tuple(edit.notices)),
+            edit.finish.region,
+            *prompts,
+            edit.task.config,
+            self.spec.name,
+            losses=state.losses,
+            seconds=seconds,
+            max_difference_outside=edit.finish.difference_outside(frames),
+            precision=self.spec.precision,
+            request=edit.request.to_dict(),
         )
 
     def _key_sites(self, config: EditConfig) -> Sequence[KeySite]:
@@ -238,6 +306,19 @@ class DreamMotionPipeline:
         sites = [replace(layout, pattern=pattern) for pattern in config.key_sites]
         matching_modules(self.backend.denoiser, sites)  # refuses wrong names before any work
         return sites
+
+
+@dataclass(frozen=True, eq=False)
+class _Edit:
+    """An edit that is about to run: what every step shares, and the state to begin from."""
+
+    task: EditTask
+    method: Method
+    finish: Finishing
+    request: EditRequest
+    state: EditState
+    seconds: float
+    notices: list[Notice]
 
 
 SPARING = Notice(
@@ -280,6 +361,12 @@ def mask_to_edit(mask: NDArray[np.generic] | None, video: Video, config: EditCon
     if mask is None:
         raise MaskError("there is no mask; click the object, or switch the mask off to edit the whole frame")
     return grown_mask(checked_mask(mask, len(video), video.size), pixels=config.mask_grow)
+
+
+def is_preview_due(done: StepDone, config: EditConfig) -> bool:
+    """Whether a preview is asked for after a step; the last step has the result instead."""
+    interval = config.preview_interval
+    return interval > 0 and done.step < done.num_steps and (done.step == 1 or done.step % interval == 0)
 
 
 def notices_about(

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
@@ -44,8 +45,9 @@ from dreammotion_core.media.masks import check_mask_target, write_masks
 from dreammotion_core.media.video import check_target, write_video
 from dreammotion_core.memory import usable_memory
 from dreammotion_core.models.catalog import find_model, list_models
-from dreammotion_core.receipt import build_receipt, write_receipt
+from dreammotion_core.receipt import build_receipt, describe_file, write_receipt
 from dreammotion_core.spec import ModelSpec
+from dreammotion_core.states import StateFolder
 from dreammotion_core.surroundings import best_first, find_surroundings
 from dreammotion_core.values import (
     EditEvent,
@@ -71,7 +73,13 @@ _READ = {
     "checkpoint": "--checkpoint",
     "cotracker": "--cotracker",
 }
-_WRITTEN = {"out": "--out", "frames_dir": "--frames-dir", "receipt": "--receipt", "json": "--json"}
+_WRITTEN = {
+    "out": "--out",
+    "frames_dir": "--frames-dir",
+    "receipt": "--receipt",
+    "json": "--json",
+    "state": "--state",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -159,24 +167,41 @@ def _edit(options: argparse.Namespace) -> None:
     model = find_model(options.model)
     config, _ = given_config(options, model)
     check_one_way_to_select(options, uses_mask=config.use_mask)
+    if options.continue_anyway and options.state is None:
+        raise ConfigError("--continue-anyway goes on with a kept edit; name its folder with --state")
     check_target(options.out)
     check_writable(_receipt_path(options))
     if options.frames_dir is not None:
         check_empty_folder(options.frames_dir)
 
-    video = given_clip(options, model)
-    config, reason = given_config(options, model, size=video.size)
-    if reason:
-        _say(f"Note: {reason}")
-    selected = _selected(options, video) if config.use_mask else None
-    events = _pipeline(options).stream(
-        video,
-        source_prompt=options.source_prompt,
-        target_prompt=options.target_prompt,
-        mask=None if selected is None else selected.masks,
-        config=config,
-    )
-    output = _follow(events, video, options.out)
+    # The folder is taken before any work, so that a second process need not begin.
+    with (
+        StateFolder(options.state, goes_anywhere=options.continue_anyway)
+        if options.state
+        else nullcontext() as state
+    ):
+        video = given_clip(options, model)
+        config, reason = given_config(options, model, size=video.size)
+        if reason:
+            _say(f"Note: {reason}")
+        selected = _selected(options, video) if config.use_mask else None
+        origin = {
+            "file": describe_file(options.video) if options.video.is_file() else None,
+            "start_frame": options.start_frame,
+            "preset": {"asked": options.preset, "reason": reason},
+            **(selected.record if selected else {}),
+        }
+        events = _pipeline(options).stream(
+            video,
+            source_prompt=options.source_prompt,
+            target_prompt=options.target_prompt,
+            mask=None if selected is None else selected.masks,
+            config=config,
+            state=state,
+            origin=origin,
+        )
+        with closing(events):
+            output = _follow(events, video, options)
 
     receipt = build_receipt(
         output,
@@ -229,7 +254,7 @@ def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
     )
 
 
-def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
+def _follow(events: Iterator[EditEvent], video: Video, options: argparse.Namespace) -> EditOutput:
     """Show the events of an edit as they come; Ctrl-C and a failing device keep the latest preview."""
     latest: Preview | None = None
     with tqdm(desc="edit", unit="step", disable=None) as bar:
@@ -238,6 +263,7 @@ def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
                 match event:
                     case Started():
                         bar.reset(total=event.num_steps)
+                        bar.update(len(event.losses))
                     case StepDone(losses=losses):
                         bar.set_postfix_str(
                             f"V-DDS {losses.appearance:.3f}, S-SSM {losses.spatial:.4f}, "
@@ -257,20 +283,25 @@ def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
                     case _:
                         assert_never(event)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(_keep(latest, video, out)) from None
+            raise KeyboardInterrupt(_keep(latest, video, options)) from None
         except BackendError as error:
-            _say(_keep(latest, video, out))
+            _say(_keep(latest, video, options))
             if isinstance(error, OutOfMemoryError):
                 _say("`preflight` with the same options finds the largest setting that fits.")
             raise
     raise AssertionError("a stream ends with Finished or an exception")
 
 
-def _keep(latest: Preview | None, video: Video, out: Path) -> str:
+def _keep(latest: Preview | None, video: Video, options: argparse.Namespace) -> str:
+    """Write the latest preview, and say what is left of the edit and how to go on."""
+    if options.state is None:
+        further = "With --state DIR an edit is kept, and the same command goes on."
+    else:
+        further = f"The same command goes on from the step that {options.state} holds."
     if latest is None:
-        return "Stopped before the first preview. Nothing was written."
-    write_video(replace(video, frames=latest.frames), out)
-    return f"Stopped. {out} shows the clip as of step {latest.step}."
+        return f"Stopped before the first preview. No clip was written. {further}"
+    write_video(replace(video, frames=latest.frames), options.out)
+    return f"Stopped. {options.out} shows the clip as of step {latest.step}. {further}"
 
 
 def _describe_outside(output: EditOutput) -> str:

@@ -98,6 +98,14 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
     results.add_argument(
         "--receipt", metavar="PATH", type=Path, help="settings and facts as JSON (next to OUT)"
     )
+    results.add_argument(
+        "--state", metavar="DIR", type=Path, help="keep the edit after every step; the same command goes on"
+    )
+    results.add_argument(
+        "--continue-anyway",
+        action="store_true",
+        help="go on with a state of another device, precision, version or number of threads",
+    )
     _add_segmenter(_add_model(parser))
     _add_settings(parser)
 
