@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -39,6 +41,7 @@ from dreammotion_core.values import EditEvent
 from tests.tiny import moving_square, tiny_unet3d
 from tests.tiny_families import FAMILIES
 
+ROOT = Path(__file__).resolve().parents[1]
 PROMPTS = {"source_prompt": "a red car", "target_prompt": "a blue car"}
 CONFIG = EditConfig(num_optimization_steps=4, preview_interval=0, seed=11, timestep_range=(50, 900))
 
@@ -214,42 +217,41 @@ def test_a_full_disk_does_not_end_the_edit_and_leaves_what_was_kept(
 # --- Later stages of a cascade ---
 
 
-class KilledError(Exception):
-    """In place of a process that ends."""
+def test_a_cascade_goes_on_after_each_stage(folder: Path) -> None:
+    pipe, (video, mask) = DreamMotionPipeline(FAMILIES["cascade"].build()), moving_square(9)
+    asked = {"video": video, "mask": mask, "config": CONFIG.with_changes(num_optimization_steps=1)}
+    whole = finished(stream(pipe, **asked))
+    drawn, handles = [], []
+    for network in pipe.backend.networks:
+        handles.append(network.register_forward_hook(lambda *_: drawn.append(1)))
 
+    for index in (2, 3, 4):
+        with closing(stream(pipe, **asked, state=StateFolder(folder))) as events:
+            stages = (event for event in events if isinstance(event, StageDone))
+            assert next(stage for stage in stages if stage.index == index).index == index
+    before = len(drawn)
+    resumed = finished(stream(pipe, **asked, state=StateFolder(folder)))
 
-def test_a_cascade_goes_on_at_every_step_of_every_stage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pipe = DreamMotionPipeline(FAMILIES["cascade"].build())
-    video, mask = moving_square(9)
-    config = CONFIG.with_changes(num_optimization_steps=1)
-    asked = {"video": video, "mask": mask, "config": config}
-    events = list(stream(pipe, **asked, state=StateFolder(tmp_path / "whole")))
-    whole, stages = finished(iter(events)), sum(isinstance(event, StageDone) for event in events)
-    assert stages == 3
-
-    # Every write of a sampling is followed by an end; the next process goes on behind it.
-    from dreammotion_core import states
-
-    write, ends = states.write_tensors, []
-
-    def write_and_end(path: Path, *arguments: Any) -> None:
-        write(path, *arguments)
-        if path.name.startswith("sampling"):
-            ends.append(path.name)
-            raise KilledError
-
-    monkeypatch.setattr(states, "write_tensors", write_and_end)
-    for _ in range(200):
-        try:
-            resumed = finished(stream(pipe, **asked, state=StateFolder(tmp_path / "killed")))
-            break
-        except KilledError:
-            continue
-
-    assert len(ends) == len(set(ends)) > 2 * stages
     assert np.array_equal(resumed.frames, whole.frames)
+    assert len(drawn) - before < 10  # texts are read and the last latents decoded; nothing is drawn again
+
+
+# --- Kills ---
+
+
+@pytest.mark.parametrize(
+    "name", ["unet3d", *(pytest.param(name, marks=pytest.mark.long) for name in FAMILIES if name != "unet3d")]
+)
+def test_an_edit_that_is_killed_at_every_write_ends_with_the_same_bytes(name: str) -> None:
+    """Really killed, with -9, half-way through each write and after it, at every step and stage."""
+    command = [sys.executable, "-m", "tests.killing", name]
+
+    answer = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    found = json.loads(answer.splitlines()[-1])
+
+    assert found["is_same"]
+    assert found["kills"] >= 2 * 3
+    assert found["most_lost"] <= 2
 
 
 # --- What cannot be continued ---

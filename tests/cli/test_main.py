@@ -23,6 +23,8 @@ from PIL import Image
 
 from dreammotion_core import (
     EditConfig,
+    Notice,
+    StateFolder,
     Video,
     list_models,
     read_frames,
@@ -36,6 +38,7 @@ from dreammotion_core.masks import grown_mask
 from dreammotion_core.media import frames
 from dreammotion_core.media.frames import kept_fps
 from dreammotion_core.media.masks import read_masks, write_masks
+from dreammotion_core.method.editing import EditState
 from segmentation import Prompt, Tracks, list_segmenters, load_segmenter
 from tests.tiny import moving_square, save_tiny_unet3d
 
@@ -561,6 +564,7 @@ def failure(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
         (["--mask", "masks.rar"], "there is no masks.rar; pass a folder of PNG files"),
         (["--out", "out.avi"], "ends in .mp4"),
         (["--model", "nonsense"], "no model 'nonsense'"),
+        (["--continue-anyway"], "name its folder with --state"),
         (["--wat"], "--wat"),
     ],
 )
@@ -714,6 +718,7 @@ SOME_BOARD = ("ablate", "{clip}", *PROMPTS, "--mask", "{mask}", "--model", "{not
         ((*SOME_METRICS, "--json", "{clip}"), "--json {clip} would be written over the clip"),
         ((*SOME_METRICS, "--json", "{frames}/00001.png"), "would be written over the edit"),
         ((*SOME_METRICS, "--json", "{other}"), "would be written over --edited-mask"),
+        ((*SOME_EDIT, "--no-mask", "--out", "{new}", "--state", "{clip}"), "--state {clip} would be"),
         ((*SOME_BOARD, "--out", "{clip}"), "--out {clip} would be written over the clip"),
         ((*SOME_BOARD, "--out", "{mask}"), "would be written over --mask"),
     ],
@@ -739,6 +744,66 @@ def test_what_is_read_is_never_written_over(
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+# --- edits that are kept --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped_at_step_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C of an edit once it has kept its second step."""
+    keep = StateFolder.keep
+
+    def interrupted(folder: StateFolder, state: EditState, *, seconds: float) -> Notice | None:
+        keep(folder, state, seconds=seconds)
+        if state.step == 2:
+            raise KeyboardInterrupt
+        return None
+
+    monkeypatch.setattr(StateFolder, "keep", interrupted)
+
+
+def test_the_same_command_goes_on_to_the_same_frames(
+    clip: Path,
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:
+    words = ("--click", "9,20", "--seed", 5, "--steps", 4, "--preview-interval", 1)
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    assert main(edit_arguments(clip, model, tmp_path / "whole.mp4", *words, "--frames-dir", whole)) == 0
+    kept = (*words, "--state", tmp_path / "state", "--frames-dir", resumed)
+    command = edit_arguments(clip, model, tmp_path / "out.mp4", *kept)
+
+    request.getfixturevalue("stopped_at_step_two")
+    assert main(command) == 130
+    assert f"as of step 1. The same command goes on from the step that {tmp_path / 'state'} holds" in (
+        capsys.readouterr().err
+    )
+    request.getfixturevalue("monkeypatch").undo()
+    assert main(command) == 0
+
+    assert "goes on from step 2" in capsys.readouterr().err
+    first, second = (read_frames(folder, fps=8.0).frames for folder in (whole, resumed))
+    assert np.array_equal(first, second)
+    asked = json.loads((tmp_path / "state" / "request.json").read_text())
+    assert asked["origin"]["file"]["name"] == "clip.mp4"
+    assert asked["origin"]["selection"]["objects"][0]["prompts"]
+    codes = [notice["code"] for notice in json.loads((tmp_path / "out.json").read_text())["notices"]]
+    assert "continued" in codes
+
+
+def test_a_state_in_use_is_refused_before_any_work(
+    clip: Path, model: Path, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = edit_arguments(clip, model, tmp_path / "out.mp4", "--mask", masks, "--state", tmp_path / "state")
+
+    with StateFolder(tmp_path / "state"):
+        code, said = failure(words, capsys)
+
+    assert code == 2
+    assert "another process works on the edit" in said
+
+
 # --- a terminal -----------------------------------------------------------------------------------
 
 
@@ -762,7 +827,7 @@ def test_interrupt_keeps_the_latest_preview_and_the_bar_shows_the_losses(
         # Once a later step shows, the preview of the first has been delivered.
         said = _read_until(terminal, rb" ([2-9]|\d\d+)/10000")
         process.send_signal(signal.SIGINT)
-        said += _read_until(terminal, rb"as of step \d+")
+        said += _read_until(terminal, rb"as of step \d+.*With --state DIR an edit is kept")
         code = process.wait(timeout=60)
     finally:
         process.kill()
