@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -18,8 +19,9 @@ from torch import Tensor
 
 from dreammotion_core.config import MAX_PROMPT_CHARACTERS, EditConfig
 from dreammotion_core.errors import ConfigError, MaskError, PromptError, VideoError
-from dreammotion_core.finishing import Finishing, to_model
+from dreammotion_core.finishing import Finishing, encoded
 from dreammotion_core.masks import checked_mask, grown_mask, latent_mask
+from dreammotion_core.media.video import length_words
 from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.method.baselines import method_for
 from dreammotion_core.method.editing import EditState, EditTask, Method, PromptEmbeds, advance
@@ -27,6 +29,7 @@ from dreammotion_core.method.keys import KeySite, matching_modules
 from dreammotion_core.method.parameterization import seeded_generator
 from dreammotion_core.method.prior import Backend, RendersInStages
 from dreammotion_core.method.source_cache import SourceCache
+from dreammotion_core.method.windows import Windows
 from dreammotion_core.models.catalog import load_backend
 from dreammotion_core.models.placement import LoadOptions
 from dreammotion_core.spec import ModelSpec
@@ -103,6 +106,7 @@ class DreamMotionPipeline:
         config: EditConfig | None = None,
         state: StateFolder | None = None,
         origin: Mapping[str, Any] | None = None,
+        cuts: Sequence[int] = (),
     ) -> EditOutput:
         """Run `stream` to its end and return the result; same arguments and errors."""
         for event in self.stream(
@@ -113,6 +117,7 @@ class DreamMotionPipeline:
             config=config,
             state=state,
             origin=origin,
+            cuts=cuts,
         ):
             if isinstance(event, Finished):
                 return event.output
@@ -128,11 +133,13 @@ class DreamMotionPipeline:
         config: EditConfig | None = None,
         state: StateFolder | None = None,
         origin: Mapping[str, Any] | None = None,
+        cuts: Sequence[int] = (),
     ) -> Generator[EditEvent, None, None]:
         """Edit a clip and report what happens. Close the generator to stop after the current step.
 
         Args:
-            video: the source clip; `spec.fit_length` gives the lengths that the model takes.
+            video: the source clip; `spec.trimmed` gives the lengths that the model takes. One that is longer
+                than the model sees at once is edited in windows.
             source_prompt: what the clip shows; the words that differ in the target prompt are what changes.
             mask: (F, H, W) or (H, W) at the clip's size, True on the object. Required unless
                 `config.use_mask` is False.
@@ -141,6 +148,8 @@ class DreamMotionPipeline:
                 step, to the same result.
             origin: what is known about the clip and the mask besides, such as the file and the clicks, as
                 plain JSON values; it goes into `EditOutput.request`.
+            cuts: first frame of every scene but the first, 0-based. They matter in clips longer than one
+                window alone: no window crosses one.
 
         Yields:
             `Started`; `Notice`s; for each step `StepDone`, sometimes a `Preview`, and a `Notice` when steps
@@ -155,7 +164,7 @@ class DreamMotionPipeline:
         since, prompts = time.perf_counter(), (source_prompt, target_prompt)
         with state or nullcontext():
             # 1. Check everything before any work, encode clip and prompts, and find the state to begin from.
-            edit = self._begin(video, prompts, mask, config, state, origin)
+            edit = self._begin(video, prompts, mask, config, state, origin, cuts)
             task, finish, reached, notices = edit.task, edit.finish, edit.state, edit.notices
             yield self._started(edit)
             yield from notices
@@ -190,6 +199,7 @@ class DreamMotionPipeline:
         config: EditConfig | None,
         folder: StateFolder | None,
         origin: Mapping[str, Any] | None,
+        cuts: Sequence[int],
     ) -> _Edit:
         source_prompt, target_prompt = prompts
         check_prompts(source_prompt=source_prompt, target_prompt=target_prompt)
@@ -216,12 +226,16 @@ class DreamMotionPipeline:
             objects=(RequestedObject(target_prompt, selected),),
             config=config,
             origin=origin or {},
+            cuts=tuple(int(cut) for cut in cuts),
         )
         if folder:
             request, news = folder.begin(request)
             notices += news
-        task = self._task(video, prompts, grown, config, key_sites)
-        finish = Finishing.prepare(self.backend, video, task.source_latents, grown, config)
+        task = self._task(video, prompts, grown, config, key_sites, cuts)
+        stretches = windows_of(len(video), self.backend, config).stretches()
+        finish = Finishing.prepare(
+            self.backend, video, task.source_latents, grown, config, stretches=stretches, cuts=cuts
+        )
         state, seconds = EditState(task.source_latents), 0.0
         if folder:
             kept_state, seconds, news = folder.newest(task.source_latents)
@@ -236,13 +250,15 @@ class DreamMotionPipeline:
         selected: Mask,
         config: EditConfig,
         sites: Sequence[KeySite],
+        cuts: Sequence[int] = (),
     ) -> EditTask:
         grid = self.spec.fit_size(video.size, scale=config.resolution_scale)
-        latents = self.backend.encode_video(to_model(video.frames, grid))
+        windows = windows_of(len(video), self.backend, config, cuts)
+        latents = encoded(self.backend, video.frames, grid, windows.stretches())
         embeds = PromptEmbeds(*map(self.backend.encode_prompt, (*prompts, config.negative_prompt)))
         groups = self.backend.frame_groups(len(video))
         region = latent_mask(selected, latents, groups=groups) if config.use_mask else None
-        return EditTask(latents, embeds, region, config, sites)
+        return EditTask(latents, embeds, region, config, sites, windows)
 
     def _later_stages(
         self,
@@ -345,13 +361,42 @@ def check_prompts(*, source_prompt: str, target_prompt: str) -> None:
 
 
 def check_fits(video: Video, spec: ModelSpec, config: EditConfig) -> None:
-    """Raise `VideoError` for a number of frames, or `ConfigError` for a stage, that the model cannot take."""
+    """Raise `VideoError` for a number of frames, or `ConfigError` for a stage, that the model cannot take.
+
+    `ConfigError` also for windows that are too long, and for an overlap that leaves nothing of them.
+    """
     if len(video) < 2:
         raise VideoError("the clip has one frame; a video edit needs at least 2 frames")
     spec.check_length(len(video))
+    if config.window > spec.max_frames:
+        raise ConfigError(
+            f"window is {config.window}; {spec.label} sees at most {spec.max_frames} frames at once"
+        )
+    if config.window and (config.window < 2 or spec.trimmed(config.window) != config.window):
+        raise ConfigError(f"window is {config.window}; choose {length_words(spec)} frames")
+    length = spec.window(len(video), asked=config.window)
+    if config.overlap % spec.frame_step or config.overlap >= length:
+        step = f", in steps of {spec.frame_step}" if spec.frame_step > 1 else ""
+        raise ConfigError(
+            f"overlap is {config.overlap}; windows of {length} frames can share 0 to {length - 1}{step}"
+        )
     if config.last_stage is not None and config.last_stage not in spec.stages:
         known = f"choose one of: {', '.join(spec.stages)}" if spec.stages else "leave it out"
         raise ConfigError(f"{spec.label} has no stage {config.last_stage!r}; {known}")
+
+
+def windows_of(num_frames: int, backend: Backend, config: EditConfig, cuts: Sequence[int] = ()) -> Windows:
+    """The windows of a clip, in latent frames; `cuts` are the first frames of its later scenes."""
+    groups, spec = backend.frame_groups(num_frames), backend.spec
+    last_frames = [group[-1] for group in groups]
+    return Windows(
+        num_frames=len(groups),
+        length=len(backend.frame_groups(spec.window(num_frames, asked=config.window))),
+        overlap=config.overlap // spec.frame_step,
+        # A latent frame belongs to the scene of its last frame.
+        cuts=tuple(sorted({bisect_left(last_frames, cut) for cut in cuts if cut < num_frames})),
+        seed=config.seed,
+    )
 
 
 def mask_to_edit(mask: NDArray[np.generic] | None, video: Video, config: EditConfig) -> Mask:

@@ -60,7 +60,7 @@ from dreammotion_core.values import (
     StepDone,
     Video,
 )
-from segmentation import SegmentationError, SegmenterSpec, list_segmenters
+from segmentation import SegmentationError, SegmenterSpec, find_cuts, list_segmenters
 
 if TYPE_CHECKING:
     from dreammotion_core.pipeline import DreamMotionPipeline
@@ -185,6 +185,9 @@ def _edit(options: argparse.Namespace) -> None:
         if reason:
             _say(f"Note: {reason}")
         selected = _selected(options, video) if config.use_mask else None
+        # In one window a cut changes nothing.
+        is_long = len(video) > model.window(len(video), asked=config.window)
+        cuts = find_cuts(video.frames) if is_long else ()
         origin = {
             "file": describe_file(options.video) if options.video.is_file() else None,
             "start_frame": options.start_frame,
@@ -199,6 +202,7 @@ def _edit(options: argparse.Namespace) -> None:
             config=config,
             state=state,
             origin=origin,
+            cuts=cuts,
         )
         with closing(events):
             output = _follow(events, video, options)

@@ -258,7 +258,9 @@ def _pointing(form: str) -> Callable[[str], Pointing]:
 def _add_range(parser: argparse.ArgumentParser, *, default: str) -> None:
     rate = "frames a second to which a video is resampled; the rate of frames that keep none"
     span = _add_start(parser, default=default, rate=rate)
-    span.add_argument("--num-frames", type=int, metavar="N", help="number of frames")
+    span.add_argument(
+        *("--num-frames", "--frames"), dest="num_frames", type=int, metavar="N", help="number of frames"
+    )
 
 
 def _add_start(parser: argparse.ArgumentParser, *, default: str, rate: str) -> argparse._ArgumentGroup:

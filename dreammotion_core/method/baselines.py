@@ -6,7 +6,7 @@ without noise), or Euler's method with flow matching (docs/method.md, equation 1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,11 +28,13 @@ from dreammotion_core.method.editing import (
     Stepped,
     descended,
     dreammotion,
+    part_of,
     refuse_infinite,
 )
 from dreammotion_core.method.parameterization import add_noise, draw_noise
 from dreammotion_core.method.prior import Backend
 from dreammotion_core.method.source_cache import SourceBranch
+from dreammotion_core.method.windows import joined
 from dreammotion_core.values import StepLosses
 
 
@@ -61,16 +63,29 @@ def timesteps_from_strength(config: EditConfig, *, device: torch.device) -> Tens
 @device_failures_explained()
 @torch.no_grad()
 def guided_noise(
-    backend: Backend, noisy: Tensor, timestep: Tensor, prompt: Tensor, negative: Tensor, scale: float
+    backend: Backend,
+    noisy: Tensor,
+    timestep: Tensor,
+    prompt: Tensor,
+    negative: Tensor,
+    scale: float,
+    *,
+    windows: Sequence[range] | None = None,
 ) -> Tensor:
     """The noise prediction under guidance (docs/method.md, equation 2); a scale of 1 costs one prediction.
 
-    Latents are (1, C, f, h, w), timesteps (1,) and embeddings (1, L, D), here and below.
+    Latents are (1, C, f, h, w), timesteps (1,) and embeddings (1, L, D), here and below. In windows, each is
+    predicted by itself.
     """
-    with_text = backend.predict_noise(noisy, timestep, prompt)
-    if scale == 1:
-        return with_text
-    return classifier_free_guidance(backend.predict_noise(noisy, timestep, negative), with_text, scale)
+
+    def predicted(part: Tensor) -> Tensor:
+        with_text = backend.predict_noise(part, timestep, prompt)
+        if scale == 1:
+            return with_text
+        return classifier_free_guidance(backend.predict_noise(part, timestep, negative), with_text, scale)
+
+    windows, num_frames = windows or [range(noisy.shape[2])], noisy.shape[2]
+    return joined(((window, predicted(part_of(noisy, window))) for window in windows), num_frames=num_frames)
 
 
 def moved(
@@ -98,11 +113,11 @@ def reached(state: EditState, latents: Tensor, timestep: Tensor, **carried: Tens
 
 
 def denoised(
-    backend: Backend, task: EditTask, noisy: Tensor, *, now: Tensor, then: Tensor
+    backend: Backend, task: EditTask, noisy: Tensor, *, step: int, now: Tensor, then: Tensor
 ) -> tuple[Tensor, Tensor]:
     """One guided step towards the target prompt, to a lower timestep; it gives what `moved` gives."""
-    embeds, scale = task.prompt_embeds, task.config.guidance_scale
-    noise_pred = guided_noise(backend, noisy, now, embeds.target, embeds.negative, scale)
+    embeds, scale, windows = task.prompt_embeds, task.config.guidance_scale, task.windows_at(step)
+    noise_pred = guided_noise(backend, noisy, now, embeds.target, embeds.negative, scale, windows=windows)
     return moved(backend, noisy, noise_pred=noise_pred, now=now, then=then)
 
 
@@ -118,7 +133,7 @@ def score_distillation(
     Source: Poole et al., DreamFusion (ICLR 2023), for images; "V-SDS" in DreamMotion (ECCV 2024).
     """
     del source_branch
-    return descended(task, state, partial(_step, backend, task))
+    return descended(task, state, partial(_step, backend))
 
 
 @torch.no_grad()
@@ -153,7 +168,7 @@ def sdedit(backend: Backend, task: EditTask, state: EditState, *, source_branch:
         noise = draw_noise(config.seed, step=0, like=source)
         noisy = add_noise(source, noise, *backend.signal_and_noise(timesteps[:1], source))
     now, then = timesteps[state.step : state.step + 2, None]
-    noisy, signal = denoised(backend, task, noisy, now=now, then=then)
+    noisy, signal = denoised(backend, task, noisy, step=state.step + 1, now=now, then=then)
     return reached(state, signal, now, noisy=noisy)
 
 
@@ -183,12 +198,13 @@ def inversion_word_swap(
         up = timesteps_down_to_zero(top, num_steps=steps_up, device=noisy.device).flip(0)
         now, then = up[state.step : state.step + 2, None]
         # The prediction is made at the level it leads to, like that of the step back down.
-        noise_pred = guided_noise(backend, noisy, then, embeds.source, embeds.negative, 1.0)
+        windows = task.windows_at(state.step + 1)
+        noise_pred = guided_noise(backend, noisy, then, embeds.source, embeds.negative, 1.0, windows=windows)
         noisy, signal = moved(backend, noisy, noise_pred=noise_pred, now=now, then=then)
         return reached(state, signal, then, noisy=noisy)
     steps_down, done = config.num_optimization_steps - steps_up, state.step - steps_up
     now, then = timesteps_down_to_zero(top, num_steps=steps_down, device=noisy.device)[done : done + 2, None]
-    noisy, signal = denoised(backend, task, noisy, now=now, then=then)
+    noisy, signal = denoised(backend, task, noisy, step=state.step + 1, now=now, then=then)
     return reached(state, signal, now, noisy=noisy)
 
 
@@ -225,8 +241,9 @@ def flowedit(backend: Backend, task: EditTask, state: EditState, *, source_branc
     noisy_source = add_noise(source, draw_noise(config.seed, step=state.step + 1, like=source), alpha, sigma)
     noisy_edited, scale = noisy_source + (edited - source), config.guidance_scale
     source_scale = min(SOURCE_GUIDANCE, scale)
-    of_edited = guided_noise(backend, noisy_edited, now, embeds.target, embeds.negative, scale)
-    of_source = guided_noise(backend, noisy_source, now, embeds.source, embeds.negative, source_scale)
+    guided = partial(guided_noise, backend, windows=task.windows_at(state.step + 1))
+    of_edited = guided(noisy_edited, now, embeds.target, embeds.negative, scale)
+    of_source = guided(noisy_source, now, embeds.source, embeds.negative, source_scale)
     # A velocity is (noise - noisy) / alpha; the part that both noisy latents share cancels.
     velocity_difference = (of_edited - of_source - (edited - source)) / alpha
     sigma_then = backend.signal_and_noise(then, source)[1]

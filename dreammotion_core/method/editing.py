@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -35,6 +35,7 @@ from dreammotion_core.method.source_cache import (
     SourceCache,
     source_branch,
 )
+from dreammotion_core.method.windows import Windows, joined, mean_losses
 from dreammotion_core.values import StepDone, StepLosses
 
 
@@ -52,7 +53,7 @@ class EditTask:
     """What stays the same in every step.
 
     Latents are (1, C, F, h, w) float32; the mask is (1, 1, F, h, w) in [0, 1], None for the whole frame. The
-    settings have a drawn seed.
+    settings have a drawn seed. Without `windows` the clip is one.
     """
 
     source_latents: Tensor
@@ -60,11 +61,32 @@ class EditTask:
     latent_mask: Tensor | None
     config: EditConfig
     key_sites: Sequence[KeySite]
+    windows: Windows | None = None
 
     @property
     def matched_sites(self) -> Sequence[KeySite]:
         """`key_sites`, or none with matching switched off."""
         return self.key_sites if self.config.uses_matching else ()
+
+    @property
+    def num_frames(self) -> int:
+        """Latent frames."""
+        return self.source_latents.shape[2]
+
+    def windows_at(self, step: int) -> list[range]:
+        """The windows of a step, in latent frames."""
+        return self.windows.at(step) if self.windows else [range(self.num_frames)]
+
+    def within(self, window: range) -> EditTask:
+        """The part of the task in a window."""
+        source = part_of(self.source_latents, window)
+        mask = None if self.latent_mask is None else part_of(self.latent_mask, window)
+        return replace(self, source_latents=source, latent_mask=mask, windows=None)
+
+
+def part_of(clip: Tensor, window: range) -> Tensor:
+    """The frames of a window; the whole clip as it lies in memory, since the last bits depend on that."""
+    return clip if len(window) == clip.shape[2] else clip[:, :, window.start : window.stop].contiguous()
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,23 +165,31 @@ def advance(
 def dreammotion(
     backend: Backend, task: EditTask, state: EditState, *, source_branch: SourceBranch
 ) -> Stepped:
-    """A step of DreamMotion: the gradient under a timestep and a noise of its own, then the update."""
-    return descended(task, state, partial(distill_step, backend, task, source_branch=source_branch))
+    """A step of DreamMotion: one timestep, in each window the gradient, then one update of the whole clip."""
+    return descended(task, state, partial(distill_step, backend, source_branch=source_branch))
 
 
-GradientOfStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, StepLosses]]
-"""(latents, timestep (1,), noise) -> (gradient on the latents, losses)."""
+GradientOfStep = Callable[[EditTask, Tensor, Tensor, Tensor], tuple[Tensor, StepLosses]]
+"""(task, latents, timestep (1,), noise) -> (gradient on the latents, losses)."""
 
 
 def descended(task: EditTask, state: EditState, gradient_of: GradientOfStep) -> Stepped:
-    """One step down a gradient. Timestep and noise follow from the seed and the number of the step."""
-    config, step = task.config, state.step + 1
-    timestep = draw_timesteps(config)[step - 1 : step].to(state.latents.device)
-    noise = draw_noise(config.seed, step=step, like=state.latents)
-    gradient, losses = gradient_of(state.latents, timestep, noise)
+    """One step down a gradient, in windows. Timestep and noise follow from the seed, step and frame."""
+    config, step, latents = task.config, state.step + 1, state.latents
+    timestep = draw_timesteps(config)[step - 1 : step].to(latents.device)
+    windows, losses = task.windows_at(step), list[StepLosses]()
+
+    def gradient_in(window: range) -> Tensor:
+        here, now = task.within(window), part_of(latents, window)
+        noise = draw_noise(config.seed, step=step, like=now, first_frame=window.start)
+        gradient, found = gradient_of(here, now, timestep, noise)
+        losses.append(found)
+        return gradient
+
+    gradient = joined(((window, gradient_in(window)) for window in windows), num_frames=task.num_frames)
     norm = float(gradient.square().mean().sqrt())
     latents, carried = _updated(state, gradient, config)
-    return Stepped(latents, int(timestep), losses, norm, carried)
+    return Stepped(latents, int(timestep), mean_losses(losses, windows), norm, carried)
 
 
 def draw_timesteps(config: EditConfig) -> Tensor:

@@ -186,6 +186,8 @@ def test_every_setting_reaches_the_edit(clip: Path, model: Path, masks: Path, tm
         "--colour-smoothing": "0",
         "--negative-prompt": "road",
         "--preview-interval": "0",
+        "--window": "3",
+        "--overlap": "1",
         "--seed": "9",
     }
     words = [word for flag, value in settings.items() for word in (flag, *value.split())]
@@ -211,6 +213,8 @@ def test_every_setting_reaches_the_edit(clip: Path, model: Path, masks: Path, tm
         colour_smoothing=0.0,
         negative_prompt="road",
         preview_interval=0,
+        window=3,
+        overlap=1,
         seed=9,
     )
     receipt = json.loads((tmp_path / "out.json").read_text())
@@ -550,7 +554,7 @@ def failure(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
         (["--seed", "seven"], "invalid int value: 'seven'"),
         (["--learning-rate", "nan"], "learning_rate is nan"),
         (["--preset", "slow"], "invalid choice: 'slow'"),
-        (["--num-frames", "900"], "edits at most 6 frames"),
+        (["--window", "7"], "window is 7; tiny (random weights) sees at most 6 frames at once"),
         (["--num-frames", "0"], "max_frames is 0"),
         (["--start-frame", "77"], "start_frame is 77"),
         (["--fps", "0"], "fps is 0"),

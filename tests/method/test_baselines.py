@@ -84,7 +84,7 @@ class TestDenoising:
         timesteps = timesteps_down_to_zero(900, num_steps=300, device=model.device)
         task, alone = task_of(EditConfig(guidance_scale=1.0)), noisy
         for now, then in pairwise(timesteps[:, None]):
-            alone, signal = denoised(model, task, alone, now=now, then=then)  # type: ignore[arg-type]
+            alone, signal = denoised(model, task, alone, step=1, now=now, then=then)  # type: ignore[arg-type]
         alpha, sigma = model.signal_and_noise(timesteps[:1], noisy)
 
         assert int(now) == 3
