@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreammotion_core.config import MAX_PROMPT_CHARACTERS, EditConfig
-from dreammotion_core.errors import ConfigError, MaskError, PromptError, VideoError
+from dreammotion_core.errors import ConfigError, MaskError, PromptError, StateError, VideoError
 from dreammotion_core.finishing import Finishing, encoded
 from dreammotion_core.masks import checked_mask, grown_mask, latent_mask
 from dreammotion_core.media.video import length_words
@@ -134,6 +134,7 @@ class DreamMotionPipeline:
         state: StateFolder | None = None,
         origin: Mapping[str, Any] | None = None,
         cuts: Sequence[int] = (),
+        begin: Branching | None = None,
     ) -> Generator[EditEvent, None, None]:
         """Edit a clip and report what happens. Close the generator to stop after the current step.
 
@@ -150,6 +151,7 @@ class DreamMotionPipeline:
                 plain JSON values; it goes into `EditOutput.request`.
             cuts: first frame of every scene but the first, 0-based. They matter in clips longer than one
                 window alone: no window crosses one.
+            begin: the state to begin from instead of the source; see `branch`.
 
         Yields:
             `Started`; `Notice`s; for each step `StepDone`, sometimes a `Preview`, and a `Notice` when steps
@@ -164,7 +166,7 @@ class DreamMotionPipeline:
         since, prompts = time.perf_counter(), (source_prompt, target_prompt)
         with state or nullcontext():
             # 1. Check everything before any work, encode clip and prompts, and find the state to begin from.
-            edit = self._begin(video, prompts, mask, config, state, origin, cuts)
+            edit = self._begin(video, prompts, mask, config, state, origin, cuts, begin)
             task, finish, reached, notices = edit.task, edit.finish, edit.state, edit.notices
             yield self._started(edit)
             yield from notices
@@ -191,6 +193,70 @@ class DreamMotionPipeline:
         seconds = edit.seconds + time.perf_counter() - since
         yield Finished(self._output(edit, frames, prompts, reached, seconds))
 
+    def result_at(self, video: Video, *, state: StateFolder, step: int) -> Preview:
+        """The clip as of a step whose state is kept, decoded: a complete result.
+
+        Raises:
+            StateError: if there is no such state, or it belongs to another clip or model.
+        """
+        with state:
+            edit = self._reopened(video, state)
+            return Preview(step, edit.finish(state.state(step, edit.task.source_latents).latents))
+
+    def branch(
+        self,
+        video: Video,
+        *,
+        state: StateFolder,
+        step: int,
+        target_prompt: str | None = None,
+        into: StateFolder | None = None,
+        **changes: Any,
+    ) -> Generator[EditEvent, None, None]:
+        """Go on from a kept step with another target prompt or other settings; it yields as `stream`.
+
+        With a source cache, the source branch of the steps that follow is not computed again.
+
+        Args:
+            into: where the branch itself is kept.
+            changes: of the settings.
+
+        Raises:
+            StateError: if there is no such state, or it belongs to another clip or model.
+        """
+        with state:
+            edit = self._reopened(video, state)
+            begin = Branching(edit.request, state.state(step, edit.task.source_latents))
+        request, (first, *_) = edit.request, edit.request.objects
+        config = request.config.with_changes(**changes)
+        if config.method != request.config.method or config.num_optimization_steps <= step:
+            raise ConfigError(
+                f"a branch after step {step} needs more steps than that and the method of the edit, "
+                f"{request.config.method}; got {config.num_optimization_steps} steps of {config.method}"
+            )
+        yield from self.stream(
+            video,
+            source_prompt=request.source_prompt,
+            target_prompt=first.target_prompt if target_prompt is None else target_prompt,
+            mask=first.mask,
+            config=config,
+            state=into,
+            origin=request.origin,
+            cuts=request.cuts,
+            begin=begin,
+        )
+
+    def _reopened(self, video: Video, folder: StateFolder) -> _Edit:
+        """The edit of a folder as it was asked for; `StateError` if clip or model are others."""
+        request = folder.request()
+        if request is None:
+            raise StateError(f"{folder.path} holds no edit; name the folder that one was kept in")
+        (first, *_) = request.objects
+        prompts, config = (request.source_prompt, first.target_prompt), request.config
+        edit = self._begin(video, prompts, first.mask, config, None, request.origin, request.cuts)
+        folder.check_same_edit(request, replace(edit.request, parent=request.parent))
+        return replace(edit, request=request)
+
     def _begin(
         self,
         video: Video,
@@ -200,6 +266,7 @@ class DreamMotionPipeline:
         folder: StateFolder | None,
         origin: Mapping[str, Any] | None,
         cuts: Sequence[int],
+        begin: Branching | None = None,
     ) -> _Edit:
         source_prompt, target_prompt = prompts
         check_prompts(source_prompt=source_prompt, target_prompt=target_prompt)
@@ -227,6 +294,7 @@ class DreamMotionPipeline:
             config=config,
             origin=origin or {},
             cuts=tuple(int(cut) for cut in cuts),
+            parent=begin and {"request": begin.request.to_dict(), "step": begin.state.step},
         )
         if folder:
             request, news = folder.begin(request)
@@ -236,7 +304,7 @@ class DreamMotionPipeline:
         finish = Finishing.prepare(
             self.backend, video, task.source_latents, grown, config, stretches=stretches, cuts=cuts
         )
-        state, seconds = EditState(task.source_latents), 0.0
+        state, seconds = begin.state if begin else EditState(task.source_latents), 0.0
         if folder:
             kept_state, seconds, news = folder.newest(task.source_latents)
             state, notices = kept_state or state, notices + news
@@ -335,6 +403,14 @@ class _Edit:
     state: EditState
     seconds: float
     notices: list[Notice]
+
+
+@dataclass(frozen=True, eq=False)
+class Branching:
+    """A kept state from which another edit goes on, and the request that led to it."""
+
+    request: EditRequest
+    state: EditState
 
 
 SPARING = Notice(

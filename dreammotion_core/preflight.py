@@ -172,8 +172,8 @@ class _Probing:
             return self._estimated(num_frames, max(self.room, self._meter.peak_bytes), scale)
         trial = self._estimated(num_frames, self._meter.peak_bytes, scale)
         fits = not self.room or trial.peak_bytes <= self.room
-        times = {"step_seconds": per_step * step, "fixed_seconds": fixed * num_frames / length}
-        return replace(trial, fits=fits, is_sparing=is_sparing, **times)
+        step, fixed = per_step * step, fixed * num_frames / length
+        return replace(trial, fits=fits, step_seconds=step, fixed_seconds=fixed, is_sparing=is_sparing)
 
     def _window(self, num_frames: int) -> int:
         return self._pipe.spec.window(num_frames, asked=self._config.window)

@@ -87,6 +87,7 @@ class EditRequest:
         machine: see `machine_of`; with `versions` of the process that began the edit.
         continued: for each continuation on another machine, ``step``, ``machine`` and ``versions``.
         origin: what the caller knows besides, such as the file and the clicks; plain JSON values.
+        parent: of a branch, the ``request`` that it goes on from, as JSON values, and after which ``step``.
     """
 
     clip: Mapping[str, Any]
@@ -99,6 +100,7 @@ class EditRequest:
     cuts: tuple[int, ...] = ()
     continued: tuple[Mapping[str, Any], ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
+    parent: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, video: Video, backend: Backend, **asked: Any) -> Self:
@@ -130,7 +132,9 @@ class EditRequest:
         values = self.to_dict()
         values["settings"].pop("preview_interval")
         values["model"] = dict(self.model, weights=None)
-        decisive = ("clip", "source_prompt", "objects", "settings", "cuts", "model")
+        if self.parent is not None:
+            values["parent"] = [EditRequest.from_dict(self.parent["request"]).id, self.parent["step"]]
+        decisive = ("clip", "source_prompt", "objects", "settings", "cuts", "model", "parent")
         text = json.dumps([values[name] for name in decisive], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -157,6 +161,7 @@ class EditRequest:
             "versions": dict(self.versions),
             "continued": [dict(each) for each in self.continued],
             "origin": dict(self.origin),
+            "parent": None if self.parent is None else dict(self.parent),
         }
 
     @classmethod
@@ -184,6 +189,7 @@ class EditRequest:
                 versions=dict(values["versions"]),
                 continued=tuple(dict(each) for each in values["continued"]),
                 origin=dict(values["origin"]),
+                parent=values["parent"] and dict(values["parent"]),
             )
         except (KeyError, TypeError, ValueError, ConfigError, binascii.Error, zlib.error) as error:
             raise StateError(
@@ -312,7 +318,7 @@ class StateFolder:
         """
         found = self.request()
         if found is not None:
-            self._check_same_edit(found, asked)
+            self.check_same_edit(found, asked)
         if found is None or not self.steps():
             if self.steps():
                 raise StateError(f"{self.path} has states but no request.json; choose a new folder")
@@ -358,13 +364,15 @@ class StateFolder:
             return state, seconds, notices
         return None, 0.0, notices
 
-    def _check_same_edit(self, found: EditRequest, asked: EditRequest) -> None:
+    def check_same_edit(self, found: EditRequest, asked: EditRequest) -> None:
+        """Raise `StateError`, with what differs, if a kept request and another one are not of one edit."""
         names = {
             "clip": "clip",
             "source_prompt": "source prompt",
             "objects": "selection or target prompt",
             "settings": "settings",
             "cuts": "scene cuts",
+            "parent": "beginning",
         }
         there, here = found.to_dict(), asked.to_dict()
         for each in (there, here):
@@ -402,8 +410,13 @@ class StateFolder:
         """The steps whose states are there, in order."""
         return sorted(int(name[1]) for path in self.path.iterdir() if (name := _NAME.fullmatch(path.name)))
 
-    def state(self, step: int, like: Tensor) -> EditState:
-        """The state of a step; `StateError` if it is not there or cannot be used."""
+    def state(self, step: int, like: Tensor | None = None) -> EditState:
+        """The state of a step, like the latents if given; `StateError` if it cannot be used."""
+        if step not in self.steps():
+            there = ", ".join(map(str, self.steps())) or "none"
+            raise StateError(f"{self.path} has no state of step {step}; there are: {there}")
+        if not self._id and (request := self.request()):
+            self._id = request.id
         return self._read(step, like)[0]
 
     def samplings(self) -> SamplingFiles:
@@ -435,7 +448,7 @@ class StateFolder:
             if step not in self._chosen or room < 0 or step > newest:
                 path.unlink(missing_ok=True)
 
-    def _read(self, step: int, like: Tensor) -> tuple[EditState, float]:
+    def _read(self, step: int, like: Tensor | None) -> tuple[EditState, float]:
         path = self._path(step)
         tensors, facts = read_tensors(path)
         if facts.get("request") != self._id or facts.get("step") != str(step):
@@ -444,19 +457,20 @@ class StateFolder:
         if (
             latents is None
             or losses is None
-            or latents.shape != like.shape
+            or (like is not None and latents.shape != like.shape)
             or latents.dtype != torch.float32
             or losses.shape != (step, 3)
             or not all(name.startswith("carried.") for name in tensors)
         ):
             raise StateError(f"{path.name} does not hold the state of this edit")
         # An optimiser counts its steps on the CPU, whatever the device.
+        device = latents.device if like is None else like.device
         carried = {
-            name.removeprefix("carried."): value.to(like.device) if value.ndim else value
+            name.removeprefix("carried."): value.to(device) if value.ndim else value
             for name, value in tensors.items()
         }
         rows = tuple(StepLosses(*row) for row in losses.tolist())
-        return EditState(latents.to(like.device), carried, rows), float(facts.get("seconds", 0))
+        return EditState(latents.to(device), carried, rows), float(facts.get("seconds", 0))
 
 
 class SamplingFiles:

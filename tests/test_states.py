@@ -19,20 +19,24 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dreammotion_core import (
+    ConfigError,
     DreamMotionPipeline,
     EditConfig,
     EditOutput,
     EditRequest,
     Finished,
+    MemorySourceCache,
     Notice,
     OutOfMemoryError,
     OutputError,
+    Preview,
     StageDone,
     Started,
     StateError,
     StateFolder,
     StepDone,
     StepLosses,
+    Video,
 )
 from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.method.editing import EditState
@@ -252,6 +256,56 @@ def test_an_edit_that_is_killed_at_every_write_ends_with_the_same_bytes(name: st
     assert found["is_same"]
     assert found["kills"] >= 2 * 3
     assert found["most_lost"] <= 2
+
+
+# --- Kept steps, and branches from them ---
+
+
+def test_the_result_of_a_kept_step_is_that_of_its_preview(pipe: DreamMotionPipeline, folder: Path) -> None:
+    video, _ = moving_square(pipe.spec.num_frames)
+    events = list(stream(pipe, config=CONFIG.with_changes(preview_interval=1), state=StateFolder(folder)))
+    (preview,) = (event for event in events if isinstance(event, Preview) and event.step == 3)
+
+    found = pipe.result_at(video, state=StateFolder(folder), step=3)
+
+    assert (found.step, found.frames.tolist()) == (3, preview.frames.tolist())
+    with pytest.raises(StateError, match=r"no state of step 1; there are: 3, 4"):
+        pipe.result_at(video, state=StateFolder(folder), step=1)
+    with pytest.raises(StateError, match="its clip differ"):
+        pipe.result_at(Video(255 - video.frames, video.fps), state=StateFolder(folder), step=3)
+
+
+def test_a_branch_goes_on_from_a_kept_step(pipe: DreamMotionPipeline, tmp_path: Path) -> None:
+    video, _ = moving_square(pipe.spec.num_frames)
+    cached = DreamMotionPipeline(pipe.backend, source_cache=MemorySourceCache())
+    trunk, twig = tmp_path / "trunk", tmp_path / "twig"
+    whole = finished(stream(cached, state=StateFolder(trunk, chosen=(2,))))
+    calls: list[int] = []
+    handle = pipe.backend.denoiser.register_forward_hook(lambda *_: calls.append(1))
+
+    same = finished(cached.branch(video, state=StateFolder(trunk), step=2))
+    handle.remove()
+    words = {"state": StateFolder(trunk), "step": 2, "target_prompt": "a blue ball"}
+    other = finished(cached.branch(video, **words, into=StateFolder(twig)))
+    again = finished(cached.branch(video, **words, into=StateFolder(twig)))
+
+    assert np.array_equal(same.frames, whole.frames)
+    assert len(calls) == 2 * 2  # of 4 * 4 of an edit without a cache
+    assert other.losses[:2] == whole.losses[:2]
+    assert other.losses[2:] != whole.losses[2:]
+    assert np.array_equal(again.frames, other.frames)
+    assert other.request["parent"]["step"] == 2
+    assert EditRequest.from_dict(other.request["parent"]["request"]).id == (
+        EditRequest.from_dict(whole.request).id
+    )
+    assert pipe.result_at(video, state=StateFolder(twig), step=4).frames.tolist() == other.frames.tolist()
+
+
+def test_a_branch_needs_steps_that_follow_and_the_same_method(pipe: DreamMotionPipeline, copy: Path) -> None:
+    video, _ = moving_square(pipe.spec.num_frames)
+    for changes in ({"num_optimization_steps": 3}, {"method": "sdedit"}):
+        with pytest.raises(ConfigError, match="a branch after step 3 needs more steps"):
+            next(pipe.branch(video, state=StateFolder(copy), step=3, **changes))
 
 
 # --- What cannot be continued ---
