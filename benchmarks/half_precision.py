@@ -70,7 +70,7 @@ def _pipeline(model: str, dtype: torch.dtype) -> DreamMotionPipeline:
 def _task(pipe: DreamMotionPipeline, num_frames: int) -> EditTask:
     video = read_video(CLIP, max_frames=num_frames)
     everything = np.ones(video.frames.shape[:3], dtype=bool)
-    return pipe._task(video, PROMPTS, everything, pipe.spec.config(seed=1), pipe.backend.key_sites)
+    return pipe._task(video, PROMPTS, [everything], pipe.spec.config(seed=1), pipe.backend.key_sites)
 
 
 def _answers(

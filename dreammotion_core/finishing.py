@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Self
@@ -37,6 +37,7 @@ class Finishing:
         source_latents: of the source, whose detail is given back; None if it is not.
         stretches: the clip in latent frames; one if it is short.
         cuts: first frame of every scene but the first; colours are steadied within a scene.
+        objects: (F, H, W) bool each; the colour of each is steadied by itself. One object may be left out.
     """
 
     backend: Backend
@@ -47,6 +48,7 @@ class Finishing:
     config: EditConfig
     stretches: Sequence[range]
     cuts: Sequence[int] = ()
+    objects: Sequence[Mask] = ()
     _prepared: dict[range, _Stretch] = field(default_factory=dict)
 
     @classmethod
@@ -60,6 +62,7 @@ class Finishing:
         *,
         stretches: Sequence[range] | None = None,
         cuts: Sequence[int] = (),
+        objects: Sequence[Mask] = (),
     ) -> Self:
         """Compute once what every preview and the result of a short clip need."""
         stretches = stretches or [range(source_latents.shape[2])]
@@ -72,7 +75,7 @@ class Finishing:
             for part in parts:
                 region[part.start : part.stop] = changeable(stretch_of(mask, part), config)
                 let_go(region)
-        finish = cls(backend, source, mask, region, latents, config, stretches, cuts)
+        finish = cls(backend, source, mask, region, latents, config, stretches, cuts, objects)
         if len(parts) == 1:
             finish._prepared[parts[0]] = finish._stretch(stretches[0], parts[0])
         return finish
@@ -106,9 +109,9 @@ class Finishing:
                 array[part.start : part.stop] = values
                 let_go(array)
         source = self.source.frames
-        if smoothing > 0:
+        for opacity in self._opacities(alpha, parts) if smoothing > 0 else ():
             blended = steadied(
-                blended, source=source, alpha=alpha, smoothing=smoothing, parts=parts, cuts=self.cuts
+                blended, source=source, alpha=opacity, smoothing=smoothing, parts=parts, cuts=self.cuts
             )
         if is_short:
             return composite(source, blended, alpha)
@@ -118,6 +121,22 @@ class Finishing:
             for picture in composite(*(stretch_of(array, part) for array in (source, blended, alpha)))
         )
         return gather_frames(pictures, count=shape[0], size=self.source.size)
+
+    def _opacities(self, alpha: NDArray[np.float32], parts: Sequence[range]) -> Iterator[NDArray[np.float32]]:
+        """The opacity of each object alone; a pixel belongs to the first that it may be of."""
+        if len(self.objects) < 2:
+            yield alpha
+            return
+        for index in range(len(self.objects)):
+            alone = np.empty_like(alpha) if len(parts) == 1 else stored_array(alpha.shape, np.float32)
+            for part in parts:
+                *before, own = (
+                    changeable(stretch_of(mask, part), self.config) for mask in self.objects[: index + 1]
+                )
+                owned = own & ~np.logical_or.reduce(before) if before else own
+                alone[part.start : part.stop] = stretch_of(alpha, part) * owned
+                let_go(alone)
+            yield alone
 
     @device_failures_explained()
     def _stretch(self, latent_frames: range, part: range) -> _Stretch:

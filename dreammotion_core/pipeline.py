@@ -20,7 +20,7 @@ from torch import Tensor
 from dreammotion_core.config import MAX_PROMPT_CHARACTERS, EditConfig
 from dreammotion_core.errors import ConfigError, MaskError, PromptError, StateError, VideoError
 from dreammotion_core.finishing import Finishing, encoded
-from dreammotion_core.masks import checked_mask, grown_mask, latent_mask
+from dreammotion_core.masks import checked_mask, grown_mask, latent_mask, object_shares
 from dreammotion_core.media.video import length_words
 from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.method.baselines import method_for
@@ -101,8 +101,8 @@ class DreamMotionPipeline:
         video: Video,
         *,
         source_prompt: str,
-        target_prompt: str,
-        mask: NDArray[np.generic] | None = None,
+        target_prompt: str | Sequence[str],
+        mask: NDArray[np.generic] | Sequence[NDArray[np.generic]] | None = None,
         config: EditConfig | None = None,
         state: StateFolder | None = None,
         origin: Mapping[str, Any] | None = None,
@@ -128,8 +128,8 @@ class DreamMotionPipeline:
         video: Video,
         *,
         source_prompt: str,
-        target_prompt: str,
-        mask: NDArray[np.generic] | None = None,
+        target_prompt: str | Sequence[str],
+        mask: NDArray[np.generic] | Sequence[NDArray[np.generic]] | None = None,
         config: EditConfig | None = None,
         state: StateFolder | None = None,
         origin: Mapping[str, Any] | None = None,
@@ -143,7 +143,8 @@ class DreamMotionPipeline:
                 than the model sees at once is edited in windows.
             source_prompt: what the clip shows; the words that differ in the target prompt are what changes.
             mask: (F, H, W) or (H, W) at the clip's size, True on the object. Required unless
-                `config.use_mask` is False.
+                `config.use_mask` is False. For several objects, that may touch, a sequence of masks and one
+                of target prompts, each of which describes the whole clip with its own object changed.
             config: the settings; None takes those of the model that fit the words, and a notice says which.
             state: where the edit is kept after its steps. If it is there already, it goes on from its last
                 step, to the same result.
@@ -163,10 +164,15 @@ class DreamMotionPipeline:
             BackendError: if the model fails, memory runs out or the device fails.
             NumericsError: if the optimisation diverges.
         """
-        since, prompts = time.perf_counter(), (source_prompt, target_prompt)
+        since = time.perf_counter()
+        if isinstance(target_prompt, str):
+            targets, masks = [target_prompt], [mask]
+        else:
+            targets, masks = list(target_prompt), [] if mask is None else list(mask)
+        prompts = (source_prompt, *targets)
         with state or nullcontext():
             # 1. Check everything before any work, encode clip and prompts, and find the state to begin from.
-            edit = self._begin(video, prompts, mask, config, state, origin, cuts, begin)
+            edit = self._begin(video, prompts, masks, config, state, origin, cuts, begin)
             task, finish, reached, notices = edit.task, edit.finish, edit.state, edit.notices
             yield self._started(edit)
             yield from notices
@@ -187,11 +193,14 @@ class DreamMotionPipeline:
 
             # 3. Finish: decode, restore the size, keep the source outside the mask, and measure that.
             frames = finish(reached.latents)
-            for stage in self._later_stages(reached.latents, finish, target_prompt, task.config, state):
+            for stage in self._later_stages(
+                reached.latents, finish, ", ".join(prompts[1:]), task.config, state
+            ):
                 yield stage
                 frames = stage.frames
         seconds = edit.seconds + time.perf_counter() - since
-        yield Finished(self._output(edit, frames, prompts, reached, seconds))
+        said = (source_prompt, "; ".join(targets))
+        yield Finished(self._output(edit, frames, said, reached, seconds))
 
     def result_at(self, video: Video, *, state: StateFolder, step: int) -> Preview:
         """The clip as of a step whose state is kept, decoded: a complete result.
@@ -209,7 +218,7 @@ class DreamMotionPipeline:
         *,
         state: StateFolder,
         step: int,
-        target_prompt: str | None = None,
+        target_prompt: str | Sequence[str] | None = None,
         into: StateFolder | None = None,
         **changes: Any,
     ) -> Generator[EditEvent, None, None]:
@@ -227,7 +236,7 @@ class DreamMotionPipeline:
         with state:
             edit = self._reopened(video, state)
             begin = Branching(edit.request, state.state(step, edit.task.source_latents))
-        request, (first, *_) = edit.request, edit.request.objects
+        request = edit.request
         config = request.config.with_changes(**changes)
         if config.method != request.config.method or config.num_optimization_steps <= step:
             raise ConfigError(
@@ -237,8 +246,8 @@ class DreamMotionPipeline:
         yield from self.stream(
             video,
             source_prompt=request.source_prompt,
-            target_prompt=first.target_prompt if target_prompt is None else target_prompt,
-            mask=first.mask,
+            target_prompt=request.target_prompt if target_prompt is None else target_prompt,
+            mask=request.mask,  # type: ignore[arg-type]
             config=config,
             state=into,
             origin=request.origin,
@@ -251,46 +260,55 @@ class DreamMotionPipeline:
         request = folder.request()
         if request is None:
             raise StateError(f"{folder.path} holds no edit; name the folder that one was kept in")
-        (first, *_) = request.objects
-        prompts, config = (request.source_prompt, first.target_prompt), request.config
-        edit = self._begin(video, prompts, first.mask, config, None, request.origin, request.cuts)
+        prompts = (request.source_prompt, *(each.target_prompt for each in request.objects))
+        masks, asked = [each.mask for each in request.objects], (request.origin, request.cuts)
+        edit = self._begin(video, prompts, masks, request.config, None, *asked)
         folder.check_same_edit(request, replace(edit.request, parent=request.parent))
         return replace(edit, request=request)
 
     def _begin(
         self,
         video: Video,
-        prompts: tuple[str, str],
-        mask: NDArray[np.generic] | None,
+        prompts: tuple[str, ...],
+        masks: Sequence[Any],
         config: EditConfig | None,
         folder: StateFolder | None,
         origin: Mapping[str, Any] | None,
         cuts: Sequence[int],
         begin: Branching | None = None,
     ) -> _Edit:
-        source_prompt, target_prompt = prompts
-        check_prompts(source_prompt=source_prompt, target_prompt=target_prompt)
+        source_prompt, *targets = prompts
+        for target_prompt in targets:
+            check_prompts(source_prompt=source_prompt, target_prompt=target_prompt)
+        if not targets or len(masks) != len(targets):
+            raise PromptError(
+                f"there are {len(targets)} target prompts for {len(masks)} objects; pass one for each object"
+            )
         notices: list[Notice] = []
         if config is None:
-            choice = self.spec.choose_preset(*prompts, size=video.size)
+            choices = [self.spec.choose_preset(source_prompt, each, size=video.size) for each in targets]
+            choice = min(choices, key=lambda each: each.preset)  # "fast" if one of them needs it
             config = self.spec.config(choice.preset, mask_grow=choice.mask_grow)
             notices.append(Notice("preset", choice.describe(config)))
         if folder and config.seed < 0 and (kept := folder.request()):
             config = config.with_changes(seed=kept.config.seed)
         config = config.with_drawn_seed()
         check_fits(video, self.spec, config)
-        grown = mask_to_edit(mask, video, config)
+        if len(masks) > 1 and not (config.use_mask and config.method == "dreammotion"):
+            raise ConfigError("several objects need their masks and the method dreammotion")
+        grown = [mask_to_edit(each, video, config) for each in masks]
         key_sites = self._key_sites(config)
         method = method_for(config, backend=self.backend)
         notices += notices_about(video, prompts, self.backend, config=config)
-        selected = None
-        if mask is not None and config.use_mask:
-            selected = checked_mask(mask, len(video), video.size)
+        selected = [
+            None if each is None or not config.use_mask else checked_mask(each, len(video), video.size)
+            for each in masks
+        ]
         request = EditRequest.of(
             video,
             self.backend,
             source_prompt=source_prompt,
-            objects=(RequestedObject(target_prompt, selected),),
+            objects=tuple(map(RequestedObject, targets, selected)),
             config=config,
             origin=origin or {},
             cuts=tuple(int(cut) for cut in cuts),
@@ -302,7 +320,14 @@ class DreamMotionPipeline:
         task = self._task(video, prompts, grown, config, key_sites, cuts)
         stretches = windows_of(len(video), self.backend, config).stretches()
         finish = Finishing.prepare(
-            self.backend, video, task.source_latents, grown, config, stretches=stretches, cuts=cuts
+            self.backend,
+            video,
+            task.source_latents,
+            union(grown),
+            config,
+            stretches=stretches,
+            cuts=cuts,
+            objects=grown,
         )
         state, seconds = begin.state if begin else EditState(task.source_latents), 0.0
         if folder:
@@ -314,8 +339,8 @@ class DreamMotionPipeline:
     def _task(
         self,
         video: Video,
-        prompts: tuple[str, str],
-        selected: Mask,
+        prompts: Sequence[str],
+        selected: Sequence[Mask],
         config: EditConfig,
         sites: Sequence[KeySite],
         cuts: Sequence[int] = (),
@@ -323,10 +348,14 @@ class DreamMotionPipeline:
         grid = self.spec.fit_size(video.size, scale=config.resolution_scale)
         windows = windows_of(len(video), self.backend, config, cuts)
         latents = encoded(self.backend, video.frames, grid, windows.stretches())
-        embeds = PromptEmbeds(*map(self.backend.encode_prompt, (*prompts, config.negative_prompt)))
+        source, target, *others = map(self.backend.encode_prompt, prompts)
+        embeds = PromptEmbeds(source, target, self.backend.encode_prompt(config.negative_prompt))
         groups = self.backend.frame_groups(len(video))
-        region = latent_mask(selected, latents, groups=groups) if config.use_mask else None
-        return EditTask(latents, embeds, region, config, sites, windows)
+        region = latent_mask(union(selected), latents, groups=groups) if config.use_mask else None
+        further = []
+        if others:
+            further = [*zip(others, object_shares(selected, latents, groups=groups)[1:], strict=True)]
+        return EditTask(latents, embeds, region, config, sites, windows, further)
 
     def _later_stages(
         self,
@@ -482,6 +511,11 @@ def mask_to_edit(mask: NDArray[np.generic] | None, video: Video, config: EditCon
     if mask is None:
         raise MaskError("there is no mask; click the object, or switch the mask off to edit the whole frame")
     return grown_mask(checked_mask(mask, len(video), video.size), pixels=config.mask_grow)
+
+
+def union(masks: Sequence[Mask]) -> Mask:
+    """Where any of the (F, H, W) masks is."""
+    return masks[0] if len(masks) == 1 else np.logical_or.reduce(masks)
 
 
 def is_preview_due(done: StepDone, config: EditConfig) -> bool:

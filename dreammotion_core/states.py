@@ -139,6 +139,18 @@ class EditRequest:
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
+    def target_prompt(self) -> str | list[str]:
+        """As `DreamMotionPipeline.stream` takes it: of each object, if there are several."""
+        prompts = [each.target_prompt for each in self.objects]
+        return prompts[0] if len(prompts) == 1 else prompts
+
+    @property
+    def mask(self) -> Mask | list[Mask | None] | None:
+        """As `DreamMotionPipeline.stream` takes it: of each object, if there are several."""
+        masks = [each.mask for each in self.objects]
+        return masks[0] if len(masks) == 1 else masks
+
+    @property
     def latest(self) -> Mapping[str, Any]:
         """Machine and versions on which the edit was worked on last."""
         return self.continued[-1] if self.continued else {"machine": self.machine, "versions": self.versions}

@@ -13,10 +13,6 @@ from dreammotion_core import PRESETS, ConfigError, EditConfig, ModelSpec, Prompt
 
 # Without a field: the preset's or the model's.
 HIDDEN_SETTINGS = ("learning_rate_end_factor", "window", "overlap")
-    "learning_rate_end_factor",
-    "window",
-    "overlap",
-)  # Without a field: the preset's or the model's.
 FIRST_PRESET = "auto"  # The preset that the page starts with: the one that fits the words.
 PRESET_NAMES = {
     FIRST_PRESET: "By your words",

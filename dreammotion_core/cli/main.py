@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import permutations
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from tqdm import tqdm
 
@@ -165,6 +165,7 @@ def _lies_in(place: Path, folder: Path) -> bool:
 
 def _edit(options: argparse.Namespace) -> None:
     model = find_model(options.model)
+    targets, numbers = _each_object(options, model)
     config, _ = given_config(options, model)
     check_one_way_to_select(options, uses_mask=config.use_mask)
     if options.continue_anyway and options.state is None:
@@ -175,45 +176,11 @@ def _edit(options: argparse.Namespace) -> None:
         check_empty_folder(options.frames_dir)
 
     # The folder is taken before any work, so that a second process need not begin.
-    with (
-        StateFolder(options.state, goes_anywhere=options.continue_anyway)
-        if options.state
-        else nullcontext() as state
-    ):
-        video = given_clip(options, model)
-        config, reason = given_config(options, model, size=video.size)
-        if reason:
-            _say(f"Note: {reason}")
-        selected = _selected(options, video) if config.use_mask else None
-        # In one window a cut changes nothing.
-        is_long = len(video) > model.window(len(video), asked=config.window)
-        cuts = find_cuts(video.frames) if is_long else ()
-        origin = {
-            "file": describe_file(options.video) if options.video.is_file() else None,
-            "start_frame": options.start_frame,
-            "preset": {"asked": options.preset, "reason": reason},
-            **(selected.record if selected else {}),
-        }
-        events = _pipeline(options).stream(
-            video,
-            source_prompt=options.source_prompt,
-            target_prompt=options.target_prompt,
-            mask=None if selected is None else selected.masks,
-            config=config,
-            state=state,
-            origin=origin,
-            cuts=cuts,
-        )
-        with closing(events):
-            output = _follow(events, video, options)
+    state = StateFolder(options.state, goes_anywhere=options.continue_anyway) if options.state else None
+    with state or nullcontext():
+        output, facts = _edited(options, model, targets, numbers, state)
 
-    receipt = build_receipt(
-        output,
-        source_path=options.video if options.video.is_file() else None,
-        start_frame=options.start_frame,
-        preset={"asked": options.preset, "reason": reason},
-        **(selected.record if selected else {}),
-    )
+    receipt = build_receipt(output, source_path=options.video if options.video.is_file() else None, **facts)
     moved = [
         keep_result(partial(write_video, output.video), options.out),
         keep_result(partial(write_receipt, receipt), _receipt_path(options)),
@@ -227,6 +194,67 @@ def _edit(options: argparse.Namespace) -> None:
     )
     if problems := [sentence for sentence in moved if sentence is not None]:
         raise OutputError(". ".join(problems))
+
+
+def _edited(
+    options: argparse.Namespace,
+    model: ModelSpec,
+    targets: Sequence[str],
+    numbers: Sequence[int],
+    state: StateFolder | None,
+) -> tuple[EditOutput, dict[str, Any]]:
+    """The edit, and what the receipt says of its clip, preset and selection besides."""
+    video = given_clip(options, model)
+    config, reason = given_config(options, model, size=video.size)
+    if reason:
+        _say(f"Note: {reason}")
+    selected = []
+    for number in numbers or [None] if config.use_mask else []:
+        options.object_index = number
+        selected.append(_selected(options, video))
+    masks = [each.masks for each in selected] or [None]
+    # In one window a cut changes nothing.
+    is_long = len(video) > model.window(len(video), asked=config.window)
+    facts = {
+        "start_frame": options.start_frame,
+        "preset": {"asked": options.preset, "reason": reason},
+        **(selected[0].record if selected else {}),
+    }
+    events = _pipeline(options).stream(
+        video,
+        source_prompt=options.source_prompt,
+        target_prompt=targets if len(targets) > 1 else targets[0],
+        mask=masks if len(targets) > 1 else masks[0],  # type: ignore[arg-type]
+        config=config,
+        state=state,
+        origin={"file": describe_file(options.video) if options.video.is_file() else None, **facts},
+        cuts=find_cuts(video.frames) if is_long else (),
+    )
+    with closing(events):
+        return _follow(events, video, options), facts
+
+
+def _each_object(options: argparse.Namespace, model: ModelSpec) -> tuple[list[str], list[int]]:
+    """The target prompts and the numbers of the objects; the options keep those that decide for all.
+
+    Of one object the last prompt counts, as of every option that is given twice.
+
+    Raises:
+        ConfigError: unless there is a prompt for each of several objects.
+    """
+    targets, numbers = options.target_prompt, options.object_index or []
+    if len(numbers) < 2:
+        targets = targets[-1:]
+    elif len(targets) != len(numbers) or len(set(numbers)) < len(numbers):
+        raise ConfigError(
+            f"--object was given {len(numbers)} times ({', '.join(map(str, numbers))}) and --target-prompt "
+            f"{len(targets)} times; give each object once, and a prompt for each"
+        )
+    # Where one object becomes another thing, the settings are those for another thing.
+    choices = [model.choose_preset(options.source_prompt, each).preset for each in targets]
+    options.target_prompt = targets[choices.index(min(choices))]
+    options.object_index = numbers[0] if numbers else None
+    return targets, numbers
 
 
 def _selected(options: argparse.Namespace, video: Video) -> SelectedObject:

@@ -53,7 +53,8 @@ class EditTask:
     """What stays the same in every step.
 
     Latents are (1, C, F, h, w) float32; the mask is (1, 1, F, h, w) in [0, 1], None for the whole frame. The
-    settings have a drawn seed. Without `windows` the clip is one.
+    settings have a drawn seed. Without `windows` the clip is one. Of several objects, `further` has the
+    target's embeddings (1, L, D) of each but the first, and its share (1, 1, F, h, w) of every latent.
     """
 
     source_latents: Tensor
@@ -62,6 +63,7 @@ class EditTask:
     config: EditConfig
     key_sites: Sequence[KeySite]
     windows: Windows | None = None
+    further: Sequence[tuple[Tensor, Tensor]] = ()
 
     @property
     def matched_sites(self) -> Sequence[KeySite]:
@@ -81,7 +83,8 @@ class EditTask:
         """The part of the task in a window."""
         source = part_of(self.source_latents, window)
         mask = None if self.latent_mask is None else part_of(self.latent_mask, window)
-        return replace(self, source_latents=source, latent_mask=mask, windows=None)
+        further = [(embeds, part_of(share, window)) for embeds, share in self.further]
+        return replace(self, source_latents=source, latent_mask=mask, windows=None, further=further)
 
 
 def part_of(clip: Tensor, window: range) -> Tensor:
@@ -241,7 +244,7 @@ def distill_step(
     of_source = (add_noise(task.source_latents, noise, *scales), timestep, embeds.source, embeds.negative)
     of_target = (add_noise(variable, noise, *scales), timestep, embeds.target, embeds.negative)
     source = source_branch(of_source, lambda: predict(backend, *of_source, config, sites))
-    target = predict(backend, *of_target, config, sites)
+    target = predict(backend, *of_target, config, sites, further=task.further)
 
     direction = masked_direction(target.noise_pred, source.noise_pred, task.latent_mask)
     if config.direction_weighting == "velocity":
@@ -276,8 +279,12 @@ def predict(
     negative_embeds: Tensor,
     config: EditConfig,
     key_sites: Sequence[KeySite],
+    *,
+    further: Sequence[tuple[Tensor, Tensor]] = (),
 ) -> Prediction:
     """One branch: the guided noise prediction, and the keys of its conditional half from the same pass.
+
+    Further objects cost one pass each: their prompts decide where their shares lie (see `EditTask`).
 
     Every pass has the same shape, so that equal inputs give equal bits and both branches cancel exactly; rows
     of one batch do not promise that. Autograd records only if `noisy_latents` requires it, and only up to the
@@ -290,5 +297,10 @@ def predict(
     )
     with capture:
         noise_pred_text = backend.predict_noise(noisy_latents, timestep, prompt_embeds)
+    first = noise_pred_text.detach()
+    for embeds, share in further:
+        with torch.no_grad():
+            other = backend.predict_noise(noisy_latents, timestep, embeds)
+        noise_pred_text = noise_pred_text + share * (other - first)
     noise_pred = classifier_free_guidance(noise_pred_uncond, noise_pred_text, config.guidance_scale)
     return Prediction(noise_pred, capture.keys())

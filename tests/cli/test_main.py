@@ -155,6 +155,28 @@ def test_one_of_several_objects_is_edited(
     assert receipt["mask"]["share"] == pytest.approx(square.mean(), abs=1e-4)
 
 
+def test_objects_are_edited_by_prompts_of_their_own_in_one_run(
+    clip: Path, model: Path, tmp_path: Path
+) -> None:
+    numbers = np.zeros((3, *SIZE), np.uint8)
+    numbers[:, 10:30, 10:30], numbers[:, 10:30, 30:50] = 3, 7  # they touch
+    write_masks(numbers, tmp_path / "both")
+    words = ["--mask", tmp_path / "both", "--object", 7, "--object", 3, "--seed", 1]
+
+    # The prompt of `edit_arguments` is that of object 7.
+    words += ["--target-prompt", "a red ball", "--frames-dir", tmp_path / "frames"]
+    assert main(edit_arguments(clip, model, tmp_path / "out.mp4", *words)) == 0
+
+    source, edit = read_video(clip, max_frames=3).frames, read_frames(tmp_path / "frames", fps=8.0).frames
+    for number in (3, 7):
+        assert (source[numbers == number] != edit[numbers == number]).any()
+    # One of the objects becomes another thing, so both grow by 2 pixels.
+    outside = ~grown_mask(numbers > 0, pixels=2 + EditConfig.mask_edge)
+    assert np.array_equal(source[outside], edit[outside])
+    receipt = json.loads((tmp_path / "out.json").read_text())
+    assert receipt["target_prompt"] == "a blue car; a red ball"
+
+
 def test_greys_of_a_mask_are_divided_and_it_is_said(
     clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -554,7 +576,7 @@ def failure(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
         (["--seed", "seven"], "invalid int value: 'seven'"),
         (["--learning-rate", "nan"], "learning_rate is nan"),
         (["--preset", "slow"], "invalid choice: 'slow'"),
-        (["--window", "7"], "window is 7; tiny (random weights) sees at most 6 frames at once"),
+        (["--window", "7"], "sees at most 6 frames at once"),
         (["--num-frames", "0"], "max_frames is 0"),
         (["--start-frame", "77"], "start_frame is 77"),
         (["--fps", "0"], "fps is 0"),
@@ -565,6 +587,7 @@ def failure(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
         (["--click", "3,4@x"], "'3,4@x' is not of the form X,Y, in pixels, or X,Y@N"),
         (["--click", "5,5"], "more than one option says where to edit"),
         (["--object", "2"], "holds no object 2, only object 255"),
+        (["--object", "1", "--object", "2"], "--object was given 2 times (1, 2) and --target-prompt 1 times"),
         (["--mask", "masks.rar"], "there is no masks.rar; pass a folder of PNG files"),
         (["--out", "out.avi"], "ends in .mp4"),
         (["--model", "nonsense"], "no model 'nonsense'"),
