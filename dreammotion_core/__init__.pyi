@@ -16,6 +16,7 @@ from .errors import (
     OutOfMemoryError as OutOfMemoryError,
     OutputError as OutputError,
     PromptError as PromptError,
+    StateError as StateError,
     VideoError as VideoError,
 )
 from .evaluation import (
@@ -88,6 +89,11 @@ from .preflight import (
 )
 from .receipt import build_receipt as build_receipt, write_receipt as write_receipt
 from .spec import ModelSpec as ModelSpec
+from .states import (
+    EditRequest as EditRequest,
+    RequestedObject as RequestedObject,
+    StateFolder as StateFolder,
+)
 from .surroundings import (
     AUTOMATIC as AUTOMATIC,
     Choice as Choice,

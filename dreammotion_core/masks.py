@@ -33,12 +33,12 @@ def checked_mask(mask: NDArray[np.generic], num_frames: int, size: tuple[int, in
 def grown_mask(mask: Mask, *, pixels: int) -> Mask:
     """A (F, H, W) bool mask with its outline moved outwards by a Euclidean distance (inwards if negative).
 
-    It raises `MaskError` if nothing is left.
+    It raises `MaskError` if shrinking leaves nothing.
     """
     if pixels == 0:
         return mask
     grown = np.stack([_distance_to(m) <= pixels if pixels > 0 else _distance_to(~m) > -pixels for m in mask])
-    if not grown.any():
+    if pixels < 0 and not grown.any():
         raise MaskError(f"shrinking the mask by {-pixels} pixels leaves nothing of it; shrink it less")
     return grown
 
@@ -77,3 +77,19 @@ def latent_mask(mask: Mask, latents: Tensor, *, groups: Sequence[range]) -> Tens
     grouped = torch.stack([torch.from_numpy(mask[group.start : group.stop]).any(dim=0) for group in groups])
     pooled = F.adaptive_max_pool2d(grouped.float()[:, None], latents.shape[-2:])
     return pooled.transpose(0, 1)[None].to(latents.device)
+
+
+def object_shares(masks: Sequence[Mask], latents: Tensor, *, groups: Sequence[range]) -> list[Tensor]:
+    """How much of each latent belongs to each of several objects, which may touch or overlap.
+
+    The shares add up to 1 at every latent, (1, 1, f, h, w) float32 each; where there is no object, all
+    belongs to the first.
+    """
+    covered, grid = [], (latents.shape[-2], latents.shape[-1])
+    for mask in masks:
+        pictures = (torch.from_numpy(mask[group.start : group.stop]).float().mean(dim=0) for group in groups)
+        covered.append(F.adaptive_avg_pool2d(torch.stack([*pictures])[:, None], grid))
+    total = torch.stack(covered).sum(dim=0)
+    covered[0] = torch.where(total > 0, covered[0], torch.ones_like(total))
+    total = torch.where(total > 0, total, torch.ones_like(total))
+    return [(each / total).transpose(0, 1)[None].to(latents.device) for each in covered]

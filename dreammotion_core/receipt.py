@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -17,13 +15,12 @@ import numpy as np
 
 from dreammotion_core.errors import VideoError
 from dreammotion_core.media.atomic import written_atomically
+from dreammotion_core.states import versions
 from dreammotion_core.values import EditOutput, StepLosses
-from dreammotion_core.version import __version__
 
 RECEIPT_FORMAT = 2
 RENAMED = {"0.1.0": {"toybox": "toybox-unet", "toybox-flow": "toybox"}}
 """Version -> the models whose names it used otherwise, with their names of today."""
-_PACKAGES = ("torch", "diffusers", "transformers", "numpy", "av")
 
 
 def build_receipt(
@@ -51,7 +48,7 @@ def build_receipt(
         "target_prompt": output.target_prompt,
         "seed": output.config.seed,
         "settings": output.config.to_dict(),
-        "source": None if source_path is None else _describe_file(Path(source_path)),
+        "source": None if source_path is None else describe_file(source_path),
         "clip": {"frames": len(output.video), "width": width, "height": height, "fps": output.video.fps},
         "selection": None if selection is None else dict(selection),
         "mask": {
@@ -62,7 +59,7 @@ def build_receipt(
         "losses": _summarise(output.losses),
         "max_difference_outside": output.max_difference_outside,
         "seconds": round(output.seconds, 3),
-        "versions": _versions(),
+        "versions": versions(),
         **extra,
     }
 
@@ -88,7 +85,9 @@ def write_receipt(receipt: Mapping[str, Any], path: str | Path) -> Path:
     return target
 
 
-def _describe_file(path: Path) -> dict[str, Any]:
+def describe_file(path: str | Path) -> dict[str, Any]:
+    """Name, size and SHA-256 of a file, or `VideoError` if it is gone."""
+    path = Path(path)
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -105,8 +104,3 @@ def _summarise(losses: Sequence[StepLosses]) -> dict[str, Any]:
     steps = [asdict(step) for step in losses]
     mean = {name: fmean(step[name] for step in steps) for name in steps[0]}
     return {"steps": len(steps), "first": steps[0], "last": steps[-1], "mean": mean}
-
-
-def _versions() -> dict[str, str]:
-    ours = {"dreammotion": __version__, "python": platform.python_version(), "system": platform.system()}
-    return ours | {package: metadata.version(package) for package in _PACKAGES}

@@ -195,13 +195,10 @@ def test_a_missing_mask_is_refused_with_both_ways_out(pipe: DreamMotionPipeline)
         events_of(pipe, mask=None)
 
 
-@pytest.mark.parametrize(("num_frames", "message"), [(1, "one frame"), (7, "7 frames.*at most 6")])
-def test_clips_of_the_wrong_length_are_refused(
-    pipe: DreamMotionPipeline, num_frames: int, message: str
-) -> None:
-    video, mask = moving_square(num_frames)
+def test_a_clip_of_one_frame_is_refused(pipe: DreamMotionPipeline) -> None:
+    video, mask = moving_square(1)
 
-    with pytest.raises(VideoError, match=message):
+    with pytest.raises(VideoError, match="one frame"):
         list(pipe.stream(video, **PROMPTS, mask=mask, config=CONFIG))
 
 

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args
 
 from dreammotion_core import PRESETS, ConfigError, EditConfig, ModelSpec, PromptError, check_prompts
 
-HIDDEN_SETTINGS = ("learning_rate_end_factor",)  # Without a field: the preset's or the model's.
+# Without a field: the preset's or the model's.
+HIDDEN_SETTINGS = ("learning_rate_end_factor", "window", "overlap")
 FIRST_PRESET = "auto"  # The preset that the page starts with: the one that fits the words.
 PRESET_NAMES = {
     FIRST_PRESET: "By your words",

@@ -9,11 +9,12 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from tqdm import tqdm
 
@@ -44,8 +45,9 @@ from dreammotion_core.media.masks import check_mask_target, write_masks
 from dreammotion_core.media.video import check_target, write_video
 from dreammotion_core.memory import usable_memory
 from dreammotion_core.models.catalog import find_model, list_models
-from dreammotion_core.receipt import build_receipt, write_receipt
+from dreammotion_core.receipt import build_receipt, describe_file, write_receipt
 from dreammotion_core.spec import ModelSpec
+from dreammotion_core.states import StateFolder
 from dreammotion_core.surroundings import best_first, find_surroundings
 from dreammotion_core.values import (
     EditEvent,
@@ -58,7 +60,7 @@ from dreammotion_core.values import (
     StepDone,
     Video,
 )
-from segmentation import SegmentationError, SegmenterSpec, list_segmenters
+from segmentation import SegmentationError, SegmenterSpec, find_cuts, list_segmenters
 
 if TYPE_CHECKING:
     from dreammotion_core.pipeline import DreamMotionPipeline
@@ -71,7 +73,13 @@ _READ = {
     "checkpoint": "--checkpoint",
     "cotracker": "--cotracker",
 }
-_WRITTEN = {"out": "--out", "frames_dir": "--frames-dir", "receipt": "--receipt", "json": "--json"}
+_WRITTEN = {
+    "out": "--out",
+    "frames_dir": "--frames-dir",
+    "receipt": "--receipt",
+    "json": "--json",
+    "state": "--state",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -157,34 +165,22 @@ def _lies_in(place: Path, folder: Path) -> bool:
 
 def _edit(options: argparse.Namespace) -> None:
     model = find_model(options.model)
+    targets, numbers = _each_object(options, model)
     config, _ = given_config(options, model)
     check_one_way_to_select(options, uses_mask=config.use_mask)
+    if options.continue_anyway and options.state is None:
+        raise ConfigError("--continue-anyway goes on with a kept edit; name its folder with --state")
     check_target(options.out)
     check_writable(_receipt_path(options))
     if options.frames_dir is not None:
         check_empty_folder(options.frames_dir)
 
-    video = given_clip(options, model)
-    config, reason = given_config(options, model, size=video.size)
-    if reason:
-        _say(f"Note: {reason}")
-    selected = _selected(options, video) if config.use_mask else None
-    events = _pipeline(options).stream(
-        video,
-        source_prompt=options.source_prompt,
-        target_prompt=options.target_prompt,
-        mask=None if selected is None else selected.masks,
-        config=config,
-    )
-    output = _follow(events, video, options.out)
+    # The folder is taken before any work, so that a second process need not begin.
+    state = StateFolder(options.state, goes_anywhere=options.continue_anyway) if options.state else None
+    with state or nullcontext():
+        output, facts = _edited(options, model, targets, numbers, state)
 
-    receipt = build_receipt(
-        output,
-        source_path=options.video if options.video.is_file() else None,
-        start_frame=options.start_frame,
-        preset={"asked": options.preset, "reason": reason},
-        **(selected.record if selected else {}),
-    )
+    receipt = build_receipt(output, source_path=options.video if options.video.is_file() else None, **facts)
     moved = [
         keep_result(partial(write_video, output.video), options.out),
         keep_result(partial(write_receipt, receipt), _receipt_path(options)),
@@ -198,6 +194,67 @@ def _edit(options: argparse.Namespace) -> None:
     )
     if problems := [sentence for sentence in moved if sentence is not None]:
         raise OutputError(". ".join(problems))
+
+
+def _edited(
+    options: argparse.Namespace,
+    model: ModelSpec,
+    targets: Sequence[str],
+    numbers: Sequence[int],
+    state: StateFolder | None,
+) -> tuple[EditOutput, dict[str, Any]]:
+    """The edit, and what the receipt says of its clip, preset and selection besides."""
+    video = given_clip(options, model)
+    config, reason = given_config(options, model, size=video.size)
+    if reason:
+        _say(f"Note: {reason}")
+    selected = []
+    for number in numbers or [None] if config.use_mask else []:
+        options.object_index = number
+        selected.append(_selected(options, video))
+    masks = [each.masks for each in selected] or [None]
+    # In one window a cut changes nothing.
+    is_long = len(video) > model.window(len(video), asked=config.window)
+    facts = {
+        "start_frame": options.start_frame,
+        "preset": {"asked": options.preset, "reason": reason},
+        **(selected[0].record if selected else {}),
+    }
+    events = _pipeline(options).stream(
+        video,
+        source_prompt=options.source_prompt,
+        target_prompt=targets if len(targets) > 1 else targets[0],
+        mask=masks if len(targets) > 1 else masks[0],  # type: ignore[arg-type]
+        config=config,
+        state=state,
+        origin={"file": describe_file(options.video) if options.video.is_file() else None, **facts},
+        cuts=find_cuts(video.frames) if is_long else (),
+    )
+    with closing(events):
+        return _follow(events, video, options), facts
+
+
+def _each_object(options: argparse.Namespace, model: ModelSpec) -> tuple[list[str], list[int]]:
+    """The target prompts and the numbers of the objects; the options keep those that decide for all.
+
+    Of one object the last prompt counts, as of every option that is given twice.
+
+    Raises:
+        ConfigError: unless there is a prompt for each of several objects.
+    """
+    targets, numbers = options.target_prompt, options.object_index or []
+    if len(numbers) < 2:
+        targets = targets[-1:]
+    elif len(targets) != len(numbers) or len(set(numbers)) < len(numbers):
+        raise ConfigError(
+            f"--object was given {len(numbers)} times ({', '.join(map(str, numbers))}) and --target-prompt "
+            f"{len(targets)} times; give each object once, and a prompt for each"
+        )
+    # Where one object becomes another thing, the settings are those for another thing.
+    choices = [model.choose_preset(options.source_prompt, each).preset for each in targets]
+    options.target_prompt = targets[choices.index(min(choices))]
+    options.object_index = numbers[0] if numbers else None
+    return targets, numbers
 
 
 def _selected(options: argparse.Namespace, video: Video) -> SelectedObject:
@@ -229,7 +286,7 @@ def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
     )
 
 
-def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
+def _follow(events: Iterator[EditEvent], video: Video, options: argparse.Namespace) -> EditOutput:
     """Show the events of an edit as they come; Ctrl-C and a failing device keep the latest preview."""
     latest: Preview | None = None
     with tqdm(desc="edit", unit="step", disable=None) as bar:
@@ -238,6 +295,7 @@ def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
                 match event:
                     case Started():
                         bar.reset(total=event.num_steps)
+                        bar.update(len(event.losses))
                     case StepDone(losses=losses):
                         bar.set_postfix_str(
                             f"V-DDS {losses.appearance:.3f}, S-SSM {losses.spatial:.4f}, "
@@ -257,20 +315,25 @@ def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
                     case _:
                         assert_never(event)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(_keep(latest, video, out)) from None
+            raise KeyboardInterrupt(_keep(latest, video, options)) from None
         except BackendError as error:
-            _say(_keep(latest, video, out))
+            _say(_keep(latest, video, options))
             if isinstance(error, OutOfMemoryError):
                 _say("`preflight` with the same options finds the largest setting that fits.")
             raise
     raise AssertionError("a stream ends with Finished or an exception")
 
 
-def _keep(latest: Preview | None, video: Video, out: Path) -> str:
+def _keep(latest: Preview | None, video: Video, options: argparse.Namespace) -> str:
+    """Write the latest preview, and say what is left of the edit and how to go on."""
+    if options.state is None:
+        further = "With --state DIR an edit is kept, and the same command goes on."
+    else:
+        further = f"The same command goes on from the step that {options.state} holds."
     if latest is None:
-        return "Stopped before the first preview. Nothing was written."
-    write_video(replace(video, frames=latest.frames), out)
-    return f"Stopped. {out} shows the clip as of step {latest.step}."
+        return f"Stopped before the first preview. No clip was written. {further}"
+    write_video(replace(video, frames=latest.frames), options.out)
+    return f"Stopped. {options.out} shows the clip as of step {latest.step}. {further}"
 
 
 def _describe_outside(output: EditOutput) -> str:

@@ -87,8 +87,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_edit(parser: argparse.ArgumentParser) -> None:
     _add_video(parser)
-    _add_prompts(parser)
-    _add_setting(_add_place(parser), "use_mask", SETTINGS["use_mask"])
+    _add_prompts(parser, several=True)
+    _add_setting(_add_place(parser, several=True), "use_mask", SETTINGS["use_mask"])
     _add_range(parser, default="the model's own length and frame rate")
     results = parser.add_argument_group("results")
     results.add_argument("--out", required=True, metavar="OUT.mp4", type=Path, help="the edited clip")
@@ -97,6 +97,14 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
     )
     results.add_argument(
         "--receipt", metavar="PATH", type=Path, help="settings and facts as JSON (next to OUT)"
+    )
+    results.add_argument(
+        "--state", metavar="DIR", type=Path, help="keep the edit after every step; the same command goes on"
+    )
+    results.add_argument(
+        "--continue-anyway",
+        action="store_true",
+        help="go on with a state of another device, precision, version or number of threads",
     )
     _add_segmenter(_add_model(parser))
     _add_settings(parser)
@@ -183,13 +191,20 @@ def _add_video(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of PNG frames")
 
 
-def _add_prompts(parser: argparse.ArgumentParser) -> None:
+def _add_prompts(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     group = parser.add_argument_group("what to change")
     group.add_argument("--source-prompt", required=True, metavar="TEXT", help="describes the clip as it is")
-    group.add_argument("--target-prompt", required=True, metavar="TEXT", help="describes it as it should be")
+    repeated = "; may be repeated, one for each --object" if several else ""
+    group.add_argument(
+        "--target-prompt",
+        required=True,
+        metavar="TEXT",
+        help=f"describes it as it should be{repeated}",
+        action="append" if several else "store",
+    )
 
 
-def _add_place(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+def _add_place(parser: argparse.ArgumentParser, *, several: bool = False) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("where to change it (point at the object, or give its mask)")
     _add_pointing(group)
     group.add_argument(
@@ -198,13 +213,21 @@ def _add_place(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         type=Path,
         help="one mask a frame: a folder or .zip of PNG, .npz or .mp4; or one .png for all; white = object",
     )
-    _add_object(group, "--object", of="mask", dest="object_index")
+    _add_object(group, "--object", of="mask", dest="object_index", several=several)
     return group
 
 
-def _add_object(group: argparse._ActionsContainer, flag: str, *, of: str, dest: str) -> None:
+def _add_object(
+    group: argparse._ActionsContainer, flag: str, *, of: str, dest: str, several: bool = False
+) -> None:
+    repeated = "; may be repeated, each with its --target-prompt" if several else ""
     group.add_argument(
-        flag, dest=dest, metavar="K", type=int, help=f"number of the object, if the {of} holds several"
+        flag,
+        dest=dest,
+        metavar="K",
+        type=int,
+        help=f"number of the object, if the {of} holds several{repeated}",
+        action="append" if several else "store",
     )
 
 
@@ -250,7 +273,9 @@ def _pointing(form: str) -> Callable[[str], Pointing]:
 def _add_range(parser: argparse.ArgumentParser, *, default: str) -> None:
     rate = "frames a second to which a video is resampled; the rate of frames that keep none"
     span = _add_start(parser, default=default, rate=rate)
-    span.add_argument("--num-frames", type=int, metavar="N", help="number of frames")
+    span.add_argument(
+        *("--num-frames", "--frames"), dest="num_frames", type=int, metavar="N", help="number of frames"
+    )
 
 
 def _add_start(parser: argparse.ArgumentParser, *, default: str, rate: str) -> argparse._ArgumentGroup:

@@ -223,7 +223,7 @@ def read_clip(
         path: a video file, or a folder of PNG frames.
         spec: of the model.
         start_frame: 0-based, counted at the frame rate that is read.
-        num_frames: of a length that the model takes; None takes its usual length.
+        num_frames: as many as wanted, of a length that the model takes; None takes its usual length.
         fps: frames a second to resample to; None takes the model's. For a folder of frames see `read_folder`.
 
     A clip that is shorter than was asked for, and not of a length that the model takes, loses its end, with a
@@ -233,11 +233,12 @@ def read_clip(
     wanted = spec.num_frames if num_frames is None else num_frames
     check_length(wanted, spec=spec)
     video = _read(Path(path), spec, start_frame, wanted, fps)
-    fitting = spec.fit_length(len(video))
+    fitting = spec.trimmed(len(video))
     if fitting == len(video) or fitting < 2:
         return video
     left_out = len(video) - fitting
-    text = f"{spec.label} takes {length_words(spec)} frames, so the last {left_out} are left out."
+    taken = f"{spec.frame_step} k + 1"
+    text = f"{spec.label} takes {taken} frames, so the last {left_out} are left out."
     video = _read(Path(path), spec, start_frame, fitting, fps)
     return replace(video, notices=(*video.notices, Notice("fitted", text)))
 
@@ -266,14 +267,11 @@ def check_length(num_frames: int, *, spec: ModelSpec) -> None:
 
     Too few are left to those who read the clip.
     """
-    if num_frames > spec.max_frames:
+    if num_frames > 0 and spec.trimmed(num_frames) != num_frames:
+        nearest = max(spec.trimmed(num_frames), shortest_length(spec))
         raise ConfigError(
-            f"{num_frames} frames are asked for; {spec.label} edits at most {spec.max_frames} frames at once"
-        )
-    if num_frames > 0 and spec.fit_length(num_frames) != num_frames:
-        raise ConfigError(
-            f"{num_frames} frames are asked for; {spec.label} takes {length_words(spec)}: choose "
-            f"{max(spec.fit_length(num_frames), shortest_length(spec))}"
+            f"{num_frames} frames are asked for; {spec.label} takes {spec.frame_step} k + 1 of them: choose "
+            f"{nearest}"
         )
 
 
