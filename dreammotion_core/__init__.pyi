@@ -48,7 +48,7 @@ from .evaluation.board import (
     ablation_board as ablation_board,
     write_ablation_board as write_ablation_board,
 )
-from .masks import feathered_alpha as feathered_alpha, grown_mask as grown_mask
+from .finishing import feathered_alpha as feathered_alpha, grown_mask as grown_mask
 from .media.frames import read_frames as read_frames, write_frames as write_frames
 from .media.mask_levels import (
     GivenMasks as GivenMasks,

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from dreammotion_core import __version__
 from dreammotion_core.config import (
     AUTO,
     FLAG,
@@ -31,7 +32,6 @@ from dreammotion_core.models.placement import LoadOptions
 from dreammotion_core.spec import ModelSpec
 from dreammotion_core.surroundings import COMMAND_LINE, SMALL_MODEL, SMALL_SEGMENTER, find_surroundings
 from dreammotion_core.values import Video
-from dreammotion_core.version import __version__
 from segmentation import list_segmenters
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
