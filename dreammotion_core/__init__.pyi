@@ -1,5 +1,7 @@
 # What `__init__.py` loads lazily, and where each name lives.
 
+__version__: str
+
 from .config import PRESETS as PRESETS, EditConfig as EditConfig
 from .errors import (
     BackendError as BackendError,
@@ -87,7 +89,22 @@ from .preflight import (
     describe_preflight as describe_preflight,
     measure_edit as measure_edit,
 )
-from .receipt import build_receipt as build_receipt, write_receipt as write_receipt
+from .project import (
+    Project as Project,
+    ProjectEdit as ProjectEdit,
+    gather_edits as gather_edits,
+    open_project as open_project,
+    pack_project as pack_project,
+)
+from .receipt import (
+    Change as Change,
+    EditRecord as EditRecord,
+    Verification as Verification,
+    build_receipt as build_receipt,
+    read_record as read_record,
+    verify_result as verify_result,
+    write_receipt as write_receipt,
+)
 from .spec import ModelSpec as ModelSpec
 from .states import (
     EditRequest as EditRequest,

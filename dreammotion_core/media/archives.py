@@ -13,7 +13,7 @@ from pathlib import Path
 from dreammotion_core.errors import InputError
 
 MOST_ENTRIES = 100_000
-_LONGEST_READING = 2**24
+_LONGEST_LIST = 2**24
 _ENCRYPTED = 0x1
 # bzip2 and LZMA unpack without a limit on what a few bytes may become.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -23,12 +23,14 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedErro
 
 
 class _Bounded(io.FileIO):
-    """A file that refuses to be read in large pieces. zipfile reads the list of entries in one."""
+    """A file that refuses a long list of entries, which zipfile reads in one piece when it opens one."""
 
-    def read(self, size: int | None = -1, /) -> bytes | None:
-        if size is not None and size > _LONGEST_READING:
+    is_opening = True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.is_opening and size is not None and size > _LONGEST_LIST:
             raise zipfile.BadZipFile(f"its list of entries has {size:,} bytes")
-        return super().read(size)
+        return super().read(-1 if size is None else size) or b""
 
 
 @contextmanager
@@ -46,6 +48,7 @@ def opened_archive(
         raise error(f"{path.name} is larger than {most_bytes >> 20} MB; pack only {wanted}")
     try:
         with _Bounded(path) as file, zipfile.ZipFile(file) as archive:
+            file.is_opening = False
             _check_entries(archive, path.name, error=error)
             yield archive
     except InputError:
