@@ -29,8 +29,8 @@ from benchmarks.davis.cases import click_inside
 from benchmarks.sheets import Cell, contact_sheet
 from benchmarks.world_cases import ROOM, EditCase, edit_case, rendered
 from dreammotion_core import DreamMotionPipeline, EditConfig, Video, grown_mask
-from dreammotion_core.finishing import Finishing, to_model
-from dreammotion_core.masks import latent_mask, outline_distance
+from dreammotion_core.finishing import Finishing, outline_distance, to_model
+from dreammotion_core.method.distillation import latent_mask
 from dreammotion_core.method.editing import EditState, EditTask, PromptEmbeds, advance, dreammotion
 from dreammotion_core.values import Frames, Mask
 from segmentation import Click, Prompt, Selection, Tracks, load_segmenter

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreammotion_core.config import EditConfig
-from dreammotion_core.masks import feathered_alpha, grown_mask, outline_distance
+from dreammotion_core.errors import MaskError
 from dreammotion_core.media.limits import gather_frames, let_go, stored_array, stretch_of
 from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.method.prior import Backend
@@ -551,3 +551,40 @@ def shares_of(source: Frames, mask: Mask, *, width: int) -> tuple[NDArray[np.flo
         if edge is not None:
             share[edge.box] = edge.alpha[..., 0]
     return shares, edges
+
+
+def grown_mask(mask: Mask, *, pixels: int) -> Mask:
+    """A (F, H, W) bool mask with its outline moved outwards by a Euclidean distance (inwards if negative).
+
+    It raises `MaskError` if shrinking leaves nothing.
+    """
+    if pixels == 0:
+        return mask
+    grown = np.stack([_distance_to(m) <= pixels if pixels > 0 else _distance_to(~m) > -pixels for m in mask])
+    if pixels < 0 and not grown.any():
+        raise MaskError(f"shrinking the mask by {-pixels} pixels leaves nothing of it; shrink it less")
+    return grown
+
+
+def feathered_alpha(mask: Mask, *, width: int) -> NDArray[np.float32]:
+    """Opacity of the edit, (F, H, W) float32: 0 outside the mask, rising to 1 over `width` pixels inside it.
+
+    The rim lies inside the (F, H, W) bool mask, so that pixels outside stay exactly the source's. A width of
+    0 gives a hard edge; the border of the frame has no rim.
+    """
+    if width == 0:
+        return mask.astype(np.float32)
+    return np.stack([np.clip(_distance_to(~m) / (width + 1), 0, 1) for m in mask]).astype(np.float32)
+
+
+def outline_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Pixels to the outline of one (H, W) mask, above 0 inside; infinite where a frame has no outline."""
+    return np.where(mask, _distance_to(~mask) - 0.5, 0.5 - _distance_to(mask))
+
+
+def _distance_to(selected: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Euclidean distance in pixels to the nearest selected pixel; infinite if none is selected."""
+    if not selected.any():
+        return np.full(selected.shape, np.inf, dtype=np.float32)
+    distance = cv2.distanceTransform((~selected).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return distance.astype(np.float32, copy=False)

@@ -26,11 +26,11 @@ from dreammotion_core.errors import (
     StateError,
     VideoError,
 )
-from dreammotion_core.finishing import Finishing, encoded
-from dreammotion_core.masks import checked_mask, grown_mask, latent_mask, object_shares
+from dreammotion_core.finishing import Finishing, encoded, grown_mask
 from dreammotion_core.media.video import length_words
 from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.method.baselines import method_for
+from dreammotion_core.method.distillation import latent_mask, object_shares
 from dreammotion_core.method.editing import EditState, EditTask, Method, PromptEmbeds, advance
 from dreammotion_core.method.keys import KeySite, matching_modules
 from dreammotion_core.method.parameterization import seeded_generator
@@ -53,6 +53,7 @@ from dreammotion_core.values import (
     Started,
     StepDone,
     Video,
+    checked_mask,
 )
 
 

@@ -29,6 +29,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dreammotion_core import __version__
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError, OutputError, StateError
 from dreammotion_core.media.atomic import check_writable, written_atomically
@@ -36,7 +37,6 @@ from dreammotion_core.method.editing import EditState
 from dreammotion_core.method.prior import Backend
 from dreammotion_core.method.source_cache import weights_digest
 from dreammotion_core.values import Mask, Notice, StepLosses, Video
-from dreammotion_core.version import __version__
 
 logger = logging.getLogger(__name__)
 

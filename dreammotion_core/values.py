@@ -231,3 +231,18 @@ def check_selects_something(mask: NDArray[np.generic]) -> None:
         raise MaskError(
             "the mask selects nothing; click the object, or switch the mask off to edit the whole frame"
         )
+
+
+def checked_mask(mask: NDArray[np.generic], num_frames: int, size: tuple[int, int]) -> Mask:
+    """A mask that fits its clip, as (F, H, W) bool, or `MaskError`, also if nothing is selected.
+
+    It may come as (F, H, W), or (H, W) for all frames; bool, or only the numbers 0 and 1, or 0 and 255.
+    """
+    mask = np.asarray(mask)
+    check_mask_shape(mask.shape, num_frames=num_frames, size=size)
+    if mask.dtype != np.bool_ and not np.isin(np.unique(mask), (0, 1, 255)).all():
+        raise MaskError(
+            "the mask holds values other than 0 and 1 (or 0 and 255); threshold it to yes and no first"
+        )
+    check_selects_something(mask)
+    return np.broadcast_to(mask.astype(bool), (num_frames, *size)).copy()

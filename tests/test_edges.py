@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from dreammotion_core import EditConfig, Video
-from dreammotion_core.finishing import Finishing, shares_of
-from dreammotion_core.masks import feathered_alpha
+from dreammotion_core.finishing import Finishing, feathered_alpha, shares_of
 from dreammotion_core.method.prior import Backend
 
 SIDE = 48

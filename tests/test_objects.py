@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dreammotion_core import ConfigError, DreamMotionPipeline, EditConfig, EditRequest, MaskError, PromptError
-from dreammotion_core.masks import object_shares
+from dreammotion_core.method.distillation import object_shares
 from dreammotion_core.values import Mask, Video
 from tests.tiny import moving_square, tiny_unet3d
 

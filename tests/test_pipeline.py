@@ -25,8 +25,7 @@ from dreammotion_core import (
     VideoError,
 )
 from dreammotion_core.errors import KeySiteError
-from dreammotion_core.finishing import Finishing, to_model
-from dreammotion_core.masks import grown_mask
+from dreammotion_core.finishing import Finishing, grown_mask, to_model
 from dreammotion_core.method.prior import RenderedStage
 from dreammotion_core.models.unet3d import UNet3DBackend
 from dreammotion_core.values import EditEvent

@@ -144,6 +144,12 @@ class EditJob:
     segmenter: str | None = None
     preset: Mapping[str, str] | None = None
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where clip, mask and settings come from, for the record and the receipt."""
+        told = {"selection": self.selection, "segmenter": self.segmenter, "preset": self.preset}
+        return {"start_frame": self.clip.start_frame, **told}
+
     def events(self) -> Generator[EditEvent, None, None]:
         """Run it. Closing the generator stops it within one step."""
         return self.editor.stream(
@@ -152,6 +158,7 @@ class EditJob:
             target_prompt=self.target_prompt,
             mask=self.mask,
             config=self.config,
+            origin=self.origin,
         )
 
     def stopped_output(self, progress: EditProgress) -> EditOutput | None:
@@ -183,13 +190,10 @@ def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[Pat
     receipt = build_receipt(
         output,
         source_path=job.clip.path,
-        selection=job.selection,
-        segmenter=job.segmenter,
-        start_frame=job.clip.start_frame,
-        preset=job.preset,
         stopped_early=len(output.losses) < output.config.num_optimization_steps,
+        **job.origin,
     )
-    movie = write_video(output.video, folder / f"{stem}.mp4")
+    movie = write_video(output.video, folder / f"{stem}.mp4", record=receipt.get("record"))
     return movie, write_receipt(receipt, folder / f"{stem}.json")
 
 

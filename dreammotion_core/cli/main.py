@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from tqdm import tqdm
 
@@ -67,6 +67,9 @@ if TYPE_CHECKING:
 
 _READ = {
     "video": "the clip",
+    "record": "the result",
+    "source": "--source",
+    "given_receipt": "--receipt",
     "edited": "the edit",
     "mask": "--mask",
     "edited_mask": "--edited-mask",
@@ -89,11 +92,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; None takes those of this process.
 
     Returns:
-        The exit code: 0 done, 1 the model or the disk failed, 2 the input cannot be used, 130 stopped.
+        The exit code: 0 done, 1 the model or the disk failed, 2 the input cannot be used, 3 `verify` found
+        other pixels, 130 stopped.
     """
     options = build_parser().parse_args(arguments)
-    commands = {
+    commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
         "edit": _edit,
+        "replay": _replay,
+        "verify": _verify,
+        "project": _project,
         "segment": _segment,
         "preflight": _preflight,
         "metrics": _metrics,
@@ -102,16 +109,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         check_places(options)
-        for note in settle_choices(options):
-            _say(f"Note: {note}")
-        commands[options.command](options)
+        if "record" not in options:
+            settle(options)
+        return commands[options.command](options) or 0
     except (DreamMotionError, SegmentationError) as error:
-        _say(f"Error: {error}")
+        say(f"Error: {error}")
         return 2 if isinstance(error, (InputError, ValueError)) else 1
     except KeyboardInterrupt as stopped:
-        _say(str(stopped) or "Stopped. Nothing is left half-written.")
+        say(str(stopped) or "Stopped. Nothing is left half-written.")
         return 130
-    return 0
+
+
+def settle(options: argparse.Namespace) -> None:
+    """Put what fits in the place of ``auto``, and say what the user should know."""
+    for note in settle_choices(options):
+        say(f"Note: {note}")
 
 
 def check_places(options: argparse.Namespace) -> None:
@@ -125,17 +137,21 @@ def check_places(options: argparse.Namespace) -> None:
     """
     read = _places(options, _READ)
     written = _places(options, _WRITTEN)
-    if "receipt" in options:
+    if "receipt" in options and options.out is not None:
         written["--receipt"] = _receipt_path(options)
     for name, place in written.items():
         for what, path in read.items():
-            if _is_same(place, path) or (place.suffix.lower() == ".png" and _is_same(place.parent, path)):
+            if name == "--state" and path is read.get("the result"):
+                continue  # an edit that goes on
+            if is_same_place(place, path) or (
+                place.suffix.lower() == ".png" and is_same_place(place.parent, path)
+            ):
                 raise ConfigError(
                     f"{name} {place} would be written over {what} ({path}), which is read; choose another "
                     f"place for {name}"
                 )
     for (name, place), (other, path) in permutations(written.items(), 2):
-        if _is_same(place, path) or (other == "--frames-dir" and _lies_in(place, path)):
+        if is_same_place(place, path) or (other == "--frames-dir" and _lies_in(place, path)):
             raise ConfigError(
                 f"{name} {place} and {other} {path} would get in each other's way; choose another place for "
                 "one of them"
@@ -151,7 +167,8 @@ def _receipt_path(options: argparse.Namespace) -> Path:
     return options.receipt or options.out.with_suffix(".json")  # type: ignore[no-any-return]
 
 
-def _is_same(one: Path, other: Path) -> bool:
+def is_same_place(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one place, of links and of places that are not there yet too."""
     try:
         return one.samefile(other)
     except OSError:
@@ -168,21 +185,31 @@ def _edit(options: argparse.Namespace) -> None:
     targets, numbers = _each_object(options, model)
     config, _ = given_config(options, model)
     check_one_way_to_select(options, uses_mask=config.use_mask)
+    state = check_results(options)
+    # The folder is taken before any work, so that a second process need not begin.
+    with state or nullcontext():
+        output = _edited(options, model, targets, numbers, state)
+    write_results(options, output, source=options.video)
+
+
+def check_results(options: argparse.Namespace) -> StateFolder | None:
+    """Try the places of the results before any work; the folder of the states, if one was named."""
     if options.continue_anyway and options.state is None:
         raise ConfigError("--continue-anyway goes on with a kept edit; name its folder with --state")
     check_target(options.out)
     check_writable(_receipt_path(options))
     if options.frames_dir is not None:
         check_empty_folder(options.frames_dir)
+    return StateFolder(options.state, goes_anywhere=options.continue_anyway) if options.state else None
 
-    # The folder is taken before any work, so that a second process need not begin.
-    state = StateFolder(options.state, goes_anywhere=options.continue_anyway) if options.state else None
-    with state or nullcontext():
-        output, facts = _edited(options, model, targets, numbers, state)
 
-    receipt = build_receipt(output, source_path=options.video if options.video.is_file() else None, **facts)
+def write_results(options: argparse.Namespace, output: EditOutput, *, source: Path) -> None:
+    """Write clip, receipt and frames, and say what they are; `OutputError` if one is kept elsewhere."""
+    known = ("start_frame", "preset", "selection", "segmenter")
+    told = {name: value for name, value in output.request["origin"].items() if name in known}
+    receipt = build_receipt(output, source_path=source if source.is_file() else None, **told)
     moved = [
-        keep_result(partial(write_video, output.video), options.out),
+        keep_result(partial(write_video, output.video, record=receipt["record"]), options.out),
         keep_result(partial(write_receipt, receipt), _receipt_path(options)),
     ]
     if options.frames_dir is not None:
@@ -202,12 +229,11 @@ def _edited(
     targets: Sequence[str],
     numbers: Sequence[int],
     state: StateFolder | None,
-) -> tuple[EditOutput, dict[str, Any]]:
-    """The edit, and what the receipt says of its clip, preset and selection besides."""
+) -> EditOutput:
     video = given_clip(options, model)
     config, reason = given_config(options, model, size=video.size)
     if reason:
-        _say(f"Note: {reason}")
+        say(f"Note: {reason}")
     selected = []
     for number in numbers or [None] if config.use_mask else []:
         options.object_index = number
@@ -215,23 +241,24 @@ def _edited(
     masks = [each.masks for each in selected] or [None]
     # In one window a cut changes nothing.
     is_long = len(video) > model.window(len(video), asked=config.window)
-    facts = {
+    origin = {
+        "file": describe_file(options.video) if options.video.is_file() else None,
         "start_frame": options.start_frame,
         "preset": {"asked": options.preset, "reason": reason},
         **(selected[0].record if selected else {}),
     }
-    events = _pipeline(options).stream(
+    events = load_pipeline(options).stream(
         video,
         source_prompt=options.source_prompt,
         target_prompt=targets if len(targets) > 1 else targets[0],
         mask=masks if len(targets) > 1 else masks[0],  # type: ignore[arg-type]
         config=config,
         state=state,
-        origin={"file": describe_file(options.video) if options.video.is_file() else None, **facts},
+        origin=origin,
         cuts=find_cuts(video.frames) if is_long else (),
     )
     with closing(events):
-        return _follow(events, video, options), facts
+        return follow_edit(events, video, options)
 
 
 def _each_object(options: argparse.Namespace, model: ModelSpec) -> tuple[list[str], list[int]]:
@@ -263,11 +290,12 @@ def _selected(options: argparse.Namespace, video: Video) -> SelectedObject:
     else:
         selected = follow_selection(options, video=video).selected()
     for note in selected.notes:
-        _say(f"Note: {note}")
+        say(f"Note: {note}")
     return selected
 
 
-def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
+def load_pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
+    """The model of the options, downloaded if it is not at hand."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -286,7 +314,7 @@ def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
     )
 
 
-def _follow(events: Iterator[EditEvent], video: Video, options: argparse.Namespace) -> EditOutput:
+def follow_edit(events: Iterator[EditEvent], video: Video, options: argparse.Namespace) -> EditOutput:
     """Show the events of an edit as they come; Ctrl-C and a failing device keep the latest preview."""
     latest: Preview | None = None
     with tqdm(desc="edit", unit="step", disable=None) as bar:
@@ -317,15 +345,17 @@ def _follow(events: Iterator[EditEvent], video: Video, options: argparse.Namespa
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_keep(latest, video, options)) from None
         except BackendError as error:
-            _say(_keep(latest, video, options))
+            say(_keep(latest, video, options))
             if isinstance(error, OutOfMemoryError):
-                _say("`preflight` with the same options finds the largest setting that fits.")
+                say("`preflight` with the same options finds the largest setting that fits.")
             raise
     raise AssertionError("a stream ends with Finished or an exception")
 
 
 def _keep(latest: Preview | None, video: Video, options: argparse.Namespace) -> str:
     """Write the latest preview, and say what is left of the edit and how to go on."""
+    if "out" not in options:
+        return "Stopped."
     if options.state is None:
         further = "With --state DIR an edit is kept, and the same command goes on."
     else:
@@ -348,6 +378,27 @@ def _describe_outside(output: EditOutput) -> str:
     return f"outside the mask{resized}: {changed}"
 
 
+def _replay(options: argparse.Namespace) -> None:
+    from dreammotion_core.cli.replaying import replay
+
+    replay(options)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from dreammotion_core.cli.replaying import verify
+
+    found = verify(options)
+    print("\n".join(found.describe()))
+    return 0 if found.is_same else 3
+
+
+def _project(options: argparse.Namespace) -> None:
+    from dreammotion_core.cli.replaying import open_or_pack
+
+    for text in open_or_pack(options):
+        print(text)
+
+
 def _segment(options: argparse.Namespace) -> None:
     check_mask_target(options.out)
     video = given_clip(options)
@@ -355,7 +406,7 @@ def _segment(options: argparse.Namespace) -> None:
         _note(notice)
     followed = follow_selection(options, video=video)
     for note in followed.notes:
-        _say(f"Note: {note}")
+        say(f"Note: {note}")
     write_masks(followed.stream(), options.out, fps=video.fps)
     print(f"{options.out}: {len(video)} masks, the object covers {followed.coverage:.1%} of the frames")
 
@@ -365,10 +416,10 @@ def _preflight(options: argparse.Namespace) -> None:
 
     model = find_model(options.model)
     (config, _), video = given_config(options, model), given_clip(options, model)
-    for found in measure_edit(_pipeline(options), video=video, config=config):
+    for found in measure_edit(load_pipeline(options), video=video, config=config):
         if isinstance(found, Trial):
             verdict = "fits" if found.fits else "does not fit"
-            _say(f"{found.num_frames} frames at {found.grid[1]}x{found.grid[0]}: {verdict}")
+            say(f"{found.num_frames} frames at {found.grid[1]}x{found.grid[0]}: {verdict}")
         else:
             print("\n".join(describe_preflight(found)))
 
@@ -386,8 +437,8 @@ def _ablate(options: argparse.Namespace) -> None:
     check_one_way_to_select(options, uses_mask=True)
     check_ablate(options)
     video = given_clip(options, find_model(options.model))
-    selected = _selected(options, video)
-    for text in run_ablate(options, pipe=_pipeline(options), video=video, mask=selected.masks, note=_note):
+    mask = _selected(options, video).masks
+    for text in run_ablate(options, pipe=load_pipeline(options), video=video, mask=mask, note=_note):
         print(text)
 
 
@@ -422,8 +473,9 @@ def _describe(spec: ModelSpec | SegmenterSpec) -> None:
 
 
 def _note(notice: Notice) -> None:
-    _say(f"Note: {notice.text}")
+    say(f"Note: {notice.text}")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Write a message to stderr, above a bar."""
     tqdm.write(text, file=sys.stderr)

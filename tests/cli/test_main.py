@@ -34,7 +34,7 @@ from dreammotion_core import (
 )
 from dreammotion_core.cli.main import main
 from dreammotion_core.cli.selecting import FollowedObject
-from dreammotion_core.masks import grown_mask
+from dreammotion_core.finishing import grown_mask
 from dreammotion_core.media import frames
 from dreammotion_core.media.frames import kept_fps
 from dreammotion_core.media.masks import read_masks, write_masks
