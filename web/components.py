@@ -22,7 +22,7 @@ from web.encoding import encode_loop
 from web.views import render
 
 EDIT_NAME = "edit.mp4"  # Beside the clip of an example; made by `benchmarks.suggestions --keep`.
-THUMBNAIL_SIDE = 104  # Pixels; twice as many as on the page, for sharp screens.
+THUMBNAIL_SIDE = 84  # Pixels; twice as many as on the page, for sharp screens.
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
 _STATIC = Path(__file__).parent / "static"
 _CANVAS_PARTS = ("drawing", "server", "objects", "timeline", "zoom", "pointer")
 CSS_FILES = tuple(sorted(_STATIC.glob("*.css")))
+ICON_FILE = _STATIC / "icon.svg"
 
 
 def click_canvas(answer: Callable[[Any], dict[str, Any]]) -> gr.HTML:
@@ -91,6 +92,14 @@ def suggestion_chips() -> gr.HTML:
 def refusal_line() -> gr.HTML:
     """Why an edit did not begin, beside what has to be done. Takes `web.views.refusal_view`."""
     return _component("refusal", _read("refusal.html"), _read("refusal.js"))
+
+
+def span_markers() -> gr.HTML:
+    """In and out markers over a file of which a part is used. Takes `web.opening.span_view`.
+
+    The event ``select`` gives ``{"start", "count"}``, in frames at the model's rate.
+    """
+    return _component("span", _read("span.html"), _read("span.js"))
 
 
 def losses_plot() -> gr.HTML:

@@ -42,7 +42,7 @@ from web.clip import Clip, Snapshot, edited_masks
 from web.device import DeviceQueue
 from web.editor import Editor
 from web.encoding import encode_frames
-from web.form import FIRST_PRESET, read_prompts, read_refinement, read_settings
+from web.form import FIRST_PRESET, read_fields, read_refinement, read_settings
 from web.models import Models
 from web.preflight import PREFLIGHT_PARTS, said, try_settings
 from web.runs import RUN_OUTPUTS, run_views
@@ -212,7 +212,7 @@ class Edits:
         """Edit the selected objects, following them through the clip first if necessary."""
         visitor = self.visitors.get(token)
         clip = require_clip(visitor)
-        prompts = read_prompts(source_prompt, target_prompt)
+        prompts = read_fields(source_prompt, target_prompt)
         editor = self.models.of(visitor)
         place: dict[str, Any] = {"size": clip.video.size, "room": clip.rooms.get(prompts[1])}
         config = read_settings(form, spec=editor.spec, prompts=prompts, **place)
@@ -256,7 +256,7 @@ class Edits:
             yield from self._watch(job, progress, stop)
         except OutOfMemoryError as error:
             # A new one, because the old traceback keeps tensors on the device.
-            failure = OutOfMemoryError(f"{error}. Under Edit it says what fits.")
+            failure = OutOfMemoryError(f"{error}. Under Clip and model it says what fits.")
         except DreamMotionError as error:
             failure = error
         if isinstance(failure, ModelLoadError) and visitor.editor is job.editor is not self.models.first:

@@ -19,7 +19,7 @@ from web.endpoints import Endpoints
 from web.form import EDIT_FIELDS, FORM_FIELDS, PRESET_OUTPUTS, REFINEMENT_FIELDS
 from web.mask_exchange import EXPORT_OUTPUTS, MaskExchange
 from web.models import Models, Segmenters
-from web.opening import CLIP_OUTPUTS, Clips
+from web.opening import CLIP_OUTPUTS, SPAN_OUTPUTS, Clips
 from web.pickers import OFFER_OUTPUTS, ModelPicker, SegmenterOffer, SegmenterPicker
 from web.preflight import PREFLIGHT_OUTPUTS, PREFLIGHT_PARTS, PROPOSAL_OUTPUTS, Measurements
 from web.runs import RUN_OUTPUTS
@@ -99,6 +99,7 @@ def connect_clips(page: gr.Blocks, wiring: Wiring, clips: Clips) -> Dependency:
         wiring.connect(event, handler, takes=(*_SPAN, name), gives=CLIP_OUTPUTS)
     for event in (wiring["start_frame"].submit, wiring["num_frames"].release):
         wiring.connect(event, clips.reopen, takes=_SPAN, gives=CLIP_OUTPUTS)
+    wiring.connect(wiring["span"].select, clips.choose_span, takes=("token", "span"), gives=SPAN_OUTPUTS)
     return arrived
 
 

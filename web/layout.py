@@ -21,6 +21,7 @@ from web.components import (
     masthead,
     player,
     refusal_line,
+    span_markers,
     suggestion_chips,
 )
 from web.form import FIRST_PRESET, HIDDEN_SETTINGS, MOST_STEADY, PRESET_NAMES, Refinement, shown_settings
@@ -81,6 +82,7 @@ def page_parts(
 def selection_part(parts: Parts, answer: Callable[[Any], dict[str, Any]]) -> None:
     """The selection editor."""
     parts["canvas"] = click_canvas(answer)
+    parts["span"] = span_markers()
     # Hidden until the first mask is there.
     with gr.Row(elem_id="sharper"):
         parts["offer"] = gr.Button("", size="sm", visible=False, elem_id="offer", scale=0, min_width=230)
@@ -162,7 +164,10 @@ def change_group(parts: Parts, spec: ModelSpec) -> None:
     """Every setting that has no place of its own, as the first preset sets it."""
     settings, shown = EditConfig.settings(), shown_settings(spec.config(FIRST_PRESET))
     names = [name for name in settings if name not in (*HIDDEN_SETTINGS, *_FIELDS_ELSEWHERE)]
-    special: dict[str, dict[str, Any]] = {"key_sites": {"placeholder": "one pattern a line", "lines": 2}}
+    special: dict[str, dict[str, Any]] = {
+        "key_sites": {"placeholder": "one pattern a line", "lines": 2},
+        "seed": {"placeholder": "a new one each time", "info": "the same seed gives the same result"},
+    }
     does = "How far the picture moves to your words, and what of its shape and motion it keeps."
     with _settings_group("Change", does, "advanced"):
         for title, group in groupby(names, key=lambda name: settings[name].group):

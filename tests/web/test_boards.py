@@ -172,12 +172,16 @@ def test_a_failing_variant_keeps_those_before_it(editor: LazyEditor, example: Ex
     page = BoardPage(EditorThatFails(editor, error), example)  # type: ignore[arg-type]
     seen: list[dict[str, Any]] = []
 
-    with pytest.raises(OutOfMemoryError, match=r"fewer frames\. “Time and memory” under Edit"):
+    with pytest.raises(
+        OutOfMemoryError, match=r"fewer frames\. “How long will it take\?” under Clip and model"
+    ):
         seen.extend(page.run())
 
     end = seen[-1]["board_status"]
     assert "dm-problem" in end
-    assert "fewer frames. “Time and memory” under Edit finds what fits. 1 of 5 variants" in end
+    assert (
+        "fewer frames. “How long will it take?” under Clip and model finds what fits. 1 of 5 variants" in end
+    )
     assert seen[-1]["board_file"].value
     assert page.device_is_free()
 

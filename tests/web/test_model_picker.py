@@ -175,7 +175,7 @@ def test_every_model_is_listed_with_licence_size_memory_and_state(page: Page) ->
 
     view = update["model"]
     assert view["active"] == "first"
-    assert update["model_box"].label == "Edited by: First"
+    assert update["model_box"].label == "Model: First"
     cascade, far, huge = (choice(view, name) for name in ("cascade", "far", "huge"))
     assert "CC BY-NC 4.0: not for commercial use" in cascade["facts"]
     assert "needs 3.0 GB of memory for 9 frames at 16x16 ·" in cascade["facts"]
@@ -183,7 +183,7 @@ def test_every_model_is_listed_with_licence_size_memory_and_state(page: Page) ->
     assert cascade["words"] == "ready"
     assert cascade["advice"] == "Takes 5 or 9 or 13 frames at 16 a second."
     assert far["action"] == "Download 7.0 GB and use Far"
-    assert "“Time and memory” finds how many frames do" in far["advice"]
+    assert "“How long will it take?” finds how many frames do" in far["advice"]
     assert "runs on a processor" in far["advice"]
     assert "runs on a processor" not in cascade["advice"]
     assert (huge["words"], huge["action"]) == ("not available here", None)
@@ -449,7 +449,7 @@ def test_an_edit_that_runs_out_of_memory_finds_what_fits_and_offers_it(page: Pag
     editor.trials = [trial(3, fits=True), outcome(trial(4, fits=False), trial(3, fits=True))]
     updates: list[dict[str, Any]] = []
 
-    with pytest.raises(OutOfMemoryError, match=r"use fewer frames\. Under Edit it says what fits"):
+    with pytest.raises(OutOfMemoryError, match=r"use fewer frames\. Under Clip and model it says what fits"):
         updates.extend(edit(page))
 
     said = [update["preflight"] for update in updates if "preflight" in update]
