@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 
 from dreammotion_core import SYNCHRONISE, ModelSpec, read_video
 from web.encoding import encode_loop
+from web.runs import runs_html
 from web.views import render
 
 EDIT_NAME = "edit.mp4"  # Beside the clip of an example; made by `benchmarks.suggestions --keep`.
@@ -102,6 +103,11 @@ def span_markers() -> gr.HTML:
     return _component("span", _read("span.html"), _read("span.js"))
 
 
+def runs_table() -> gr.HTML:
+    """The visitor's edits, HTML of `web.runs.runs_html`; the event ``select`` gives the number of one."""
+    return _component("runs", f"<div>{runs_html(())}</div>", _read("runs.js"))
+
+
 def losses_plot() -> gr.HTML:
     """Three small live curves. Takes `web.views.losses_view`."""
     return _component("losses", _read("losses.html"), _read("losses.js"))
@@ -182,7 +188,7 @@ _COLOURS = {
         *("checkbox_background_color_selected", "checkbox_border_color_selected"),
     ),
     (_ACCENT, "#bd2f66"): ("button_primary_background_fill", "button_primary_border_color"),
-    ("#8f1443", "#d3437b"): ("button_primary_background_fill_hover",),
+    ("#8f1443", "#c63a70"): ("button_primary_background_fill_hover",),
     ("#ffffff", "#ffffff"): ("button_primary_text_color",),
     ("#f7f4ee", "#2a251e"): ("button_secondary_background_fill_hover",),
     ("#ffffff", "#262219"): ("input_background_fill",),

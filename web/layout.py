@@ -21,12 +21,12 @@ from web.components import (
     masthead,
     player,
     refusal_line,
+    runs_table,
     span_markers,
     suggestion_chips,
 )
 from web.form import FIRST_PRESET, HIDDEN_SETTINGS, MOST_STEADY, PRESET_NAMES, Refinement, shown_settings
 from web.mask_exchange import MASK_FILE_TYPES, MASK_KINDS
-from web.runs import runs_html
 from web.views import render
 
 CLIP_ENDINGS = (
@@ -230,7 +230,7 @@ def runs_part(parts: Parts) -> None:
         with gr.Column(min_width=300):
             parts["facts"] = gr.HTML("", elem_id="facts")
             parts["losses"] = losses_plot()
-    parts["runs"] = gr.HTML(runs_html(()), elem_id="runs")
+    parts["runs"] = runs_table()
     with gr.Row():
         parts["runs_export"] = gr.Button(
             "Download as CSV", visible=False, elem_id="runs-export", min_width=190, **_NARROW

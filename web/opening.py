@@ -184,14 +184,14 @@ class Clips:
         caption = f"{seconds:.1f} s of the clip, {len(clip.video)} frames of {width}x{height}."
         self._visitors.get(token).runs.on_card = None
         hidden = gr.DownloadButton(visible=False)
+        span = span_view(clip, spec=self._models.of(self._visitors.get(token)).spec)
+        # Where there are markers, they say what is left out.
+        told = [notice.text for notice in clip.video.notices if not span or notice.code != "cut"]
         return {
             "canvas": canvas_view(clip, token=token, hint=hint),
             "player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption),
-            "span": span_view(clip, spec=self._models.of(self._visitors.get(token)).spec),
-            # The markers say what is left out.
-            "clip_notes": render(
-                "notices", notices=[notice.text for notice in clip.video.notices if notice.code != "cut"]
-            ),
+            "span": span,
+            "clip_notes": render("notices", notices=told),
             "preflight": "",
             "preflight_use": gr.Button(visible=False),
             "refusal": refusal_view(),
@@ -203,9 +203,9 @@ class Clips:
 def span_view(clip: Clip, *, spec: ModelSpec) -> dict[str, Any] | None:
     """Which part of its file a clip is, in frames at its own rate, and the lengths a model takes.
 
-    None where the clip is the whole file.
+    None where the clip is the whole file, or an example.
     """
-    if all(notice.code != "cut" for notice in clip.video.notices):
+    if clip.kept is None or all(notice.code != "cut" for notice in clip.video.notices):
         return None
     total = max(clip.start_frame + len(clip.video), int(probe_video(clip.path).duration * clip.video.fps))
     lengths = {

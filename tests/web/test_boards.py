@@ -202,7 +202,7 @@ def test_so_does_an_error_that_nobody_foresaw(editor: LazyEditor, example: Examp
 
 
 def test_nothing_begins_without_a_selection_words_or_a_visitor(page: BoardPage) -> None:
-    with pytest.raises(PromptError, match="target prompt is empty"):
+    with pytest.raises(PromptError, match="what it should become"):
         next(page.boards.run(token=page.token, source_prompt="a", target_prompt=" ", **form()))
     page.do(page.token, {"do": "clear", "frame": 0})
     with pytest.raises(MaskError, match="click the object"):

@@ -214,7 +214,7 @@ def test_another_model_is_said_plainly_and_what_was_selected_stays(page: Page) -
     assert [prompt.frame_index for prompt in clip.project.objects[0].prompts] == [4]
     assert clip.tracks.preview(clip.project.objects[0].prompts[0]).any()
     assert update["model"]["note"] == "Cascade edits now. Its weights are loaded by the first edit."
-    assert "Active model: <strong>Cascade</strong>" in update["masthead"]
+    assert "Active model: Cascade" in update["masthead"]
     slider = update["num_frames"]
     assert (slider.minimum, slider.maximum, slider.step, slider.value) == (5, 13, 4, 9)
     assert [value for _, value in update["last_stage"].choices] == ["", "key frames", "interpolation"]
@@ -254,7 +254,7 @@ def test_what_another_reading_does_not_have_is_said_to_be_gone(page: Page) -> No
     clip = page.visitor.clip
     assert clip is not None
     assert [prompt.frame_index for prompt in clip.project.objects[0].prompts] == [0]
-    assert clip.remarks == ("The clicks on 2 frames that this model does not read are gone.",)
+    assert clip.remarks == ("The clicks on 2 frames that are no longer read are gone.",)
 
 
 def given(page: Page) -> dict[int, int]:
@@ -487,3 +487,15 @@ def test_stop_ends_the_search_for_what_fits(page: Page) -> None:
     with pytest.raises(OutOfMemoryError):
         list(updates)
     assert page.visitor.proposal is None
+
+
+def test_unknown_words_are_named_while_typing_with_the_nearest_known_ones(page: Page) -> None:
+    page.models.first.spec = replace(page.models.first.spec, vocabulary=("a", "red", "car", "bear", "zebra"))
+    picker = ModelPicker(visitors=page.visitors, models=page.models, clips=page.clips)
+
+    note = picker.preset(
+        token=page.token, preset="fast", source_prompt="a red car", target_prompt="a zebre xyz", mask_grow=0
+    )["preset_note"]
+
+    assert "has never seen “zebre” and will guess. Nearest: zebra" in note
+    assert "“xyz” and will guess." in note
