@@ -105,7 +105,9 @@ def span_markers() -> gr.HTML:
 
 def runs_table() -> gr.HTML:
     """The visitor's edits, HTML of `web.runs.runs_html`; the event ``select`` gives the number of one."""
-    return _component("runs", f"<div>{runs_html(())}</div>", _read("runs.js"))
+    script = _read("runs.js")
+    template = '<div class="dm-run-list"></div>'
+    return gr.HTML(runs_html(()), html_template=template, js_on_load=script, elem_id="runs")
 
 
 def losses_plot() -> gr.HTML:

@@ -263,15 +263,16 @@ class SegmenterOffer:
         return None
 
 
-def _unknown_words(spec: ModelSpec, *prompts: Any) -> Iterator[str]:
-    """Words that a model has never seen, each with the nearest that it has."""
+def _unknown_words(spec: ModelSpec, *prompts: Any) -> str:
+    """Which words a model has never seen, each with the nearest that it has; "" where it knows all."""
     known = spec.vocabulary or ()
     words = re.findall(r"[^\W\d_]+", " ".join(str(prompt or "") for prompt in prompts).lower())
-    for word in dict.fromkeys(words):
-        if not known or word in known:
-            continue
-        near = " or ".join(get_close_matches(word, known, n=2))
-        yield f"{spec.label} has never seen “{word}” and will guess." + (f" Nearest: {near}." if near else "")
+    unknown = []
+    for word in dict.fromkeys(words if known else ()):
+        if word not in known:
+            near = " or ".join(get_close_matches(word, known, n=2))
+            unknown.append(f"{word} (nearest: {near})" if near else word)
+    return f"{spec.label} has never seen and will guess: {', '.join(unknown)}." if unknown else ""
 
 
 class ModelPicker(Picker[ModelSpec, Editor]):
@@ -318,7 +319,7 @@ class ModelPicker(Picker[ModelSpec, Editor]):
             grows = mask_grow == EditConfig.mask_grow
             note = choice.describe(spec.config(preset, mask_grow=choice.mask_grow if grows else 0))
         unknown = _unknown_words(spec, source_prompt, target_prompt)
-        shown = render("notices", notices=[text for text in (note, *unknown) if text])
+        shown = render("notices", notices=[text for text in (note, unknown) if text])
         return preset_fields(spec.config(preset)) | {"preset_note": shown}
 
     def _adapt(self, token: str, thing: Editor) -> Update:

@@ -1,5 +1,5 @@
 // A click on a picture brings its result back into the player. The value is HTML, or a number on its way out.
-const box = element.querySelector("div");
+const box = element.querySelector(".dm-run-list");
 
 function sync() {
   if (typeof props.value === "string") box.innerHTML = props.value;
