@@ -29,6 +29,7 @@ from dreammotion_core import (
 from segmentation import SegmentationError, list_segmenters, load_segmenter
 from web import (
     CSS_FILES,
+    ICON_FILE,
     Example,
     HostedEditor,
     LazyEditor,
@@ -49,6 +50,7 @@ from web import (
 
 EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
 MAX_UPLOAD_MB = 100
+ABOUT = "Click an object in a video, say what it should become, and watch it change."
 
 
 def build_app(
@@ -103,6 +105,8 @@ def launch_options(max_upload_mb: int = MAX_UPLOAD_MB) -> dict[str, Any]:
         "max_file_size": f"{max_upload_mb}mb",
         "state_session_capacity": 200,
         "footer_links": ["api"],
+        "favicon_path": ICON_FILE,
+        "head": f'<meta name="description" content="{ABOUT}">',
     }
 
 

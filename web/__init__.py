@@ -1,6 +1,6 @@
 """The page in the browser: its components, what it keeps of each visitor, and what answers its events."""
 
-from web.components import CSS_FILES, Example, load_examples, page_theme
+from web.components import CSS_FILES, ICON_FILE, Example, load_examples, page_theme
 from web.editor import LazyEditor
 from web.events import connect_page
 from web.layout import notice_part, page_parts, place_line
@@ -13,6 +13,7 @@ from web.wiring import Wiring
 
 __all__ = [
     "CSS_FILES",
+    "ICON_FILE",
     "Example",
     "HostedEditor",
     "LazyEditor",

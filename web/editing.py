@@ -41,11 +41,11 @@ from segmentation import SelectionError
 from web.clip import Clip, Snapshot, edited_masks
 from web.device import DeviceQueue
 from web.editor import Editor
-from web.encoding import encode_frames
-from web.form import FIRST_PRESET, read_prompts, read_refinement, read_settings
+from web.encoding import encode_frame, encode_frames
+from web.form import FIRST_PRESET, read_fields, read_refinement, read_settings
 from web.models import Models
 from web.preflight import PREFLIGHT_PARTS, said, try_settings
-from web.runs import RUN_OUTPUTS, run_views
+from web.runs import RUN_OUTPUTS, KeptResult, run_views
 from web.selection import follow, require_clip
 from web.views import (
     Throttle,
@@ -204,6 +204,10 @@ EDIT_OUTPUTS = (
 )
 
 
+_OF_NO_CLIP = ("runs", "runs_export", "stop")
+SHOWN_AGAIN = ("player", "losses", "facts", "movie", "receipt", *RUN_OUTPUTS)
+
+
 @dataclass(kw_only=True, eq=False)
 class Edits:
     """Runs edits for visitors, one at a time on the device."""
@@ -213,10 +217,21 @@ class Edits:
     models: Models
 
     def run(self, *, token: str, source_prompt: Any, target_prompt: Any, **form: Any) -> Iterator[Update]:
-        """Edit the selected objects, following them through the clip first if necessary."""
+        """Edit the selected objects, following them through the clip first if necessary.
+
+        Once another clip is open, only the table of runs is told of this one.
+        """
         visitor = self.visitors.get(token)
         clip = require_clip(visitor)
-        prompts = read_prompts(source_prompt, target_prompt)
+        with closing(self._run(visitor, clip, source_prompt, target_prompt, form)) as updates:
+            for update in updates:
+                is_open = visitor.clip is clip
+                yield update if is_open else {name: update[name] for name in _OF_NO_CLIP if name in update}
+
+    def _run(
+        self, visitor: Visitor, clip: Clip, source_prompt: Any, target_prompt: Any, form: Mapping[str, Any]
+    ) -> Generator[Update, None, None]:
+        prompts = read_fields(source_prompt, target_prompt)
         editor = self.models.of(visitor)
         place: dict[str, Any] = {"size": clip.video.size, "room": clip.rooms.get(prompts[1])}
         config = read_settings(form, spec=editor.spec, prompts=prompts, **place)
@@ -248,6 +263,21 @@ class Edits:
                     self.models.make_room(job.editor)
                     yield from self._edit(job, visitor, stop)
 
+    def show_again(self, *, token: str, runs: Any) -> Iterator[Update]:
+        """Show an earlier result with its downloads and its card; `runs` is its number."""
+        visitor = self.visitors.get(token)
+        run = visitor.runs.find(runs)
+        kept = run.kept
+        if kept is None or visitor.is_busy:
+            return
+        visitor.runs.on_card = run
+        with download_folder() as folder:
+            paths = [folder / name for name, _ in kept.files]
+            for path, (_, content) in zip(paths, kept.files, strict=True):
+                path.write_bytes(content)
+            player = kept.views["player"] | {"badge": f"Run {run.number}"}
+            yield kept.views | _downloads(*paths) | {"player": player} | run_views(visitor.runs)
+
     def stop(self, token: str) -> Update:
         """End the visitor's running job within one step."""
         self.visitors.get(token).stop.set()
@@ -260,7 +290,7 @@ class Edits:
             yield from self._watch(job, progress, stop)
         except OutOfMemoryError as error:
             # A new one, because the old traceback keeps tensors on the device.
-            failure = OutOfMemoryError(f"{error}. Under Edit it says what fits.")
+            failure = OutOfMemoryError(f"{error}. Under Clip and model it says what fits.")
         except DreamMotionError as error:
             failure = error
         if isinstance(failure, ModelLoadError) and visitor.editor is job.editor is not self.models.first:
@@ -271,9 +301,16 @@ class Edits:
             reason = "Stopped before the first preview." if failure is None else _sentence(failure)
             yield captioned(job.clip, f"{reason} Nothing was changed.", is_problem=failure is not None)
         else:
-            visitor.runs.add(output, clip=job.clip)
+            run = visitor.runs.add(output, clip=job.clip)
+            if visitor.clip is not job.clip:
+                visitor.runs.on_card = None
             with download_folder() as folder:
-                yield _finished(output, job, progress, failure, folder) | run_views(visitor.runs)
+                files = write_result(output, job, folder=folder)
+                views = _finished(output, job, progress, failure)
+                picture = encode_frame(output.frames[len(output.frames) // 2], side=80)
+                contents = tuple((path.name, path.read_bytes()) for path in files)
+                visitor.runs.keep(run, KeptResult(views, contents, picture))
+                yield views | _downloads(*files) | run_views(visitor.runs)
         if isinstance(failure, OutOfMemoryError) and not stop.is_set():
             yield from _what_fits(job, visitor, stop)
         if failure is not None:
@@ -343,9 +380,8 @@ def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Upd
 
 
 def _finished(
-    output: EditOutput, job: EditJob, progress: EditProgress, failure: DreamMotionError | None, folder: Path
+    output: EditOutput, job: EditJob, progress: EditProgress, failure: DreamMotionError | None
 ) -> Update:
-    movie, receipt = write_result(output, job, folder=folder)
     done = "Done."
     if not progress.output:
         reason = "Stopped." if failure is None else _sentence(failure)
@@ -361,6 +397,11 @@ def _finished(
         ),
         "losses": losses_view(output.losses, num_steps=progress.num_steps),
         "facts": facts_view(output, notices=progress.notices),
+    }
+
+
+def _downloads(movie: Path, receipt: Path) -> Update:
+    return {
         "movie": gr.DownloadButton(value=str(movie), visible=True),
         "receipt": gr.DownloadButton(value=str(receipt), visible=True),
     }
