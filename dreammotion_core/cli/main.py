@@ -81,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; None takes those of this process.
 
     Returns:
-        The exit code: 0 done, 1 the model or the disk failed, 2 the input cannot be used, 130 stopped.
+        The exit code: 0 done, 1 the model or the disk failed, 2 the input cannot be used, 130 stopped,
+        141 nobody reads what is printed any more.
     """
     options = build_parser().parse_args(arguments)
     commands = {
@@ -97,6 +98,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for note in settle_choices(options):
             _say(f"Note: {note}")
         commands[options.command](options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                # Python flushes once more when it ends.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return 141
     except (DreamMotionError, SegmentationError) as error:
         _say(f"Error: {error}")
         return 2 if isinstance(error, (InputError, ValueError)) else 1
