@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import tempfile
+
+if __name__ == "__main__":
+    # Nothing is to be tidied up while this file is imported.
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"Stopped.\n"), os._exit(130)))
 
 # Every Gradio Space has the package; only this variable tells that GPUs are lent.
 if os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"):
@@ -43,6 +49,7 @@ from web import (
     connect_page,
     load_examples,
     notice_part,
+    own_temporary_folder,
     page_parts,
     page_theme,
     place_line,
@@ -225,12 +232,26 @@ def main() -> None:
     )
     options = parser.parse_args()
     try:
+        _serve(options, parser)
+    except KeyboardInterrupt:
+        parser.exit(130, "Stopped.\n")
+
+
+def _serve(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    # Whoever else ends the program gets what Ctrl-C gives. `nohup` is left alone.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has not both.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    try:
         found = find_surroundings(vars(options), segmenters=list_segmenters())
         found, models, segmenters, instruments = prepare(found, options.checkpoint)
     except (DreamMotionError, SegmentationError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     for line in (found.describe(), *found.notices):
         print(line, flush=True)  # noqa: T201
+    tempfile.tempdir = str(own_temporary_folder())  # also what Gradio takes, unless a variable names another
     page = build_app(
         models, segmenters, load_examples(EXAMPLES_FOLDER), instruments, found, options.max_upload
     )

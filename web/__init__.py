@@ -1,5 +1,6 @@
 """The page in the browser: its components, what it keeps of each visitor, and what answers its events."""
 
+from web.clip import own_temporary_folder
 from web.components import CSS_FILES, ICON_FILE, Example, load_examples, page_theme
 from web.editor import LazyEditor
 from web.events import connect_page
@@ -27,6 +28,7 @@ __all__ = [
     "connect_page",
     "load_examples",
     "notice_part",
+    "own_temporary_folder",
     "page_parts",
     "page_theme",
     "place_line",

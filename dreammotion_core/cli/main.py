@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 1 the model or the disk failed, 2 the input cannot be used, 3 `verify` found
-        other pixels, 130 stopped.
+        other pixels, 130 stopped, 141 nobody reads what is printed any more.
     """
     options = build_parser().parse_args(arguments)
     commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
@@ -111,7 +111,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_places(options)
         if "record" not in options:
             settle(options)
-        return commands[options.command](options) or 0
+        code = commands[options.command](options) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                # Python flushes once more when it ends.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return 141
     except (DreamMotionError, SegmentationError) as error:
         say(f"Error: {error}")
         return 2 if isinstance(error, (InputError, ValueError)) else 1

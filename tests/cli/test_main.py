@@ -834,8 +834,15 @@ def test_a_state_in_use_is_refused_before_any_work(
 # --- a terminal -----------------------------------------------------------------------------------
 
 
+def listening() -> None:
+    """Tests that run in the background are deaf to some signals, and so would be what they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupt_keeps_the_latest_preview_and_the_bar_shows_the_losses(
-    clip: Path, model: Path, masks: Path, tmp_path: Path
+    clip: Path, model: Path, masks: Path, tmp_path: Path, ended_by: signal.Signals
 ) -> None:
     out = tmp_path / "out.mp4"
     words = edit_arguments(clip, model, out, "--mask", masks, "--steps", "10000", "--preview-interval", "1")
@@ -846,14 +853,13 @@ def test_interrupt_keeps_the_latest_preview_and_the_bar_shows_the_losses(
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=stderr,
-        # Tests that run in the background are deaf to it, and so would be what they start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=listening,
     )
     os.close(stderr)
     try:
         # Once a later step shows, the preview of the first has been delivered.
         said = _read_until(terminal, rb" ([2-9]|\d\d+)/10000")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ended_by)
         said += _read_until(terminal, rb"as of step \d+.*With --state DIR an edit is kept")
         code = process.wait(timeout=60)
     finally:
@@ -865,6 +871,17 @@ def test_interrupt_keeps_the_latest_preview_and_the_bar_shows_the_losses(
     assert b"V-DDS" in said
     assert b"Traceback" not in said
     assert read_video(out).size == SIZE
+
+
+def test_a_reader_that_has_enough_ends_a_command_quietly() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    command = [sys.executable, "-m", "dreammotion_core", "models"]
+    ended = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+
+    assert (ended.returncode, ended.stderr) == (141, b"")
 
 
 def _read_until(terminal: int, pattern: bytes) -> bytes:
