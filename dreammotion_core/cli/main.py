@@ -244,11 +244,13 @@ def _edited(
     config, reason = given_config(options, model, size=video.size)
     if reason:
         say(f"Note: {reason}")
+    asked: Sequence[int | None] = numbers or [None]
     selected = []
-    for number in numbers or [None] if config.use_mask else []:
+    for number in asked if config.use_mask else ():
         options.object_index = number
         selected.append(_selected(options, video))
-    masks = [each.masks for each in selected] or [None]
+    masks = [each.masks for each in selected]
+    mask = masks[0] if masks else None
     # In one window a cut changes nothing.
     is_long = len(video) > model.window(len(video), asked=config.window)
     origin = {
@@ -261,7 +263,7 @@ def _edited(
         video,
         source_prompt=options.source_prompt,
         target_prompt=targets if len(targets) > 1 else targets[0],
-        mask=masks if len(targets) > 1 else masks[0],  # type: ignore[arg-type]
+        mask=masks if len(targets) > 1 else mask,
         config=config,
         state=state,
         origin=origin,
