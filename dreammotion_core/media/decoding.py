@@ -105,10 +105,12 @@ class OpenClip:
         video, audio: the streams that players play; no audio where none can be decoded.
         is_counted: whether the n-th picture on screen takes the n-th time of the packets.
         is_sought: whether its packets begin elsewhere than at the begin of the file.
+        is_untimed: whether pictures are shown evenly from the first on, because not all have times.
         times: when pictures are shown, in ticks of the video, in the order of the packets so far.
         lost: of these, the times beside which data are lost.
         end: when the last of them ends.
         ends: seconds on the clock up to which packets came so far, by the index of their stream.
+        num_untimed: pictures for which the file should state a time, and does not.
         num_bytes: where in the file the last packet so far ends.
         num_jumps: how often the clock was set anew so far.
         num_failures: packets that could not be decoded so far.
@@ -121,11 +123,11 @@ class OpenClip:
         self.is_counted = (
             container.format.name in _WITHOUT_DISPLAY_TIMES and self.video.codec_context.has_b_frames
         )
-        self.is_sought = False
+        self.is_sought = self.is_untimed = False
         self.times: list[int] = []
         self.lost: list[int] = []
         self.ends: dict[int, float] = {}
-        self.end = self.num_bytes = self.num_jumps = self.num_failures = 0
+        self.end = self.num_untimed = self.num_bytes = self.num_jumps = self.num_failures = 0
 
     def packets(self) -> Iterator[Packet[Any]]:
         """The packets of both streams. Where the clock is set anew, as between joined segments, it goes on.
@@ -163,6 +165,7 @@ class OpenClip:
         self.num_bytes = max(self.num_bytes, (packet.pos or 0) + packet.size)
         if packet.stream_index == self.video.index and not packet.is_discard:
             time = packet.dts if self.is_counted or packet.pts is None else packet.pts
+            self.num_untimed += time is None and self.container.format.name == "mpeg"
             self.times.append(self.end if time is None else time)
             self.end = max(self.end, self.times[-1] + (packet.duration or 0))
             if packet.is_corrupt:
@@ -190,6 +193,8 @@ class OpenClip:
                 stated = frame.dts if frame.pts is None else frame.pts
                 if self.is_counted and stream is self.video:
                     stated = order.popleft()
+                if self.is_untimed and stream is self.video and duration:
+                    stated = None
                 if stated is None and time is not None:
                     stated = time + duration
                 if stated is None:
@@ -263,6 +268,10 @@ class Clip:
             packets = source.packets()
             self.first: Any = next(source.frames(source.video, packets), None)
             deque(packets, maxlen=0)
+            self.is_untimed = source.num_untimed > 0
+            if self.is_untimed and self.first is not None:
+                source.times = [self.first.pts + k * self.first.duration for k in range(len(source.times))]
+                source.end = source.times[-1] + self.first.duration
             times = np.unique(np.array(source.times, np.int64))
             if self.first is None and len(times):
                 raise damaged(path)
@@ -280,7 +289,8 @@ class Clip:
             self.num_undecodable = len(times) - len(shown)
             self.lost = np.rint((np.array(source.lost) - start) * float(tick * self.rate))
             has_times = not source.container.format.flags & _HAS_NO_TIMES
-            self.can_seek = has_times and not source.num_jumps and not source.is_counted
+            is_plain = not (source.num_jumps or source.is_counted or self.is_untimed)
+            self.can_seek = has_times and is_plain
             self.pixel_aspect = float(stream.sample_aspect_ratio or 1)
             self.has_sound = source.audio is not None
             self.notices = tuple(_left_out(source, self.rate))
@@ -348,6 +358,8 @@ def _left_out(source: OpenClip, rate: Fraction) -> Iterator[Notice]:
     streams = source.container.streams
     if source.container.format.flags & _HAS_NO_TIMES and not source.video.codec_context.framerate:
         yield Notice("assumed_fps", f"The file states no frame rate; {float(rate):g} a second are assumed.")
+    if source.num_untimed:
+        yield Notice("assumed_times", "The file does not say when each picture is shown; they follow evenly.")
     for kind, tracks in (("picture", streams.video), ("sound", streams.audio)):
         count = sum(not track.disposition & _COVERS and track.frames != 1 for track in tracks)
         if count > 1:
@@ -488,6 +500,7 @@ class Reading:
         can_seek = self._clip.can_seek and moment > self._clip.begin
         for lead in (0, 10, None) if can_seek else (None,):
             with opened_clip(self._clip.path) as source:
+                source.is_untimed = self._clip.is_untimed
                 begin = moment - _SETTLING.get(source.container.format.name, 0)
                 try:
                     if lead is not None:
