@@ -25,11 +25,11 @@ from av.container import OutputContainer
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from numpy.typing import NDArray
 
-from dreammotion_core.errors import ConfigError, VideoError
+from dreammotion_core.errors import VideoError
 from dreammotion_core.media.atomic import check_writable, written_atomically
 from dreammotion_core.media.colours import FrameConverter, to_yuv
 from dreammotion_core.media.decoding import Clip, Reading, opened_clip
-from dreammotion_core.media.frames import kept_fps, read_frames
+from dreammotion_core.media.frames import is_same_rate, read_folder
 from dreammotion_core.media.limits import (
     MAX_FPS,
     MIN_FPS,
@@ -38,7 +38,7 @@ from dreammotion_core.media.limits import (
     frame_range,
     gather_frames,
 )
-from dreammotion_core.spec import ModelSpec
+from dreammotion_core.spec import ModelSpec, check_length
 from dreammotion_core.values import AudioTrack, Notice, Video
 
 logger = logging.getLogger(__name__)
@@ -184,11 +184,6 @@ def check_target(path: str | Path) -> None:
     check_writable(target)
 
 
-def is_same_rate(rate: float, other: float) -> bool:
-    """Whether two frame rates differ by no more than the rounding of what files state."""
-    return abs(rate - other) <= 1e-3 * other
-
-
 def write_h264(
     pictures: Iterable[NDArray[np.uint8]],
     path: Path,
@@ -249,10 +244,6 @@ def _layout(audio: AudioTrack) -> str:
     return "mono" if len(audio.samples) == 1 else "stereo"
 
 
-# Of a folder that does not say how fast it is.
-FOLDER_FPS = 24.0
-
-
 def read_clip(
     path: str | Path,
     *,
@@ -285,55 +276,6 @@ def read_clip(
     text = f"{spec.label} takes {taken} frames, so the last {left_out} are left out."
     video = _read(Path(path), spec, start_frame, fitting, fps)
     return replace(video, notices=(*video.notices, Notice("fitted", text)))
-
-
-def read_folder(
-    folder: Path, *, start_frame: int = 0, max_frames: int | None = None, fps: float | None = None
-) -> Video:
-    """Read a folder of PNG frames at the rate it keeps, else at `fps`, else at 24 frames a second.
-
-    `start_frame` is the first file, counted from 0; `max_frames` None reads to the last. Raises `ConfigError`
-    if the folder keeps another rate, and `VideoError` if the clip cannot be read, or the range makes no
-    sense.
-    """
-    kept = kept_fps(folder)
-    if fps is not None and kept is not None and not is_same_rate(fps, kept):
-        raise ConfigError(
-            f"{fps:g} frames a second are asked for; the frames in {folder} are {kept:.6g} a second, and a "
-            "folder is not resampled: leave the rate out, or take the video that they come from"
-        )
-    rates = (rate for rate in (kept, fps, FOLDER_FPS) if rate is not None)
-    return read_frames(folder, fps=next(rates), start_frame=start_frame, max_frames=max_frames)
-
-
-def check_length(num_frames: int, *, spec: ModelSpec) -> None:
-    """Raise `ConfigError` for a number of frames that a model does not take.
-
-    Too few are left to those who read the clip.
-    """
-    if num_frames > 0 and spec.trimmed(num_frames) != num_frames:
-        nearest = max(spec.trimmed(num_frames), shortest_length(spec))
-        raise ConfigError(
-            f"{num_frames} frames are asked for; {spec.label} takes {spec.frame_step} k + 1 of them: choose "
-            f"{nearest}"
-        )
-
-
-def shortest_length(spec: ModelSpec) -> int:
-    """The fewest frames of a clip that a model takes."""
-    return max(2, spec.frame_step + 1)
-
-
-def length_words(spec: ModelSpec) -> str:
-    """The numbers of frames that a model takes, for people: for example ``5, 9, 13, ... or 49``."""
-    step = spec.frame_step
-    if step == 1:
-        return f"2 to {spec.max_frames}"
-    longest = spec.fit_length(spec.max_frames)
-    lengths = [str(length) for length in range(step + 1, longest + 1, step)]
-    if len(lengths) <= 4:
-        return " or ".join(lengths)
-    return f"{', '.join(lengths[:3])}, ... or {longest}"
 
 
 def _read(path: Path, spec: ModelSpec, start_frame: int, num_frames: int, fps: float | None) -> Video:
