@@ -2,18 +2,22 @@
 
     python -m benchmarks.containers [--part K/N]
     python -m benchmarks.containers --generations CLIP [CLIP ...] [--options crf=16 preset=medium]
+    python -m benchmarks.containers --opening CLIP [CLIP ...]
 
 Makes clips whose pictures carry their numbers with the ffmpeg program of the package imageio-ffmpeg, reads
 them as a user does, and prints which pictures are wrong. Nothing is kept.
 
 With `--generations` it writes and reads clips twice over, as `write_video` does or with other options of
-libx264, and prints how far the generations are apart.
+libx264, and prints how far the generations are apart. With `--opening` it reads the first 24 frames in turn
+with ffmpeg's exact conversion of the same, and prints the seconds and the memory of this process.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -221,13 +225,36 @@ def generations(path: Path, folder: Path, options: dict[str, str]) -> str:
     )
 
 
+def opening(path: Path) -> str:
+    """The first frames by us and by ffmpeg, in turn: best seconds of three, and how much memory we took."""
+    exact = ("-vf", "scale=flags=accurate_rnd+full_chroma_int+bicubic", "-f", "rawvideo", "-pix_fmt", "rgb24")
+    seconds: dict[str, list[float]] = {"ours": [], "ffmpeg": []}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(3):
+        for name, taken in seconds.items():
+            began = time.perf_counter()
+            if name == "ours":
+                read_video(path, max_frames=24)
+                memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+            else:
+                ffmpeg("-i", path, "-frames:v", 24, *exact, "-y", os.devnull)
+            taken.append(time.perf_counter() - began)
+    ours, theirs = (min(taken) for taken in seconds.values())
+    return f"{path}: {ours:.2f} s, ffmpeg {theirs:.2f} s, ratio {ours / theirs:.2f}; {memory / 2**20:.2f} GiB"
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Read the whole table, or a part of it; 1 if anything is wrong. Or measure generations."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", type=part_of, default=(1, 1), metavar="K/N", help="only every N-th clip")
     parser.add_argument("--generations", type=Path, nargs="+", metavar="CLIP")
+    parser.add_argument("--opening", type=Path, nargs="+", metavar="CLIP")
     parser.add_argument("--options", nargs="+", default=(), metavar="NAME=VALUE", help="of libx264")
     chosen_words = parser.parse_args(words)
+    if chosen_words.opening:
+        for path in chosen_words.opening:
+            print(opening(path), flush=True)
+        return 0
     if chosen_words.generations:
         options = dict(word.split("=", 1) for word in chosen_words.options)
         with tempfile.TemporaryDirectory() as folder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from av.filter import Graph
@@ -78,7 +78,7 @@ class FrameConverter:
                 ("format", "gbrap" if has_alpha else "gbrp"),
             )
         self._graphs[form].push(frame)
-        pixels = self._graphs[form].vpull().to_ndarray()
+        pixels: Any = self._graphs[form].vpull().to_ndarray()
         picture, alpha = pixels[..., :3], pixels[..., 3:]
         self._was_interlaced |= frame.interlaced_frame
         if alpha.size and alpha.min() < 255:
@@ -86,7 +86,7 @@ class FrameConverter:
             picture = ((picture * alpha.astype(np.uint16) + 127) // 255).astype(np.uint8)
         upright = picture.swapaxes(0, 1) if self._is_on_its_side else picture
         x, y = (self._matrix[::-1] if self._is_on_its_side else self._matrix).diagonal()
-        return upright[:: -1 if y < 0 else 1, :: -1 if x < 0 else 1]
+        return cast(NDArray[np.uint8], upright[:: -1 if y < 0 else 1, :: -1 if x < 0 else 1])
 
     def notices(self) -> Iterator[Notice]:
         """What was changed, as far as pictures were converted so far."""

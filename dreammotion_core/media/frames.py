@@ -26,7 +26,6 @@ from dreammotion_core.media.limits import (
     MAX_SIDE,
     MIN_FPS,
     check_size,
-    cut_notices,
     frame_range,
     gather_frames,
     size_notices,
@@ -150,7 +149,7 @@ def read_frames(
     available = png_files(Path(folder), VideoError)
     if len(available) < 2:
         raise VideoError(f"{folder} holds one PNG file; a clip needs at least two")
-    selected = frame_range(len(available), start_frame=start_frame, max_frames=max_frames)
+    selected, cut = frame_range(len(available), start_frame=start_frame, max_frames=max_frames)
     paths = available[selected.start : selected.stop]
     with opened_png(paths[0], name=paths[0].name, error=VideoError) as first:
         width, height = first.size
@@ -170,7 +169,7 @@ def read_frames(
                 yield over_black(image)
 
     frames = gather_frames(pictures(), count=len(paths), size=(height, width))
-    notices = list(cut_notices(selected, len(available)))
+    notices = list(cut)
     if is_transparent:
         notices.append(Notice("alpha", "Its transparent parts were laid over black."))
     return Video(frames, fps=fps, notices=(*notices, *size_notices(height, width)))

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -30,14 +31,7 @@ from dreammotion_core.media.atomic import check_writable, written_atomically
 from dreammotion_core.media.colours import FrameConverter, to_yuv
 from dreammotion_core.media.decoding import Clip, Reading, opened_clip
 from dreammotion_core.media.frames import is_same_rate, read_folder
-from dreammotion_core.media.limits import (
-    MAX_FPS,
-    MIN_FPS,
-    check_size,
-    cut_notices,
-    frame_range,
-    gather_frames,
-)
+from dreammotion_core.media.limits import MAX_FPS, MIN_FPS, check_size, frame_range, gather_frames
 from dreammotion_core.spec import ModelSpec, check_length
 from dreammotion_core.values import AudioTrack, Notice, Video
 
@@ -96,7 +90,7 @@ def probe_video(path: str | Path) -> VideoInfo:
         duration=float(clip.num_frames / clip.rate),
         has_audio=clip.has_sound,
         rotation=converter.rotation,
-        has_variable_rate=not clip.is_even,
+        has_variable_rate=not np.array_equal(clip.slots, np.arange(clip.num_frames)),
     )
 
 
@@ -125,12 +119,12 @@ def read_video(
     if fps is not None and not is_same_rate(fps, float(rate)):
         rate = Fraction(fps).limit_denominator(1001)
     available = clip.frames_at(rate)
-    selected = frame_range(available, start_frame=start_frame, max_frames=max_frames)
+    selected, cut = frame_range(available, start_frame=start_frame, max_frames=max_frames)
     reading = Reading(clip, selected, rate)
     frames = gather_frames(reading.pictures(), count=len(selected), size=reading.converter.size)
     audio = reading.sound()
-    notices = (*reading.notices(), *cut_notices(selected, available))
-    return Video(frames, fps=float(clip.rate) if fps is None else fps, audio=audio, notices=notices)
+    rate_read = float(clip.rate) if fps is None else fps
+    return Video(frames, fps=rate_read, audio=audio, notices=(*reading.notices(), *cut))
 
 
 def write_video(video: Video, path: str | Path, *, record: Mapping[str, Any] | None = None) -> Path:
@@ -219,8 +213,9 @@ def write_h264(
                         begin, end = (round(k / rate * audio.sample_rate) for k in (index, index + 1))
                         if begin < audio.samples.shape[1]:
                             container.mux(sound.encode(_sound_frame(audio, begin, end)))
-                for finished in filter(None, (stream, sound)):
-                    container.mux(finished.encode(None))
+                container.mux(stream.encode(None))
+                if sound is not None:
+                    container.mux(sound.encode(None))
         except av.FFmpegError as error:
             raise OSError(error.errno, error.strerror) from error
 
@@ -267,19 +262,16 @@ def read_clip(
     """
     wanted = spec.num_frames if num_frames is None else num_frames
     check_length(wanted, spec=spec)
-    video = _read(Path(path), spec, start_frame, wanted, fps)
+    if os.path.isdir(path):
+        read = partial(read_folder, Path(path), start_frame=start_frame, fps=fps)
+    else:
+        read = partial(read_video, path, start_frame=start_frame, fps=spec.fps if fps is None else fps)
+    video = read(max_frames=wanted)
     fitting = spec.trimmed(len(video))
     if fitting == len(video) or fitting < 2:
         return video
     left_out = len(video) - fitting
     taken = f"{spec.frame_step} k + 1"
     text = f"{spec.label} takes {taken} frames, so the last {left_out} are left out."
-    video = _read(Path(path), spec, start_frame, fitting, fps)
+    video = read(max_frames=fitting)
     return replace(video, notices=(*video.notices, Notice("fitted", text)))
-
-
-def _read(path: Path, spec: ModelSpec, start_frame: int, num_frames: int, fps: float | None) -> Video:
-    if os.path.isdir(path):
-        return read_folder(path, start_frame=start_frame, max_frames=num_frames, fps=fps)
-    rate = spec.fps if fps is None else fps
-    return read_video(path, start_frame=start_frame, max_frames=num_frames, fps=rate)

@@ -562,8 +562,9 @@ def test_a_second_generation_is_the_first_and_in_step(tmp_path: Path, content: s
 
     difference = second.frames.astype(int) - first.frames
     # The bars' hard edges between pure colours lose 0.67 by chroma of half the size alone.
-    assert abs(difference).mean() <= (0.75 if content == "bars" else 0.5)
-    assert abs(difference.mean()) <= 0.1
+    most, bias = (0.75, 0.3) if content == "bars" else (0.5, 0.1)
+    assert abs(difference).mean() <= most
+    assert abs(difference.mean()) <= bias
     assert abs((first.frames.astype(int) - source.frames).mean()) <= 0.5
     assert first.audio is not None
     assert second.audio is not None
