@@ -1,18 +1,27 @@
 """Whether every picture that is read is the right one, in every container, codec and rate, from every start.
 
     python -m benchmarks.containers [--part K/N]
+    python -m benchmarks.containers --generations CLIP [CLIP ...] [--options crf=16 preset=medium]
+    python -m benchmarks.containers --opening CLIP [CLIP ...]
 
 Makes clips whose pictures carry their numbers with the ffmpeg program of the package imageio-ffmpeg, reads
 them as a user does, and prints which pictures are wrong. Nothing is kept.
+
+With `--generations` it writes and reads clips twice over, as `write_video` does or with other options of
+libx264, and prints how far the generations are apart. With `--opening` it reads the first 24 frames in turn
+with ffmpeg's exact conversion of the same, and prints the seconds and the memory of this process.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import os
+import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,7 +32,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.arguments import part_of
-from dreammotion_core import read_video
+from dreammotion_core import read_video, write_video
+from dreammotion_core.media.colours import FrameConverter, to_yuv
+from dreammotion_core.media.video import write_h264
 
 WIDTH, HEIGHT = 128, 96
 COUNT = 45  # pictures of a clip
@@ -61,7 +72,7 @@ CONTAINERS: dict[str, tuple[Sequence[str], ...]] = {
     "avi": (_MPEG4, _MJPEG, _H264, _FFV1),
     "ts": (_H264, _HEVC, _MPEG2, _MPEG4),
     "m2ts": (_H264, _HEVC, _MPEG2, _MPEG1),
-    "mpg": (_MPEG1, _MPEG2, (*_MPEG2, "-flags", "+ildct+ilme"), (*_MPEG2[:-1], "yuv422p")),
+    "mpg": (_MPEG1, _MPEG2, (*_MPEG2, "-flags", "+ildct+ilme"), (*_MPEG2[:-1], "yuv422p"), _H264),
     "flv": (_H264, _FLV1, _HEVC, _VP9),
     "wmv": (_WMV1, _WMV2, _MSMPEG4, _MJPEG),
     "3gp": (_H263, (*_MPEG4[:-4], "-pix_fmt", "yuv420p"), _MPEG4, _H264),
@@ -185,11 +196,72 @@ def wrong_reads(case: Case, folder: Path) -> Iterator[str]:
             yield f"{case}, from {first}: {difference:.2f} of 255 beside ffmpeg's own colours"
 
 
+def generations(path: Path, folder: Path, options: dict[str, str]) -> str:
+    """Write and read a clip twice over: mean differences of 255 levels, kilobytes, processor seconds."""
+    clips, seconds, sizes = [read_video(path)], [], []
+    height, width = clips[0].size
+    for name in ("first.mp4", "second.mp4"):
+        began = time.process_time()
+        if options:
+            target = folder / name
+            write_h264(clips[-1].frames, target, size=clips[-1].size, fps=clips[-1].fps, options=options)
+        else:
+            target = write_video(clips[-1], folder / name)
+        seconds.append(time.process_time() - began)
+        sizes.append(target.stat().st_size / 1000)
+        clips.append(read_video(target))
+    source, first, second = (clip.frames[:, :height, :width].astype(np.int16) for clip in clips)
+    without_codec = []
+    for picture in clips[1].frames:
+        frame = to_yuv(picture)
+        without_codec.append(FrameConverter(frame, 1.0).to_rgb(frame))
+    chroma = np.abs(np.stack(without_codec)[:, :height, :width] - first).mean()
+    count, duration = len(source), len(source) / clips[0].fps
+    return (
+        f"{path.parent.name:12} {width}x{height} {count:3} frames: second to first "
+        f"{np.abs(second - first).mean():.3f} (of 4:2:0 alone {chroma:.3f}), first to source "
+        f"{np.abs(first - source).mean():.2f}, {sizes[0] / duration:.0f} kB a second of clip, "
+        f"{1000 * seconds[0] / count:.0f} ms of a processor a frame"
+    )
+
+
+def opening(path: Path) -> str:
+    """The first frames by us and by ffmpeg, in turn: best seconds of three, and how much memory we took."""
+    exact = ("-vf", "scale=flags=accurate_rnd+full_chroma_int+bicubic", "-f", "rawvideo", "-pix_fmt", "rgb24")
+    seconds: dict[str, list[float]] = {"ours": [], "ffmpeg": []}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(3):
+        for name, taken in seconds.items():
+            began = time.perf_counter()
+            if name == "ours":
+                read_video(path, max_frames=24)
+                memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+            else:
+                ffmpeg("-i", path, "-frames:v", 24, *exact, "-y", os.devnull)
+            taken.append(time.perf_counter() - began)
+    ours, theirs = (min(taken) for taken in seconds.values())
+    return f"{path}: {ours:.2f} s, ffmpeg {theirs:.2f} s, ratio {ours / theirs:.2f}; {memory / 2**20:.2f} GiB"
+
+
 def main(words: Sequence[str] | None = None) -> int:
-    """Read the whole table, or a part of it; 1 if anything is wrong."""
+    """Read the whole table, or a part of it; 1 if anything is wrong. Or measure generations."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", type=part_of, default=(1, 1), metavar="K/N", help="only every N-th clip")
-    part, parts = parser.parse_args(words).part
+    parser.add_argument("--generations", type=Path, nargs="+", metavar="CLIP")
+    parser.add_argument("--opening", type=Path, nargs="+", metavar="CLIP")
+    parser.add_argument("--options", nargs="+", default=(), metavar="NAME=VALUE", help="of libx264")
+    chosen_words = parser.parse_args(words)
+    if chosen_words.opening:
+        for path in chosen_words.opening:
+            print(opening(path), flush=True)
+        return 0
+    if chosen_words.generations:
+        options = dict(word.split("=", 1) for word in chosen_words.options)
+        with tempfile.TemporaryDirectory() as folder:
+            for path in chosen_words.generations:
+                print(generations(path, Path(folder), options), flush=True)
+        return 0
+    part, parts = chosen_words.part
     chosen = cases()[part - 1 :: parts]
     num_wrong = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -64,11 +64,9 @@ from .media.masks import (
     write_objects as write_objects,
 )
 from .media.video import (
-    length_words as length_words,
     probe_video as probe_video,
     read_clip as read_clip,
     read_video as read_video,
-    shortest_length as shortest_length,
     write_video as write_video,
 )
 from .memory import usable_memory as usable_memory
@@ -105,7 +103,11 @@ from .receipt import (
     verify_result as verify_result,
     write_receipt as write_receipt,
 )
-from .spec import ModelSpec as ModelSpec
+from .spec import (
+    ModelSpec as ModelSpec,
+    length_words as length_words,
+    shortest_length as shortest_length,
+)
 from .states import (
     EditRequest as EditRequest,
     RequestedObject as RequestedObject,

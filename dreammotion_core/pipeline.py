@@ -27,7 +27,6 @@ from dreammotion_core.errors import (
     VideoError,
 )
 from dreammotion_core.finishing import Finishing, encoded, grown_mask
-from dreammotion_core.media.video import length_words
 from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.method.baselines import method_for
 from dreammotion_core.method.distillation import latent_mask, object_shares
@@ -39,7 +38,7 @@ from dreammotion_core.method.source_cache import SourceCache
 from dreammotion_core.method.windows import Windows
 from dreammotion_core.models.catalog import load_backend
 from dreammotion_core.models.placement import LoadOptions
-from dreammotion_core.spec import ModelSpec
+from dreammotion_core.spec import ModelSpec, length_words
 from dreammotion_core.states import EditRequest, RequestedObject, StateFolder
 from dreammotion_core.values import (
     EditEvent,

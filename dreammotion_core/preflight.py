@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import OutOfMemoryError
-from dreammotion_core.media.video import shortest_length
 from dreammotion_core.memory import MemoryMeter, usable_memory
 from dreammotion_core.pipeline import SPARING, DreamMotionPipeline, check_fits, windows_of
-from dreammotion_core.spec import ModelSpec
+from dreammotion_core.spec import ModelSpec, shortest_length
 from dreammotion_core.values import Finished, Notice, Started, StepDone, Video
 
 SCALES = (0.75, 0.5)

@@ -22,15 +22,9 @@ import numpy as np
 from dreammotion_core.config import MAX_PROMPT_CHARACTERS, EditConfig
 from dreammotion_core.errors import ConfigError, StateError, VideoError, reason_of
 from dreammotion_core.media.atomic import check_readable, written_atomically
+from dreammotion_core.media.frames import is_same_rate, read_folder
 from dreammotion_core.media.limits import MAX_CLIP_BYTES, MAX_FPS, MAX_SIDE
-from dreammotion_core.media.video import (
-    LARGEST_RECORD,
-    is_same_rate,
-    kept_record,
-    read_folder,
-    read_video,
-    write_video,
-)
+from dreammotion_core.media.video import LARGEST_RECORD, kept_record, read_video, write_video
 from dreammotion_core.method.prior import Backend
 from dreammotion_core.states import STATE_FORMAT, EditRequest, differences, versions
 from dreammotion_core.values import EditOutput, Frames, StepLosses, Video

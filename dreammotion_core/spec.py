@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dreammotion_core.config import AUTO, EditConfig
-from dreammotion_core.errors import VideoError
+from dreammotion_core.errors import ConfigError, VideoError
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,36 @@ class ModelSpec:
                 f"the frames are {size[1]}x{size[0]}; {self.label} needs both sides to be multiples of "
                 f"{self.size_multiple}: scale or crop them"
             )
+
+
+def check_length(num_frames: int, *, spec: ModelSpec) -> None:
+    """Raise `ConfigError` for a number of frames that a model does not take.
+
+    Too few are left to those who read the clip.
+    """
+    if num_frames > 0 and spec.trimmed(num_frames) != num_frames:
+        nearest = max(spec.trimmed(num_frames), shortest_length(spec))
+        raise ConfigError(
+            f"{num_frames} frames are asked for; {spec.label} takes {spec.frame_step} k + 1 of them: choose "
+            f"{nearest}"
+        )
+
+
+def shortest_length(spec: ModelSpec) -> int:
+    """The fewest frames of a clip that a model takes."""
+    return max(2, spec.frame_step + 1)
+
+
+def length_words(spec: ModelSpec) -> str:
+    """The numbers of frames that a model takes, for people: for example ``5, 9, 13, ... or 49``."""
+    step = spec.frame_step
+    if step == 1:
+        return f"2 to {spec.max_frames}"
+    longest = spec.fit_length(spec.max_frames)
+    lengths = [str(length) for length in range(step + 1, longest + 1, step)]
+    if len(lengths) <= 4:
+        return " or ".join(lengths)
+    return f"{', '.join(lengths[:3])}, ... or {longest}"
 
 
 ROOM = 1 / 32

@@ -21,7 +21,7 @@ from dreammotion_core import (
     measure_edit,
     usable_memory,
 )
-from dreammotion_core.media.video import check_length, length_words
+from dreammotion_core.spec import check_length, length_words
 from tests.tiny import moving_square, tiny_spec, tiny_unet3d
 
 CONFIG = EditConfig(num_optimization_steps=40)

@@ -19,9 +19,9 @@ from benchmarks.world_cases import edit_case, rendered, shot_like, visible_objec
 from dreammotion_core.errors import ConfigError, DreamMotionError, MaskError, PromptError, VideoError
 from dreammotion_core.media.frames import png_files
 from dreammotion_core.media.masks import read_masks
-from dreammotion_core.media.video import read_video, shortest_length
+from dreammotion_core.media.video import read_video
 from dreammotion_core.pipeline import check_prompts
-from dreammotion_core.spec import ModelSpec
+from dreammotion_core.spec import ModelSpec, shortest_length
 from dreammotion_core.values import Frames, Mask, Video
 from training.world import Shot, background, caption, object_mask
 

@@ -39,8 +39,8 @@ from dreammotion_core.evaluation.catalog import known_variants
 from dreammotion_core.evaluation.measuring import figure
 from dreammotion_core.finishing import changeable, grown_mask
 from dreammotion_core.media.atomic import check_writable, written_atomically
-from dreammotion_core.media.frames import kept_fps
-from dreammotion_core.media.video import is_same_rate, read_folder, read_video
+from dreammotion_core.media.frames import is_same_rate, kept_fps, read_folder
+from dreammotion_core.media.video import read_video
 from dreammotion_core.method.baselines import method_for
 from dreammotion_core.pipeline import DreamMotionPipeline
 from dreammotion_core.values import Mask, Notice, StepDone, Video

@@ -25,9 +25,10 @@ from dreammotion_core.config import (
 )
 from dreammotion_core.errors import MaskError
 from dreammotion_core.evaluation.catalog import ABLATION, METRICS, VARIANTS
+from dreammotion_core.media.frames import read_folder
 from dreammotion_core.media.mask_levels import GivenMasks
 from dreammotion_core.media.masks import read_masks
-from dreammotion_core.media.video import read_clip, read_folder, read_video
+from dreammotion_core.media.video import read_clip, read_video
 from dreammotion_core.models.placement import LoadOptions
 from dreammotion_core.project import SUFFIX
 from dreammotion_core.spec import ModelSpec

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
+from fractions import Fraction
+from typing import Any, cast
 
 import numpy as np
 from av.filter import Graph
@@ -77,7 +78,7 @@ class FrameConverter:
                 ("format", "gbrap" if has_alpha else "gbrp"),
             )
         self._graphs[form].push(frame)
-        pixels = self._graphs[form].vpull().to_ndarray()
+        pixels: Any = self._graphs[form].vpull().to_ndarray()
         picture, alpha = pixels[..., :3], pixels[..., 3:]
         self._was_interlaced |= frame.interlaced_frame
         if alpha.size and alpha.min() < 255:
@@ -85,7 +86,7 @@ class FrameConverter:
             picture = ((picture * alpha.astype(np.uint16) + 127) // 255).astype(np.uint8)
         upright = picture.swapaxes(0, 1) if self._is_on_its_side else picture
         x, y = (self._matrix[::-1] if self._is_on_its_side else self._matrix).diagonal()
-        return upright[:: -1 if y < 0 else 1, :: -1 if x < 0 else 1]
+        return cast(NDArray[np.uint8], upright[:: -1 if y < 0 else 1, :: -1 if x < 0 else 1])
 
     def notices(self) -> Iterator[Notice]:
         """What was changed, as far as pictures were converted so far."""
@@ -116,12 +117,29 @@ def to_yuv(picture: NDArray[np.uint8]) -> VideoFrame:
     """
     height, width, _ = picture.shape
     even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    return VideoFrame.from_ndarray(even, format="rgb24").reformat(
+    wanted = planes = _planes(even)
+    converter = FrameConverter(_yuv_frame(planes), 1.0)
+    # Saturated edges lose what they show beyond the range of RGB; two rounds bring most of it back.
+    for _ in range(2):
+        planes = planes + wanted - _planes(converter.to_rgb(_yuv_frame(planes)))
+    return _yuv_frame(planes)
+
+
+def _planes(picture: NDArray[np.uint8]) -> NDArray[np.int16]:
+    frame = VideoFrame.from_ndarray(picture, format="rgb24").reformat(
         format="yuv420p",
         interpolation=_EXACT,
         dst_colorspace=Colorspace.ITU709,
         dst_color_range=ColorRange.MPEG,
     )
+    return frame.to_ndarray().astype(np.int16)
+
+
+def _yuv_frame(planes: NDArray[np.int16]) -> VideoFrame:
+    frame = VideoFrame.from_ndarray(planes.clip(0, 255).astype(np.uint8), format="yuv420p")
+    frame.colorspace, frame.color_range = Colorspace.ITU709, ColorRange.MPEG
+    frame.time_base = Fraction(1)
+    return frame
 
 
 def picture_graph(like: VideoFrame, *filters: tuple[str, str]) -> Graph:

@@ -58,6 +58,7 @@ _MOST_LOST = 0.01
 _DECODERS_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 _SETTLING = {"mpeg": 2}  # Seconds after seeking for which a container's times may be wrong.
+_DAMAGED = "is damaged or cut off: none of its pictures can be decoded; copy or export the clip again"
 _UNDECODABLE_SOUND = "The sound was left out: it cannot be decoded."
 
 
@@ -72,7 +73,7 @@ def opened_clip(path: Path) -> Iterator[OpenClip]:
     limits = {"format_whitelist": ",".join(CONTAINER_FORMATS), "protocol_whitelist": "file"}
     try:
         file = _moving_webp(path) or str(path.resolve())
-        container = av.open(file, container_options=limits, metadata_errors="replace")
+        container = av.open(file, "r", container_options=limits, metadata_errors="replace")
     except VideoError:
         raise
     except (av.FFmpegError, OSError, SyntaxError, ValueError) as error:
@@ -89,11 +90,11 @@ def _moving_webp(path: Path) -> BytesIO | None:
     with path.open("rb") as file:
         if not re.match(b"RIFF....WEBP", file.read(12), re.DOTALL):
             return None
-        with Image.open(file, formats=["WEBP"]) as image:
-            check_size(*image.size)
-            if image.n_frames * image.width * image.height * 4 > MAX_CLIP_BYTES:
-                raise VideoError(f"{path.name} has {image.n_frames:,} pictures, too many: convert it to MP4")
-            image.save(converted := BytesIO(), "PNG", save_all=True, duration=None, compress_level=1)
+        image: Any = Image.open(file, formats=["WEBP"])
+        check_size(*image.size)
+        if image.n_frames * image.width * image.height * 4 > MAX_CLIP_BYTES:
+            raise VideoError(f"{path.name} has {image.n_frames:,} pictures, too many: convert it to MP4")
+        image.save(converted := BytesIO(), "PNG", save_all=True, duration=None, compress_level=1)
     converted.seek(0)
     return converted
 
@@ -105,10 +106,12 @@ class OpenClip:
         video, audio: the streams that players play; no audio where none can be decoded.
         is_counted: whether the n-th picture on screen takes the n-th time of the packets.
         is_sought: whether its packets begin elsewhere than at the begin of the file.
+        is_untimed: whether pictures are shown evenly from the first on, because not all have times.
         times: when pictures are shown, in ticks of the video, in the order of the packets so far.
         lost: of these, the times beside which data are lost.
         end: when the last of them ends.
         ends: seconds on the clock up to which packets came so far, by the index of their stream.
+        num_untimed: pictures for which the file should state a time, and does not.
         num_bytes: where in the file the last packet so far ends.
         num_jumps: how often the clock was set anew so far.
         num_failures: packets that could not be decoded so far.
@@ -121,11 +124,11 @@ class OpenClip:
         self.is_counted = (
             container.format.name in _WITHOUT_DISPLAY_TIMES and self.video.codec_context.has_b_frames
         )
-        self.is_sought = False
+        self.is_sought = self.is_untimed = False
         self.times: list[int] = []
         self.lost: list[int] = []
         self.ends: dict[int, float] = {}
-        self.end = self.num_bytes = self.num_jumps = self.num_failures = 0
+        self.end = self.num_untimed = self.num_bytes = self.num_jumps = self.num_failures = 0
 
     def packets(self) -> Iterator[Packet[Any]]:
         """The packets of both streams. Where the clock is set anew, as between joined segments, it goes on.
@@ -163,6 +166,7 @@ class OpenClip:
         self.num_bytes = max(self.num_bytes, (packet.pos or 0) + packet.size)
         if packet.stream_index == self.video.index and not packet.is_discard:
             time = packet.dts if self.is_counted or packet.pts is None else packet.pts
+            self.num_untimed += time is None and self.container.format.name == "mpeg"
             self.times.append(self.end if time is None else time)
             self.end = max(self.end, self.times[-1] + (packet.duration or 0))
             if packet.is_corrupt:
@@ -190,6 +194,8 @@ class OpenClip:
                 stated = frame.dts if frame.pts is None else frame.pts
                 if self.is_counted and stream is self.video:
                     stated = order.popleft()
+                if self.is_untimed and stream is self.video and duration:
+                    stated = None
                 if stated is None and time is not None:
                     stated = time + duration
                 if stated is None:
@@ -263,9 +269,13 @@ class Clip:
             packets = source.packets()
             self.first: Any = next(source.frames(source.video, packets), None)
             deque(packets, maxlen=0)
+            self.is_untimed = source.num_untimed > 0
+            if self.is_untimed and self.first is not None:
+                source.times = [self.first.pts + k * self.first.duration for k in range(len(source.times))]
+                source.end = source.times[-1] + self.first.duration
             times = np.unique(np.array(source.times, np.int64))
             if self.first is None and len(times):
-                raise damaged(path)
+                raise VideoError(f"{path.name} {_DAMAGED}")
             if len(times) < 2 or times[-1] <= self.first.pts:
                 count = "one frame" if len(times) else "no frame"
                 raise VideoError(f"{path.name} has {count}; a clip needs at least two")
@@ -276,11 +286,12 @@ class Clip:
             self.rate = _constant_rate(shown, float(tick), stated)
             self.slots = np.rint(shown * float(self.rate)).astype(np.int64)
             seconds = (source.end - start) * tick
-            self.num_frames = max(int(self.slots[-1]) + 1, round(seconds * self.rate))
+            self.num_frames: int = max(int(self.slots[-1]) + 1, round(seconds * self.rate))
             self.num_undecodable = len(times) - len(shown)
             self.lost = np.rint((np.array(source.lost) - start) * float(tick * self.rate))
             has_times = not source.container.format.flags & _HAS_NO_TIMES
-            self.can_seek = has_times and not source.num_jumps and not source.is_counted
+            is_plain = not (source.num_jumps or source.is_counted or self.is_untimed)
+            self.can_seek = has_times and is_plain
             self.pixel_aspect = float(stream.sample_aspect_ratio or 1)
             self.has_sound = source.audio is not None
             self.notices = tuple(_left_out(source, self.rate))
@@ -292,11 +303,6 @@ class Clip:
             limit = f"{MIN_FPS:g} to {MAX_FPS:g} are accepted: convert it first"
             raise VideoError(f"{path.name} runs at {float(self.rate):.4g} frames a second; {limit}")
 
-    @property
-    def is_even(self) -> bool:
-        """Whether every frame has a picture of its own, and every picture a frame."""
-        return np.array_equal(self.slots, np.arange(self.num_frames))
-
     def frames_at(self, rate: Fraction) -> int:
         """The number of frames at a rate: as many as begin before the end of the last picture."""
         return max(1, ceil(self.num_frames / self.rate * rate))
@@ -306,14 +312,6 @@ class Clip:
         converter = FrameConverter(self.first, self.pixel_aspect)
         with opened_clip(self.path) as source:
             yield from map(converter.to_rgb, source.frames(source.video))
-
-
-def damaged(path: Path) -> VideoError:
-    """The error for a file of which nothing can be decoded."""
-    return VideoError(
-        f"{path.name} is damaged or cut off: none of its pictures can be decoded; "
-        "copy or export the clip again"
-    )
 
 
 def _constant_rate(seconds: NDArray[np.floating[Any]], tick: float, stated: Sequence[Fraction]) -> Fraction:
@@ -337,17 +335,16 @@ def _constant_rate(seconds: NDArray[np.floating[Any]], tick: float, stated: Sequ
                     return rate
         if following and slack < 1:
             return following[0]
-
-    def keeps_enough(rate: Fraction) -> bool:
-        return len(np.unique(np.rint(seconds * float(rate)))) >= (1 - _MOST_LOST) * len(seconds)
-
-    return next(filter(keeps_enough, sorted(rates)), max(rates))
+    kept = {rate: len(np.unique(np.rint(seconds * float(rate)))) for rate in sorted(rates)}
+    return next((rate for rate in kept if kept[rate] >= (1 - _MOST_LOST) * len(seconds)), max(rates))
 
 
 def _left_out(source: OpenClip, rate: Fraction) -> Iterator[Notice]:
     streams = source.container.streams
     if source.container.format.flags & _HAS_NO_TIMES and not source.video.codec_context.framerate:
         yield Notice("assumed_fps", f"The file states no frame rate; {float(rate):g} a second are assumed.")
+    if source.num_untimed:
+        yield Notice("assumed_times", "The file does not say when each picture is shown; they follow evenly.")
     for kind, tracks in (("picture", streams.video), ("sound", streams.audio)):
         count = sum(not track.disposition & _COVERS and track.frames != 1 for track in tracks)
         if count > 1:
@@ -373,7 +370,9 @@ def _missing_end(source: OpenClip, path: Path) -> Iterator[Notice]:
     if missing > 0.2:
         yield Notice("cut_off", f"The file breaks off {missing:.1f} seconds before its end.")
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        if content.find(content[:_HEAD_BYTES], source.num_bytes) > 0:
+        # A transport stream repeats its head, and is read to the last byte anyway.
+        is_repeated = content.find(content[:_HEAD_BYTES], source.num_bytes) > 0
+        if is_repeated and container.format.name != "mpegts":
             yield Notice("joined", "Another clip begins behind its end, in the same file; it was left out.")
 
 
@@ -411,7 +410,7 @@ class Reading:
                         yield self.converter.to_rgb(graph.vpull())
                         self._num_frames += 1
         if not self._num_frames:
-            raise damaged(clip.path)
+            raise VideoError(f"{clip.path.name} {_DAMAGED}")
 
     def sound(self) -> AudioTrack | None:
         """Decode the sound over the time of the pictures, which are decoded first.
@@ -448,7 +447,8 @@ class Reading:
             # Without a size of its frames PyAV would hand out what needs no conversion, with its gaps.
             even = {"async": "1", "min_hard_comp": "0.01"}
             resampler = AudioResampler("fltp", output, rate, frame_size=4096, options=even)
-            for piece in chain.from_iterable(map(resampler.resample, chain(alike, [None]))):
+            pieces: Iterator[Any] = chain.from_iterable(map(resampler.resample, chain(alike, [None])))
+            for piece in pieces:
                 offset = round((piece.pts * piece.time_base - self._begin) * rate)
                 first, last = max(0, offset), min(samples.shape[1], offset + piece.samples)
                 if first < last:
@@ -488,6 +488,7 @@ class Reading:
         can_seek = self._clip.can_seek and moment > self._clip.begin
         for lead in (0, 10, None) if can_seek else (None,):
             with opened_clip(self._clip.path) as source:
+                source.is_untimed = self._clip.is_untimed
                 begin = moment - _SETTLING.get(source.container.format.name, 0)
                 try:
                     if lead is not None:

@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from dreammotion_core.errors import InputError, OutputError, VideoError
+from dreammotion_core.errors import ConfigError, InputError, OutputError, VideoError
 from dreammotion_core.media.atomic import check_readable, check_writable, written_atomically
 from dreammotion_core.media.limits import (
     MAX_FPS,
     MAX_SIDE,
     MIN_FPS,
     check_size,
-    cut_notices,
     frame_range,
     gather_frames,
     size_notices,
@@ -134,6 +133,7 @@ def check_empty_folder(folder: str | Path) -> None:
 
 
 _FPS = "fps"  # Keyword of the frame rate among the texts of a PNG file.
+FOLDER_FPS = 24.0  # Of a folder that does not say how fast it is.
 
 
 def read_frames(
@@ -149,7 +149,7 @@ def read_frames(
     available = png_files(Path(folder), VideoError)
     if len(available) < 2:
         raise VideoError(f"{folder} holds one PNG file; a clip needs at least two")
-    selected = frame_range(len(available), start_frame=start_frame, max_frames=max_frames)
+    selected, cut = frame_range(len(available), start_frame=start_frame, max_frames=max_frames)
     paths = available[selected.start : selected.stop]
     with opened_png(paths[0], name=paths[0].name, error=VideoError) as first:
         width, height = first.size
@@ -169,10 +169,34 @@ def read_frames(
                 yield over_black(image)
 
     frames = gather_frames(pictures(), count=len(paths), size=(height, width))
-    notices = list(cut_notices(selected, len(available)))
+    notices = list(cut)
     if is_transparent:
         notices.append(Notice("alpha", "Its transparent parts were laid over black."))
     return Video(frames, fps=fps, notices=(*notices, *size_notices(height, width)))
+
+
+def read_folder(
+    folder: Path, *, start_frame: int = 0, max_frames: int | None = None, fps: float | None = None
+) -> Video:
+    """Read a folder of PNG frames at the rate it keeps, else at `fps`, else at 24 frames a second.
+
+    `start_frame` is the first file, counted from 0; `max_frames` None reads to the last. Raises `ConfigError`
+    if the folder keeps another rate, and `VideoError` if the clip cannot be read, or the range makes no
+    sense.
+    """
+    kept = kept_fps(folder)
+    if fps is not None and kept is not None and not is_same_rate(fps, kept):
+        raise ConfigError(
+            f"{fps:g} frames a second are asked for; the frames in {folder} are {kept:.6g} a second, and a "
+            "folder is not resampled: leave the rate out, or take the video that they come from"
+        )
+    rates = (rate for rate in (kept, fps, FOLDER_FPS) if rate is not None)
+    return read_frames(folder, fps=next(rates), start_frame=start_frame, max_frames=max_frames)
+
+
+def is_same_rate(rate: float, other: float) -> bool:
+    """Whether two frame rates differ by no more than the rounding of what files state."""
+    return abs(rate - other) <= 1e-3 * other
 
 
 def write_frames(frames: Frames, folder: str | Path, *, fps: float | None = None) -> None:

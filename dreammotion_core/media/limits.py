@@ -126,8 +126,10 @@ def _no_room(shape: Sequence[int], error: OSError) -> VideoError:
     )
 
 
-def frame_range(num_frames: int, *, start_frame: int, max_frames: int | None) -> range:
-    """The frames from ``start_frame`` on, at most ``max_frames`` of them; None means all that follow.
+def frame_range(
+    num_frames: int, *, start_frame: int, max_frames: int | None
+) -> tuple[range, tuple[Notice, ...]]:
+    """The frames from ``start_frame`` on, at most ``max_frames``, or all; and a notice if that is a part.
 
     Raises `VideoError` if the range is empty or begins outside the clip.
     """
@@ -138,12 +140,6 @@ def frame_range(num_frames: int, *, start_frame: int, max_frames: int | None) ->
             f"start_frame is {start_frame}, but there are {num_frames:,} frames; pass 0 to {num_frames - 1}"
         )
     stop = num_frames if max_frames is None else min(num_frames, start_frame + max_frames)
-    return range(start_frame, stop)
-
-
-def cut_notices(selected: range, num_frames: int) -> tuple[Notice, ...]:
-    """What the range leaves out, if anything."""
-    if len(selected) == num_frames:
-        return ()
-    text = f"Of its {num_frames:,} frames, {selected.start:,} to {selected.stop - 1:,} are used."
-    return (Notice("cut", text),)
+    selected = range(start_frame, stop)
+    text = f"Of its {num_frames:,} frames, {start_frame:,} to {stop - 1:,} are used."
+    return selected, () if len(selected) == num_frames else (Notice("cut", text),)

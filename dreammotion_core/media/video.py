@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,26 +26,26 @@ from av.container import OutputContainer
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from numpy.typing import NDArray
 
-from dreammotion_core.errors import ConfigError, VideoError
+from dreammotion_core.errors import VideoError
 from dreammotion_core.media.atomic import check_writable, written_atomically
 from dreammotion_core.media.colours import FrameConverter, to_yuv
 from dreammotion_core.media.decoding import Clip, Reading, opened_clip
-from dreammotion_core.media.frames import kept_fps, read_frames
-from dreammotion_core.media.limits import (
-    MAX_FPS,
-    MIN_FPS,
-    check_size,
-    cut_notices,
-    frame_range,
-    gather_frames,
-)
-from dreammotion_core.spec import ModelSpec
+from dreammotion_core.media.frames import is_same_rate, read_folder
+from dreammotion_core.media.limits import MAX_FPS, MIN_FPS, check_size, frame_range, gather_frames
+from dreammotion_core.spec import ModelSpec, check_length
 from dreammotion_core.values import AudioTrack, Notice, Video
 
 logger = logging.getLogger(__name__)
 
+# A second encoding is next to the first because it decides alike: by error alone, at one quantiser in frames
+# of all kinds. Short groups keep what still differs from adding up. Figures: docs/results/cost.md.
 # The bytes depend on the number of threads, and must not on that of processors.
-_H264_OPTIONS = {"crf": "16", "preset": "medium", "threads": "4"}
+_H264_OPTIONS = {
+    "preset": "medium",
+    "threads": "4",
+    "qp": "10",
+    "x264-params": "keyint=12:b-adapt=0:ipratio=1:pbratio=1:subme=8:trellis=2:no-psy=1:chroma-qp-offset=-4",
+}
 _AAC = Codec("aac", "w")
 _FALLBACK_RATE = 48000  # of sound at a rate that AAC lacks
 # FFmpeg keeps this tag, the long description, when others copy or code a file again.
@@ -89,7 +90,7 @@ def probe_video(path: str | Path) -> VideoInfo:
         duration=float(clip.num_frames / clip.rate),
         has_audio=clip.has_sound,
         rotation=converter.rotation,
-        has_variable_rate=not clip.is_even,
+        has_variable_rate=not np.array_equal(clip.slots, np.arange(clip.num_frames)),
     )
 
 
@@ -118,12 +119,12 @@ def read_video(
     if fps is not None and not is_same_rate(fps, float(rate)):
         rate = Fraction(fps).limit_denominator(1001)
     available = clip.frames_at(rate)
-    selected = frame_range(available, start_frame=start_frame, max_frames=max_frames)
+    selected, cut = frame_range(available, start_frame=start_frame, max_frames=max_frames)
     reading = Reading(clip, selected, rate)
     frames = gather_frames(reading.pictures(), count=len(selected), size=reading.converter.size)
     audio = reading.sound()
-    notices = (*reading.notices(), *cut_notices(selected, available))
-    return Video(frames, fps=float(clip.rate) if fps is None else fps, audio=audio, notices=notices)
+    rate_read = float(clip.rate) if fps is None else fps
+    return Video(frames, fps=rate_read, audio=audio, notices=(*reading.notices(), *cut))
 
 
 def write_video(video: Video, path: str | Path, *, record: Mapping[str, Any] | None = None) -> Path:
@@ -177,11 +178,6 @@ def check_target(path: str | Path) -> None:
     check_writable(target)
 
 
-def is_same_rate(rate: float, other: float) -> bool:
-    """Whether two frame rates differ by no more than the rounding of what files state."""
-    return abs(rate - other) <= 1e-3 * other
-
-
 def write_h264(
     pictures: Iterable[NDArray[np.uint8]],
     path: Path,
@@ -217,8 +213,9 @@ def write_h264(
                         begin, end = (round(k / rate * audio.sample_rate) for k in (index, index + 1))
                         if begin < audio.samples.shape[1]:
                             container.mux(sound.encode(_sound_frame(audio, begin, end)))
-                for finished in filter(None, (stream, sound)):
-                    container.mux(finished.encode(None))
+                container.mux(stream.encode(None))
+                if sound is not None:
+                    container.mux(sound.encode(None))
         except av.FFmpegError as error:
             raise OSError(error.errno, error.strerror) from error
 
@@ -240,10 +237,6 @@ def _sound_frame(audio: AudioTrack, begin: int, end: int) -> AudioFrame:
 
 def _layout(audio: AudioTrack) -> str:
     return "mono" if len(audio.samples) == 1 else "stereo"
-
-
-# Of a folder that does not say how fast it is.
-FOLDER_FPS = 24.0
 
 
 def read_clip(
@@ -269,68 +262,16 @@ def read_clip(
     """
     wanted = spec.num_frames if num_frames is None else num_frames
     check_length(wanted, spec=spec)
-    video = _read(Path(path), spec, start_frame, wanted, fps)
+    if os.path.isdir(path):
+        read = partial(read_folder, Path(path), start_frame=start_frame, fps=fps)
+    else:
+        read = partial(read_video, path, start_frame=start_frame, fps=spec.fps if fps is None else fps)
+    video = read(max_frames=wanted)
     fitting = spec.trimmed(len(video))
     if fitting == len(video) or fitting < 2:
         return video
     left_out = len(video) - fitting
     taken = f"{spec.frame_step} k + 1"
     text = f"{spec.label} takes {taken} frames, so the last {left_out} are left out."
-    video = _read(Path(path), spec, start_frame, fitting, fps)
+    video = read(max_frames=fitting)
     return replace(video, notices=(*video.notices, Notice("fitted", text)))
-
-
-def read_folder(
-    folder: Path, *, start_frame: int = 0, max_frames: int | None = None, fps: float | None = None
-) -> Video:
-    """Read a folder of PNG frames at the rate it keeps, else at `fps`, else at 24 frames a second.
-
-    `start_frame` is the first file, counted from 0; `max_frames` None reads to the last. Raises `ConfigError`
-    if the folder keeps another rate, and `VideoError` if the clip cannot be read, or the range makes no
-    sense.
-    """
-    kept = kept_fps(folder)
-    if fps is not None and kept is not None and not is_same_rate(fps, kept):
-        raise ConfigError(
-            f"{fps:g} frames a second are asked for; the frames in {folder} are {kept:.6g} a second, and a "
-            "folder is not resampled: leave the rate out, or take the video that they come from"
-        )
-    rates = (rate for rate in (kept, fps, FOLDER_FPS) if rate is not None)
-    return read_frames(folder, fps=next(rates), start_frame=start_frame, max_frames=max_frames)
-
-
-def check_length(num_frames: int, *, spec: ModelSpec) -> None:
-    """Raise `ConfigError` for a number of frames that a model does not take.
-
-    Too few are left to those who read the clip.
-    """
-    if num_frames > 0 and spec.trimmed(num_frames) != num_frames:
-        nearest = max(spec.trimmed(num_frames), shortest_length(spec))
-        raise ConfigError(
-            f"{num_frames} frames are asked for; {spec.label} takes {spec.frame_step} k + 1 of them: choose "
-            f"{nearest}"
-        )
-
-
-def shortest_length(spec: ModelSpec) -> int:
-    """The fewest frames of a clip that a model takes."""
-    return max(2, spec.frame_step + 1)
-
-
-def length_words(spec: ModelSpec) -> str:
-    """The numbers of frames that a model takes, for people: for example ``5, 9, 13, ... or 49``."""
-    step = spec.frame_step
-    if step == 1:
-        return f"2 to {spec.max_frames}"
-    longest = spec.fit_length(spec.max_frames)
-    lengths = [str(length) for length in range(step + 1, longest + 1, step)]
-    if len(lengths) <= 4:
-        return " or ".join(lengths)
-    return f"{', '.join(lengths[:3])}, ... or {longest}"
-
-
-def _read(path: Path, spec: ModelSpec, start_frame: int, num_frames: int, fps: float | None) -> Video:
-    if os.path.isdir(path):
-        return read_folder(path, start_frame=start_frame, max_frames=num_frames, fps=fps)
-    rate = spec.fps if fps is None else fps
-    return read_video(path, start_frame=start_frame, max_frames=num_frames, fps=rate)

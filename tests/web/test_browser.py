@@ -15,7 +15,8 @@ import pytest
 from dreammotion_core import EditConfig, read_objects, read_video, write_masks
 from dreammotion_core.models.catalog import find_model
 from tests.publisher import Publisher, publisher_of, random_mobile_sam
-from tests.serving import serve
+from tests.serving import proxied, serve
+from tests.tiny import save_tiny_unet3d
 from tests.web.browsing import (
     BALL,
     MASK_SHOWN,
@@ -282,6 +283,41 @@ def test_a_finished_edit_is_compared_and_downloaded(visit: Callable[..., Page], 
     receipt = json.loads((tmp_path / "edit.json").read_text())
     assert receipt["seed"] == 42
     assert len(receipt["selection"]["objects"][0]["prompts"][0]["clicks"]) == 1
+
+
+@pytest.fixture(scope="session")
+def proxied_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The quick app behind a proxy that serves it below a path; nothing may be asked for beside that."""
+    folder = tmp_path_factory.mktemp("proxied")
+    model = str(save_tiny_unet3d(folder / "tiny"))
+    prefix = "/tools/dreammotion"
+    flags = ("--model", model, "--root-path", prefix)
+    with serve(folder / "log.txt", *flags) as url, proxied(url, prefix) as (address, strays):
+        yield address
+        # What a browser asks for on its own.
+        assert set(strays) <= {"/favicon.ico"}
+        assert "Traceback" not in (folder / "log.txt").read_text()
+
+
+def test_the_page_works_below_the_path_of_a_proxy(visit: Callable[..., Page], tmp_path: Path) -> None:
+    page = visit(server="proxied_app", upload=False)
+    failed = []
+    page.on("response", lambda response: failed.append(response.url) if response.status >= 400 else None)
+    send(page, rolling_ball(tmp_path, side=SIDE))
+    select_ball(page)
+    follow(page)
+    describe(page, steps=3)
+
+    receipt = receipt_of_edit(page, tmp_path / "edit.json")
+    with page.expect_download() as download:
+        page.click("#movie")
+    download.value.save_as(tmp_path / "edit.mp4")
+    page.reload()
+    page.wait_for_selector("#canvas canvas")
+
+    assert read_video(tmp_path / "edit.mp4").size == (SIDE, SIDE)
+    assert receipt["settings"]["num_optimization_steps"] == 3
+    assert failed == []
 
 
 def receipt_of_edit(page: Page, path: Path) -> dict[str, Any]:
