@@ -15,18 +15,10 @@ PICTURE = Path(__file__).resolve().parents[1] / "assets" / "readme" / "page.png"
 
 
 def edit_example(page: Page, name: str) -> None:
-    """Do what a newcomer does: take an example, click, follow, take a suggestion, edit."""
-    page.click(f'#examples button:has-text("{name}")')
-    page.wait_for_function("() => document.querySelector('#canvas .dm-base').naturalWidth > 0")
-    page.wait_for_timeout(1500)
-    area = page.locator("#canvas canvas").bounding_box()
-    assert area is not None
-    page.locator("#canvas canvas").click(position={"x": area["width"] * 0.5, "y": area["height"] * 0.42})
+    """Do what a newcomer does: take an example, whose object is selected, and edit."""
+    page.click(f'#examples button[data-name="{name}"]')
+    page.wait_for_selector(f'#examples button[data-name="{name}"][aria-pressed="true"]')
     page.wait_for_selector("#canvas .dm-overlay[src]")
-    page.click("#propagate")
-    page.wait_for_selector("#propagate:has-text('Followed')")
-    page.fill("#seed textarea, #seed input", "7")
-    page.locator("#suggestions button").first.click()
     page.wait_for_timeout(2000)
     page.click("#edit")
 
@@ -35,7 +27,7 @@ def main() -> None:
     """Run the app, edit the first example, and write the picture of the page."""
     parser = argparse.ArgumentParser(prog="python -m tests.take_picture", description=__doc__)
     parser.add_argument("--out", type=Path, default=PICTURE)
-    parser.add_argument("--width", type=int, default=1280)
+    parser.add_argument("--width", type=int, default=1366)
     parser.add_argument("--dark", action="store_true")
     options = parser.parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +40,7 @@ def main() -> None:
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
         page = browser.new_page(
-            viewport={"width": options.width, "height": 900},
+            viewport={"width": options.width, "height": 768},
             color_scheme="dark" if options.dark else "light",
         )
         page.set_default_timeout(240_000)

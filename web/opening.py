@@ -125,7 +125,8 @@ class Clips:
         clip = self._open(visitor, old.path, start_frame, num_frames, kept=old.kept, rooms=old.rooms)
         lost = carry_over(old, clip)
         if lost:
-            clip.remark([f"The clicks on {lost} frames that are no longer read are gone."])
+            frames = "one frame that is" if lost == 1 else f"{lost} frames that are"
+            clip.remark([f"The clicks on {frames} no longer read are gone."])
         return clip
 
     def _open(

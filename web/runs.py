@@ -353,7 +353,20 @@ def card_html(run: Run) -> str:
         elif not run.is_measured:
             rows.append((name, pending_wording(name)))
     notes = [note for note in (run.problem, *_reasons(run), *_judges(run), run.remark) if note]
-    return render("card", run=run, rows=rows, notes=notes)
+    return render("card", run=run, rows=rows, notes=notes, summary=summary(run))
+
+
+def summary(run: Run) -> str:
+    """What a run came to, in a sentence with what to try; "" while it is measured or little is known."""
+    known = {name: worded(found).verdict for name, found in run.figures.items() if found.value is not None}
+    words, motion = known.get("text_alignment"), known.get("motion_fidelity")
+    if not run.is_measured or words is None or motion is None:
+        return ""
+    if words != "good":
+        return "Your words hardly show. Try other words, another seed, or the other way under How."
+    if motion == "poor":
+        return "Your words show, but it no longer moves like the source. Try Keep the shape."
+    return "Good: it shows your words and moves like the source."
 
 
 def runs_html(runs: Sequence[Run]) -> str:

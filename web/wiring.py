@@ -25,6 +25,9 @@ from web.visitors import VisitorGoneError
 EXPECTED = (DreamMotionError, SegmentationError, QueueFullError, VisitorGoneError)
 """Errors whose message is written for people."""
 UNEXPECTED = "Something went wrong on our side. Nothing of yours was lost; please try again."
+_FIELDS = {"start_frame": "The start frame", "num_frames": "The number of frames"}
+"""What the page calls arguments that are no settings."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -36,6 +39,8 @@ def message_of(error: Exception) -> str:
         # Messages about a setting begin with its name in the library.
         if setting := EditConfig.settings().get(name):
             return f"{setting.label}{blank}{rest}"
+        if name in _FIELDS:
+            return f"{_FIELDS[name]}{blank}{rest}"
         # Names of files are told as they are.
         if not name.isalpha():
             return text

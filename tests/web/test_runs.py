@@ -41,6 +41,7 @@ from web.runs import (
     run_views,
     runs_html,
     short_figure,
+    summary,
     worded,
     write_runs,
 )
@@ -429,3 +430,26 @@ def test_judges_that_cannot_be_told_apart_or_found_are_refused_at_the_start(tmp_
     with pytest.raises(ModelLoadError, match="no judge 'nowhere'"):
         SharedInstruments(["nowhere"])
     assert SharedInstruments(["owner/name@1234"]).judges == ["owner/name@1234", EMBEDDED_JUDGE]
+
+
+@pytest.mark.parametrize(
+    ("words", "motion", "said"),
+    [
+        (0.4, 0.95, "Good: it shows your words"),
+        (0.4, 0.3, "Try Keep the shape"),
+        (0.3, 0.95, "Your words hardly show"),
+        (None, 0.95, ""),
+    ],
+)
+def test_a_measured_run_is_summed_up_with_what_to_try(words: float | None, motion: float, said: str) -> None:
+    bench = Bench(ClipJudge.from_pretrained)
+    bench.edited()
+    run = bench.log.rows[0]
+    run.figures["text_alignment"] = measurement("text_alignment", words, 0.3)
+    run.figures["motion_fidelity"] = measurement("motion_fidelity", motion)
+    assert summary(run) == ""
+
+    run.is_measured = True
+
+    assert summary(run).count(said)
+    assert bool(summary(run)) == bool(said)

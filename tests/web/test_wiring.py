@@ -12,6 +12,7 @@ import pytest
 from dreammotion_core import (
     EditConfig,
     MaskError,
+    VideoError,
 )
 from web.views import Update
 from web.wiring import UNEXPECTED, Wiring, told_to_visitor
@@ -20,6 +21,8 @@ from web.wiring import UNEXPECTED, Wiring, told_to_visitor
 def test_known_errors_reach_the_visitor_in_their_own_words() -> None:
     with pytest.raises(gr.Error, match="Learning rate is 0"), told_to_visitor():
         EditConfig(learning_rate=0)
+    with pytest.raises(gr.Error, match="The start frame is 99"), told_to_visitor():
+        raise VideoError("start_frame is 99, but there are 8 frames; pass 0 to 7")
     with pytest.raises(gr.Error, match="Nothing is selected"), told_to_visitor():
         raise MaskError("nothing is selected")
 

@@ -1,6 +1,7 @@
 const list = element.querySelector(".dm-choices");
-const part = (name) => element.querySelector(`[data-part="${name}"]`);
-const bar = element.querySelector(".dm-progress");
+const picked = element.querySelector(".dm-picked");
+const part = (name) => picked.querySelector(`[data-part="${name}"]`);
+const bar = picked.querySelector(".dm-progress");
 let view = null;
 let chosen = null;
 
@@ -30,6 +31,9 @@ function describe() {
   part("advice").textContent = isActive ? "" : choice.advice;
   part("action").textContent = choice.action ?? "";
   part("action").hidden = isActive || !choice.action || view.is_busy;
+  // What is to be pressed stands below the row that was chosen; moving it for nothing would take the focus.
+  const row = list.querySelector(`input[value="${CSS.escape(chosen)}"]`).closest("label");
+  if (row.nextElementSibling !== picked) row.after(picked);
 }
 
 function showProgress() {

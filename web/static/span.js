@@ -7,6 +7,8 @@ const [from, to] = ["in", "out"].map((end) => box.querySelector(`[data-end=${end
 let view = null;
 let start = 0;
 let count = 0;
+let resting = null;
+const REST_MS = 500;
 
 const clock = (frame) => {
   const seconds = frame / view.fps;
@@ -51,10 +53,14 @@ to.addEventListener("input", () => {
   start = Math.max(0, end - count);
   show();
 });
+// By keyboard every step is a change; the file is read when the marker has come to rest.
 for (const marker of [from, to]) {
   marker.addEventListener("change", () => {
-    props.value = { start, count };
-    trigger("select");
+    clearTimeout(resting);
+    resting = setTimeout(() => {
+      props.value = { start, count };
+      trigger("select");
+    }, REST_MS);
   });
 }
 watch("value", sync);
