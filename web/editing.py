@@ -234,10 +234,10 @@ class Edits:
             if config.use_mask:
                 mask = edited_masks(snapshot)
                 job = replace(job, mask=mask, selection=snapshot.record(), segmenter=snapshot.segmenter)
-            with self.device.enter() as ticket:
+            with self.device.enter(visitor) as ticket:
                 yield from wait_for_device(ticket, clip, stop)
                 if not stop.is_set():
-                    self.models.make_room(job.editor)
+                    self.models.begin(job.editor, visitor)
                     yield from self._edit(job, visitor, stop)
 
     def stop(self, token: str) -> Update:
@@ -279,6 +279,7 @@ class Edits:
                 progress.accept(event)
                 if stop.is_set():
                     return
+                self.models.limits.check_minutes(progress.seconds)
                 if progress.preview is not None and progress.preview is not preview:
                     preview = progress.preview
                     frames = tuple(encode_frames(preview.frames))
