@@ -35,6 +35,7 @@ from dreammotion_core.errors import (
     ConfigError,
     DreamMotionError,
     InputError,
+    NumericsError,
     OutOfMemoryError,
     OutputError,
 )
@@ -81,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; None takes those of this process.
 
     Returns:
-        The exit code: 0 done, 1 the model or the disk failed, 2 the input cannot be used, 130 stopped.
+        The exit code: 0 done, 1 the model or the disk failed, 2 the input or a setting cannot be used, 130
+        stopped.
     """
     options = build_parser().parse_args(arguments)
     commands = {
@@ -99,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands[options.command](options)
     except (DreamMotionError, SegmentationError) as error:
         _say(f"Error: {error}")
-        return 2 if isinstance(error, (InputError, ValueError)) else 1
+        return 2 if isinstance(error, (InputError, NumericsError, ValueError)) else 1
     except KeyboardInterrupt as stopped:
         _say(str(stopped) or "Stopped. Nothing is left half-written.")
         return 130
@@ -258,7 +260,7 @@ def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
                         assert_never(event)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_keep(latest, video, out)) from None
-        except BackendError as error:
+        except (BackendError, NumericsError) as error:
             _say(_keep(latest, video, out))
             if isinstance(error, OutOfMemoryError):
                 _say("`preflight` with the same options finds the largest setting that fits.")
