@@ -25,7 +25,7 @@ from dreammotion_core.method.editing import EditTask, PromptEmbeds
 from dreammotion_core.method.keys import KeySite, matching_modules
 from dreammotion_core.method.parameterization import seeded_generator
 from dreammotion_core.method.prior import Backend, RendersInStages
-from dreammotion_core.method.source_cache import SourceCache
+from dreammotion_core.method.source_cache import SourceCache, computation_of
 from dreammotion_core.models.catalog import load_backend
 from dreammotion_core.models.placement import LoadOptions
 from dreammotion_core.spec import ModelSpec
@@ -153,7 +153,8 @@ class DreamMotionPipeline:
         # 2. Resize to the model's grid, encode clip and prompts.
         task = self._task(video, prompts, selected, config, key_sites)
         finish = Finishing.prepare(self.backend, video, task.source_latents, selected, config)
-        yield self._started(task, finish.region)
+        begun = self._started(task, finish.region)
+        yield begun
         yield from notices
 
         # 3. Optimise the latents.
@@ -182,6 +183,7 @@ class DreamMotionPipeline:
             seconds=time.perf_counter() - started,
             max_difference_outside=finish.difference_outside(frames),
             precision=self.spec.precision,
+            computation=begun.computation,
         )
         yield Finished(output)
 
@@ -229,6 +231,7 @@ class DreamMotionPipeline:
             key_sites=tuple(matching_modules(self.backend.denoiser, task.key_sites)),
             mask=region if task.config.use_mask else None,
             precision=self.spec.precision,
+            computation=computation_of(self.backend),
         )
 
     def _key_sites(self, config: EditConfig) -> Sequence[KeySite]:

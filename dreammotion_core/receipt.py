@@ -31,6 +31,9 @@ def build_receipt(
     *,
     source_path: str | Path | None = None,
     selection: Mapping[str, Any] | None = None,
+    mask_path: str | Path | None = None,
+    mask_object: int | None = None,
+    result_path: str | Path | None = None,
     **extra: Any,
 ) -> dict[str, Any]:
     """Describe an edit in plain JSON values, so that it can be repeated and checked.
@@ -39,6 +42,9 @@ def build_receipt(
         source_path: the edited file; the receipt has its name, size and SHA-256, not its folder. `VideoError`
             if it is gone.
         selection: objects and prompts that the mask came from, as plain JSON values.
+        mask_path: file or folder that the mask came from, instead of a selection; `mask_object` is the number
+            of its object that was taken.
+        result_path: the written clip, so that one can tell that it belongs to the receipt.
         extra: more entries, such as ``segmenter`` or ``start_frame``; they replace entries of the same name.
     """
     height, width = output.video.size
@@ -57,7 +63,14 @@ def build_receipt(
         "mask": {
             "share": round(float(output.mask.mean()), 6),
             "sha256": hashlib.sha256(np.packbits(output.mask).tobytes()).hexdigest(),
+            "file": None if mask_path is None else _describe_file(Path(mask_path)),
+            "object": mask_object,
         },
+        "result": {
+            "frames_sha256": hashlib.sha256(np.ascontiguousarray(output.frames).data).hexdigest(),
+            "file": None if result_path is None else _describe_file(Path(result_path)),
+        },
+        "computation": dict(output.computation),
         "notices": [asdict(notice) for notice in output.video.notices],
         "losses": _summarise(output.losses),
         "max_difference_outside": output.max_difference_outside,
@@ -90,6 +103,10 @@ def write_receipt(receipt: Mapping[str, Any], path: str | Path) -> Path:
 
 def _describe_file(path: Path) -> dict[str, Any]:
     try:
+        if path.is_dir():
+            each = [_describe_file(file) for file in sorted(path.iterdir()) if file.is_file()]
+            digest = hashlib.sha256("".join(file["sha256"] for file in each).encode()).hexdigest()
+            return {"name": path.name, "bytes": sum(file["bytes"] for file in each), "sha256": digest}
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return {"name": path.name, "bytes": file.tell(), "sha256": digest}

@@ -7,7 +7,9 @@ exception, never an event.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +110,7 @@ class EditOutput:
         max_difference_outside: largest absolute difference between edit and source outside the mask, in 8-bit
             levels before encoding; None if nothing lies outside.
         precision: precision of the denoiser, such as ``"bfloat16"``.
+        computation: device, threads, weights and load options, as plain JSON values; see `computation_of`.
     """
 
     video: Video
@@ -120,6 +123,7 @@ class EditOutput:
     seconds: float
     max_difference_outside: int | None
     precision: str = "float32"
+    computation: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def frames(self) -> Frames:
@@ -136,6 +140,7 @@ class Started:
         latent_shape: (1, C, F, h, w) of the optimised variable.
         key_sites: full names of the modules whose keys are matched.
         mask: (F, H, W) bool, what may change, as in `EditOutput`; None for the whole frame.
+        computation: as in `EditOutput`.
     """
 
     config: EditConfig
@@ -145,6 +150,7 @@ class Started:
     key_sites: tuple[str, ...]
     mask: Mask | None = field(default=None, compare=False, repr=False)
     precision: str = "float32"
+    computation: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     @property
     def seed(self) -> int:

@@ -167,27 +167,43 @@ class EditJob:
             config=progress.started.config,
             model=progress.started.model,
             precision=progress.started.precision,
+            computation=progress.started.computation,
             losses=tuple(progress.losses[: progress.preview.step]),
             seconds=progress.seconds,
             max_difference_outside=None if difference is None else int(difference),
         )
 
 
-def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[Path, Path]:
-    """Write the MP4 and the receipt of an edit, and give their paths."""
+def write_result(
+    output: EditOutput, job: EditJob, *, folder: Path
+) -> tuple[Path | None, Path | None, tuple[str, ...]]:
+    """Write the MP4 and the receipt of an edit; gives their paths.
+
+    One that cannot be written is None, costs nothing else, and has a sentence at the end.
+    """
     words = re.sub(r"[^a-z0-9]+", "-", output.target_prompt.lower())[:48].strip("-")
     stem = f"{words or 'edit'}-{output.config.seed}"
-    receipt = build_receipt(
-        output,
-        source_path=job.clip.path,
-        selection=job.selection,
-        segmenter=job.segmenter,
-        start_frame=job.clip.start_frame,
-        preset=job.preset,
-        stopped_early=len(output.losses) < output.config.num_optimization_steps,
-    )
-    movie = write_video(output.video, folder / f"{stem}.mp4")
-    return movie, write_receipt(receipt, folder / f"{stem}.json")
+    movie, receipt, problems = None, None, []
+    try:
+        movie = write_video(output.video, folder / f"{stem}.mp4")
+    except DreamMotionError as error:
+        problems.append(f"The MP4 is missing: {str(error).rstrip('.')}.")
+    try:
+        told = build_receipt(
+            output,
+            source_path=job.clip.path,
+            selection=job.selection,
+            result_path=movie,
+            segmenter=job.segmenter,
+            start_frame=job.clip.start_frame,
+            preset=job.preset,
+            stopped_early=len(output.losses) < output.config.num_optimization_steps,
+        )
+        receipt = write_receipt(told, folder / f"{stem}.json")
+    except DreamMotionError as error:
+        problems.append(f"The receipt is missing: {str(error).rstrip('.')}.")
+    # A visitor has no business with the folders of the server.
+    return movie, receipt, tuple(problem.replace(f"{folder}/", "") for problem in problems)
 
 
 EDIT_OUTPUTS = (
@@ -329,8 +345,8 @@ def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Upd
 def _finished(
     output: EditOutput, job: EditJob, progress: EditProgress, failure: DreamMotionError | None, folder: Path
 ) -> Update:
-    movie, receipt = write_result(output, job, folder=folder)
-    done = "Done."
+    movie, receipt, problems = write_result(output, job, folder=folder)
+    done = " ".join(("Done.", *problems))
     if not progress.output:
         reason = "Stopped." if failure is None else _sentence(failure)
         done = f"{reason} This is the clip as of step {len(output.losses)}."
@@ -341,10 +357,14 @@ def _finished(
             stage="result",
             frames=frames,
             caption=f"{done} Drag the line to compare with the source.",
-            is_problem=failure is not None,
+            is_problem=failure is not None or bool(problems),
         ),
         "losses": losses_view(output.losses, num_steps=progress.num_steps),
         "facts": facts_view(output, notices=progress.notices),
-        "movie": gr.DownloadButton(value=str(movie), visible=True),
-        "receipt": gr.DownloadButton(value=str(receipt), visible=True),
+        "movie": _offered(movie),
+        "receipt": _offered(receipt),
     }
+
+
+def _offered(path: Path | None) -> Any:
+    return gr.DownloadButton(value=None if path is None else str(path), visible=path is not None)

@@ -273,8 +273,8 @@ class VisitorStore:
                 self._uploaded.popleft()
             own = sum(size for _, sender, size in self._uploaded if sender == address)
             _refuse_beyond(limits.max_uploads, own, num_bytes, "uploads from your address in an hour")
-            fresh = sum(size for at, _, size in self._uploaded if at > self._looked[0])
-            used = self._folder_bytes() + self._frames_bytes(on_disk=True) + fresh
+            used = self._folder_bytes() + self._frames_bytes(on_disk=True)
+            used += sum(size for at, _, size in self._uploaded if at > self._looked[0])
             _refuse_beyond(
                 limits.max_disk, used, num_bytes, "uploads, results and long clips of all visitors"
             )

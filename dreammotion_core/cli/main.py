@@ -180,20 +180,20 @@ def _edit(options: argparse.Namespace) -> None:
     )
     output = _follow(events, video, options.out)
 
+    moved = [keep_result(partial(write_video, output.video), options.out)]
+    if options.frames_dir is not None:
+        keep_frames = partial(write_frames, output.frames, fps=output.video.fps)
+        moved.append(keep_result(keep_frames, options.frames_dir))
+    # The last, because it reads files that may be gone.
     receipt = build_receipt(
         output,
         source_path=options.video if options.video.is_file() else None,
+        result_path=options.out if moved[0] is None else None,
         start_frame=options.start_frame,
         preset={"asked": options.preset, "reason": reason},
         **(selected.record if selected else {}),
     )
-    moved = [
-        keep_result(partial(write_video, output.video), options.out),
-        keep_result(partial(write_receipt, receipt), _receipt_path(options)),
-    ]
-    if options.frames_dir is not None:
-        keep_frames = partial(write_frames, output.frames, fps=output.video.fps)
-        moved.append(keep_result(keep_frames, options.frames_dir))
+    moved.append(keep_result(partial(write_receipt, receipt), _receipt_path(options)))
     print(
         f"{options.out}: {len(output.video)} frames, {len(output.losses)} steps in {output.seconds:.0f} s, "
         f"seed {output.config.seed}; {_describe_outside(output)}"
