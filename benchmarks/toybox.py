@@ -457,13 +457,25 @@ def bars_table(edits: Sequence[Answers], samples: Sequence[Answers]) -> str:
     return markdown_table(["", "must be", "is", "reached"], rows=rows)
 
 
-def sheet_of_edits(results: Results, path: Path) -> None:
-    """Write close-ups of source, edit and true render of each edit as a PNG, at 400 %."""
+def grid_table(runs: Mapping[str, Sequence[Answers]]) -> str:
+    """The measures of edits in `BARS` for runs by name, in Markdown; those that need samples are left out."""
+    rows = [
+        [name, *(f"{found(edits, []):{form}}" for edits in runs.values())]
+        for name, _, _, form, found in BARS
+        if all(found(edits, []) is not None for edits in runs.values())
+    ]
+    seconds = ["median seconds an edit", *map(_seconds, runs.values())]
+    return markdown_table(["", *runs], rows=[*rows, seconds])
+
+
+def sheet_of_edits(runs: Sequence[Results], path: Path, *, columns: int = 2) -> None:
+    """Write close-ups of each edit as a PNG at 400 %: source, the edit of each run, true render."""
     cells = []
-    for record in results.records():
-        case, frames = edit_case(record["index"]), results.frames(record["index"])
-        shot = shot_like(frames, fps=results.facts["fps"])
+    for record in runs[0].records():
+        case = edit_case(record["index"])
+        edits = [run.frames(case.index) for run in runs]
+        shot = shot_like(edits[0], fps=runs[0].facts["fps"])
         source, goal = rendered([case.source, case.target], shot=shot)
-        clips = [closeup(clip, outline=case.outlines(shot=shot)) for clip in (source, frames, goal)]
+        clips = [closeup(clip, outline=case.outlines(shot=shot)) for clip in (source, *edits, goal)]
         cells.append(Cell(clips, f"{case.index}: {record['source']} -> {record['target']}"))
-    contact_sheet(cells, path, columns=2)
+    contact_sheet(cells, path, columns=columns)

@@ -4,13 +4,15 @@
     python -m benchmarks.toybox_quality sample --cases 60 --out outputs/sample
     python -m benchmarks.toybox_quality summary outputs/edit
     python -m benchmarks.toybox_quality bars --model toybox --out outputs/bars
+    python -m benchmarks.toybox_quality grid --model toybox --out outputs/grid
 
 Clips have seeds and combinations of colour, noun and place that were never trained on. ``edit`` and
 ``sample`` only make clips; an interrupted run goes on where it stopped, and ``--part 1/2`` and
 ``--part 2/2`` share the work between two processes. ``summary`` evaluates the finished clips, prints the
 tables and writes the contact sheets. ``bars`` does all of it for the cases from 300 on, which nothing is
 tuned on, prints what the default model must reach beside what it reaches, and writes ``sheet.png``: source,
-edit and true render at 400 %. `--model` also takes a folder, such as a checkpoint.
+edit and true render at 400 %. ``grid`` measures the settings that matter one by one, on cases from 600 on
+that are in no table, to choose a model's defaults. `--model` also takes a folder, such as a checkpoint.
 """
 
 from __future__ import annotations
@@ -29,9 +31,10 @@ from tqdm import tqdm
 
 from benchmarks.arguments import count_of, described_parser, part_of, setting_of
 from benchmarks.results import Results, resumable
-from benchmarks.toybox import Judge, bars_table, sheet_of_edits, summarise
+from benchmarks.toybox import Judge, bars_table, grid_table, sheet_of_edits, summarise
 from benchmarks.world_cases import KINDS, edit_case, edit_indices, sample_case
-from dreammotion_core import DreamMotionPipeline, Video
+from dreammotion_core import DreamMotionPipeline, ModelSpec, Video
+from dreammotion_core.errors import ConfigError
 from dreammotion_core.finishing import to_pixels
 from dreammotion_core.method.parameterization import add_noise
 from dreammotion_core.method.prior import Backend
@@ -40,10 +43,32 @@ from dreammotion_core.models.catalog import find_model
 from dreammotion_core.values import Frames
 from training.world import Shot, caption, render
 
-FIRST_CASE = 300
-"""Of those that ``bars`` measures."""
+FIRST_CASE, FIRST_TUNING_CASE = 300, 600
+"""Of those that ``bars`` measures, and of those that defaults are chosen on."""
 AS_DEFAULT = {"seed": 0, "preview_interval": 0, "mask_grow": 0}
 """Settings of all edits; the mask of a case has its room already."""
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    **{f"guidance {scale:g}": {"guidance_scale": scale} for scale in (2.0, 3.0, 5.5)},
+    **{f"{steps} steps": {"num_optimization_steps": steps} for steps in (20, 30)},
+    **{
+        f"{weighting} {rate:g}": {"direction_weighting": weighting, "learning_rate": rate}
+        for weighting, rate in (("velocity", 0.02), ("velocity", 0.06), ("velocity", 0.1), ("noise", 0.4))
+    },
+    **{f"limit {limit:g}": {"matching_limit": limit} for limit in (0.5, 1.5)},
+}
+"""Changes of settings, each of which is tried alone."""
+KEY_SITES = {
+    "wan": {"early": "blocks.[0-2].attn1.to_k", "late": "blocks.[5-7].attn1.to_k"},
+    "unet3d": {"mid": "mid_block.attentions.*attn1.to_k", "encoder": "down_blocks.*.attentions.*attn1.to_k"},
+}
+"""Family -> further choices of keys to match, by name."""
+
+
+def grid_variants(spec: ModelSpec) -> dict[str, dict[str, Any]]:
+    """What ``grid`` tries with a model: changes of settings by name."""
+    sites = KEY_SITES.get(spec.family, {})
+    return VARIANTS | {f"{name} keys": {"key_sites": (pattern,)} for name, pattern in sites.items()}
 
 
 def run_edit(
@@ -144,11 +169,14 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     summary.add_argument("folder", type=Path)
     summary.add_argument("--no-judge", action="store_true", help="the renderer's tests only")
     bars = tasks.add_parser("bars", help="what the default model must reach, and what a model reaches")
-    bars.add_argument("--model", default="toybox", help="name or folder (default: toybox)")
-    bars.add_argument("--device", default="cpu")
-    for name in ("cases", "samples"):
-        bars.add_argument(f"--{name}", type=count_of, default=24, help="(default: %(default)s)")
-    bars.add_argument("--out", type=Path, default=Path("outputs/bars"), help="folder of the results")
+    grid = tasks.add_parser("grid", help="the settings that matter, one by one")
+    for name, task in (("bars", bars), ("grid", grid)):
+        task.add_argument("--model", default="toybox", help="name or folder (default: toybox)")
+        task.add_argument("--device", default="cpu")
+        task.add_argument("--cases", type=count_of, default=24, help="number of edits (default: %(default)s)")
+        task.add_argument("--out", type=Path, default=Path("outputs") / name, help="folder of the results")
+    bars.add_argument("--samples", type=count_of, default=24, help="number of samples (default: %(default)s)")
+    grid.add_argument("--only", nargs="+", metavar="NAME", help="variants to try (default: all)")
     return parser.parse_args(argv)
 
 
@@ -178,17 +206,50 @@ def make_clips(options: argparse.Namespace, pipe: DreamMotionPipeline | None = N
 
 def measure_bars(options: argparse.Namespace) -> str:
     """Make edits and samples, and compare them with the bars; tables in Markdown."""
-    judge, tables, answers = Judge.from_folder(), [], []
+    judge, sheet = Judge.from_folder(), options.out / "sheet.png"
     # Loaded once: a training may write other weights into the folder meanwhile.
     pipe = DreamMotionPipeline.from_pretrained(options.model, device=options.device)
+    found = []
     for task, cases in (("edit", options.cases), ("sample", options.samples)):
-        folder = options.out / task
-        common = ["--model", options.model, "--skip", str(FIRST_CASE), "--cases", str(cases)]
-        make_clips(arguments([task, *common, "--out", str(folder)]), pipe)
-        tables.append(summarise(Results(folder), judge=judge))
-        answers.append(json.loads((folder / "measures.json").read_text("utf-8")))
-    sheet_of_edits(Results(options.out / "edit"), options.out / "sheet.png")
-    return "\n\n".join([*tables, bars_table(*answers), f"Pictures: {options.out / 'sheet.png'}"])
+        words = ["--skip", str(FIRST_CASE), "--cases", str(cases), "--out", str(options.out / task)]
+        found.append(_measured([task, "--model", options.model, *words], pipe, judge))
+    sheet_of_edits([Results(options.out / "edit")], sheet)
+    tables, answers = zip(*found, strict=True)
+    return "\n\n".join([*tables, bars_table(*answers), f"Pictures: {sheet}"])
+
+
+def measure_grid(options: argparse.Namespace) -> str:
+    """Make the edits of each variant, and compare them; a table in Markdown.
+
+    Raises:
+        ConfigError: if a variant is asked for that does not exist.
+    """
+    variants = grid_variants(find_model(options.model))
+    asked = options.only or list(variants)
+    if unknown := [name for name in asked if name not in variants]:
+        raise ConfigError(f"there is no variant {unknown[0]!r}; choose of: {', '.join(variants)}")
+    judge, sheet = Judge.from_folder(), options.out / "sheet.png"
+    pipe = DreamMotionPipeline.from_pretrained(options.model, device=options.device)
+    folders = {name: options.out / name.replace(" ", "-") for name in asked}
+    runs = {}
+    for name, folder in folders.items():
+        words = ["--skip", str(FIRST_TUNING_CASE), "--cases", str(options.cases), "--out", str(folder)]
+        if changes := [f"{setting}={json.dumps(value)}" for setting, value in variants[name].items()]:
+            words += ["--set", *changes]
+        _, runs[name] = _measured(["edit", "--model", options.model, *words], pipe, judge)
+        print(grid_table(runs), end="\n\n", flush=True)
+    sheet_of_edits([Results(folder) for folder in folders.values()], sheet, columns=1)
+    return f"Pictures, each with source, {', '.join(asked)} and true render: {sheet}"
+
+
+def _measured(
+    words: Sequence[str], pipe: DreamMotionPipeline, judge: Judge
+) -> tuple[str, list[dict[str, Any]]]:
+    """Make the clips of a command line with a loaded model; their table and the figures of each case."""
+    options = arguments(words)
+    make_clips(options, pipe)
+    table = summarise(Results(options.out), judge=judge)
+    return table, json.loads((options.out / "measures.json").read_text("utf-8"))
 
 
 def main() -> None:
@@ -200,6 +261,8 @@ def main() -> None:
             print(summarise(Results(options.folder), judge=judge))
         elif options.task == "bars":
             print(measure_bars(options))
+        elif options.task == "grid":
+            print(measure_grid(options))
         else:
             make_clips(options)
 

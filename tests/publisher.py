@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 import time
 from collections.abc import Iterator
@@ -13,8 +14,11 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+import torch
 
-from segmentation.weights import Variant
+from segmentation.sam import build_mobile_sam
+from segmentation.weights import MOBILE_SAM, Variant
+from tests.segmentation.test_sam import as_published
 
 BLOCK = 1 << 18
 
@@ -49,6 +53,19 @@ class Publisher(ThreadingHTTPServer):
         digest = hashlib.sha256(self.content).hexdigest()
         return replace(variant, url=url, size_bytes=len(self.content), sha256=digest)
 
+    def program(self) -> tuple[str, ...]:
+        """Arguments of a Python that serves the page, for which this publishes MobileSAM."""
+        ours = self.published(MOBILE_SAM)
+        code = (
+            "from dataclasses import replace\n"
+            "import segmentation.catalog as catalog, segmentation.sam as sam\n"
+            f"ours = replace(sam.MOBILE_SAM, url={ours.url!r}, size_bytes={ours.size_bytes}, "
+            f"sha256={ours.sha256!r})\n"
+            "catalog._WITH_WEIGHTS[ours.name] = sam.MOBILE_SAM = ours\n"
+            "import app; app.main()\n"
+        )
+        return "-c", code
+
     def stand_in_for_the_hub(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let the hub's library ask here, for the rest of a test."""
         constants = huggingface_hub.constants
@@ -56,6 +73,15 @@ class Publisher(ThreadingHTTPServer):
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "ENDPOINT", self.address)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+
+
+def random_mobile_sam() -> bytes:
+    """A file with random weights of MobileSAM, of its real size."""
+    torch.manual_seed(1)
+    file = io.BytesIO()
+    torch.save(as_published(build_mobile_sam()), file)
+    assert len(file.getvalue()) == pytest.approx(MOBILE_SAM.size_bytes, rel=0.05)
+    return file.getvalue()
 
 
 @contextmanager

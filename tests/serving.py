@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,16 +17,19 @@ START_SECONDS = 150
 
 
 @contextmanager
-def serve(log: Path, *flags: str, **variables: str) -> Iterator[str]:
+def serve(
+    log: Path, *flags: str, program: Sequence[str] = (str(ROOT / "app.py"),), **variables: str
+) -> Iterator[str]:
     """Run ``app.py`` and give its address. What it prints goes to `log`.
 
     Args:
         log: a file.
         flags: of the command line.
+        program: what Python runs instead.
         variables: of the environment, beyond those of this process.
     """
     port = free_port()
-    command = [sys.executable, str(ROOT / "app.py"), "--port", str(port), *flags]
+    command = [sys.executable, *program, "--port", str(port), *flags]
     environment = os.environ | {"GRADIO_TEMP_DIR": str(log.parent / "gradio")} | variables
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)

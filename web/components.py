@@ -13,10 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from dreammotion_core import SYNCHRONISE, ModelSpec, read_video
 from web.encoding import encode_loop
 from web.views import render
+
+EDIT_NAME = "edit.mp4"  # Beside the clip of an example; made by `benchmarks.suggestions --keep`.
+THUMBNAIL_SIDE = 104  # Pixels; twice as many as on the page, for sharp screens.
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Example:
         click: (x, y) in its pixels, a point on the object.
         rooms: target prompt -> pixels by which the selection grows for it, where the rule grows it too
             little.
+        edit: a finished edit of it by the first target prompt; None where none was made.
     """
 
     name: str
@@ -35,6 +42,7 @@ class Example:
     target_prompts: tuple[str, ...]
     click: tuple[float, float]
     rooms: Mapping[str, int] = field(default_factory=dict)
+    edit: Path | None = None
 
 
 def load_examples(folder: Path) -> tuple[Example, ...]:
@@ -44,13 +52,14 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
         meta = json.loads(path.read_text(encoding="utf-8"))
         shown, wanted = meta["source_prompt"], tuple(meta["target_prompts"])
         click = meta["click"]["x"], meta["click"]["y"]
-        clip, rooms = path.parent / "clip.mp4", meta.get("rooms", {})
-        found.append(Example(path.parent.name, clip, shown, wanted, click, rooms))
+        clip, edit, rooms = path.with_name("clip.mp4"), path.with_name(EDIT_NAME), meta.get("rooms", {})
+        made = edit if edit.exists() else None
+        found.append(Example(path.parent.name, clip, shown, wanted, click, rooms, made))
     return tuple(found)
 
 
 _STATIC = Path(__file__).parent / "static"
-_CANVAS_PARTS = ("drawing", "server", "objects", "timeline", "pointer")
+_CANVAS_PARTS = ("drawing", "server", "objects", "timeline", "zoom", "pointer")
 CSS_FILES = tuple(sorted(_STATIC.glob("*.css")))
 
 
@@ -74,6 +83,16 @@ def player() -> gr.HTML:
     return _component("player", _read("player.html"), _read("player.js"))
 
 
+def suggestion_chips() -> gr.HTML:
+    """Prompts to try, as buttons. Takes ``{"choices": [...]}``; the event ``select`` gives the chosen one."""
+    return _component("suggestions", _read("suggestions.html"), _read("suggestions.js"))
+
+
+def refusal_line() -> gr.HTML:
+    """Why an edit did not begin, beside what has to be done. Takes `web.views.refusal_view`."""
+    return _component("refusal", _read("refusal.html"), _read("refusal.js"))
+
+
 def losses_plot() -> gr.HTML:
     """Three small live curves. Takes `web.views.losses_view`."""
     return _component("losses", _read("losses.html"), _read("losses.js"))
@@ -93,16 +112,29 @@ def choice_list(label: str, *, elem_id: str) -> gr.HTML:
 
 
 def examples_row(examples: Sequence[Example]) -> gr.HTML:
-    """Moving pictures of the examples. Its value names the one that was clicked (event ``select``)."""
+    """Moving pictures of the examples, each beside a finished edit of it where there is one.
+
+    Its value names the one that was clicked (event ``select``), or the one that is open.
+    """
     cards = []
     for example in examples:
-        video = read_video(example.path)
+        clips = [read_video(path) for path in (example.path, example.edit) if path is not None]
+        length = min(len(clip) for clip in clips)
+        frames = np.concatenate([_thumbnails(clip.frames[:length]) for clip in clips], axis=2)
         moving, still = (
-            encode_loop(frames, fps=video.fps, side=160) for frames in (video.frames, video.frames[:1])
+            encode_loop(part, fps=clips[0].fps, side=THUMBNAIL_SIDE * len(clips))
+            for part in (frames, frames[:1])
         )
-        cards.append({"name": example.name, "title": example.source_prompt, "moving": moving, "still": still})
+        cards.append({"example": example, "moving": moving, "still": still, "width": len(clips)})
     template = render("examples", examples=cards)
     return _component("examples", template, _read("examples.js"), visible=bool(examples))
+
+
+def _thumbnails(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Square pictures of (F, H, W, 3) uint8 RGB frames, cut to their middle."""
+    return np.stack(
+        [np.asarray(ImageOps.fit(Image.fromarray(frame), (THUMBNAIL_SIDE,) * 2)) for frame in frames]
+    )
 
 
 def masthead(model: ModelSpec) -> gr.HTML:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreammotion_core import (
+    BackendError,
     DreamMotionError,
     EditConfig,
     EditEvent,
@@ -36,6 +37,7 @@ from dreammotion_core import (
     write_receipt,
     write_video,
 )
+from segmentation import SelectionError
 from web.clip import Clip, Snapshot, edited_masks
 from web.device import DeviceQueue
 from web.editor import Editor
@@ -54,6 +56,7 @@ from web.views import (
     format_seconds,
     losses_view,
     player_view,
+    refusal_view,
     wait_for_device,
 )
 from web.visitors import Visitor, VisitorStore
@@ -207,7 +210,7 @@ def write_result(
 
 
 EDIT_OUTPUTS = (
-    *("canvas", "player", "losses", "facts", "movie", "receipt", "stop"),
+    *("canvas", "player", "losses", "facts", "movie", "receipt", "stop", "refusal"),
     *RUN_OUTPUTS,
     *PREFLIGHT_PARTS,
 )
@@ -237,6 +240,7 @@ class Edits:
         with visitor.job() as stop:
             visitor.runs.on_card = None
             yield _cleared()
+            yield captioned(clip, "Starting.", progress=0.0)
             if config.use_mask and not snapshot.is_followed:
                 yield captioned(clip, "Following what is selected first.")
                 yield from follow(clip, stop)
@@ -307,7 +311,7 @@ class Edits:
 def check_choice(snapshot: Snapshot) -> None:
     """Raise a `MaskError` early if nothing is selected, or all of it is to be left alone."""
     if not snapshot.selected:
-        raise MaskError("nothing is selected; click the object that you want to change first")
+        raise MaskError("first click the object that you want to change")
     if not snapshot.chosen:
         raise MaskError("every selected object is to be left alone; let the edit change one of them first")
 
@@ -319,7 +323,16 @@ def _sentence(failure: DreamMotionError) -> str:
 def _cleared() -> Update:
     hidden = gr.DownloadButton(visible=False)
     files, shown = {"movie": hidden, "receipt": hidden}, gr.Button(visible=True)
-    return {"losses": None, "facts": "", "card": "", "stop": shown} | files
+    cleared = {"losses": None, "facts": "", "card": "", "refusal": refusal_view()}
+    return {"stop": shown} | cleared | files
+
+
+def refusal_of(error: Exception) -> Update:
+    """What is said beside the button of an edit that did not begin; where one failed, the player says it."""
+    if isinstance(error, BackendError):
+        return {}
+    at = "canvas" if isinstance(error, (MaskError, SelectionError)) else getattr(error, "field", "")
+    return {"refusal": refusal_view(message_of(error), at=at)}
 
 
 def _what_fits(job: EditJob, visitor: Visitor, stop: threading.Event) -> Iterator[Update]:

@@ -27,7 +27,7 @@ def encode_loop(frames: NDArray[np.uint8], *, fps: float, side: int) -> str:
     """An endlessly looping WebP data URI of (F, H, W, 3) uint8 RGB frames, at most `side` pixels a side."""
     first, *others = (_reduced(frame, side) for frame in frames)
     duration = round(1000 / fps)
-    return data_uri(first, "webp", save_all=True, append_images=others, duration=duration, loop=0, quality=75)
+    return data_uri(first, "webp", save_all=True, append_images=others, duration=duration, loop=0, quality=60)
 
 
 def _reduced(frame: NDArray[np.uint8], side: int) -> Image.Image:

@@ -14,7 +14,7 @@ from gradio.events import Dependency, api
 from web.boards import BOARD_OUTPUTS, Boards
 from web.components import Example
 from web.device import DeviceQueue
-from web.editing import EDIT_OUTPUTS, Edits
+from web.editing import EDIT_OUTPUTS, Edits, refusal_of
 from web.endpoints import Endpoints
 from web.form import EDIT_FIELDS, FORM_FIELDS, PRESET_OUTPUTS, REFINEMENT_FIELDS
 from web.mask_exchange import EXPORT_OUTPUTS, MaskExchange
@@ -184,11 +184,18 @@ def connect_edit(wiring: Wiring, edits: Edits, is_busy: Settle) -> Dependency:
     """The edit, its Stop and the suggested prompts; gives the edit."""
     for event in (wiring["stop"].click, wiring["canvas"].stop):
         wiring.connect(event, edits.stop, takes=("token",), queue=False)
-    wiring["suggestions"].input(
+    wiring["suggestions"].select(
         None, wiring["suggestions"], wiring["target_prompt"], js="(text) => text", api_visibility="private"
     )
+    pressed = [wiring["edit"].click, wiring["target_prompt"].submit, wiring["source_prompt"].submit]
     return wiring.connect_job(
-        wiring["edit"].click, edits.run, settle=is_busy, stop="stop", takes=EDIT_FIELDS, gives=EDIT_OUTPUTS
+        partial(gr.on, pressed),
+        edits.run,
+        settle=is_busy,
+        stop="stop",
+        takes=EDIT_FIELDS,
+        gives=EDIT_OUTPUTS,
+        refused=refusal_of,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from dreammotion_core import PRESETS, ConfigError, EditConfig, ModelSpec, check_prompts
+from dreammotion_core import PRESETS, ConfigError, EditConfig, ModelSpec, PromptError, check_prompts
 
 HIDDEN_SETTINGS = ("learning_rate_end_factor",)  # Without a field: the preset's or the model's.
 FIRST_PRESET = "auto"  # The preset that the page starts with: the one that fits the words.
@@ -155,10 +155,24 @@ def read_seed(value: Any) -> int:
         raise ConfigError(f"the seed is {value!r}; enter a whole number, or -1 to draw one") from error
 
 
+class EmptyFieldError(PromptError):
+    """A field of the words is empty; `field` is "source" or "target"."""
+
+    def __init__(self, text: str, *, field: str) -> None:
+        super().__init__(text)
+        self.field = field
+
+
 def read_prompts(source_prompt: Any, target_prompt: Any) -> tuple[str, str]:
     """The two prompts without blanks at their ends, as `check_prompts` accepts them."""
     source, target = (
         text.strip() if isinstance(text, str) else "" for text in (source_prompt, target_prompt)
     )
+    for text, field, words in (
+        (target, "target", "say under “It should show” what it should become"),
+        (source, "source", "say under “The clip shows now” what is there now"),
+    ):
+        if not text:
+            raise EmptyFieldError(words, field=field)
     check_prompts(source_prompt=source, target_prompt=target)
     return source, target

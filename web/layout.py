@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -19,6 +20,8 @@ from web.components import (
     losses_plot,
     masthead,
     player,
+    refusal_line,
+    suggestion_chips,
 )
 from web.form import FIRST_PRESET, HIDDEN_SETTINGS, MOST_STEADY, PRESET_NAMES, Refinement, shown_settings
 from web.mask_exchange import MASK_FILE_TYPES, MASK_KINDS
@@ -29,6 +32,7 @@ CLIP_ENDINGS = (
     *(".mov", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".m2t", ".ts", ".3gp", ".3g2", ".gif", ".apng"),
     *(".m4v", ".mpg", ".mpeg", ".vob", ".mod", ".tod", ".ogv", ".flv", ".f4v", ".wmv", ".asf", ".divx"),
     *(".mxf", ".dv", ".nut", ".rm", ".wtv", ".ivf", ".h264", ".264", ".hevc", ".265", ".mjpeg", ".avif"),
+    ".webp",
 )
 """Endings of files that are read, and that a browser or Python may not know as video."""
 
@@ -53,26 +57,29 @@ def page_parts(
             file_types=["video", *CLIP_ENDINGS],
             elem_id="upload",
             scale=0,
-            min_width=160,
+            min_width=130,
         )
     with gr.Row(equal_height=False, elem_classes="dm-bench"):
-        with gr.Column(min_width=320):
+        with gr.Column(elem_classes="dm-where"):
             selection_part(parts, answer)
+        with gr.Column(elem_classes="dm-what"):
             prompt_part(parts)
-            advanced_drawer(parts, spec, judges=judges)
-        with gr.Column(min_width=320, elem_classes="dm-screen"):
+        with gr.Column(elem_classes="dm-screen"):
             result_part(parts)
+    with gr.Column(elem_classes="dm-groups"):
+        outline_group(parts)
+        change_group(parts, spec)
+        clip_group(parts, spec, judges=judges)
     with gr.Tabs(elem_id="evidence"):
-        with gr.Tab("Your runs", id="runs"):
+        with gr.Tab("How it went", id="runs"):
             runs_part(parts)
-        with gr.Tab("Ablation", id="ablation"):
+        with gr.Tab("What each part does", id="ablation"):
             ablation_part(parts)
     return parts
 
 
 def selection_part(parts: Parts, answer: Callable[[Any], dict[str, Any]]) -> None:
-    """The selection editor and its drawers."""
-    _heading("1", text="Click the object")
+    """The selection editor."""
     parts["canvas"] = click_canvas(answer)
     # Hidden until the first mask is there.
     with gr.Row(elem_id="sharper"):
@@ -80,17 +87,21 @@ def selection_part(parts: Parts, answer: Callable[[Any], dict[str, Any]]) -> Non
         parts["offer_stop"] = gr.Button("Stop", size="sm", visible=False, elem_id="offer-stop", scale=0)
         parts["offer_note"] = gr.HTML("", elem_id="offer-note")
     parts["clip_notes"] = gr.HTML("", elem_id="clip-notes")
-    outline_drawer(parts)
-    mask_drawer(parts)
-    with gr.Accordion("Clicks are answered by", open=False, elem_id="segmenter-box") as box:
-        parts["segmenter"] = choice_list("What answers your clicks", elem_id="segmenter")
-    parts["segmenter_box"] = box
 
 
-def outline_drawer(parts: Parts) -> None:
+@contextmanager
+def _settings_group(title: str, does: str, elem_id: str) -> Iterator[None]:
+    """One of the three groups of settings; `does` says what they do to the picture."""
+    with gr.Accordion(f"{title}\n{does}", open=False, elem_id=elem_id):
+        yield
+
+
+def outline_group(parts: Parts) -> None:
     """What can be done to the masks of the objects before the edit."""
     usual, shown = Refinement(), shown_settings(EditConfig())
-    with gr.Accordion("Refine the outline", open=False, elem_id="outline"):
+    with _settings_group(
+        "Selection", "Which part of the picture changes, and how soft its edge is.", "outline"
+    ):
         with gr.Row():
             for name in ("mask_grow", "mask_edge", "mask_feather"):
                 parts |= setting_field(name, shown)
@@ -103,12 +114,16 @@ def outline_drawer(parts: Parts) -> None:
         parts["mask_invert"] = gr.Checkbox(
             usual.is_inverted, label="Change everything except what is selected", elem_id="invert"
         )
+        mask_drawer(parts)
+        with gr.Accordion("Selection tool", open=False, elem_id="segmenter-box") as box:
+            parts["segmenter"] = choice_list("What answers your clicks", elem_id="segmenter")
+        parts["segmenter_box"] = box
 
 
 def mask_drawer(parts: Parts) -> None:
     """Import and export of masks."""
     kinds = list(MASK_KINDS)
-    with gr.Accordion("Masks in and out", open=False, elem_id="mask-files"):
+    with gr.Accordion("Import and export masks", open=False, elem_id="mask-files"):
         with gr.Row():
             parts["mask_upload"] = gr.UploadButton(
                 "Import masks", file_types=MASK_FILE_TYPES, elem_id="mask-upload", min_width=150, **_NARROW
@@ -123,50 +138,46 @@ def mask_drawer(parts: Parts) -> None:
 
 
 def prompt_part(parts: Parts) -> None:
-    """What the clip shows, what it should show, and the button."""
+    """What the clip should show, what it shows, and the button."""
     _heading("2", text="Say what it becomes")
-    with gr.Row(elem_classes="dm-prompts"):
-        parts["source_prompt"] = gr.Textbox(
-            label="The clip shows", placeholder="a red car, road", elem_id="source-prompt", min_width=200
-        )
-        parts["target_prompt"] = gr.Textbox(
-            label="It should show", placeholder="a blue car, road", elem_id="target-prompt", min_width=200
-        )
-    parts["suggestions"] = gr.Radio([], label="Try", container=False, visible=False, elem_id="suggestions")
-    with gr.Row():
-        parts["preset"] = gr.Radio(
-            [(label, name) for name, label in PRESET_NAMES.items()],
-            value=FIRST_PRESET,
-            label="How",
-            info="keep the shape for a new colour or material; the paper's way takes five times as long",
-            elem_id="preset",
-            scale=3,
-            min_width=300,
-        )
-        parts |= setting_field("seed", shown_settings(EditConfig()), scale=1, min_width=110)
-    parts["preset_note"] = gr.HTML("", elem_id="preset-note")
+    parts["source_prompt"] = gr.Textbox(
+        label="The clip shows now", placeholder="a red car on a road", elem_id="source-prompt"
+    )
+    parts["target_prompt"] = gr.Textbox(
+        label="It should show", placeholder="a blue car on a road", elem_id="target-prompt"
+    )
+    parts["suggestions"] = suggestion_chips()
     parts["edit"] = gr.Button("Edit", variant="primary", elem_id="edit")
-    with gr.Row(elem_id="preflight-row"):
-        parts["preflight_check"] = gr.Button(
-            "Time and memory", size="sm", elem_id="preflight-check", scale=0, min_width=150
-        )
-        parts["preflight"] = gr.HTML("", elem_id="preflight")
-    parts["preflight_use"] = gr.Button("", size="sm", visible=False, elem_id="preflight-use")
-    with gr.Accordion("Edited by", open=False, elem_id="model-box") as box:
-        parts["model"] = choice_list("What edits the clip", elem_id="model")
-    parts["model_box"] = box
+    parts["refusal"] = refusal_line()
+    parts["preset"] = gr.Radio(
+        [(label, name) for name, label in PRESET_NAMES.items()],
+        value=FIRST_PRESET,
+        label="How",
+        elem_id="preset",
+    )
+    parts["preset_note"] = gr.HTML("", elem_id="preset-note")
 
 
-def advanced_drawer(parts: Parts, spec: ModelSpec, *, judges: Sequence[str]) -> None:
+def change_group(parts: Parts, spec: ModelSpec) -> None:
     """Every setting that has no place of its own, as the first preset sets it."""
     settings, shown = EditConfig.settings(), shown_settings(spec.config(FIRST_PRESET))
     names = [name for name in settings if name not in (*HIDDEN_SETTINGS, *_FIELDS_ELSEWHERE)]
-    special: dict[str, dict[str, Any]] = {
-        "last_stage": {"choices": stage_choices(spec), "visible": bool(spec.stages)},
-        "key_sites": {"placeholder": "one pattern a line", "lines": 2},
-    }
-    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-        _group("The clip")
+    special: dict[str, dict[str, Any]] = {"key_sites": {"placeholder": "one pattern a line", "lines": 2}}
+    does = "How far the picture moves to your words, and what of its shape and motion it keeps."
+    with _settings_group("Change", does, "advanced"):
+        for title, group in groupby(names, key=lambda name: settings[name].group):
+            _group(title)
+            with gr.Row(elem_classes="dm-settings"):
+                for name in group:
+                    parts |= setting_field(name, shown, **special.get(name, {}))
+
+
+def clip_group(parts: Parts, spec: ModelSpec, *, judges: Sequence[str]) -> None:
+    """Which part of the clip is edited, at what size, by what model, and what that takes."""
+    shown = shown_settings(spec.config(FIRST_PRESET))
+    stages = {"choices": stage_choices(spec), "visible": bool(spec.stages)}
+    does = "Which seconds change, how sharp they become, by which model, and how long that takes."
+    with _settings_group("Clip and model", does, "clip-settings"):
         with gr.Row():
             parts["start_frame"] = gr.Number(
                 0, label="Start frame", precision=0, minimum=0, elem_id="start-frame", min_width=120
@@ -174,13 +185,18 @@ def advanced_drawer(parts: Parts, spec: ModelSpec, *, judges: Sequence[str]) -> 
             parts["num_frames"] = gr.Slider(
                 **frames_span(spec), label="Number of frames", elem_id="num-frames"
             )
-        for title, group in groupby(names, key=lambda name: settings[name].group):
-            _group(title)
-            with gr.Row(elem_classes="dm-settings"):
-                for name in group:
-                    parts |= setting_field(name, shown, **special.get(name, {}))
-        if len(judges) > 1:
-            _group("How results are measured")
+        with gr.Row(elem_classes="dm-settings"):
+            parts |= setting_field("resolution_scale", shown)
+            parts |= setting_field("last_stage", shown, **stages)
+        with gr.Row(elem_id="preflight-row"):
+            parts["preflight_check"] = gr.Button(
+                "How long will it take?", size="sm", elem_id="preflight-check", scale=0, min_width=190
+            )
+            parts["preflight"] = gr.HTML("", elem_id="preflight")
+        parts["preflight_use"] = gr.Button("", size="sm", visible=False, elem_id="preflight-use")
+        with gr.Accordion("Model", open=True, elem_id="model-box") as box:
+            parts["model"] = choice_list("What edits the clip", elem_id="model")
+        parts["model_box"] = box
         parts["judge"] = gr.Radio(
             list(judges),
             value=judges[0],
@@ -192,20 +208,23 @@ def advanced_drawer(parts: Parts, spec: ModelSpec, *, judges: Sequence[str]) -> 
 
 
 def result_part(parts: Parts) -> None:
-    """The player and what is said of a result."""
-    _heading("", text="Watch it change")
+    """The player, and what is taken home from it."""
+    _heading("3", text="Watch it change")
     parts["player"] = player()
-    parts["stop"] = gr.Button("Stop", visible=False, elem_id="stop")
-    parts["losses"] = losses_plot()
-    parts["facts"] = gr.HTML("", elem_id="facts")
-    with gr.Row():
-        parts["movie"] = gr.DownloadButton("Download the MP4", visible=False, elem_id="movie")
-        parts["receipt"] = gr.DownloadButton("Download the receipt", visible=False, elem_id="receipt")
-    parts["card"] = gr.HTML("", elem_id="card")
+    with gr.Row(elem_id="takeaway"):
+        parts["stop"] = gr.Button("Stop", visible=False, elem_id="stop")
+        parts["movie"] = gr.DownloadButton("Download the MP4", visible=False, elem_id="movie", min_width=120)
+        parts["receipt"] = gr.DownloadButton("The receipt", visible=False, elem_id="receipt", min_width=120)
 
 
 def runs_part(parts: Parts) -> None:
-    """The table of the visitor's edits."""
+    """What was measured of the latest edit, and the table of all edits of the visitor."""
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=300):
+            parts["card"] = gr.HTML("", elem_id="card")
+        with gr.Column(min_width=300):
+            parts["facts"] = gr.HTML("", elem_id="facts")
+            parts["losses"] = losses_plot()
     parts["runs"] = gr.HTML(runs_html(()), elem_id="runs")
     with gr.Row():
         parts["runs_export"] = gr.Button(
@@ -241,7 +260,7 @@ def place_line(found: Surroundings) -> None:
     gr.HTML(render("place", text=found.describe()), elem_id="place")
 
 
-_FIELDS_ELSEWHERE = ("seed", "mask_grow", "mask_edge", "mask_feather")
+_FIELDS_ELSEWHERE = ("mask_grow", "mask_edge", "mask_feather", "resolution_scale", "last_stage")
 """Settings that have their place outside the drawer."""
 
 _WIDE_FIELDS = (

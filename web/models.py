@@ -88,6 +88,11 @@ class ProgressWords:
         self._label = label
         self._started: tuple[float, int] | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything has been said."""
+        return self._started is not None
+
     def view(self, progress: Download | None) -> dict[str, Any]:
         """Note and progress bar for the list."""
         if progress is None:

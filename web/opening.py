@@ -14,17 +14,18 @@ from dreammotion_core import ModelSpec, Video, VideoError, probe_video, read_cli
 from segmentation import Segmenter, Tracks
 from web.clip import Clip, KeptFile, carry_over
 from web.components import Example
+from web.encoding import encode_frames
 from web.form import whole_number
 from web.models import Models
 from web.selection_views import canvas_view
-from web.views import Update, player_view, render
+from web.views import Update, player_view, refusal_view, render
 from web.visitors import NO_LIMITS, Limits, Visitor, VisitorStore
 from web.wiring import told_to_visitor
 
 IN_MEMORY_BYTES = 2**28  # Of frames; those of a longer clip lie in a file, see the library.
 CLIP_OUTPUTS = (
-    *("canvas", "player", "clip_notes", "source_prompt", "target_prompt", "suggestions"),
-    *("preflight", "preflight_use"),
+    *("canvas", "player", "clip_notes", "source_prompt", "target_prompt", "suggestions", "example"),
+    *("preflight", "preflight_use", "losses", "facts", "card", "movie", "receipt", "refusal"),
 )
 
 
@@ -67,7 +68,7 @@ class Clips:
         visitor = self._visitors.get(token)
         kept = KeptFile(Path(upload))
         clip = self._open(visitor, kept.path, start_frame, num_frames, kept=kept)
-        return self._shown(token, clip) | _prompts("", ())
+        return self._shown(token, clip) | _prompts("", ()) | {"example": None}
 
     def open_example(self, *, token: str, example: str, start_frame: Any, num_frames: Any) -> Update:
         """Open an example and suggest its prompts; before the arrival it does nothing, see `greet`."""
@@ -79,7 +80,8 @@ class Clips:
         visitor = self._visitors.get(token)
         clip = self._open(visitor, chosen.path, start_frame, num_frames, rooms=chosen.rooms)
         prompts = _prompts(chosen.source_prompt, chosen.target_prompts)
-        return self._shown(token, clip, hint=chosen.click) | prompts
+        shown = self._shown(token, clip, hint=chosen.click) | prompts | {"example": example}
+        return shown | self._finished_edit(token, chosen, clip)
 
     def reopen(self, *, token: str, start_frame: Any, num_frames: Any) -> Update:
         """Read another part of the clip that is open."""
@@ -149,15 +151,33 @@ class Clips:
             clip.preparer.look_at(0)
             return clip
 
+    def _finished_edit(self, token: str, example: Example, clip: Clip) -> Update:
+        """An edit that was made beforehand, in the player; nothing where it does not fit the clip."""
+        if example.edit is None or clip.start_frame:
+            return {}
+        spec, count = self._models.of(self._visitors.get(token)).spec, len(clip.video)
+        edit = read_clip(example.edit, spec=spec, num_frames=count)
+        if edit.frames.shape != clip.video.frames.shape:
+            return {}
+        caption = f"“{example.target_prompts[0]}”, made beforehand. Press Edit to make your own."
+        frames = encode_frames(edit.frames)
+        return {"player": player_view(clip, stage="example", frames=frames, caption=caption)}
+
     def _shown(self, token: str, clip: Clip, *, hint: tuple[float, float] | None = None) -> Update:
         height, width = clip.video.size
-        caption = f"{len(clip.video)} frames of {width}x{height} at {clip.video.fps:g} a second."
+        seconds = len(clip.video) / clip.video.fps
+        caption = f"{seconds:.1f} s of the clip, {len(clip.video)} frames of {width}x{height}."
+        self._visitors.get(token).runs.on_card = None
+        hidden = gr.DownloadButton(visible=False)
         return {
             "canvas": canvas_view(clip, token=token, hint=hint),
             "player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption),
             "clip_notes": render("notices", notices=[notice.text for notice in clip.video.notices]),
             "preflight": "",
             "preflight_use": gr.Button(visible=False),
+            "refusal": refusal_view(),
+            # What was said of the clip before.
+            **{"losses": None, "facts": "", "card": "", "movie": hidden, "receipt": hidden},
         }
 
 
@@ -168,11 +188,10 @@ def sender(request: gr.Request | None) -> str:
 
 
 def _prompts(source: str, targets: Sequence[str]) -> Update:
-    first = targets[0] if targets else None
     return {
         "source_prompt": source,
-        "target_prompt": first or "",
-        "suggestions": gr.Radio(choices=list(targets), value=first, visible=bool(targets)),
+        "target_prompt": targets[0] if targets else "",
+        "suggestions": {"choices": list(targets)},
     }
 
 

@@ -91,6 +91,8 @@ class Picker(ABC, Generic[Spec, Thing]):
             if stop.is_set():
                 yield self._shown(visitor, note=f"{self.stopped} {self._former(visitor)}")
                 return
+            if words.has_begun:
+                yield self._shown(visitor, chosen=spec, note=f"Preparing {spec.label}.", is_busy=True)
             changes = self._change_over(token, visitor, self._choices.get(spec.name))
         except Exception as error:
             note = f"{self._reason(error, chosen[self.kind]).rstrip('.')}. {self._former(visitor)}"

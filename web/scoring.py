@@ -114,6 +114,8 @@ class Scores:
     def measure(self, *, token: str, judge: Any = None) -> Iterator[Update]:
         """Measure the visitor's new runs, and show every figure as it becomes known."""
         log = self._visitors.get(token).runs
+        # Without any update, Gradio would empty what is on the page.
+        yield {}
         for unmeasured in log.unmeasured():
             run = unmeasured.run
             try:

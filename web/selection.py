@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 
 from segmentation import Box, Click, Project, Prompt, SelectionError, begin_prompt
@@ -21,6 +22,7 @@ from web.wiring import message_of
 
 MAX_CLICKS = 64
 MAX_NAME = 40
+MAX_STROKE_POINTS = 500
 _RELOAD = "the page sent something that cannot be read; reload it"
 
 
@@ -49,6 +51,27 @@ def _click(clip: Clip, command: Mapping[str, Any]) -> None:
 def _box(clip: Clip, command: Mapping[str, Any]) -> None:
     box = Box(*(command[edge] for edge in ("x0", "y0", "x1", "y1")))
     _say(clip, _begun(clip, command).with_box(box))
+
+
+def _brush(clip: Clip, command: Mapping[str, Any]) -> None:
+    """Takes points, [[x, y], ...] in pixels, radius in pixels, and is_positive: whether the stroke adds."""
+    points = np.asarray(command["points"], np.float64)
+    radius, shape = float(command["radius"]), clip.video.frames.shape[1:3]
+    is_line = points.ndim == 2 and points.shape[1] == 2 and 1 <= len(points) <= MAX_STROKE_POINTS
+    if not is_line or not np.isfinite(points).all() or not 0 < radius <= max(shape):
+        raise SelectionError(_RELOAD)
+    stroke = np.zeros(shape, np.uint8)
+    # Beyond the frame a stroke is cut off; OpenCV takes no numbers beyond 32 bits.
+    line = np.clip(points, -max(shape), 2 * max(shape)).round().astype(np.int32)
+    cv2.polylines(stroke, [line], False, 1, thickness=max(1, round(2 * radius)))
+    frame, number = _begun(clip, command).frame_index, clip.picked.number
+    said = clip.picked.prompt_on(frame)
+    if said is not None and not said.says_absent:
+        before = clip.tracks.preview(said)
+    else:
+        before = clip.tracks.mask(clip.project, number=number, frame_index=frame)
+    after = before | (stroke > 0) if command["is_positive"] else before & (stroke == 0)
+    _say(clip, Prompt.of_mask(frame, after))
 
 
 def _absent(clip: Clip, command: Mapping[str, Any]) -> None:
@@ -106,6 +129,7 @@ def _choose(clip: Clip, command: Mapping[str, Any]) -> None:
 _HANDLERS: dict[Any, Callable[[Clip, Mapping[str, Any]], None]] = {
     "click": _click,
     "box": _box,
+    "brush": _brush,
     "absent": _absent,
     "clear": _clear,
     "undo": _undo,

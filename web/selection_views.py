@@ -293,7 +293,7 @@ def _note(clip: Clip, frame: int) -> tuple[str, bool]:
         selected = f"{percent} % of the frame is selected. "
         if len(picked.prompts) > 1 and missing:
             return f"{selected}Follow again to carry the correction to the frames round it.", False
-        return f"{selected}Not right? Add clicks, or mark what does not belong.", False
+        return f"{selected}Not right? Add clicks.", False
     if clip.is_followed:
         return "Not right here? A click corrects this frame and those round it.", False
     return "Not followed here yet. A click selects it on this frame.", False

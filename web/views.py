@@ -17,7 +17,7 @@ from web.clip import Clip
 from web.device import Ticket, waiting
 
 Update = dict[str, Any]  # New values, or Gradio updates, of some components by name.
-Stage = Literal["source", "preview", "result"]
+Stage = Literal["source", "preview", "result", "example"]
 SECONDS_BETWEEN_UPDATES = 0.3  # Between two views of something that goes on.
 
 
@@ -85,7 +85,7 @@ def player_view(
     return {
         "stage": stage,
         "frames": list(frames),
-        "before": list(clip.source_uris) if stage == "result" else [],
+        "before": list(clip.source_uris) if stage in ("result", "example") else [],
         "fps": clip.video.fps,
         "width": width,
         "height": height,
@@ -112,6 +112,11 @@ def facts_view(output: EditOutput, *, notices: Sequence[str]) -> str:
         "Model": output.model,
     }
     return render("facts", facts=facts, notices=notices)
+
+
+def refusal_view(text: str = "", *, at: str = "") -> dict[str, str]:
+    """Why an edit did not begin; `at` is the place to go to: "canvas", "source", "target", or "" for none."""
+    return {"text": text, "at": at}
 
 
 def captioned(clip: Clip, caption: str, **state: Any) -> Update:

@@ -106,18 +106,20 @@ class Wiring:
         *,
         takes: Sequence[str] = (),
         gives: Sequence[str] = (),
+        refused: Callable[[Exception], Update] | None = None,
         is_long: bool = False,
         **options: Any,
     ) -> Dependency:
         """Run a handler on an event; any number at a time, unless `options` of Gradio say otherwise.
 
         The handler, a function or generator, takes the components `takes` by keyword and gives updates of
-        `gives`. `is_long` marks a `long_job`.
+        `gives`. `refused` says on the page, in place of a toast, what an expected error of a generator means.
+        `is_long` marks a `long_job`.
         """
         defaults = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
         # Values are read here: Gradio's own reading fails without words, and with a traceback in the log.
         defaults["preprocess"] = False
-        adapted = self._adapt(handler, takes)
+        adapted = self._adapt(handler, takes, refused)
         return event(
             long_job(adapted) if is_long else adapted,
             [self._components[name] for name in takes],
@@ -140,17 +142,23 @@ class Wiring:
         stop: str,
         takes: Sequence[str],
         gives: Sequence[str],
+        refused: Callable[[Exception], Update] | None = None,
     ) -> Dependency:
         """Run what takes long and can be stopped by the button `stop`.
 
         `settle` takes the name of the button and the token; it says, when the job is over, whether there is
         still one to stop.
         """
-        done = self.connect(event, handler, takes=takes, gives=gives, is_long=True)
+        done = self.connect(event, handler, takes=takes, gives=gives, refused=refused, is_long=True)
         self.connect_end(done, partial(settle, stop), takes=("token",), gives=(stop,), queue=False)
         return done
 
-    def _adapt(self, handler: Callable[..., Any], takes: Sequence[str]) -> Callable[..., Any]:
+    def _adapt(
+        self,
+        handler: Callable[..., Any],
+        takes: Sequence[str],
+        refused: Callable[[Exception], Update] | None,
+    ) -> Callable[..., Any]:
         def read(values: Sequence[Any]) -> dict[str, Any]:
             pairs = zip(takes, values, strict=True)
             return {name: read_value(self._components[name], value) for name, value in pairs}
@@ -161,8 +169,13 @@ class Wiring:
 
         def stream(*values: Any) -> Iterator[Any]:
             with told_to_visitor(), closing(handler(**read(values))) as updates:
-                for update in updates:
-                    yield self._by_component(update)
+                try:
+                    for update in updates:
+                        yield self._by_component(update)
+                except EXPECTED as error:
+                    if refused is None:
+                        raise
+                    yield self._by_component(refused(error))
 
         return stream if inspect.isgeneratorfunction(handler) else call
 

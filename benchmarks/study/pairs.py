@@ -28,7 +28,7 @@ from training.world import Shot, background, caption, object_mask
 PROMPTS_FILE = "prompts.csv"
 COLUMNS = ("clip", "source_prompt", "target_prompt")
 KNOWN = (*COLUMNS, "mask")  # all columns; `mask` may be left out
-CLIP_SUFFIXES = {".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"}
+CLIP_SUFFIXES = {".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif", ".webp"}
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,26 @@
-"""Pictures between the forms of files and RGB, and chains of FFmpeg's filters."""
+"""Pictures between the forms of files and RGB, by FFmpeg's filters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from fractions import Fraction
-from itertools import chain
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 from av.filter import Graph
-from av.filter.context import FilterContext
 from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorTrc
+from av.video.reformatter import ColorRange, Colorspace, ColorTrc, Interpolation
 from numpy.typing import NDArray
 
 from dreammotion_core.errors import VideoError
 from dreammotion_core.media.limits import check_size, size_notices
 from dreammotion_core.values import Notice
 
-_EXACT = "bicubic+accurate_rnd+full_chroma_int"
+_EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 """How FFmpeg converts without rounding errors; by default pictures come out 1 to 1.5 levels too dark."""
 
-_MATRICES = {1: "bt709", 4: "fcc", 5: "smpte170m", 6: "smpte170m", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
-_RANGES = {1: "tv", 2: "pc"}
-_HD_HEIGHT = 720
+_MATRICES = (1, 4, 5, 6, 7, 9, 10)  # of YUV colours, as FFmpeg numbers them
+_BT709, _BT601 = 1, 6
 
 
 class FrameConverter:
@@ -69,78 +65,63 @@ class FrameConverter:
             )
         form = frame.format.name, frame.colorspace, frame.color_range
         if form not in self._graphs:
-            self._graphs[form] = self._graph(frame)
-        graph = self._graphs[form]
-        graph.push(frame)
-        picture = cast(VideoFrame, graph.pull()).to_ndarray()
+            # Files that name no matrix are BT.709 from HD upwards by convention, BT.601 below.
+            unstated = _BT709 if frame.height >= 720 else _BT601
+            matrix = frame.colorspace if frame.colorspace in _MATRICES else unstated
+            colours = f"in_color_matrix={int(matrix)}:in_range={int(frame.color_range)}"
+            has_alpha = any(component.is_alpha for component in frame.format.components)
+            self._graphs[form] = picture_graph(
+                frame,
+                ("scale", f"{self._width}:{frame.height}:flags={int(_EXACT)}:{colours}"),
+                # Exact conversion to planes takes a third of the time of that to packed pixels.
+                ("format", "gbrap" if has_alpha else "gbrp"),
+            )
+        self._graphs[form].push(frame)
+        pixels = self._graphs[form].vpull().to_ndarray()
+        picture, alpha = pixels[..., :3], pixels[..., 3:]
         self._was_interlaced |= frame.interlaced_frame
-        if picture.shape[-1] == 3:
-            return cast(NDArray[np.uint8], picture)
-        alpha = picture[..., 3:].astype(np.uint16)
-        if alpha.min() == 255:
-            return cast(NDArray[np.uint8], picture[..., :3])
-        self._was_transparent = True
-        return ((picture[..., :3] * alpha + 127) // 255).astype(np.uint8)
+        if alpha.size and alpha.min() < 255:
+            self._was_transparent = True
+            picture = ((picture * alpha.astype(np.uint16) + 127) // 255).astype(np.uint8)
+        upright = picture.swapaxes(0, 1) if self._is_on_its_side else picture
+        x, y = (self._matrix[::-1] if self._is_on_its_side else self._matrix).diagonal()
+        return upright[:: -1 if y < 0 else 1, :: -1 if x < 0 else 1]
 
-    def notices(self) -> tuple[Notice, ...]:
+    def notices(self) -> Iterator[Notice]:
         """What was changed, as far as pictures were converted so far."""
-        found = []
-        depth = max(component.bits for component in self._first.format.components)
-        if not np.array_equal(self._matrix, np.eye(2)):
-            found.append(Notice("rotated", "The clip was turned upright, as its file asks for."))
-        if self._width != self._coded[0]:
-            text = f"Its oblong pixels were made square: {self._width} a line instead of {self._coded[0]}."
-            found.append(Notice("square_pixels", text))
-        if depth > 8:
-            found.append(Notice("bit_depth", f"Its {depth}-bit colours were reduced to 8 bits."))
-        if self._first.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67):
-            found.append(Notice("hdr", "It is a high dynamic range clip; its colours will look flat."))
-        if self._was_interlaced:
-            found.append(Notice("interlaced", "It is interlaced; moving edges will show as combs."))
-        if self._was_transparent:
-            found.append(Notice("alpha", "Its transparent parts were laid over black."))
-        return (*found, *size_notices(*self.size))
-
-    def _graph(self, frame: VideoFrame) -> Graph:
-        # Files that do not say are BT.709 from HD upwards by convention, BT.601 below.
-        unstated = "bt709" if frame.height >= _HD_HEIGHT else "smpte170m"
-        colours = (
-            f"in_color_matrix={_MATRICES.get(frame.colorspace, unstated)}"
-            f":in_range={_RANGES.get(frame.color_range, 'auto')}"
-        )
-        has_alpha = any(component.is_alpha for component in frame.format.components)
-        (a, b), (c, d) = self._matrix
-        x_sign, y_sign = (c, b) if self._is_on_its_side else (a, d)
-        turns = (
-            (("transpose", "cclock_flip"), self._is_on_its_side),
-            (("hflip", ""), x_sign < 0),
-            (("vflip", ""), y_sign < 0),
-        )
-        return picture_graph(
-            frame,
-            ("scale", f"{self._width}:{frame.height}:flags={_EXACT}:{colours}"),
-            # Exact conversion to planes takes a third of the time of that to packed pixels.
-            ("format", "gbrap" if has_alpha else "gbrp"),
-            *(turn for turn, is_needed in turns if is_needed),
-        )
+        (coded, _), depth = self._coded, max(part.bits for part in self._first.format.components)
+        is_hdr = self._first.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+        square = f"Its oblong pixels were made square: {self._width} a line instead of {coded}."
+        for code, is_so, text in (
+            (
+                "rotated",
+                np.any(self._matrix != np.eye(2)),
+                "The clip was turned upright, as its file asks for.",
+            ),
+            ("square_pixels", self._width != coded, square),
+            ("bit_depth", depth > 8, f"Its {depth}-bit colours were reduced to 8 bits."),
+            ("hdr", is_hdr, "It is a high dynamic range clip; its colours will look flat."),
+            ("interlaced", self._was_interlaced, "It is interlaced; moving edges will show as combs."),
+            ("alpha", self._was_transparent, "Its transparent parts were laid over black."),
+        ):
+            if is_so:
+                yield Notice(code, text)
+        yield from size_notices(*self.size)
 
 
-def to_yuv(pictures: Iterable[NDArray[np.uint8]], *, fps: Fraction) -> Iterator[VideoFrame]:
-    """Pictures of (H, W, 3) uint8 RGB for an encoder: yuv420p, BT.709, limited range.
+def to_yuv(picture: NDArray[np.uint8]) -> VideoFrame:
+    """An (H, W, 3) uint8 RGB picture as encoders take it: yuv420p, BT.709, limited range.
 
     An odd side gets its last row or column repeated once.
     """
-    graph: Graph | None = None
-    for index, picture in enumerate(pictures):
-        height, width, _ = picture.shape
-        even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        frame = VideoFrame.from_ndarray(even, format="rgb24")
-        frame.pts, frame.time_base = index, 1 / fps
-        if graph is None:
-            colours = "out_color_matrix=bt709:out_range=tv"
-            graph = picture_graph(frame, ("scale", f"flags={_EXACT}:{colours}"), ("format", "yuv420p"))
-        graph.push(frame)
-        yield cast(VideoFrame, graph.pull())
+    height, width, _ = picture.shape
+    even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return VideoFrame.from_ndarray(even, format="rgb24").reformat(
+        format="yuv420p",
+        interpolation=_EXACT,
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+    )
 
 
 def picture_graph(like: VideoFrame, *filters: tuple[str, str]) -> Graph:
@@ -149,26 +130,9 @@ def picture_graph(like: VideoFrame, *filters: tuple[str, str]) -> Graph:
     source = graph.add_buffer(
         width=like.width, height=like.height, format=like.format, time_base=like.time_base
     )
-    return linked(graph, source, *filters, ("buffersink", ""))
-
-
-def linked(graph: Graph, source: FilterContext, *filters: tuple[str, str]) -> Graph:
-    """Link filters behind a source of the graph."""
-    graph.link_nodes(source, *(graph.add(name, options or None) for name, options in filters)).configure()
+    chain = (graph.add(name, options or None) for name, options in (*filters, ("buffersink", "")))
+    graph.link_nodes(source, *chain).configure()
     return graph
-
-
-def filtered(graph: Graph, frames: Iterable[Any]) -> Iterator[Any]:
-    """What comes out of a graph for frames that go in, until it wants no more."""
-    for frame in chain(frames, [None]):
-        graph.push(frame)
-        try:
-            while True:
-                yield graph.pull()
-        except BlockingIOError:
-            continue
-        except EOFError:
-            return
 
 
 def _display_matrix(frame: VideoFrame) -> NDArray[np.float64]:

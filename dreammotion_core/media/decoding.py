@@ -1,40 +1,36 @@
 """Untrusted clips, decoded on FFmpeg's clock: which picture is shown when, in which colours, with what sound.
 
-`examine` goes through the packets of a file once. `Reading` decodes a range, from a key picture before it;
+`Clip` goes through the packets of a file once. `Reading` decodes a range, from a key picture before it;
 FFmpeg's filters put pictures on a constant grid, convert colours and keep the sound in step.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fractions import Fraction
-from itertools import chain, groupby
+from io import BytesIO
+from itertools import chain, groupby, takewhile
 from math import ceil
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 import av
 import numpy as np
-from av.audio.frame import AudioFrame
-from av.audio.layout import AudioLayout
-from av.audio.stream import AudioStream
-from av.codec.context import CodecContext
+from av import AudioFrame, AudioLayout, AudioResampler, CodecContext, Packet
 from av.container import InputContainer
-from av.filter import Graph
 from av.format import Flags
-from av.packet import Packet
 from av.stream import Disposition
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
+from PIL import Image
 
 from dreammotion_core.errors import VideoError
 from dreammotion_core.media.atomic import check_readable
-from dreammotion_core.media.colours import FrameConverter, filtered, linked, picture_graph
-from dreammotion_core.media.limits import MAX_FPS, MAX_SIDE, MIN_FPS, check_size
+from dreammotion_core.media.colours import FrameConverter, picture_graph
+from dreammotion_core.media.limits import MAX_CLIP_BYTES, MAX_FPS, MAX_SIDE, MIN_FPS, check_size
 from dreammotion_core.values import AudioTrack, Notice
 
 # Files that hold their own data. Playlists, image sequences and devices could reach beyond the file.
@@ -48,8 +44,9 @@ _WITHOUT_DISPLAY_TIMES = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "
 _TIMES_MAY_JUMP: Any = Flags.ts_discont.value
 _HAS_NO_TIMES: Any = Flags.no_timestamps.value
 # Seconds by which a clock that is set anew steps back or ahead; FFmpeg's own figures.
-_JUMP_BACK, _JUMP_AHEAD = Fraction(1, 10), 10
-MAX_SPAN_SECONDS = 24 * 3600
+_JUMP_BACK, _JUMP_AHEAD = 0.1, 10.0
+_HEAD_BYTES = 12  # by which the begin of a file is known again in its middle
+MAX_HOURS = 24
 MAX_AUDIO_SECONDS = 20 * 60
 _USUAL_RATES = (
     *map(Fraction, (1, 2, 4, 5, 6, 8, 10, 12, 15, 18, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120)),
@@ -60,8 +57,8 @@ _USUAL_RATES = (
 _MOST_LOST = 0.01
 _DECODERS_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
+_SETTLING = {"mpeg": 2}  # Seconds after seeking for which a container's times may be wrong.
 _UNDECODABLE_SOUND = "The sound was left out: it cannot be decoded."
-AnyStream = TypeVar("AnyStream", VideoStream, AudioStream)
 
 
 @contextmanager
@@ -74,14 +71,31 @@ def opened_clip(path: Path) -> Iterator[OpenClip]:
         raise VideoError(f"{path.name} is empty (0 bytes); pass a video file")
     limits = {"format_whitelist": ",".join(CONTAINER_FORMATS), "protocol_whitelist": "file"}
     try:
-        container = av.open(str(path.resolve()), container_options=limits, metadata_errors="replace")
-    except (av.FFmpegError, ValueError) as error:
+        file = _moving_webp(path) or str(path.resolve())
+        container = av.open(file, container_options=limits, metadata_errors="replace")
+    except VideoError:
+        raise
+    except (av.FFmpegError, OSError, SyntaxError, ValueError) as error:
         raise VideoError(
-            f"{path.name} cannot be read as a video; "
-            "it is damaged, cut off, or of another kind: pass an MP4, MOV, WebM, MKV, AVI or GIF file"
+            f"{path.name} cannot be read as a video; it is damaged, cut off, or of another kind: "
+            "pass an MP4, MOV, WebM, MKV, AVI, GIF or WebP file"
         ) from error
     with container:
         yield OpenClip(container, path)
+
+
+def _moving_webp(path: Path) -> BytesIO | None:
+    """A moving WebP as APNG, because FFmpeg decodes still ones alone; None for other files."""
+    with path.open("rb") as file:
+        if not re.match(b"RIFF....WEBP", file.read(12), re.DOTALL):
+            return None
+        with Image.open(file, formats=["WEBP"]) as image:
+            check_size(*image.size)
+            if image.n_frames * image.width * image.height * 4 > MAX_CLIP_BYTES:
+                raise VideoError(f"{path.name} has {image.n_frames:,} pictures, too many: convert it to MP4")
+            image.save(converted := BytesIO(), "PNG", save_all=True, duration=None, compress_level=1)
+    converted.seek(0)
+    return converted
 
 
 class OpenClip:
@@ -91,35 +105,27 @@ class OpenClip:
         video, audio: the streams that players play; no audio where none can be decoded.
         is_counted: whether the n-th picture on screen takes the n-th time of the packets.
         is_sought: whether its packets begin elsewhere than at the begin of the file.
+        times: when pictures are shown, in ticks of the video, in the order of the packets so far.
+        lost: of these, the times beside which data are lost.
+        end: when the last of them ends.
+        ends: seconds on the clock up to which packets came so far, by the index of their stream.
+        num_bytes: where in the file the last packet so far ends.
         num_jumps: how often the clock was set anew so far.
         num_failures: packets that could not be decoded so far.
     """
 
     def __init__(self, container: InputContainer, path: Path) -> None:
         self.container = container
-        self.video: Any = _picture_stream(container, path)
+        self.video = _picture_stream(container, path)
         self.audio = _best([s for s in container.streams.audio if s.codec_context is not None])
         self.is_counted = (
             container.format.name in _WITHOUT_DISPLAY_TIMES and self.video.codec_context.has_b_frames
         )
-        self._streams: list[Any] = [s for s in (self.video, self.audio) if s is not None]
         self.is_sought = False
-        self._last: dict[int, tuple[int, int]] = {}
-        self.num_jumps = self.num_failures = 0
-
-    @property
-    def end(self) -> Fraction:
-        """Seconds on the clock up to which packets came so far."""
-        ends = ((self._last[s.index][1], s.time_base) for s in self._streams if s.index in self._last)
-        return max((ticks * tick for ticks, tick in ends), default=Fraction(0))
-
-    def seek(self, moment: Fraction) -> None:
-        """Go near a moment in seconds: to a key picture before it, or anywhere in a file without an index.
-
-        Raises `FFmpegError` if the file cannot be sought in.
-        """
-        self.container.seek(int(moment / self.video.time_base), stream=self.video)
-        self.is_sought = True
+        self.times: list[int] = []
+        self.lost: list[int] = []
+        self.ends: dict[int, float] = {}
+        self.end = self.num_bytes = self.num_jumps = self.num_failures = 0
 
     def packets(self) -> Iterator[Packet[Any]]:
         """The packets of both streams. Where the clock is set anew, as between joined segments, it goes on.
@@ -127,36 +133,40 @@ class OpenClip:
         FFmpeg's program has the same rule; its libraries leave it to those who use them.
         """
         may_jump = bool(self.container.format.flags & _TIMES_MAY_JUMP)
-        ticks = {stream.index: Fraction(stream.time_base) for stream in self._streams}
-        back = {index: int(_JUMP_BACK / tick) for index, tick in ticks.items()}
-        ahead = {index: int(_JUMP_AHEAD / tick) for index, tick in ticks.items()}
-        shifts = dict.fromkeys(ticks, 0)
-        last = self._last
-        packets = self.container.demux(self._streams)
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.FFmpegError:
-                return
-            if packet is None:
-                return
-            index = packet.stream_index
-            if packet.dts is not None:
-                time = packet.dts + shifts[index]
-                before, following = last.get(index, (time, time))
-                if time < before - back[index] or (may_jump and time > following + ahead[index]):
-                    jump = (following - time) * ticks[index]
-                    shifts = {key: shift + round(jump / ticks[key]) for key, shift in shifts.items()}
-                    time = following
-                    self.num_jumps += 1
-                last[index] = time, time + (packet.duration or 0)
-            if shifts[index]:
-                packet.pts = None if packet.pts is None else packet.pts + shifts[index]
-                packet.dts = None if packet.dts is None else packet.dts + shifts[index]
-            # An empty packet repeats a picture. The last packet of a file that is cut off is a piece of one;
-            # in a stream the same mark only says that something was lost nearby.
-            if packet.size and (may_jump or not packet.is_corrupt):
-                yield packet
+        streams = [stream for stream in (self.video, self.audio) if stream is not None]
+        ticks = {stream.index: float(stream.time_base) for stream in streams}
+        last: dict[int, float] = {}
+        shift = 0.0
+        with suppress(av.FFmpegError):
+            for packet in self.container.demux(streams):
+                index, tick = packet.stream_index, ticks[packet.stream_index]
+                if packet.dts is not None:
+                    shown = packet.dts if packet.pts is None else packet.pts
+                    time = packet.dts * tick + shift
+                    end = self.ends.get(index, time)
+                    is_back = time < last.get(index, time) - _JUMP_BACK and (may_jump or packet.is_keyframe)
+                    if is_back or (may_jump and time > end + _JUMP_AHEAD):
+                        shift = end - shown * tick
+                        self.num_jumps += 1
+                    last[index] = packet.dts * tick + shift
+                    self.ends[index] = max(end, (shown + (packet.duration or 0)) * tick + shift)
+                if shift:
+                    packet.pts = None if packet.pts is None else packet.pts + round(shift / tick)
+                    packet.dts = None if packet.dts is None else packet.dts + round(shift / tick)
+                # An empty packet repeats a picture. The last packet of a file that is cut off is a piece of
+                # one; in a stream the same mark only says that something was lost nearby.
+                if packet.size and (may_jump or not packet.is_corrupt):
+                    self._note(packet)
+                    yield packet
+
+    def _note(self, packet: Packet[Any]) -> None:
+        self.num_bytes = max(self.num_bytes, (packet.pos or 0) + packet.size)
+        if packet.stream_index == self.video.index and not packet.is_discard:
+            time = packet.dts if self.is_counted or packet.pts is None else packet.pts
+            self.times.append(self.end if time is None else time)
+            self.end = max(self.end, self.times[-1] + (packet.duration or 0))
+            if packet.is_corrupt:
+                self.lost.append(self.times[-1])
 
     def frames(self, stream: Any, packets: Iterable[Packet[Any]] | None = None) -> Iterator[Any]:
         """Decode `video` or `audio` from `packets`, or from all packets.
@@ -190,19 +200,19 @@ class OpenClip:
                 yield frame
 
 
-def _best(streams: Sequence[AnyStream]) -> AnyStream | None:
-    """Rank as players do: made for everybody, marked as default, the largest, the first."""
+def _best(streams: Sequence[Any]) -> Any:
+    """Rank as players do: made for everybody, marked as default, the largest, the first; None of none."""
 
-    def rank(stream: AnyStream) -> tuple[bool, bool, int]:
+    def rank(stream: Any) -> tuple[bool, bool, int]:
         special = Disposition.hearing_impaired | Disposition.visual_impaired
-        codec: Any = stream.codec_context
-        size = codec.channels if isinstance(stream, AudioStream) else codec.width * codec.height
+        codec = stream.codec_context
+        size = codec.channels if stream.type == "audio" else codec.width * codec.height
         return not stream.disposition & special, bool(stream.disposition & Disposition.default), size
 
     return max(streams, key=rank, default=None)
 
 
-def _picture_stream(container: InputContainer, path: Path) -> VideoStream:
+def _picture_stream(container: InputContainer, path: Path) -> Any:
     streams = [stream for stream in container.streams.video if not stream.disposition & _COVERS]
     known = [stream for stream in streams if stream.codec_context is not None]
     # A still picture beside its moving form has one frame.
@@ -216,9 +226,9 @@ def _picture_stream(container: InputContainer, path: Path) -> VideoStream:
     raise VideoError(f"{path.name} has no video stream, only {' and '.join(held)}; pass a file with pictures")
 
 
-def _picture_decoder(stream: VideoStream) -> Any:
+def _picture_decoder(stream: Any) -> Any:
     """Refuse gigantic pictures before they are allocated, and keep transparency."""
-    codec: Any = stream.codec_context
+    codec = stream.codec_context
     if codec.width and codec.height:
         check_size(codec.width, codec.height)
     if codec.name in _DECODERS_WITH_ALPHA and stream.metadata.get("alpha_mode") == "1":
@@ -228,48 +238,74 @@ def _picture_decoder(stream: VideoStream) -> Any:
     return codec
 
 
-@dataclass(frozen=True, eq=False)
 class Clip:
-    """What a clip is, measured from its content.
+    """What a clip is, measured from its content: its times from all packets, its form from its first picture.
 
     Attributes:
-        begin: seconds on the file's clock at which the first picture is shown.
+        first: the first picture that can be decoded.
+        begin: seconds on the file's clock at which it is shown.
         rate: frames a second; of an uneven clip one at which next to none of its pictures is lost.
-        slots: (n,) int64, rising; the frames at this rate with a picture of their own. Others repeat one.
-        num_pictures: pictures in the file; more than slots where two fall on one frame.
+        slots: (n,) int64, rising; the frame at this rate on which each picture falls. Others repeat one.
         num_frames: at this rate, up to the end of the last picture.
-        num_undecodable: pictures before the first that can be decoded.
-        lost: (m,) int64, the frames beside which the file is said to lack data.
-        settling: seconds after seeking for which times may be wrong.
+        num_undecodable: pictures before the first.
+        lost: (m,) float64, whole; the frames beside which the file is said to lack data.
         pixel_aspect: width of a pixel divided by its height.
         notices: what reading leaves out, whatever the range.
         end_notices: what is missing behind the last picture.
+
+    Raises `VideoError` if it has fewer than two pictures, none can be decoded, or rate or size are not
+    accepted.
     """
 
-    path: Path
-    begin: Fraction
-    rate: Fraction
-    slots: NDArray[np.int64]
-    num_pictures: int
-    num_frames: int
-    num_undecodable: int
-    lost: NDArray[np.int64]
-    can_seek: bool
-    settling: int
-    first: VideoFrame
-    pixel_aspect: float
-    has_sound: bool
-    notices: tuple[Notice, ...]
-    end_notices: tuple[Notice, ...]
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with opened_clip(path) as source:
+            packets = source.packets()
+            self.first: Any = next(source.frames(source.video, packets), None)
+            deque(packets, maxlen=0)
+            times = np.unique(np.array(source.times, np.int64))
+            if self.first is None and len(times):
+                raise damaged(path)
+            if len(times) < 2 or times[-1] <= self.first.pts:
+                count = "one frame" if len(times) else "no frame"
+                raise VideoError(f"{path.name} has {count}; a clip needs at least two")
+            stream, tick, start = source.video, source.video.time_base, self.first.pts
+            shown = (times[times >= start] - start) * float(tick)
+            stated = [rate for rate in (stream.guessed_rate, stream.average_rate, stream.base_rate) if rate]
+            self.begin = start * tick
+            self.rate = _constant_rate(shown, float(tick), stated)
+            self.slots = np.rint(shown * float(self.rate)).astype(np.int64)
+            seconds = (source.end - start) * tick
+            self.num_frames = max(int(self.slots[-1]) + 1, round(seconds * self.rate))
+            self.num_undecodable = len(times) - len(shown)
+            self.lost = np.rint((np.array(source.lost) - start) * float(tick * self.rate))
+            has_times = not source.container.format.flags & _HAS_NO_TIMES
+            self.can_seek = has_times and not source.num_jumps and not source.is_counted
+            self.pixel_aspect = float(stream.sample_aspect_ratio or 1)
+            self.has_sound = source.audio is not None
+            self.notices = tuple(_left_out(source, self.rate))
+            self.end_notices = tuple(_missing_end(source, path))
+        if (hours := float(seconds) / 3600) > MAX_HOURS:
+            limit = f"at most {MAX_HOURS} are accepted: cut it first"
+            raise VideoError(f"{path.name} spans {hours:.0f} hours; {limit}")
+        if not MIN_FPS <= self.rate <= MAX_FPS:
+            limit = f"{MIN_FPS:g} to {MAX_FPS:g} are accepted: convert it first"
+            raise VideoError(f"{path.name} runs at {float(self.rate):.4g} frames a second; {limit}")
 
     @property
     def is_even(self) -> bool:
         """Whether every frame has a picture of its own, and every picture a frame."""
-        return self.num_frames == len(self.slots) == self.num_pictures
+        return np.array_equal(self.slots, np.arange(self.num_frames))
 
     def frames_at(self, rate: Fraction) -> int:
         """The number of frames at a rate: as many as begin before the end of the last picture."""
         return max(1, ceil(self.num_frames / self.rate * rate))
+
+    def stored_pictures(self) -> Iterator[NDArray[np.uint8]]:
+        """Every picture as upright (H, W, 3) uint8 RGB, whatever its time."""
+        converter = FrameConverter(self.first, self.pixel_aspect)
+        with opened_clip(self.path) as source:
+            yield from map(converter.to_rgb, source.frames(source.video))
 
 
 def damaged(path: Path) -> VideoError:
@@ -280,103 +316,32 @@ def damaged(path: Path) -> VideoError:
     )
 
 
-def examine(path: Path) -> Clip:
-    """Measure a clip: its times from all its packets, its form from its first picture.
-
-    Raises `VideoError` if it has fewer than two pictures, none can be decoded, or rate or size are not
-    accepted.
-    """
-    with opened_clip(path) as source:
-        times, lost, end, first = _times(source)
-        if first is None and len(times):
-            raise damaged(path)
-        if first is None or len(times) < 2 or times[-1] <= first.pts:
-            count = "one frame" if len(times) else "no frame"
-            raise VideoError(f"{path.name} has {count}; a clip needs at least two")
-        stream, tick = source.video, source.video.time_base
-        shown = (times[times >= first.pts] - first.pts) * float(tick)
-        rates = [rate for rate in (stream.guessed_rate, stream.average_rate, stream.base_rate) if rate]
-        rate = _constant_rate(shown, float(tick), rates)
-        length = (end - first.pts) * tick
-        if length > MAX_SPAN_SECONDS:
-            raise VideoError(
-                f"{path.name} spans {float(length) / 3600:.0f} hours; "
-                f"at most {MAX_SPAN_SECONDS // 3600} are accepted: cut it first"
-            )
-        if not MIN_FPS <= rate <= MAX_FPS:
-            raise VideoError(
-                f"{path.name} runs at {float(rate):.4g} frames a second; "
-                f"{MIN_FPS:g} to {MAX_FPS:g} are accepted: convert it first"
-            )
-        slots = np.unique(np.rint(shown * float(rate)).astype(np.int64))
-        has_times = not source.container.format.flags & _HAS_NO_TIMES
-        return Clip(
-            path=path,
-            begin=first.pts * tick,
-            rate=rate,
-            slots=slots,
-            num_pictures=len(shown),
-            num_frames=max(int(slots[-1]) + 1, round(length * rate)),
-            lost=np.rint((lost - first.pts) * float(tick * rate)).astype(np.int64),
-            can_seek=has_times and not source.num_jumps and not source.is_counted,
-            settling=2 if source.container.format.name == "mpeg" else 0,
-            first=first,
-            pixel_aspect=float(stream.sample_aspect_ratio or 1),
-            has_sound=source.audio is not None,
-            notices=tuple(_left_out(source, rate)),
-            num_undecodable=len(times) - len(shown),
-            end_notices=tuple(_missing_end(source, end)),
-        )
-
-
-def _times(source: OpenClip) -> tuple[NDArray[np.int64], NDArray[np.int64], int, Any]:
-    """When pictures are shown, in rising ticks; beside which data are lost; when the last ends; the first."""
-    times: list[int] = []
-    lost: list[int] = []
-    end = 0
-
-    def noted() -> Iterator[Packet[Any]]:
-        nonlocal end
-        for packet in source.packets():
-            if packet.stream_index == source.video.index and not packet.is_discard:
-                time = packet.dts if source.is_counted or packet.pts is None else packet.pts
-                times.append(end if time is None else time)
-                end = max(end, times[-1] + (packet.duration or 0))
-                if packet.is_corrupt:
-                    lost.append(times[-1])
-            yield packet
-
-    packets = noted()
-    first = next(source.frames(source.video, packets), None)
-    deque(packets, maxlen=0)
-    return np.unique(np.array(times, np.int64)), np.array(lost, np.int64), end, first
-
-
 def _constant_rate(seconds: NDArray[np.floating[Any]], tick: float, stated: Sequence[Fraction]) -> Fraction:
     """Frames a second of pictures shown at (n,) rising seconds from 0; they may be rounded, with gaps.
 
     The first of the stated and the usual rates at which pictures follow each other from frame to frame; of
     an uneven recording the lowest at which next to none is lost.
     """
-    intervals = np.diff(seconds)
-    candidates = [*((rate, 0.25) for rate in stated), *((rate, 0.1) for rate in _USUAL_RATES)]
+    typical = np.median(np.diff(seconds))
+    rates = (*stated, *_USUAL_RATES)
     # Times of a fine clock may have been rounded to milliseconds by a program before.
     for slack in (1.001 * tick, 0.0011, 1.0):
         following = []
-        for rate, tolerance in candidates:
+        for rate in rates:
             slots = np.rint(seconds * float(rate))
             steps = np.diff(slots)
-            is_typical = abs(1 / rate - np.median(intervals)) <= slack
-            if is_typical and np.all(steps >= 1) and np.sum(steps == 1) >= len(steps) / 2:
+            if abs(1 / rate - typical) <= slack and np.all(steps >= 1) and np.mean(steps == 1) >= 0.5:
                 following.append(rate)
-                if np.abs(seconds - slots / float(rate)).max() <= max(1.001 * tick, tolerance / rate):
+                tolerance = max(1.001 * tick, (0.25 if rate in stated else 0.1) / rate)
+                if np.abs(seconds - slots / float(rate)).max() <= tolerance:
                     return rate
         if following and slack < 1:
             return following[0]
-    for rate in sorted(rate for rate, _ in candidates):
-        if len(np.unique(np.rint(seconds * float(rate)))) >= (1 - _MOST_LOST) * len(seconds):
-            return rate
-    return max(rate for rate, _ in candidates)
+
+    def keeps_enough(rate: Fraction) -> bool:
+        return len(np.unique(np.rint(seconds * float(rate)))) >= (1 - _MOST_LOST) * len(seconds)
+
+    return next(filter(keeps_enough, sorted(rates)), max(rates))
 
 
 def _left_out(source: OpenClip, rate: Fraction) -> Iterator[Notice]:
@@ -393,7 +358,7 @@ def _left_out(source: OpenClip, rate: Fraction) -> Iterator[Notice]:
         yield Notice("audio_dropped", _UNDECODABLE_SOUND)
 
 
-def _missing_end(source: OpenClip, end: int) -> Iterator[Notice]:
+def _missing_end(source: OpenClip, path: Path) -> Iterator[Notice]:
     """Says that a file breaks off. Only some kinds of file state how long they are."""
     container, stream = source.container, source.video
     is_alone = all(other.type in ("video", "audio") for other in container.streams)
@@ -404,16 +369,12 @@ def _missing_end(source: OpenClip, end: int) -> Iterator[Notice]:
         stated = float(stream.frames * stream.time_base)
     elif container.format.name.startswith(("matroska", "flv")) and container.duration and is_alone:
         stated = container.duration / av.time_base
-    missing = stated - float(max(end * stream.time_base, source.end))
+    missing = stated - max([source.end * float(stream.time_base), *source.ends.values()])
     if missing > 0.2:
         yield Notice("cut_off", f"The file breaks off {missing:.1f} seconds before its end.")
-
-
-def stored_pictures(clip: Clip) -> Iterator[NDArray[np.uint8]]:
-    """Every picture of a clip as upright (H, W, 3) uint8 RGB, whatever its time."""
-    converter = FrameConverter(clip.first, clip.pixel_aspect)
-    with opened_clip(clip.path) as source:
-        yield from map(converter.to_rgb, source.frames(source.video))
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        if content.find(content[:_HEAD_BYTES], source.num_bytes) > 0:
+            yield Notice("joined", "Another clip begins behind its end, in the same file; it was left out.")
 
 
 class Reading:
@@ -423,7 +384,7 @@ class Reading:
         self._clip, self._selected, self._rate = clip, selected, rate
         self._begin = clip.begin + selected.start / rate
         self._decoded_slots: set[int] = set()
-        self._num_frames = 0
+        self._num_frames = self._num_failures = 0
         self._sound_notices: dict[str, str] = {}
         self.converter = FrameConverter(clip.first, clip.pixel_aspect)
 
@@ -437,9 +398,18 @@ class Reading:
         if self._rate != clip.rate:
             grids.append(("fps", f"{self._rate}:round=up"))
         trim = "trim", f"start_pts={selected.start}:end_pts={selected.stop}"
-        for frame in filtered(picture_graph(clip.first, *grids, trim), self._timed()):
-            yield self.converter.to_rgb(frame)
-            self._num_frames += 1
+        graph, interval = picture_graph(clip.first, *grids, trim), 1 / clip.rate
+        with suppress(EOFError):
+            for frame in chain(self._frames_from(self._begin - interval, "video"), [None]):
+                if frame is not None:
+                    frame.pts -= round(clip.begin / frame.time_base)
+                    frame.duration = max(frame.duration, ceil(interval / frame.time_base))
+                    self._decoded_slots.add(round(frame.pts * frame.time_base * clip.rate))
+                graph.push(frame)
+                with suppress(BlockingIOError):
+                    while True:
+                        yield self.converter.to_rgb(graph.vpull())
+                        self._num_frames += 1
         if not self._num_frames:
             raise damaged(clip.path)
 
@@ -455,18 +425,36 @@ class Reading:
             text = f"The sound was left out: it is kept for up to {MAX_AUDIO_SECONDS // 60} minutes."
             self._sound_notices["audio_dropped"] = text
             return None
-        samples = np.zeros((1, 0), np.float32)
-        rate = 0
-        for piece in self._resampled():
+
+        def form(frame: AudioFrame) -> tuple[str, str, int]:
+            return frame.format.name, frame.layout.name, frame.sample_rate
+
+        end = self._begin + seconds
+        frames = self._frames_from(self._begin - 1, "audio")
+        wanted = takewhile(lambda frame: frame.pts * frame.time_base < end, frames)
+        samples, rate = np.zeros((1, 0), np.float32), 0
+        for (_, layout, given_rate), alike in groupby(wanted, form):
+            channels = AudioLayout(layout).nb_channels
             if not rate:
-                rate = piece.sample_rate
-                samples = np.zeros((piece.layout.nb_channels, round(seconds * rate)), np.float32)
-            offset = round((piece.pts * piece.time_base - self._begin) * rate)
-            if offset >= samples.shape[1]:
-                break
-            begin, end = max(0, offset), min(samples.shape[1], offset + piece.samples)
-            if begin < end:
-                samples[:, begin:end] = piece.to_ndarray()[:, begin - offset : end - offset]
+                rate = given_rate
+                samples = np.zeros((min(channels, 2), round(seconds * rate)), np.float32)
+            output = "mono" if len(samples) == 1 else "stereo"
+            if channels > len(samples):
+                text = f"Its {channels} channels of sound were mixed down to {output}."
+                self._sound_notices["audio_mixed"] = text
+            if given_rate != rate:
+                text = f"Its sound was resampled from {given_rate} to {rate} samples a second, as it begins."
+                self._sound_notices["audio_resampled"] = text
+            # Without a size of its frames PyAV would hand out what needs no conversion, with its gaps.
+            even = {"async": "1", "min_hard_comp": "0.01"}
+            resampler = AudioResampler("fltp", output, rate, frame_size=4096, options=even)
+            for piece in chain.from_iterable(map(resampler.resample, chain(alike, [None]))):
+                offset = round((piece.pts * piece.time_base - self._begin) * rate)
+                first, last = max(0, offset), min(samples.shape[1], offset + piece.samples)
+                if first < last:
+                    samples[:, first:last] = piece.to_ndarray()[:, first - offset : last - offset]
+        if not rate and self._num_failures:
+            self._sound_notices["audio_dropped"] = _UNDECODABLE_SOUND
         return AudioTrack(np.clip(samples, -1.0, 1.0), rate) if samples.any() else None
 
     def notices(self) -> Iterator[Notice]:
@@ -475,10 +463,10 @@ class Reading:
         yield from clip.notices
         begin = int(selected.start * clip.rate / self._rate)
         end = min(clip.num_frames, ceil(selected.stop * clip.rate / self._rate))
-        own = clip.slots[(clip.slots >= begin) & (clip.slots < end)].tolist()
-        is_even = len(own) == end - begin and clip.num_pictures == len(clip.slots)
-        is_lost = bool(np.any((clip.lost >= begin - 1) & (clip.lost <= end)))
-        if not self._decoded_slots.issuperset(own) or (is_lost and not is_even):
+        own = clip.slots[(clip.slots >= begin) & (clip.slots < end)]
+        is_even = np.array_equal(own, np.arange(begin, end))
+        is_lost = np.any((clip.lost >= begin - 1) & (clip.lost <= end))
+        if not self._decoded_slots.issuperset(own.tolist()) or (is_lost and not is_even):
             text = "Part of the file is damaged: pictures are missing, and those before them stay longer."
             yield Notice("damaged", text)
         elif not is_even:
@@ -495,59 +483,26 @@ class Reading:
         yield from self.converter.notices()
         yield from (Notice(code, text) for code, text in self._sound_notices.items())
 
-    def _timed(self) -> Iterator[VideoFrame]:
-        """Decoded pictures, their times counted from the begin of the clip."""
-        clip, interval = self._clip, 1 / self._clip.rate
-        for frame in self._frames_from(self._begin - interval, lambda source: source.video):
-            tick = frame.time_base
-            frame.pts -= round(clip.begin / tick)
-            frame.duration = max(frame.duration, ceil(interval / tick))
-            self._decoded_slots.add(round(frame.pts * tick * clip.rate))
-            yield frame
-
-    def _resampled(self) -> Iterator[Any]:
-        """The sound as float samples without gaps, at the rate and with the channels that it begins with."""
-
-        def form(frame: AudioFrame) -> tuple[Any, ...]:
-            return frame.format.name, frame.layout.name, frame.sample_rate, frame.time_base
-
-        output: tuple[int, str] | None = None
-        pieces = self._frames_from(self._begin - 1, lambda source: source.audio)
-        for (format_, layout, rate, tick), frames in groupby(pieces, form):
-            channels = AudioLayout(layout).nb_channels
-            output = output or (rate, "mono" if channels == 1 else "stereo")
-            if channels > AudioLayout(output[1]).nb_channels:
-                text = f"Its {channels} channels of sound were mixed down to {output[1]}."
-                self._sound_notices["audio_mixed"] = text
-            if rate != output[0]:
-                text = f"Its sound was resampled from {rate} to {output[0]} samples a second, as it begins."
-                self._sound_notices["audio_resampled"] = text
-            graph = Graph()
-            source = graph.add_abuffer(sample_rate=rate, format=format_, layout=layout, time_base=tick)
-            target = "aformat", f"fltp:{output[0]}:{output[1]}"
-            filters = ("aresample", "async=1:min_hard_comp=0.01"), target, ("abuffersink", "")
-            yield from filtered(linked(graph, source, *filters), frames)
-
-    def _frames_from(self, moment: Fraction, stream_of: Callable[[OpenClip], Any]) -> Iterator[Any]:
+    def _frames_from(self, moment: Fraction, kind: Literal["video", "audio"]) -> Iterator[Any]:
         """Frames from one on that begins by a moment. Seeking is checked, since many files lack an index."""
-        clip = self._clip
-        moment -= clip.settling
-        for lead in (0, 10) if clip.can_seek and moment > clip.begin else ():
-            with opened_clip(clip.path) as source:
+        can_seek = self._clip.can_seek and moment > self._clip.begin
+        for lead in (0, 10, None) if can_seek else (None,):
+            with opened_clip(self._clip.path) as source:
+                begin = moment - _SETTLING.get(source.container.format.name, 0)
                 try:
-                    source.seek(moment - lead)
+                    if lead is not None:
+                        ticks = int((begin - lead) / source.video.time_base)
+                        source.container.seek(ticks, stream=source.video)
+                        source.is_sought = True
                 except av.FFmpegError:
-                    break
-                frames = source.frames(stream_of(source))
-                # What depends on pictures before the key picture comes out damaged, or not at all.
-                first = next((f for f in frames if f.key_frame or f.pts * f.time_base > moment), None)
-                if first is not None and first.pts * first.time_base <= moment:
-                    yield from chain([first], frames)
-                    return
-        with opened_clip(clip.path) as source:
-            frames = source.frames(stream_of(source))
-            first = next(frames, None)
-            if first is not None:
-                yield from chain([first], frames)
-            elif source.num_failures:
-                self._sound_notices["audio_dropped"] = _UNDECODABLE_SOUND
+                    continue
+                frames = source.frames(getattr(source, kind))
+                if lead is not None:
+                    # What depends on pictures before the key picture comes out damaged, or not at all.
+                    first = next((f for f in frames if f.key_frame or f.pts * f.time_base > begin), None)
+                    if first is None or first.pts * first.time_base > begin:
+                        continue
+                    frames = chain([first], frames)
+                yield from frames
+                self._num_failures = source.num_failures
+                return

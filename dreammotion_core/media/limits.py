@@ -25,18 +25,14 @@ MAX_CLIP_BYTES = 2**34  # Pixels of about ten minutes of 854x480; longer clips a
 def check_size(width: int, height: int) -> None:
     """Raise `VideoError` if pictures are too small, too large or too elongated to edit."""
     if max(width, height) > MAX_SIDE:
-        raise VideoError(
-            f"the clip is {width}x{height} pixels; at most {MAX_SIDE} on a side are accepted: "
-            "downscale it first"
-        )
-    if min(width, height) < MIN_SIDE:
-        raise VideoError(
-            f"the clip is {width}x{height} pixels; at least {MIN_SIDE} on a side are needed: upscale it first"
-        )
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise VideoError(
-            f"the clip is {width}x{height} pixels; sides up to {MAX_ASPECT:g}:1 are accepted: crop it first"
-        )
+        limit = f"at most {MAX_SIDE} on a side are accepted: downscale it first"
+    elif min(width, height) < MIN_SIDE:
+        limit = f"at least {MIN_SIDE} on a side are needed: upscale it first"
+    elif max(width, height) > MAX_ASPECT * min(width, height):
+        limit = f"sides up to {MAX_ASPECT:g}:1 are accepted: crop it first"
+    else:
+        return
+    raise VideoError(f"the clip is {width}x{height} pixels; {limit}")
 
 
 def size_notices(height: int, width: int) -> tuple[Notice, ...]:

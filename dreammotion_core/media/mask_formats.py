@@ -27,7 +27,7 @@ from PIL import Image
 
 from dreammotion_core.errors import MaskError, VideoError, reason_of
 from dreammotion_core.media.atomic import written_atomically
-from dreammotion_core.media.decoding import examine, stored_pictures
+from dreammotion_core.media.decoding import Clip
 from dreammotion_core.media.frames import frame_order, opened_png, over_black, picture_name, png_files
 from dreammotion_core.media.limits import check_size
 from dreammotion_core.media.mask_levels import MaskLevels, MaskStream
@@ -441,10 +441,10 @@ def read_mask_video(path: Path, *, num_frames: int, size: tuple[int, int]) -> Ma
     height, width = size
     values = np.empty((num_frames, height, width), np.uint8)
     try:
-        clip = examine(path)
-        check_mask_shape((clip.num_pictures, *size), num_frames=num_frames, size=size)
+        clip = Clip(path)
+        check_mask_shape((len(clip.slots), *size), num_frames=num_frames, size=size)
         count = 0
-        for count, picture in enumerate(stored_pictures(clip), start=1):
+        for count, picture in enumerate(clip.stored_pictures(), start=1):
             if picture.shape[:2] not in (size, (height + height % 2, width + width % 2)):
                 check_mask_shape(picture.shape[:2], num_frames=num_frames, size=size)
             levels = grey_levels(picture, name=f"frame {count - 1} of {path.name}")

@@ -16,6 +16,7 @@ import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.codec import Codec
 from av.container import OutputContainer
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from dreammotion_core.errors import ConfigError, VideoError
 from dreammotion_core.media.atomic import check_writable, written_atomically
 from dreammotion_core.media.colours import FrameConverter, to_yuv
-from dreammotion_core.media.decoding import Reading, examine
+from dreammotion_core.media.decoding import Clip, Reading
 from dreammotion_core.media.frames import kept_fps, read_frames
 from dreammotion_core.media.limits import (
     MAX_FPS,
@@ -36,34 +37,9 @@ from dreammotion_core.media.limits import (
 from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import AudioTrack, Notice, Video
 
-_AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
-_FALLBACK_RATE = 48000
-
-
-def add_audio_stream(container: av.container.OutputContainer, audio: AudioTrack) -> AudioStream:
-    """Add an AAC stream that fits the track; rates that AAC lacks are resampled to 48 kHz."""
-    rate = audio.sample_rate if audio.sample_rate in _AAC_RATES else _FALLBACK_RATE
-    stream = container.add_stream("aac", rate=rate, layout=_layout(audio))
-    stream.bit_rate = 192_000
-    return stream
-
-
-def audio_frame(audio: AudioTrack, *, begin: int, end: int) -> AudioFrame | None:
-    """The samples from ``begin`` up to ``end``, ready for an encoder; None if there are none left."""
-    chunk = audio.samples[:2, begin:end]
-    if chunk.shape[1] == 0:
-        return None
-    frame = AudioFrame.from_ndarray(np.ascontiguousarray(chunk), format="fltp", layout=_layout(audio))
-    frame.sample_rate = audio.sample_rate
-    frame.pts, frame.time_base = begin, Fraction(1, audio.sample_rate)
-    return frame
-
-
-def _layout(audio: AudioTrack) -> str:
-    return "mono" if audio.samples.shape[0] == 1 else "stereo"
-
-
 _H264_OPTIONS = {"crf": "16", "preset": "medium"}
+_AAC = Codec("aac", "w")
+_FALLBACK_RATE = 48000  # of sound at a rate that AAC lacks
 
 
 @dataclass(frozen=True)
@@ -91,7 +67,7 @@ class VideoInfo:
 
 def probe_video(path: str | Path) -> VideoInfo:
     """Measure a clip; one frame is decoded. Raises `VideoError` if `read_video` would refuse the file."""
-    clip = examine(Path(path))
+    clip = Clip(Path(path))
     converter = FrameConverter(clip.first, clip.pixel_aspect)
     height, width = converter.size
     return VideoInfo(
@@ -116,7 +92,7 @@ def read_video(
     transparency, sound mixed down, parts missing, ...) is in the ``notices`` of the result.
 
     Args:
-        path: a local file; MP4, MOV, WebM, MKV, AVI, MPEG-TS, GIF and others.
+        path: a local file; MP4, MOV, WebM, MKV, AVI, MPEG-TS, GIF, moving WebP and others.
         start_frame: first frame to read, counted from 0 after resampling.
         max_frames: most frames to read; None reads to the end, up to 16 GiB of pixels.
         fps: frames a second of the result, 0.1 to 240; None keeps the clip's own rate.
@@ -126,7 +102,7 @@ def read_video(
     """
     if fps is not None and not (math.isfinite(fps) and MIN_FPS <= fps <= MAX_FPS):
         raise VideoError(f"fps is {fps}; pass {MIN_FPS:g} to {MAX_FPS:g} frames a second")
-    clip = examine(Path(path))
+    clip = Clip(Path(path))
     rate = clip.rate
     if fps is not None and not is_same_rate(fps, float(rate)):
         rate = Fraction(fps).limit_denominator(1001)
@@ -183,41 +159,50 @@ def write_h264(
     """Encode (H, W, 3) uint8 RGB pictures as they come as H.264 (yuv420p, BT.709, index in front) in MP4.
 
     `size` is (H, W); an odd side gets its last row or column repeated once. `options` are of libx264, and
-    `audio` is coded as AAC. Raises `OutputError` if the file cannot be written; nothing is left behind.
+    `audio` is coded as AAC, at 48 kHz where AAC lacks its rate. Raises `OutputError` if the file cannot be
+    written; nothing is left behind.
     """
+    rate = Fraction(fps).limit_denominator(1001)
     with written_atomically(path) as temporary:
         try:
             with av.open(str(temporary.resolve()), "w", options={"movflags": "+faststart"}) as container:
-                _encode(pictures, container, size, Fraction(fps).limit_denominator(1001), options, audio)
+                stream = container.add_stream("libx264", rate=rate, options=options, pix_fmt="yuv420p")
+                stream.height, stream.width = (side + side % 2 for side in size)
+                codec = stream.codec_context
+                codec.colorspace, codec.color_range = Colorspace.ITU709, ColorRange.MPEG
+                codec.color_primaries, codec.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+                sound = None if audio is None else _sound_stream(container, audio)
+                for index, picture in enumerate(pictures):
+                    frame = to_yuv(picture)
+                    frame.pts, frame.time_base = index, 1 / rate
+                    container.mux(stream.encode(frame))
+                    if audio is not None and sound is not None:
+                        begin, end = (round(k / rate * audio.sample_rate) for k in (index, index + 1))
+                        if begin < audio.samples.shape[1]:
+                            container.mux(sound.encode(_sound_frame(audio, begin, end)))
+                for finished in filter(None, (stream, sound)):
+                    container.mux(finished.encode(None))
         except av.FFmpegError as error:
             raise OSError(error.errno, error.strerror) from error
 
 
-def _encode(
-    pictures: Iterable[NDArray[np.uint8]],
-    container: OutputContainer,
-    size: tuple[int, int],
-    fps: Fraction,
-    options: dict[str, str],
-    audio: AudioTrack | None,
-) -> None:
-    stream = container.add_stream("libx264", rate=fps, options=options)
-    stream.height, stream.width = (side + side % 2 for side in size)
-    stream.pix_fmt = "yuv420p"
-    codec = stream.codec_context
-    codec.colorspace, codec.color_range = Colorspace.ITU709, ColorRange.MPEG
-    codec.color_primaries, codec.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-    sound = None if audio is None else add_audio_stream(container, audio)
-    for index, picture in enumerate(to_yuv(pictures, fps=fps)):
-        container.mux(stream.encode(picture))
-        if audio is not None and sound is not None:
-            begin, end = (round(k / fps * audio.sample_rate) for k in (index, index + 1))
-            chunk = audio_frame(audio, begin=begin, end=end)
-            if chunk is not None:
-                container.mux(sound.encode(chunk))
-    container.mux(stream.encode(None))
-    if sound is not None:
-        container.mux(sound.encode(None))
+def _sound_stream(container: OutputContainer, audio: AudioTrack) -> AudioStream:
+    rate = audio.sample_rate if audio.sample_rate in (_AAC.audio_rates or ()) else _FALLBACK_RATE
+    stream = container.add_stream("aac", rate=rate, layout=_layout(audio))
+    stream.bit_rate = 192_000
+    return stream
+
+
+def _sound_frame(audio: AudioTrack, begin: int, end: int) -> AudioFrame:
+    samples = np.ascontiguousarray(audio.samples[:2, begin:end])
+    frame = AudioFrame.from_ndarray(samples, format="fltp", layout=_layout(audio))
+    frame.sample_rate = audio.sample_rate
+    frame.pts, frame.time_base = begin, Fraction(1, audio.sample_rate)
+    return frame
+
+
+def _layout(audio: AudioTrack) -> str:
+    return "mono" if len(audio.samples) == 1 else "stereo"
 
 
 # Of a folder that does not say how fast it is.

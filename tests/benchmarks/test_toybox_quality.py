@@ -23,7 +23,14 @@ from benchmarks.toybox import (
     renderers_choice,
     summarise,
 )
-from benchmarks.toybox_quality import arguments, make_clips, measure_bars, sample_video
+from benchmarks.toybox_quality import (
+    arguments,
+    grid_variants,
+    make_clips,
+    measure_bars,
+    measure_grid,
+    sample_video,
+)
 from benchmarks.world_cases import (
     KINDS,
     ROOM,
@@ -38,6 +45,7 @@ from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.evaluation.pixels import colour_jitter, region_similarity
 from dreammotion_core.masks import grown_mask
+from dreammotion_core.models.catalog import list_models
 from dreammotion_core.values import Frames, Mask
 from tests.tiny import save_tiny_unet3d, tiny_unet3d, train_on
 from training.judge import new_judge, new_processor
@@ -272,17 +280,20 @@ def test_wrong_arguments_are_explained(argv: str, message: str, capsys: pytest.C
     assert re.search(message, capsys.readouterr().err)
 
 
+def make_perfect(options: argparse.Namespace, _: object) -> None:
+    results, index = Results(options.out), options.skip
+    assert options.cases == 1
+    results.begin(
+        {"task": options.task, "fps": FPS, "settings": dict(options.set) if "set" in options else {}}
+    )
+    words = {"source": "a cat", "target": "a dog"}
+    frames = clips(edit_case(index))[1] if options.task == "edit" else clip_of(sample_case(index))
+    results.keep(frames, {"index": index, "seconds": 1.0, "difference outside": 0, **words})
+
+
 def test_the_bars_are_measured_by_one_command_beside_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def make_perfect(options: argparse.Namespace, _: object) -> None:
-        results, index = Results(options.out), options.skip
-        assert (index, options.cases) == (300, 1)
-        results.begin({"task": options.task, "fps": FPS})
-        words = {"source": "a cat", "target": "a dog"}
-        frames = clips(edit_case(index))[1] if options.task == "edit" else clip_of(sample_case(index))
-        results.keep(frames, {"index": index, "seconds": 1.0, "difference outside": 0, **words})
-
     monkeypatch.setattr(toybox_quality, "make_clips", make_perfect)
     model, out = save_tiny_unet3d(tmp_path / "model"), tmp_path / "out"
 
@@ -294,6 +305,33 @@ def test_the_bars_are_measured_by_one_command_beside_pictures(
     assert "| largest difference outside the mask, of 255 | ≤ 0 | 0 | yes |" in table
     with Image.open(out / "sheet.png") as sheet:
         assert sheet.width > 3 * 4 * SHOT.resolution // 2
+
+
+def test_a_grid_tries_settings_one_by_one_on_cases_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(toybox_quality, "make_clips", make_perfect)
+    model, out = save_tiny_unet3d(tmp_path / "model"), tmp_path / "out"
+    words = f"grid --model {model} --cases 1 --out {out} --only".split()
+
+    said = measure_grid(arguments([*words, "20 steps", "mid keys"]))
+
+    table = capsys.readouterr().out
+    assert "|  | 20 steps | mid keys |" in table
+    assert "| edits of colour (renderer) | 100% | 100% |" in table
+    assert "samples" not in table
+    assert str(out / "sheet.png") in said
+    assert [record["index"] for record in Results(out / "mid-keys").records()] == [600]
+    assert Results(out / "20-steps").facts["settings"] == {"num_optimization_steps": 20}
+    assert Results(out / "mid-keys").facts["settings"] == {"key_sites": ["mid_block.attentions.*attn1.to_k"]}
+    with pytest.raises(ConfigError, match=r"no variant '21 steps'; choose of: default, guidance 2"):
+        measure_grid(arguments([*words, "21 steps"]))
+
+
+def test_every_variant_of_the_grid_is_one_of_the_model() -> None:
+    for spec in (spec for spec in list_models() if spec.is_local):
+        for changes in grid_variants(spec).values():
+            spec.config("auto", **changes)
 
 
 def test_unknown_settings_are_refused_before_any_work(tmp_path: Path) -> None:

@@ -188,14 +188,44 @@ def test_an_uneven_screen_recording_loses_next_to_no_picture(tmp_path: Path) -> 
     assert codes(clip) == {"variable_fps"}
 
 
-def test_a_gif_rests_on_its_last_picture(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["rests.gif", "rests.webp", "rests.png"])
+def test_a_moving_picture_rests_on_its_last_frame(tmp_path: Path, name: str) -> None:
     first, *others = (Image.fromarray(numbered(number)).quantize(64) for number in range(6))
-    path = tmp_path / "rests.gif"
+    path = tmp_path / name
     first.save(path, save_all=True, append_images=others, duration=[500, 100, 100, 100, 100, 1000], loop=0)
 
     clip = read_video(path)
 
     assert (clip.fps, numbers(clip)) == (10, [0] * 5 + [1, 2, 3, 4] + [5] * 10)
+    assert numbers(read_video(path, start_frame=7, max_frames=3)) == [3, 4, 5]
+
+
+def test_transparency_of_moving_webp_lies_over_black(tmp_path: Path) -> None:
+    opaque = np.zeros((HEIGHT, WIDTH, 1), np.uint8)
+    opaque[:, 32:] = 255
+    first, *others = (Image.fromarray(np.concatenate([numbered(4 * k), opaque], 2)) for k in range(6))
+    path = tmp_path / "cut-out.webp"
+    first.save(path, save_all=True, append_images=others, duration=50, lossless=True)
+
+    clip = read_video(path)
+
+    assert (clip.fps, numbers(clip), codes(clip)) == (20, [4 * k for k in range(6)], {"alpha"})
+    assert clip.frames[:, :, :28].max() == 0
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.98])
+def test_a_damaged_webp_and_a_still_one_are_refused(tmp_path: Path, share: float) -> None:
+    first, *others = (Image.fromarray(numbered(number)) for number in range(6))
+    path = tmp_path / "moving.webp"
+    first.save(path, save_all=True, append_images=others, duration=50)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    first.save(tmp_path / "still.webp")
+
+    with pytest.raises(VideoError, match=r"damaged, cut off.*GIF or WebP file"):
+        read_video(path)
+    with pytest.raises(VideoError, match="has one frame"):
+        read_video(tmp_path / "still.webp")
 
 
 # --- trimmed, joined, begun in the middle, damaged ------------------------------------------------
@@ -242,6 +272,59 @@ def test_segments_behind_one_another_are_one_clip(tmp_path: Path, count: int) ->
     assert heard(clip.audio) == pytest.approx([k + 0.5 for k in range(count)], abs=0.03)
     assert codes(clip) == set()
     assert numbers(read_video(path, start_frame=28, max_frames=4)) == [28, 29, 30, 31]
+
+
+CODECS_OF = {
+    ".webm": (*VP8, "-c:a", "libopus"),
+    ".mpg": ("-c:v", "mpeg2video", "-q:v", 2, "-bf", 2, "-c:a", "mp2"),
+    ".wmv": ("-c:v", "wmv2", "-q:v", 2, "-c:a", "wmav2"),
+    ".ogv": ("-c:v", "libtheora", "-q:v", 8, "-c:a", "libvorbis"),
+    ".ivf": VP8,
+}
+
+
+@pytest.mark.parametrize("rate", [10, 30])
+@pytest.mark.parametrize("name", ["joined.mkv", "joined.webm", "joined.mpg"])
+def test_files_behind_one_another_are_one_clip_where_their_kind_allows_it(
+    tmp_path: Path, name: str, rate: int
+) -> None:
+    codec = CODECS_OF.get(Path(name).suffix, (*H264, *AAC))
+    if name.endswith("mpg"):
+        rate = 25 if rate == 10 else rate
+    seconds = 30 / rate
+    parts = [
+        make_clip(
+            tmp_path / f"{k}{Path(name).suffix}",
+            range(30 * k, 30 * k + 30),
+            *codec,
+            rate=rate,
+            sound=beeps(seconds, seconds / 2),
+        )
+        for k in range(2)
+    ]
+    path = tmp_path / name
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+
+    clip = read_video(path)
+
+    assert (clip.fps, numbers(clip), codes(clip)) == (rate, list(range(60)), set())
+    assert heard(clip.audio) == pytest.approx([seconds / 2, 1.5 * seconds], abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["joined.flv", "joined.mp4", "joined.wmv", "joined.ogv", "joined.ivf"])
+def test_what_lies_behind_the_end_of_a_file_is_said(tmp_path: Path, name: str) -> None:
+    codec = CODECS_OF.get(Path(name).suffix, (*H264, *AAC))
+    sound = None if name.endswith("ivf") else beeps(1, 0.5)
+    parts = [
+        make_clip(tmp_path / f"{k}{Path(name).suffix}", range(30 * k, 30 * k + 30), *codec, sound=sound)
+        for k in range(2)
+    ]
+    path = tmp_path / name
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+
+    assert codes(read_video(parts[0])) == set()
+    assert (numbers(read_video(path)), codes(read_video(path))) == (list(range(30)), {"joined"})
+    assert codes(read_video(path, max_frames=8)) == {"cut"}
 
 
 def test_a_recording_begins_at_the_first_picture_that_can_be_shown(tmp_path: Path) -> None:

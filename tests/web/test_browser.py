@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from dreammotion_core import EditConfig, Video, read_objects, read_video, write_masks, write_video
 from dreammotion_core.models.catalog import find_model
+from tests.publisher import Publisher, publisher_of, random_mobile_sam
 from tests.serving import serve
 from tests.tiny import save_tiny_unet3d
 
@@ -659,3 +660,67 @@ def test_the_segmenters_say_what_they_are_and_what_they_cost(visit: Callable[...
     expect(page.locator("#segmenter [data-part=description]")).to_contain_text("by its own memory")
     expect(page.locator("#segmenter [data-part=action]")).to_contain_text("SAM 2.1 (tiny)")
     expect(page.locator("#segmenter-box")).to_contain_text("Clicks are answered by: Embedded")
+
+
+@pytest.fixture(scope="session")
+def sam_publisher() -> Iterator[Publisher]:
+    with publisher_of(random_mobile_sam()) as publisher:
+        yield publisher
+
+
+@pytest.fixture
+def offering_app(sam_publisher: Publisher, tmp_path: Path) -> Iterator[str]:
+    """The real app where SAM can be downloaded, with random weights."""
+    cache = str(tmp_path / "cache")
+    with serve(tmp_path / "log.txt", program=sam_publisher.program(), DREAMMOTION_CACHE=cache) as url:
+        yield url
+        assert "Traceback" not in (tmp_path / "log.txt").read_text()
+
+
+def test_two_clicks_lead_to_a_mask_by_sam_and_corrections_stay(visit: Callable[..., Page]) -> None:
+    page = visit(server="offering_app")
+    select_ball(page)
+    go_to(page, 5)
+    click(page, (BALL[0] + 0.25, BALL[1]))
+    expect(page.locator("[data-answered='1']")).to_have_count(1)
+    before = page.get_attribute("#canvas .dm-overlay", "src")
+
+    page.click("#offer")
+
+    expect(page.locator("#offer-note")).to_contain_text("MobileSAM answers your clicks")
+    expect(page.locator("#segmenter-box")).to_contain_text("Clicks are answered by: MobileSAM")
+    page.wait_for_function(
+        "(old) => document.querySelector('#canvas .dm-overlay').getAttribute('src') !== old", arg=before
+    )
+    expect(page.locator("#offer")).to_be_hidden()
+    for frame in (0, 5):
+        go_to(page, frame)
+        expect(page.locator("[data-answered='1']")).to_have_count(1)
+    page.click("#canvas [data-action=undo]")
+    expect(page.locator("[data-answered='0']")).to_have_count(1)
+    newcomer = visit(server="offering_app")
+    expect(newcomer.locator("#segmenter-box")).to_contain_text("Clicks are answered by: MobileSAM")
+
+
+def test_a_download_that_fails_or_is_stopped_leaves_the_mask_and_can_be_tried_again(
+    visit: Callable[..., Page], sam_publisher: Publisher
+) -> None:
+    page = visit(server="offering_app")
+    select_ball(page)
+    before = page.get_attribute("#canvas .dm-overlay", "src")
+
+    try:
+        sam_publisher.mode = "short"
+        page.click("#offer")
+        expect(page.locator("#offer-note")).to_contain_text("MobileSAM could not be downloaded.")
+        sam_publisher.mode = "slow"
+        page.click("#offer")
+        page.click("#offer-stop")
+        expect(page.locator("#offer-note")).to_contain_text("Stopped.")
+    finally:
+        sam_publisher.mode = ""
+    expect(page.locator("#offer-note")).to_contain_text("still answers your clicks")
+    assert page.get_attribute("#canvas .dm-overlay", "src") == before
+
+    page.click("#offer")
+    expect(page.locator("#segmenter-box")).to_contain_text("Clicks are answered by: MobileSAM")

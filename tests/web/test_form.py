@@ -28,7 +28,7 @@ from web.form import (
     read_settings,
     shown_settings,
 )
-from web.layout import advanced_drawer, prompt_part
+from web.layout import change_group, clip_group, outline_group, prompt_part
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,9 @@ def test_the_form_starts_with_the_first_preset_as_the_model_takes_it() -> None:
         with gr.Blocks():
             parts: dict[str, Component] = {}
             prompt_part(parts)
-            advanced_drawer(parts, spec, judges=["toybox-clip"])
+            outline_group(parts)
+            change_group(parts, spec)
+            clip_group(parts, spec, judges=["toybox-clip"])
             return parts
 
     # A thread and a loop of their own, as in the test of the whole page.

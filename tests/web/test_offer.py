@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import threading
 from collections import namedtuple
@@ -12,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from segmentation import load_segmenter, weights, weights_reachable
-from segmentation.sam import build_mobile_sam, load_sam
+from segmentation.sam import load_sam
 from segmentation.weights import EDGETAM, MOBILE_SAM, Variant
-from tests.publisher import Publisher, publisher_of
-from tests.segmentation.test_sam import as_published
+from tests.publisher import Publisher, publisher_of, random_mobile_sam
 from tests.web.pages import Page
 from web import Segmenters
 from web.pickers import SegmenterOffer, SegmenterPicker
@@ -26,12 +23,7 @@ from web.pickers import SegmenterOffer, SegmenterPicker
 
 @pytest.fixture(scope="module")
 def content() -> bytes:
-    """Random weights of MobileSAM, of their real sizes."""
-    torch.manual_seed(1)
-    file = io.BytesIO()
-    torch.save(as_published(build_mobile_sam()), file)
-    assert len(file.getvalue()) == pytest.approx(MOBILE_SAM.size_bytes, rel=0.05)
-    return file.getvalue()
+    return random_mobile_sam()
 
 
 @pytest.fixture

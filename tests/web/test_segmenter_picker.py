@@ -163,8 +163,10 @@ def test_a_download_shows_how_far_it_is() -> None:
 
     views = page.use(page.arrive(), "sam-vit-b")
 
-    assert [view["progress"] for view in views] == [None, 0.0, pytest.approx(0.107, abs=1e-3), 1.0, None]
+    shares = [None, 0.0, pytest.approx(0.107, abs=1e-3), 1.0, None, None]
+    assert [view["progress"] for view in views] == shares
     assert views[2]["note"].startswith("Downloading Segment Anything (base): 40 MB of 375 MB.")
+    assert views[-2]["note"] == "Preparing Segment Anything (base)."
     assert views[-1]["active"] == "sam-vit-b"
 
 

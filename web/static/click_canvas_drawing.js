@@ -45,6 +45,25 @@ function drawHint(x, y, ratio) {
   }
 }
 
+function drawRing(x, y, radius, ratio) {
+  outline(() => {
+    ink.beginPath();
+    ink.arc(x, y, radius, 0, 2 * Math.PI);
+  }, ratio * 0.6);
+}
+
+function drawStroke(stroke, scaleX, scaleY) {
+  const points = stroke.stroke ?? stroke.points.map(([x, y]) => ({ x, y }));
+  const isPositive = stroke.is_positive ?? !stroke.isNegative;
+  ink.beginPath();
+  for (const { x, y } of points) ink.lineTo(x * scaleX, y * scaleY);
+  ink.lineTo(points.at(-1).x * scaleX + 0.01, points.at(-1).y * scaleY);
+  ink.lineWidth = 2 * stroke.radius * scaleX;
+  ink.lineCap = ink.lineJoin = "round";
+  ink.strokeStyle = isPositive ? "rgb(255 255 255 / .55)" : "rgb(20 17 12 / .55)";
+  ink.stroke();
+}
+
 function drawCross(x, y, ratio) {
   const arm = 14 * ratio;
   outline(() => {

@@ -37,7 +37,7 @@ function showScope() {
   const edited = selected.filter((object) => object.isEdited);
   scope.hidden = selected.length < 2 && edited.length === selected.length;
   const names = edited.map((object) => object.name).join(", ");
-  const all = selected.length === 2 ? "both objects" : `all ${selected.length} objects`;
+  const all = { 1: "the object", 2: "both objects" }[selected.length] ?? `all ${selected.length} objects`;
   scope.textContent = `The edit changes ${edited.length === selected.length ? all : names || "none of them"}. ⋯ beside a name chooses.`;
 }
 

@@ -1,9 +1,13 @@
 // Mouse, touch and keyboard become commands.
 const DRAG_PIXELS = 5;
-const [LEFT, RIGHT] = [0, 2];
+const [LEFT, MIDDLE, RIGHT] = [0, 1, 2];
+const MOST_STROKE_POINTS = 400;
 let tool = "positive";
 let drag = null;
 let cursor = null;
+let isSpaceDown = false;
+let brush = 0.035; // Its radius, as a share of the frame's longer side.
+let brushAt = null;
 
 const inFrame = (value, size) => Math.min(size - 1e-3, Math.max(0, value));
 
@@ -22,8 +26,10 @@ function draw() {
   const ratio = devicePixelRatio;
   ink.clearRect(0, 0, canvas.width, canvas.height);
   if (!view) return;
-  const scaleX = canvas.width / view.width;
-  const scaleY = canvas.height / view.height;
+  ink.save();
+  ink.translate(closer.x * canvas.width, closer.y * canvas.height);
+  const scaleX = (closer.scale * canvas.width) / view.width;
+  const scaleY = (closer.scale * canvas.height) / view.height;
   const onFrame = (command) => command.frame === shown;
   const pending = [...underWay, ...waiting].filter(onFrame);
   const said = bench.frame === shown ? bench.prompt : { clicks: [], box: null };
@@ -41,7 +47,13 @@ function draw() {
   }
   for (const click of clicks) drawMarker(click.x * scaleX, click.y * scaleY, click.is_positive, ratio);
   if (cursor) drawCross(cursor.x * scaleX, cursor.y * scaleY, ratio);
+  const strokes = [...pending.filter((command) => command.do === "brush"), ...(drag?.stroke ? [drag] : [])];
+  for (const stroke of strokes) drawStroke(stroke, scaleX, scaleY);
+  if (tool === "brush" && brushAt) drawRing(brushAt.x * scaleX, brushAt.y * scaleY, brushRadius() * scaleX, ratio);
+  ink.restore();
 }
+
+const brushRadius = () => brush * Math.max(view.width, view.height);
 
 function boxBetween(a, b) {
   return { x0: Math.min(a.x, b.x), y0: Math.min(a.y, b.y), x1: Math.max(a.x, b.x), y1: Math.max(a.y, b.y) };
@@ -60,42 +72,86 @@ function pick(name) {
     button.setAttribute("aria-checked", String(button.dataset.tool === name));
   }
   // A finger may still scroll the page past the frame, except where it draws.
-  canvas.style.touchAction = name === "box" ? "none" : "pan-y";
+  pickTouch();
+  draw();
+}
+
+function pickTouch() {
+  canvas.style.touchAction = ["box", "brush"].includes(tool) || closer.scale > 1 ? "none" : "pan-y";
 }
 
 canvas.addEventListener("contextmenu", (event) => event.preventDefault());
 
 canvas.addEventListener("pointerdown", (event) => {
-  if (!view || drag || ![LEFT, RIGHT].includes(event.button)) return;
+  if (event.pointerType === "touch") fingers.set(event.pointerId, shares(event));
+  if (fingers.size > 1) drag = null;
+  if (!view || drag || fingers.size > 1 || ![LEFT, MIDDLE, RIGHT].includes(event.button)) return;
   stopPlaying();
+  canvas.setPointerCapture(event.pointerId);
+  if (event.button === MIDDLE || isSpaceDown) {
+    if (closer.scale > 1) drag = { pan: shares(event) };
+    return;
+  }
   const at = framePosition(event);
   cursor = null;
   drag = {
     frame: shown, from: at, to: at, startX: event.clientX, startY: event.clientY, isBox: false,
     // With Ctrl a Mac makes a right click of it, but still says left.
     isNegative: event.button === RIGHT || event.shiftKey || event.ctrlKey || tool === "negative",
-    mayBox: tool === "box" || event.pointerType === "mouse",
+    mayBox: tool === "box" || (event.pointerType === "mouse" && tool !== "brush"),
+    // A finger moves an enlarged picture.
+    mayPan: event.pointerType === "touch" && closer.scale > 1 && ["positive", "negative"].includes(tool),
   };
-  canvas.setPointerCapture(event.pointerId);
+  if (tool === "brush") {
+    drag.stroke = [at];
+    drag.radius = brushRadius();
+    draw();
+  }
 });
 
 canvas.addEventListener("pointermove", (event) => {
+  if (fingers.size > 1 && fingers.has(event.pointerId)) return pinch(event);
+  if (tool === "brush" && view) {
+    brushAt = framePosition(event);
+    if (!drag) draw();
+  }
   if (!drag) return;
+  if (drag.pan) return pan(event);
   drag.to = framePosition(event);
   const moved = Math.hypot(event.clientX - drag.startX, event.clientY - drag.startY) > DRAG_PIXELS;
-  drag.isBox ||= drag.mayBox && moved;
+  if (drag.mayPan && moved) drag = { pan: shares(event) };
+  else if (drag.stroke) drag.stroke.push(drag.to);
+  else drag.isBox ||= drag.mayBox && moved;
   draw();
 });
 
-canvas.addEventListener("pointercancel", () => {
+canvas.addEventListener("pointerleave", () => {
+  brushAt = null;
+  draw();
+});
+
+canvas.addEventListener("pointercancel", (event) => {
+  fingers.delete(event.pointerId);
   drag = null;
   draw();
 });
 
-canvas.addEventListener("pointerup", () => {
+// A long stroke is sent with fewer points.
+function thinned(stroke) {
+  const every = Math.ceil(stroke.length / MOST_STROKE_POINTS);
+  return stroke.filter((_, index) => index % every === 0 || index === stroke.length - 1);
+}
+
+canvas.addEventListener("pointerup", (event) => {
+  fingers.delete(event.pointerId);
   if (!drag) return;
-  const { frame, from, to, isBox, isNegative } = drag;
+  const { frame, from, to, isBox, isNegative, stroke, radius, pan: isPan } = drag;
   drag = null;
+  if (isPan) return;
+  if (stroke) {
+    const points = thinned(stroke).map((at) => [at.x, at.y]);
+    return act({ do: "brush", frame, points, radius, is_positive: !isNegative });
+  }
   const rectangle = boxBetween(from, to);
   if (isBox && rectangle.x1 > rectangle.x0 && rectangle.y1 > rectangle.y0) act({ do: "box", frame, ...rectangle });
   else addClick(from, !isNegative, frame);
@@ -108,12 +164,17 @@ canvas.addEventListener("blur", () => {
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
+addEventListener("keyup", (event) => {
+  if (event.key === " ") isSpaceDown = false;
+});
+
 canvas.addEventListener("keydown", (event) => {
   if (!view) return;
+  isSpaceDown ||= event.key === " ";
   if (ARROWS[event.key]) moveCursor(...ARROWS[event.key]);
   else if ((event.key === "Enter" || event.key === " ") && cursor) {
     addClick(cursor, !(event.shiftKey || tool === "negative"));
-  } else return;
+  } else if (event.key !== " ") return;
   event.preventDefault();
 });
 
@@ -136,17 +197,27 @@ function shortcutOf({ key, ctrlKey, metaKey, shiftKey }) {
   return {
     Backspace: ACTIONS.undo, Delete: ACTIONS.clear, n: ACTIONS.next, N: ACTIONS.next,
     ",": () => goTo(shown - 1), ".": () => goTo(shown + 1),
+    "+": ZOOMS.closer, "-": ZOOMS.farther, 0: ZOOMS.whole,
+    "[": () => resizeBrush(0.8), "]": () => resizeBrush(1.25),
   }[key];
 }
 
 function moveCursor(right, down) {
-  const step = Math.max(view.width, view.height) / 64;
-  const from = cursor ?? { x: view.width / 2, y: view.height / 2 };
+  const step = Math.max(view.width, view.height) / 64 / closer.scale;
+  const from = cursor ?? {
+    x: ((0.5 - closer.x) / closer.scale) * view.width, y: ((0.5 - closer.y) / closer.scale) * view.height,
+  };
   cursor = { x: inFrame(from.x + right * step, view.width), y: inFrame(from.y + down * step, view.height) };
   draw();
 }
 
+function resizeBrush(factor) {
+  brush = within(brush * factor, 0.004, 0.25);
+  draw();
+}
+
 const ACTIONS = {
+  ...ZOOMS,
   undo: () => act({ do: "undo" }),
   redo: () => act({ do: "redo" }),
   clear: () => act({ do: "clear", frame: shown }),
@@ -180,6 +251,10 @@ const ACTIONS = {
     element.querySelector('[data-action="help"]').setAttribute("aria-expanded", String(!help.hidden));
   },
 };
+
+for (const event of ["pointerdown", "focusin"]) {
+  element.addEventListener(event, () => element.querySelector(".dm-canvas").classList.add("dm-touched"), { once: true });
+}
 
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-action], button[data-tool]");

@@ -26,6 +26,7 @@ async function ask(more = {}) {
   isDirty = true;
   if (isSending) return;
   isSending = true;
+  element.toggleAttribute("aria-busy", waiting.length > 0);
   try {
     while (isDirty) {
       isDirty = false;
@@ -33,6 +34,7 @@ async function ask(more = {}) {
     }
   } finally {
     isSending = false;
+    element.removeAttribute("aria-busy");
   }
 }
 
@@ -58,7 +60,7 @@ async function exchange() {
 
 function receive(answer, message) {
   const points = message.commands.some((command) => ["click", "box"].includes(command.do));
-  if (points && !answer.error) document.body.classList.add("dm-has-mask");
+  if (points && !answer.error) document.querySelector("#sharper")?.setAttribute("data-has-mask", "");
   isRefused = Boolean(answer.error);
   told = answer.error ?? told;
   if (answer.objects) {
@@ -134,12 +136,16 @@ const HANDLERS = {
     cameFrom = null;
     overlays.clear();
     stopPlaying();
+    look(1, 0, 0);
     delete element.dataset.answered;
     stage.style.setProperty("--dm-aspect", view.width / view.height);
     stage.classList.add("dm-filled");
     buildTimeline();
     render();
-    ask();
+    // An example comes with its object selected: one click less, and undo takes it back.
+    if (view.hint && bench.objects.every((object) => !object.frames.length)) {
+      act({ do: "click", frame: 0, x: view.hint[0], y: view.hint[1], is_positive: true });
+    } else ask();
   },
   following(message) {
     cameFrom ??= shown;

@@ -32,7 +32,7 @@ function showTimeline() {
   const doubtful = bench.cells.filter(({ state }) => state === "doubtful" || state === "bad").length;
   const next = element.querySelector('[data-action="next"]');
   next.hidden = !doubtful;
-  next.textContent = `Next of ${doubtful} doubtful ${doubtful === 1 ? "frame" : "frames"} ›`;
+  next.textContent = doubtful === 1 ? "Show the doubtful frame ›" : `Next of ${doubtful} doubtful frames ›`;
   showWords();
 }
 

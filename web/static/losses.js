@@ -23,7 +23,7 @@ function sync() {
   for (const row of figure.querySelectorAll("[data-series]")) {
     const values = view.series[row.dataset.series] ?? [];
     row.querySelector("polyline").setAttribute("points", points(values, view.numSteps));
-    row.querySelector("output").textContent = values.length ? values.at(-1).toPrecision(3) : "–";
+    row.querySelector("svg + span").textContent = values.length ? values.at(-1).toPrecision(3) : "–";
   }
 }
 

@@ -1,8 +1,12 @@
-// The link leads to a drawer, which has to be open to be of use.
-element.addEventListener("click", (event) => {
+// The link leads into a group that has to be open to be of use.
+element.addEventListener("click", async (event) => {
   if (!event.target.closest('a[href="#model-box"]')) return;
   event.preventDefault();
-  const box = document.querySelector("#model-box");
-  if (!box.querySelector("#model")?.offsetParent) box.querySelector("button").click();
-  box.scrollIntoView({ behavior: "smooth", block: "center" });
+  if (!document.querySelector("#model")?.offsetParent) document.querySelector("#clip-settings > button").click();
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  document.querySelector("#model-box")?.scrollIntoView({ behavior: still ? "auto" : "smooth", block: "start" });
+});
+element.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") element.querySelector("details").open = false;
 });

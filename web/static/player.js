@@ -9,7 +9,10 @@ const slider = find(".dm-frame");
 const play = find(".dm-play");
 const badge = find(".dm-badge");
 const bar = find(".dm-progress");
-const BADGES = { source: "Source", preview: "Preview", result: "Result" };
+const speed = find(".dm-speed");
+const announcement = find("[role=status]");
+const SECONDS_BETWEEN_ANNOUNCEMENTS = 15;
+const BADGES = { source: "Source", preview: "Preview", result: "Result", example: "Made beforehand" };
 const STRIP_HEIGHT = 44;
 
 let view = null;
@@ -19,6 +22,7 @@ let shown = -1;
 let isPlaying = !matchMedia("(prefers-reduced-motion: reduce)").matches;
 let start = performance.now();
 let version = 0;
+let announcedAt = 0;
 const pictures = new Map();
 
 function decode(uri) {
@@ -64,14 +68,37 @@ function arrange(stageChanged) {
   find(".dm-note").classList.toggle("dm-problem", view.is_problem);
   const compares = before.length > 0;
   for (const part of [wipe, find(".dm-side-left"), find(".dm-side-right")]) part.hidden = !compares;
-  if (stageChanged) wipe.value = 500;
-  bar.hidden = view.progress === null;
+  if (stageChanged) {
+    wipe.value = 500;
+    if (["result", "preview"].includes(view.stage)) bringIntoSight();
+  }
+  bar.dataset.runs = view.progress !== null;
+  bar.setAttribute("aria-valuenow", Math.round(100 * (view.progress ?? 0)));
   bar.firstElementChild.style.width = `${100 * (view.progress ?? 0)}%`;
-  find(".dm-transport").hidden = false;
+  play.disabled = false;
   slider.max = frames.length - 1;
-  if (stageChanged && view.progress !== null) bringIntoSight();
+  announce(stageChanged);
+  tellTheTab();
   drawStrip();
   shown = -1;
+}
+
+// A sighted visitor sees the caption change several times a second; who listens hears it now and then.
+function announce(stageChanged) {
+  const isDue = performance.now() - announcedAt > 1000 * SECONDS_BETWEEN_ANNOUNCEMENTS;
+  if (view.progress !== null && !stageChanged && !isDue) return;
+  announcedAt = performance.now();
+  announcement.textContent = view.caption;
+}
+
+// Who waits in another tab sees there how far it is; nobody leaves a running edit by mistake.
+function tellTheTab() {
+  const words = { preview: `${Math.round(100 * (view.progress ?? 0))} %`, result: view.is_problem ? "▲" : "✓" }[view.stage];
+  document.title = words ? `${words} · DreamMotion` : "DreamMotion";
+}
+
+function askBeforeLeaving(event) {
+  if (element.isConnected && view?.progress != null) event.preventDefault();
 }
 
 // A small clip is enlarged here, because a browser enlarges a canvas less smoothly than what is drawn on it.
@@ -90,7 +117,7 @@ function fit() {
 function bringIntoSight() {
   const area = element.getBoundingClientRect();
   const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
-  if (area.top < 0 || area.top > innerHeight * 0.6) element.scrollIntoView({ behavior, block: "start" });
+  if (area.top < 0 || area.bottom > innerHeight) element.scrollIntoView({ behavior, block: "start" });
 }
 
 function drawStrip() {
@@ -126,8 +153,10 @@ function draw(index) {
 
 function currentIndex(now) {
   if (!isPlaying) return Math.min(Number(slider.value), frames.length - 1);
-  return Math.floor((Math.max(0, now - start) / 1000) * view.fps) % frames.length;
+  return Math.floor((Math.max(0, now - start) / 1000) * rate()) % frames.length;
 }
+
+const rate = () => view.fps * Number(speed.value);
 
 function tick(now) {
   if (!element.isConnected) {
@@ -148,14 +177,42 @@ function setPlaying(value) {
   isPlaying = value;
   play.textContent = value ? "❚❚" : "▶";
   play.setAttribute("aria-label", value ? "Pause" : "Play");
-  if (value && view) start = performance.now() - (Number(slider.value) / view.fps) * 1000;
+  if (value && view) start = performance.now() - (Number(slider.value) / rate()) * 1000;
 }
+
+function step(by) {
+  setPlaying(false);
+  slider.value = (Number(slider.value) + by + frames.length) % frames.length;
+}
+
+function fillScreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else find(".dm-player").requestFullscreen?.();
+}
+
+const KEYS = { ",": () => step(-1), ".": () => step(1), f: fillScreen, k: () => setPlaying(!isPlaying) };
+element.addEventListener("keydown", (event) => {
+  if (!view || event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
+  event.preventDefault();
+  KEYS[event.key]();
+});
 
 play.addEventListener("click", () => setPlaying(!isPlaying));
 slider.addEventListener("input", () => setPlaying(false));
+// By keyboard the line moves in twentieths, under the finger freely.
+wipe.addEventListener("pointerdown", () => {
+  wipe.step = 1;
+});
+wipe.addEventListener("keydown", () => {
+  wipe.step = 50;
+});
 wipe.addEventListener("input", () => {
   shown = -1;
 });
+speed.addEventListener("change", () => setPlaying(isPlaying));
+find(".dm-fullscreen").addEventListener("click", fillScreen);
+find(".dm-fullscreen").hidden = !document.fullscreenEnabled;
+addEventListener("beforeunload", askBeforeLeaving);
 new ResizeObserver(drawStrip).observe(strip);
 new ResizeObserver(fit).observe(canvas);
 setPlaying(isPlaying);

@@ -1,5 +1,5 @@
 function synchronise(root) {
-  const strips = new WeakMap();
+  const strips = new WeakMap(), cut = document.createElement("canvas");
   let playing = !matchMedia("(prefers-reduced-motion: reduce)").matches, last = 0, drawn = {};
   function strip(canvas) {
     if (!strips.has(canvas)) {
@@ -10,11 +10,23 @@ function synchronise(root) {
     }
     return strips.get(canvas);
   }
+  // A small clip is enlarged here, because a browser enlarges a canvas less smoothly than what is drawn on it.
   function draw(canvas, frame) {
-    const { width, height } = canvas, picture = strip(canvas);
-    const row = Math.min(frame, Number(canvas.dataset.count) - 1) * height;
+    const picture = strip(canvas), count = Number(canvas.dataset.count), ink = canvas.getContext("2d");
     if (!picture.complete) return;
-    canvas.getContext("2d").drawImage(picture, 0, row, width, height, 0, 0, width, height);
+    const width = picture.naturalWidth, height = picture.naturalHeight / count;
+    // Cut out first: enlarging mixes a frame with its neighbours in the strip.
+    const row = Math.min(frame, count - 1) * height;
+    cut.width = width;
+    cut.height = height;
+    cut.getContext("2d").drawImage(picture, 0, row, width, height, 0, 0, width, height);
+    const shown = Math.max(width, Math.round(canvas.clientWidth * devicePixelRatio));
+    if (canvas.width !== shown) {
+      canvas.width = shown;
+      canvas.height = Math.round((shown * height) / width);
+    }
+    ink.imageSmoothingQuality = "high";
+    ink.drawImage(cut, 0, 0, canvas.width, canvas.height);
   }
   function advance(bar, now) {
     const slider = bar.querySelector("input"), length = Number(bar.dataset.length);
