@@ -177,7 +177,7 @@ class Guard:
             asked = read_object(bytes(body))
             function = self._function(event[2], asked)
             for value, component in zip(read_values(asked, function), function.inputs, strict=False):
-                self._check_files(value, is_file=isinstance(component, gr.UploadButton))
+                self._check_files(value, is_file=isinstance(component, gr.UploadButton | gr.DownloadButton))
             session = None if event[2] else asked.get("session_hash")
             self._checked(self._check_jobs, function, session, address)
         elif path.endswith("/component_server"):
@@ -195,7 +195,8 @@ class Guard:
             function = next((each for each in published if each.api_name == name), None)
         else:
             function = functions.get(number) if type(number) is int and is_session(asked) else None
-        if function is None:
+        # Some events are the browser's alone.
+        if function is None or function.fn is None:
             raise RefusalError(400, UNREADABLE if name is None else f"There is no endpoint {name[:40]!r}.")
         return function
 
