@@ -14,7 +14,9 @@ else:
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
 
 import argparse
+import errno
 import secrets
+import socket
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
@@ -27,6 +29,7 @@ from starlette.middleware import Middleware
 
 from dreammotion_core import (
     AUTOMATIC,
+    ConfigError,
     DreamMotionError,
     LoadOptions,
     Place,
@@ -294,6 +297,7 @@ def main() -> None:
     parser = _parser()
     options = parser.parse_args()
     try:
+        check_address(options.host or os.environ.get("GRADIO_SERVER_NAME"), options.port)
         found = find_surroundings(vars(options), segmenters=list_segmenters())
         found, models, segmenters, instruments = prepare(found, options.checkpoint)
     except (DreamMotionError, SegmentationError) as error:
@@ -316,6 +320,27 @@ def main() -> None:
         root_path=options.root_path,
         **launch_options(options.max_upload, guard=guard, password=options.password),
     )
+
+
+def check_address(host: str | None, port: int | None) -> None:
+    """Try where the page will listen, before anything is loaded. Raises `ConfigError` if that is impossible."""
+    if port is not None and not 1 <= port <= 65535:
+        raise ConfigError(f"--port is {port}; choose one from 1 to 65535")
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host or "127.0.0.1", port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(place)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = f"port {port} is in use; choose another with --port, or leave it out"
+        elif error.errno == errno.EACCES:
+            reason = f"port {port} needs the rights of an administrator; choose one from 1024 on"
+        else:
+            reason = (
+                f"{host} is no address of this machine; choose 127.0.0.1 for yourself, 0.0.0.0 for others"
+            )
+        raise ConfigError(reason) from error
 
 
 def open_to_others(found: Surroundings, host: str | None, password: str) -> str:

@@ -39,13 +39,14 @@ LENT_BYTES = {"large": 44_000_000_000, "xlarge": 90_000_000_000}
 """Memory of a lent GPU, which cannot be asked before it is lent."""
 LENT_DEVICE = "cuda"
 
-LIMITS: Mapping[str, int | None] = {
+LIMITS: Mapping[str, Any] = {
     **dict.fromkeys(("max_steps", "max_frames", "max_side", "max_minutes", "max_memory")),
     **{"max_megapixels": 2000, "max_queue": 32, "max_seconds": 200, "max_jobs": 24},
     **{"max_pages": 300, "max_pages_each": 300, "max_uploads": 20_000, "max_disk": 20_000},
 }
 """Of a page for its owner; None leaves it to the model, `max_memory` to the machine."""
-PUBLIC_LIMITS: Mapping[str, int | None] = LIMITS | {
+PUBLIC_LIMITS: Mapping[str, Any] = {
+    **LIMITS,
     **{"max_steps": 300, "max_frames": 49, "max_side": 1920, "max_minutes": 30},
     **{"max_megapixels": 110, "max_queue": 16, "max_jobs": 6},
     **{"max_pages": 100, "max_pages_each": 20, "max_uploads": 2000, "max_disk": 5000},

@@ -116,9 +116,9 @@ class Wiring:
         `gives`. `refused` says on the page, in place of a toast, what an expected error of a generator means.
         `is_long` marks a `long_job`.
         """
-        defaults = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+        defaults: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         # Values are read here: Gradio's own reading fails without words, and with a traceback in the log.
-        defaults["preprocess"] = False
+        defaults |= {"concurrency_limit": None, "preprocess": False}
         adapted = self._adapt(handler, takes, refused)
         return event(
             long_job(adapted) if is_long else adapted,
