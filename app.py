@@ -323,7 +323,7 @@ def main() -> None:
 
 
 def check_address(host: str | None, port: int | None) -> None:
-    """Try where the page will listen, before anything is loaded. Raises `ConfigError` if that is impossible."""
+    """Try where the page will listen, before anything is loaded; `ConfigError` if that is impossible."""
     if port is not None and not 1 <= port <= 65535:
         raise ConfigError(f"--port is {port}; choose one from 1 to 65535")
     try:
