@@ -105,7 +105,9 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stranger]:
     with serve(
         folder / "log.txt", "--model", str(model), "--allow-downloads", "none", "--max-steps", "3"
     ) as url:
-        yield Stranger(url, folder / "log.txt")
+        found = Stranger(url, folder / "log.txt")
+        with found.http:
+            yield found
 
 
 def play(stranger: Stranger, count: int) -> None:
