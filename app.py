@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import tempfile
+
+if __name__ == "__main__":
+    # Nothing is to be tidied up while this file is imported.
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"Stopped.\n"), os._exit(130)))
 
 # Every Gradio Space has the package; only this variable tells that GPUs are lent.
 if os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"):
@@ -40,6 +46,7 @@ from dreammotion_core import (
 from segmentation import SegmentationError, list_segmenters, load_segmenter
 from web import (
     CSS_FILES,
+    ICON_FILE,
     Example,
     Guard,
     HostedEditor,
@@ -55,6 +62,7 @@ from web import (
     connect_page,
     load_examples,
     notice_part,
+    own_temporary_folder,
     page_parts,
     page_theme,
     place_line,
@@ -78,6 +86,7 @@ LIMIT_FLAGS = {
     "max_uploads": "MB that one address may upload in an hour",
     "max_disk": "MB of all uploads, results and long clips",
 }
+ABOUT = "Click an object in a video, say what it should become, and watch it change."
 
 
 def build_app(
@@ -145,6 +154,8 @@ def launch_options(
         "enable_monitoring": False,
         "max_threads": MOST_THREADS,
         "footer_links": ["api"],
+        "favicon_path": ICON_FILE,
+        "head": f'<meta name="description" content="{ABOUT}">',
     }
 
 
@@ -297,6 +308,19 @@ def main() -> None:
     parser = _parser()
     options = parser.parse_args()
     try:
+        _serve(options, parser)
+    except KeyboardInterrupt:
+        parser.exit(130, "Stopped.\n")
+
+
+def _serve(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    # Whoever else ends the program gets what Ctrl-C gives. `nohup` is left alone.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has not both.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    try:
         check_address(options.host or os.environ.get("GRADIO_SERVER_NAME"), options.port)
         found = find_surroundings(vars(options), segmenters=list_segmenters())
         found, models, segmenters, instruments = prepare(found, options.checkpoint)
@@ -306,6 +330,7 @@ def main() -> None:
         print(line, flush=True)  # noqa: T201
     if problem := open_to_others(found, options.host, options.password):
         print(problem, flush=True)  # noqa: T201
+    tempfile.tempdir = str(own_temporary_folder())  # also what Gradio takes, unless a variable names another
     uploads = Path(get_upload_folder())
     visitors = VisitorStore(limits=models.limits, on_leave=models.let_go, uploads=uploads)
     page = build_app(

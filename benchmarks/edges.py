@@ -29,9 +29,9 @@ from benchmarks.davis.cases import click_inside
 from benchmarks.sheets import Cell, contact_sheet
 from benchmarks.world_cases import ROOM, EditCase, edit_case, rendered
 from dreammotion_core import DreamMotionPipeline, EditConfig, Video, grown_mask
-from dreammotion_core.finishing import Finishing, to_model
-from dreammotion_core.masks import latent_mask, outline_distance
-from dreammotion_core.method.editing import EditTask, PromptEmbeds, edit_latents
+from dreammotion_core.finishing import Finishing, outline_distance, to_model
+from dreammotion_core.method.distillation import latent_mask
+from dreammotion_core.method.editing import EditState, EditTask, PromptEmbeds, advance, dreammotion
 from dreammotion_core.values import Frames, Mask
 from segmentation import Click, Prompt, Selection, Tracks, load_segmenter
 from training.world import Shot, caption
@@ -89,8 +89,9 @@ def latents_of_edit(
     texts = (caption(case.source), caption(case.target), config.negative_prompt)
     embeds = PromptEmbeds(*(backend.encode_prompt(text) for text in texts))
     region = latent_mask(mask, source, groups=backend.frame_groups(len(mask)))
-    *_, (_, latents) = edit_latents(backend, EditTask(source, embeds, region, config, backend.key_sites))
-    return latents
+    task = EditTask(source, embeds, region, config, backend.key_sites)
+    *_, (_, state) = advance(backend, task, EditState(source), method=dreammotion)
+    return state.latents
 
 
 def compared(

@@ -21,7 +21,7 @@ from benchmarks.arguments import count_of, frames_of
 from benchmarks.cost import all_precisions
 from dreammotion_core import DreamMotionPipeline, LoadOptions, read_video
 from dreammotion_core.method.distillation import masked_direction
-from dreammotion_core.method.editing import EditTask, edit_latents, predict
+from dreammotion_core.method.editing import EditState, EditTask, advance, dreammotion, predict
 from dreammotion_core.method.parameterization import add_noise
 from dreammotion_core.method.prior import Backend
 from dreammotion_core.method.similarity import match_keys
@@ -44,7 +44,9 @@ def main() -> None:
     options = parser.parse_args()
     exact = _pipeline(options.model, torch.float32)
     task = _task(exact, options.frames)
-    *_, (_, latents) = islice(edit_latents(exact.backend, task), options.steps)
+    begun = EditState(task.source_latents)
+    *_, (_, state) = islice(advance(exact.backend, task, begun, method=dreammotion), options.steps)
+    latents = state.latents
     print(
         "| precision | timestep | direction | matching, weights 0.02 and 2 | 0 and 2 |\n" + "| --- " * 5 + "|"
     )
@@ -68,7 +70,7 @@ def _pipeline(model: str, dtype: torch.dtype) -> DreamMotionPipeline:
 def _task(pipe: DreamMotionPipeline, num_frames: int) -> EditTask:
     video = read_video(CLIP, max_frames=num_frames)
     everything = np.ones(video.frames.shape[:3], dtype=bool)
-    return pipe._task(video, PROMPTS, everything, pipe.spec.config(seed=1), pipe.backend.key_sites)
+    return pipe._task(video, PROMPTS, [everything], pipe.spec.config(seed=1), pipe.backend.key_sites)
 
 
 def _answers(

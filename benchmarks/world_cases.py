@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dreammotion_core.masks import grown_mask
+from dreammotion_core.finishing import grown_mask
 from dreammotion_core.values import Frames, Mask
 from training.world import (
     ATTRIBUTES,

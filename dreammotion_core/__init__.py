@@ -7,6 +7,9 @@ write_video(output.video, "edited.mp4")
 
 import lazy_loader
 
+__version__ = "0.2.0"
+"""The version of this library, stated once."""
+
 # A name is imported when it is first used: reading a configuration or a video needs no torch. The public list
 # is that of `__init__.pyi`: constants, then classes, then functions.
 __getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)

@@ -1,5 +1,7 @@
 # What `__init__.py` loads lazily, and where each name lives.
 
+__version__: str
+
 from .config import PRESETS as PRESETS, EditConfig as EditConfig
 from .errors import (
     BackendError as BackendError,
@@ -16,6 +18,7 @@ from .errors import (
     OutOfMemoryError as OutOfMemoryError,
     OutputError as OutputError,
     PromptError as PromptError,
+    StateError as StateError,
     VideoError as VideoError,
 )
 from .evaluation import (
@@ -47,7 +50,7 @@ from .evaluation.board import (
     ablation_board as ablation_board,
     write_ablation_board as write_ablation_board,
 )
-from .masks import feathered_alpha as feathered_alpha, grown_mask as grown_mask
+from .finishing import feathered_alpha as feathered_alpha, grown_mask as grown_mask
 from .media.frames import read_frames as read_frames, write_frames as write_frames
 from .media.mask_levels import (
     GivenMasks as GivenMasks,
@@ -86,8 +89,28 @@ from .preflight import (
     describe_preflight as describe_preflight,
     measure_edit as measure_edit,
 )
-from .receipt import build_receipt as build_receipt, write_receipt as write_receipt
+from .project import (
+    Project as Project,
+    ProjectEdit as ProjectEdit,
+    gather_edits as gather_edits,
+    open_project as open_project,
+    pack_project as pack_project,
+)
+from .receipt import (
+    Change as Change,
+    EditRecord as EditRecord,
+    Verification as Verification,
+    build_receipt as build_receipt,
+    read_record as read_record,
+    verify_result as verify_result,
+    write_receipt as write_receipt,
+)
 from .spec import ModelSpec as ModelSpec
+from .states import (
+    EditRequest as EditRequest,
+    RequestedObject as RequestedObject,
+    StateFolder as StateFolder,
+)
 from .surroundings import (
     AUTOMATIC as AUTOMATIC,
     Choice as Choice,

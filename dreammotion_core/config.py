@@ -298,6 +298,12 @@ SETTINGS: Mapping[str, Setting] = {
     "last_stage": Setting(
         _SIZE, "Stop after", "a stage of a cascade; default: all stages run",
         Kind(str, "the name of a stage, or None", optional=True)),
+    "window": Setting(
+        _SIZE, "Window", "frames of a long clip that are worked on at once; 0: the model's own",
+        Whole(0, 10_000), unit="frames"),
+    "overlap": Setting(
+        _SIZE, "Overlap", "frames that neighbouring windows share; borders move anyway",
+        Whole(0, 10_000), unit="frames"),
     "method": Setting(
         _OTHER, "Method", "DreamMotion, or a baseline",
         OneOf({
@@ -378,6 +384,9 @@ class EditConfig:
         resolution_scale: sides of the model's grid relative to the trained ones, above 0 to 2; below 1 an
             edit takes less memory and time and is coarser.
         last_stage: stage of a cascade after which to stop, a name in `ModelSpec.stages`; None runs them all.
+        window: frames of a long clip that the model sees at once, at most `ModelSpec.max_frames`; 0 takes a
+            clip that fits as a whole, and `ModelSpec.num_frames` of a longer one.
+        overlap: frames that neighbouring windows share, fewer than a window has.
     """
 
     method: MethodName = "dreammotion"
@@ -407,6 +416,8 @@ class EditConfig:
     preview_interval: int = 5
     resolution_scale: float = 1.0
     last_stage: str | None = None
+    window: int = 0
+    overlap: int = 0
 
     def __post_init__(self) -> None:
         check_accepted(self, accepted={name: setting.accepted for name, setting in SETTINGS.items()})

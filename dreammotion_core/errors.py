@@ -7,6 +7,7 @@
         PromptError                  a prompt that is missing, too long or changes nothing
         ConfigError                  a setting out of its range
         MetricError                  a figure that these clips do not allow
+        StateError                   a kept edit, its record or its project that cannot be used
       BackendError (RuntimeError)    the model cannot do its part
         ModelLoadError               weights missing, incomplete, unknown or unreachable
         OutOfMemoryError             the device ran out of memory
@@ -46,6 +47,10 @@ class ConfigError(InputError):
 
 class MetricError(InputError):
     """A figure that these clips do not allow."""
+
+
+class StateError(InputError):
+    """A kept edit, its record or its project that cannot be used: damaged, foreign, of another machine."""
 
 
 class BackendError(DreamMotionError, RuntimeError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Self
 
 import cv2
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreammotion_core.config import EditConfig
-from dreammotion_core.errors import NumericsError
-from dreammotion_core.masks import feathered_alpha, grown_mask, outline_distance
+from dreammotion_core.errors import MaskError, NumericsError
+from dreammotion_core.media.limits import gather_frames, let_go, stored_array, stretch_of
 from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.method.prior import Backend
 from dreammotion_core.values import Frames, Mask, Video
@@ -28,69 +29,213 @@ DETAIL_WINDOW = 4.0
 class Finishing:
     """Decodes, restores size and detail, removes flicker, and keeps the source outside the mask.
 
+    A long clip goes through in stretches, and what is not in use lies in files.
+
     Attributes:
+        mask: (F, H, W) bool, the object.
         region: (F, H, W) bool, what the edit may change.
+        source_latents: of the source, whose detail is given back; None if it is not.
+        stretches: the clip in latent frames; one if it is short.
+        cuts: first frame of every scene but the first; colours are steadied within a scene.
+        objects: (F, H, W) bool each; the colour of each is steadied by itself. One object may be left out.
+    """
+
+    backend: Backend
+    source: Video
+    mask: Mask
+    region: Mask
+    source_latents: Tensor | None
+    config: EditConfig
+    stretches: Sequence[range]
+    cuts: Sequence[int] = ()
+    objects: Sequence[Mask] = ()
+    _prepared: dict[range, _Stretch] = field(default_factory=dict)
+
+    @classmethod
+    def prepare(
+        cls,
+        backend: Backend,
+        source: Video,
+        source_latents: Tensor,
+        mask: Mask,
+        config: EditConfig,
+        *,
+        stretches: Sequence[range] | None = None,
+        cuts: Sequence[int] = (),
+        objects: Sequence[Mask] = (),
+    ) -> Self:
+        """Compute once what every preview and the result of a short clip need."""
+        stretches = stretches or [range(source_latents.shape[2])]
+        latents = source_latents if config.keep_detail and backend.spec.keeps_detail else None
+        parts = frame_parts(backend, stretches, len(source))
+        if len(parts) == 1:
+            region = changeable(mask, config)
+        else:
+            region = stored_array(mask.shape, np.bool_)
+            for part in parts:
+                region[part.start : part.stop] = changeable(stretch_of(mask, part), config)
+                let_go(region)
+        finish = cls(backend, source, mask, region, latents, config, stretches, cuts, objects)
+        if len(parts) == 1:
+            finish._prepared[parts[0]] = finish._stretch(stretches[0], parts[0])
+        return finish
+
+    def __call__(self, latents: Tensor) -> Frames:
+        """(1, C, f, h, w) latents as (F, H, W, 3) uint8 RGB; the source's latents give the source exactly."""
+        return self._finished(decoded(self.backend, latents, stretch) for stretch in self.stretches)
+
+    def finish(self, images: Tensor) -> Frames:
+        """(F, 3, h, w) RGB images, roughly in [-1, 1], as (F, H, W, 3) uint8 RGB at the source's size."""
+        return self._finished(images[part.start : part.stop] for part in self._parts)
+
+    @property
+    def _parts(self) -> list[range]:
+        return frame_parts(self.backend, self.stretches, len(self.source))
+
+    def _finished(self, images: Iterable[Tensor]) -> Frames:
+        parts, shape = self._parts, self.source.frames.shape
+        is_short, smoothing = len(parts) == 1, self.config.colour_smoothing * self.source.fps
+        alpha: NDArray[np.float32] = np.empty(0, np.float32)
+        blended = alpha
+        for latent_frames, part, image in zip(self.stretches, parts, images, strict=True):
+            stretch = self._prepared.get(part) or self._stretch(latent_frames, part)
+            opacity, colours = stretch.shares * stretch.feather, stretch.blended(image)
+            if is_short:
+                alpha, blended = opacity, colours
+                continue
+            if not len(alpha):
+                alpha, blended = (stored_array(size, np.float32) for size in (shape[:3], shape))
+            for array, values in ((alpha, opacity), (blended, colours)):
+                array[part.start : part.stop] = values
+                let_go(array)
+        source = self.source.frames
+        for opacity in self._opacities(alpha, parts) if smoothing > 0 else ():
+            blended = steadied(
+                blended, source=source, alpha=opacity, smoothing=smoothing, parts=parts, cuts=self.cuts
+            )
+        if is_short:
+            return composite(source, blended, alpha)
+        pictures = (
+            picture
+            for part in parts
+            for picture in composite(*(stretch_of(array, part) for array in (source, blended, alpha)))
+        )
+        return gather_frames(pictures, count=shape[0], size=self.source.size)
+
+    def _opacities(self, alpha: NDArray[np.float32], parts: Sequence[range]) -> Iterator[NDArray[np.float32]]:
+        """The opacity of each object alone; a pixel belongs to the first that it may be of."""
+        if len(self.objects) < 2:
+            yield alpha
+            return
+        for index in range(len(self.objects)):
+            alone = np.empty_like(alpha) if len(parts) == 1 else stored_array(alpha.shape, np.float32)
+            for part in parts:
+                *before, own = (
+                    changeable(stretch_of(mask, part), self.config) for mask in self.objects[: index + 1]
+                )
+                owned = own & ~np.logical_or.reduce(before) if before else own
+                alone[part.start : part.stop] = stretch_of(alpha, part) * owned
+                let_go(alone)
+            yield alone
+
+    @device_failures_explained()
+    def _stretch(self, latent_frames: range, part: range) -> _Stretch:
+        """What the frames of a stretch need, apart from the edit."""
+        frames, config, size = stretch_of(self.source.frames, part), self.config, self.source.size
+        reconstruction = None
+        if self.source_latents is not None:
+            reconstruction = to_pixels(decoded(self.backend, self.source_latents, latent_frames), size)
+        grid = self.backend.spec.fit_size(size, scale=config.resolution_scale)
+        shares, edges = shares_of(frames, stretch_of(self.mask, part), width=config.mask_edge)
+        feather = feathered_alpha(stretch_of(self.region, part), width=config.mask_feather)
+        window = DETAIL_WINDOW * size[0] / grid[0]
+        return _Stretch(frames, shares, feather, edges, reconstruction, window)
+
+    def difference_outside(self, frames: Frames) -> int | None:
+        """Largest difference of a finished clip from the source outside `region`, in 8-bit levels."""
+        found = [
+            max_difference_outside(
+                *(stretch_of(array, part) for array in (self.source.frames, frames, self.region))
+            )
+            for part in self._parts
+        ]
+        return max((difference for difference in found if difference is not None), default=None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stretch:
+    """Frames of the source, and what is worked out of them once.
+
+    Attributes:
+        frames: (F, H, W, 3) uint8 RGB.
         shares: (F, H, W), the object's share in each pixel, in [0, 1].
         feather: (F, H, W), opacity of the edit over the source, in [0, 1].
         edges: of each frame; None where there is no outline.
         reconstruction: (F, H, W, 3) float RGB in [0, 255], the source after autoencoder and grid; None if its
             detail is not given back.
         detail_window: neighbourhood that decides whether detail fits, in pixels.
-        smoothing: standard deviation in frames for the object's mean colour over time; 0 for none.
     """
 
-    backend: Backend
-    source: Video
-    region: Mask
+    frames: Frames
     shares: NDArray[np.float32]
     feather: NDArray[np.float32]
     edges: Sequence[Edge | None]
     reconstruction: NDArray[np.float32] | None
     detail_window: float
-    smoothing: float
 
-    @classmethod
-    @device_failures_explained()
-    def prepare(
-        cls, backend: Backend, source: Video, source_latents: Tensor, mask: Mask, config: EditConfig
-    ) -> Self:
-        """Compute once what every preview and the result need."""
-        reconstruction = None
-        if config.keep_detail and backend.spec.keeps_detail:
-            reconstruction = to_pixels(backend.decode_video(source_latents), source.size)
-        grid = backend.spec.fit_size(source.size, scale=config.resolution_scale)
-        region = changeable(mask, config)
-        shares, edges = shares_of(source.frames, mask, width=config.mask_edge)
-        feather = feathered_alpha(region, width=config.mask_feather)
-        window, smoothing = DETAIL_WINDOW * source.size[0] / grid[0], config.colour_smoothing * source.fps
-        return cls(backend, source, region, shares, feather, edges, reconstruction, window, smoothing)
-
-    @device_failures_explained()
-    def __call__(self, latents: Tensor) -> Frames:
-        """(1, C, f, h, w) latents as (F, H, W, 3) uint8 RGB; the source's latents give the source exactly."""
-        return self.finish(self.backend.decode_video(latents))
-
-    def finish(self, images: Tensor) -> Frames:
-        """(F, 3, h, w) RGB images, roughly in [-1, 1], as (F, H, W, 3) uint8 RGB at the source's size."""
-        edited, kept = to_pixels(images, self.source.size), None
+    def blended(self, images: Tensor) -> NDArray[np.float32]:
+        """The edit (F, 3, h, w), RGB roughly in [-1, 1], over the source: (F, H, W, 3) in [0, 255]."""
+        edited, kept = to_pixels(images, (self.frames.shape[1], self.frames.shape[2])), None
         if self.reconstruction is not None:
             kept = structure_kept(edited, self.reconstruction, window=self.detail_window)
-            edited = edited + kept[..., None] * (self.source.frames - self.reconstruction)
-        background = self.source.frames.astype(np.float32)
+            edited = edited + kept[..., None] * (self.frames - self.reconstruction)
+        background = self.frames.astype(np.float32)
         for index, edge in enumerate(self.edges):
             if edge is not None:
                 share = None if kept is None else kept[index]
-                parts = edge.purified(self.source.frames[index], edited[index], share)
+                parts = edge.purified(self.frames[index], edited[index], share)
                 edited[index][edge.box], background[index][edge.box] = parts
-        blended = blend(self.source.frames, blend(background, edited, self.shares), self.feather)
-        alpha = self.shares * self.feather
-        if self.smoothing > 0:
-            blended = steadied(blended, source=self.source.frames, alpha=alpha, smoothing=self.smoothing)
-        return composite(self.source.frames, blended, alpha)
+        return blend(self.frames, blend(background, edited, self.shares), self.feather)
 
-    def difference_outside(self, frames: Frames) -> int | None:
-        """Largest difference of a finished clip from the source outside `region`, in 8-bit levels."""
-        return max_difference_outside(self.source.frames, frames, self.region)
+
+CONTEXT = 3
+"""Latent frames before a stretch that a causal video autoencoder sees too; their frames are cut off again."""
+
+
+def frame_parts(backend: Backend, stretches: Sequence[range], num_frames: int) -> list[range]:
+    """The frames of stretches of latent frames: from behind those of the one before to its own last one."""
+    groups = backend.frame_groups(num_frames)
+    ends = [0, *(groups[stretch.stop - 1][-1] + 1 for stretch in stretches)]
+    return [range(*pair) for pair in pairwise(ends)]
+
+
+def _context(backend: Backend, stretch: range) -> int:
+    """First latent frame to work on so that those of a stretch come out right."""
+    return max(0, stretch.start - CONTEXT) if backend.spec.frame_step > 1 else stretch.start
+
+
+@device_failures_explained()
+def encoded(backend: Backend, frames: Frames, grid: tuple[int, int], stretches: Sequence[range]) -> Tensor:
+    """(F, H, W, 3) uint8 RGB as (1, C, f, h, w) latents at the (h, w) of the model's grid."""
+    groups, found = backend.frame_groups(len(frames)), []
+    for stretch in stretches:
+        before = _context(backend, stretch)
+        part = range(groups[before][-1] if before else 0, groups[stretch.stop - 1][-1] + 1)
+        latents = backend.encode_video(to_model(stretch_of(frames, part), grid))
+        found.append(latents[:, :, stretch.start - before :])
+    return found[0] if len(found) == 1 else torch.cat(found, dim=2)
+
+
+@device_failures_explained()
+def decoded(backend: Backend, latents: Tensor, stretch: range) -> Tensor:
+    """The frames of a stretch of latent frames, (F, 3, H, W) RGB, roughly in [-1, 1]."""
+    if len(stretch) == latents.shape[2]:
+        return backend.decode_video(latents)
+    before = _context(backend, stretch)
+    images = backend.decode_video(latents[:, :, before : stretch.stop].contiguous())
+    if before == stretch.start:
+        return images
+    return images[-len(stretch) * backend.spec.frame_step :]
 
 
 def to_model(frames: Frames, size: tuple[int, int]) -> Tensor:
@@ -213,7 +358,13 @@ Lab = NDArray[np.float32]
 
 
 def steadied(
-    blended: NDArray[np.float32], *, source: Frames, alpha: NDArray[np.float32], smoothing: float
+    blended: NDArray[np.float32],
+    *,
+    source: Frames,
+    alpha: NDArray[np.float32],
+    smoothing: float,
+    parts: Sequence[range] | None = None,
+    cuts: Sequence[int] = (),
 ) -> NDArray[np.float32]:
     """A clip without the flicker that an edit adds to the object's mean colour (docs/method.md, equation 17).
 
@@ -222,21 +373,47 @@ def steadied(
 
     Args:
         blended: (F, H, W, 3) float RGB in [0, 255], the edit over the source; unchanged where alpha is 0.
+            Given in several parts, it is changed in place.
         alpha: (F, H, W) opacity of the edit in [0, 1]; the shift is proportional to it.
         smoothing: standard deviation over time, in frames, > 0.
+        parts: of the frames, to hold in memory one after the other; None holds all.
+        cuts: first frame of every scene but the first; nothing is smoothed across one.
     """
-    edited_part = alpha > 0
-    opacity = alpha[..., None] / np.maximum(_object_mean(alpha[..., None], edited_part), TINY)[:, None, None]
-    before = _lab(source.astype(np.float32))
+    parts = parts or [range(len(source))]
     for _ in range(PASSES):
-        blended = blended.clip(0, 255)
-        after = _lab(blended)
-        change = _object_mean(after - before, edited_part)
-        shift = _smooth(change, edited_part.sum(axis=(1, 2)), smoothing) - change
-        shifted = after + (shift[:, None, None] * opacity).astype(np.float32)
-        # In this order, a pixel without a shift keeps its bits.
-        blended = blended + (_rgb(shifted) - _rgb(after))
+        means = [_change(*(stretch_of(array, part) for array in (blended, source, alpha))) for part in parts]
+        change, area = (np.concatenate(each) for each in zip(*means, strict=True))
+        shift = _smooth(change, area, smoothing, cuts) - change
+        for part in parts:
+            colours, opacity = stretch_of(blended, part), stretch_of(alpha, part)
+            moved = _shifted(colours, opacity, shift[part.start : part.stop])
+            if len(parts) == 1:
+                blended = moved
+            else:
+                blended[part.start : part.stop] = moved
+                let_go(blended)
     return blended
+
+
+def _change(
+    blended: NDArray[np.float32], source: Frames, alpha: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """(F, 3), by how much the edit changes the object's mean colour, in CIELAB, and its (F,) area."""
+    edited_part = alpha > 0
+    change = _lab(blended.clip(0, 255)) - _lab(source.astype(np.float32))
+    return _object_mean(change, edited_part), edited_part.sum(axis=(1, 2))
+
+
+def _shifted(
+    blended: NDArray[np.float32], alpha: NDArray[np.float32], shift: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The clip with the object's mean colour moved by a (F, 3) shift in CIELAB."""
+    mean = _object_mean(alpha[..., None], alpha > 0)[:, None, None]
+    opacity, blended = alpha[..., None] / np.maximum(mean, TINY), blended.clip(0, 255)
+    after = _lab(blended)
+    shifted = after + (shift[:, None, None] * opacity).astype(np.float32)
+    # In this order, a pixel without a shift keeps its bits.
+    return np.asarray(blended + (_rgb(shifted) - _rgb(after)), np.float32)
 
 
 def _object_mean(values: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
@@ -246,12 +423,24 @@ def _object_mean(values: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]
     return mean
 
 
-def _smooth(course: NDArray[np.float32], weight: NDArray[np.int64], deviation: float) -> NDArray[np.float32]:
-    """(F, C) values under a Gaussian over time; frames count by their (F,) weight."""
+ROWS = 512
+"""Frames whose neighbourhoods are worked out at once."""
+
+
+def _smooth(
+    course: NDArray[np.float32], weight: NDArray[np.int64], deviation: float, cuts: Sequence[int] = ()
+) -> NDArray[np.float32]:
+    """(F, C) values under a Gaussian over time, within each scene; frames count by their (F,) weight."""
     times = np.arange(len(course), dtype=np.float32)
-    kernel = np.exp(-0.5 * ((times[:, None] - times) / deviation) ** 2) * weight
-    smooth: NDArray[np.float64] = kernel @ course / np.maximum(kernel.sum(axis=1, keepdims=True), TINY)
-    return smooth.astype(np.float32)
+    scenes = np.searchsorted(np.array(cuts), times, side="right")
+    found = []
+    for first in range(0, len(course), ROWS):
+        rows = slice(first, first + ROWS)
+        kernel = np.exp(-0.5 * ((times[rows, None] - times) / deviation) ** 2) * weight
+        kernel *= scenes[rows, None] == scenes
+        found.append(kernel @ course / np.maximum(kernel.sum(axis=1, keepdims=True), TINY))
+    smooth: NDArray[np.float32] = np.concatenate(found).astype(np.float32)
+    return smooth
 
 
 def _lab(rgb: NDArray[np.float32]) -> Lab:
@@ -370,3 +559,40 @@ def shares_of(source: Frames, mask: Mask, *, width: int) -> tuple[NDArray[np.flo
         if edge is not None:
             share[edge.box] = edge.alpha[..., 0]
     return shares, edges
+
+
+def grown_mask(mask: Mask, *, pixels: int) -> Mask:
+    """A (F, H, W) bool mask with its outline moved outwards by a Euclidean distance (inwards if negative).
+
+    It raises `MaskError` if shrinking leaves nothing.
+    """
+    if pixels == 0:
+        return mask
+    grown = np.stack([_distance_to(m) <= pixels if pixels > 0 else _distance_to(~m) > -pixels for m in mask])
+    if pixels < 0 and not grown.any():
+        raise MaskError(f"shrinking the mask by {-pixels} pixels leaves nothing of it; shrink it less")
+    return grown
+
+
+def feathered_alpha(mask: Mask, *, width: int) -> NDArray[np.float32]:
+    """Opacity of the edit, (F, H, W) float32: 0 outside the mask, rising to 1 over `width` pixels inside it.
+
+    The rim lies inside the (F, H, W) bool mask, so that pixels outside stay exactly the source's. A width of
+    0 gives a hard edge; the border of the frame has no rim.
+    """
+    if width == 0:
+        return mask.astype(np.float32)
+    return np.stack([np.clip(_distance_to(~m) / (width + 1), 0, 1) for m in mask]).astype(np.float32)
+
+
+def outline_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Pixels to the outline of one (H, W) mask, above 0 inside; infinite where a frame has no outline."""
+    return np.where(mask, _distance_to(~mask) - 0.5, 0.5 - _distance_to(mask))
+
+
+def _distance_to(selected: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Euclidean distance in pixels to the nearest selected pixel; infinite if none is selected."""
+    if not selected.any():
+        return np.full(selected.shape, np.inf, dtype=np.float32)
+    distance = cv2.distanceTransform((~selected).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return distance.astype(np.float32, copy=False)

@@ -14,7 +14,7 @@ from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import OutOfMemoryError
 from dreammotion_core.media.video import shortest_length
 from dreammotion_core.memory import MemoryMeter, usable_memory
-from dreammotion_core.pipeline import SPARING, DreamMotionPipeline, check_fits
+from dreammotion_core.pipeline import SPARING, DreamMotionPipeline, check_fits, windows_of
 from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import Finished, Notice, Started, StepDone, Video
 
@@ -28,6 +28,8 @@ _PREVIEW_SHARE = 1 / 3
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One setting that was tried, or estimated not to fit.
+
+    A clip of several windows is tried in one of them, and its times follow from their number.
 
     Attributes:
         grid: (height, width) in pixels at which the model works.
@@ -124,7 +126,7 @@ class _Probing:
         yield small
         growth = max(0.0, (small.peak_bytes - held) / self._shortest)
         if self._shortest < len(self._video):
-            expected = round(held + growth * len(self._video))
+            expected = round(held + growth * self._window(len(self._video)))
             is_likely = small.fits and (not self.room or expected <= self.room)
             whole = len(self._video)
             asked = self._tried(whole) if is_likely else self._estimated(whole, expected)
@@ -155,10 +157,14 @@ class _Probing:
     def _tried(self, num_frames: int, scale: float | None = None) -> Trial:
         """Two real steps, of which the second counts because the first warms up, and everything else once."""
         spec, scale = self._pipe.spec, scale or self._config.resolution_scale
-        clip = replace(self._video, frames=self._video.frames[:num_frames], audio=None)
+        length = self._window(num_frames)
+        clip = replace(self._video, frames=self._video.frames[:length], audio=None)
         stage = spec.stages[0] if spec.stages else None
         short = {"num_optimization_steps": 2, "preview_interval": 0, "use_mask": False, "seed": 0}
+        short |= {"window": 0, "overlap": 0}
         config = self._config.with_changes(**short, resolution_scale=scale, last_stage=stage)
+        windows = windows_of(num_frames, self._pipe.backend, self._config)
+        per_step = sum(len(windows.at(step)) for step in range(1, 9)) / 8
         self._meter.start()
         try:
             fixed, step, is_sparing = self._timed(clip, config)
@@ -166,7 +172,11 @@ class _Probing:
             return self._estimated(num_frames, max(self.room, self._meter.peak_bytes), scale)
         trial = self._estimated(num_frames, self._meter.peak_bytes, scale)
         fits = not self.room or trial.peak_bytes <= self.room
+        step, fixed = per_step * step, fixed * num_frames / length
         return replace(trial, fits=fits, step_seconds=step, fixed_seconds=fixed, is_sparing=is_sparing)
+
+    def _window(self, num_frames: int) -> int:
+        return self._pipe.spec.window(num_frames, asked=self._config.window)
 
     def _timed(self, clip: Video, config: EditConfig) -> tuple[float, float, bool]:
         """Seconds of what is done once, seconds of a step, and whether steps had to save memory."""

@@ -42,7 +42,7 @@ class ModelSpec:
         gpu_precision: default precision on a GPU, that of the published weights.
         resolution: trained (height, width) in pixels; other shapes keep this area.
         size_multiple: both sides must be multiples of this many pixels.
-        num_frames: trained number of frames; one edit takes at most `max_frames`.
+        num_frames: trained number of frames; a window takes at most `max_frames`, a longer clip several.
         frame_step: a clip must have k * frame_step + 1 frames; 1 accepts any number.
         vocabulary: the only words it knows; None for an open vocabulary.
         precision: precision of the loaded denoiser, such as ``"bfloat16"``.
@@ -150,17 +150,22 @@ class ModelSpec:
         return PresetChoice("fast", room, f"Usual, because the thing itself changes: {said}.")
 
     def fit_length(self, num_frames: int) -> int:
-        """The largest accepted number of frames up to `num_frames`; 1 if no larger one is accepted."""
-        return (min(num_frames, self.max_frames) - 1) // self.frame_step * self.frame_step + 1
+        """The largest number of frames up to `num_frames` that one window takes; 1 if no larger one is."""
+        return self.trimmed(min(num_frames, self.max_frames))
+
+    def trimmed(self, num_frames: int) -> int:
+        """The largest accepted length of a clip up to `num_frames`, also beyond one window."""
+        return (num_frames - 1) // self.frame_step * self.frame_step + 1
+
+    def window(self, num_frames: int, *, asked: int = 0) -> int:
+        """The frames of a window in a clip: all where they fit and nothing else is asked for (0)."""
+        if asked:
+            return min(asked, num_frames)
+        return num_frames if num_frames <= self.max_frames else self.fit_length(self.num_frames)
 
     def check_length(self, num_frames: int) -> None:
         """Raise `VideoError`, with the nearest accepted numbers, if the model does not take that number."""
-        if num_frames > self.max_frames:
-            raise VideoError(
-                f"the clip has {num_frames} frames; {self.label} edits at most {self.max_frames} at once: "
-                "choose a shorter range of frames, or a lower frame rate"
-            )
-        if (fitting := self.fit_length(num_frames)) != num_frames:
+        if (fitting := self.trimmed(num_frames)) != num_frames:
             accepted = " or ".join(str(n) for n in (fitting, fitting + self.frame_step) if n > 1)
             taken = f"{self.label} takes {self.frame_step} k + 1 of them: pass {accepted}"
             raise VideoError(f"the clip has {num_frames} frames; {taken}")

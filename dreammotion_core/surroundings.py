@@ -244,7 +244,7 @@ def find_surroundings(
         segmenter_device=segmenter_device,
         judges=rule.wish("judge", _words, ()),
         public=public,
-        downloads=rule.wish("downloads", _allowed, frozenset() if public.value else None),
+        downloads=rule.downloads([each.name for each in segmenters], none=public.value),
         **{name: rule.wish(name, _at_least_one, limit) for name, limit in limits.items()},
         lent_size=rule.wish("lent_size", _lent_size, "large"),
         notices=tuple(rule.notices),
@@ -279,7 +279,7 @@ class _Rule:
             try:
                 return Choice(read(text), variable)
             except ConfigError as error:
-                self._refuse(ConfigError(f"{variable} is {text!r}; {error}"))
+                self._refuse(ConfigError(f"{variable} is {_short(text)!r}; {error}"))
         return Choice(otherwise)
 
     def place(self) -> tuple[Place, Choice[str]]:
@@ -338,7 +338,7 @@ class _Rule:
             # It belongs to one of them, and nobody said to which.
             return Choice(SMALL_SEGMENTER), "cpu"
         if wish.value != AUTO:
-            error = f"there is no segmenter {wish.value!r}; choose one of: {', '.join(names)}"
+            error = f"there is no segmenter {_short(wish.value)!r}; choose one of: {', '.join(names)}"
             self._refuse(ConfigError(error))
         ready = [each.name for each in segmenters if each.is_ready()]
         for name in SEGMENTERS_OF_A_GPU if on_gpu else SEGMENTERS_OF_A_CPU:
@@ -346,11 +346,27 @@ class _Rule:
                 return Choice(name), where
         return Choice(SMALL_SEGMENTER), where
 
+    def downloads(self, segmenters: Sequence[str], *, none: bool) -> Choice[frozenset[str] | None]:
+        """What visitors may download, `none` unless somebody lists it; None is everything."""
+        wish = self.wish("downloads", _allowed, frozenset[str]() if none else None)
+        known = {*(spec.name for spec in list_models()), *segmenters}
+        unknown = sorted((wish.value or frozenset()) - known)
+        if unknown:
+            self._refuse(
+                ConfigError(
+                    f"{variable_of('downloads')} names {_short(', '.join(unknown))}, which is no model and "
+                    f"no segmenter; choose from: {', '.join(sorted(known))}, or write all or none"
+                )
+            )
+        return wish
+
     def _refuse(self, error: DreamMotionError, asked: str = "") -> None:
         if not self._is_forgiving:
             raise error
         text = str(error).rstrip(".")
-        self.notices.append(f"{asked}: {text}." if asked else f"{text[:1].upper()}{text[1:]}.")
+        notice = f"{asked}: {text}." if asked else f"{text[:1].upper()}{text[1:]}."
+        if notice not in self.notices:
+            self.notices.append(notice)
 
     def _device_problem(self, name: str) -> str:
         try:
@@ -422,7 +438,11 @@ _WISHES = (
 
 def _asked(what: str, choice: Choice[Any]) -> str:
     value = ", ".join(choice.value) if isinstance(choice.value, tuple) else choice.value
-    return f"{what.capitalize()} {value} was asked for ({choice.by})"
+    return f"{what.capitalize()} {_short(value)} was asked for ({choice.by})"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def _need(spec: ModelSpec, spares: bool) -> int:

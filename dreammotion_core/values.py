@@ -110,7 +110,7 @@ class EditOutput:
         max_difference_outside: largest absolute difference between edit and source outside the mask, in 8-bit
             levels before encoding; None if nothing lies outside.
         precision: precision of the denoiser, such as ``"bfloat16"``.
-        computation: device, threads, weights and load options, as plain JSON values; see `computation_of`.
+        request: what the edit follows from, as plain JSON values; see `EditRequest`.
     """
 
     video: Video
@@ -123,7 +123,7 @@ class EditOutput:
     seconds: float
     max_difference_outside: int | None
     precision: str = "float32"
-    computation: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    request: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def frames(self) -> Frames:
@@ -140,7 +140,7 @@ class Started:
         latent_shape: (1, C, F, h, w) of the optimised variable.
         key_sites: full names of the modules whose keys are matched.
         mask: (F, H, W) bool, what may change, as in `EditOutput`; None for the whole frame.
-        computation: as in `EditOutput`.
+        losses: of the steps that are done already, of an edit that goes on.
     """
 
     config: EditConfig
@@ -150,7 +150,7 @@ class Started:
     key_sites: tuple[str, ...]
     mask: Mask | None = field(default=None, compare=False, repr=False)
     precision: str = "float32"
-    computation: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    losses: tuple[StepLosses, ...] = ()
 
     @property
     def seed(self) -> int:
@@ -231,3 +231,18 @@ def check_selects_something(mask: NDArray[np.generic]) -> None:
         raise MaskError(
             "the mask selects nothing; click the object, or switch the mask off to edit the whole frame"
         )
+
+
+def checked_mask(mask: NDArray[np.generic], num_frames: int, size: tuple[int, int]) -> Mask:
+    """A mask that fits its clip, as (F, H, W) bool, or `MaskError`, also if nothing is selected.
+
+    It may come as (F, H, W), or (H, W) for all frames; bool, or only the numbers 0 and 1, or 0 and 255.
+    """
+    mask = np.asarray(mask)
+    check_mask_shape(mask.shape, num_frames=num_frames, size=size)
+    if mask.dtype != np.bool_ and not np.isin(np.unique(mask), (0, 1, 255)).all():
+        raise MaskError(
+            "the mask holds values other than 0 and 1 (or 0 and 255); threshold it to yes and no first"
+        )
+    check_selects_something(mask)
+    return np.broadcast_to(mask.astype(bool), (num_frames, *size)).copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -58,7 +59,7 @@ class SegmenterSpec:
         """Whether it runs at once, after a download, or not on this machine."""
         if self._missing_packages():
             return Readiness.UNAVAILABLE
-        is_here = self.checkpoint is None or self.checkpoint.is_file()
+        is_here = self.checkpoint is None or os.path.isfile(self.checkpoint)
         return Readiness.READY if is_here else Readiness.DOWNLOADABLE
 
     def describe_readiness(self) -> str:

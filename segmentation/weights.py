@@ -46,7 +46,8 @@ class Variant:
     def path(self) -> Path:
         """The file on this machine, perhaps not there yet: downloaded, or where the hub's library put it."""
         own = cache_folder() / self.file_name
-        if own.is_file() or self._on_hub is None:
+        # Unlike `Path.is_file`, this does not raise for a place that cannot be looked into.
+        if os.path.isfile(own) or self._on_hub is None:
             return own
         from huggingface_hub import try_to_load_from_cache
 
@@ -99,7 +100,7 @@ class Variant:
         nothing. Closing the iterator cancels it. Raises `CheckpointError` if the file cannot be reached or
         written, or its checksum differs.
         """
-        if self.path.is_file():
+        if os.path.isfile(self.path):
             return
         try:
             yield from follow(self._fetch)

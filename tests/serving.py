@@ -38,7 +38,7 @@ def serve(
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)  # Gradio gives its listeners five seconds, more on a busy machine.
 
 
 def free_port() -> int:

@@ -26,7 +26,7 @@ def edit_example(page: Page, name: str) -> None:
     page.click("#propagate")
     page.wait_for_selector("#propagate:has-text('Followed')")
     page.fill("#seed textarea, #seed input", "7")
-    page.locator("#suggestions label").first.click()
+    page.locator("#suggestions button").first.click()
     page.wait_for_timeout(2000)
     page.click("#edit")
 

@@ -1,5 +1,6 @@
 """The clean edge: object and background are separated in the band round the outline."""
 
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -7,8 +8,7 @@ import pytest
 import torch
 
 from dreammotion_core import EditConfig, Video
-from dreammotion_core.finishing import Finishing, changeable, shares_of
-from dreammotion_core.masks import feathered_alpha
+from dreammotion_core.finishing import Finishing, feathered_alpha, shares_of
 from dreammotion_core.method.prior import Backend
 
 SIDE = 48
@@ -30,20 +30,11 @@ def drawn(share: np.ndarray, colour: np.ndarray, *, noise: float = 3.0) -> np.nd
 def finished(source: np.ndarray, mask: np.ndarray, edit: np.ndarray, **changes: int) -> np.ndarray:
     """The edit (F, H, W, 3) put into the source."""
     config = EditConfig(**changes)  # type: ignore[arg-type]
-    shares, edges = shares_of(source, mask, width=config.mask_edge)
-    region = changeable(mask, config)
-    feather = feathered_alpha(region, width=config.mask_feather)
-    finish = Finishing(
-        cast(Backend, None),
-        Video(source, 8.0),
-        region,
-        shares,
-        feather,
-        edges,
-        None,
-        detail_window=4.0,
-        smoothing=0,
-    )
+    spec = SimpleNamespace(fit_size=lambda size, **_: size, keeps_detail=False)
+    backend = SimpleNamespace(spec=spec, frame_groups=lambda count: [range(k, k + 1) for k in range(count)])
+    config = config.with_changes(colour_smoothing=0.0)
+    latents = torch.zeros(1, 1, len(source), 1, 1)
+    finish = Finishing.prepare(cast(Backend, backend), Video(source, 8.0), latents, mask, config)
     result = finish.finish(torch.from_numpy(edit).permute(0, 3, 1, 2).float() / 127.5 - 1)
     assert finish.difference_outside(result) in (0, None)
     return result

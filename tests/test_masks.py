@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from dreammotion_core.errors import MaskError
-from dreammotion_core.finishing import blend, composite, max_difference_outside
-from dreammotion_core.masks import checked_mask, feathered_alpha, grown_mask, latent_mask
+from dreammotion_core.finishing import blend, composite, feathered_alpha, grown_mask, max_difference_outside
+from dreammotion_core.method.distillation import latent_mask
+from dreammotion_core.values import checked_mask
 
 
 def disc(radius: float, size: int = 41) -> np.ndarray:

@@ -10,7 +10,6 @@ import pytest
 import dreammotion_core
 import segmentation
 from dreammotion_core import errors
-from dreammotion_core.version import __version__
 
 PACKAGES = [dreammotion_core, segmentation]
 
@@ -60,7 +59,7 @@ def test_every_library_error_is_public_and_in_the_tree_of_the_docstring() -> Non
 
 
 def test_version_is_a_version() -> None:
-    assert [part.isdigit() for part in __version__.split(".")] == [True, True, True]
+    assert [part.isdigit() for part in dreammotion_core.__version__.split(".")] == [True, True, True]
 
 
 def _as_ruff_sorts(name: str) -> tuple[int, str]:

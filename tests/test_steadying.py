@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dreammotion_core.finishing import blend, composite, steadied
-from dreammotion_core.masks import feathered_alpha
+from dreammotion_core.finishing import blend, composite, feathered_alpha, steadied
 from dreammotion_core.values import Frames, Mask
 
 NUM_FRAMES = 8

@@ -207,6 +207,9 @@ def test_all_is_said_on_one_line() -> None:
         ("DREAMMOTION_MAX_QUEUE", "many", "write a whole number from 1 on"),
         ("DREAMMOTION_MAX_SECONDS", "0", "write a whole number from 1 on"),
         ("DREAMMOTION_LENT_SIZE", "huge", "choose large or xlarge"),
+        ("DREAMMOTION_DOWNLOADS", "sam2-tiny, wonder", "names wonder, which is no model and no segmenter"),
+        ("DREAMMOTION_SEGMENTER", "wonder" * 1000, "there is no segmenter 'wonderwonder"),
+        ("DREAMMOTION_DEVICE", "wonder" * 1000, "there is no such device"),
     ],
 )
 def test_nonsense_is_refused_in_a_terminal_and_a_notice_on_a_space(name: str, value: str, said: str) -> None:
@@ -220,6 +223,12 @@ def test_nonsense_is_refused_in_a_terminal_and_a_notice_on_a_space(name: str, va
     assert name in notice or "wonder" in notice
     assert (found.model.value, found.segmenter.value, found.device.value) == ("toybox", "embedded", "cpu")
     assert found.max_steps.value == 300
+
+
+def test_a_wish_that_is_asked_twice_is_refused_once() -> None:
+    (notice,) = find(BASIC | {"SPACES_ZERO_GPU": "1", "DREAMMOTION_LENT_SIZE": "huge"}, BLIND).notices
+
+    assert "choose large or xlarge" in notice
 
 
 def test_a_variable_that_does_not_exist_is_told_with_those_that_do() -> None:

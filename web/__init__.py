@@ -1,6 +1,7 @@
 """The page in the browser: its components, what it keeps of each visitor, and what answers its events."""
 
-from web.components import CSS_FILES, Example, load_examples, page_theme
+from web.clip import own_temporary_folder
+from web.components import CSS_FILES, ICON_FILE, Example, load_examples, page_theme
 from web.editor import LazyEditor, OwnedSourceCache
 from web.events import connect_page
 from web.guard import Guard
@@ -14,6 +15,7 @@ from web.wiring import Wiring
 
 __all__ = [
     "CSS_FILES",
+    "ICON_FILE",
     "Example",
     "Guard",
     "HostedEditor",
@@ -29,6 +31,7 @@ __all__ = [
     "connect_page",
     "load_examples",
     "notice_part",
+    "own_temporary_folder",
     "page_parts",
     "page_theme",
     "place_line",

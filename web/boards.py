@@ -31,7 +31,7 @@ from web.clip import Clip, Snapshot, edited_masks
 from web.device import DeviceQueue, waiting
 from web.editing import check_choice
 from web.editor import Editor
-from web.form import read_prompts, read_refinement, read_settings
+from web.form import read_fields, read_refinement, read_settings
 from web.lending import HostedEditor
 from web.models import Models
 from web.scoring import SharedInstruments
@@ -119,7 +119,7 @@ class Boards:
         """Run all variants of the edit in the form, always by DreamMotion and with a selection."""
         visitor = self.visitors.get(token)
         clip, editor = require_clip(visitor), self.models.of(visitor)
-        prompts = read_prompts(source_prompt, target_prompt)
+        prompts = read_fields(source_prompt, target_prompt)
         config = read_settings(form, spec=editor.spec)
         self.models.check(editor, config, num_frames=len(clip.video))
         clip.refinement = read_refinement(form)
@@ -189,7 +189,7 @@ def _watched(
                     yield _told(progress)
     except OutOfMemoryError as error:
         # A new one, because the old traceback keeps tensors on the device.
-        failure = OutOfMemoryError(f"{error}. “Time and memory” under Edit finds what fits.")
+        failure = OutOfMemoryError(f"{error}. “How long will it take?” under Clip and model finds what fits.")
     except Exception as error:
         # Unforeseen errors too: finished variants must not be lost.
         failure = error

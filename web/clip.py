@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
+import sys
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -38,6 +41,9 @@ from segmentation import (
 )
 from web.encoding import encode_frames
 from web.form import Refinement
+
+if sys.platform != "win32":
+    import fcntl
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +116,38 @@ class FramePreparer:
         with self._working, suppress(Exception):
             if frame_index == self._wanted:
                 self._prepare(frame_index)
+
+
+_FOLDERS = "dreammotion-page-"
+_SECONDS_TO_LOCK = 60
+
+
+def own_temporary_folder() -> Path:
+    """A new folder for the temporary files of this process, gone with it; removes those of dead processes.
+
+    A lock on the folder says that its process lives; the system takes it back however that ends.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _SECONDS_TO_LOCK and _lock(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDERS))
+    _lock(folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _lock(folder: Path) -> bool:
+    """Whether the lock of a folder was free; it stays with this process."""
+    if sys.platform == "win32":
+        return False
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return False
+    return True
 
 
 class KeptFile:

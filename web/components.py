@@ -19,10 +19,11 @@ from PIL import Image, ImageOps
 
 from dreammotion_core import SYNCHRONISE, ModelSpec, read_video
 from web.encoding import encode_loop
+from web.runs import runs_html
 from web.views import render
 
 EDIT_NAME = "edit.mp4"  # Beside the clip of an example; made by `benchmarks.suggestions --keep`.
-THUMBNAIL_SIDE = 104  # Pixels; twice as many as on the page, for sharp screens.
+THUMBNAIL_SIDE = 84  # Pixels; twice as many as on the page, for sharp screens.
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
 _STATIC = Path(__file__).parent / "static"
 _CANVAS_PARTS = ("drawing", "server", "objects", "timeline", "zoom", "pointer")
 CSS_FILES = tuple(sorted(_STATIC.glob("*.css")))
+ICON_FILE = _STATIC / "icon.svg"
 
 
 def click_canvas(answer: Callable[[Any], dict[str, Any]]) -> gr.HTML:
@@ -91,6 +93,21 @@ def suggestion_chips() -> gr.HTML:
 def refusal_line() -> gr.HTML:
     """Why an edit did not begin, beside what has to be done. Takes `web.views.refusal_view`."""
     return _component("refusal", _read("refusal.html"), _read("refusal.js"))
+
+
+def span_markers() -> gr.HTML:
+    """In and out markers over a file of which a part is used. Takes `web.opening.span_view`.
+
+    The event ``select`` gives ``{"start", "count"}``, in frames at the model's rate.
+    """
+    return _component("span", _read("span.html"), _read("span.js"))
+
+
+def runs_table() -> gr.HTML:
+    """The visitor's edits, HTML of `web.runs.runs_html`; the event ``select`` gives the number of one."""
+    script = _read("runs.js")
+    template = '<div class="dm-run-list"></div>'
+    return gr.HTML(runs_html(()), html_template=template, js_on_load=script, elem_id="runs")
 
 
 def losses_plot() -> gr.HTML:
@@ -173,7 +190,7 @@ _COLOURS = {
         *("checkbox_background_color_selected", "checkbox_border_color_selected"),
     ),
     (_ACCENT, "#bd2f66"): ("button_primary_background_fill", "button_primary_border_color"),
-    ("#8f1443", "#d3437b"): ("button_primary_background_fill_hover",),
+    ("#8f1443", "#c63a70"): ("button_primary_background_fill_hover",),
     ("#ffffff", "#ffffff"): ("button_primary_text_color",),
     ("#f7f4ee", "#2a251e"): ("button_secondary_background_fill_hover",),
     ("#ffffff", "#262219"): ("input_background_fill",),

@@ -41,11 +41,11 @@ from segmentation import SelectionError
 from web.clip import Clip, Snapshot, edited_masks
 from web.device import DeviceQueue
 from web.editor import Editor
-from web.encoding import encode_frames
-from web.form import FIRST_PRESET, read_prompts, read_refinement, read_settings
+from web.encoding import encode_frame, encode_frames
+from web.form import FIRST_PRESET, read_fields, read_refinement, read_settings
 from web.models import Models
 from web.preflight import PREFLIGHT_PARTS, said, try_settings
-from web.runs import RUN_OUTPUTS, run_views
+from web.runs import RUN_OUTPUTS, KeptResult, run_views
 from web.selection import follow, require_clip
 from web.views import (
     Throttle,
@@ -144,6 +144,12 @@ class EditJob:
     segmenter: str | None = None
     preset: Mapping[str, str] | None = None
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where clip, mask and settings come from, for the record and the receipt."""
+        told = {"selection": self.selection, "segmenter": self.segmenter, "preset": self.preset}
+        return {"start_frame": self.clip.start_frame, **told}
+
     def events(self) -> Generator[EditEvent, None, None]:
         """Run it. Closing the generator stops it within one step."""
         return self.editor.stream(
@@ -152,6 +158,7 @@ class EditJob:
             target_prompt=self.target_prompt,
             mask=self.mask,
             config=self.config,
+            origin=self.origin,
         )
 
     def stopped_output(self, progress: EditProgress) -> EditOutput | None:
@@ -170,43 +177,31 @@ class EditJob:
             config=progress.started.config,
             model=progress.started.model,
             precision=progress.started.precision,
-            computation=progress.started.computation,
             losses=tuple(progress.losses[: progress.preview.step]),
             seconds=progress.seconds,
             max_difference_outside=None if difference is None else int(difference),
         )
 
 
-def write_result(
-    output: EditOutput, job: EditJob, *, folder: Path
-) -> tuple[Path | None, Path | None, tuple[str, ...]]:
-    """Write the MP4 and the receipt of an edit; gives their paths.
-
-    One that cannot be written is None, costs nothing else, and has a sentence at the end.
-    """
+def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[list[Path], str]:
+    """Write the MP4 and the receipt of an edit; gives those that could be written, and why one could not."""
     words = re.sub(r"[^a-z0-9]+", "-", output.target_prompt.lower())[:48].strip("-")
     stem = f"{words or 'edit'}-{output.config.seed}"
-    movie, receipt, problems = None, None, []
+    told = {**job.origin, "stopped_early": len(output.losses) < output.config.num_optimization_steps}
+    files, problems = list[Path](), list[str]()
     try:
-        movie = write_video(output.video, folder / f"{stem}.mp4")
+        record = build_receipt(output).get("record")
+        files.append(write_video(output.video, folder / f"{stem}.mp4", record=record))
     except DreamMotionError as error:
         problems.append(f"The MP4 is missing: {str(error).rstrip('.')}.")
     try:
-        told = build_receipt(
-            output,
-            source_path=job.clip.path,
-            selection=job.selection,
-            result_path=movie,
-            segmenter=job.segmenter,
-            start_frame=job.clip.start_frame,
-            preset=job.preset,
-            stopped_early=len(output.losses) < output.config.num_optimization_steps,
-        )
-        receipt = write_receipt(told, folder / f"{stem}.json")
+        told["result_path"] = files[0] if files else None
+        receipt = build_receipt(output, source_path=job.clip.path, **told)
+        files.append(write_receipt(receipt, folder / f"{stem}.json"))
     except DreamMotionError as error:
         problems.append(f"The receipt is missing: {str(error).rstrip('.')}.")
     # A visitor has no business with the folders of the server.
-    return movie, receipt, tuple(problem.replace(f"{folder}/", "") for problem in problems)
+    return files, " ".join(problem.replace(f"{folder}/", "") for problem in problems)
 
 
 EDIT_OUTPUTS = (
@@ -214,6 +209,10 @@ EDIT_OUTPUTS = (
     *RUN_OUTPUTS,
     *PREFLIGHT_PARTS,
 )
+
+
+_OF_NO_CLIP = ("runs", "runs_export", "stop")
+SHOWN_AGAIN = ("player", "losses", "facts", "movie", "receipt", *RUN_OUTPUTS)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -225,10 +224,21 @@ class Edits:
     models: Models
 
     def run(self, *, token: str, source_prompt: Any, target_prompt: Any, **form: Any) -> Iterator[Update]:
-        """Edit the selected objects, following them through the clip first if necessary."""
+        """Edit the selected objects, following them through the clip first if necessary.
+
+        Once another clip is open, only the table of runs is told of this one.
+        """
         visitor = self.visitors.get(token)
         clip = require_clip(visitor)
-        prompts = read_prompts(source_prompt, target_prompt)
+        with closing(self._run(visitor, clip, source_prompt, target_prompt, form)) as updates:
+            for update in updates:
+                is_open = visitor.clip is clip
+                yield update if is_open else {name: update[name] for name in _OF_NO_CLIP if name in update}
+
+    def _run(
+        self, visitor: Visitor, clip: Clip, source_prompt: Any, target_prompt: Any, form: Mapping[str, Any]
+    ) -> Generator[Update, None, None]:
+        prompts = read_fields(source_prompt, target_prompt)
         editor = self.models.of(visitor)
         place: dict[str, Any] = {"size": clip.video.size, "room": clip.rooms.get(prompts[1])}
         config = read_settings(form, spec=editor.spec, prompts=prompts, **place)
@@ -260,6 +270,21 @@ class Edits:
                     self.models.begin(job.editor, visitor)
                     yield from self._edit(job, visitor, stop)
 
+    def show_again(self, *, token: str, runs: Any) -> Iterator[Update]:
+        """Show an earlier result with its downloads and its card; `runs` is its number."""
+        visitor = self.visitors.get(token)
+        run = visitor.runs.find(runs)
+        kept = run.kept
+        if kept is None or visitor.is_busy:
+            return
+        visitor.runs.on_card = run
+        with download_folder() as folder:
+            paths = [folder / name for name, _ in kept.files]
+            for path, (_, content) in zip(paths, kept.files, strict=True):
+                path.write_bytes(content)
+            player = kept.views["player"] | {"badge": f"Run {run.number}"}
+            yield kept.views | _downloads(paths) | {"player": player} | run_views(visitor.runs)
+
     def stop(self, token: str) -> Update:
         """End the visitor's running job within one step."""
         self.visitors.get(token).stop.set()
@@ -272,7 +297,7 @@ class Edits:
             yield from self._watch(job, progress, stop)
         except OutOfMemoryError as error:
             # A new one, because the old traceback keeps tensors on the device.
-            failure = OutOfMemoryError(f"{error}. Under Edit it says what fits.")
+            failure = OutOfMemoryError(f"{error}. Under Clip and model it says what fits.")
         except DreamMotionError as error:
             failure = error
         if isinstance(failure, ModelLoadError) and visitor.editor is job.editor is not self.models.first:
@@ -283,9 +308,16 @@ class Edits:
             reason = "Stopped before the first preview." if failure is None else _sentence(failure)
             yield captioned(job.clip, f"{reason} Nothing was changed.", is_problem=failure is not None)
         else:
-            visitor.runs.add(output, clip=job.clip)
+            run = visitor.runs.add(output, clip=job.clip)
+            if visitor.clip is not job.clip:
+                visitor.runs.on_card = None
             with download_folder() as folder:
-                yield _finished(output, job, progress, failure, folder) | run_views(visitor.runs)
+                files, problems = write_result(output, job, folder=folder)
+                views = _finished(output, job, progress, failure, problems)
+                picture = encode_frame(output.frames[len(output.frames) // 2], side=80)
+                contents = tuple((path.name, path.read_bytes()) for path in files)
+                visitor.runs.keep(run, KeptResult(views, contents, picture))
+                yield views | _downloads(files) | run_views(visitor.runs)
         if isinstance(failure, OutOfMemoryError) and not stop.is_set():
             yield from _what_fits(job, visitor, stop)
         if failure is not None:
@@ -356,10 +388,9 @@ def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Upd
 
 
 def _finished(
-    output: EditOutput, job: EditJob, progress: EditProgress, failure: DreamMotionError | None, folder: Path
+    output: EditOutput, job: EditJob, progress: EditProgress, failure: DreamMotionError | None, problems: str
 ) -> Update:
-    movie, receipt, problems = write_result(output, job, folder=folder)
-    done = " ".join(("Done.", *problems))
+    done = f"Done. {problems}".strip()
     if not progress.output:
         reason = "Stopped." if failure is None else _sentence(failure)
         done = f"{reason} This is the clip as of step {len(output.losses)}."
@@ -374,10 +405,12 @@ def _finished(
         ),
         "losses": losses_view(output.losses, num_steps=progress.num_steps),
         "facts": facts_view(output, notices=progress.notices),
-        "movie": _offered(movie),
-        "receipt": _offered(receipt),
     }
 
 
-def _offered(path: Path | None) -> Any:
-    return gr.DownloadButton(value=None if path is None else str(path), visible=path is not None)
+def _downloads(files: Sequence[Path]) -> Update:
+    by_kind = {path.suffix: str(path) for path in files}
+    return {
+        name: gr.DownloadButton(value=by_kind.get(suffix), visible=suffix in by_kind)
+        for name, suffix in (("movie", ".mp4"), ("receipt", ".json"))
+    }

@@ -14,12 +14,12 @@ from gradio.events import Dependency, api
 from web.boards import BOARD_OUTPUTS, Boards
 from web.components import Example
 from web.device import DeviceQueue
-from web.editing import EDIT_OUTPUTS, Edits, refusal_of
+from web.editing import EDIT_OUTPUTS, SHOWN_AGAIN, Edits, refusal_of
 from web.endpoints import Endpoints
 from web.form import EDIT_FIELDS, FORM_FIELDS, PRESET_OUTPUTS, REFINEMENT_FIELDS
 from web.mask_exchange import EXPORT_OUTPUTS, MaskExchange
 from web.models import Models, Segmenters
-from web.opening import CLIP_OUTPUTS, Clips
+from web.opening import CLIP_OUTPUTS, SPAN_OUTPUTS, Clips
 from web.pickers import OFFER_OUTPUTS, ModelPicker, SegmenterOffer, SegmenterPicker
 from web.preflight import PREFLIGHT_OUTPUTS, PREFLIGHT_PARTS, PROPOSAL_OUTPUTS, Measurements
 from web.runs import RUN_OUTPUTS
@@ -66,7 +66,7 @@ def connect_page(
     is_busy = partial(offer_stop, visitors)
     edited = connect_edit(wiring, edits, is_busy)
     wiring.connect_end(edited, editing.go_back, takes=("token",), gives=editing.outputs)
-    connect_runs(wiring, edited, scores)
+    connect_runs(wiring, edited, edits, scores)
     connect_preflight(wiring, measurements, clips, is_busy)
     if models.are_lent:
         connect_loan(wiring, measurements)
@@ -100,6 +100,7 @@ def connect_clips(page: gr.Blocks, wiring: Wiring, clips: Clips) -> Dependency:
         wiring.connect(event, handler, takes=(*_SPAN, name), gives=CLIP_OUTPUTS)
     for event in (wiring["start_frame"].submit, wiring["num_frames"].release):
         wiring.connect(event, clips.reopen, takes=_SPAN, gives=CLIP_OUTPUTS)
+    wiring.connect(wiring["span"].select, clips.choose_span, takes=("token", "span"), gives=SPAN_OUTPUTS)
     return arrived
 
 
@@ -199,9 +200,10 @@ def connect_edit(wiring: Wiring, edits: Edits, is_busy: Settle) -> Dependency:
     )
 
 
-def connect_runs(wiring: Wiring, edited: Dependency, scores: Scores) -> None:
-    """Measure what an edit came to, and save the table of runs."""
+def connect_runs(wiring: Wiring, edited: Dependency, edits: Edits, scores: Scores) -> None:
+    """Measure what an edit came to, show an earlier one again, and save the table of runs."""
     wiring.connect_end(edited, scores.measure, takes=("token", "judge"), gives=RUN_OUTPUTS)
+    wiring.connect(wiring["runs"].select, edits.show_again, takes=("token", "runs"), gives=SHOWN_AGAIN)
     saved = wiring.connect(wiring["runs_export"].click, scores.export, takes=("token",), gives=("runs_file",))
     saved.success(None, wiring["runs_file"], None, js=DOWNLOAD, api_visibility="private")
 

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args
 
 from dreammotion_core import PRESETS, ConfigError, EditConfig, ModelSpec, PromptError, check_prompts
 
-HIDDEN_SETTINGS = ("learning_rate_end_factor",)  # Without a field: the preset's or the model's.
+# Without a field: the preset's or the model's.
+HIDDEN_SETTINGS = ("learning_rate_end_factor", "window", "overlap")
 FIRST_PRESET = "auto"  # The preset that the page starts with: the one that fits the words.
 PRESET_NAMES = {
     FIRST_PRESET: "By your words",
@@ -30,7 +31,7 @@ def shown_settings(config: EditConfig) -> dict[str, Any]:
         "key_sites": "\n".join(config.key_sites or ()),
         "last_stage": config.last_stage or "",
         # Text, because a number field would round seeds beyond 2**53.
-        "seed": str(config.seed),
+        "seed": "" if config.seed < 0 else str(config.seed),
     }
 
 
@@ -148,11 +149,13 @@ def whole_number(name: str, value: Any, *, low: int, high: int) -> int:
 
 
 def read_seed(value: Any) -> int:
-    """A seed out of text; a `ConfigError` unless it is a whole number."""
+    """A seed out of text, -1 for an empty one; a `ConfigError` unless it is a whole number."""
     try:
-        return int(str(value))
+        return int(str(value).strip() or "-1")
     except ValueError as error:
-        raise ConfigError(f"the seed is {value!r}; enter a whole number, or -1 to draw one") from error
+        raise ConfigError(
+            f"the seed is {value!r}; enter a whole number, or nothing to draw a new one"
+        ) from error
 
 
 class EmptyFieldError(PromptError):
@@ -168,11 +171,16 @@ def read_prompts(source_prompt: Any, target_prompt: Any) -> tuple[str, str]:
     source, target = (
         text.strip() if isinstance(text, str) else "" for text in (source_prompt, target_prompt)
     )
-    for text, field, words in (
-        (target, "target", "say under “It should show” what it should become"),
-        (source, "source", "say under “The clip shows now” what is there now"),
-    ):
-        if not text:
-            raise EmptyFieldError(words, field=field)
     check_prompts(source_prompt=source, target_prompt=target)
     return source, target
+
+
+def read_fields(source_prompt: Any, target_prompt: Any) -> tuple[str, str]:
+    """`read_prompts` of the page's fields; for an empty one, the error says which field waits for what."""
+    for text, field, words in (
+        (target_prompt, "target", "say under “It should show” what it should become"),
+        (source_prompt, "source", "say under “The clip shows now” what is there now"),
+    ):
+        if not isinstance(text, str) or not text.strip():
+            raise EmptyFieldError(words, field=field)
+    return read_prompts(source_prompt, target_prompt)

@@ -21,11 +21,12 @@ from web.components import (
     masthead,
     player,
     refusal_line,
+    runs_table,
+    span_markers,
     suggestion_chips,
 )
 from web.form import FIRST_PRESET, HIDDEN_SETTINGS, MOST_STEADY, PRESET_NAMES, Refinement, shown_settings
 from web.mask_exchange import MASK_FILE_TYPES, MASK_KINDS
-from web.runs import runs_html
 from web.views import render
 
 CLIP_ENDINGS = (
@@ -81,6 +82,7 @@ def page_parts(
 def selection_part(parts: Parts, answer: Callable[[Any], dict[str, Any]]) -> None:
     """The selection editor."""
     parts["canvas"] = click_canvas(answer)
+    parts["span"] = span_markers()
     # Hidden until the first mask is there.
     with gr.Row(elem_id="sharper"):
         parts["offer"] = gr.Button("", size="sm", visible=False, elem_id="offer", scale=0, min_width=230)
@@ -162,7 +164,10 @@ def change_group(parts: Parts, spec: ModelSpec) -> None:
     """Every setting that has no place of its own, as the first preset sets it."""
     settings, shown = EditConfig.settings(), shown_settings(spec.config(FIRST_PRESET))
     names = [name for name in settings if name not in (*HIDDEN_SETTINGS, *_FIELDS_ELSEWHERE)]
-    special: dict[str, dict[str, Any]] = {"key_sites": {"placeholder": "one pattern a line", "lines": 2}}
+    special: dict[str, dict[str, Any]] = {
+        "key_sites": {"placeholder": "one pattern a line", "lines": 2},
+        "seed": {"placeholder": "a new one each time", "info": "the same seed gives the same result"},
+    }
     does = "How far the picture moves to your words, and what of its shape and motion it keeps."
     with _settings_group("Change", does, "advanced"):
         for title, group in groupby(names, key=lambda name: settings[name].group):
@@ -225,7 +230,7 @@ def runs_part(parts: Parts) -> None:
         with gr.Column(min_width=300):
             parts["facts"] = gr.HTML("", elem_id="facts")
             parts["losses"] = losses_plot()
-    parts["runs"] = gr.HTML(runs_html(()), elem_id="runs")
+    parts["runs"] = runs_table()
     with gr.Row():
         parts["runs_export"] = gr.Button(
             "Download as CSV", visible=False, elem_id="runs-export", min_width=190, **_NARROW

@@ -10,7 +10,15 @@ from typing import Any
 
 import gradio as gr
 
-from dreammotion_core import ModelSpec, Video, VideoError, probe_video, read_clip
+from dreammotion_core import (
+    DreamMotionError,
+    ModelSpec,
+    Video,
+    VideoError,
+    probe_video,
+    read_clip,
+    shortest_length,
+)
 from segmentation import Segmenter, Tracks
 from web.clip import Clip, KeptFile, carry_over
 from web.components import Example
@@ -24,9 +32,12 @@ from web.wiring import told_to_visitor
 
 IN_MEMORY_BYTES = 2**28  # Of frames; those of a longer clip lie in a file, see the library.
 CLIP_OUTPUTS = (
-    *("canvas", "player", "clip_notes", "source_prompt", "target_prompt", "suggestions", "example"),
+    *("canvas", "player", "clip_notes", "source_prompt", "target_prompt", "suggestions", "example", "span"),
     *("preflight", "preflight_use", "losses", "facts", "card", "movie", "receipt", "refusal"),
 )
+
+
+SPAN_OUTPUTS = (*CLIP_OUTPUTS, "start_frame", "num_frames")
 
 
 class Clips:
@@ -84,13 +95,22 @@ class Clips:
         return shown | self._finished_edit(token, chosen, clip)
 
     def reopen(self, *, token: str, start_frame: Any, num_frames: Any) -> Update:
-        """Read another part of the clip that is open."""
+        """Read another part of the clip that is open; clicks on frames that are in both parts stay."""
         visitor = self._visitors.get(token)
         old = visitor.clip
         if old is None:
             return {}
-        clip = self._open(visitor, old.path, start_frame, num_frames, kept=old.kept, rooms=old.rooms)
-        return self._shown(token, clip)
+        return self._shown(token, self._read_anew(visitor, old, start_frame, num_frames))
+
+    def choose_span(self, *, token: str, span: Any) -> Update:
+        """Read the part between the markers; the form shows it too."""
+        if not isinstance(span, Mapping):
+            return {}
+        start, count = span.get("start"), span.get("count")
+        return self.reopen(token=token, start_frame=start, num_frames=count) | {
+            "start_frame": start,
+            "num_frames": count,
+        }
 
     def adapt(self, *, token: str) -> Update:
         """Read the open clip anew, as the visitor's model wants it; does nothing if it fits already.
@@ -102,11 +122,15 @@ class Clips:
         if old is None or (old.video.fps == spec.fps and len(old.video) == spec.num_frames):
             return {}
         start = round(old.start_frame * spec.fps / old.video.fps)
-        clip = self._open(visitor, old.path, start, None, kept=old.kept, rooms=old.rooms)
+        clip = self._read_anew(visitor, old, start, None)
+        return self._shown(token, clip) | {"start_frame": start}
+
+    def _read_anew(self, visitor: Visitor, old: Clip, start_frame: Any, num_frames: Any) -> Clip:
+        clip = self._open(visitor, old.path, start_frame, num_frames, kept=old.kept, rooms=old.rooms)
         lost = carry_over(old, clip)
         if lost:
-            clip.remark([f"The clicks on {lost} frames that this model does not read are gone."])
-        return self._shown(token, clip) | {"start_frame": start}
+            clip.remark([f"The clicks on {lost} frames that are no longer read are gone."])
+        return clip
 
     def _open(
         self,
@@ -156,7 +180,11 @@ class Clips:
         if example.edit is None or clip.start_frame:
             return {}
         spec, count = self._models.of(self._visitors.get(token)).spec, len(clip.video)
-        edit = read_clip(example.edit, spec=spec, num_frames=count)
+        try:
+            edit = read_clip(example.edit, spec=spec, num_frames=count)
+        except DreamMotionError:
+            # It was made for a model that takes other lengths.
+            return {}
         if edit.frames.shape != clip.video.frames.shape:
             return {}
         caption = f"“{example.target_prompts[0]}”, made beforehand. Press Edit to make your own."
@@ -169,10 +197,14 @@ class Clips:
         caption = f"{seconds:.1f} s of the clip, {len(clip.video)} frames of {width}x{height}."
         self._visitors.get(token).runs.on_card = None
         hidden = gr.DownloadButton(visible=False)
+        span = span_view(clip, spec=self._models.of(self._visitors.get(token)).spec)
+        # Where there are markers, they say what is left out.
+        told = [notice.text for notice in clip.video.notices if not span or notice.code != "cut"]
         return {
             "canvas": canvas_view(clip, token=token, hint=hint),
             "player": player_view(clip, stage="source", frames=clip.source_uris, caption=caption),
-            "clip_notes": render("notices", notices=[notice.text for notice in clip.video.notices]),
+            "span": span,
+            "clip_notes": render("notices", notices=told),
             "preflight": "",
             "preflight_use": gr.Button(visible=False),
             "refusal": refusal_view(),
@@ -185,6 +217,27 @@ def sender(request: gr.Request | None) -> str:
     """The address that a request comes from; empty where it is unknown."""
     client = None if request is None else request.client
     return client.host if client is not None else ""
+
+
+def span_view(clip: Clip, *, spec: ModelSpec) -> dict[str, Any] | None:
+    """Which part of its file a clip is, in frames at its own rate, and the lengths a model takes.
+
+    None where the clip is the whole file, or an example.
+    """
+    if clip.kept is None or all(notice.code != "cut" for notice in clip.video.notices):
+        return None
+    total = max(clip.start_frame + len(clip.video), int(probe_video(clip.path).duration * clip.video.fps))
+    lengths = {
+        "least": shortest_length(spec),
+        "most": spec.fit_length(spec.max_frames),
+        "step": spec.frame_step,
+    }
+    return {
+        "start": clip.start_frame,
+        "count": len(clip.video),
+        "total": total,
+        "fps": clip.video.fps,
+    } | lengths
 
 
 def _prompts(source: str, targets: Sequence[str]) -> Update:

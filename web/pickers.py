@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import html
 import logging
+import re
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Generic
 from weakref import WeakKeyDictionary
 
@@ -168,7 +170,7 @@ class SegmenterPicker(Picker[SegmenterSpec, Segmenter]):
     """Lets a visitor choose what answers the clicks."""
 
     kind = "segmenter"
-    title = "Clicks are answered by"
+    title = "Selection tool"
     stays = "still answers your clicks."
     has_changed = "answers your clicks now."
     outputs = ("segmenter", "segmenter_box")
@@ -260,11 +262,23 @@ class SegmenterOffer:
         return None
 
 
+def _unknown_words(spec: ModelSpec, *prompts: Any) -> str:
+    """Which words a model has never seen, each with the nearest that it has; "" where it knows all."""
+    known = spec.vocabulary or ()
+    words = re.findall(r"[^\W\d_]+", " ".join(str(prompt or "") for prompt in prompts).lower())
+    unknown = []
+    for word in dict.fromkeys(words if known else ()):
+        if word not in known:
+            near = " or ".join(get_close_matches(word, known, n=2))
+            unknown.append(f"{word} (nearest: {near})" if near else word)
+    return f"{spec.label} has never seen and will guess: {', '.join(unknown)}." if unknown else ""
+
+
 class ModelPicker(Picker[ModelSpec, Editor]):
     """Lets a visitor choose what edits."""
 
     kind = "model"
-    title = "Edited by"
+    title = "Model"
     stays = "stays."
     stopped = "Stopped; what has arrived is kept."
     has_changed = "edits now. Its weights are loaded by the first edit."
@@ -303,7 +317,8 @@ class ModelPicker(Picker[ModelSpec, Editor]):
             preset = choice.preset
             grows = mask_grow == EditConfig.mask_grow
             note = choice.describe(spec.config(preset, mask_grow=choice.mask_grow if grows else 0))
-        shown = render("notices", notices=[note]) if note else ""
+        unknown = _unknown_words(spec, source_prompt, target_prompt)
+        shown = render("notices", notices=[text for text in (note, unknown) if text])
         return preset_fields(spec.config(preset)) | {"preset_note": shown}
 
     def _adapt(self, token: str, thing: Editor) -> Update:
@@ -328,7 +343,9 @@ class ModelPicker(Picker[ModelSpec, Editor]):
     def _advice(self, spec: ModelSpec) -> str:
         advice = f"Takes {length_words(spec)} frames at {spec.fps:g} a second."
         if self._models.is_tight(spec):
-            advice += " Its usual length does not fit here: “Time and memory” finds how many frames do."
+            advice += (
+                " Its usual length does not fit here: “How long will it take?” finds how many frames do."
+            )
         if self._models.is_slow(spec):
             advice += " This page runs on a processor, on which each step of so large a model takes minutes."
         return advice

@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from dreammotion_core import EMBEDDED_JUDGE, METRICS, EditOutput, Measurement
+from dreammotion_core import EMBEDDED_JUDGE, METRICS, ConfigError, EditOutput, Measurement
 from web.clip import Clip
 from web.views import render
 
@@ -23,8 +23,21 @@ MEASURES = (
 """Names of the measures of every run."""
 
 MOST_RUNS = 200  # Number of runs that are remembered; the oldest go first.
+MOST_KEPT = 12  # Number of results that can be opened again, of up to some megabytes each.
 _FACTS = ("run", "clip", "clip_shows", "should_show", "method", "model", "seed", "steps", "seconds")
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+@dataclass(frozen=True)
+class KeptResult:
+    """What of a run can be shown again; `picture` is a small data URI.
+
+    `views` are of the player, the losses and the facts, `files` the names and contents of MP4 and receipt.
+    """
+
+    views: dict[str, Any]
+    files: tuple[tuple[str, bytes], ...]
+    picture: str
 
 
 @dataclass(eq=False)
@@ -48,6 +61,7 @@ class Run:
     is_measured: bool = False
     problem: str = ""
     remark: str = ""
+    kept: KeptResult | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +101,19 @@ class RunLog:
         self.on_card = run
         self._unmeasured.append(Unmeasured(run, clip.video.frames, output))
         return run
+
+    def keep(self, run: Run, result: KeptResult) -> None:
+        """Keep a result to be opened again; of the oldest ones only the figures stay."""
+        run.kept = result
+        for old in [each for each in self.rows if each.kept][:-MOST_KEPT]:
+            old.kept = None
+
+    def find(self, number: Any) -> Run:
+        """A run whose result is kept; without one, a `ConfigError`."""
+        for run in self.rows:
+            if run.number == number and run.kept:
+                return run
+        raise ConfigError("this result is no longer kept; only its figures are")
 
     def unmeasured(self) -> Iterator[Unmeasured]:
         """The runs to measure; each is handed out once, so that its clips can go afterwards."""

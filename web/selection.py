@@ -55,8 +55,11 @@ def _box(clip: Clip, command: Mapping[str, Any]) -> None:
 
 def _brush(clip: Clip, command: Mapping[str, Any]) -> None:
     """Takes points, [[x, y], ...] in pixels, radius in pixels, and is_positive: whether the stroke adds."""
-    points = np.asarray(command["points"], np.float64)
-    radius, shape = float(command["radius"]), clip.video.frames.shape[1:3]
+    try:
+        points, radius = np.asarray(command["points"], np.float64), float(command["radius"])
+    except ValueError as error:
+        raise SelectionError(_RELOAD) from error
+    shape = clip.video.frames.shape[1:3]
     is_line = points.ndim == 2 and points.shape[1] == 2 and 1 <= len(points) <= MAX_STROKE_POINTS
     if not is_line or not np.isfinite(points).all() or not 0 < radius <= max(shape):
         raise SelectionError(_RELOAD)
@@ -64,6 +67,7 @@ def _brush(clip: Clip, command: Mapping[str, Any]) -> None:
     # Beyond the frame a stroke is cut off; OpenCV takes no numbers beyond 32 bits.
     line = np.clip(points, -max(shape), 2 * max(shape)).round().astype(np.int32)
     cv2.polylines(stroke, [line], False, 1, thickness=max(1, round(2 * radius)))
+    cv2.circle(stroke, [int(value) for value in line[0]], round(radius), 1, thickness=-1)
     frame, number = _begun(clip, command).frame_index, clip.picked.number
     said = clip.picked.prompt_on(frame)
     if said is not None and not said.says_absent:

@@ -37,8 +37,7 @@ from dreammotion_core.evaluation.board import (
 )
 from dreammotion_core.evaluation.catalog import known_variants
 from dreammotion_core.evaluation.measuring import figure
-from dreammotion_core.finishing import changeable
-from dreammotion_core.masks import grown_mask
+from dreammotion_core.finishing import changeable, grown_mask
 from dreammotion_core.media.atomic import check_writable, written_atomically
 from dreammotion_core.media.frames import kept_fps
 from dreammotion_core.media.video import is_same_rate, read_folder, read_video

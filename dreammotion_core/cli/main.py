@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
@@ -38,6 +39,7 @@ from dreammotion_core.errors import (
     NumericsError,
     OutOfMemoryError,
     OutputError,
+    VideoError,
 )
 from dreammotion_core.media.atomic import check_writable, keep_result
 from dreammotion_core.media.frames import check_empty_folder, write_frames
@@ -45,8 +47,9 @@ from dreammotion_core.media.masks import check_mask_target, write_masks
 from dreammotion_core.media.video import check_target, write_video
 from dreammotion_core.memory import usable_memory
 from dreammotion_core.models.catalog import find_model, list_models
-from dreammotion_core.receipt import build_receipt, write_receipt
+from dreammotion_core.receipt import build_receipt, describe_file, write_receipt
 from dreammotion_core.spec import ModelSpec
+from dreammotion_core.states import StateFolder
 from dreammotion_core.surroundings import best_first, find_surroundings
 from dreammotion_core.values import (
     EditEvent,
@@ -59,20 +62,29 @@ from dreammotion_core.values import (
     StepDone,
     Video,
 )
-from segmentation import SegmentationError, SegmenterSpec, list_segmenters
+from segmentation import SegmentationError, SegmenterSpec, find_cuts, list_segmenters
 
 if TYPE_CHECKING:
     from dreammotion_core.pipeline import DreamMotionPipeline
 
 _READ = {
     "video": "the clip",
+    "record": "the result",
+    "source": "--source",
+    "given_receipt": "--receipt",
     "edited": "the edit",
     "mask": "--mask",
     "edited_mask": "--edited-mask",
     "checkpoint": "--checkpoint",
     "cotracker": "--cotracker",
 }
-_WRITTEN = {"out": "--out", "frames_dir": "--frames-dir", "receipt": "--receipt", "json": "--json"}
+_WRITTEN = {
+    "out": "--out",
+    "frames_dir": "--frames-dir",
+    "receipt": "--receipt",
+    "json": "--json",
+    "state": "--state",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,12 +94,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; None takes those of this process.
 
     Returns:
-        The exit code: 0 done, 1 the model or the disk failed, 2 the input or a setting cannot be used, 130
-        stopped.
+        The exit code: 0 done, 1 the model or the disk failed, 2 the input or a setting cannot be used, 3
+        `verify` found other pixels, 130 stopped, 141 nobody reads what is printed any more.
     """
     options = build_parser().parse_args(arguments)
-    commands = {
+    commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
         "edit": _edit,
+        "replay": _replay,
+        "verify": _verify,
+        "project": _project,
         "segment": _segment,
         "preflight": _preflight,
         "metrics": _metrics,
@@ -96,16 +111,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         check_places(options)
-        for note in settle_choices(options):
-            _say(f"Note: {note}")
-        commands[options.command](options)
+        if "record" not in options:
+            settle(options)
+        code = commands[options.command](options) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                # Python flushes once more when it ends.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return 141
     except (DreamMotionError, SegmentationError) as error:
-        _say(f"Error: {error}")
+        say(f"Error: {error}")
         return 2 if isinstance(error, (InputError, NumericsError, ValueError)) else 1
     except KeyboardInterrupt as stopped:
-        _say(str(stopped) or "Stopped. Nothing is left half-written.")
+        say(str(stopped) or "Stopped. Nothing is left half-written.")
         return 130
-    return 0
+
+
+def settle(options: argparse.Namespace) -> None:
+    """Put what fits in the place of ``auto``, and say what the user should know."""
+    for note in settle_choices(options):
+        say(f"Note: {note}")
 
 
 def check_places(options: argparse.Namespace) -> None:
@@ -119,17 +149,21 @@ def check_places(options: argparse.Namespace) -> None:
     """
     read = _places(options, _READ)
     written = _places(options, _WRITTEN)
-    if "receipt" in options:
+    if "receipt" in options and options.out is not None:
         written["--receipt"] = _receipt_path(options)
     for name, place in written.items():
         for what, path in read.items():
-            if _is_same(place, path) or (place.suffix.lower() == ".png" and _is_same(place.parent, path)):
+            if name == "--state" and path is read.get("the result"):
+                continue  # an edit that goes on
+            if is_same_place(place, path) or (
+                place.suffix.lower() == ".png" and is_same_place(place.parent, path)
+            ):
                 raise ConfigError(
                     f"{name} {place} would be written over {what} ({path}), which is read; choose another "
                     f"place for {name}"
                 )
     for (name, place), (other, path) in permutations(written.items(), 2):
-        if _is_same(place, path) or (other == "--frames-dir" and _lies_in(place, path)):
+        if is_same_place(place, path) or (other == "--frames-dir" and _lies_in(place, path)):
             raise ConfigError(
                 f"{name} {place} and {other} {path} would get in each other's way; choose another place for "
                 "one of them"
@@ -145,7 +179,8 @@ def _receipt_path(options: argparse.Namespace) -> Path:
     return options.receipt or options.out.with_suffix(".json")  # type: ignore[no-any-return]
 
 
-def _is_same(one: Path, other: Path) -> bool:
+def is_same_place(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one place, of links and of places that are not there yet too."""
     try:
         return one.samefile(other)
     except OSError:
@@ -159,41 +194,47 @@ def _lies_in(place: Path, folder: Path) -> bool:
 
 def _edit(options: argparse.Namespace) -> None:
     model = find_model(options.model)
+    targets, numbers = _each_object(options, model)
     config, _ = given_config(options, model)
     check_one_way_to_select(options, uses_mask=config.use_mask)
+    state = check_results(options)
+    # The folder is taken before any work, so that a second process need not begin.
+    with state or nullcontext():
+        output = _edited(options, model, targets, numbers, state)
+    write_results(options, output, source=options.video)
+
+
+def check_results(options: argparse.Namespace) -> StateFolder | None:
+    """Try the places of the results before any work; the folder of the states, if one was named."""
+    if options.continue_anyway and options.state is None:
+        raise ConfigError("--continue-anyway goes on with a kept edit; name its folder with --state")
     check_target(options.out)
     check_writable(_receipt_path(options))
     if options.frames_dir is not None:
         check_empty_folder(options.frames_dir)
+    return StateFolder(options.state, goes_anywhere=options.continue_anyway) if options.state else None
 
-    video = given_clip(options, model)
-    config, reason = given_config(options, model, size=video.size)
-    if reason:
-        _say(f"Note: {reason}")
-    selected = _selected(options, video) if config.use_mask else None
-    events = _pipeline(options).stream(
-        video,
-        source_prompt=options.source_prompt,
-        target_prompt=options.target_prompt,
-        mask=None if selected is None else selected.masks,
-        config=config,
-    )
-    output = _follow(events, video, options.out)
 
-    moved = [keep_result(partial(write_video, output.video), options.out)]
+def write_results(options: argparse.Namespace, output: EditOutput, *, source: Path) -> None:
+    """Write clip, receipt and frames, and say what they are; `OutputError` if one is kept elsewhere.
+
+    A source that is gone costs only its entry in the receipt.
+    """
+    known = ("start_frame", "preset", "selection", "segmenter", "mask_file", "mask_object")
+    told = {name: value for name, value in output.request["origin"].items() if name in known}
+    moved: list[str | None] = []
+    try:
+        receipt = build_receipt(output, source_path=source if source.is_file() else None, **told)
+    except VideoError as error:
+        receipt = build_receipt(output, **told)
+        moved.append(str(error))
+    moved.append(keep_result(partial(write_video, output.video, record=receipt["record"]), options.out))
+    if moved[-1] is None:
+        receipt["result"]["file"] = describe_file(options.out)
+    moved.append(keep_result(partial(write_receipt, receipt), _receipt_path(options)))
     if options.frames_dir is not None:
         keep_frames = partial(write_frames, output.frames, fps=output.video.fps)
         moved.append(keep_result(keep_frames, options.frames_dir))
-    # The last, because it reads files that may be gone.
-    receipt = build_receipt(
-        output,
-        source_path=options.video if options.video.is_file() else None,
-        result_path=options.out if moved[0] is None else None,
-        start_frame=options.start_frame,
-        preset={"asked": options.preset, "reason": reason},
-        **(selected.record if selected else {}),
-    )
-    moved.append(keep_result(partial(write_receipt, receipt), _receipt_path(options)))
     print(
         f"{options.out}: {len(output.video)} frames, {len(output.losses)} steps in {output.seconds:.0f} s, "
         f"seed {output.config.seed}; {_describe_outside(output)}"
@@ -202,17 +243,81 @@ def _edit(options: argparse.Namespace) -> None:
         raise OutputError(". ".join(problems))
 
 
+def _edited(
+    options: argparse.Namespace,
+    model: ModelSpec,
+    targets: Sequence[str],
+    numbers: Sequence[int],
+    state: StateFolder | None,
+) -> EditOutput:
+    video = given_clip(options, model)
+    config, reason = given_config(options, model, size=video.size)
+    if reason:
+        say(f"Note: {reason}")
+    asked: Sequence[int | None] = numbers or [None]
+    selected = []
+    for number in asked if config.use_mask else ():
+        options.object_index = number
+        selected.append(_selected(options, video))
+    masks = [each.masks for each in selected]
+    mask = masks[0] if masks else None
+    # In one window a cut changes nothing.
+    is_long = len(video) > model.window(len(video), asked=config.window)
+    origin = {
+        "file": describe_file(options.video) if options.video.is_file() else None,
+        "start_frame": options.start_frame,
+        "preset": {"asked": options.preset, "reason": reason},
+        **(selected[0].record if selected else {}),
+    }
+    events = load_pipeline(options).stream(
+        video,
+        source_prompt=options.source_prompt,
+        target_prompt=targets if len(targets) > 1 else targets[0],
+        mask=masks if len(targets) > 1 else mask,
+        config=config,
+        state=state,
+        origin=origin,
+        cuts=find_cuts(video.frames) if is_long else (),
+    )
+    with closing(events):
+        return follow_edit(events, video, options)
+
+
+def _each_object(options: argparse.Namespace, model: ModelSpec) -> tuple[list[str], list[int]]:
+    """The target prompts and the numbers of the objects; the options keep those that decide for all.
+
+    Of one object the last prompt counts, as of every option that is given twice.
+
+    Raises:
+        ConfigError: unless there is a prompt for each of several objects.
+    """
+    targets, numbers = options.target_prompt, options.object_index or []
+    if len(numbers) < 2:
+        targets = targets[-1:]
+    elif len(targets) != len(numbers) or len(set(numbers)) < len(numbers):
+        raise ConfigError(
+            f"--object was given {len(numbers)} times ({', '.join(map(str, numbers))}) and --target-prompt "
+            f"{len(targets)} times; give each object once, and a prompt for each"
+        )
+    # Where one object becomes another thing, the settings are those for another thing.
+    choices = [model.choose_preset(options.source_prompt, each).preset for each in targets]
+    options.target_prompt = targets[choices.index(min(choices))]
+    options.object_index = numbers[0] if numbers else None
+    return targets, numbers
+
+
 def _selected(options: argparse.Namespace, video: Video) -> SelectedObject:
     if options.mask is not None:
         selected = read_given_mask(options, video=video)
     else:
         selected = follow_selection(options, video=video).selected()
     for note in selected.notes:
-        _say(f"Note: {note}")
+        say(f"Note: {note}")
     return selected
 
 
-def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
+def load_pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
+    """The model of the options, downloaded if it is not at hand."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -231,7 +336,7 @@ def _pipeline(options: argparse.Namespace) -> DreamMotionPipeline:
     )
 
 
-def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
+def follow_edit(events: Iterator[EditEvent], video: Video, options: argparse.Namespace) -> EditOutput:
     """Show the events of an edit as they come; Ctrl-C and a failing device keep the latest preview."""
     latest: Preview | None = None
     with tqdm(desc="edit", unit="step", disable=None) as bar:
@@ -240,6 +345,7 @@ def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
                 match event:
                     case Started():
                         bar.reset(total=event.num_steps)
+                        bar.update(len(event.losses))
                     case StepDone(losses=losses):
                         bar.set_postfix_str(
                             f"V-DDS {losses.appearance:.3f}, S-SSM {losses.spatial:.4f}, "
@@ -259,20 +365,27 @@ def _follow(events: Iterator[EditEvent], video: Video, out: Path) -> EditOutput:
                     case _:
                         assert_never(event)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(_keep(latest, video, out)) from None
+            raise KeyboardInterrupt(_keep(latest, video, options)) from None
         except (BackendError, NumericsError) as error:
-            _say(_keep(latest, video, out))
+            say(_keep(latest, video, options))
             if isinstance(error, OutOfMemoryError):
-                _say("`preflight` with the same options finds the largest setting that fits.")
+                say("`preflight` with the same options finds the largest setting that fits.")
             raise
     raise AssertionError("a stream ends with Finished or an exception")
 
 
-def _keep(latest: Preview | None, video: Video, out: Path) -> str:
+def _keep(latest: Preview | None, video: Video, options: argparse.Namespace) -> str:
+    """Write the latest preview, and say what is left of the edit and how to go on."""
+    if "out" not in options:
+        return "Stopped."
+    if options.state is None:
+        further = "With --state DIR an edit is kept, and the same command goes on."
+    else:
+        further = f"The same command goes on from the step that {options.state} holds."
     if latest is None:
-        return "Stopped before the first preview. Nothing was written."
-    write_video(replace(video, frames=latest.frames), out)
-    return f"Stopped. {out} shows the clip as of step {latest.step}."
+        return f"Stopped before the first preview. No clip was written. {further}"
+    write_video(replace(video, frames=latest.frames), options.out)
+    return f"Stopped. {options.out} shows the clip as of step {latest.step}. {further}"
 
 
 def _describe_outside(output: EditOutput) -> str:
@@ -287,6 +400,27 @@ def _describe_outside(output: EditOutput) -> str:
     return f"outside the mask{resized}: {changed}"
 
 
+def _replay(options: argparse.Namespace) -> None:
+    from dreammotion_core.cli.replaying import replay
+
+    replay(options)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from dreammotion_core.cli.replaying import verify
+
+    found = verify(options)
+    print("\n".join(found.describe()))
+    return 0 if found.is_same else 3
+
+
+def _project(options: argparse.Namespace) -> None:
+    from dreammotion_core.cli.replaying import open_or_pack
+
+    for text in open_or_pack(options):
+        print(text)
+
+
 def _segment(options: argparse.Namespace) -> None:
     check_mask_target(options.out)
     video = given_clip(options)
@@ -294,7 +428,7 @@ def _segment(options: argparse.Namespace) -> None:
         _note(notice)
     followed = follow_selection(options, video=video)
     for note in followed.notes:
-        _say(f"Note: {note}")
+        say(f"Note: {note}")
     write_masks(followed.stream(), options.out, fps=video.fps)
     print(f"{options.out}: {len(video)} masks, the object covers {followed.coverage:.1%} of the frames")
 
@@ -304,10 +438,10 @@ def _preflight(options: argparse.Namespace) -> None:
 
     model = find_model(options.model)
     (config, _), video = given_config(options, model), given_clip(options, model)
-    for found in measure_edit(_pipeline(options), video=video, config=config):
+    for found in measure_edit(load_pipeline(options), video=video, config=config):
         if isinstance(found, Trial):
             verdict = "fits" if found.fits else "does not fit"
-            _say(f"{found.num_frames} frames at {found.grid[1]}x{found.grid[0]}: {verdict}")
+            say(f"{found.num_frames} frames at {found.grid[1]}x{found.grid[0]}: {verdict}")
         else:
             print("\n".join(describe_preflight(found)))
 
@@ -325,8 +459,8 @@ def _ablate(options: argparse.Namespace) -> None:
     check_one_way_to_select(options, uses_mask=True)
     check_ablate(options)
     video = given_clip(options, find_model(options.model))
-    selected = _selected(options, video)
-    for text in run_ablate(options, pipe=_pipeline(options), video=video, mask=selected.masks, note=_note):
+    mask = _selected(options, video).masks
+    for text in run_ablate(options, pipe=load_pipeline(options), video=video, mask=mask, note=_note):
         print(text)
 
 
@@ -361,8 +495,9 @@ def _describe(spec: ModelSpec | SegmenterSpec) -> None:
 
 
 def _note(notice: Notice) -> None:
-    _say(f"Note: {notice.text}")
+    say(f"Note: {notice.text}")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Write a message to stderr, above a bar."""
     tqdm.write(text, file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from dreammotion_core import __version__
 from dreammotion_core.config import (
     AUTO,
     FLAG,
@@ -28,10 +29,10 @@ from dreammotion_core.media.mask_levels import GivenMasks
 from dreammotion_core.media.masks import read_masks
 from dreammotion_core.media.video import read_clip, read_folder, read_video
 from dreammotion_core.models.placement import LoadOptions
+from dreammotion_core.project import SUFFIX
 from dreammotion_core.spec import ModelSpec
 from dreammotion_core.surroundings import COMMAND_LINE, SMALL_MODEL, SMALL_SEGMENTER, find_surroundings
 from dreammotion_core.values import Video
-from dreammotion_core.version import __version__
 from segmentation import list_segmenters
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -44,7 +45,8 @@ examples:
   python -m dreammotion_core edit car.mp4 --source-prompt "a red car, road" \\
       --target-prompt "a green car, road" --mask masks --out green.mp4
 
-exit codes: 0 done, 1 model or disk failed, 2 input or a setting cannot be used, 130 stopped by Ctrl-C
+exit codes: 0 done, 1 model or disk failed, 2 input or a setting cannot be used, 3 `verify` found other
+pixels, 130 stopped by Ctrl-C
 """
 
 
@@ -77,6 +79,13 @@ def build_parser() -> argparse.ArgumentParser:
     ablate = "Edit a clip with parts of the method switched off, or by baselines, with the same "
     ablate += "seed. Write a page that shows and evaluates them side by side."
     _add_edit(command("edit", "edit a clip", "Edit a clip."))
+    replay = "Make a finished or begun edit again, from what its result or its receipt says of it."
+    verify = "Make an edit again. Say whether its result has the same pixels, or where the first other ones "
+    verify += "are, by how much they differ, and what changed since."
+    _add_replay(command("replay", "make an edit again from its result", replay))
+    _add_verify(command("verify", "see whether a result can be made again", verify))
+    project = "Keep a clip and its edits in one file, with masks, states and results, or take them out."
+    _add_project(command("project", "keep a clip and its edits in one file", project))
     _add_segment(command("segment", "select an object and write its masks", segment))
     _add_preflight(command("preflight", "find the time and memory of an edit", preflight))
     _add_metrics(command("metrics", "evaluate an edit", metrics))
@@ -87,19 +96,87 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_edit(parser: argparse.ArgumentParser) -> None:
     _add_video(parser)
-    _add_prompts(parser)
-    _add_setting(_add_place(parser), "use_mask", SETTINGS["use_mask"])
+    _add_prompts(parser, several=True)
+    _add_setting(_add_place(parser, several=True), "use_mask", SETTINGS["use_mask"])
     _add_range(parser, default="the model's own length and frame rate")
+    _add_results(parser).add_argument(
+        "--out", required=True, metavar="OUT.mp4", type=Path, help="the edited clip"
+    )
+    _add_segmenter(_add_model(parser))
+    _add_settings(parser)
+
+
+def _add_results(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     results = parser.add_argument_group("results")
-    results.add_argument("--out", required=True, metavar="OUT.mp4", type=Path, help="the edited clip")
     results.add_argument(
         "--frames-dir", metavar="DIR", type=Path, help="also write its frames as lossless PNG"
     )
     results.add_argument(
         "--receipt", metavar="PATH", type=Path, help="settings and facts as JSON (next to OUT)"
     )
-    _add_segmenter(_add_model(parser))
-    _add_settings(parser)
+    results.add_argument(
+        "--state", metavar="DIR", type=Path, help="keep the edit after every step; the same command goes on"
+    )
+    results.add_argument(
+        "--continue-anyway",
+        action="store_true",
+        help="go on with a state of another device, precision, version or number of threads",
+    )
+    return results
+
+
+_RECORDS = f"a result (.mp4), a receipt (.json), the folder of --state, or a project ({SUFFIX})"
+_FROM_RECORD = "name, hub id or folder (%(default)s: the one that made the result, if it lies ready)"
+
+
+def _add_replay(parser: argparse.ArgumentParser) -> None:
+    _add_record(parser, "RESULT", help=_RECORDS)
+    parser.add_argument(
+        "--anyway", action="store_true", help="also with another clip or model, or from an altered record"
+    )
+    _add_results(parser).add_argument(
+        "--out", metavar="OUT.mp4", type=Path, help="the edited clip (RESULT-again.mp4 in this folder)"
+    )
+    _add_model(parser, usual=_FROM_RECORD)
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    _add_record(parser, "RESULT", help=_RECORDS)
+    parser.add_argument(
+        "--receipt",
+        dest="given_receipt",
+        metavar="PATH",
+        type=Path,
+        help="the receipt of the result, if others coded it again and its record is lost",
+    )
+    _add_model(parser, usual=_FROM_RECORD)
+
+
+def _add_record(parser: argparse.ArgumentParser, metavar: str, *, help: str) -> None:
+    parser.add_argument("record", metavar=metavar, type=Path, help=help)
+    parser.add_argument(
+        "--source", metavar="CLIP", type=Path, help="the clip that was edited; a project may hold it"
+    )
+    parser.add_argument(
+        "--edit", default=1, metavar="K", type=int, help="number of the edit in a project (1)"
+    )
+
+
+def _add_project(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("pack", "open"), help="write a project, or look into one")
+    parser.add_argument("project", metavar=f"PROJECT{SUFFIX}", type=Path, help="the file")
+    parser.add_argument(
+        "items",
+        nargs="*",
+        metavar="EDIT",
+        type=Path,
+        help="pack: results (.mp4), receipts (.json) and folders of --state",
+    )
+    parser.add_argument("--source", metavar="CLIP", type=Path, help="pack: the clip that was edited")
+    parser.add_argument(
+        "--without-source", action="store_true", help="pack: keep only name, size and digest of the clip"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="open: write everything into a new folder")
 
 
 def _add_segment(parser: argparse.ArgumentParser) -> None:
@@ -183,13 +260,20 @@ def _add_video(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of PNG frames")
 
 
-def _add_prompts(parser: argparse.ArgumentParser) -> None:
+def _add_prompts(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     group = parser.add_argument_group("what to change")
     group.add_argument("--source-prompt", required=True, metavar="TEXT", help="describes the clip as it is")
-    group.add_argument("--target-prompt", required=True, metavar="TEXT", help="describes it as it should be")
+    repeated = "; may be repeated, one for each --object" if several else ""
+    group.add_argument(
+        "--target-prompt",
+        required=True,
+        metavar="TEXT",
+        help=f"describes it as it should be{repeated}",
+        action="append" if several else "store",
+    )
 
 
-def _add_place(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+def _add_place(parser: argparse.ArgumentParser, *, several: bool = False) -> argparse._ArgumentGroup:
     group = parser.add_argument_group("where to change it (point at the object, or give its mask)")
     _add_pointing(group)
     group.add_argument(
@@ -198,13 +282,21 @@ def _add_place(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         type=Path,
         help="one mask a frame: a folder or .zip of PNG, .npz or .mp4; or one .png for all; white = object",
     )
-    _add_object(group, "--object", of="mask", dest="object_index")
+    _add_object(group, "--object", of="mask", dest="object_index", several=several)
     return group
 
 
-def _add_object(group: argparse._ActionsContainer, flag: str, *, of: str, dest: str) -> None:
+def _add_object(
+    group: argparse._ActionsContainer, flag: str, *, of: str, dest: str, several: bool = False
+) -> None:
+    repeated = "; may be repeated, each with its --target-prompt" if several else ""
     group.add_argument(
-        flag, dest=dest, metavar="K", type=int, help=f"number of the object, if the {of} holds several"
+        flag,
+        dest=dest,
+        metavar="K",
+        type=int,
+        help=f"number of the object, if the {of} holds several{repeated}",
+        action="append" if several else "store",
     )
 
 
@@ -250,7 +342,9 @@ def _pointing(form: str) -> Callable[[str], Pointing]:
 def _add_range(parser: argparse.ArgumentParser, *, default: str) -> None:
     rate = "frames a second to which a video is resampled; the rate of frames that keep none"
     span = _add_start(parser, default=default, rate=rate)
-    span.add_argument("--num-frames", type=int, metavar="N", help="number of frames")
+    span.add_argument(
+        *("--num-frames", "--frames"), dest="num_frames", type=int, metavar="N", help="number of frames"
+    )
 
 
 def _add_start(parser: argparse.ArgumentParser, *, default: str, rate: str) -> argparse._ArgumentGroup:
@@ -260,14 +354,12 @@ def _add_start(parser: argparse.ArgumentParser, *, default: str, rate: str) -> a
     return span
 
 
-def _add_model(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+_USUAL_MODEL = "name, hub id or folder (%(default)s: what fits and lies ready, else toybox)"
+
+
+def _add_model(parser: argparse.ArgumentParser, *, usual: str = _USUAL_MODEL) -> argparse._ArgumentGroup:
     model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model",
-        default="auto",
-        metavar="NAME",
-        help="name, hub id or folder (%(default)s: what fits and lies ready, else toybox)",
-    )
+    model.add_argument("--model", default="auto", metavar="NAME", help=usual)
     model.add_argument(
         "--precision",
         choices=PRECISIONS,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ class EditSource(Protocol):
         target_prompt: str,
         mask: NDArray[np.bool_] | None,
         config: EditConfig,
+        origin: Mapping[str, Any] | None = None,
     ) -> Generator[EditEvent, None, None]:
         """Events of an edit, as `DreamMotionPipeline.stream` yields them."""
 

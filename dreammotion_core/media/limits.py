@@ -5,9 +5,11 @@ A long clip lies in a temporary file. It is used like any other and costs the me
 
 from __future__ import annotations
 
+import math
 import mmap
+import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from dreammotion_core.values import Frames, Notice
 
 MIN_FPS, MAX_FPS = 0.1, 240.0
 MIN_SIDE, MAX_SIDE, MAX_ASPECT = 16, 4096, 8.0
-IN_MEMORY_BYTES = 2**28  # Pixels of about nine seconds of 854x480; longer clips lie in a file.
+IN_MEMORY_BYTES = 2**25  # Pixels of 27 frames of 854x480; longer clips lie in a file.
 MAX_CLIP_BYTES = 2**34  # Pixels of about ten minutes of 854x480; longer clips are refused.
 
 
@@ -65,19 +67,43 @@ def gather_frames(pictures: Iterable[NDArray[np.uint8]], *, count: int, size: tu
     return frames[:filled]
 
 
-class StoredFrames(np.memmap[Any, np.dtype[np.uint8]]):
-    """Frames in a file, read-only; a single frame is a copy, and what was read of the file is let go."""
+class StoredFrames(np.memmap[Any, np.dtype[Any]]):
+    """Frames in a file; a single frame is a copy, and what was read of the file is let go."""
 
     def __getitem__(self, key: Any) -> Any:
         found = super().__getitem__(key)
         if self.ndim != 4 or not isinstance(key, int | np.integer):
             return found
         frame = np.array(found)
-        # Without this the pages of all frames ever looked at would stay in the memory of the process.
-        mapping: mmap.mmap | None = getattr(self, "_mmap", None)
-        if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
-            mapping.madvise(mmap.MADV_DONTNEED)
+        let_go(self)
         return frame
+
+
+def let_go(frames: NDArray[Any]) -> None:
+    """Free the memory of what was read of frames in a file, or written; they stay in the file.
+
+    Without this the pages of all frames ever looked at would stay in the memory of the process.
+    """
+    mapping: mmap.mmap | None = getattr(frames, "_mmap", None)
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def stretch_of(frames: NDArray[Any], part: range) -> NDArray[Any]:
+    """A copy of the frames of a range, of frames in a file or in memory."""
+    found = np.array(np.asarray(frames)[part.start : part.stop])
+    let_go(frames)
+    return found
+
+
+def stored_array(shape: Sequence[int], dtype: Any) -> StoredFrames:
+    """Zeros in a file without a name, which goes with its last reader; `VideoError` if the disk is full."""
+    with tempfile.TemporaryFile(prefix="dreammotion-") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, math.prod(shape) * np.dtype(dtype).itemsize)
+        except OSError as error:
+            raise _no_room(shape, error) from error
+        return StoredFrames(file, dtype=dtype, mode="r+", shape=tuple(shape))
 
 
 def _stored(pictures: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> StoredFrames:
@@ -89,11 +115,15 @@ def _stored(pictures: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> St
             file.flush()
             filled = file.tell() // int(np.prod(shape[1:]))
         except OSError as error:
-            raise VideoError(
-                f"a clip of {shape[0]:,} frames needs {np.prod(shape) / 2**30:.1f} GiB in "
-                f"{tempfile.gettempdir()} ({error.strerror or error}); free space or read a shorter range"
-            ) from error
+            raise _no_room(shape, error) from error
         return StoredFrames(file, dtype=np.uint8, mode="r", shape=(filled, *shape[1:]))
+
+
+def _no_room(shape: Sequence[int], error: OSError) -> VideoError:
+    return VideoError(
+        f"a clip of {shape[0]:,} frames needs {math.prod(shape) / 2**30:.1f} GiB in "
+        f"{tempfile.gettempdir()} ({error.strerror or error}); free space or read a shorter range"
+    )
 
 
 def frame_range(num_frames: int, *, start_frame: int, max_frames: int | None) -> range:

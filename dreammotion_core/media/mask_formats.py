@@ -10,12 +10,10 @@ import colorsys
 import io
 import json
 import re
-import stat
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -26,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dreammotion_core.errors import MaskError, VideoError, reason_of
+from dreammotion_core.media.archives import check_entry_size, opened_archive
 from dreammotion_core.media.atomic import written_atomically
 from dreammotion_core.media.decoding import Clip
 from dreammotion_core.media.frames import frame_order, opened_png, over_black, picture_name, png_files
@@ -179,14 +178,14 @@ def _numbers(image: Image.Image, name: str) -> NDArray[np.uint8]:
 
 
 _MAX_ARCHIVE_BYTES = 2**30
-_MAX_ENTRIES = 100_000
 _ENTRY_SLACK_BYTES = 2**20
-_ENCRYPTED = 0x1
-# bzip2 and LZMA unpack without a limit on what a few bytes may become.
-_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# What zipfile raises where bytes are wrong: at their place, in the compressed data, cut off, pointing outside
-# of the file, naming a later version of the format; ValueError is a name that is no UTF-8, or numpy's own.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError)
+_opened_archive = partial(opened_archive, error=MaskError, wanted="the masks", most_bytes=_MAX_ARCHIVE_BYTES)
+_check_entry_size = partial(
+    check_entry_size,
+    error=MaskError,
+    wanted="a mask of this clip",
+    advice="pack masks of the clip's own size",
+)
 
 
 def read_mask_archive(path: Path, *, num_frames: int, size: tuple[int, int]) -> MaskLevels:
@@ -196,7 +195,7 @@ def read_mask_archive(path: Path, *, num_frames: int, size: tuple[int, int]) -> 
     left out, with a notice unless operating systems add them (``__MACOSX``, ``.DS_Store``). Raises
     `MaskError` as `opened_archive` and `stacked_pictures`, or if count or folders of the files do not fit.
     """
-    with opened_archive(path) as archive:
+    with _opened_archive(path) as archive:
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         pictures = [name for name in names if name.lower().endswith(".png") and not is_clutter(name)]
         if not pictures:
@@ -213,7 +212,7 @@ def read_mask_archive(path: Path, *, num_frames: int, size: tuple[int, int]) -> 
         pictures.sort(key=lambda name: frame_order(PurePosixPath(name).name))
 
         def content(name: str) -> IO[bytes]:
-            check_entry_size(archive, name, limit=limit)
+            _check_entry_size(archive, name, limit=limit)
             with archive.open(name) as entry:
                 return io.BytesIO(entry.read(limit))
 
@@ -238,60 +237,6 @@ def write_mask_archive(masks: MaskStream, path: Path, *, names: Mapping[int, str
             archive.writestr(zipfile.ZipInfo(picture_name(index)), picture.getvalue())
         if names:
             archive.writestr(zipfile.ZipInfo(NAMES_ENTRY), names_text(names))
-
-
-@contextmanager
-def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open an untrusted archive, and translate what goes wrong while reading it.
-
-    Raises `MaskError` if it is no zip archive, damaged, too large, encrypted, compressed in an unusual way,
-    or if a name in it is unsafe (leads out of its folder) or occurs twice.
-    """
-    if path.stat().st_size > _MAX_ARCHIVE_BYTES:
-        raise MaskError(f"{path.name} is larger than {_MAX_ARCHIVE_BYTES >> 20} MB; pack only the masks")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _check_entries(archive, path.name)
-            yield archive
-    except MaskError:
-        raise
-    except _DAMAGE as error:
-        reason = str(error) or "it ends too early"
-        raise MaskError(f"{path.name} cannot be read ({reason}); pack it again as an ordinary zip") from error
-
-
-def check_entry_size(archive: zipfile.ZipFile, name: str, *, limit: int) -> None:
-    """Raise if an entry declares more bytes than a limit, before it is unpacked."""
-    declared = archive.getinfo(name).file_size
-    if declared > limit:
-        raise MaskError(
-            f"{name} unpacks to {declared:,} bytes, but a mask of this clip needs at most {limit:,}; "
-            "pack masks of the clip's own size"
-        )
-
-
-def _check_entries(archive: zipfile.ZipFile, archive_name: str) -> None:
-    entries = archive.infolist()
-    if len(entries) > _MAX_ENTRIES:
-        raise MaskError(f"{archive_name} has {len(entries):,} entries; at most {_MAX_ENTRIES:,} are accepted")
-    seen: set[str] = set()
-    for entry in entries:
-        # What lies behind a zero byte would be hidden from the shortened name.
-        name = entry.orig_filename
-        if _is_unsafe(name) or stat.S_ISLNK(entry.external_attr >> 16):
-            raise MaskError(f"{archive_name} has the unsafe entry {name!r}; pack plain files in one folder")
-        if name in seen:
-            raise MaskError(f"{archive_name} has two entries {name!r}; pack each mask once")
-        seen.add(name)
-        if entry.flag_bits & _ENCRYPTED:
-            raise MaskError(f"{archive_name} is encrypted; pack it again without a password")
-        if entry.compress_type not in _COMPRESSIONS:
-            raise MaskError(f"{archive_name} is compressed in an unusual way; pack it as an ordinary zip")
-
-
-def _is_unsafe(name: str) -> bool:
-    is_absolute = name.startswith("/") or name[1:2] == ":"
-    return is_absolute or "\\" in name or "\0" in name or ".." in name.split("/")
 
 
 class PackedLayers(Mapping[int, Mask]):
@@ -339,7 +284,7 @@ def read_mask_array(path: Path, *, num_frames: int, size: tuple[int, int]) -> Ma
     objects. Or one array for each object, ``object_N``, with 0 where it is not. Raises `MaskError` if it is
     damaged, holds another number of arrays, or its array does not fit.
     """
-    with opened_archive(path) as archive:
+    with _opened_archive(path) as archive:
         names = archive.namelist()
         numbers = _layer_numbers(names, path.name)
         if numbers is None and (len(names) != 1 or not names[0].endswith(".npy")):
@@ -407,7 +352,7 @@ def _array(
 ) -> NDArray[np.uint8]:
     """(F or 1, H, W); the size is checked before the array is read."""
     widest = np.dtype(np.uint64).itemsize
-    check_entry_size(archive, name, limit=_MAX_HEADER_BYTES + widest * num_frames * size[0] * size[1])
+    _check_entry_size(archive, name, limit=_MAX_HEADER_BYTES + widest * num_frames * size[0] * size[1])
     with archive.open(name) as entry:
         try:
             array = np.load(entry, allow_pickle=False, max_header_size=_MAX_HEADER_BYTES)

@@ -5,12 +5,16 @@ PyAV decodes and encodes. Folders of frames are played at the rate that they kee
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import av
 import numpy as np
@@ -24,7 +28,7 @@ from numpy.typing import NDArray
 from dreammotion_core.errors import ConfigError, VideoError
 from dreammotion_core.media.atomic import check_writable, written_atomically
 from dreammotion_core.media.colours import FrameConverter, to_yuv
-from dreammotion_core.media.decoding import Clip, Reading
+from dreammotion_core.media.decoding import Clip, Reading, opened_clip
 from dreammotion_core.media.frames import kept_fps, read_frames
 from dreammotion_core.media.limits import (
     MAX_FPS,
@@ -37,9 +41,16 @@ from dreammotion_core.media.limits import (
 from dreammotion_core.spec import ModelSpec
 from dreammotion_core.values import AudioTrack, Notice, Video
 
-_H264_OPTIONS = {"crf": "16", "preset": "medium"}
+logger = logging.getLogger(__name__)
+
+# The bytes depend on the number of threads, and must not on that of processors.
+_H264_OPTIONS = {"crf": "16", "preset": "medium", "threads": "4"}
 _AAC = Codec("aac", "w")
 _FALLBACK_RATE = 48000  # of sound at a rate that AAC lacks
+# FFmpeg keeps this tag, the long description, when others copy or code a file again.
+_RECORD_TAG = "synopsis"
+LARGEST_RECORD = 2**25
+"""Characters of the record in a file; a longer one is not written, and not read."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +126,11 @@ def read_video(
     return Video(frames, fps=float(clip.rate) if fps is None else fps, audio=audio, notices=notices)
 
 
-def write_video(video: Video, path: str | Path) -> Path:
+def write_video(video: Video, path: str | Path, *, record: Mapping[str, Any] | None = None) -> Path:
     """Write a clip as H.264 (yuv420p, BT.709, index in front) with AAC sound, and give the path.
 
-    An odd width or height gets its last column or row repeated once, because the format needs even sides. The
+    The `record` of an edit, plain JSON values, travels in its metadata; see `EditRecord.to_dict`. An odd
+    width or height gets its last column or row repeated once, because the format needs even sides. The
     folder is made if missing, an older file is replaced. Raises `VideoError` if the name does not end in
     ``.mp4``, or the frames are too small or too large, and `OutputError` if the file cannot be written;
     nothing is left behind.
@@ -126,8 +138,31 @@ def write_video(video: Video, path: str | Path) -> Path:
     target = Path(path)
     check_target(target)
     check_size(video.size[1], video.size[0])
-    write_h264(video.frames, target, size=video.size, fps=video.fps, options=_H264_OPTIONS, audio=video.audio)
+    text = "" if record is None else json.dumps(record, separators=(",", ":"), allow_nan=False)
+    if len(text) > LARGEST_RECORD:
+        logger.warning("%s does not hold the record of its edit, which is too long", target)
+        text = ""
+    tags = {_RECORD_TAG: text} if text else {}
+    options, audio = _H264_OPTIONS, video.audio
+    write_h264(video.frames, target, size=video.size, fps=video.fps, options=options, audio=audio, tags=tags)
     return target
+
+
+def kept_record(path: Path) -> str | None:
+    """The untrusted text that `write_video` kept as the record; None where a file has none.
+
+    Raises `VideoError` if it is no readable video, or its record is longer than `LARGEST_RECORD`.
+    """
+    with opened_clip(path) as clip:
+        # Other containers spell it in capitals.
+        tags = {name.casefold(): text for name, text in clip.container.metadata.items()}
+    text = tags.get(_RECORD_TAG)
+    if text is not None and len(text) > LARGEST_RECORD:
+        raise VideoError(
+            f"{path.name} keeps a record of {len(text):,} characters; at most {LARGEST_RECORD:,} are read: "
+            "pass the receipt of the edit instead"
+        )
+    return text
 
 
 def check_target(path: str | Path) -> None:
@@ -155,17 +190,19 @@ def write_h264(
     fps: float,
     options: dict[str, str],
     audio: AudioTrack | None = None,
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Encode (H, W, 3) uint8 RGB pictures as they come as H.264 (yuv420p, BT.709, index in front) in MP4.
 
     `size` is (H, W); an odd side gets its last row or column repeated once. `options` are of libx264, and
-    `audio` is coded as AAC, at 48 kHz where AAC lacks its rate. Raises `OutputError` if the file cannot be
-    written; nothing is left behind.
+    `audio` is coded as AAC, at 48 kHz where AAC lacks its rate; `tags` are metadata. Raises `OutputError` if
+    the file cannot be written; nothing is left behind.
     """
     rate = Fraction(fps).limit_denominator(1001)
     with written_atomically(path) as temporary:
         try:
             with av.open(str(temporary.resolve()), "w", options={"movflags": "+faststart"}) as container:
+                container.metadata.update(tags)
                 stream = container.add_stream("libx264", rate=rate, options=options, pix_fmt="yuv420p")
                 stream.height, stream.width = (side + side % 2 for side in size)
                 codec = stream.codec_context
@@ -223,7 +260,7 @@ def read_clip(
         path: a video file, or a folder of PNG frames.
         spec: of the model.
         start_frame: 0-based, counted at the frame rate that is read.
-        num_frames: of a length that the model takes; None takes its usual length.
+        num_frames: as many as wanted, of a length that the model takes; None takes its usual length.
         fps: frames a second to resample to; None takes the model's. For a folder of frames see `read_folder`.
 
     A clip that is shorter than was asked for, and not of a length that the model takes, loses its end, with a
@@ -233,11 +270,12 @@ def read_clip(
     wanted = spec.num_frames if num_frames is None else num_frames
     check_length(wanted, spec=spec)
     video = _read(Path(path), spec, start_frame, wanted, fps)
-    fitting = spec.fit_length(len(video))
+    fitting = spec.trimmed(len(video))
     if fitting == len(video) or fitting < 2:
         return video
     left_out = len(video) - fitting
-    text = f"{spec.label} takes {length_words(spec)} frames, so the last {left_out} are left out."
+    taken = f"{spec.frame_step} k + 1"
+    text = f"{spec.label} takes {taken} frames, so the last {left_out} are left out."
     video = _read(Path(path), spec, start_frame, fitting, fps)
     return replace(video, notices=(*video.notices, Notice("fitted", text)))
 
@@ -266,14 +304,11 @@ def check_length(num_frames: int, *, spec: ModelSpec) -> None:
 
     Too few are left to those who read the clip.
     """
-    if num_frames > spec.max_frames:
+    if num_frames > 0 and spec.trimmed(num_frames) != num_frames:
+        nearest = max(spec.trimmed(num_frames), shortest_length(spec))
         raise ConfigError(
-            f"{num_frames} frames are asked for; {spec.label} edits at most {spec.max_frames} frames at once"
-        )
-    if num_frames > 0 and spec.fit_length(num_frames) != num_frames:
-        raise ConfigError(
-            f"{num_frames} frames are asked for; {spec.label} takes {length_words(spec)}: choose "
-            f"{max(spec.fit_length(num_frames), shortest_length(spec))}"
+            f"{num_frames} frames are asked for; {spec.label} takes {spec.frame_step} k + 1 of them: choose "
+            f"{nearest}"
         )
 
 

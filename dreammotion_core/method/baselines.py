@@ -6,12 +6,9 @@ without noise), or Euler's method with flow matching (docs/method.md, equation 1
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -24,11 +21,21 @@ from dreammotion_core.method.distillation import (
     masked_direction,
     velocity_direction,
 )
-from dreammotion_core.method.editing import EditTask, descend, edit_latents, refuse_infinite
+from dreammotion_core.method.editing import (
+    EditState,
+    EditTask,
+    Method,
+    Stepped,
+    descended,
+    dreammotion,
+    part_of,
+    refuse_infinite,
+)
 from dreammotion_core.method.parameterization import add_noise, draw_noise
 from dreammotion_core.method.prior import Backend
-from dreammotion_core.method.source_cache import SourceCache
-from dreammotion_core.values import StepDone, StepLosses
+from dreammotion_core.method.source_cache import SourceBranch
+from dreammotion_core.method.windows import joined
+from dreammotion_core.values import StepLosses
 
 
 def check_timesteps(config: EditConfig, backend: Backend) -> None:
@@ -42,37 +49,43 @@ def check_timesteps(config: EditConfig, backend: Backend) -> None:
         )
 
 
-class Method(Protocol):
-    """A way to edit latents, step by step, with any model family."""
-
-    def __call__(
-        self, backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
-    ) -> Iterator[tuple[StepDone, Tensor]]:
-        """Make ``task.config.num_optimization_steps`` steps; after each, what happened and the clean latents.
-
-        Latents are (1, C, f, h, w); `NumericsError` if they are not finite. The cache keeps answers about the
-        source for other target prompts, if the method can use it.
-        """
-
-
 def timesteps_down_to_zero(start: float, *, num_steps: int, device: torch.device) -> Tensor:
     """(num_steps + 1,) whole timesteps from `start` to 0, evenly spaced."""
     return torch.linspace(start, 0, num_steps + 1).round().long().to(device)
 
 
+def timesteps_from_strength(config: EditConfig, *, device: torch.device) -> Tensor:
+    """The timesteps from the share of the range that `strength` names down to 0."""
+    start = config.strength * (config.timestep_range[1] - 1)
+    return timesteps_down_to_zero(start, num_steps=config.num_optimization_steps, device=device)
+
+
 @device_failures_explained()
 @torch.no_grad()
 def guided_noise(
-    backend: Backend, noisy: Tensor, timestep: Tensor, prompt: Tensor, negative: Tensor, scale: float
+    backend: Backend,
+    noisy: Tensor,
+    timestep: Tensor,
+    prompt: Tensor,
+    negative: Tensor,
+    scale: float,
+    *,
+    windows: Sequence[range] | None = None,
 ) -> Tensor:
     """The noise prediction under guidance (docs/method.md, equation 2); a scale of 1 costs one prediction.
 
-    Latents are (1, C, f, h, w), timesteps (1,) and embeddings (1, L, D), here and below.
+    Latents are (1, C, f, h, w), timesteps (1,) and embeddings (1, L, D), here and below. In windows, each is
+    predicted by itself.
     """
-    with_text = backend.predict_noise(noisy, timestep, prompt)
-    if scale == 1:
-        return with_text
-    return classifier_free_guidance(backend.predict_noise(noisy, timestep, negative), with_text, scale)
+
+    def predicted(part: Tensor) -> Tensor:
+        with_text = backend.predict_noise(part, timestep, prompt)
+        if scale == 1:
+            return with_text
+        return classifier_free_guidance(backend.predict_noise(part, timestep, negative), with_text, scale)
+
+    windows, num_frames = windows or [range(noisy.shape[2])], noisy.shape[2]
+    return joined(((window, predicted(part_of(noisy, window))) for window in windows), num_frames=num_frames)
 
 
 def moved(
@@ -87,43 +100,30 @@ def moved(
     return add_noise(signal, noise_pred, *backend.signal_and_noise(then, noisy)), signal
 
 
-class Steps:
-    """Counts the steps of a baseline from clean latents, and reports each."""
-
-    def __init__(self, num_steps: int, latents: Tensor) -> None:
-        self._num_steps, self._latents = num_steps, latents
-        self._step, self._started = 0, time.perf_counter()
-
-    def done(self, latents: Tensor, timestep: Tensor) -> tuple[StepDone, Tensor]:
-        """The report of a step that led to these clean latents; `NumericsError` if they are not finite."""
-        if not torch.isfinite(latents).all():
-            raise NumericsError(
-                f"the latents are not finite at timestep {int(timestep)}; "
-                "lower the guidance scale, or load the model in float32"
-            )
-        change = float((latents - self._latents).square().mean().sqrt())
-        seconds, self._started = time.perf_counter() - self._started, time.perf_counter()
-        self._latents, self._step = latents, self._step + 1
-        losses = StepLosses(appearance=change, spatial=0.0, temporal=0.0)
-        return StepDone(self._step, self._num_steps, int(timestep), losses, change, seconds), latents
+def reached(state: EditState, latents: Tensor, timestep: Tensor, **carried: Tensor) -> Stepped:
+    """The step of a baseline that led to these clean latents; `NumericsError` if they are not finite."""
+    if not torch.isfinite(latents).all():
+        raise NumericsError(
+            f"the latents are not finite at timestep {int(timestep)}; "
+            "lower the guidance scale, or load the model in float32"
+        )
+    change = float((latents - state.latents).square().mean().sqrt())
+    losses = StepLosses(appearance=change, spatial=0.0, temporal=0.0)
+    return Stepped(latents, int(timestep), losses, change, carried)
 
 
 def denoised(
-    backend: Backend, noisy: Tensor, timesteps: Tensor, prompt: Tensor, negative: Tensor, scale: float
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Denoise towards a prompt along (n + 1,) falling timesteps, from latents at the first.
-
-    Each of n steps gives the clean latents as predicted so far, and the timestep before the step.
-    """
-    for now, then in pairwise(timesteps[:, None]):
-        noise_pred = guided_noise(backend, noisy, now, prompt, negative, scale)
-        noisy, signal = moved(backend, noisy, noise_pred=noise_pred, now=now, then=then)
-        yield signal, now
+    backend: Backend, task: EditTask, noisy: Tensor, *, step: int, now: Tensor, then: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One guided step towards the target prompt, to a lower timestep; it gives what `moved` gives."""
+    embeds, scale, windows = task.prompt_embeds, task.config.guidance_scale, task.windows_at(step)
+    noise_pred = guided_noise(backend, noisy, now, embeds.target, embeds.negative, scale, windows=windows)
+    return moved(backend, noisy, noise_pred=noise_pred, now=now, then=then)
 
 
 def score_distillation(
-    backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
-) -> Iterator[tuple[StepDone, Tensor]]:
+    backend: Backend, task: EditTask, state: EditState, *, source_branch: SourceBranch
+) -> Stepped:
     """V-SDS: descend along predicted minus added noise, without matching (docs/method.md, equation 19).
 
     With `direction_weighting` "velocity" it is the predicted minus the true velocity of flow matching. The
@@ -132,8 +132,8 @@ def score_distillation(
 
     Source: Poole et al., DreamFusion (ICLR 2023), for images; "V-SDS" in DreamMotion (ECCV 2024).
     """
-    del source_cache
-    yield from descend(task, partial(_step, backend, task))
+    del source_branch
+    return descended(task, state, partial(_step, backend))
 
 
 @torch.no_grad()
@@ -152,9 +152,7 @@ def _step(
     return task.config.appearance_weight * direction, losses
 
 
-def sdedit(
-    backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
-) -> Iterator[tuple[StepDone, Tensor]]:
+def sdedit(backend: Backend, task: EditTask, state: EditState, *, source_branch: SourceBranch) -> Stepped:
     """SDEdit: noise the clip, then denoise it towards the target prompt.
 
     ``config.strength`` is the share of the timestep range that the noise reaches: 0.3 changes little, 0.9
@@ -162,15 +160,16 @@ def sdedit(
 
     Source: Meng et al., SDEdit (ICLR 2022).
     """
-    del source_cache
-    config, embeds, source = task.config, task.prompt_embeds, task.source_latents
-    start = config.strength * (config.timestep_range[1] - 1)
-    timesteps = timesteps_down_to_zero(start, num_steps=config.num_optimization_steps, device=source.device)
-    noise = draw_noise(config.seed, step=0, like=source)
-    noisy = add_noise(source, noise, *backend.signal_and_noise(timesteps[:1], source))
-    steps, scale = Steps(config.num_optimization_steps, source), config.guidance_scale
-    for signal, timestep in denoised(backend, noisy, timesteps, embeds.target, embeds.negative, scale):
-        yield steps.done(signal, timestep)
+    del source_branch
+    config, source = task.config, task.source_latents
+    timesteps = timesteps_from_strength(config, device=source.device)
+    noisy = state.carried.get("noisy")
+    if noisy is None:
+        noise = draw_noise(config.seed, step=0, like=source)
+        noisy = add_noise(source, noise, *backend.signal_and_noise(timesteps[:1], source))
+    now, then = timesteps[state.step : state.step + 2, None]
+    noisy, signal = denoised(backend, task, noisy, step=state.step + 1, now=now, then=then)
+    return reached(state, signal, now, noisy=noisy)
 
 
 def check_inversion(backend: Backend, config: EditConfig) -> None:
@@ -181,8 +180,8 @@ def check_inversion(backend: Backend, config: EditConfig) -> None:
 
 
 def inversion_word_swap(
-    backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
-) -> Iterator[tuple[StepDone, Tensor]]:
+    backend: Backend, task: EditTask, state: EditState, *, source_branch: SourceBranch
+) -> Stepped:
     """DDIM inversion and word swap: up to the noise with the source prompt, down with the target prompt.
 
     Half of the steps go up without guidance, which would lead away from the clip. The others go down with
@@ -191,19 +190,22 @@ def inversion_word_swap(
     Source: Song et al., DDIM (ICLR 2021), section 4.3; the word swap as in DreamMotion's comparison on
     Show-1, without attention injection.
     """
-    del source_cache
+    del source_branch
     config, embeds = task.config, task.prompt_embeds
-    num_steps, top = config.num_optimization_steps, config.timestep_range[1] - 1
-    noisy, steps, scale = task.source_latents, Steps(num_steps, task.source_latents), config.guidance_scale
-    up = timesteps_down_to_zero(top, num_steps=num_steps // 2, device=noisy.device).flip(0)
-    for now, then in pairwise(up[:, None]):
+    noisy = state.carried.get("noisy", task.source_latents)
+    top, steps_up = config.timestep_range[1] - 1, config.num_optimization_steps // 2
+    if state.step < steps_up:
+        up = timesteps_down_to_zero(top, num_steps=steps_up, device=noisy.device).flip(0)
+        now, then = up[state.step : state.step + 2, None]
         # The prediction is made at the level it leads to, like that of the step back down.
-        noise_pred = guided_noise(backend, noisy, then, embeds.source, embeds.negative, 1.0)
+        windows = task.windows_at(state.step + 1)
+        noise_pred = guided_noise(backend, noisy, then, embeds.source, embeds.negative, 1.0, windows=windows)
         noisy, signal = moved(backend, noisy, noise_pred=noise_pred, now=now, then=then)
-        yield steps.done(signal, then)
-    down = timesteps_down_to_zero(top, num_steps=num_steps - num_steps // 2, device=noisy.device)
-    for signal, timestep in denoised(backend, noisy, down, embeds.target, embeds.negative, scale):
-        yield steps.done(signal, timestep)
+        return reached(state, signal, then, noisy=noisy)
+    steps_down, done = config.num_optimization_steps - steps_up, state.step - steps_up
+    now, then = timesteps_down_to_zero(top, num_steps=steps_down, device=noisy.device)[done : done + 2, None]
+    noisy, signal = denoised(backend, task, noisy, step=state.step + 1, now=now, then=then)
+    return reached(state, signal, now, noisy=noisy)
 
 
 SOURCE_GUIDANCE = 3.5
@@ -222,9 +224,7 @@ def check_flow_model(backend: Backend, config: EditConfig) -> None:
         )
 
 
-def flowedit(
-    backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
-) -> Iterator[tuple[StepDone, Tensor]]:
+def flowedit(backend: Backend, task: EditTask, state: EditState, *, source_branch: SourceBranch) -> Stepped:
     """FlowEdit: integrate v(target) - v(source) down to no noise (docs/method.md, equation 20).
 
     Both branches share one new noise a step. ``config.strength`` is the share of the timestep range at which
@@ -233,25 +233,21 @@ def flowedit(
     Source: Kulikov et al., FlowEdit: Inversion-Free Text-Based Editing Using Pre-Trained Flow Models (ICCV
     2025), algorithm 1 with one noise a step.
     """
-    del source_cache
-    config, embeds, source = task.config, task.prompt_embeds, task.source_latents
-    start = config.strength * (config.timestep_range[1] - 1)
-    timesteps = timesteps_down_to_zero(start, num_steps=config.num_optimization_steps, device=source.device)
-    steps, edited = Steps(config.num_optimization_steps, source), source
-    source_scale = min(SOURCE_GUIDANCE, config.guidance_scale)
-    for step, (now, then) in enumerate(pairwise(timesteps[:, None]), start=1):
-        alpha, sigma = backend.signal_and_noise(now, source)
-        noise = draw_noise(config.seed, step=step, like=source)
-        noisy_source = add_noise(source, noise, alpha, sigma)
-        noisy_edited = noisy_source + (edited - source)
-        scale = config.guidance_scale
-        of_edited = guided_noise(backend, noisy_edited, now, embeds.target, embeds.negative, scale)
-        of_source = guided_noise(backend, noisy_source, now, embeds.source, embeds.negative, source_scale)
-        # A velocity is (noise - noisy) / alpha; the part that both noisy latents share cancels.
-        velocity_difference = (of_edited - of_source - (edited - source)) / alpha
-        sigma_then = backend.signal_and_noise(then, source)[1]
-        edited = edited + (sigma_then - sigma) * velocity_difference
-        yield steps.done(edited, now)
+    del source_branch
+    config, embeds, source, edited = task.config, task.prompt_embeds, task.source_latents, state.latents
+    timesteps = timesteps_from_strength(config, device=source.device)
+    now, then = timesteps[state.step : state.step + 2, None]
+    alpha, sigma = backend.signal_and_noise(now, source)
+    noisy_source = add_noise(source, draw_noise(config.seed, step=state.step + 1, like=source), alpha, sigma)
+    noisy_edited, scale = noisy_source + (edited - source), config.guidance_scale
+    source_scale = min(SOURCE_GUIDANCE, scale)
+    guided = partial(guided_noise, backend, windows=task.windows_at(state.step + 1))
+    of_edited = guided(noisy_edited, now, embeds.target, embeds.negative, scale)
+    of_source = guided(noisy_source, now, embeds.source, embeds.negative, source_scale)
+    # A velocity is (noise - noisy) / alpha; the part that both noisy latents share cancels.
+    velocity_difference = (of_edited - of_source - (edited - source)) / alpha
+    sigma_then = backend.signal_and_noise(then, source)[1]
+    return reached(state, edited + (sigma_then - sigma) * velocity_difference, now)
 
 
 @dataclass(frozen=True)
@@ -259,12 +255,12 @@ class MethodEntry:
     """A method by name; `check` raises `ConfigError` for models and settings that it cannot work with."""
 
     label: str
-    edit: Method
+    step: Method
     check: Callable[[Backend, EditConfig], None] | None = None
 
 
 METHODS: Mapping[str, MethodEntry] = {
-    "dreammotion": MethodEntry("DreamMotion: V-DDS with matching", edit_latents),
+    "dreammotion": MethodEntry("DreamMotion: V-DDS with matching", dreammotion),
     "v-sds": MethodEntry("V-SDS", score_distillation),
     "sdedit": MethodEntry("SDEdit", sdedit),
     "ddim-inversion": MethodEntry("DDIM inversion and word swap", inversion_word_swap, check_inversion),
@@ -279,4 +275,4 @@ def method_for(config: EditConfig, *, backend: Backend) -> Method:
     entry = METHODS[config.method]
     if entry.check is not None:
         entry.check(backend, config)
-    return entry.edit
+    return entry.step

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from dreammotion_core.values import Mask
 
 
 def classifier_free_guidance(
@@ -49,3 +54,31 @@ def shortened(gradient: Tensor, *, direction: Tensor, limit: float) -> Tensor:
     norm, longest = torch.linalg.vector_norm(gradient), limit * torch.linalg.vector_norm(direction)
     share: Tensor = longest / norm.clamp_min(torch.finfo(norm.dtype).tiny)
     return gradient * share.clamp_max(1)
+
+
+def latent_mask(mask: Mask, latents: Tensor, *, groups: Sequence[range]) -> Tensor:
+    """The mask on the latent grid: 1 where a latent touches a selected pixel (docs/method.md, equation 13).
+
+    The maximum, unlike the mean, lets the whole object change; the composite cuts the outline exactly. The
+    result is (1, 1, f, h, w) float32 on the device of the (1, C, f, h, w) latents; each of these stands for a
+    group of frames.
+    """
+    grouped = torch.stack([torch.from_numpy(mask[group.start : group.stop]).any(dim=0) for group in groups])
+    pooled = F.adaptive_max_pool2d(grouped.float()[:, None], latents.shape[-2:])
+    return pooled.transpose(0, 1)[None].to(latents.device)
+
+
+def object_shares(masks: Sequence[Mask], latents: Tensor, *, groups: Sequence[range]) -> list[Tensor]:
+    """How much of each latent belongs to each of several objects, which may touch or overlap.
+
+    The shares add up to 1 at every latent, (1, 1, f, h, w) float32 each; where there is no object, all
+    belongs to the first.
+    """
+    covered, grid = [], (latents.shape[-2], latents.shape[-1])
+    for mask in masks:
+        pictures = (torch.from_numpy(mask[group.start : group.stop]).float().mean(dim=0) for group in groups)
+        covered.append(F.adaptive_avg_pool2d(torch.stack([*pictures])[:, None], grid))
+    total = torch.stack(covered).sum(dim=0)
+    covered[0] = torch.where(total > 0, covered[0], torch.ones_like(total))
+    total = torch.where(total > 0, total, torch.ones_like(total))
+    return [(each / total).transpose(0, 1)[None].to(latents.device) for each in covered]

@@ -1,18 +1,19 @@
 """The DreamMotion loop; one step predicts, matches keys and updates (docs/method.md, equation 8).
 
-Nothing stays open between two steps: no hook, no autograd mode, no lock.
+An edit is a small state that any process can take further: a step depends on nothing but the state before it
+and on what the whole edit shares. Nothing stays open between two steps: no hook, no autograd mode, no lock.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LinearLR
 
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import NumericsError
@@ -34,6 +35,7 @@ from dreammotion_core.method.source_cache import (
     SourceCache,
     source_branch,
 )
+from dreammotion_core.method.windows import Windows, joined, mean_losses
 from dreammotion_core.values import StepDone, StepLosses
 
 
@@ -51,7 +53,8 @@ class EditTask:
     """What stays the same in every step.
 
     Latents are (1, C, F, h, w) float32; the mask is (1, 1, F, h, w) in [0, 1], None for the whole frame. The
-    settings have a drawn seed.
+    settings have a drawn seed. Without `windows` the clip is one. Of several objects, `further` has the
+    target's embeddings (1, L, D) of each but the first, and its share (1, 1, F, h, w) of every latent.
     """
 
     source_latents: Tensor
@@ -59,56 +62,137 @@ class EditTask:
     latent_mask: Tensor | None
     config: EditConfig
     key_sites: Sequence[KeySite]
+    windows: Windows | None = None
+    further: Sequence[tuple[Tensor, Tensor]] = ()
 
     @property
     def matched_sites(self) -> Sequence[KeySite]:
         """`key_sites`, or none with matching switched off."""
         return self.key_sites if self.config.uses_matching else ()
 
+    @property
+    def num_frames(self) -> int:
+        """Latent frames."""
+        return self.source_latents.shape[2]
 
-def edit_latents(
-    backend: Backend, task: EditTask, *, source_cache: SourceCache | None = None
-) -> Generator[tuple[StepDone, Tensor], None, None]:
-    """Optimise a copy of the source latents towards the target prompt.
+    def windows_at(self, step: int) -> list[range]:
+        """The windows of a step, in latent frames."""
+        return self.windows.at(step) if self.windows else [range(self.num_frames)]
+
+    def within(self, window: range) -> EditTask:
+        """The part of the task in a window."""
+        source = part_of(self.source_latents, window)
+        mask = None if self.latent_mask is None else part_of(self.latent_mask, window)
+        further = [(embeds, part_of(share, window)) for embeds, share in self.further]
+        return replace(self, source_latents=source, latent_mask=mask, windows=None, further=further)
+
+
+def part_of(clip: Tensor, window: range) -> Tensor:
+    """The frames of a window; the whole clip as it lies in memory, since the last bits depend on that."""
+    return clip if len(window) == clip.shape[2] else clip[:, :, window.start : window.stop].contiguous()
+
+
+@dataclass(frozen=True, eq=False)
+class EditState:
+    """An edit after some of its steps; the first state holds the source's latents.
+
+    Attributes:
+        latents: (1, C, F, h, w) float32, the clean latents so far. Do not change them in place.
+        carried: what a method or an optimiser needs besides, such as Adam's moments.
+        losses: of each step so far.
+    """
+
+    latents: Tensor
+    carried: Mapping[str, Tensor] = field(default_factory=dict)
+    losses: tuple[StepLosses, ...] = ()
+
+    @property
+    def step(self) -> int:
+        """How many steps are done."""
+        return len(self.losses)
+
+
+@dataclass(frozen=True, eq=False)
+class Stepped:
+    """What a step came to; `gradient_norm` is the root mean square of the update before the learning rate."""
+
+    latents: Tensor
+    timestep: int
+    losses: StepLosses
+    gradient_norm: float
+    carried: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Method(Protocol):
+    """A way to edit latents, step by step, with any model family."""
+
+    def __call__(
+        self, backend: Backend, task: EditTask, state: EditState, *, source_branch: SourceBranch
+    ) -> Stepped:
+        """Take one step from a state, which stays as it is; `NumericsError` if the result is not finite."""
+
+
+def advance(
+    backend: Backend,
+    task: EditTask,
+    state: EditState,
+    *,
+    method: Method,
+    source_cache: SourceCache | None = None,
+) -> Generator[tuple[StepDone, EditState], None, None]:
+    """Take a state to the last step of its edit: the one place that computes, for all methods.
 
     If a step does not fit into memory, activations are computed again in the backward pass from then on,
     where possible. The cache keeps the answers of the source branch for other target prompts. The result is
-    the same bits either way. An update that is not finite raises `NumericsError`.
+    the same bits either way, and wherever the edit was interrupted and went on.
 
     Yields:
-        After every step, what happened and the latents (detached; do not change them in place).
+        After every step, what happened and the state.
     """
-    branch = source_branch(
-        source_cache, backend=backend, guidance_scale=task.config.guidance_scale, key_sites=task.matched_sites
+    config, sites = task.config, task.matched_sites
+    scale, num_steps = config.guidance_scale, config.num_optimization_steps
+    branch = source_branch(source_cache, backend=backend, guidance_scale=scale, key_sites=sites)
+    step = tried_again(
+        partial(method, backend, task, source_branch=branch), spare=backend.checkpointing.spare
     )
-    step = partial(distill_step, backend, task, source_branch=branch)
     try:
-        yield from descend(task, tried_again(step, spare=backend.checkpointing.spare))
+        while state.step < num_steps:
+            started, done = time.perf_counter(), step(state)
+            state = EditState(done.latents, done.carried, (*state.losses, done.losses))
+            figures = (done.timestep, done.losses, done.gradient_norm, time.perf_counter() - started)
+            yield StepDone(state.step, num_steps, *figures), state
     finally:
         backend.checkpointing.relax()
 
 
-GradientOfStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, StepLosses]]
-"""(latents, timestep (1,), noise) -> (gradient on the latents, losses)."""
+def dreammotion(
+    backend: Backend, task: EditTask, state: EditState, *, source_branch: SourceBranch
+) -> Stepped:
+    """A step of DreamMotion: one timestep, in each window the gradient, then one update of the whole clip."""
+    return descended(task, state, partial(distill_step, backend, source_branch=source_branch))
 
 
-def descend(task: EditTask, step_gradient: GradientOfStep) -> Generator[tuple[StepDone, Tensor], None, None]:
-    """Descend from the source latents, seeded in timesteps and noise. It yields as `edit_latents`."""
-    config, latents = task.config, task.source_latents.clone()
-    num_steps, last_factor = config.num_optimization_steps, config.learning_rate_end_factor
-    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer]
-    optimizer = kind([latents], lr=config.learning_rate)
-    schedule = LinearLR(optimizer, start_factor=1.0, end_factor=last_factor, total_iters=num_steps)
-    timesteps = draw_timesteps(config).to(latents.device)
-    for step in range(1, num_steps + 1):
-        started, timestep = time.perf_counter(), timesteps[step - 1 : step]
-        noise = draw_noise(config.seed, step=step, like=latents)
-        latents.grad, losses = step_gradient(latents, timestep, noise)
-        norm = float(latents.grad.square().mean().sqrt())
-        optimizer.step()
-        schedule.step()
-        seconds = time.perf_counter() - started
-        yield StepDone(step, num_steps, int(timestep), losses, norm, seconds), latents.detach()
+GradientOfStep = Callable[[EditTask, Tensor, Tensor, Tensor], tuple[Tensor, StepLosses]]
+"""(task, latents, timestep (1,), noise) -> (gradient on the latents, losses)."""
+
+
+def descended(task: EditTask, state: EditState, gradient_of: GradientOfStep) -> Stepped:
+    """One step down a gradient, in windows. Timestep and noise follow from the seed, step and frame."""
+    config, step, latents = task.config, state.step + 1, state.latents
+    timestep = draw_timesteps(config)[step - 1 : step].to(latents.device)
+    windows, losses = task.windows_at(step), list[StepLosses]()
+
+    def gradient_in(window: range) -> Tensor:
+        here, now = task.within(window), part_of(latents, window)
+        noise = draw_noise(config.seed, step=step, like=now, first_frame=window.start)
+        gradient, found = gradient_of(here, now, timestep, noise)
+        losses.append(found)
+        return gradient
+
+    gradient = joined(((window, gradient_in(window)) for window in windows), num_frames=task.num_frames)
+    norm = float(gradient.square().mean().sqrt())
+    latents, carried = _updated(state, gradient, config)
+    return Stepped(latents, int(timestep), mean_losses(losses, windows), norm, carried)
 
 
 def draw_timesteps(config: EditConfig) -> Tensor:
@@ -116,6 +200,26 @@ def draw_timesteps(config: EditConfig) -> Tensor:
     generator = seeded_generator(config.seed)
     timesteps = torch.randint(*config.timestep_range, (config.num_optimization_steps,), generator=generator)
     return timesteps.sort(descending=True).values if config.timestep_order == "descending" else timesteps
+
+
+def learning_rate(config: EditConfig, *, step: int) -> float:
+    """The learning rate of a step, counted from 1: it falls linearly, with the bits of torch's `LinearLR`."""
+    rate, fall = config.learning_rate, config.learning_rate_end_factor - 1.0
+    for done in range(step - 1):
+        rate *= 1.0 + fall / (config.num_optimization_steps + done * fall)
+    return rate
+
+
+def _updated(state: EditState, gradient: Tensor, config: EditConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """The latents after the optimiser's step, and what the optimiser carries to the next one."""
+    latents, rate = state.latents.clone(), learning_rate(config, step=state.step + 1)
+    latents.grad = gradient
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[config.optimizer]
+    optimizer = kind([latents], lr=rate)
+    if state.carried:
+        optimizer.state[latents] = {name: value.clone() for name, value in state.carried.items()}
+    optimizer.step()
+    return latents.detach(), dict(optimizer.state[latents])
 
 
 @device_failures_explained()
@@ -140,7 +244,7 @@ def distill_step(
     of_source = (add_noise(task.source_latents, noise, *scales), timestep, embeds.source, embeds.negative)
     of_target = (add_noise(variable, noise, *scales), timestep, embeds.target, embeds.negative)
     source = source_branch(of_source, lambda: predict(backend, *of_source, config, sites))
-    target = predict(backend, *of_target, config, sites)
+    target = predict(backend, *of_target, config, sites, further=task.further)
 
     direction = masked_direction(target.noise_pred, source.noise_pred, task.latent_mask)
     if config.direction_weighting == "velocity":
@@ -175,8 +279,12 @@ def predict(
     negative_embeds: Tensor,
     config: EditConfig,
     key_sites: Sequence[KeySite],
+    *,
+    further: Sequence[tuple[Tensor, Tensor]] = (),
 ) -> Prediction:
     """One branch: the guided noise prediction, and the keys of its conditional half from the same pass.
+
+    Further objects cost one pass each: their prompts decide where their shares lie (see `EditTask`).
 
     Every pass has the same shape, so that equal inputs give equal bits and both branches cancel exactly; rows
     of one batch do not promise that. Autograd records only if `noisy_latents` requires it, and only up to the
@@ -189,5 +297,10 @@ def predict(
     )
     with capture:
         noise_pred_text = backend.predict_noise(noisy_latents, timestep, prompt_embeds)
+    first = noise_pred_text.detach()
+    for embeds, share in further:
+        with torch.no_grad():
+            other = backend.predict_noise(noisy_latents, timestep, embeds)
+        noise_pred_text = noise_pred_text + share * (other - first)
     noise_pred = classifier_free_guidance(noise_pred_uncond, noise_pred_text, config.guidance_scale)
     return Prediction(noise_pred, capture.keys())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -48,6 +48,10 @@ class Backend(Protocol):
     def device(self) -> torch.device:
         """The device on which the model works."""
 
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """All networks on whose weights a result depends."""
+
     def to(self, device: torch.device | str) -> None:
         """Move all weights to a device."""
 
@@ -84,6 +88,19 @@ class RenderedStage:
     frames: Tensor
 
 
+class SamplingJournal(Protocol):
+    """Keeps what later stages draw, one sampling after the other and step by step, so that they can go on.
+
+    A process that goes on asks for the same samplings in the same order.
+    """
+
+    def next_sampling(self) -> tuple[int, Mapping[str, Tensor]]:
+        """Begin the next sampling: how many of its steps are kept, and the tensors after them."""
+
+    def keep(self, step: int, tensors: Mapping[str, Tensor], *, is_last: bool) -> None:
+        """Keep the tensors after a step of the sampling."""
+
+
 @runtime_checkable
 class RendersInStages(Protocol):
     """A cascade: key frames are optimised, and later stages make the clip from them."""
@@ -96,6 +113,7 @@ class RendersInStages(Protocol):
         prompt: str,
         negative_prompt: str,
         generator: torch.Generator,
+        journal: SamplingJournal | None = None,
     ) -> Iterator[RenderedStage]:
         """Run the stages after the first, one at each step of the iterator.
 

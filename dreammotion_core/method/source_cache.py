@@ -254,27 +254,6 @@ def weights_digest(network: nn.Module) -> str:
     return _digest([_samples(network)], context="weights")
 
 
-def computation_of(backend: Backend) -> dict[str, Any]:
-    """What decides the bits of an edit beside its inputs, as plain JSON values: for the receipt.
-
-    Weights are named by `weights_digest`, one for each network of the backend.
-    """
-    device, options = backend.device, getattr(backend.checkpointing, "options", None)
-    networks = {name: part for name, part in vars(backend).items() if isinstance(part, nn.Module)}
-    networks["denoiser"] = backend.denoiser
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "threads": torch.get_num_threads(),
-        "float32_products": torch.get_float32_matmul_precision(),
-        "weights": {name: weights_digest(part) for name, part in networks.items()},
-        "load_options": {name: _plain(value) for name, value in vars(options).items()} if options else {},
-    }
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, bool | int | str | None) else str(value)
-
-
 def _fingerprint(backend: Backend) -> str:
     """Text that differs between models, and between ways to compute one model that give different bits."""
     spec, denoiser = backend.spec, backend.denoiser

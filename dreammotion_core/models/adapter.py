@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dreammotion_core.method.parameterization import (
     PredictionType,
@@ -44,6 +45,11 @@ class Adapter:
     def device(self) -> torch.device:
         """The device on which the model works."""
         return self._placement.device
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """All networks on whose weights a result depends."""
+        return self._placement.parts
 
     def to(self, device: torch.device | str) -> None:
         """Choose the device; see `LoadOptions.offload`."""

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from downloads import Download, Transfer, check_room, follow
-from dreammotion_core.errors import ModelLoadError
+from dreammotion_core.errors import ModelLoadError, reason_of
 from dreammotion_core.models.catalog import find_model
 from dreammotion_core.spec import HubPart, ModelSpec
 
@@ -30,7 +30,7 @@ def download_model(name_or_path: str) -> Generator[ModelDownload, None, None]:
         yield from follow(files.fetch)
     except Exception as error:
         raise ModelLoadError(
-            f"{spec.label} could not be downloaded from {files.source} ({error}); check the "
+            f"{spec.label} could not be downloaded from {files.source} ({reason_of(error)}); check the "
             "connection, the free space, and whether its owner asks to accept terms first"
         ) from error
 

@@ -145,15 +145,15 @@ class Placement:
     def __init__(
         self, parts: Sequence[nn.Module], *, transient: Sequence[nn.Module] = (), offload: Offload = "none"
     ) -> None:
-        self._parts = tuple(parts)
-        self._transient = self._parts if offload == "model" else tuple(transient)
+        self.parts = tuple(parts)
+        self._transient = self.parts if offload == "model" else tuple(transient)
         self._there: list[nn.Module] = []
         self.device = CPU
 
     def to(self, device: torch.device | str) -> None:
         """Choose the device. Transient parts move when they work, all others now."""
         self.device = torch.device(device)
-        for part in self._parts:
+        for part in self.parts:
             part.to(CPU if part in self._transient else self.device)
         self._there = []
 

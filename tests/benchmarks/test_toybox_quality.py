@@ -44,7 +44,7 @@ from benchmarks.world_cases import (
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import ConfigError
 from dreammotion_core.evaluation.pixels import colour_jitter, region_similarity
-from dreammotion_core.masks import grown_mask
+from dreammotion_core.finishing import grown_mask
 from dreammotion_core.models.catalog import list_models
 from dreammotion_core.values import Frames, Mask
 from tests.tiny import save_tiny_unet3d, tiny_unet3d, train_on

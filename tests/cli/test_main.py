@@ -23,6 +23,8 @@ from PIL import Image
 
 from dreammotion_core import (
     EditConfig,
+    Notice,
+    StateFolder,
     Video,
     list_models,
     read_frames,
@@ -32,10 +34,11 @@ from dreammotion_core import (
 )
 from dreammotion_core.cli.main import main
 from dreammotion_core.cli.selecting import FollowedObject
-from dreammotion_core.masks import grown_mask
+from dreammotion_core.finishing import grown_mask
 from dreammotion_core.media import frames
 from dreammotion_core.media.frames import kept_fps
 from dreammotion_core.media.masks import read_masks, write_masks
+from dreammotion_core.method.editing import EditState
 from segmentation import Prompt, Tracks, list_segmenters, load_segmenter
 from tests.tiny import moving_square, save_tiny_unet3d
 
@@ -152,6 +155,28 @@ def test_one_of_several_objects_is_edited(
     assert receipt["mask"]["share"] == pytest.approx(square.mean(), abs=1e-4)
 
 
+def test_objects_are_edited_by_prompts_of_their_own_in_one_run(
+    clip: Path, model: Path, tmp_path: Path
+) -> None:
+    numbers = np.zeros((3, *SIZE), np.uint8)
+    numbers[:, 10:30, 10:30], numbers[:, 10:30, 30:50] = 3, 7  # they touch
+    write_masks(numbers, tmp_path / "both")
+    words = ["--mask", tmp_path / "both", "--object", 7, "--object", 3, "--seed", 1]
+
+    # The prompt of `edit_arguments` is that of object 7.
+    words += ["--target-prompt", "a red ball", "--frames-dir", tmp_path / "frames"]
+    assert main(edit_arguments(clip, model, tmp_path / "out.mp4", *words)) == 0
+
+    source, edit = read_video(clip, max_frames=3).frames, read_frames(tmp_path / "frames", fps=8.0).frames
+    for number in (3, 7):
+        assert (source[numbers == number] != edit[numbers == number]).any()
+    # One of the objects becomes another thing, so both grow by 2 pixels.
+    outside = ~grown_mask(numbers > 0, pixels=2 + EditConfig.mask_edge)
+    assert np.array_equal(source[outside], edit[outside])
+    receipt = json.loads((tmp_path / "out.json").read_text())
+    assert receipt["target_prompt"] == "a blue car; a red ball"
+
+
 def test_greys_of_a_mask_are_divided_and_it_is_said(
     clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,6 +208,8 @@ def test_every_setting_reaches_the_edit(clip: Path, model: Path, masks: Path, tm
         "--colour-smoothing": "0",
         "--negative-prompt": "road",
         "--preview-interval": "0",
+        "--window": "3",
+        "--overlap": "1",
         "--seed": "9",
     }
     words = [word for flag, value in settings.items() for word in (flag, *value.split())]
@@ -208,6 +235,8 @@ def test_every_setting_reaches_the_edit(clip: Path, model: Path, masks: Path, tm
         colour_smoothing=0.0,
         negative_prompt="road",
         preview_interval=0,
+        window=3,
+        overlap=1,
         seed=9,
     )
     receipt = json.loads((tmp_path / "out.json").read_text())
@@ -547,7 +576,7 @@ def failure(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
         (["--seed", "seven"], "invalid int value: 'seven'"),
         (["--learning-rate", "nan"], "learning_rate is nan"),
         (["--preset", "slow"], "invalid choice: 'slow'"),
-        (["--num-frames", "900"], "edits at most 6 frames"),
+        (["--window", "7"], "sees at most 6 frames at once"),
         (["--num-frames", "0"], "max_frames is 0"),
         (["--start-frame", "77"], "start_frame is 77"),
         (["--fps", "0"], "fps is 0"),
@@ -558,9 +587,11 @@ def failure(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
         (["--click", "3,4@x"], "'3,4@x' is not of the form X,Y, in pixels, or X,Y@N"),
         (["--click", "5,5"], "more than one option says where to edit"),
         (["--object", "2"], "holds no object 2, only object 255"),
+        (["--object", "1", "--object", "2"], "--object was given 2 times (1, 2) and --target-prompt 1 times"),
         (["--mask", "masks.rar"], "there is no masks.rar; pass a folder of PNG files"),
         (["--out", "out.avi"], "ends in .mp4"),
         (["--model", "nonsense"], "no model 'nonsense'"),
+        (["--continue-anyway"], "name its folder with --state"),
         (["--wat"], "--wat"),
     ],
 )
@@ -714,6 +745,7 @@ SOME_BOARD = ("ablate", "{clip}", *PROMPTS, "--mask", "{mask}", "--model", "{not
         ((*SOME_METRICS, "--json", "{clip}"), "--json {clip} would be written over the clip"),
         ((*SOME_METRICS, "--json", "{frames}/00001.png"), "would be written over the edit"),
         ((*SOME_METRICS, "--json", "{other}"), "would be written over --edited-mask"),
+        ((*SOME_EDIT, "--no-mask", "--out", "{new}", "--state", "{clip}"), "--state {clip} would be"),
         ((*SOME_BOARD, "--out", "{clip}"), "--out {clip} would be written over the clip"),
         ((*SOME_BOARD, "--out", "{mask}"), "would be written over --mask"),
     ],
@@ -739,11 +771,78 @@ def test_what_is_read_is_never_written_over(
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+# --- edits that are kept --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped_at_step_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C of an edit once it has kept its second step."""
+    keep = StateFolder.keep
+
+    def interrupted(folder: StateFolder, state: EditState, *, seconds: float) -> Notice | None:
+        keep(folder, state, seconds=seconds)
+        if state.step == 2:
+            raise KeyboardInterrupt
+        return None
+
+    monkeypatch.setattr(StateFolder, "keep", interrupted)
+
+
+def test_the_same_command_goes_on_to_the_same_frames(
+    clip: Path,
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:
+    words = ("--click", "9,20", "--seed", 5, "--steps", 4, "--preview-interval", 1)
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    assert main(edit_arguments(clip, model, tmp_path / "whole.mp4", *words, "--frames-dir", whole)) == 0
+    kept = (*words, "--state", tmp_path / "state", "--frames-dir", resumed)
+    command = edit_arguments(clip, model, tmp_path / "out.mp4", *kept)
+
+    request.getfixturevalue("stopped_at_step_two")
+    assert main(command) == 130
+    assert f"as of step 1. The same command goes on from the step that {tmp_path / 'state'} holds" in (
+        capsys.readouterr().err
+    )
+    request.getfixturevalue("monkeypatch").undo()
+    assert main(command) == 0
+
+    assert "goes on from step 2" in capsys.readouterr().err
+    first, second = (read_frames(folder, fps=8.0).frames for folder in (whole, resumed))
+    assert np.array_equal(first, second)
+    asked = json.loads((tmp_path / "state" / "request.json").read_text())
+    assert asked["origin"]["file"]["name"] == "clip.mp4"
+    assert asked["origin"]["selection"]["objects"][0]["prompts"]
+    codes = [notice["code"] for notice in json.loads((tmp_path / "out.json").read_text())["notices"]]
+    assert "continued" in codes
+
+
+def test_a_state_in_use_is_refused_before_any_work(
+    clip: Path, model: Path, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = edit_arguments(clip, model, tmp_path / "out.mp4", "--mask", masks, "--state", tmp_path / "state")
+
+    with StateFolder(tmp_path / "state"):
+        code, said = failure(words, capsys)
+
+    assert code == 2
+    assert "another process works on the edit" in said
+
+
 # --- a terminal -----------------------------------------------------------------------------------
 
 
+def listening() -> None:
+    """Tests that run in the background are deaf to some signals, and so would be what they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupt_keeps_the_latest_preview_and_the_bar_shows_the_losses(
-    clip: Path, model: Path, masks: Path, tmp_path: Path
+    clip: Path, model: Path, masks: Path, tmp_path: Path, ended_by: signal.Signals
 ) -> None:
     out = tmp_path / "out.mp4"
     words = edit_arguments(clip, model, out, "--mask", masks, "--steps", "10000", "--preview-interval", "1")
@@ -754,15 +853,14 @@ def test_interrupt_keeps_the_latest_preview_and_the_bar_shows_the_losses(
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=stderr,
-        # Tests that run in the background are deaf to it, and so would be what they start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=listening,
     )
     os.close(stderr)
     try:
         # Once a later step shows, the preview of the first has been delivered.
         said = _read_until(terminal, rb" ([2-9]|\d\d+)/10000")
-        process.send_signal(signal.SIGINT)
-        said += _read_until(terminal, rb"as of step \d+")
+        process.send_signal(ended_by)
+        said += _read_until(terminal, rb"as of step \d+.*With --state DIR an edit is kept")
         code = process.wait(timeout=60)
     finally:
         process.kill()
@@ -773,6 +871,17 @@ def test_interrupt_keeps_the_latest_preview_and_the_bar_shows_the_losses(
     assert b"V-DDS" in said
     assert b"Traceback" not in said
     assert read_video(out).size == SIZE
+
+
+def test_a_reader_that_has_enough_ends_a_command_quietly() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    command = [sys.executable, "-m", "dreammotion_core", "models"]
+    ended = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+
+    assert (ended.returncode, ended.stderr) == (141, b"")
 
 
 def _read_until(terminal: int, pattern: bytes) -> bytes:

@@ -26,6 +26,7 @@ from dreammotion_core import (
     write_masks,
     write_objects,
 )
+from dreammotion_core.media import archives
 from dreammotion_core.media.masks import check_mask_target
 
 F, H, W = 3, 33, 47
@@ -558,6 +559,18 @@ def test_zip_that_hides_its_true_size_is_never_unpacked_further(tmp_path: Path, 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 * 2**20
+
+
+def test_only_the_list_of_entries_is_bounded_not_what_they_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "_LONGEST_LIST", 1000)
+    path = save_zip(tmp_path / "m.zip", {"0.png": bytes(5000)})
+
+    with archives.opened_archive(path, error=MaskError, wanted="the masks", most_bytes=2**20) as archive:
+        assert archive.read("0.png") == bytes(5000)
+    with pytest.raises(MaskError, match="its list of entries has"):
+        read(save_zip(path, {f"{index}.png": b"x" for index in range(100)}))
 
 
 def encrypted(path: Path) -> None:

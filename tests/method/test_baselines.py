@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,13 +17,13 @@ from dreammotion_core.cli.main import main
 from dreammotion_core.config import CHOICES
 from dreammotion_core.method.baselines import (
     METHODS,
-    Steps,
     denoised,
     method_for,
     moved,
+    reached,
     timesteps_down_to_zero,
 )
-from dreammotion_core.method.editing import EditTask, PromptEmbeds, draw_timesteps
+from dreammotion_core.method.editing import EditState, EditTask, PromptEmbeds, advance, draw_timesteps
 from dreammotion_core.method.parameterization import draw_noise
 from dreammotion_core.values import StepDone
 from tests.tiny import moving_square, save_tiny_unet3d, tiny_unet3d
@@ -36,6 +38,9 @@ class GaussianModel:
     """The exact noise prediction where all clips are unit Gaussian noise: what denoising does is known."""
 
     is_flow: bool
+    checkpointing: SimpleNamespace = field(
+        default_factory=lambda: SimpleNamespace(spare=lambda: False, relax=lambda: None)
+    )
     device = torch.device("cpu")
 
     def signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,10 +63,16 @@ def task_of(config: EditConfig, *, target: float = 0.0, mask: Tensor | None = No
 
 def edited(task: EditTask, backend: object) -> Tensor:
     """The latents after the last step."""
-    steps = list(METHODS[task.config.method].edit(backend, task))  # type: ignore[arg-type]
+    steps = stepped(task, backend)
     assert [done.step for done, _ in steps] == list(range(1, task.config.num_optimization_steps + 1))
     assert all(isinstance(done, StepDone) and done.num_steps == len(steps) for done, _ in steps)
     return steps[-1][1]
+
+
+def stepped(task: EditTask, backend: object) -> list[tuple[StepDone, Tensor]]:
+    method, begun = METHODS[task.config.method].step, EditState(task.source_latents)
+    steps = advance(backend, task, begun, method=method)  # type: ignore[arg-type]
+    return [(done, state.latents) for done, state in steps]
 
 
 class TestDenoising:
@@ -71,10 +82,12 @@ class TestDenoising:
         model = GaussianModel(is_flow)
         noisy = torch.randn(SHAPE)
         timesteps = timesteps_down_to_zero(900, num_steps=300, device=model.device)
-        *_, (signal, last) = denoised(model, noisy, timesteps, EMBEDS, EMBEDS, 1.0)  # type: ignore[arg-type]
+        task, alone = task_of(EditConfig(guidance_scale=1.0)), noisy
+        for now, then in pairwise(timesteps[:, None]):
+            alone, signal = denoised(model, task, alone, step=1, now=now, then=then)  # type: ignore[arg-type]
         alpha, sigma = model.signal_and_noise(timesteps[:1], noisy)
 
-        assert int(last) == 3
+        assert int(now) == 3
         torch.testing.assert_close(signal, noisy / (alpha**2 + sigma**2).sqrt(), rtol=0.02, atol=0.02)
 
     def test_moving_to_the_same_level_changes_nothing(self) -> None:
@@ -86,7 +99,7 @@ class TestDenoising:
 
     def test_infinite_latents_are_refused(self) -> None:
         with pytest.raises(NumericsError, match="timestep 7"):
-            Steps(1, torch.zeros(SHAPE)).done(torch.full(SHAPE, torch.inf), torch.tensor([7]))
+            reached(EditState(torch.zeros(SHAPE)), torch.full(SHAPE, torch.inf), torch.tensor([7]))
 
 
 class TestMethods:
@@ -159,7 +172,7 @@ class TestMethods:
             seed=3,
         )
         task, model = task_of(config, target=2.0), GaussianModel(is_flow=True)
-        steps = list(METHODS["v-sds"].edit(model, task))  # type: ignore[arg-type]
+        steps = stepped(task, model)
         timestep = draw_timesteps(config)
         noise = draw_noise(3, step=1, like=task.source_latents)
         alpha, sigma = model.signal_and_noise(timestep, noise)

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import NumericsError
-from dreammotion_core.method.editing import EditTask, PromptEmbeds, distill_step, edit_latents
+from dreammotion_core.method.editing import (
+    EditState,
+    EditTask,
+    PromptEmbeds,
+    advance,
+    distill_step,
+    dreammotion,
+)
 from dreammotion_core.method.keys import KeyLayout, KeySite
 from dreammotion_core.method.source_cache import DiskSourceCache, MemorySourceCache, SourceCache
 from dreammotion_core.models.placement import LoadOptions
@@ -57,7 +64,15 @@ def run(
     cache: SourceCache | None = None,
 ) -> Generator[tuple[StepDone, Tensor], None, None]:
     task = EditTask(source, embeds(backend, target), mask, config, backend.key_sites)
-    return edit_latents(backend, task, source_cache=cache)
+    return stepped(backend, task, cache)
+
+
+def stepped(
+    backend: UNet3DBackend, task: EditTask, cache: SourceCache | None = None
+) -> Generator[tuple[StepDone, Tensor], None, None]:
+    begun = EditState(task.source_latents)
+    for done, state in advance(backend, task, begun, method=dreammotion, source_cache=cache):
+        yield done, state.latents
 
 
 def last(steps: Iterator[tuple[StepDone, Tensor]]) -> Tensor:
@@ -272,7 +287,7 @@ def run_at(
         config(spatial_weight=1.0).with_changes(num_optimization_steps=2),
         (site,),
     )
-    return last(edit_latents(backend, task, source_cache=cache))
+    return last(stepped(backend, task, cache))
 
 
 @contextlib.contextmanager
@@ -305,7 +320,7 @@ def test_what_the_source_branch_depends_on_is_computed_again(
 
     with counted_calls(backend.denoiser) as calls:
         task = EditTask(source, prompts, mask, settings, backend.key_sites)
-        list(edit_latents(backend, task, source_cache=cache))
+        list(stepped(backend, task, cache))
 
     assert len(calls) == 3 * 4
 

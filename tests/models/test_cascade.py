@@ -23,6 +23,7 @@ from dreammotion_core.method.prior import RenderedStage
 from dreammotion_core.models.cascade.backend import CascadeBackend
 from dreammotion_core.models.cascade.manifest import CascadeManifest
 from dreammotion_core.models.cascade.stages import (
+    Draws,
     Guidance,
     PixelStage,
     blended,
@@ -232,7 +233,7 @@ def test_super_resolution_begins_every_window_with_a_frame_that_is_drawn_already
         first,
         settings=backend.manifest.super_resolution,  # type: ignore[arg-type]
         guidance=Guidance(backend.encode_prompt("a car"), backend.encode_prompt("")),
-        generator=torch.Generator().manual_seed(0),
+        draws=Draws(torch.Generator().manual_seed(0)),
     )
 
     calls = vars(stage)["calls"]
@@ -299,7 +300,7 @@ def test_the_words_of_the_last_stage_come_before_the_users_and_are_not_cut(
         size=(8, 12),
         settings=settings,
         prompts=("a blue car", users),
-        generator=torch.Generator().manual_seed(0),
+        draws=Draws(torch.Generator().manual_seed(0)),
     )
 
     assert asked == ["a blue car", read]
@@ -333,7 +334,7 @@ def test_a_scheduler_gets_the_variance_only_if_it_reads_it(
         condition=torch.zeros(1, 3, 8, 12),
         settings=backend.manifest.super_resolution.first_frame,  # type: ignore[union-attr]
         guidance=Guidance(backend.encode_prompt("a car"), backend.encode_prompt("")),
-        generator=torch.Generator().manual_seed(0),
+        draws=Draws(torch.Generator().manual_seed(0)),
         noise_level=150,
     )
 

@@ -18,6 +18,7 @@ from dreammotion_core.models.catalog import find_model
 from dreammotion_core.models.download import needed_files
 from dreammotion_core.spec import HubPart
 from tests.hub_cache import put_into_cache
+from tests.publisher import publisher_of
 from tests.tiny import tiny_spec
 
 REVISION = "0" * 40
@@ -196,6 +197,31 @@ def test_a_hub_that_cannot_be_reached_is_said(
     with pytest.raises(ModelLoadError, match=said):
         list(download_model("tiny"))
     assert hub.fetched == []
+
+
+@pytest.mark.parametrize("how", ["nobody", "nonsense", "no list", 401, 403, 404, 429, 500])
+def test_what_the_hub_answers_becomes_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str | int
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with publisher_of(b"no list") as publisher:
+        publisher.stand_in_for_the_hub(monkeypatch)
+        if how == "nobody":
+            publisher.shutdown()
+            publisher.server_close()
+        elif isinstance(how, int):
+            publisher.status = how
+        elif how == "nonsense":
+            publisher.mode = how
+
+        with pytest.raises(ModelLoadError) as refused:
+            list(download_model("cogvideox-2b"))
+
+    assert "\n" not in str(refused.value)
+    assert "could not be downloaded from" in str(refused.value)
+    assert str(refused.value).endswith("whether its owner asks to accept terms first")
+    assert len(str(refused.value)) < 600
 
 
 def test_a_file_that_does_not_arrive_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

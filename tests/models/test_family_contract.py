@@ -22,7 +22,7 @@ from dreammotion_core import (
     StepLosses,
     VideoError,
 )
-from dreammotion_core.masks import latent_mask
+from dreammotion_core.method.distillation import latent_mask
 from dreammotion_core.method.editing import EditTask, PromptEmbeds, distill_step
 from dreammotion_core.method.keys import KeyCapture
 from dreammotion_core.method.parameterization import add_noise

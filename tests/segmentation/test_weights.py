@@ -149,3 +149,12 @@ def test_the_hub_is_not_reachable_where_it_must_not_be_asked(monkeypatch: pytest
     assert EDGETAM.is_reachable()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert not EDGETAM.is_reachable()
+
+
+@pytest.mark.parametrize("place", ["x" * 5000, "/dev/null"])
+def test_a_cache_that_cannot_be_is_like_an_empty_one(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DREAMMOTION_CACHE", place)
+
+    assert not MOBILE_SAM.spec.is_ready()
+    with pytest.raises(CheckpointError, match="could not be downloaded to"):
+        list(MOBILE_SAM.download())

@@ -10,6 +10,7 @@ from dreammotion_core import (
     write_video,
 )
 from tests.tiny import moving_square, save_tiny_unet3d
+from tests.web.browsing import app, browser, clip, quick_app, visit  # noqa: F401
 from tests.web.pages import SIDE, Page
 from web import Example, LazyEditor, load_examples
 

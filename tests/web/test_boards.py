@@ -172,12 +172,16 @@ def test_a_failing_variant_keeps_those_before_it(editor: LazyEditor, example: Ex
     page = BoardPage(EditorThatFails(editor, error), example)  # type: ignore[arg-type]
     seen: list[dict[str, Any]] = []
 
-    with pytest.raises(OutOfMemoryError, match=r"fewer frames\. “Time and memory” under Edit"):
+    with pytest.raises(
+        OutOfMemoryError, match=r"fewer frames\. “How long will it take\?” under Clip and model"
+    ):
         seen.extend(page.run())
 
     end = seen[-1]["board_status"]
     assert "dm-problem" in end
-    assert "fewer frames. “Time and memory” under Edit finds what fits. 1 of 5 variants" in end
+    assert (
+        "fewer frames. “How long will it take?” under Clip and model finds what fits. 1 of 5 variants" in end
+    )
     assert seen[-1]["board_file"].value
     assert page.device_is_free()
 
@@ -198,7 +202,7 @@ def test_so_does_an_error_that_nobody_foresaw(editor: LazyEditor, example: Examp
 
 
 def test_nothing_begins_without_a_selection_words_or_a_visitor(page: BoardPage) -> None:
-    with pytest.raises(PromptError, match="target prompt is empty"):
+    with pytest.raises(PromptError, match="what it should become"):
         next(page.boards.run(token=page.token, source_prompt="a", target_prompt=" ", **form()))
     page.do(page.token, {"do": "clear", "frame": 0})
     with pytest.raises(MaskError, match="click the object"):

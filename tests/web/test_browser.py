@@ -5,141 +5,48 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
 
-from dreammotion_core import EditConfig, Video, read_objects, read_video, write_masks, write_video
+from dreammotion_core import EditConfig, read_objects, read_video, write_masks
 from dreammotion_core.models.catalog import find_model
 from tests.publisher import Publisher, publisher_of, random_mobile_sam
 from tests.serving import serve
-from tests.tiny import save_tiny_unet3d
+from tests.web.browsing import (
+    BALL,
+    MASK_SHOWN,
+    NEEDS_BROWSER,
+    OTHER,
+    PATIENCE,
+    SIDE,
+    UPLOAD,
+    click,
+    rolling_ball,
+    select_ball,
+    send,
+)
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-Browser, Page, expect = playwright.Browser, playwright.Page, playwright.expect
+Page, expect = playwright.Page, playwright.expect
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
-]
-SIDE = 128
-BALL = (0.25, 0.6)
-OTHER = (0.8, 0.2)
-PATIENCE = 150_000
-"""Milliseconds; the machine may be busy with other tests."""
-
-UPLOAD = '.dm-source input[type="file"]'
-MASK_SHOWN = "() => document.querySelector('#canvas .dm-overlay')?.hasAttribute('src')"
-
-
-def rolling_ball(folder: Path, *, side: int) -> Path:
-    """A red ball rolling over a meadow, and a blue one at rest."""
-    frames = []
-    for index in range(9):
-        image = Image.new("RGB", (4 * SIDE, 4 * SIDE), (150, 200, 240))
-        draw = ImageDraw.Draw(image)
-        draw.rectangle((0, 2.2 * SIDE, 4 * SIDE, 4 * SIDE), fill=(90, 170, 80))
-        for place, colour in (((BALL[0] + 0.05 * index, BALL[1]), (210, 40, 40)), (OTHER, (40, 60, 190))):
-            x, y = (4 * SIDE * part for part in place)
-            draw.ellipse((x - 70, y - 70, x + 70, y + 70), fill=colour)
-        frames.append(np.asarray(image.resize((side, side), Image.Resampling.BOX)))
-    return write_video(Video(np.stack(frames), 8.0), folder / "ball.mp4")
-
-
-@pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return rolling_ball(tmp_path_factory.mktemp("clip"), side=SIDE)
-
-
-@pytest.fixture(scope="session")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The real app on the embedded model."""
-    folder = tmp_path_factory.mktemp("app")
-    with serve(folder / "log.txt") as url:
-        yield url
-        assert "Traceback" not in (folder / "log.txt").read_text()
-
-
-@pytest.fixture(scope="session")
-def quick_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The same on a tiny model with random weights, whose steps cost next to nothing."""
-    folder = tmp_path_factory.mktemp("quick")
-    with serve(folder / "log.txt", "--model", str(save_tiny_unet3d(folder / "tiny"))) as url:
-        yield url
-        assert "Traceback" not in (folder / "log.txt").read_text()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=PATIENCE)
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(request: pytest.FixtureRequest, browser: Browser, clip: Path) -> Iterator[Callable[..., Page]]:
-    """Open the page as a new visitor and upload the clip; no visit may log a script error."""
-    contexts, errors = [], []
-
-    def open_page(*, upload: bool = True, server: str = "app", **options: object) -> Page:
-        context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(request.getfixturevalue(server))
-        page.wait_for_selector("#canvas canvas")
-        if page.locator("#examples button").count():
-            page.wait_for_function("() => document.querySelector('#canvas .dm-base').naturalWidth > 0")
-        if upload:
-            send(page, clip)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == []
-
-
-def send(page: Page, clip: Path) -> None:
-    before = page.get_attribute("#canvas .dm-base", "src")
-    page.set_input_files(UPLOAD, str(clip))
-    page.wait_for_function(
-        "(old) => { const image = document.querySelector('#canvas .dm-base');"
-        " return image.getAttribute('src') !== old && image.naturalWidth > 0 }",
-        arg=before,
-    )
-
-
-def click(page: Page, at: tuple[float, float] = BALL, **options: object) -> None:
-    area = page.locator("#canvas canvas").bounding_box()
-    assert area is not None
-    position = {"x": area["width"] * at[0], "y": area["height"] * at[1]}
-    page.locator("#canvas canvas").click(position=position, **options)
-
-
-def select_ball(page: Page) -> None:
-    click(page)
-    page.wait_for_function(MASK_SHOWN)
+pytestmark = NEEDS_BROWSER
 
 
 def describe(page: Page, *, steps: int) -> None:
     page.fill("#source-prompt textarea, #source-prompt input", "a red ball on a meadow")
     page.fill("#target-prompt textarea, #target-prompt input", "a blue ball on a meadow")
-    if not page.locator("#num-optimization-steps input[type=number]").is_visible():
-        page.click("#advanced button")
+    open_group(page, "#advanced", "#num-optimization-steps input[type=number]")
     set_number(page.locator("#num-optimization-steps input[type=number]"), steps)
+
+
+def open_group(page: Page, group: str, field: str) -> None:
+    if not page.locator(field).first.is_visible():
+        page.locator(f"{group} > button").click()
+        page.locator(field).first.wait_for()
 
 
 def set_number(field: playwright.Locator, value: int) -> None:
@@ -391,7 +298,6 @@ def test_an_untouched_page_keeps_the_shape_and_so_does_the_next_model(
     visit: Callable[..., Page], tmp_path: Path
 ) -> None:
     page = visit(server="quick_app", upload=False)
-    click(page, (0.5, 0.375))
     page.wait_for_function(MASK_SHOWN)
 
     untouched = receipt_of_edit(page, tmp_path / "untouched.json")
@@ -405,7 +311,7 @@ def test_an_untouched_page_keeps_the_shape_and_so_does_the_next_model(
     page.click("#model [data-part=action]")
     expect(page.locator("#masthead")).to_contain_text("Active model: toybox (embedded)")
     expect(page.locator("#preset input[value=auto]")).to_be_checked()
-    page.click("#advanced button")
+    open_group(page, "#advanced", "#num-optimization-steps input[type=number]")
     set_number(page.locator("#num-optimization-steps input[type=number]"), 2)
 
     other = receipt_of_edit(page, tmp_path / "other.json")
@@ -432,7 +338,7 @@ def test_a_run_is_measured_listed_and_saved(visit: Callable[..., Page], tmp_path
     download.value.save_as(tmp_path / "runs.csv")
 
     expect(card.locator("li")).to_have_count(6)
-    expect(card.locator("[data-measure=background_difference] output")).to_have_text("0 of 255")
+    expect(card.locator("[data-measure=background_difference] .dm-figure")).to_have_text("0 of 255")
     expect(page.locator("#runs tbody tr").first).to_contain_text("=a blue ball")
     with (tmp_path / "runs.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -449,7 +355,7 @@ def test_the_ablation_grows_stops_and_is_saved(visit: Callable[..., Page], tmp_p
     describe(page, steps=2)
     # So that two pairs of variants come out the same, and each must still have a place.
     set_number(page.get_by_label("Temporal matching"), 0)
-    page.click("#evidence [role=tab]:has-text('Ablation')")
+    page.click("#evidence [role=tab]:has-text('What each part does')")
 
     page.click("#board-run")
     expect(page.locator("#board .grid figure")).to_have_count(6)
@@ -482,21 +388,13 @@ def test_what_fails_says_why_where_it_was_watched_and_offers_no_stop(visit: Call
 
     page.click("#edit")
     expect(caption(page)).to_contain_text("Nothing was changed.")
-    page.click("#evidence [role=tab]:has-text('Ablation')")
+    page.click("#evidence [role=tab]:has-text('What each part does')")
     page.click("#board-run")
     expect(page.locator("#board-status .dm-problem")).to_contain_text("No variant was finished.")
 
     expect(caption(page)).to_have_class(re.compile("dm-problem"))
     expect(page.locator("#stop")).to_be_hidden()
     expect(page.locator("#board-stop")).to_be_hidden()
-
-
-def test_the_result_stays_in_sight_beside_a_long_form(visit: Callable[..., Page]) -> None:
-    page = visit(server="quick_app", upload=False)
-
-    page.evaluate("window.scrollTo(0, 700)")
-
-    page.wait_for_function("() => document.querySelector('.dm-screen').getBoundingClientRect().top >= 0")
 
 
 PIXELS_OF_CLIPS = """async () => {
@@ -541,12 +439,16 @@ def test_closing_the_tab_stops_the_run(visit: Callable[..., Page]) -> None:
 
 
 def test_an_edit_without_a_click_says_what_to_do(visit: Callable[..., Page]) -> None:
-    page = visit()
+    page = visit(server="quick_app")
     describe(page, steps=3)
 
     page.click("#edit")
 
-    expect(page.locator(".toast-body")).to_contain_text("click the object")
+    expect(page.locator("#refusal [role=alert]")).to_have_text(
+        "First click the object that you want to change"
+    )
+    expect(page.locator("#canvas canvas")).to_be_focused()
+    assert page.locator(".toast-body").count() == 0
 
 
 def test_a_file_that_is_no_video_is_refused_and_the_clip_stays(
@@ -564,17 +466,18 @@ def test_a_file_that_is_no_video_is_refused_and_the_clip_stays(
 
 def test_an_example_is_one_click_away(visit: Callable[..., Page]) -> None:
     page = visit(upload=False)
-    cards = page.locator("#examples button")
+    cards = page.locator("#examples button[data-name]")
     if cards.count() == 0:
         pytest.skip("no examples in assets/examples yet")
 
     cards.last.click()
 
     expect(cards.last).to_have_attribute("aria-pressed", "true")
+    expect(cards.first).to_have_attribute("aria-pressed", "false")
     prompt = cards.last.locator("span").inner_text()
     expect(page.locator("#source-prompt textarea, #source-prompt input")).to_have_value(prompt)
-    page.locator("#suggestions label").last.click()
-    suggestion = page.locator("#suggestions label").last.inner_text()
+    page.locator("#suggestions button").last.click()
+    suggestion = page.locator("#suggestions button").last.inner_text()
     expect(page.locator("#target-prompt textarea, #target-prompt input")).to_have_value(suggestion)
 
 
@@ -606,6 +509,7 @@ def test_masks_are_imported_and_exported_unchanged(visit: Callable[..., Page], t
     page = visit()
     masks = np.zeros((9, SIDE, SIDE), np.uint8)
     masks[:, 60:90, 20:50], masks[2:, 10:30, 90:120] = 2, 5
+    open_group(page, "#outline", "#mask-files button")
     page.click("#mask-files button")
 
     page.set_input_files('#mask-files input[type="file"]', str(write_masks(masks, tmp_path / "in.zip")))
@@ -632,7 +536,7 @@ def test_the_models_say_what_they_are_and_which_one_edits(visit: Callable[..., P
     page.check("#model input[value=zeroscope]")
 
     expect(page.locator("#masthead")).to_contain_text("Active model: toybox (embedded)")
-    expect(page.locator("#model-box")).to_contain_text("Edited by: toybox (embedded)")
+    expect(page.locator("#model-box")).to_contain_text("Model: toybox (embedded)")
     expect(page.locator("#model label").first).to_contain_text("ready")
     expect(page.locator("#model label", has_text="ZeroScope")).to_contain_text("not for commercial use")
     expect(page.locator("#model [data-part=action]")).to_contain_text("ZeroScope v2 576w")
@@ -641,6 +545,7 @@ def test_the_models_say_what_they_are_and_which_one_edits(visit: Callable[..., P
 def test_time_and_memory_are_measured_before_an_edit(visit: Callable[..., Page]) -> None:
     page = visit()
 
+    open_group(page, "#clip-settings", "#preflight-check")
     page.click("#preflight-check")
 
     expect(page.locator("#preflight")).to_contain_text(
@@ -653,13 +558,14 @@ def test_time_and_memory_are_measured_before_an_edit(visit: Callable[..., Page])
 def test_the_segmenters_say_what_they_are_and_what_they_cost(visit: Callable[..., Page]) -> None:
     page = visit()
 
+    open_group(page, "#outline", "#segmenter-box button")
     page.click("#segmenter-box button")
     page.check("#segmenter input[value=sam2-tiny]")
 
     expect(page.locator("#segmenter label").first).to_contain_text("ready")
     expect(page.locator("#segmenter [data-part=description]")).to_contain_text("by its own memory")
     expect(page.locator("#segmenter [data-part=action]")).to_contain_text("SAM 2.1 (tiny)")
-    expect(page.locator("#segmenter-box")).to_contain_text("Clicks are answered by: Embedded")
+    expect(page.locator("#segmenter-box")).to_contain_text("Selection tool: Embedded")
 
 
 @pytest.fixture(scope="session")
@@ -685,10 +591,11 @@ def test_two_clicks_lead_to_a_mask_by_sam_and_corrections_stay(visit: Callable[.
     expect(page.locator("[data-answered='1']")).to_have_count(1)
     before = page.get_attribute("#canvas .dm-overlay", "src")
 
+    open_group(page, "#outline", "#segmenter-box")
     page.click("#offer")
 
     expect(page.locator("#offer-note")).to_contain_text("MobileSAM answers your clicks")
-    expect(page.locator("#segmenter-box")).to_contain_text("Clicks are answered by: MobileSAM")
+    expect(page.locator("#segmenter-box")).to_contain_text("Selection tool: MobileSAM")
     page.wait_for_function(
         "(old) => document.querySelector('#canvas .dm-overlay').getAttribute('src') !== old", arg=before
     )
@@ -699,7 +606,8 @@ def test_two_clicks_lead_to_a_mask_by_sam_and_corrections_stay(visit: Callable[.
     page.click("#canvas [data-action=undo]")
     expect(page.locator("[data-answered='0']")).to_have_count(1)
     newcomer = visit(server="offering_app")
-    expect(newcomer.locator("#segmenter-box")).to_contain_text("Clicks are answered by: MobileSAM")
+    open_group(newcomer, "#outline", "#segmenter-box")
+    expect(newcomer.locator("#segmenter-box")).to_contain_text("Selection tool: MobileSAM")
 
 
 def test_a_download_that_fails_or_is_stopped_leaves_the_mask_and_can_be_tried_again(
@@ -722,5 +630,6 @@ def test_a_download_that_fails_or_is_stopped_leaves_the_mask_and_can_be_tried_ag
     expect(page.locator("#offer-note")).to_contain_text("still answers your clicks")
     assert page.get_attribute("#canvas .dm-overlay", "src") == before
 
+    open_group(page, "#outline", "#segmenter-box")
     page.click("#offer")
-    expect(page.locator("#segmenter-box")).to_contain_text("Clicks are answered by: MobileSAM")
+    expect(page.locator("#segmenter-box")).to_contain_text("Selection tool: MobileSAM")

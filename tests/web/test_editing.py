@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dreammotion_core import (
+    ConfigError,
     DeviceLostError,
     EditEvent,
     MaskError,
@@ -24,6 +25,8 @@ from dreammotion_core import (
 from tests.web.pages import ON_SQUARE, PROMPTS, SIDE, Page, form, last
 from web import Example, LazyEditor, Limits, Models
 from web import clip as clips
+from web.editing import refusal_of
+from web.form import EmptyFieldError
 from web.pickers import ModelPicker
 from web.visitors import LimitError
 
@@ -224,3 +227,56 @@ def test_an_edit_holds_the_device_as_long_as_the_page_allows(page: Page, editor:
 
     assert "they are over" in captions[-1]
     assert not page.device.tickets
+
+
+def test_an_earlier_result_is_shown_again_with_its_downloads(page: Page) -> None:
+    token = page.arrive()
+    page.click(token)
+    first = last(page.edits.run(token=token, **PROMPTS, **form(steps=1)))
+    last(page.edits.run(token=token, **PROMPTS | {"target_prompt": "a green car"}, **form(steps=1)))
+
+    again = last(page.edits.show_again(token=token, runs=1))
+
+    assert again["player"]["frames"] == first["player"]["frames"]
+    assert again["player"]["badge"] == "Run 1"
+    assert json.loads(Path(again["receipt"].value["path"]).read_text())["target_prompt"] == "a blue car"
+    assert "How run 1 did" in again["card"]
+    assert again["runs"].count("data-run=") == 2
+
+
+@pytest.mark.parametrize("number", [0, 7, None, "1", "<b>"])
+def test_a_result_that_is_not_kept_cannot_be_shown(page: Page, number: Any) -> None:
+    with pytest.raises(ConfigError, match="no longer kept"):
+        next(page.edits.show_again(token=page.arrive(), runs=number))
+
+
+def test_the_result_of_a_clip_that_is_no_longer_open_reaches_the_table_alone(
+    page: Page, example: Example
+) -> None:
+    token = page.arrive()
+    page.click(token)
+    updates = page.edits.run(token=token, **PROMPTS, **form(steps=40))
+    while "Step" not in next(updates).get("player", {}).get("caption", ""):
+        pass
+
+    page.clips.open_example(token=token, example=example.name, start_frame=0, num_frames=None)
+    rest = list(updates)
+
+    assert all(set(update) <= {"runs", "runs_export", "stop"} for update in rest)
+    assert page.visitors.get(token).runs.on_card is None
+
+
+@pytest.mark.parametrize(
+    ("error", "at"),
+    [
+        (MaskError("first click the object"), "canvas"),
+        (EmptyFieldError("say it", field="source"), "source"),
+        (ConfigError("strength is 2"), ""),
+    ],
+)
+def test_a_refusal_says_where_to_go(error: Exception, at: str) -> None:
+    assert refusal_of(error)["refusal"]["at"] == at
+
+
+def test_a_failure_that_the_player_tells_is_told_once() -> None:
+    assert refusal_of(DeviceLostError("the GPU is gone")) == {}

@@ -22,9 +22,12 @@ from tests.web.pages import form
 from web.form import (
     FORM_FIELDS,
     PRESET_NAMES,
+    EmptyFieldError,
     model_fields,
     preset_fields,
+    read_fields,
     read_prompts,
+    read_seed,
     read_settings,
     shown_settings,
 )
@@ -157,3 +160,20 @@ def test_the_form_follows_the_settings_of_a_model_also_those_that_it_does_not_sh
     config = read_settings(form() | model_fields(spec.config()), spec=spec)
 
     assert config == EditConfig(seed=7, **own)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "field"),
+    [("a red car", " ", "target"), ("", "a blue car", "source"), (None, None, "target")],
+)
+def test_an_empty_field_is_named(source: Any, target: Any, field: str) -> None:
+    with pytest.raises(EmptyFieldError) as caught:
+        read_fields(source, target)
+
+    assert caught.value.field == field
+
+
+def test_an_empty_seed_draws_one() -> None:
+    assert read_seed("") == read_seed(" ") == -1
+    assert shown_settings(EditConfig())["seed"] == ""
+    assert shown_settings(EditConfig(seed=5))["seed"] == "5"

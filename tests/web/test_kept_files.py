@@ -10,10 +10,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import requests
 
 from dreammotion_core import VideoError
+from tests.serving import serve
 from tests.web.pages import PROMPTS, Page, form
-from web.clip import KeptFile
+from web.clip import KeptFile, own_temporary_folder
 from web.components import Example
 
 
@@ -113,3 +115,32 @@ def test_a_file_on_another_disk_is_copied(sent: Path, monkeypatch: pytest.Monkey
     assert path.stat().st_ino != sent.stat().st_ino
     del file
     assert not path.parent.exists()
+
+
+def test_the_page_takes_its_files_along_when_it_is_ended_and_those_of_the_dead(
+    tmp_path: Path, sent: Path
+) -> None:
+    place = tmp_path / "temporary"
+    dead = place / "dreammotion-page-dead"
+    (dead / "gradio").mkdir(parents=True)
+    os.utime(dead, (0, 0))
+
+    with serve(tmp_path / "log.txt", TMPDIR=str(place), GRADIO_TEMP_DIR="") as url:
+        (alive,) = place.glob("dreammotion-page-*")
+        assert alive != dead
+        with sent.open("rb") as file:
+            requests.post(f"{url}/gradio_api/upload", files={"files": file}, timeout=60).raise_for_status()
+        assert list(alive.rglob("holiday.mp4"))
+
+    assert list(place.glob("dreammotion-page-*")) == []
+    assert "Traceback" not in (tmp_path / "log.txt").read_text()
+
+
+def test_the_files_of_another_page_at_work_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    first = own_temporary_folder()
+    os.utime(first, (0, 0))
+
+    second = own_temporary_folder()
+
+    assert {first, second} == set(tmp_path.iterdir())

@@ -175,7 +175,7 @@ def test_every_model_is_listed_with_licence_size_memory_and_state(page: Page) ->
 
     view = update["model"]
     assert view["active"] == "first"
-    assert update["model_box"].label == "Edited by: First"
+    assert update["model_box"].label == "Model: First"
     cascade, far, huge = (choice(view, name) for name in ("cascade", "far", "huge"))
     assert "CC BY-NC 4.0: not for commercial use" in cascade["facts"]
     assert "needs 3.0 GB of memory for 9 frames at 16x16 ·" in cascade["facts"]
@@ -183,7 +183,7 @@ def test_every_model_is_listed_with_licence_size_memory_and_state(page: Page) ->
     assert cascade["words"] == "ready"
     assert cascade["advice"] == "Takes 5 or 9 or 13 frames at 16 a second."
     assert far["action"] == "Download 7.0 GB and use Far"
-    assert "“Time and memory” finds how many frames do" in far["advice"]
+    assert "“How long will it take?” finds how many frames do" in far["advice"]
     assert "runs on a processor" in far["advice"]
     assert "runs on a processor" not in cascade["advice"]
     assert (huge["words"], huge["action"]) == ("not available here", None)
@@ -214,7 +214,7 @@ def test_another_model_is_said_plainly_and_what_was_selected_stays(page: Page) -
     assert [prompt.frame_index for prompt in clip.project.objects[0].prompts] == [4]
     assert clip.tracks.preview(clip.project.objects[0].prompts[0]).any()
     assert update["model"]["note"] == "Cascade edits now. Its weights are loaded by the first edit."
-    assert "Active model: <strong>Cascade</strong>" in update["masthead"]
+    assert "Active model: Cascade" in update["masthead"]
     slider = update["num_frames"]
     assert (slider.minimum, slider.maximum, slider.step, slider.value) == (5, 13, 4, 9)
     assert [value for _, value in update["last_stage"].choices] == ["", "key frames", "interpolation"]
@@ -254,7 +254,7 @@ def test_what_another_reading_does_not_have_is_said_to_be_gone(page: Page) -> No
     clip = page.visitor.clip
     assert clip is not None
     assert [prompt.frame_index for prompt in clip.project.objects[0].prompts] == [0]
-    assert clip.remarks == ("The clicks on 2 frames that this model does not read are gone.",)
+    assert clip.remarks == ("The clicks on 2 frames that are no longer read are gone.",)
 
 
 def given(page: Page) -> dict[int, int]:
@@ -449,7 +449,7 @@ def test_an_edit_that_runs_out_of_memory_finds_what_fits_and_offers_it(page: Pag
     editor.trials = [trial(3, fits=True), outcome(trial(4, fits=False), trial(3, fits=True))]
     updates: list[dict[str, Any]] = []
 
-    with pytest.raises(OutOfMemoryError, match=r"use fewer frames\. Under Edit it says what fits"):
+    with pytest.raises(OutOfMemoryError, match=r"use fewer frames\. Under Clip and model it says what fits"):
         updates.extend(edit(page))
 
     said = [update["preflight"] for update in updates if "preflight" in update]
@@ -487,3 +487,14 @@ def test_stop_ends_the_search_for_what_fits(page: Page) -> None:
     with pytest.raises(OutOfMemoryError):
         list(updates)
     assert page.visitor.proposal is None
+
+
+def test_unknown_words_are_named_while_typing_with_the_nearest_known_ones(page: Page) -> None:
+    page.models.first.spec = replace(page.models.first.spec, vocabulary=("a", "red", "car", "bear", "zebra"))
+    picker = ModelPicker(visitors=page.visitors, models=page.models, clips=page.clips)
+
+    note = picker.preset(
+        token=page.token, preset="fast", source_prompt="a red car", target_prompt="a zebre xyz", mask_grow=0
+    )["preset_note"]
+
+    assert "has never seen and will guess: zebre (nearest: zebra), xyz." in note

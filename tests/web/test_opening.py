@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 from dataclasses import replace
@@ -11,11 +12,14 @@ from typing import Any
 import pytest
 
 from dreammotion_core import (
+    ConfigError,
     DreamMotionError,
     Video,
     VideoError,
+    write_video,
 )
-from tests.web.pages import SIDE, Page
+from tests.tiny import moving_square
+from tests.web.pages import ON_SQUARE, SIDE, Page
 from web import Example, LazyEditor, opening
 
 
@@ -106,3 +110,61 @@ def test_a_span_that_the_model_cannot_take_is_refused(page: Page, span: tuple[An
 def test_an_unknown_example_is_refused(page: Page) -> None:
     with pytest.raises(VideoError, match="square"):
         page.clips.open_example(token=page.arrive(), example="../secret", start_frame=0, num_frames=3)
+
+
+def test_an_example_shows_an_edit_that_was_made_beforehand(editor: LazyEditor, example: Example) -> None:
+    page = Page(editor, [replace(example, edit=example.path)])
+
+    update = page.clips.greet(token=page.visitors.admit(), example=None)
+
+    assert update["player"]["stage"] == "example"
+    assert len(update["player"]["frames"]) == len(update["player"]["before"]) == 3
+    assert "“a blue car”, made beforehand" in update["player"]["caption"]
+    assert update["example"] == example.name
+
+
+def test_an_edit_made_beforehand_that_cannot_be_read_is_left_out(
+    editor: LazyEditor, example: Example, tmp_path: Path
+) -> None:
+    (tmp_path / "edit.mp4").write_text("not a clip")
+    page = Page(editor, [replace(example, edit=tmp_path / "edit.mp4")])
+
+    update = page.clips.greet(token=page.visitors.admit(), example=None)
+
+    assert update["player"]["stage"] == "source"
+
+
+def test_markers_choose_a_part_of_a_long_upload_and_clicks_on_it_stay(page: Page, tmp_path: Path) -> None:
+    path = write_video(moving_square(num_frames=10, size=(SIDE, SIDE))[0], tmp_path / "long.mp4")
+    token = page.arrive()
+    opened = page.clips.open_upload(token=token, upload=str(path), start_frame=0, num_frames=4)
+    page.do(token, {"do": "click", "frame": 3} | ON_SQUARE, frame=3, clip=2)
+
+    update = page.clips.choose_span(token=token, span={"start": 2, "count": 4})
+
+    span = {name: opened["span"][name] for name in ("start", "count", "total")}
+    assert span == {"start": 0, "count": 4, "total": 10}
+    assert "are used" not in opened["clip_notes"]
+    assert (update["start_frame"], update["num_frames"], update["span"]["start"]) == (2, 4, 2)
+    assert page.clip(token).start_frame == 2
+    assert page.clip(token).project.objects[0].confirmed_frames == (1,)
+
+
+@pytest.mark.parametrize(
+    "span", [{"start": -1, "count": 4}, {"start": 0, "count": "x"}, {"start": math.nan}, {}]
+)
+def test_nonsense_between_the_markers_is_refused(page: Page, span: Any) -> None:
+    token = page.arrive()
+
+    with pytest.raises(ConfigError):
+        page.clips.choose_span(token=token, span=span | {"count": span.get("count", "none")})
+
+
+def test_a_new_clip_clears_what_was_said_of_the_one_before(page: Page, example: Example) -> None:
+    update = page.clips.open_example(
+        token=page.arrive(), example=example.name, start_frame=0, num_frames=None
+    )
+
+    assert (update["facts"], update["card"], update["losses"]) == ("", "", None)
+    assert not update["movie"].visible
+    assert not update["receipt"].visible

@@ -98,7 +98,10 @@ class Bench:
         self.log.add(replace(edit(self.video, self.mask), **changes), clip=self.clip)
 
     def measured(self, judge: str | None = None) -> list[dict[str, Any]]:
-        return list(self.scores.measure(token=self.token, judge=judge))
+        first, *updates = self.scores.measure(token=self.token, judge=judge)
+        # So that nothing on the page is emptied where there is nothing to measure.
+        assert first == {}
+        return updates
 
 
 @pytest.fixture(scope="module")

@@ -235,3 +235,61 @@ def test_the_overlay_shows_of_touching_objects_what_the_edit_takes(
     opacities = [np.where(layer.mask, layer.opacity, 0) for layer in layers]
     assert np.array_equal(np.max(opacities, axis=0), feathered_alpha(edited, width=feather)[0])
     assert len(layers) == (1 if is_inverted else 2)
+
+
+def test_a_brush_adds_takes_away_and_is_undone(page: Page) -> None:
+    token = page.arrive()
+    stroke = {"do": "brush", "frame": 0, "points": [[2, 60], [62, 60]], "radius": 2.0}
+
+    def share() -> int:
+        clip = page.clip(token)
+        return int(clip.tracks.mask(clip.project, number=1, frame_index=0).sum())
+
+    page.do(token, stroke | {"is_positive": True})
+    line = share()
+    page.do(token, stroke | {"points": [[32, 60]], "radius": 6.0, "is_positive": False})
+    cut = share()
+    page.do(token, {"do": "undo"})
+
+    assert line > 60 * 3
+    assert 0 < cut < line
+    assert share() == line
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"points": []},
+        {"points": [[1, 2, 3]]},
+        {"points": [[math.nan, 2]]},
+        {"points": "ab"},
+        {"points": [[1, 2]] * 501},
+        {"radius": 0},
+        {"radius": math.inf},
+        {"radius": "thick"},
+    ],
+)
+def test_a_stroke_that_is_none_is_refused_and_changes_nothing(page: Page, changes: dict[str, Any]) -> None:
+    token = page.arrive()
+    stroke = {"do": "brush", "frame": 0, "points": [[2, 3]], "radius": 2.0, "is_positive": True}
+
+    answer = page.do(token, stroke | changes)
+
+    assert "cannot be read" in answer["error"]
+    assert not page.clip(token).snapshot().selected
+
+
+def test_a_stroke_outside_the_frame_is_cut_off(page: Page) -> None:
+    token = page.arrive()
+    stroke = {
+        "do": "brush",
+        "frame": 0,
+        "points": [[-1e12, 5], [1e12, 5]],
+        "radius": 2.0,
+        "is_positive": True,
+    }
+
+    answer = page.do(token, stroke)
+
+    assert "error" not in answer
+    assert page.clip(token).snapshot().selected

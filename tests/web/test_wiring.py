@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -11,7 +13,8 @@ from dreammotion_core import (
     EditConfig,
     MaskError,
 )
-from web.wiring import UNEXPECTED, told_to_visitor
+from web.views import Update
+from web.wiring import UNEXPECTED, Wiring, told_to_visitor
 
 
 def test_known_errors_reach_the_visitor_in_their_own_words() -> None:
@@ -32,3 +35,18 @@ def test_unknown_errors_are_logged_and_told_without_details(caplog: pytest.LogCa
 
     assert UNEXPECTED in str(caught.value)
     assert "secret" in caplog.text
+
+
+def test_an_expected_refusal_becomes_an_update_where_one_is_asked_for() -> None:
+    wiring = Wiring({"note": "the note"})  # type: ignore[dict-item]
+
+    def refuse() -> Iterator[Update]:
+        yield {"note": "wait"}
+        raise MaskError("nothing is selected")
+
+    def event(handler: Any, *_: Any, **__: Any) -> Any:
+        return handler
+
+    handler: Any = wiring.connect(event, refuse, gives=("note",), refused=lambda error: {"note": str(error)})
+
+    assert list(handler()) == [{"the note": "wait"}, {"the note": "nothing is selected"}]

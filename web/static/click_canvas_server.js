@@ -26,7 +26,7 @@ async function ask(more = {}) {
   isDirty = true;
   if (isSending) return;
   isSending = true;
-  element.toggleAttribute("aria-busy", waiting.length > 0);
+  element.setAttribute("aria-busy", String(waiting.length > 0));
   try {
     while (isDirty) {
       isDirty = false;
@@ -34,7 +34,7 @@ async function ask(more = {}) {
     }
   } finally {
     isSending = false;
-    element.removeAttribute("aria-busy");
+    element.setAttribute("aria-busy", "false");
   }
 }
 
@@ -100,7 +100,9 @@ function showNotes() {
   const list = element.querySelector(".dm-notices");
   list.replaceChildren(...bench.notices.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
   const follow = element.querySelector(".dm-follow");
+  const hadFocus = document.activeElement === follow;
   follow.disabled = !isFollowing && !bench.toFollow;
+  if (hadFocus && follow.disabled) canvas.focus({ preventScroll: true });
   follow.classList.toggle("dm-running", isFollowing);
   follow.textContent = followLabel();
   for (const action of ["undo", "redo"]) {

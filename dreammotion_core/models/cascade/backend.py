@@ -8,11 +8,11 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from dreammotion_core.method.keys import KeySite
 from dreammotion_core.method.parameterization import PredictionType
-from dreammotion_core.method.prior import RenderedStage
+from dreammotion_core.method.prior import RenderedStage, SamplingJournal
 from dreammotion_core.models.adapter import Adapter
 from dreammotion_core.models.cascade.manifest import (
     INTERPOLATION,
@@ -24,6 +24,7 @@ from dreammotion_core.models.cascade.manifest import (
 from dreammotion_core.models.cascade.stages import (
     KEY_FRAME_STEP,
     CascadeStages,
+    Draws,
     Guidance,
     PixelStage,
     blended,
@@ -114,6 +115,11 @@ class CascadeBackend(Adapter):
         parts = {"tokenizer": tokenizer, "text_encoder": text_encoder, "stages": stages}
         return cls(spec, manifest=manifest, options=options, **parts)
 
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """All networks on whose weights a result depends."""
+        return (*self._placement.parts, *(self.stages.latent.networks if self.stages.latent else ()))
+
     def to(self, device: torch.device | str) -> None:
         """Choose the device; see `LoadOptions.offload`."""
         super().to(device)
@@ -158,26 +164,26 @@ class CascadeBackend(Adapter):
         prompt: str,
         negative_prompt: str,
         generator: torch.Generator,
+        journal: SamplingJournal | None = None,
     ) -> Iterator[RenderedStage]:
         """Run the stages after the key frames; see `RendersInStages`. `latents` are (1, 3, f, h, w)."""
         manifest, stages = self.manifest, self.stages
         guidance = Guidance(self.encode_prompt(prompt), self.encode_prompt(negative_prompt))
+        draws = Draws(generator, journal)
         frames = latents[0].transpose(0, 1).clamp(-1, 1)
         if (settings := manifest.interpolation) and stages.interpolation:
             stage = self._fetch(stages.interpolation)
-            frames = interpolate(stage, frames, settings=settings, guidance=guidance, generator=generator)
+            frames = interpolate(stage, frames, settings=settings, guidance=guidance, draws=draws)
             yield RenderedStage(INTERPOLATION, frames)
         if (larger := manifest.super_resolution) and stages.super_resolution:
-            shared: dict[str, Any] = {"settings": larger, "guidance": guidance, "generator": generator}
+            shared: dict[str, Any] = {"settings": larger, "guidance": guidance, "draws": draws}
             of_pictures, of_clips = stages.super_resolution
             first = super_resolve_first(self._fetch(of_pictures), frames[:1], **shared)
             frames = super_resolve(self._fetch(of_clips), frames, first, **shared)
             yield RenderedStage(SUPER_RESOLUTION, frames)
         if (last := manifest.latent_super_resolution) and stages.latent:
             prompts = (prompt, negative_prompt)
-            frames = redraw(
-                stages.latent, frames, size=size, settings=last, prompts=prompts, generator=generator
-            )
+            frames = redraw(stages.latent, frames, size=size, settings=last, prompts=prompts, draws=draws)
             yield RenderedStage(LATENT_SUPER_RESOLUTION, frames)
 
     def _fetch(self, stage: PixelStage) -> PixelStage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -21,6 +21,7 @@ from torch import Generator, Tensor, nn
 
 from dreammotion_core.errors import ModelLoadError
 from dreammotion_core.method.parameterization import add_noise, signal_and_noise_scale
+from dreammotion_core.method.prior import SamplingJournal
 from dreammotion_core.models.cascade.manifest import (
     SHOW_1_MANIFEST,
     CascadeManifest,
@@ -145,7 +146,7 @@ def interpolate(
     *,
     settings: SampledSettings,
     guidance: Guidance,
-    generator: Generator,
+    draws: Draws,
 ) -> Tensor:
     """Draw the frames between key frames, one pair after the other: (4 (f - 1) + 1, 3, h, w).
 
@@ -156,7 +157,7 @@ def interpolate(
     channels in, those below 3 + 3.
     """
     length = KEY_FRAME_STEP + 1
-    noise = drawn_noise((length, *key_frames.shape[1:]), generator=generator, like=key_frames)
+    noise = drawn_noise((length, *key_frames.shape[1:]), draws=draws, like=key_frames)
     is_key_frame = torch.zeros_like(noise[:, :1])
     is_key_frame[[0, -1]] = 1
     frames = blended(key_frames)
@@ -165,7 +166,7 @@ def interpolate(
         part = slice(window.start, window.stop)
         condition = torch.cat([frames[part], is_key_frame], dim=1)
         result[part] = stage.sample(
-            noise, condition=condition, settings=settings, guidance=guidance, generator=generator
+            noise, condition=condition, settings=settings, guidance=guidance, draws=draws
         )
     return result
 
@@ -176,18 +177,18 @@ def super_resolve_first(
     *,
     settings: SuperResolutionSettings,
     guidance: Guidance,
-    generator: Generator,
+    draws: Draws,
 ) -> Tensor:
     """Enlarge the first frame by an image model, which sees it interpolated and noised."""
     coarse = enlarged(frame, scale=settings.scale)
-    noise, condition_noise = (drawn_noise(coarse.shape, generator=generator, like=coarse) for _ in range(2))
+    noise, condition_noise = (drawn_noise(coarse.shape, draws=draws, like=coarse) for _ in range(2))
     first = settings.first_frame
     return stage.sample(
         noise,
         condition=stage.noised(coarse, noise=condition_noise, noise_level=first.noise_level),
         settings=first,
         guidance=guidance,
-        generator=generator,
+        draws=draws,
         noise_level=first.noise_level,
     )
 
@@ -199,7 +200,7 @@ def super_resolve(
     *,
     settings: SuperResolutionSettings,
     guidance: Guidance,
-    generator: Generator,
+    draws: Draws,
 ) -> Tensor:
     """Enlarge a clip window by window: (F, 3, scale h, scale w).
 
@@ -208,7 +209,7 @@ def super_resolve(
     """
     coarse = enlarged(frames, scale=settings.scale)
     shape = (min(settings.window, len(frames)), *coarse.shape[1:])
-    noise, condition_noise = (drawn_noise(shape, generator=generator, like=coarse) for _ in range(2))
+    noise, condition_noise = (drawn_noise(shape, draws=draws, like=coarse) for _ in range(2))
     result = torch.cat([first_frame, coarse[1:]])
     for window in windows(len(frames), longest=settings.window):
         part = slice(window.start, window.stop)
@@ -221,7 +222,7 @@ def super_resolve(
             condition=condition,
             settings=settings,
             guidance=guidance,
-            generator=generator,
+            draws=draws,
             noise_level=settings.noise_level,
         )
     return result
@@ -235,7 +236,7 @@ def redraw(
     size: tuple[int, int],
     settings: LatentSuperResolutionSettings,
     prompts: tuple[str, str],
-    generator: Generator,
+    draws: Draws,
 ) -> Tensor:
     """Enlarge a clip to (H, W) and redraw it from partial noise by a latent model: (F, 3, H, W) float32.
 
@@ -259,7 +260,7 @@ def redraw(
     timesteps = scheduler.timesteps[-num_run:]
     scheduler.set_begin_index(len(scheduler.timesteps) - num_run)
     latents = backend.encode_video(F.interpolate(frames, size, mode="bicubic", antialias=True).clamp(-1, 1))
-    noise = drawn_noise(latents.shape, generator=generator, like=latents)
+    noise = drawn_noise(latents.shape, draws=draws, like=latents)
     noisy = add_noise(latents, noise, *backend.signal_and_noise(timesteps[:1], latents))
 
     def predict(sample: Tensor, timestep: Tensor) -> Tensor:
@@ -269,7 +270,7 @@ def redraw(
         return guidance.combine(predictions).transpose(0, 1)
 
     redrawn = denoise(
-        predict, noisy[0].transpose(0, 1), scheduler=scheduler, timesteps=timesteps, generator=generator
+        predict, noisy[0].transpose(0, 1), scheduler=scheduler, timesteps=timesteps, draws=draws
     )
     return backend.decode_video(redrawn.transpose(0, 1)[None])
 
@@ -298,9 +299,17 @@ def windows(num_frames: int, *, longest: int) -> list[range]:
     return [range(start, end + 1) for start, end in pairwise(ends)]
 
 
-def drawn_noise(shape: Sequence[int], *, generator: Generator, like: Tensor) -> Tensor:
-    """Normal noise, drawn by a generator on the CPU, on the device of `like`."""
-    return torch.randn(*shape, generator=generator).to(like)
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """The generator of all noise, on the CPU, and where what is drawn is kept, if anywhere."""
+
+    generator: Generator
+    journal: SamplingJournal | None = None
+
+
+def drawn_noise(shape: Sequence[int], *, draws: Draws, like: Tensor) -> Tensor:
+    """Normal noise on the device of `like`."""
+    return torch.randn(*shape, generator=draws.generator).to(like)
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,7 +330,7 @@ class PixelStage:
         condition: Tensor,
         settings: SampledSettings,
         guidance: Guidance,
-        generator: Generator,
+        draws: Draws,
         noise_level: int | None = None,
     ) -> Tensor:
         """Frames from (F, 3, h, w) normal noise, float32 RGB, roughly in [-1, 1].
@@ -336,7 +345,7 @@ class PixelStage:
             return self._predict(torch.cat([frames, condition], dim=1), timestep, guidance, noise_level)
 
         noise, timesteps = noise * self.scheduler.init_noise_sigma, self.scheduler.timesteps
-        return denoise(predict, noise, scheduler=self.scheduler, timesteps=timesteps, generator=generator)
+        return denoise(predict, noise, scheduler=self.scheduler, timesteps=timesteps, draws=draws)
 
     def noised(self, frames: Tensor, *, noise: Tensor, noise_level: int) -> Tensor:
         """Frames with the noise of a timestep of the stage's own schedule."""
@@ -394,17 +403,51 @@ def denoise(
     sample: Tensor,
     *,
     scheduler: Any,
-    timesteps: Iterable[Tensor],
-    generator: Generator,
+    timesteps: Sequence[Tensor] | Tensor,
+    draws: Draws,
 ) -> Tensor:
     """Run a scheduler of diffusers from (F, C, h, w) noise to pictures, so that its thresholds are per frame.
 
-    `predict` takes noisy frames and a timestep; the generator is on the CPU.
+    `predict` takes noisy frames and a timestep. A sampling that was kept goes on after the steps it has.
     """
-    for timestep in timesteps:
+    generator, journal = draws.generator, draws.journal
+    done, kept = journal.next_sampling() if journal else (0, {})
+    if kept:
+        sample = kept["sample"].to(sample)
+        generator.set_state(kept["generator"])
+        restore_history(scheduler, kept, like=sample)
+    for step, timestep in enumerate(timesteps[done:], start=done + 1):
         prediction = predict(scheduler.scale_model_input(sample, timestep), timestep)
         sample = scheduler.step(prediction, timestep, sample, generator=generator, return_dict=False)[0]
+        if journal:
+            tensors = {"sample": sample, "generator": generator.get_state()}
+            journal.keep(step, tensors | history(scheduler), is_last=step == len(timesteps))
     return sample
+
+
+COUNTERS = ("_step_index", "lower_order_nums")
+"""Of schedulers that look back on earlier steps."""
+
+
+def history(scheduler: Any) -> dict[str, Tensor]:
+    """What a scheduler of diffusers remembers of its steps, as tensors."""
+    found = {
+        name: torch.tensor(value)
+        for name in COUNTERS
+        if (value := getattr(scheduler, name, None)) is not None
+    }
+    outputs = enumerate(getattr(scheduler, "model_outputs", ()))
+    return found | {f"output.{index}": output for index, output in outputs if output is not None}
+
+
+def restore_history(scheduler: Any, kept: Mapping[str, Tensor], *, like: Tensor) -> None:
+    """Give a scheduler, whose timesteps are set, what `history` found."""
+    for name in COUNTERS:
+        if name in kept:
+            setattr(scheduler, name, int(kept[name]))
+    for index in range(len(getattr(scheduler, "model_outputs", ()))):
+        if (output := kept.get(f"output.{index}")) is not None:
+            scheduler.model_outputs[index] = output.to(like)
 
 
 def key_frame_size(size: Size, *, spec: ModelSpec, trained: Size, multiple: int) -> Size:
