@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, assert_never
@@ -189,8 +189,10 @@ def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[lis
     stem = f"{words or 'edit'}-{output.config.seed}"
     told = {**job.origin, "stopped_early": len(output.losses) < output.config.num_optimization_steps}
     files, problems = list[Path](), list[str]()
-    try:
+    record = None
+    with suppress(DreamMotionError):
         record = build_receipt(output).get("record")
+    try:
         files.append(write_video(output.video, folder / f"{stem}.mp4", record=record))
     except DreamMotionError as error:
         problems.append(f"The MP4 is missing: {str(error).rstrip('.')}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stranger]:
         folder / "log.txt", "--model", str(model), "--allow-downloads", "none", "--max-steps", "3"
     ) as url:
         found = Stranger(url, folder / "log.txt")
-        with found.http:
+        with closing(found.http):
             yield found
 
 
