@@ -16,31 +16,44 @@ if os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"):
 else:
     spaces = None
 
+# Gradio summarises its latest events after each of them, which nobody reads here.
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+
 import argparse
+import errno
+import secrets
+import socket
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
+from starlette.middleware import Middleware
 
 from dreammotion_core import (
     AUTOMATIC,
+    ConfigError,
     DreamMotionError,
     LoadOptions,
     Place,
     Surroundings,
     find_surroundings,
+    usable_memory,
 )
 from segmentation import SegmentationError, list_segmenters, load_segmenter
 from web import (
     CSS_FILES,
     ICON_FILE,
     Example,
+    Guard,
     HostedEditor,
     LazyEditor,
     Limits,
     Models,
+    OwnedSourceCache,
     Segmenters,
     Selections,
     SharedInstruments,
@@ -57,6 +70,22 @@ from web import (
 
 EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
 MAX_UPLOAD_MB = 100
+MOST_THREADS = 128  # Of handlers. Who waits for the device takes one, and short ones must never wait.
+CACHE_BYTES, CACHE_SHARE = 4 * 2**30, 8  # Answers about sources: at most, and a divisor of what is free.
+LIMIT_FLAGS = {
+    "max_steps": "steps of an edit",
+    "max_frames": "frames of an edit",
+    "max_side": "pixels of the longer side of a clip",
+    "max_megapixels": "millions of pixels of all frames of a clip",
+    "max_minutes": "minutes for which an edit may hold the device",
+    "max_queue": "edits that may wait",
+    "max_jobs": "edits and other long jobs of one address at once",
+    "max_pages": "open pages",
+    "max_pages_each": "open pages of one address",
+    "max_memory": "MB of the frames of all open clips",
+    "max_uploads": "MB that one address may upload in an hour",
+    "max_disk": "MB of all uploads, results and long clips",
+}
 ABOUT = "Click an object in a video, say what it should become, and watch it change."
 
 
@@ -67,14 +96,16 @@ def build_app(
     instruments: SharedInstruments | None = None,
     found: Surroundings | None = None,
     max_upload_mb: int = MAX_UPLOAD_MB,
+    visitors: VisitorStore | None = None,
 ) -> gr.Blocks:
     """The page over models, segmenters, examples and instruments; it loads nothing.
 
     Args:
         found: where the page runs; the page shows it. None shows nothing.
         max_upload_mb: megabytes of the largest upload; the page shows it.
+        visitors: who is there; None is for a page of its own.
     """
-    instruments, visitors = instruments or SharedInstruments(), VisitorStore()
+    instruments, visitors = instruments or SharedInstruments(), visitors or VisitorStore()
     selections = Selections(visitors=visitors)
     page: gr.Blocks = gr.Blocks(title="DreamMotion", analytics_enabled=False, delete_cache=(600, 3600))
     with page:
@@ -103,14 +134,25 @@ def build_app(
     return page
 
 
-def launch_options(max_upload_mb: int = MAX_UPLOAD_MB) -> dict[str, Any]:
+def launch_options(
+    max_upload_mb: int = MAX_UPLOAD_MB, *, guard: Guard | None = None, password: str = ""
+) -> dict[str, Any]:
     """Arguments of `launch` besides the address."""
-    return {
+    options: dict[str, Any] = {}
+    if guard is not None:
+        options["app_kwargs"] = {"middleware": [Middleware(guard.middleware)], "openapi_url": None}
+    if password:
+        options["auth"] = lambda _, given: secrets.compare_digest(given.encode(), password.encode())
+        options["auth_message"] = "This page has a password. Any name will do."
+    return options | {
         "theme": page_theme(),
         "css_paths": list(CSS_FILES),
         "run_history": False,
         "max_file_size": f"{max_upload_mb}mb",
-        "state_session_capacity": 200,
+        # A session holds nothing but the token of its visitor, whose own store has limits.
+        "state_session_capacity": 10_000,
+        "enable_monitoring": False,
+        "max_threads": MOST_THREADS,
         "footer_links": ["api"],
         "favicon_path": ICON_FILE,
         "head": f'<meta name="description" content="{ABOUT}">',
@@ -120,9 +162,10 @@ def launch_options(max_upload_mb: int = MAX_UPLOAD_MB) -> dict[str, Any]:
 def _models(found: Surroundings) -> Models:
     options = LoadOptions.low_memory() if found.low_memory.value else None
     device, max_frames = found.device.value, found.max_frames.value
-    make = partial(LazyEditor, device=device, options=options, max_frames=max_frames)
+    cache = OwnedSourceCache(max_bytes=min(CACHE_BYTES, usable_memory("cpu") // CACHE_SHARE or CACHE_BYTES))
+    make = partial(LazyEditor, device=device, options=options, max_frames=max_frames, source_cache=cache)
     editor = make(found.model.value)
-    limits = Limits(max_steps=found.max_steps.value, max_side=found.max_side.value)
+    limits = Limits(**{field.name: getattr(found, field.name).value for field in fields(Limits)})
     if found.place is Place.LENT:
         # The work runs in a forked process, which needs loaded weights.
         editor.pipeline()
@@ -137,6 +180,7 @@ def _models(found: Surroundings) -> Models:
         may_download=found.may_download,
         limits=limits,
         max_frames=max_frames,
+        cache=cache,
     )
 
 
@@ -180,8 +224,7 @@ def _forgiven(error: Exception, found: Surroundings, *, asked_by: str) -> str:
     return str(error)
 
 
-def main() -> None:
-    """Serve the page."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Edit the appearance of a clicked object in a video.")
     parser.add_argument(
         "--model",
@@ -215,10 +258,29 @@ def main() -> None:
         help="for GPUs of 8 to 16 GB: slower, one part of the model at a time",
     )
     parser.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
+    parser.add_argument(
+        "--public",
+        action="store_true",
+        help="for strangers: stricter limits, and no downloads but those allowed (always so on a Space)",
+    )
+    parser.add_argument(
+        "--allow-downloads",
+        dest="downloads",
+        default=None,
+        metavar="NAMES",
+        help="models and segmenters that visitors may download, with commas between, or all, or none "
+        "(default: all; with --public none)",
+    )
+    parser.add_argument(
+        "--password",
+        default=os.environ.get("DREAMMOTION_PASSWORD", ""),
+        help="asked of every visitor; better given as the variable DREAMMOTION_PASSWORD, which no list of "
+        "processes shows (default: none)",
+    )
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
     parser.add_argument(
         "--max-upload",
-        type=_megabytes,
+        type=partial(_at_least_one, what="megabytes"),
         default=MAX_UPLOAD_MB,
         metavar="MB",
         help=f"megabytes of the largest file that visitors may upload (default: {MAX_UPLOAD_MB})",
@@ -230,6 +292,20 @@ def main() -> None:
         help="path under which a proxy serves the page, for example /dreammotion (default: none, or what "
         "GRADIO_ROOT_PATH says)",
     )
+    for name, what in LIMIT_FLAGS.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=partial(_at_least_one, what=what.partition(" ")[0]),
+            default=None,
+            metavar="N",
+            help=f"at most so many {what} (default: docs/security.md)",
+        )
+    return parser
+
+
+def main() -> None:
+    """Serve the page."""
+    parser = _parser()
     options = parser.parse_args()
     try:
         _serve(options, parser)
@@ -245,28 +321,69 @@ def _serve(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
     try:
+        check_address(options.host or os.environ.get("GRADIO_SERVER_NAME"), options.port)
         found = find_surroundings(vars(options), segmenters=list_segmenters())
         found, models, segmenters, instruments = prepare(found, options.checkpoint)
     except (DreamMotionError, SegmentationError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     for line in (found.describe(), *found.notices):
         print(line, flush=True)  # noqa: T201
+    if problem := open_to_others(found, options.host, options.password):
+        print(problem, flush=True)  # noqa: T201
     tempfile.tempdir = str(own_temporary_folder())  # also what Gradio takes, unless a variable names another
+    uploads = Path(get_upload_folder())
+    visitors = VisitorStore(limits=models.limits, on_leave=models.let_go, uploads=uploads)
     page = build_app(
-        models, segmenters, load_examples(EXAMPLES_FOLDER), instruments, found, options.max_upload
+        models, segmenters, load_examples(EXAMPLES_FOLDER), instruments, found, options.max_upload, visitors
     )
-    page.queue(max_size=found.max_queue.value, default_concurrency_limit=1)
+    # The guard counts what waits, of each kind and address.
+    page.queue(max_size=None, default_concurrency_limit=1, api_open=False)
+    guard = Guard(page, visitors, max_upload=options.max_upload * 2**20, trusts_proxy=bool(found.space))
     page.launch(
         server_name=options.host,
         server_port=options.port,
         root_path=options.root_path,
-        **launch_options(options.max_upload),
+        **launch_options(options.max_upload, guard=guard, password=options.password),
     )
 
 
-def _megabytes(text: str) -> int:
+def check_address(host: str | None, port: int | None) -> None:
+    """Try where the page will listen, before anything is loaded; `ConfigError` if that is impossible."""
+    if port is not None and not 1 <= port <= 65535:
+        raise ConfigError(f"--port is {port}; choose one from 1 to 65535")
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host or "127.0.0.1", port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(place)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = f"port {port} is in use; choose another with --port, or leave it out"
+        elif error.errno == errno.EACCES:
+            reason = f"port {port} needs the rights of an administrator; choose one from 1024 on"
+        else:
+            reason = (
+                f"{host} is no address of this machine; choose 127.0.0.1 for yourself, 0.0.0.0 for others"
+            )
+        raise ConfigError(reason) from error
+
+
+def open_to_others(found: Surroundings, host: str | None, password: str) -> str:
+    """What a page open to other machines lets everybody do; empty where it is not, or is meant for them."""
+    host = host or os.environ.get("GRADIO_SERVER_NAME")
+    if host in (None, "127.0.0.1", "localhost", "::1") or found.public.value:
+        return ""
+    asks = "" if password else ", without a password"
+    downloads = "no model" if found.downloads.value == frozenset() else "models of many GB"
+    return (
+        f"Note: everybody who reaches {host} may edit, upload and download {downloads} here{asks}. "
+        "--public sets limits for strangers, --password asks for a password."
+    )
+
+
+def _at_least_one(text: str, *, what: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of megabytes; pass 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {what}; pass 1 or more")
     return int(text)
 
 

@@ -14,7 +14,7 @@
         DeviceLostError              the device failed or went away in the middle of the work
         KeySiteError                 attention keys could not be captured
         KeyLayoutError               captured keys have an unexpected shape
-      NumericsError (ArithmeticError)  a non-finite direction or gradient
+      NumericsError (ArithmeticError)  a non-finite direction, gradient or picture
       OutputError (OSError)          a result could not be written; nothing half-written is left
 
 Every message says what was received, what is accepted, and what to do next.
@@ -78,7 +78,7 @@ class KeyLayoutError(BackendError):
 
 
 class NumericsError(DreamMotionError, ArithmeticError):
-    """A direction or gradient became infinite or not a number."""
+    """A direction, gradient or picture became infinite or not a number."""
 
 
 class OutputError(DreamMotionError, OSError):

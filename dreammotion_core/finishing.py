@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreammotion_core.config import EditConfig
-from dreammotion_core.errors import MaskError
+from dreammotion_core.errors import MaskError, NumericsError
 from dreammotion_core.media.limits import gather_frames, let_go, stored_array, stretch_of
 from dreammotion_core.memory import device_failures_explained
 from dreammotion_core.method.prior import Backend
@@ -247,7 +247,15 @@ def to_model(frames: Frames, size: tuple[int, int]) -> Tensor:
 
 
 def to_pixels(images: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
-    """(F, 3, h, w) RGB, roughly in [-1, 1], as (F, H, W, 3) float32 RGB in [0, 255], at the clip's (H, W)."""
+    """(F, 3, h, w) RGB, roughly in [-1, 1], as (F, H, W, 3) float32 RGB in [0, 255], at the clip's (H, W).
+
+    Raises `NumericsError` if a picture is not finite, which would become black.
+    """
+    if not torch.isfinite(images).all():
+        raise NumericsError(
+            "the model gave a picture that is not a number, as autoencoders in float16 do; load it in a "
+            "wider precision: bfloat16 instead of float16, or float32"
+        )
     if images.shape[-2:] != size:
         images = F.interpolate(images, size, mode="bicubic", antialias=True)
     return ((images.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).cpu().numpy()

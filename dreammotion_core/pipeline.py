@@ -468,6 +468,8 @@ def check_prompts(*, source_prompt: str, target_prompt: str) -> None:
     for name, prompt in (("source", source_prompt), ("target", target_prompt)):
         if not isinstance(prompt, str) or not prompt.strip():
             raise PromptError(f"the {name} prompt is empty; describe in a few words what the clip shows")
+        if any("\ud800" <= character <= "\udfff" for character in prompt):
+            raise PromptError(f"the {name} prompt holds half a character, as of a cut emoji; type it again")
         if len(prompt) > MAX_PROMPT_CHARACTERS:
             raise PromptError(
                 f"the {name} prompt has {len(prompt):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are "

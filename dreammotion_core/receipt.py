@@ -40,6 +40,7 @@ def build_receipt(
     *,
     source_path: str | Path | None = None,
     selection: Mapping[str, Any] | None = None,
+    result_path: str | Path | None = None,
     **extra: Any,
 ) -> dict[str, Any]:
     """Describe an edit in plain JSON values, so that it can be repeated and checked.
@@ -48,6 +49,7 @@ def build_receipt(
         source_path: the edited file; the receipt has its name, size and SHA-256, not its folder. `VideoError`
             if it is gone.
         selection: objects and prompts that the mask came from, as plain JSON values.
+        result_path: the written clip, so that one can tell that it belongs to the receipt.
         extra: more entries, such as ``segmenter`` or ``start_frame``; they replace entries of the same name.
     """
     height, width = output.video.size
@@ -66,6 +68,10 @@ def build_receipt(
         "mask": {
             "share": round(float(output.mask.mean()), 6),
             "sha256": hashlib.sha256(np.packbits(output.mask).tobytes()).hexdigest(),
+        },
+        "result": {
+            "frames_sha256": hashlib.sha256(np.ascontiguousarray(output.frames).data).hexdigest(),
+            "file": None if result_path is None else describe_file(result_path),
         },
         "notices": [asdict(notice) for notice in output.video.notices],
         "losses": _summarise(output.losses),
@@ -99,9 +105,13 @@ def write_receipt(receipt: Mapping[str, Any], path: str | Path) -> Path:
 
 
 def describe_file(path: str | Path) -> dict[str, Any]:
-    """Name, size and SHA-256 of a file, or `VideoError` if it is gone."""
+    """Name, size and SHA-256 of a file, or of those in a folder; `VideoError` if it is gone."""
     path = Path(path)
     try:
+        if path.is_dir():
+            each = [describe_file(file) for file in sorted(path.iterdir()) if file.is_file()]
+            digest = hashlib.sha256("".join(file["sha256"] for file in each).encode()).hexdigest()
+            return {"name": path.name, "bytes": sum(file["bytes"] for file in each), "sha256": digest}
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return {"name": path.name, "bytes": file.tell(), "sha256": digest}

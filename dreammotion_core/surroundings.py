@@ -39,11 +39,24 @@ LENT_BYTES = {"large": 44_000_000_000, "xlarge": 90_000_000_000}
 """Memory of a lent GPU, which cannot be asked before it is lent."""
 LENT_DEVICE = "cuda"
 
-SPACE_LIMITS = {"max_steps": 300, "max_frames": 49, "max_side": 1920, "max_queue": 16}
-LIMITS: Mapping[str, Any] = dict.fromkeys(SPACE_LIMITS) | {"max_queue": 32, "max_seconds": 200}
+LIMITS: Mapping[str, Any] = {
+    **dict.fromkeys(("max_steps", "max_frames", "max_side", "max_minutes", "max_memory")),
+    **{"max_megapixels": 2000, "max_queue": 32, "max_seconds": 200, "max_jobs": 24},
+    **{"max_pages": 300, "max_pages_each": 300, "max_uploads": 20_000, "max_disk": 20_000},
+}
+"""Of a page for its owner; None leaves it to the model, `max_memory` to the machine."""
+PUBLIC_LIMITS: Mapping[str, Any] = {
+    **LIMITS,
+    **{"max_steps": 300, "max_frames": 49, "max_side": 1920, "max_minutes": 30},
+    **{"max_megapixels": 110, "max_queue": 16, "max_jobs": 6},
+    **{"max_pages": 100, "max_pages_each": 20, "max_uploads": 2000, "max_disk": 5000},
+}
+"""Of a page for strangers."""
+MEMORY_FOR_CLIPS = 4
+"""Part of the machine's own memory that open clips may take, as a divisor."""
 
 _VARIABLE = re.compile(r"DREAMMOTION_[A-Z_]+")
-_OTHER_VARIABLES = {"DREAMMOTION_CACHE", "DREAMMOTION_CLIPS"}
+_OTHER_VARIABLES = {"DREAMMOTION_CACHE", "DREAMMOTION_CLIPS", "DREAMMOTION_PASSWORD"}
 _TRUE, _FALSE = {"1", "t", "true", "yes", "on"}, {"0", "f", "false", "no", "off", ""}
 
 
@@ -101,10 +114,18 @@ class Surroundings:
         device: torch name of the device that edits.
         model: name, folder or hub id; `low_memory` loads it with `LoadOptions.low_memory`.
         judges: what judges words and frames besides the embedded one.
+        public: whether strangers are expected, for whom the limits are stricter.
         downloads: names of models and segmenters that visitors may download; None allows all.
         max_steps, max_frames: of an edit; None leaves them to the model.
         max_side: pixels of the longer side of an uploaded clip; None takes every clip.
+        max_megapixels: millions of pixels of all frames of a clip.
+        max_minutes: that an edit may hold the device for.
         max_seconds: that an edit may borrow a lent GPU for.
+        max_queue, max_jobs: edits and other long jobs that wait or run, of all and of an address.
+        max_pages, max_pages_each: open pages, of all and of an address.
+        max_memory: MB of the frames of all open clips.
+        max_uploads: MB that an address may upload in an hour.
+        max_disk: MB of all uploads, results and long clips.
         lent_size: of a lent GPU, ``"large"`` or ``"xlarge"``.
         notices: what was asked for and is not so, why, and what changes it.
     """
@@ -117,12 +138,21 @@ class Surroundings:
     segmenter: Choice[str]
     segmenter_device: str = "cpu"
     judges: Choice[tuple[str, ...]] = Choice(())
+    public: Choice[bool] = Choice(False)
     downloads: Choice[frozenset[str] | None] = Choice(None)
     max_steps: Choice[int | None] = Choice(None)
     max_frames: Choice[int | None] = Choice(None)
     max_side: Choice[int | None] = Choice(None)
-    max_queue: Choice[int] = Choice(LIMITS["max_queue"])
-    max_seconds: Choice[int] = Choice(LIMITS["max_seconds"])
+    max_megapixels: Choice[int | None] = Choice(None)
+    max_minutes: Choice[int | None] = Choice(None)
+    max_seconds: Choice[int] = Choice(200)
+    max_queue: Choice[int] = Choice(32)
+    max_jobs: Choice[int | None] = Choice(None)
+    max_pages: Choice[int | None] = Choice(None)
+    max_pages_each: Choice[int | None] = Choice(None)
+    max_memory: Choice[int | None] = Choice(None)
+    max_uploads: Choice[int | None] = Choice(None)
+    max_disk: Choice[int | None] = Choice(None)
     lent_size: Choice[str] = Choice("large")
     notices: tuple[str, ...] = ()
 
@@ -201,7 +231,9 @@ def find_surroundings(
     place, device = rule.place()
     model, low_memory, room = rule.model(place, device)
     segmenter, segmenter_device = rule.segmenter(place, device.value, segmenters, room)
-    limits = {**LIMITS, **(SPACE_LIMITS if rule.space else {})}
+    public = rule.wish("public", _yes_or_no, bool(rule.space))
+    limits = dict(PUBLIC_LIMITS if public.value else LIMITS)
+    limits["max_memory"] = rule.ram() // (MEMORY_FOR_CLIPS * 10**6) or None
     return Surroundings(
         place=place,
         space=rule.space,
@@ -211,7 +243,8 @@ def find_surroundings(
         segmenter=segmenter,
         segmenter_device=segmenter_device,
         judges=rule.wish("judge", _words, ()),
-        downloads=rule.downloads([each.name for each in segmenters]),
+        public=public,
+        downloads=rule.downloads([each.name for each in segmenters], none=public.value),
         **{name: rule.wish(name, _at_least_one, limit) for name, limit in limits.items()},
         lent_size=rule.wish("lent_size", _lent_size, "large"),
         notices=tuple(rule.notices),
@@ -273,7 +306,7 @@ class _Rule:
 
     def model(self, place: Place, device: Choice[str]) -> tuple[Choice[str], Choice[bool], int]:
         """What edits, whether it saves memory, and the bytes that it leaves on the device."""
-        room, ram = self._room(place, device.value), self._ram()
+        room, ram = self._room(place, device.value), self.ram()
         wish, sparing = self.wish("model", str, AUTO), self.wish("low_memory", _yes_or_no, False)
         if wish.value != AUTO:
             try:
@@ -313,9 +346,9 @@ class _Rule:
                 return Choice(name), where
         return Choice(SMALL_SEGMENTER), where
 
-    def downloads(self, segmenters: Sequence[str]) -> Choice[frozenset[str] | None]:
-        """What visitors may download; None is everything."""
-        wish = self.wish("downloads", _allowed, frozenset[str]() if self.space else None)
+    def downloads(self, segmenters: Sequence[str], *, none: bool) -> Choice[frozenset[str] | None]:
+        """What visitors may download, `none` unless somebody lists it; None is everything."""
+        wish = self.wish("downloads", _allowed, frozenset[str]() if none else None)
         known = {*(spec.name for spec in list_models()), *segmenters}
         unknown = sorted((wish.value or frozenset()) - known)
         if unknown:
@@ -349,7 +382,7 @@ class _Rule:
             return LENT_BYTES[self.wish("lent_size", _lent_size, "large").value]
         return self._machine.room(device)
 
-    def _ram(self) -> int:
+    def ram(self) -> int:
         """The container's limit, or what the machine has."""
         room = self._machine.room("cpu")
         if found := re.fullmatch(r"(\d+)\s*Gi", self._environment.get("MEMORY", "")):
@@ -399,7 +432,7 @@ def variable_of(name: str) -> str:
 
 _WISHES = (
     *("model", "segmenter", "device", "low_memory", "judge", "downloads"),
-    *("max_steps", "max_frames", "max_side", "max_queue", "max_seconds", "lent_size"),
+    *("public", "lent_size", *LIMITS),
 )
 
 

@@ -15,6 +15,7 @@ from dreammotion_core import (
     MaskError,
     MemorySourceCache,
     Notice,
+    NumericsError,
     OutOfMemoryError,
     Preview,
     PromptError,
@@ -180,6 +181,7 @@ def test_unknown_words_and_the_videos_own_notices_are_passed_on(pipe: DreamMotio
         ({"target_prompt": " \n"}, "target prompt is empty"),
         ({"target_prompt": "a  red car "}, "both prompts are the same"),
         ({"target_prompt": "car " * 1250}, "5,000 characters"),
+        ({"target_prompt": "a \ud83d car"}, "half a character"),
     ],
 )
 def test_prompts_that_cannot_work_are_refused(
@@ -229,6 +231,17 @@ def test_running_out_of_memory_is_explained() -> None:
         events_of(DreamMotionPipeline(backend))
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_decoder_that_leaves_the_numbers_is_an_error_and_never_a_black_object(bad: float) -> None:
+    backend = tiny_unet3d()
+    decode = backend.decode_video
+    backend.decode_video = lambda latents: decode(latents).index_fill_(0, torch.tensor([1]), bad)  # type: ignore[method-assign]
+
+    for config in (CONFIG, CONFIG.with_changes(keep_detail=False), CONFIG.with_changes(preview_interval=0)):
+        with pytest.raises(NumericsError, match=r"not a number.*wider precision"):
+            events_of(DreamMotionPipeline(backend), config=config)
+
+
 def test_previews_can_be_switched_off(pipe: DreamMotionPipeline) -> None:
     assert not any(
         isinstance(e, Preview) for e in events_of(pipe, config=CONFIG.with_changes(preview_interval=0))
@@ -238,9 +251,11 @@ def test_previews_can_be_switched_off(pipe: DreamMotionPipeline) -> None:
 class InStages(UNet3DBackend):
     """Key frames by the tiny model; the stage after them inverts, the one after that only repeats."""
 
+    factor = -1.0
+
     def render(self, latents: Tensor, **_: object) -> Iterator[RenderedStage]:
         frames = self.decode_video(latents)
-        yield RenderedStage("inverted", -frames)
+        yield RenderedStage("inverted", self.factor * frames)
         yield RenderedStage("repeated", -frames)
 
 
@@ -276,6 +291,15 @@ def test_a_cascade_runs_its_stages_up_to_the_last_one_asked_for(
         assert np.array_equal(output.frames, stages[-1].frames)
         previews = [event for event in events if isinstance(event, Preview)]
         assert not np.array_equal(stages[0].frames[mask], previews[-1].frames[mask])
+
+
+def test_a_later_stage_that_leaves_the_numbers_is_an_error(
+    cascade: DreamMotionPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InStages, "factor", float("nan"))
+
+    with pytest.raises(NumericsError, match="not a number"):
+        events_of(cascade)
 
 
 def test_a_stage_that_does_not_exist_is_refused_before_anything_runs(

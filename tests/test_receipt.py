@@ -12,7 +12,7 @@ import pytest
 from dreammotion_core.config import EditConfig
 from dreammotion_core.errors import OutputError, VideoError
 from dreammotion_core.models.catalog import find_model
-from dreammotion_core.receipt import build_receipt, model_of, write_receipt
+from dreammotion_core.receipt import build_receipt, describe_file, model_of, write_receipt
 from dreammotion_core.values import EditOutput, Notice, StepLosses, Video
 
 
@@ -116,3 +116,29 @@ def test_receipt_that_cannot_be_written_is_an_output_error(output: EditOutput, t
 
     with pytest.raises(OutputError, match="could not be written"):
         write_receipt(build_receipt(output), tmp_path / "file" / "clip.json")
+
+
+def test_receipt_says_which_clip_belongs_to_it(output: EditOutput, tmp_path: Path) -> None:
+    written = tmp_path / "edit.mp4"
+    written.write_bytes(b"an edit")
+
+    receipt = build_receipt(output, result_path=written)
+
+    assert receipt["result"]["frames_sha256"] == hashlib.sha256(output.frames.tobytes()).hexdigest()
+    assert receipt["result"]["file"] == {
+        "name": "edit.mp4",
+        "bytes": 7,
+        "sha256": hashlib.sha256(b"an edit").hexdigest(),
+    }
+    assert build_receipt(output)["result"]["file"] is None
+
+
+def test_a_folder_is_described_by_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for name in ("0.png", "1.png"):
+        (folder / name).write_bytes(name.encode())
+    each = "".join(hashlib.sha256(name.encode()).hexdigest() for name in ("0.png", "1.png"))
+
+    digest = hashlib.sha256(each.encode()).hexdigest()
+    assert describe_file(folder) == {"name": "masks", "bytes": 10, "sha256": digest}

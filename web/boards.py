@@ -136,11 +136,11 @@ class Boards:
                 if not snapshot.is_followed:
                     yield _told(progress, "Stopped while following. Nothing was changed.")
                     return
-            with self.device.enter() as ticket:
+            with self.device.enter(visitor) as ticket:
                 for words in waiting(ticket, stop):
                     yield {} if words is None else _told(progress, words)
                 if not stop.is_set():
-                    self.models.make_room(editor)
+                    self.models.begin(editor, visitor)
                     yield _told(progress, "Loading the model and what measures…")
                     at_hand = self.instruments.get(judge)
                     progress.problem = at_hand.problem

@@ -1,4 +1,4 @@
-"""One edit at a time on the device, first come first served.
+"""One edit at a time on the device, first come first served, a turn for each owner before anybody's second.
 
 The page's own queue hands a cancelled job's place on while its last step still runs, so the device
 itself has to be guarded here.
@@ -20,7 +20,10 @@ class QueueFullError(Exception):
 
 
 class DeviceQueue:
-    """Hands the device to `at_once` ticket holders, in order of arrival; `max_waiting` wait behind."""
+    """Hands the device to `at_once` ticket holders; `max_waiting` wait behind.
+
+    Who has fewer tickets in the line comes first, then who arrived first.
+    """
 
     def __init__(self, *, max_waiting: int = 8, at_once: int = 1) -> None:
         self.tickets: deque[Ticket] = deque()
@@ -28,23 +31,27 @@ class DeviceQueue:
         self._max_waiting = max_waiting
         self.at_once = at_once
 
-    def enter(self) -> Ticket:
-        """A place at the end of the line, for a `with`, or raise `QueueFullError` if it is full."""
+    def enter(self, owner: object = None) -> Ticket:
+        """A place in the line, for a `with`; None owns nothing else. `QueueFullError` if the line is full."""
         with self.changed:
             if len(self.tickets) >= self._max_waiting + self.at_once:
                 raise QueueFullError(
                     f"{self._max_waiting} edits are waiting already; please try again in a few minutes"
                 )
-            ticket = Ticket(self)
-            self.tickets.append(ticket)
+            turn = 0 if owner is None else sum(each.owner == owner for each in self.tickets)
+            ticket = Ticket(self, owner, turn)
+            # Who holds the device keeps it.
+            behind = (i for i, each in enumerate(self.tickets) if i >= self.at_once and each.turn > turn)
+            self.tickets.insert(next(behind, len(self.tickets)), ticket)
             return ticket
 
 
 class Ticket(AbstractContextManager["Ticket"]):
     """A place in the line of a `DeviceQueue`. Leaving its `with` block leaves the line."""
 
-    def __init__(self, queue: DeviceQueue) -> None:
+    def __init__(self, queue: DeviceQueue, owner: object, turn: int) -> None:
         self._queue = queue
+        self.owner, self.turn = owner, turn
 
     @property
     def place(self) -> int:

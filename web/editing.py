@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, assert_never
@@ -183,18 +183,27 @@ class EditJob:
         )
 
 
-def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[Path, Path]:
-    """Write the MP4 and the receipt of an edit, and give their paths."""
+def write_result(output: EditOutput, job: EditJob, *, folder: Path) -> tuple[list[Path], str]:
+    """Write the MP4 and the receipt of an edit; gives those that could be written, and why one could not."""
     words = re.sub(r"[^a-z0-9]+", "-", output.target_prompt.lower())[:48].strip("-")
     stem = f"{words or 'edit'}-{output.config.seed}"
-    receipt = build_receipt(
-        output,
-        source_path=job.clip.path,
-        stopped_early=len(output.losses) < output.config.num_optimization_steps,
-        **job.origin,
-    )
-    movie = write_video(output.video, folder / f"{stem}.mp4", record=receipt.get("record"))
-    return movie, write_receipt(receipt, folder / f"{stem}.json")
+    told = {**job.origin, "stopped_early": len(output.losses) < output.config.num_optimization_steps}
+    files, problems = list[Path](), list[str]()
+    record = None
+    with suppress(DreamMotionError):
+        record = build_receipt(output).get("record")
+    try:
+        files.append(write_video(output.video, folder / f"{stem}.mp4", record=record))
+    except DreamMotionError as error:
+        problems.append(f"The MP4 is missing: {str(error).rstrip('.')}.")
+    try:
+        told["result_path"] = files[0] if files else None
+        receipt = build_receipt(output, source_path=job.clip.path, **told)
+        files.append(write_receipt(receipt, folder / f"{stem}.json"))
+    except DreamMotionError as error:
+        problems.append(f"The receipt is missing: {str(error).rstrip('.')}.")
+    # A visitor has no business with the folders of the server.
+    return files, " ".join(problem.replace(f"{folder}/", "") for problem in problems)
 
 
 EDIT_OUTPUTS = (
@@ -257,10 +266,10 @@ class Edits:
             if config.use_mask:
                 mask = edited_masks(snapshot)
                 job = replace(job, mask=mask, selection=snapshot.record(), segmenter=snapshot.segmenter)
-            with self.device.enter() as ticket:
+            with self.device.enter(visitor) as ticket:
                 yield from wait_for_device(ticket, clip, stop)
                 if not stop.is_set():
-                    self.models.make_room(job.editor)
+                    self.models.begin(job.editor, visitor)
                     yield from self._edit(job, visitor, stop)
 
     def show_again(self, *, token: str, runs: Any) -> Iterator[Update]:
@@ -276,7 +285,7 @@ class Edits:
             for path, (_, content) in zip(paths, kept.files, strict=True):
                 path.write_bytes(content)
             player = kept.views["player"] | {"badge": f"Run {run.number}"}
-            yield kept.views | _downloads(*paths) | {"player": player} | run_views(visitor.runs)
+            yield kept.views | _downloads(paths) | {"player": player} | run_views(visitor.runs)
 
     def stop(self, token: str) -> Update:
         """End the visitor's running job within one step."""
@@ -305,12 +314,12 @@ class Edits:
             if visitor.clip is not job.clip:
                 visitor.runs.on_card = None
             with download_folder() as folder:
-                files = write_result(output, job, folder=folder)
-                views = _finished(output, job, progress, failure)
+                files, problems = write_result(output, job, folder=folder)
+                views = _finished(output, job, progress, failure, problems)
                 picture = encode_frame(output.frames[len(output.frames) // 2], side=80)
                 contents = tuple((path.name, path.read_bytes()) for path in files)
                 visitor.runs.keep(run, KeptResult(views, contents, picture))
-                yield views | _downloads(*files) | run_views(visitor.runs)
+                yield views | _downloads(files) | run_views(visitor.runs)
         if isinstance(failure, OutOfMemoryError) and not stop.is_set():
             yield from _what_fits(job, visitor, stop)
         if failure is not None:
@@ -324,6 +333,7 @@ class Edits:
                 progress.accept(event)
                 if stop.is_set():
                     return
+                self.models.limits.check_minutes(progress.seconds)
                 if progress.preview is not None and progress.preview is not preview:
                     preview = progress.preview
                     frames = tuple(encode_frames(preview.frames))
@@ -380,9 +390,9 @@ def _running(job: EditJob, progress: EditProgress, frames: Sequence[str]) -> Upd
 
 
 def _finished(
-    output: EditOutput, job: EditJob, progress: EditProgress, failure: DreamMotionError | None
+    output: EditOutput, job: EditJob, progress: EditProgress, failure: DreamMotionError | None, problems: str
 ) -> Update:
-    done = "Done."
+    done = f"Done. {problems}".strip()
     if not progress.output:
         reason = "Stopped." if failure is None else _sentence(failure)
         done = f"{reason} This is the clip as of step {len(output.losses)}."
@@ -393,15 +403,16 @@ def _finished(
             stage="result",
             frames=frames,
             caption=f"{done} Drag the line to compare with the source.",
-            is_problem=failure is not None,
+            is_problem=failure is not None or bool(problems),
         ),
         "losses": losses_view(output.losses, num_steps=progress.num_steps),
         "facts": facts_view(output, notices=progress.notices),
     }
 
 
-def _downloads(movie: Path, receipt: Path) -> Update:
+def _downloads(files: Sequence[Path]) -> Update:
+    by_kind = {path.suffix: str(path) for path in files}
     return {
-        "movie": gr.DownloadButton(value=str(movie), visible=True),
-        "receipt": gr.DownloadButton(value=str(receipt), visible=True),
+        name: gr.DownloadButton(value=by_kind.get(suffix), visible=suffix in by_kind)
+        for name, suffix in (("movie", ".mp4"), ("receipt", ".json"))
     }

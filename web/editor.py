@@ -6,6 +6,7 @@ import threading
 from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary, WeakSet
 
 from dreammotion_core import (
     DreamMotionPipeline,
@@ -16,6 +17,7 @@ from dreammotion_core import (
     MemorySourceCache,
     ModelSpec,
     Preflight,
+    SourceCache,
     Trial,
     Video,
     list_models,
@@ -31,11 +33,39 @@ class Editor(EditSource, Protocol):
         """Measure an edit before it begins."""
 
 
+class OwnedSourceCache(MemorySourceCache):
+    """The answers of all models within one budget; those of an owner who has left go at once.
+
+    `owner` is who holds the device, and so whom the next answers belong to; None keeps no account. Not for
+    edits side by side.
+    """
+
+    def __init__(self, *, max_bytes: int) -> None:
+        super().__init__(max_bytes=max_bytes)
+        self.owner: object | None = None
+        self._owned: WeakKeyDictionary[object, set[str]] = WeakKeyDictionary()
+        self._gone: WeakSet[object] = WeakSet()
+
+    def put(self, key: str, prediction: Any) -> None:
+        """See `SourceCache`; nothing is kept for an owner who has left."""
+        if self.owner is not None:
+            if self.owner in self._gone:
+                return
+            self._owned.setdefault(self.owner, set()).add(key)
+        super().put(key, prediction)
+
+    def let_go(self, owner: object) -> None:
+        """Forget the answers of an owner who has left."""
+        self._gone.add(owner)
+        self.forget(self._owned.pop(owner, ()))
+
+
 class LazyEditor:
     """An editor whose weights are loaded by the first edit, if its model is one of `list_models`.
 
-    What the model answers to a source clip is kept in memory, so that a second edit of it costs less. Raises
-    `ModelLoadError` if the model is none of the registry's and cannot be loaded.
+    What the model answers to a source clip is kept in `source_cache`, by default one of its own, so that a
+    second edit of it costs less. Raises `ModelLoadError` if the model is none of the registry's and cannot be
+    loaded.
     """
 
     def __init__(
@@ -45,7 +75,9 @@ class LazyEditor:
         device: str = "cpu",
         options: LoadOptions | None = None,
         max_frames: int | None = None,
+        source_cache: SourceCache | None = None,
     ) -> None:
+        self._cache = source_cache or MemorySourceCache()
         self._model = model
         self._device = device
         self._options = options
@@ -72,7 +104,7 @@ class LazyEditor:
         with self._lock:
             if self._pipeline is None:
                 self._pipeline = DreamMotionPipeline.from_pretrained(
-                    self._model, options=self._options, device=self._device, source_cache=MemorySourceCache()
+                    self._model, options=self._options, device=self._device, source_cache=self._cache
                 )
             return self._pipeline
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from web.device import DeviceQueue
 from web.editing import EditJob, EditProgress
 from web.editor import Editor
 from web.form import read_prompts, read_seed
+from web.guard import long_job
 from web.models import Models
-from web.opening import read_upload
+from web.opening import read_upload, sender
 from web.views import download_folder
 from web.wiring import told_to_visitor
 
@@ -39,6 +40,7 @@ class Endpoints:
         """The one of newcomers."""
         return self.models.first
 
+    @long_job
     def segment(self, video: gr.FileData, x: float, y: float) -> Iterator[gr.FileData]:
         """Select the object at one point of the first frame.
 
@@ -56,6 +58,7 @@ class Endpoints:
             Image.fromarray(mask.astype(np.uint8) * 255).save(path)
             yield gr.FileData(path=str(path))
 
+    @long_job
     def edit_video(
         self,
         video: gr.FileData,
@@ -65,6 +68,7 @@ class Endpoints:
         target_prompt: str,
         steps: int | None = None,
         seed: int = -1,
+        request: gr.Request | None = None,
     ) -> Iterator[gr.FileData | None]:
         """Edit the object at one point of the first frame.
 
@@ -95,13 +99,16 @@ class Endpoints:
             for _ in clip.tracks.update(clip.project):
                 yield None
             progress = EditProgress()
-            with self.device.enter() as ticket:
+            with self.device.enter(sender(request) or None) as ticket, ExitStack() as after:
+                after.callback(self.models.let_go, clip)
                 while not ticket.wait(seconds=0.5):
                     yield None
+                self.models.begin(self.editor, clip)
                 job = EditJob(clip, self.editor, *prompts, edited_masks(clip.snapshot()), config)
                 with closing(job.events()) as events:
                     for event in events:
                         progress.accept(event)
+                        self.models.limits.check_minutes(progress.seconds)
                         yield None
             if progress.output is not None:
                 yield gr.FileData(path=str(write_video(progress.output.video, folder / "edit.mp4")))
@@ -109,7 +116,7 @@ class Endpoints:
     def _open(self, upload: Any) -> Clip:
         path = _uploaded(upload)
         video = read_upload(
-            path, spec=self.editor.spec, start_frame=0, num_frames=None, max_side=self.models.limits.max_side
+            path, spec=self.editor.spec, start_frame=0, num_frames=None, limits=self.models.limits
         )
         tracks = Tracks(self.segmenter.open(video.frames), video.frames)
         return Clip(path, video, tracks, self.segmenter.spec.name)

@@ -47,7 +47,8 @@ def connect_page(
 ) -> None:
     """Connect everything on the page, and the two endpoints; within the page's own `with`."""
     # Lent GPUs have a line of their own.
-    device, first = DeviceQueue(at_once=LENT_AT_ONCE if models.are_lent else 1), segmenters.first
+    device = DeviceQueue(max_waiting=models.limits.max_queue, at_once=LENT_AT_ONCE if models.are_lent else 1)
+    first = segmenters.first
     clips = Clips(visitors=visitors, models=models, segmenter=first, examples=examples)
     edits = Edits(visitors=visitors, device=device, models=models)
     measurements = Measurements(visitors=visitors, device=device, models=models)
@@ -106,7 +107,12 @@ def connect_clips(page: gr.Blocks, wiring: Wiring, clips: Clips) -> Dependency:
 def connect_selection(wiring: Wiring, selections: Selections) -> None:
     """Following through the clip and refining the outline; clicks go past the queue, see `click_canvas`."""
     followed = wiring.connect(
-        wiring["canvas"].play, selections.propagate, takes=("token",), gives=("canvas",), concurrency_limit=2
+        wiring["canvas"].play,
+        selections.propagate,
+        takes=("token",),
+        gives=("canvas",),
+        concurrency_limit=2,
+        is_long=True,
     )
     wiring.connect_end(followed, selections.settle, takes=("token",), gives=("canvas",), queue=False)
     for name in REFINEMENT_FIELDS:
@@ -123,7 +129,11 @@ def connect_selection(wiring: Wiring, selections: Selections) -> None:
 def connect_mask_files(wiring: Wiring, selections: Selections, exchange: MaskExchange) -> None:
     """Import and export of masks."""
     imported = wiring.connect(
-        wiring["mask_upload"].upload, exchange.bring_in, takes=("token", "mask_upload"), concurrency_limit=2
+        wiring["mask_upload"].upload,
+        exchange.bring_in,
+        takes=("token", "mask_upload"),
+        concurrency_limit=2,
+        is_long=True,
     )
     exported = wiring.connect(
         wiring["mask_export"].click,
@@ -131,6 +141,7 @@ def connect_mask_files(wiring: Wiring, selections: Selections, exchange: MaskExc
         takes=("token", "mask_kind"),
         gives=EXPORT_OUTPUTS,
         concurrency_limit=2,
+        is_long=True,
     )
     exported.success(None, wiring["mask_file"], None, js=DOWNLOAD, api_visibility="private")
     for ended in (imported, exported):

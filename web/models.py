@@ -6,11 +6,14 @@ downloaded or loaded waits for it.
 
 from __future__ import annotations
 
+import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from dreammotion_core import (
     ConfigError,
@@ -31,14 +34,85 @@ from segmentation import (
     list_segmenters,
     load_segmenter,
 )
-from web.downloading import OneAtATime, size_words
-from web.editor import Editor, LazyEditor, shortened
+from web.editor import Editor, LazyEditor, OwnedSourceCache, shortened
 from web.lending import HostedEditor
-from web.visitors import Visitor
+from web.views import format_seconds
+from web.visitors import NO_LIMITS, Limits, Visitor
 
 LARGE_BYTES = 10**9  # From this size of the weights on, only one model at a time is kept in memory.
 Spec = TypeVar("Spec", ModelSpec, SegmenterSpec)
 Thing = TypeVar("Thing", Editor, Segmenter)
+
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+@dataclass
+class OneAtATime:
+    """Lets one visitor at a time download a thing; the others wait and see how far it is, as in `latest`."""
+
+    latest: dict[str, Download] = field(default_factory=dict)
+    _locks: dict[str, threading.Lock] = field(default_factory=dict)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def lock(self, name: str) -> threading.Lock:
+        """Held while a thing is downloaded or loaded."""
+        with self._guard:
+            return self._locks.setdefault(name, threading.Lock())
+
+    def fetch(
+        self, name: str, download: Callable[[], Generator[Download, None, None]]
+    ) -> Generator[Download | None, None, None]:
+        """Download a thing, or wait for the download under way; yields how far it is, None while unknown.
+
+        Closing the iterator stops the download, or the waiting; then the one who waits longest begins anew.
+        `download` gives nothing if the thing is here already.
+        """
+        lock = self.lock(name)
+        while not lock.acquire(timeout=_SECONDS_BETWEEN_LOOKS):
+            yield self.latest.get(name)
+        try:
+            with closing(download()) as steps:
+                for progress in steps:
+                    self.latest[name] = progress
+                    yield progress
+        finally:
+            self.latest.pop(name, None)
+            lock.release()
+
+
+class ProgressWords:
+    """Says how far a download has come, and how long it will still take."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._started: tuple[float, int] | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything has been said."""
+        return self._started is not None
+
+    def view(self, progress: Download | None) -> dict[str, Any]:
+        """Note and progress bar for the list."""
+        if progress is None:
+            return {"note": f"Waiting: {self._label} is being loaded for another visitor.", "progress": 0.0}
+        done, total, now = progress.received_bytes, progress.total_bytes, time.monotonic()
+        if not total:
+            return {"note": f"Downloading {self._label}: {size_words(done)} so far.", "progress": 0.0}
+        if self._started is None:
+            self._started = now, done
+        share = min(1.0, done / total)
+        note = f"Downloading {self._label}: {size_words(done)} of {size_words(total)}."
+        since, before = self._started
+        if done > before and now - since > 1:
+            note += f" About {format_seconds((now - since) * (total - done) / (done - before))} left."
+        return {"note": f"{note} You can go on meanwhile.", "progress": share}
+
+
+def size_words(size_bytes: int) -> str:
+    """For example ``156 MB`` or ``2.6 GB``."""
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
 
 
 @dataclass(frozen=True)
@@ -47,14 +121,6 @@ class Standing:
 
     readiness: Readiness
     reason: str = ""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What visitors may ask for; `max_side` in pixels of the longer side. None leaves it to the model."""
-
-    max_steps: int | None = None
-    max_side: int | None = None
 
 
 class Choices(ABC, Generic[Spec, Thing]):
@@ -179,7 +245,7 @@ class Models(Choices[ModelSpec, Editor]):
 
     `make` gives an editor for the name of a model, without loading weights; None offers only the first.
     `saves_memory` says that editors are made with `LoadOptions.low_memory`. `max_frames` None leaves it to
-    each.
+    each. `cache` is what the editors share.
     """
 
     noun, slot = "model", "editor"
@@ -194,9 +260,11 @@ class Models(Choices[ModelSpec, Editor]):
         download: Callable[[str], Generator[Download, None, None]] = download_model,
         saves_memory: bool = False,
         may_download: Callable[[str], bool] = lambda _: True,
-        limits: Limits = Limits(),
+        limits: Limits = NO_LIMITS,
         max_frames: int | None = None,
+        cache: OwnedSourceCache | None = None,
     ) -> None:
+        self._cache = cache
         make_one = make or (lambda _: first)
         super().__init__(first, make=make_one, download=download, may_download=may_download)
         self.limits = limits
@@ -265,11 +333,18 @@ class Models(Choices[ModelSpec, Editor]):
             return Standing(Readiness.UNAVAILABLE, reason)
         return self._missing(spec)
 
-    def make_room(self, editor: Editor) -> None:
-        """Unload other large models before a large one is loaded; only for who holds the device."""
+    def begin(self, editor: Editor, owner: object) -> None:
+        """Get ready for the work of who holds the device: other large models make room for a large one."""
+        if self._cache is not None:
+            self._cache.owner = owner
         if editor.spec.size_bytes < LARGE_BYTES:
             return
         for other in list(self._made.values()):
             is_large = other.spec.size_bytes >= LARGE_BYTES
             if other is not editor and is_large and isinstance(other, LazyEditor):
                 other.unload()
+
+    def let_go(self, owner: object) -> None:
+        """Forget what the models have answered to an owner who has left."""
+        if self._cache is not None:
+            self._cache.let_go(owner)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,8 +27,10 @@ from web.form import whole_number
 from web.models import Models
 from web.selection_views import canvas_view
 from web.views import Update, player_view, refusal_view, render
-from web.visitors import Visitor, VisitorStore
+from web.visitors import NO_LIMITS, Limits, Visitor, VisitorStore
+from web.wiring import told_to_visitor
 
+IN_MEMORY_BYTES = 2**28  # Of frames; those of a longer clip lie in a file, see the library.
 CLIP_OUTPUTS = (
     *("canvas", "player", "clip_notes", "source_prompt", "target_prompt", "suggestions", "example", "span"),
     *("preflight", "preflight_use", "losses", "facts", "card", "movie", "receipt", "refusal"),
@@ -50,7 +53,8 @@ class Clips:
 
     def arrive(self, request: gr.Request) -> str:
         """Admit a visitor; gives the token of the page."""
-        return self._visitors.admit(request.session_hash)
+        with told_to_visitor():
+            return self._visitors.admit(request.session_hash, sender(request))
 
     def leave(self, request: gr.Request) -> None:
         """The tab was closed: stop what runs and forget the visitor."""
@@ -141,9 +145,18 @@ class Clips:
     ) -> Clip:
         with visitor.opening:
             spec = self._models.of(visitor).spec
-            most = self._models.limits.max_side
+
+            def admit(num_bytes: int) -> None:
+                on_disk = num_bytes > IN_MEMORY_BYTES
+                self._visitors.make_room(visitor, num_bytes, on_disk=on_disk)
+
             video = read_upload(
-                path, spec=spec, start_frame=start_frame, num_frames=num_frames, max_side=most
+                path,
+                spec=spec,
+                start_frame=start_frame,
+                num_frames=num_frames,
+                limits=self._models.limits,
+                admit=admit,
             )
             visitor.stop.set()
             segmenter = visitor.segmenter or self._segmenter
@@ -201,6 +214,12 @@ class Clips:
         }
 
 
+def sender(request: gr.Request | None) -> str:
+    """The address that a request comes from; empty where it is unknown."""
+    client = None if request is None else request.client
+    return client.host if client is not None else ""
+
+
 def span_view(clip: Clip, *, spec: ModelSpec) -> dict[str, Any] | None:
     """Which part of its file a clip is, in frames at its own rate, and the lengths a model takes.
 
@@ -231,22 +250,25 @@ def _prompts(source: str, targets: Sequence[str]) -> Update:
 
 
 def read_upload(
-    path: Path, *, spec: ModelSpec, start_frame: Any, num_frames: Any, max_side: int | None = None
+    path: Path,
+    *,
+    spec: ModelSpec,
+    start_frame: Any,
+    num_frames: Any,
+    limits: Limits = NO_LIMITS,
+    admit: Callable[[int], None] = lambda _: None,
 ) -> Video:
     """Read the part of a clip that the model can take, from `start_frame` at the model's frame rate.
 
-    `num_frames` None takes the model's usual length, `max_side` None every clip that the library takes.
-    Raises `VideoError` if the file cannot be used, and `ConfigError` if the range is not one of whole frames
-    that the model takes.
+    `num_frames` None takes the model's usual length; `admit` is asked before so many bytes are read.
+    Raises `VideoError` if the file cannot be used, `LimitError` if it is too large, and `ConfigError` if the
+    range is not one of whole frames that the model takes.
     """
     if num_frames is not None:
         num_frames = whole_number("the number of frames", num_frames, low=2, high=spec.max_frames)
     start = whole_number("the start frame", start_frame, low=0, high=10**9)
-    if max_side is not None:
-        found = probe_video(path)
-        if max(found.width, found.height) > max_side:
-            raise VideoError(
-                f"the clip is {found.width}x{found.height}, and this page takes at most {max_side} "
-                "pixels a side; scale it down first"
-            )
+    found = probe_video(path)
+    frames = max(1, min(math.ceil(found.duration * spec.fps), num_frames or spec.num_frames))
+    limits.check_size(width=found.width, height=found.height, num_frames=frames)
+    admit(3 * frames * found.width * found.height)
     return read_clip(path, spec=spec, start_frame=start, num_frames=num_frames)

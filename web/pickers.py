@@ -22,11 +22,10 @@ import gradio as gr
 from dreammotion_core import EditConfig, ModelSpec, describe_download, describe_memory, length_words
 from segmentation import CheckpointError, Readiness, Segmenter, SegmenterSpec, weights_reachable
 from web.components import masthead_html
-from web.downloading import ProgressWords, size_words
 from web.editor import Editor
 from web.form import FIRST_PRESET, model_fields, preset_fields
 from web.layout import frames_span, stage_choices
-from web.models import Choices, Models, Segmenters, Spec, Thing
+from web.models import Choices, Models, ProgressWords, Segmenters, Spec, Thing, size_words
 from web.opening import CLIP_OUTPUTS, Clips
 from web.views import Throttle, Update, render
 from web.visitors import Visitor, VisitorStore

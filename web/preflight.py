@@ -103,10 +103,10 @@ class Measurements:
             hidden = gr.Button(visible=False)
             yield {"stop": gr.Button(visible=True), "preflight_use": hidden}
             yield said(f"Trying a step with {editor.spec.label}…")
-            with self.device.enter() as ticket:
+            with self.device.enter(visitor) as ticket:
                 yield from wait_for_device(ticket, clip, stop)
                 if not stop.is_set():
-                    self.models.make_room(editor)
+                    self.models.begin(editor, visitor)
                     yield from try_settings(editor, clip=clip, config=config, visitor=visitor, stop=stop)
             if stop.is_set():
                 yield said("Stopped. Nothing was changed.")

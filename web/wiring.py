@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -16,9 +17,10 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from dreammotion_core import DreamMotionError, EditConfig
+from dreammotion_core import ConfigError, DreamMotionError, EditConfig
 from segmentation import SegmentationError
 from web.device import QueueFullError
+from web.guard import long_job
 from web.views import Update
 from web.visitors import VisitorGoneError
 
@@ -67,6 +69,32 @@ DOWNLOAD = """(file) => {
 """JavaScript that saves the file of a hidden button."""
 
 
+def read_value(component: Component, value: Any) -> Any:
+    """What an event brings for a component, of the kind that it shows; ranges are the handler's.
+
+    The guard has seen that a file is an upload of this page. Raises `ConfigError` for another kind.
+    """
+    label, wanted = getattr(component, "label", None) or "a field of the form", ""
+    match component:
+        case gr.UploadButton():
+            return value["path"] if isinstance(value, Mapping) else None
+        case gr.Textbox():
+            value = "" if value is None else value
+            wanted = "" if isinstance(value, str) else "text"
+        case gr.Slider() | gr.Number():
+            is_number = (
+                isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            )
+            wanted = "" if is_number else "a number"
+        case gr.Checkbox():
+            wanted = "" if isinstance(value, bool) else "true or false"
+        case gr.Radio() | gr.Dropdown():
+            wanted = "" if value is None or isinstance(value, str | int | float) else "one of the choices"
+    if wanted:
+        raise ConfigError(f"{label} is {str(value)[:40]!r}; enter {wanted}")
+    return value
+
+
 class Wiring:
     """Event table over named components."""
 
@@ -84,16 +112,21 @@ class Wiring:
         takes: Sequence[str] = (),
         gives: Sequence[str] = (),
         refused: Callable[[Exception], Update] | None = None,
+        is_long: bool = False,
         **options: Any,
     ) -> Dependency:
         """Run a handler on an event; any number at a time, unless `options` of Gradio say otherwise.
 
         The handler, a function or generator, takes the components `takes` by keyword and gives updates of
         `gives`. `refused` says on the page, in place of a toast, what an expected error of a generator means.
+        `is_long` marks a `long_job`.
         """
-        defaults = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+        defaults: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        # Values are read here: Gradio's own reading fails without words, and with a traceback in the log.
+        defaults |= {"concurrency_limit": None, "preprocess": False}
+        adapted = self._adapt(handler, takes, refused)
         return event(
-            self._adapt(handler, takes, refused),
+            long_job(adapted) if is_long else adapted,
             [self._components[name] for name in takes],
             [self._components[name] for name in gives],
             **(defaults | options),
@@ -121,7 +154,7 @@ class Wiring:
         `settle` takes the name of the button and the token; it says, when the job is over, whether there is
         still one to stop.
         """
-        done = self.connect(event, handler, takes=takes, gives=gives, refused=refused)
+        done = self.connect(event, handler, takes=takes, gives=gives, refused=refused, is_long=True)
         self.connect_end(done, partial(settle, stop), takes=("token",), gives=(stop,), queue=False)
         return done
 
@@ -131,12 +164,16 @@ class Wiring:
         takes: Sequence[str],
         refused: Callable[[Exception], Update] | None,
     ) -> Callable[..., Any]:
+        def read(values: Sequence[Any]) -> dict[str, Any]:
+            pairs = zip(takes, values, strict=True)
+            return {name: read_value(self._components[name], value) for name, value in pairs}
+
         def call(*values: Any) -> Any:
             with told_to_visitor():
-                return self._by_component(handler(**dict(zip(takes, values, strict=True))))
+                return self._by_component(handler(**read(values)))
 
         def stream(*values: Any) -> Iterator[Any]:
-            with told_to_visitor(), closing(handler(**dict(zip(takes, values, strict=True)))) as updates:
+            with told_to_visitor(), closing(handler(**read(values))) as updates:
                 try:
                     for update in updates:
                         yield self._by_component(update)

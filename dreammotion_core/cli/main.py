@@ -36,8 +36,10 @@ from dreammotion_core.errors import (
     ConfigError,
     DreamMotionError,
     InputError,
+    NumericsError,
     OutOfMemoryError,
     OutputError,
+    VideoError,
 )
 from dreammotion_core.media.atomic import check_writable, keep_result
 from dreammotion_core.media.frames import check_empty_folder, write_frames
@@ -92,8 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; None takes those of this process.
 
     Returns:
-        The exit code: 0 done, 1 the model or the disk failed, 2 the input cannot be used, 3 `verify` found
-        other pixels, 130 stopped, 141 nobody reads what is printed any more.
+        The exit code: 0 done, 1 the model or the disk failed, 2 the input or a setting cannot be used, 3
+        `verify` found other pixels, 130 stopped, 141 nobody reads what is printed any more.
     """
     options = build_parser().parse_args(arguments)
     commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
@@ -124,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
     except (DreamMotionError, SegmentationError) as error:
         say(f"Error: {error}")
-        return 2 if isinstance(error, (InputError, ValueError)) else 1
+        return 2 if isinstance(error, (InputError, NumericsError, ValueError)) else 1
     except KeyboardInterrupt as stopped:
         say(str(stopped) or "Stopped. Nothing is left half-written.")
         return 130
@@ -214,14 +216,22 @@ def check_results(options: argparse.Namespace) -> StateFolder | None:
 
 
 def write_results(options: argparse.Namespace, output: EditOutput, *, source: Path) -> None:
-    """Write clip, receipt and frames, and say what they are; `OutputError` if one is kept elsewhere."""
-    known = ("start_frame", "preset", "selection", "segmenter")
+    """Write clip, receipt and frames, and say what they are; `OutputError` if one is kept elsewhere.
+
+    A source that is gone costs only its entry in the receipt.
+    """
+    known = ("start_frame", "preset", "selection", "segmenter", "mask_file", "mask_object")
     told = {name: value for name, value in output.request["origin"].items() if name in known}
-    receipt = build_receipt(output, source_path=source if source.is_file() else None, **told)
-    moved = [
-        keep_result(partial(write_video, output.video, record=receipt["record"]), options.out),
-        keep_result(partial(write_receipt, receipt), _receipt_path(options)),
-    ]
+    moved: list[str | None] = []
+    try:
+        receipt = build_receipt(output, source_path=source if source.is_file() else None, **told)
+    except VideoError as error:
+        receipt = build_receipt(output, **told)
+        moved.append(str(error))
+    moved.append(keep_result(partial(write_video, output.video, record=receipt["record"]), options.out))
+    if moved[-1] is None:
+        receipt["result"]["file"] = describe_file(options.out)
+    moved.append(keep_result(partial(write_receipt, receipt), _receipt_path(options)))
     if options.frames_dir is not None:
         keep_frames = partial(write_frames, output.frames, fps=output.video.fps)
         moved.append(keep_result(keep_frames, options.frames_dir))
@@ -356,7 +366,7 @@ def follow_edit(events: Iterator[EditEvent], video: Video, options: argparse.Nam
                         assert_never(event)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_keep(latest, video, options)) from None
-        except BackendError as error:
+        except (BackendError, NumericsError) as error:
             say(_keep(latest, video, options))
             if isinstance(error, OutOfMemoryError):
                 say("`preflight` with the same options finds the largest setting that fits.")

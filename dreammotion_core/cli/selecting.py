@@ -14,6 +14,7 @@ from tqdm import tqdm
 from dreammotion_core.cli.options import given_masks
 from dreammotion_core.errors import ConfigError, MaskError
 from dreammotion_core.media.mask_levels import MaskStream
+from dreammotion_core.receipt import describe_file
 from dreammotion_core.values import Mask, Video
 from segmentation import (
     Box,
@@ -39,7 +40,7 @@ class SelectedObject:
 
     masks: Mask  # (F, H, W) bool
     notes: tuple[str, ...]
-    record: dict[str, Any]  # for the receipt; empty for masks from a file
+    record: dict[str, Any]  # for the receipt
 
 
 class FollowedObject:
@@ -102,7 +103,8 @@ def check_one_way_to_select(options: argparse.Namespace, *, uses_mask: bool) -> 
 def read_given_mask(options: argparse.Namespace, *, video: Video) -> SelectedObject:
     """The mask file, fitted to the clip; a `MaskError` if it cannot be read or does not fit."""
     given = given_masks(options.mask, video=video, object_index=options.object_index, option="--object")
-    return SelectedObject(given.masks, tuple(notice.text for notice in given.notices), {})
+    record = {"mask_file": describe_file(options.mask), "mask_object": options.object_index}
+    return SelectedObject(given.masks, tuple(notice.text for notice in given.notices), record)
 
 
 def follow_selection(options: argparse.Namespace, *, video: Video) -> FollowedObject:

@@ -95,16 +95,23 @@ def write_png_folder(
 ) -> None:
     """Write pictures as they come, one file a frame, each with `texts`. Broken off, nothing of them is left.
 
-    The folder is made if missing. Raises `OutputError` if it is not empty or cannot be written.
+    The folder is made if missing. What a killed process left unfinished in it is replaced. Raises
+    `OutputError` if it is not empty or cannot be written.
     """
     check_empty_folder(folder)
     place, written = Path(folder), list[Path]()
     is_new = not place.exists()
     try:
+        for path in place.iterdir() if not is_new else ():
+            path.unlink()
+        written.append(place / UNFINISHED)
+        with written_atomically(written[0]) as temporary:
+            temporary.write_text(str(os.getpid()), "ascii")
         for index, picture in enumerate(pictures):
             written.append(place / picture_name(index))
             with written_atomically(written[-1]) as temporary:
                 picture.save(temporary, compress_level=3, pnginfo=texts)
+        written[0].unlink()
     except BaseException:
         # The remains would pass for a whole clip, and keep the same command from writing there again.
         with suppress(OSError):
@@ -125,11 +132,27 @@ def check_empty_folder(folder: str | Path) -> None:
     place = Path(folder)
     if os.path.isdir(place):
         check_readable(place, OutputError, wanted="an empty folder")
-        if any(place.iterdir()):
+        if any(place.iterdir()) and not _is_abandoned(place):
             raise OutputError(f"{place} is not empty; choose a new folder, so that nothing is mixed or lost")
     elif os.path.exists(place):
         raise OutputError(f"{place} is a file; choose a folder")
     check_writable(place / picture_name(0))
+
+
+UNFINISHED = ".dreammotion-unfinished"
+"""File in a folder while pictures are written into it: the number of the process."""
+_OURS = re.compile(r"\.dreammotion-.*|\d+\.png")
+
+
+def _is_abandoned(place: Path) -> bool:
+    """Whether a folder holds nothing but what a process that is gone was writing."""
+    try:
+        os.kill(int((place / UNFINISHED).read_text("ascii")), 0)
+    except (ProcessLookupError, ValueError):
+        return all(_OURS.fullmatch(path.name) and path.is_file() for path in place.iterdir())
+    except OSError:
+        return False
+    return False
 
 
 _FPS = "fps"  # Keyword of the frame rate among the texts of a PNG file.

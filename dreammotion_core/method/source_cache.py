@@ -125,6 +125,12 @@ class MemorySourceCache:
             self._entries[key] = kept
             self._used.add(key)
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Let some answers go."""
+        with self._lock:
+            for key in keys:
+                self._entries.pop(key, None)
+
     @property
     def num_bytes(self) -> int:
         """Memory of all answers."""

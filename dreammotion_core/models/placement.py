@@ -195,6 +195,7 @@ class Checkpointing:
     def __init__(
         self, layers: Sequence[nn.Module], *, options: LoadOptions, usual: Sequence[nn.Module] = ()
     ) -> None:
+        self.options = options
         self._layers = layers
         self._usual = layers if options.gradient_checkpointing else () if options.compile else usual
         self._can_spare = not (options.gradient_checkpointing or options.compile)

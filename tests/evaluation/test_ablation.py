@@ -420,7 +420,7 @@ class TestCommands:
 
     @pytest.mark.parametrize(
         ("failure", "code"),
-        [(KeyboardInterrupt(), 130), (OutOfMemoryError("too large"), 1), (NumericsError("not finite"), 1)],
+        [(KeyboardInterrupt(), 130), (OutOfMemoryError("too large"), 1), (NumericsError("not finite"), 2)],
     )
     def test_what_is_finished_is_written_when_a_later_variant_fails(
         self,

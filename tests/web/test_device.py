@@ -47,3 +47,16 @@ def test_a_full_line_is_refused() -> None:
 
     with pytest.raises(QueueFullError, match="try again"):
         queue.enter()
+
+
+def test_everybody_has_a_turn_before_anybody_has_a_second() -> None:
+    queue = DeviceQueue()
+    running, waiting, third = queue.enter("greedy"), queue.enter("greedy"), queue.enter("greedy")
+
+    newcomer, other = queue.enter("patient"), queue.enter()
+
+    assert list(queue.tickets) == [running, newcomer, other, waiting, third]
+    assert running.place == 0
+    running.leave()
+    assert newcomer.wait(seconds=0.01)
+    assert queue.enter("patient").place == 3

@@ -17,16 +17,18 @@ from dreammotion_core import (
     DeviceLostError,
     EditEvent,
     MaskError,
+    OutputError,
     Preview,
     Video,
     read_video,
 )
 from tests.web.pages import ON_SQUARE, PROMPTS, SIDE, Page, form, last
-from web import Example, LazyEditor
+from web import Example, LazyEditor, Limits, Models
 from web import clip as clips
 from web.editing import refusal_of
 from web.form import EmptyFieldError
 from web.pickers import ModelPicker
+from web.visitors import LimitError
 
 
 def test_an_edit_follows_the_object_and_ends_with_clip_and_receipt(page: Page, example: Example) -> None:
@@ -176,6 +178,55 @@ def test_an_edit_without_a_click_or_a_chosen_object_says_what_to_do(page: Page) 
     page.do(token, {"do": "choose", "object": 1, "value": False})
     with pytest.raises(MaskError, match="left alone"):
         list(page.edits.run(token=token, **PROMPTS, **form()))
+
+
+def finished(page: Page, token: str) -> dict[str, Any]:
+    """The update that shows the result."""
+    updates = page.edits.run(token=token, **PROMPTS, **form())
+    return next(update for update in updates if update.get("player", {}).get("stage") == "result")
+
+
+@pytest.mark.parametrize(
+    ("broken", "missing", "kept"),
+    [
+        ("build_receipt", "receipt", "movie"),
+        ("write_receipt", "receipt", "movie"),
+        ("write_video", "movie", "receipt"),
+    ],
+)
+def test_a_file_that_cannot_be_written_costs_itself_alone(
+    page: Page, monkeypatch: pytest.MonkeyPatch, broken: str, missing: str, kept: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OutputError("edit could not be written (disk full); free space")
+
+    monkeypatch.setattr(f"web.editing.{broken}", fail)
+    token = page.arrive()
+    page.click(token)
+
+    update = finished(page, token)
+
+    assert len(update["player"]["frames"]) == 3
+    assert f"The {'MP4' if missing == 'movie' else missing} is missing" in update["player"]["caption"]
+    assert update["player"]["is_problem"]
+    assert update[missing].visible is False
+    assert update[kept].visible is True
+    assert "Nothing outside your selection changed" in update["card"]
+
+
+def test_an_edit_holds_the_device_as_long_as_the_page_allows(page: Page, editor: LazyEditor) -> None:
+    page.edits.models = Models(editor, limits=Limits(max_minutes=0))
+    token = page.arrive()
+    page.click(token)
+    captions: list[str] = []
+
+    with pytest.raises(LimitError, match="for 0 minutes here, and they are over; choose fewer steps"):
+        captions.extend(
+            u.get("player", {}).get("caption", "") for u in page.edits.run(token=token, **PROMPTS, **form())
+        )
+
+    assert "they are over" in captions[-1]
+    assert not page.device.tickets
 
 
 def test_an_earlier_result_is_shown_again_with_its_downloads(page: Page) -> None:

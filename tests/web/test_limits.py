@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import web.models
-from dreammotion_core import ConfigError, ModelLoadError, VideoError, list_models, write_video
+from dreammotion_core import ConfigError, ModelLoadError, list_models, write_video
 from segmentation import Readiness, load_segmenter
 from tests.tiny import moving_square
 from tests.web.pages import PROMPTS, Page, form
@@ -17,6 +17,7 @@ from web.editor import shortened
 from web.endpoints import Endpoints
 from web.opening import read_upload
 from web.pickers import ModelPicker
+from web.visitors import LimitError
 
 
 @pytest.fixture
@@ -73,9 +74,12 @@ def test_a_larger_clip_than_the_page_allows_is_refused(tmp_path: Path) -> None:
     clip = write_video(moving_square(num_frames=8, size=(64, 128))[0], tmp_path / "clip.mp4")
     spec = LazyEditor("toybox").spec
 
-    with pytest.raises(VideoError, match="is 128x64, and this page takes at most 100 pixels a side"):
-        read_upload(clip, spec=spec, start_frame=0, num_frames=None, max_side=100)
-    assert read_upload(clip, spec=spec, start_frame=0, num_frames=None, max_side=128).size == (64, 128)
+    with pytest.raises(LimitError, match="is 128x64, and this page takes at most 100 pixels a side"):
+        read_upload(clip, spec=spec, start_frame=0, num_frames=None, limits=Limits(max_side=100))
+    assert read_upload(clip, spec=spec, start_frame=0, num_frames=None, limits=Limits(max_side=128)).size == (
+        64,
+        128,
+    )
 
 
 def nothing(name: str) -> Any:

@@ -153,7 +153,7 @@ class Download:
 @pytest.fixture
 def _every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("web.views.SECONDS_BETWEEN_UPDATES", 0.0)
-    monkeypatch.setattr("web.downloading._SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr("web.models._SECONDS_BETWEEN_LOOKS", 0.01)
 
 
 @pytest.mark.usefixtures("_every_step")
