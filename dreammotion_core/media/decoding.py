@@ -45,6 +45,7 @@ _TIMES_MAY_JUMP: Any = Flags.ts_discont.value
 _HAS_NO_TIMES: Any = Flags.no_timestamps.value
 # Seconds by which a clock that is set anew steps back or ahead; FFmpeg's own figures.
 _JUMP_BACK, _JUMP_AHEAD = 0.1, 10.0
+_MOST_BETWEEN_PACKETS = 1024  # Bytes of a sound Matroska file.
 _HEAD_BYTES = 12  # by which the begin of a file is known again in its middle
 MAX_HOURS = 24
 MAX_AUDIO_SECONDS = 20 * 60
@@ -105,6 +106,7 @@ class OpenClip:
     Attributes:
         video, audio: the streams that players play; no audio where none can be decoded.
         is_counted: whether the n-th picture on screen takes the n-th time of the packets.
+        is_gapless: whether all its bytes are of these two, so that bytes between packets are lost ones.
         is_sought: whether its packets begin elsewhere than at the begin of the file.
         is_untimed: whether pictures are shown evenly from the first on, because not all have times.
         times: when pictures are shown, in ticks of the video, in the order of the packets so far.
@@ -124,6 +126,9 @@ class OpenClip:
         self.is_counted = (
             container.format.name in _WITHOUT_DISPLAY_TIMES and self.video.codec_context.has_b_frames
         )
+        is_alone = len(container.streams) == 1 + (self.audio is not None)
+        has_alpha = self.video.metadata.get("alpha_mode") == "1"  # It lies between the packets.
+        self.is_gapless = container.format.name.startswith("matroska") and is_alone and not has_alpha
         self.is_sought = self.is_untimed = False
         self.times: list[int] = []
         self.lost: list[int] = []
@@ -163,13 +168,16 @@ class OpenClip:
                     yield packet
 
     def _note(self, packet: Packet[Any]) -> None:
-        self.num_bytes = max(self.num_bytes, (packet.pos or 0) + packet.size)
+        position = packet.pos or 0
+        is_begun = self.is_gapless and self.num_bytes > 0
+        is_skipped = is_begun and position - self.num_bytes > _MOST_BETWEEN_PACKETS
+        self.num_bytes = max(self.num_bytes, position + packet.size)
         if packet.stream_index == self.video.index and not packet.is_discard:
             time = packet.dts if self.is_counted or packet.pts is None else packet.pts
             self.num_untimed += time is None and self.container.format.name == "mpeg"
             self.times.append(self.end if time is None else time)
             self.end = max(self.end, self.times[-1] + (packet.duration or 0))
-            if packet.is_corrupt:
+            if packet.is_corrupt or is_skipped:
                 self.lost.append(self.times[-1])
 
     def frames(self, stream: Any, packets: Iterable[Packet[Any]] | None = None) -> Iterator[Any]:

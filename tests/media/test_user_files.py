@@ -384,6 +384,21 @@ def test_a_file_that_is_cut_off_is_read_as_far_as_it_goes(tmp_path: Path, name: 
     assert "cut_off" not in codes(read_video(path, max_frames=10))
 
 
+@pytest.mark.parametrize("name", ["hole.mkv", "hole.mp4", "hole.ts"])
+def test_a_hole_in_a_file_is_called_damage(tmp_path: Path, name: str) -> None:
+    path = make_clip(tmp_path / name, range(120), *H264)
+    content = bytearray(path.read_bytes())
+    middle = len(content) * 4 // 10
+    content[middle : middle + 400] = bytes(400)
+    path.write_bytes(content)
+
+    clip = read_video(path)
+
+    assert numbers(clip)[:20] == list(range(20))
+    assert numbers(clip)[-20:] == list(range(100, 120))
+    assert codes(clip) == {"damaged"}
+
+
 def test_hidden_pictures_are_not_counted(tmp_path: Path) -> None:
     codec = ("-c:v", "libvpx", "-b:v", "150k", "-threads", 1, "-auto-alt-ref", 1, "-lag-in-frames", 16)
     for number in (1, 2):
