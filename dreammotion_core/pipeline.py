@@ -291,15 +291,7 @@ class DreamMotionPipeline:
             raise PromptError(
                 f"there are {len(targets)} target prompts for {len(masks)} objects; pass one for each object"
             )
-        notices: list[Notice] = []
-        if config is None:
-            choices = [self.spec.choose_preset(source_prompt, each, size=video.size) for each in targets]
-            choice = min(choices, key=lambda each: each.preset)  # "fast" if one of them needs it
-            config = self.spec.config(choice.preset, mask_grow=choice.mask_grow)
-            notices.append(Notice("preset", choice.describe(config)))
-        if folder and config.seed < 0 and (kept := folder.request()):
-            config = config.with_changes(seed=kept.config.seed)
-        config = config.with_drawn_seed()
+        config, notices = self._settled(prompts, video, config, folder)
         check_fits(video, self.spec, config)
         if len(masks) > 1 and not (config.use_mask and config.method == "dreammotion"):
             raise ConfigError("several objects need their masks and the method dreammotion")
@@ -307,15 +299,15 @@ class DreamMotionPipeline:
         key_sites = self._key_sites(config)
         method = method_for(config, backend=self.backend)
         notices += notices_about(video, prompts, self.backend, config=config)
-        selected = [
-            None if each is None or not config.use_mask else checked_mask(each, len(video), video.size)
-            for each in masks
+        objects = [
+            RequestedObject(target, checked_mask(each, len(video), video.size) if config.use_mask else None)
+            for target, each in zip(targets, masks, strict=True)
         ]
         request = EditRequest.of(
             video,
             self.backend,
             source_prompt=source_prompt,
-            objects=tuple(map(RequestedObject, targets, selected)),
+            objects=tuple(objects),
             config=config,
             origin=origin or {},
             cuts=tuple(int(cut) for cut in cuts),
@@ -341,6 +333,20 @@ class DreamMotionPipeline:
             kept_state, seconds, news = folder.newest(task.source_latents)
             state, notices = kept_state or state, notices + news
         return _Edit(task, method, finish, request, state, seconds, notices)
+
+    def _settled(
+        self, prompts: Sequence[str], video: Video, config: EditConfig | None, folder: StateFolder | None
+    ) -> tuple[EditConfig, list[Notice]]:
+        """The settings with a drawn seed, that of the folder if it has one, and what chose them."""
+        notices: list[Notice] = []
+        if config is None:
+            choices = [self.spec.choose_preset(prompts[0], each, size=video.size) for each in prompts[1:]]
+            choice = min(choices, key=lambda each: each.preset)  # "fast" if one of them needs it
+            config = self.spec.config(choice.preset, mask_grow=choice.mask_grow)
+            notices.append(Notice("preset", choice.describe(config)))
+        if folder and config.seed < 0 and (kept := folder.request()):
+            config = config.with_changes(seed=kept.config.seed)
+        return config.with_drawn_seed(), notices
 
     @device_failures_explained()
     def _task(

@@ -108,13 +108,9 @@ class EditRequest:
         spec, digest = backend.spec, hashlib.sha256()
         for frame in video.frames:
             digest.update(np.ascontiguousarray(frame).data)
-        clip = {
-            "frames": len(video),
-            "height": video.size[0],
-            "width": video.size[1],
-            "fps": video.fps,
-            "sha256": digest.hexdigest(),
-        }
+        height, width = video.size
+        clip: dict[str, Any] = {"frames": len(video), "height": height, "width": width, "fps": video.fps}
+        clip["sha256"] = digest.hexdigest()
         model = {
             "name": spec.name,
             "family": spec.family,
@@ -495,10 +491,11 @@ class SamplingFiles:
         """See `SamplingJournal`."""
         self._number += 1
         for path in sorted(self._folder.glob(f"sampling-{self._number:06d}-*.safetensors"), reverse=True):
-            with suppress(StateError):
+            with suppress(StateError, ValueError):
                 tensors, facts = read_tensors(path)
-                if facts.get("request") == self._request and path.stem.endswith(f"-{int(facts['step']):06d}"):
-                    return int(facts["step"]), tensors
+                step = path.stem.rpartition("-")[2]
+                if facts.get("request") == self._request and facts.get("step") == str(int(step)):
+                    return int(step), tensors
         return 0, {}
 
     def keep(self, step: int, tensors: Mapping[str, Tensor], *, is_last: bool) -> None:

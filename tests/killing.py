@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 import torch
 
-from benchmarks.kills import killed_everywhere
+from benchmarks.endurance.kills import killed_everywhere
 from dreammotion_core import DreamMotionPipeline, EditConfig
 from tests.tiny import moving_square
 from tests.tiny_families import FAMILIES

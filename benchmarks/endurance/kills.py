@@ -1,4 +1,4 @@
-"""An edit killed with -9 at every write of a state: ``python -m benchmarks.kills``.
+"""An edit killed with -9 at every write of a state: ``python -m benchmarks.endurance.kills``.
 
 Each process goes on where the one before was killed. It is killed half-way through a write, and again right
 after one, so that every state is once the last thing that is left. The end must be the bytes of an edit that
@@ -49,7 +49,7 @@ class Kills:
 
 def main() -> None:
     """Print a line for each model; exit with 1 if the bytes of one differ."""
-    parser = described_parser("kills", __doc__ or "")
+    parser = described_parser("endurance.kills", __doc__ or "")
     embedded = [model.name for model in list_models() if model.is_local]
     parser.add_argument("--models", nargs="+", default=embedded, metavar="NAME")
     parser.add_argument("--steps", type=count_of, default=4)

@@ -1,4 +1,4 @@
-"""Clips of many windows: ``python -m benchmarks.long_clips``.
+"""Clips of many windows: ``python -m benchmarks.endurance.long_clips``.
 
 A toy moves to and fro for as long as is asked; the goal is the true render of the same clip with another
 colour. Ours, with borders that move with every step, is compared with windows edited each for itself and one
@@ -65,7 +65,7 @@ class FixedWindows(Windows):
 
 def main() -> None:
     """Print the table, and the figures that are held against bars."""
-    parser = described_parser("long_clips", __doc__ or "")
+    parser = described_parser("endurance.long_clips", __doc__ or "")
     parser.add_argument("--model", default="toybox", metavar="NAME")
     parser.add_argument(
         "--lengths", nargs="+", type=count_of, default=[100, 400, 700, 1000], metavar="FRAMES"

@@ -1,0 +1,1 @@
+"""Edits that are interrupted, and edits of long clips."""
