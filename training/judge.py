@@ -305,7 +305,8 @@ def accuracy(
     squares = square_around(masks) * torch.tensor((1, 1, CLOSE_UP_MARGIN), device=judge.device)
     if not close_up:
         squares = torch.tensor(WHOLE_FRAME, device=judge.device).expand(len(scenes), 3)
-    pictures = picture_features(judge, blurred(views(frames, squares), sharpness))
+    seen, size = blurred(views(frames, squares), sharpness), judge.config.vision_config.image_size
+    pictures = picture_features(judge, F.interpolate(seen, (size, size), mode="bilinear", antialias=True))
     form = THING if close_up else SENTENCE
     result = {}
     for attribute, values in ATTRIBUTES.items():
