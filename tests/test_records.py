@@ -86,7 +86,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Result:
     return make(DreamMotionPipeline(tiny_unet3d()), tmp_path_factory.mktemp("made"))
 
 
-@pytest.fixture(scope="module", params=EMBEDDED)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[pytest.mark.long] if name == "toybox-cascade" else []) for name in EMBEDDED
+    ],
+)
 def embedded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Result:
     pipe = DreamMotionPipeline.from_pretrained(request.param)
     return make(pipe, tmp_path_factory.mktemp(request.param), size=(64, 64))
@@ -243,7 +248,9 @@ def test_what_changed_is_named_with_the_first_frame_that_differs(
     assert part in cause
 
 
-@pytest.mark.parametrize("part", ["clip", "mask", "target prompt", "model"])
+@pytest.mark.parametrize(
+    "part", ["target prompt", *(pytest.param(p, marks=pytest.mark.long) for p in ("clip", "mask", "model"))]
+)
 def test_what_changed_is_named_with_an_embedded_model(tmp_path: Path, part: str, small: Result) -> None:
     found = CHANGES[part](small, tmp_path, 1)
 
@@ -254,7 +261,7 @@ def test_what_changed_is_named_with_an_embedded_model(tmp_path: Path, part: str,
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Result:
     """By the embedded model that loads fastest."""
-    pipe = DreamMotionPipeline.from_pretrained(EMBEDDED[-1])
+    pipe = DreamMotionPipeline.from_pretrained(EMBEDDED[0])
     return make(pipe, tmp_path_factory.mktemp("small"), size=(64, 64))
 
 

@@ -257,8 +257,11 @@ def follow(clip: Clip, stop: threading.Event) -> Iterator[Update]:
 
 
 def _frames(wanted: Any) -> set[int]:
-    if not isinstance(wanted, list) or len(wanted) > MOST_OVERLAYS:
-        raise SelectionError(f"pass a list of at most {MOST_OVERLAYS} frames whose overlays are wanted")
+    is_list = isinstance(wanted, list) and len(wanted) <= MOST_OVERLAYS
+    if not is_list or any(type(frame) is not int for frame in wanted):
+        raise SelectionError(
+            f"pass a list of at most {MOST_OVERLAYS} whole numbers, the frames whose overlays are wanted"
+        )
     return set(wanted)
 
 

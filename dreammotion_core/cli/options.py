@@ -46,8 +46,8 @@ examples:
   python -m dreammotion_core edit car.mp4 --source-prompt "a red car, road" \\
       --target-prompt "a green car, road" --mask masks --out green.mp4
 
-exit codes: 0 done, 1 model or disk failed, 2 input or a setting cannot be used, 3 `verify` found other
-pixels, 130 stopped by Ctrl-C
+exit codes: 0 done, 1 model or disk failed, 2 input or a setting cannot be used,
+3 other pixels (verify), 130 stopped by Ctrl-C, 141 nobody reads on
 """
 
 

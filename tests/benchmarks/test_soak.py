@@ -20,8 +20,8 @@ def check(seconds: float, visitors: int, folder: Path) -> None:
     assert course[-1]["folders"] <= visitors
 
 
-def test_half_a_minute_of_mixed_visitors_leaves_nothing_wrong(tmp_path: Path) -> None:
-    check(20, 4, tmp_path)
+def test_ten_seconds_of_mixed_visitors_leave_nothing_wrong(tmp_path: Path) -> None:
+    check(10, 4, tmp_path)
 
 
 @pytest.mark.long

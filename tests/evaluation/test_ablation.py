@@ -482,7 +482,7 @@ class TestCommands:
         assert "| DreamMotion | 0." in (said.err if stops else said.out)
         assert not (tmp_path / "board.html").exists()
 
-    @pytest.mark.usefixtures("full_disk")
+    @pytest.mark.usefixtures("clip", "full_disk")  # the clip is written while the disk has room
     def test_the_figures_of_an_edit_are_told_though_their_file_cannot_be_written(
         self, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

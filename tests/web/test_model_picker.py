@@ -344,9 +344,9 @@ def test_weights_of_one_large_model_at_a_time_are_in_memory(monkeypatch: pytest.
     for name in editors:
         models.get(name)
 
-    models.make_room(editors["small"])
+    models.begin(editors["small"], owner=None)
     assert unloaded == []
-    models.make_room(editors["two"])
+    models.begin(editors["two"], owner=None)
     assert unloaded == ["one"]
 
 
