@@ -44,7 +44,7 @@ from dreammotion_core.values import Frames
 from training.world import Shot, caption, render
 
 FIRST_CASE, FIRST_TUNING_CASE = 300, 600
-"""Of those that ``bars`` measures, and of those that defaults are chosen on."""
+"""First case that ``bars`` measures, and first one that defaults are chosen on."""
 AS_DEFAULT = {"seed": 0, "preview_interval": 0, "mask_grow": 0}
 """Settings of all edits; the mask of a case has its room already."""
 VARIANTS: dict[str, dict[str, Any]] = {

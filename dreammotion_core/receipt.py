@@ -478,7 +478,7 @@ def _check_surroundings(asked: Mapping[str, Any]) -> None:
 
 
 def _check_parent(parent: Any) -> None:
-    """Of a branch: the request that it goes on from, which may be one itself; depth is checked before."""
+    """The request that a branch goes on from, which may be a branch itself; depth is checked before."""
     if not isinstance(parent, dict) or {*parent} != {"request", "step"}:
         _refuse("its beginning cannot be read")
     if not is_whole(parent["step"], 0, _MOST_STEPS):

@@ -210,7 +210,7 @@ def length_words(spec: ModelSpec) -> str:
 
 
 ROOM = 1 / 32
-"""Of the clip's shorter side, by which the selection grows for another thing."""
+"""Part of the clip's shorter side by which the selection grows for another thing."""
 
 _LOOKS = """
     red orange yellow green blue purple pink brown black white grey gray teal cyan magenta turquoise

@@ -41,14 +41,14 @@ from dreammotion_core.values import Mask, Notice, StepLosses, Video
 logger = logging.getLogger(__name__)
 
 STATE_FORMAT = 1
-"""Of requests and states; a reader refuses a higher one."""
+"""Format of requests and states; a reader refuses a higher one."""
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "av")
 LARGEST_REQUEST = 2**28
 """Bytes of a ``request.json``; a longer one is refused unread."""
 
 
 def versions() -> dict[str, str]:
-    """Of this library, Python, the system and the packages that an edit depends on."""
+    """Versions of this library, Python, the system and the packages that an edit depends on."""
     ours = {"dreammotion": __version__, "python": platform.python_version(), "system": platform.system()}
     return ours | {package: metadata.version(package) for package in PACKAGES}
 

@@ -33,7 +33,7 @@ ROOM_OF_A_SEGMENTER = 4_000_000_000
 """Bytes of a GPU that have to be free beside the model."""
 
 PROCESS_BYTES = 1_500_000_000
-"""Of the machine's own memory that the program holds without a model."""
+"""Memory of the machine that the program holds without a model."""
 
 LENT_BYTES = {"large": 44_000_000_000, "xlarge": 90_000_000_000}
 """Memory of a lent GPU, which cannot be asked before it is lent."""
@@ -44,14 +44,14 @@ LIMITS: Mapping[str, Any] = {
     **{"max_megapixels": 2000, "max_queue": 32, "max_seconds": 200, "max_jobs": 24},
     **{"max_pages": 300, "max_pages_each": 300, "max_uploads": 20_000, "max_disk": 20_000},
 }
-"""Of a page for its owner; None leaves it to the model, `max_memory` to the machine."""
+"""Limits of a page for its owner; None leaves one to the model, `max_memory` to the machine."""
 PUBLIC_LIMITS: Mapping[str, Any] = {
     **LIMITS,
     **{"max_steps": 300, "max_frames": 49, "max_side": 1920, "max_minutes": 30},
     **{"max_megapixels": 110, "max_queue": 16, "max_jobs": 6},
     **{"max_pages": 100, "max_pages_each": 20, "max_uploads": 2000, "max_disk": 5000},
 }
-"""Of a page for strangers."""
+"""Limits of a page for strangers."""
 MEMORY_FOR_CLIPS = 4
 """Part of the machine's own memory that open clips may take, as a divisor."""
 

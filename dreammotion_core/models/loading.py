@@ -26,7 +26,7 @@ from dreammotion_core.errors import ConfigError, ModelLoadError, reason_of
 from dreammotion_core.spec import ModelSpec
 
 FORMAT_VERSION, OLDEST_FORMAT_VERSION = 2, 1
-"""Of the manifests that this project writes and reads. Other manifests have none."""
+"""Format of the manifests that this project writes, and the oldest that it reads. Others have none."""
 
 FAMILIES = {
     "UNet3DConditionModel": "unet3d",

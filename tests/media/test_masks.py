@@ -661,7 +661,7 @@ def test_zip_that_cannot_be_used_is_refused(
 
 
 REST = f", 'fortran_order': False, 'shape': {(F, H, W)}}}"
-"""Of the description of an array, after its type."""
+"""The rest of the description of an array, after its type."""
 
 
 class Trap:

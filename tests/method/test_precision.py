@@ -113,7 +113,7 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_loaded(device:
 
 
 def gradient_of_matching(backend: UNet3DBackend, *, spatial: float, temporal: float) -> Tensor:
-    """Of the matching losses, by a pass of a denoiser, at a little distance from the source."""
+    """The gradient of the matching losses, by a pass of a denoiser, a little way from the source."""
     generator = torch.Generator().manual_seed(1)
     source = torch.randn(1, 4, 3, 16, 16, generator=generator)
     variable = (source + 0.05 * torch.randn(source.shape, generator=generator)).requires_grad_()

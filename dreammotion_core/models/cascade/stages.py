@@ -426,7 +426,7 @@ def denoise(
 
 
 COUNTERS = ("_step_index", "lower_order_nums")
-"""Of schedulers that look back on earlier steps."""
+"""Attributes in which a scheduler that looks back on earlier steps counts them."""
 
 
 def history(scheduler: Any) -> dict[str, Tensor]:
